@@ -24,9 +24,8 @@ class FsprobeError(Exception):
 
     exit_code = EXIT_OWN_FAILURE
 
-    def __init__(self, message, hint="", exit_code=None):
-        # type: (str, str, int | None) -> None
-        super(FsprobeError, self).__init__(message)
+    def __init__(self, message: "str", hint: "str" = "", exit_code: "int | None" = None) -> "None":
+        super().__init__(message)
         self.message = message
         self.hint = hint
         if exit_code is not None:
