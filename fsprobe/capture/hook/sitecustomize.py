@@ -1,0 +1,213 @@
+"""What fsprobe puts into a target: it notes when each import begins and ends, and is otherwise not there.
+
+A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines MARKS, MODE and NAMES are
+filled in for the run. It runs on CPython 3.6 and later, imports nothing that is not built into the interpreter, holds
+no file descriptor, and leaves sys.path and sys.modules as they would be without it.
+
+MODE "time" appends `monotonic_ns tid >module` lines by path to a file of its own (3.8+); fsprobe merges them with the
+tracer's stream by time. MODE "access" makes a system call that fails at once instead (posix.access with an invalid
+directory descriptor), which the tracer prints. "both" is for tests that compare the two. A few such calls are made in
+every mode: they tell the tracer's clock and process numbers from those that this process sees.
+"""
+
+MARKS = ""
+MODE = "access"
+NAMES = ()
+
+
+def _install(marks, mode, names):
+    import sys
+
+    try:
+        import _thread
+        import posix
+        from time import monotonic
+    except ImportError:
+        return
+    bootstrap = sys.modules.get("_frozen_importlib")
+    if bootstrap is None or hasattr(bootstrap, "_fsprobe"):
+        return
+    try:
+        from time import monotonic_ns as now
+
+        gettid = _thread.get_native_id
+    except (ImportError, AttributeError):
+        mode = "access"  # CPython 3.6 and 3.7 can't say which thread it is, as the kernel counts them
+        gettid = posix.getpid
+
+        def now():
+            return int(monotonic() * 1e9)
+
+    here = __file__.rpartition("/")[0]
+    # Under importlib's own file name, so that the interpreter strips these frames from an ImportError's traceback.
+    space = {
+        "access": posix.access,
+        "urandom": posix.urandom,
+        "open_": posix.open,
+        "write": posix.write,
+        "close": posix.close,
+        "append_flags": posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | getattr(posix, "O_NOFOLLOW", 0),
+        "new_lock": _thread.allocate_lock,
+        "now": now,
+        "gettid": gettid,
+        "getpid": posix.getpid,
+        "original": bootstrap._find_and_load_unlocked,
+        "marks": marks,
+        "timed": mode in ("time", "both"),
+        "visible": mode in ("access", "both"),
+        "__builtins__": __builtins__,
+    }
+    exec(compile(_SOURCE, "<frozen importlib._bootstrap>", "exec"), space)
+    state = space["State"]
+    space["begin_process"]("begin")
+    try:
+        _describe(sys, posix, state, space, names)
+    except Exception:
+        pass
+    bootstrap._fsprobe = True
+    bootstrap._find_and_load_unlocked = space["_find_and_load_unlocked"]
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    sys.path_importer_cache.pop(here, None)
+    site = sys.modules.get("site")
+    space["note"]("ready", " %d" % bool(getattr(site, "ENABLE_USER_SITE", None)))
+
+
+def _describe(sys, posix, state, space, names):
+    # what the report needs to know of this interpreter; between the notes "begin" and "ready", so counted as fsprobe's own
+    facts = {
+        "pid": posix.getpid(),
+        "version": sys.version.split()[0],
+        "implementation": sys.implementation.name,
+        "executable": sys.executable,
+        "prefix": sys.prefix,
+        "base_prefix": getattr(sys, "base_prefix", sys.prefix),
+        "exec_prefix": sys.exec_prefix,
+        "path": list(sys.path),
+        "cache_tag": sys.implementation.cache_tag,
+        "dont_write_bytecode": bool(sys.dont_write_bytecode),
+        "pycache_prefix": getattr(sys, "pycache_prefix", None),
+        "extension_suffixes": list(sys.modules["_imp"].extension_suffixes()),
+        "user_site": getattr(sys.modules.get("site"), "USER_SITE", None),
+        "enable_user_site": getattr(sys.modules.get("site"), "ENABLE_USER_SITE", None),
+        "environment": {},
+        "mounts": None,
+    }
+    for name in names:
+        value = posix.environ.get(name.encode())
+        if value is not None:
+            facts["environment"][name] = value.decode("utf-8", "surrogateescape")
+    try:
+        facts["mounts"] = "mounts.%d" % posix.stat("/proc/self/ns/mnt").st_ino
+        target = posix.open(space["marks"] + "/" + facts["mounts"], posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+    except OSError:
+        target = -1  # another process of the same mount namespace has written it
+    if target >= 0:
+        source = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
+        while True:
+            block = posix.read(source, 1 << 16)
+            if not block:
+                break
+            posix.write(target, block)
+        posix.close(source)
+        posix.close(target)
+    space["append"]("=%s\n" % ascii(facts))
+
+
+_SOURCE = r'''
+class State:
+    token = ""
+    depth = {}
+    lines = []
+    lock = None
+
+
+def note(word, rest=""):
+    # an access call relative to no directory: fails at once, looks nothing up, and the tracer prints it with its own stamp
+    try:
+        access("fsprobe!%s %s %d %d%s" % (word, State.token, gettid(), now(), rest), 0, dir_fd=-1)
+    except Exception:
+        pass
+
+
+def begin_process(word):
+    State.pid = getpid()
+    State.token = "%d.%s" % (State.pid, urandom(6).hex())
+    State.depth = {gettid(): 0}
+    State.lines = []
+    State.lock = new_lock()
+    note(word)
+    if timed:
+        note("at")
+        note("at")
+
+
+def begin_thread(tid):
+    # the first mark of a thread, or of a process that was forked off: then what its parent had not yet written stays the parent's
+    if getpid() != State.pid:
+        begin_process("fork")
+    else:
+        State.depth[tid] = 0
+        note("at")
+        note("at")
+
+
+def append(text):
+    # by path and closed again at once: a descriptor that stays open could be closed or inherited by the target
+    try:
+        fd = open_(marks + "/marks." + State.token, append_flags, 0o600)
+        try:
+            data = text.encode("utf-8", "surrogateescape")
+            while data:
+                data = data[write(fd, data):]
+        finally:
+            close(fd)
+    except Exception:
+        note("lost")
+
+
+def flush():
+    if State.lock.acquire(False):
+        try:
+            lines = State.lines[:]
+            append("".join(lines))
+            del State.lines[:len(lines)]
+        finally:
+            State.lock.release()
+
+
+def mark(kind, name, step):
+    if timed:
+        when = now()
+        tid = gettid()
+        if tid not in State.depth:
+            begin_thread(tid)
+        State.lines.append("%d %d %s%s\n" % (when, tid, kind, name.replace("\n", "\\n")))
+        depth = State.depth[tid] = State.depth[tid] + step
+        if depth <= 0 or len(State.lines) >= 2000:
+            flush()
+    if visible:
+        access("fsprobe" + kind + name, 0, dir_fd=-1)
+
+
+def _find_and_load_unlocked(name, import_):
+    try:
+        mark(">", name, 1)
+    except Exception:
+        pass
+    try:
+        return original(name, import_)
+    finally:
+        try:
+            mark("<", name, -1)
+        except Exception:
+            pass
+'''
+
+_install(MARKS, MODE, NAMES)
+del _install, _describe, _SOURCE, MARKS, MODE, NAMES
+# The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
+import sys as _sys
+
+_sys.modules.pop("sitecustomize", None)
+del _sys
+import sitecustomize  # noqa: E402,F401
