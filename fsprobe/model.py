@@ -80,7 +80,8 @@ class Process(NamedTuple):
     tid: int
     t_ns: int | None
     child: int
-    """The new tid for fork and thread (0 if the log never told); for exec the former tid."""
+    """The new tid for fork and thread (0 if the log never told); for exec the tid that goes on: `tid` itself,
+    or the leader's when another thread (`tid`) called execve."""
     detail: bytes
     """Exit status for exit, signal name for killed, program path for exec."""
 
@@ -115,6 +116,12 @@ class ParseQuality:
     has_tids: bool = False
     has_durations: bool = False
     io_uring: bool = False
+    wall_start_ns: int | None = None
+    """Wall clock (ns since the epoch) where the log's own time axis starts; None where the log has none."""
+    other_calls: dict[str, int] = field(default_factory=dict)
+    """Calls that were understood and returned, but name no path (read, getcwd, fstat-like), by system call."""
+    other_errors: dict[str, int] = field(default_factory=dict)
+    """How many of `other_calls` failed, by system call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
