@@ -1,0 +1,148 @@
+"""How strace writes strings, descriptors and results: the pieces of one line, taken apart.
+
+Nothing here knows which system calls exist. Formats: strace 6.1 (`string_quote`, `printpathn`, `printfd`).
+"""
+
+from __future__ import annotations
+
+import re
+
+_NAMED = {0x0A: b"\\n", 0x09: b"\\t", 0x0D: b"\\r", 0x0B: b"\\v", 0x0C: b"\\f", 0x5C: b"\\\\", 0x22: b'\\"'}
+_LETTER = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"a": b"\a", b"b": b"\b"}
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
+_ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
+
+_STRING = rb'"(?:[^"\\]|\\.)*"(?:\.\.\.)?'
+_ANNOTATION = rb"<(?:->|[^<>]|<[^<>]*>)*>"
+_TOKEN = re.compile(_STRING + rb"|" + _ANNOTATION + rb'|[^",<(\[{)\]}]+|.', re.DOTALL)
+_RESULT = re.compile(
+    rb"(?:-?\d+|0x[0-9a-f]+|\?)(?:"
+    + _ANNOTATION
+    + rb"(?:\(deleted\))?)?(?: E[A-Z0-9]+ \(.*\)| \(.*\)| /\*.*\*/| <unavailable>)*",
+    re.DOTALL,
+)
+_DURATION = re.compile(rb"(\d+)\.(\d{1,9})>")
+
+
+def unescape(raw: bytes) -> bytes:
+    r"""Give the bytes that strace wrote as `raw`: `\n`, `\"`, short octal `\1`, and `\x2f` of -x and -xx."""
+    return raw if b"\\" not in raw else _ESCAPE.sub(_unescape_one, raw)
+
+
+def _unescape_one(match: re.Match[bytes]) -> bytes:
+    octal, hexadecimal, letter = match.groups()
+    if octal is not None:
+        return bytes((int(octal, 8) & 0xFF,))
+    if hexadecimal is not None:
+        return bytes((int(hexadecimal, 16),))
+    return _LETTER.get(letter, letter)
+
+
+def escape(name: bytes, *, annotation: bool = False) -> bytes:
+    r"""Write `name` as strace does between quotes; with `annotation` as in `3</path>`, where `<` is `\74`."""
+
+    def one(match: re.Match[bytes]) -> bytes:
+        code = match.group()[0]
+        named = _NAMED.get(code)
+        if named is not None:
+            return named
+        following = name[match.end() : match.end() + 1]
+        return b"\\%03o" % code if following.isdigit() else b"\\%o" % code
+
+    return (_ODD_IN_ANNOTATION if annotation else _ODD).sub(one, name)
+
+
+def split_arguments(args: bytes, limit: int = 64) -> list[bytes]:
+    """Split a call's raw arguments at its own commas, at most `limit` of them; the rest is left off."""
+    parts: list[bytes] = []
+    depth = start = 0
+    for match in _TOKEN.finditer(args):
+        token = match.group()
+        if token == b"," and depth == 0:
+            parts.append(args[start : match.start()].strip())
+            start = match.end()
+            if len(parts) == limit:
+                return parts
+        elif token in (b"(", b"[", b"{"):
+            depth += 1
+        elif token in (b")", b"]", b"}"):
+            depth -= 1
+    last = args[start:].strip()
+    return [*parts, last] if last or parts else parts
+
+
+def string_value(argument: bytes) -> bytes | None:
+    r"""Give the bytes of a quoted argument (`"a\1b"`), None for an address, NULL or anything else unquoted."""
+    if argument[:1] != b'"':
+        return None
+    if argument[-3:] == b"...":
+        argument = argument[:-3]
+    return unescape(argument[1:-1]) if len(argument) >= 2 and argument[-1:] == b'"' else None
+
+
+def is_cut(argument: bytes) -> bool:
+    """Tell whether strace cut this string short (`"abc"...`, see its option -s)."""
+    return argument[-4:] == b'"...'
+
+
+def annotated_path(argument: bytes) -> bytes | None:
+    """Give the path that -y shows for a descriptor (`3</x>`, `AT_FDCWD</x>`), None for sockets, pipes or no -y.
+
+    A ` (deleted)` that stands inside the angle brackets stays: there it can't be told from a name that ends so.
+    """
+    start = argument.find(b"<")
+    if start < 0:
+        return None
+    inner = argument[start + 1 :]
+    nested = inner.find(b"<")  # -yy: 3</dev/null<char 1:3>>
+    end = inner.find(b">") if nested < 0 else nested
+    if end < 0:
+        return None
+    path = unescape(inner[:end])
+    return path if path[:1] == b"/" else None
+
+
+def error_of(result: bytes) -> str | None:
+    """Give the errno name in a raw result, "" for success, "?" for none at all; None if this is no result."""
+    if _RESULT.fullmatch(result) is None:
+        return None
+    value, _, rest = result.partition(b" ")
+    if value not in (b"-1", b"?"):
+        return ""
+    if rest[:1] == b"E":
+        return rest.partition(b" ")[0].decode("ascii")
+    if value == b"?":
+        return "?"
+    return rest.strip(b"()").decode("ascii", "backslashreplace") if rest[:7] == b"(errno " else ""
+
+
+def duration_ns(raw: bytes) -> int | None:
+    """Give the ns of `0.000089>` (what follows ` <` with -T, any number of decimals); None if it isn't one."""
+    match = _DURATION.fullmatch(raw)
+    if match is None:
+        return None
+    seconds, fraction = match.groups()
+    return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
+
+
+def split_result(call: bytes) -> tuple[bytes, bytes, int | None] | None:
+    """Split `ARGS) = RESULT <DURATION>` into raw arguments, raw result and ns; None when there is no result.
+
+    A name may hold `) = 3</x>`, in the arguments as it is, in the result's annotation with `<` and `>` escaped.
+    So: the last ` = ` whose right side is a complete result.
+    """
+    end = len(call)
+    while True:
+        at = call.rfind(b" = ", 0, end)
+        if at < 0:
+            return None
+        args, tail = call[:at].rstrip(b" "), call[at + 3 :]
+        if args[-1:] == b")":
+            result, cut, raw = tail.rpartition(b" <")
+            ns = duration_ns(raw) if cut else None
+            if ns is None:
+                result = tail
+            if error_of(result.rstrip()) is not None:
+                return args[:-1], result.rstrip(), ns
+        end = at
