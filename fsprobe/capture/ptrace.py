@@ -436,8 +436,9 @@ def _other_event(run: Run, t: "decode.Tracee", status: int) -> "tuple[int, int]"
         log.line(pid, f"--- stopped by {abi.signal_name(number)} ---")
         return abi.PTRACE_LISTEN, 0
     if event == abi.EVENT_EXEC:
-        _replace_program(run, t)
-    elif event == abi.EVENT_EXIT:
+        # It is inside execve, whose end we want to see.
+        return (abi.PTRACE_SYSCALL if _replace_program(run, t).call is not None else abi.PTRACE_CONT), 0
+    if event == abi.EVENT_EXIT:
         call, t.call = t.call, None
         if call is not None and run.started and not call.hidden:
             cut = " <unfinished ...>) = ?\n" if call.leave is not None else ") = ?\n"
@@ -451,15 +452,18 @@ def _other_event(run: Run, t: "decode.Tracee", status: int) -> "tuple[int, int]"
     return go_on, 0
 
 
-def _replace_program(run: Run, t: "decode.Tracee") -> None:
-    """After a successful execve its memory is new, and a thread that called it goes on under the process's id."""
+def _replace_program(run: Run, t: "decode.Tracee") -> "decode.Tracee":
+    """After a successful execve its memory is new, and a thread that called it goes on under the process's id.
+
+    Returns the thread that goes on.
+    """
     pid = t.tid
     message = ctypes.c_ulong(0)
     run.ptrace(abi.PTRACE_GETEVENTMSG, pid, 0, ctypes.byref(message))
     former = run.tracees.pop(message.value, None) if message.value not in (0, pid) else None
     decode.forget_memory(pid)
     if former is None:
-        return
+        return t
     log = run.log
     if log.open is former:
         log.parts.append(f" <pid changed to {pid} ...>\n")
@@ -473,6 +477,7 @@ def _replace_program(run: Run, t: "decode.Tracee") -> None:
         log.open = None
     run.tracees[pid] = former
     log.line(pid, f"+++ superseded by execve in pid {old_tid} +++")
+    return former
 
 
 def _note_foreign(run: Run, t: "decode.Tracee", number: int) -> None:
