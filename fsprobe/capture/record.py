@@ -10,7 +10,7 @@ import zlib
 
 import fsprobe
 from fsprobe import recording
-from fsprobe.capture import host, mounts, session, strace
+from fsprobe.capture import host, lookups, mounts, session, strace
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
 
@@ -79,7 +79,7 @@ def record(
         target_environment = dict(environment)
         if tracer.markers != "none":
             install_hook(scratch, tracer.markers, target_environment)
-        state = first_facts(options, tracer, environment, layout)
+        state = first_facts(options, tracer, environment, layout, scratch)
         write_state(scratch, state)
         if on_start is not None:
             on_start(tracer.log)
@@ -193,7 +193,11 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
 
 
 def first_facts(
-    options: "RunOptions", tracer: "Tracer", environment: "dict[str, str]", layout: "dict[str, Any] | None"
+    options: "RunOptions",
+    tracer: "Tracer",
+    environment: "dict[str, str]",
+    layout: "dict[str, Any] | None",
+    scratch: "str",
 ) -> "dict[str, Any]":
     """What is known before the run; written down at once, so that a run whose fsprobe is killed can be salvaged."""
     facts = host.facts(environment)
@@ -210,6 +214,7 @@ def first_facts(
         layout=layout,
         exit_code=None,
         fsprobe_pid=os.getpid(),
+        scratch=scratch,
     )
     return facts
 
@@ -279,6 +284,7 @@ def write_recording(scratch: "str", state: "dict[str, Any]", path: "str", warnin
             ("log", _log_blocks(scratch)),
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", mounts.read_own()),
+            ("lookups", json.dumps(lookups.collect(log)).encode("ascii")),
         ],
     )
 

@@ -76,6 +76,7 @@ def _describe(sys, posix, state, space, names):
     # what the report needs to know of this interpreter; between the notes "begin" and "ready", so counted as fsprobe's own
     facts = {
         "pid": posix.getpid(),
+        "ns": space["now"](),
         "version": sys.version.split()[0],
         "implementation": sys.implementation.name,
         "executable": sys.executable,

@@ -1,0 +1,19 @@
+"""`python -m fsprobe` and the command `fsprobe`."""
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; `run` takes a short way that does not import click."""
+    words = sys.argv[1:]
+    if words[:1] == ["run"] and "--help" not in words[: words.index("--") if "--" in words else None]:
+        from fsprobe.cli import run
+
+        return run.main(words[1:])
+    from fsprobe.cli import group
+
+    return group.main(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

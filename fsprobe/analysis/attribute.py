@@ -1,0 +1,358 @@
+"""Attribute each call: which phase, which import, which process, or fsprobe's own doing.
+
+A stream of events goes in, a stream of `Attributed` calls comes out, in the same order per thread. What can't be known
+at once (whether a program is an interpreter, whether a look-up in the hook's directory was the import system's) holds
+that program's calls back until it is; at most `MAX_HELD` of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fsprobe.model import Call, Event, Mark, Op, Process
+from fsprobe.parse.arguments import exec_argv
+
+NO_IMPORT = "(not in an import)"
+PHASES = ("launch", "loader", "init", "site", "import", "run")
+MAX_HELD = 50_000
+
+_INTERPRETER_SIGN = re.compile(rb"/(?:pyvenv\.cfg|encodings(?:/.*)?|python3\d*\.zip|lib-dynload)$")
+_SHARED_OBJECT = re.compile(rb"\.so(?:\.[0-9.]+)?$")
+_LOADER = re.compile(rb"^/etc/ld[.-]|/glibc-hwcaps/|/ld-linux|\.so(?:\.[0-9.]+)?$|/tls/|/haswell/|/x86_64$")
+_SITE = re.compile(
+    rb"/(?:site|dist)-packages(?:/|$)|/site\.(?:py|cpython.*)$|/pyvenv\.cfg$|\.pth$|/(?:site|user)customize"
+)
+_SITE_MODULES = re.compile(
+    rb"/(?:__pycache__/)?(?:site|sitecustomize|usercustomize|os|stat|posixpath|genericpath|_collections_abc|abc|codecs|io|"
+    rb"_sitebuiltins|__init__|utf_8|aliases|latin_1|ascii)\.[^/]*$"
+)
+_PYTHON_NAME = re.compile(rb"^(?:python|pypy)[0-9.]*$")
+
+
+@dataclass(slots=True)
+class Frame:
+    """An import under way in a thread."""
+
+    name: str
+    parent: str | None
+    recursive: bool
+    """The same module is already being imported below: its cumulative counts are counted there."""
+
+
+@dataclass(slots=True)
+class ProcessInfo:
+    """A process as the report shows it."""
+
+    pid: int
+    parent: int
+    label: str = ""
+    kind: str = "program"
+    """python | launcher (before or around the interpreter) | program (started by it)"""
+
+
+@dataclass(slots=True)
+class _Image:
+    """A program image: what runs in a process between two execs. Forked processes get a copy."""
+
+    process: ProcessInfo
+    under_python: bool
+    state: str = "unknown"  # unknown | loader | init | site | main | foreign
+    hooked: bool = False
+    in_hook: bool = False
+    site_marks_left: tuple[str, ...] = ()
+    seen_encodings: bool = False
+    held: list[tuple[Call, _Thread]] = field(default_factory=list)
+    doubtful: list[Attributed] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Thread:
+    image: _Image
+    stack: list[Frame] = field(default_factory=list)
+    argv: list[bytes] = field(default_factory=list)
+    """Arguments of the thread's last successful exec."""
+
+
+@dataclass(slots=True)
+class Attributed:
+    """A call and where it belongs. `own` calls are fsprobe's: counted apart, in no grouping."""
+
+    call: Call
+    phase: str
+    module: str
+    stack: tuple[Frame, ...]
+    """The imports under way, outermost first; empty outside any import."""
+    process: ProcessInfo
+    own: bool = False
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the stream said besides calls."""
+
+    n_own_marks: int = 0
+    """Visible calls of the hook (anchors, access markers)."""
+    imports: dict[str, dict[str, int]] = field(default_factory=dict)
+    """module -> {parent: how often}"""
+    n_imports: dict[str, int] = field(default_factory=dict)
+    n_marks_lost: int = 0
+    n_killed: int = 0
+    n_unpaired_marks: int = 0
+    hooked: bool = False
+    first_site_done_ns: int | None = None
+
+
+def label_of(program: bytes, argv: Sequence[bytes]) -> str:
+    """How a report names a program image: the program and, of an interpreter, what it was told to run; nothing more.
+
+    Further arguments may hold what is nobody else's business.
+    """
+    words = [os.path.basename(program)]
+    if _PYTHON_NAME.match(words[0]) or words[0] in (b"sh", b"bash", b"dash", b"env"):
+        rest = iter(argv[1:])
+        for word in rest:
+            if word == b"-m":
+                words += [word, next(rest, b"")]
+            elif word.startswith(b"-c"):
+                words.append(b"-c")
+            elif word in (b"-W", b"-X"):
+                next(rest, None)
+                continue
+            elif word.startswith(b"-") and len(word) > 1:
+                continue
+            else:
+                words.append(os.path.basename(word))
+            break
+        if any(b"multiprocessing" in word for word in argv[1:]):
+            words.append(b"(multiprocessing)")
+    return b" ".join(words).decode("utf-8", "backslashreplace")
+
+
+class _Attributor:
+    def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes) -> None:
+        self.hook_dir = hook_dir
+        self.hook_prefix = hook_dir + b"/" if hook_dir else b"\0"
+        self.marks_prefix = marks_dir + b"/marks." if marks_dir else b"\0"
+        self.notes = notes
+        self.threads: dict[int, _Thread] = {}
+
+    def thread(self, tid: int) -> _Thread:
+        thread = self.threads.get(tid)
+        if thread is None:
+            process = ProcessInfo(tid, 0)
+            thread = self.threads[tid] = _Thread(_Image(process, under_python=False))
+        return thread
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def process(self, event: Process) -> Iterator[Attributed]:
+        if event.kind in ("fork", "thread"):
+            self._fork(event)
+        elif event.kind == "exec":
+            yield from self._exec(event)
+        else:
+            if event.kind == "killed":
+                self.notes.n_killed += 1
+            thread = self.threads.pop(event.tid, None)
+            if thread is not None and not any(other.image is thread.image for other in self.threads.values()):
+                yield from self._close(thread.image)
+
+    def _fork(self, event: Process) -> None:
+        if not event.child or event.child in self.threads:
+            return
+        parent = self.thread(event.tid)
+        image = parent.image
+        if event.kind == "fork":
+            process = ProcessInfo(event.child, image.process.pid, image.process.label, image.process.kind)
+            state = image.state if image.state not in ("loader", "init", "site") else "main"
+            image = _Image(process, image.under_python, state, hooked=image.hooked, site_marks_left=())
+        self.threads[event.child] = _Thread(image, list(parent.stack))
+
+    def _exec(self, event: Process) -> Iterator[Attributed]:
+        thread = self.threads.pop(event.child, None) if event.child and event.child != event.tid else None
+        old = self.threads.get(event.tid) or thread
+        if old is None:
+            old = self.thread(event.tid)
+        # all other threads of the process are gone with the exec
+        for tid in [tid for tid, other in self.threads.items() if other.image is old.image]:
+            del self.threads[tid]
+        under_python = old.image.under_python or old.image.state in ("loader", "init", "site", "main")
+        yield from self._close(old.image)
+        label = label_of(event.detail, old.argv) or old.image.process.label
+        kind = "program" if under_python else "launcher"
+        process = ProcessInfo(event.tid, old.image.process.parent, label, kind)
+        self.threads[event.tid] = _Thread(_Image(process, under_python))
+
+    def mark(self, event: Mark) -> Iterator[Attributed]:
+        thread = self.thread(event.tid)
+        if event.kind == "note":
+            self.notes.n_own_marks += 1
+            yield from self._note(event, thread)
+            return
+        name = event.name.decode("utf-8", "backslashreplace")
+        stack = thread.stack
+        if event.kind == "begin":
+            parent = stack[-1].name if stack else None
+            stack.append(Frame(name, parent, any(frame.name == name for frame in stack)))
+            parents = self.notes.imports.setdefault(name, {})
+            parents[parent or ""] = parents.get(parent or "", 0) + 1
+            self.notes.n_imports[name] = self.notes.n_imports.get(name, 0) + 1
+            return
+        for depth in range(len(stack) - 1, -1, -1):
+            if stack[depth].name == name:
+                self.notes.n_unpaired_marks += len(stack) - depth - 1
+                del stack[depth:]
+                break
+        else:
+            self.notes.n_unpaired_marks += 1
+        left = thread.image.site_marks_left
+        if left and not stack and name in left:
+            thread.image.site_marks_left = tuple(other for other in left if other != name)
+            if not thread.image.site_marks_left and thread.image.state == "site":
+                thread.image.state = "main"
+                if self.notes.first_site_done_ns is None:
+                    self.notes.first_site_done_ns = event.t_ns
+
+    def _note(self, event: Mark, thread: _Thread) -> Iterator[Attributed]:
+        image = thread.image
+        word, _, rest = event.name.partition(b" ")
+        if word == b"begin":
+            yield from self._decide(image, python=True)
+            image.in_hook = True
+            image.state = "site"
+        elif word == b"ready":
+            self.notes.hooked = True
+            image.hooked, image.in_hook = True, False
+            image.state = "site"
+            user_site = rest.split()[-1:] == [b"1"]
+            image.site_marks_left = ("sitecustomize", "usercustomize") if user_site else ("sitecustomize",)
+            for doubtful in image.doubtful:
+                doubtful.own = True
+                yield doubtful
+            image.doubtful = []
+        elif word == b"lost":
+            self.notes.n_marks_lost += 1
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    def call(self, call: Call) -> Iterator[Attributed]:
+        thread = self.thread(call.tid)
+        image = thread.image
+        if call.op is Op.EXEC and not call.error:
+            thread.argv = exec_argv(call)
+        if image.state == "unknown":
+            image.held.append((call, thread))
+            if _INTERPRETER_SIGN.search(call.path) and call.op is not Op.EXEC:
+                yield from self._decide(image, python=True)
+            elif len(image.held) >= MAX_HELD:
+                yield from self._decide(image, python=False)
+            return
+        yield from self._place(call, thread)
+
+    def _decide(self, image: _Image, python: bool) -> Iterator[Attributed]:
+        """Now it is known whether an image is an interpreter: let go of what was held back."""
+        if image.state != "unknown":
+            return
+        image.state = "loader" if python else "foreign"
+        if python:
+            image.process.kind = "python"
+        held, image.held = image.held, []
+        for call, thread in held:
+            yield from self._place(call, thread)
+
+    def _place(self, call: Call, thread: _Thread) -> Iterator[Attributed]:
+        image = thread.image
+        stack = tuple(thread.stack)
+        module = stack[-1].name if stack else NO_IMPORT
+        phase = self._phase(call, image, stack)
+        row = Attributed(call, phase, module, stack, image.process)
+        if image.in_hook or (
+            call.op is Op.OPEN and call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
+        ):
+            row.own = True
+        elif not image.hooked and (call.path == self.hook_dir or call.path.startswith(self.hook_prefix)):
+            # the import system's look-ups in the hook's directory come before the hook runs; a program that lists
+            # the directory for itself does so after it, or is no interpreter
+            image.doubtful.append(row)
+            return
+        yield row
+
+    def _phase(self, call: Call, image: _Image, stack: tuple[Frame, ...]) -> str:
+        state = image.state
+        if state == "main":
+            return "import" if stack else "run"
+        if state == "foreign":
+            return "run" if image.under_python else "launch"
+        if state == "loader":
+            if _LOADER.search(call.path):
+                return "loader"
+            if call.op is Op.EXEC:
+                return "launch"
+            if call.op is Op.STAT and b"S_IFDIR" in call.args and not _INTERPRETER_SIGN.search(call.path):
+                return "loader"  # ld.so looks whether a search directory exists
+            image.state = state = "init"
+        if state == "init":
+            if b"/encodings" in call.path:
+                image.seen_encodings = True
+            elif image.seen_encodings and _SITE.search(call.path):
+                image.state = "site"
+                return "site"
+            return "init"
+        if state == "site" and not image.hooked and self._leaves_site(call):
+            image.state = "main"
+            return "import" if stack else "run"
+        return "site"
+
+    def _leaves_site(self, call: Call) -> bool:
+        # only where no hook tells: the first file that is opened for anything but site's own business
+        return (
+            call.op is Op.OPEN
+            and not call.error
+            and b"O_DIRECTORY" not in call.args
+            and not _SITE.search(call.path)
+            and not _SITE_MODULES.search(call.path)
+            and not (self.hook_dir and call.path.startswith(self.hook_prefix))
+        )
+
+    def _close(self, image: _Image) -> Iterator[Attributed]:
+        """An image has ended: what is still in doubt is decided."""
+        python = bool(_PYTHON_NAME.match(image.process.label.partition(" ")[0].encode())) and any(
+            self.hook_dir and call.path.startswith(self.hook_dir) for call, _ in image.held
+        )
+        yield from self._decide(image, python)
+        for row in image.doubtful:
+            row.own = image.process.kind == "python"
+            yield row
+        image.doubtful = []
+
+    def close(self) -> Iterator[Attributed]:
+        seen: set[int] = set()
+        for thread in self.threads.values():
+            if id(thread.image) not in seen:
+                seen.add(id(thread.image))
+                yield from self._close(thread.image)
+
+
+def attribute(
+    events: Iterable[Event], notes: Notes, *, hook_dir: bytes = b"", marks_dir: bytes = b""
+) -> Iterator[Attributed]:
+    """Attribute every call of a stream.
+
+    Args:
+        events: parsed events with the marks merged in.
+        notes: filled while the iterator is consumed.
+        hook_dir: the directory that fsprobe put first on PYTHONPATH; b"" when there was none.
+        marks_dir: where the hooks wrote.
+    """
+    attributor = _Attributor(hook_dir, marks_dir, notes)
+    for event in events:
+        if isinstance(event, Call):
+            yield from attributor.call(event)
+        elif isinstance(event, Mark):
+            yield from attributor.mark(event)
+        else:
+            yield from attributor.process(event)
+    yield from attributor.close()

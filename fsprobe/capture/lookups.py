@@ -1,0 +1,140 @@
+"""What the trace leaves open and only the filesystem can tell, looked up right after the run: capped and counted.
+
+Two things. Which installed distribution owns a top-level name (`sklearn` is scikit-learn's): names are matched to the
+`*.dist-info` directories of the site directories that the run touched; only for names without a match are metadata files
+read. And which directories are symlinks, for paths that no opened file's resolved path proves to be plain.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_SITE_DIRS = 12
+MAX_METADATA_FILES = 40
+MAX_LINKS = 120
+MAX_FILE_BYTES = 1 << 18
+MAX_LOG_BYTES = 256 << 20
+"""Of a longer log only this much is looked at: what a program imports, it imports early."""
+
+_IN_SITE = re.compile(rb'"(/[^"\\\n]*?/(?:site|dist)-packages)/(?:__pycache__/)?([A-Za-z0-9_]+)')
+_OPENED = re.compile(rb'open(?:at)?\((?:AT_FDCWD<[^>\n]*>, )?"(/[^"\\\n]+)"[^\n]*\) = \d+<([^>\n]+)>')
+
+
+def collect(log: "str") -> "dict[str, Any]":
+    """Look up what `log` leaves open.
+
+    Returns:
+        {"distributions": {site directory: {top-level name: distribution}}, "links": {path: target, or None for a plain
+        directory}, "n_calls": metadata calls that this took, "n_left": look-ups left out by the caps}. Paths are text as
+        `os.fsdecode` makes it.
+    """
+    try:
+        with open(log, "rb") as source:
+            data = source.read(MAX_LOG_BYTES)
+    except OSError:
+        data = b""
+    used = {}  # type: dict[bytes, set[bytes]]
+    for site, name in _IN_SITE.findall(data):
+        used.setdefault(site, set()).add(name)
+    budget = Budget()
+    distributions = {}
+    for site in sorted(used)[:MAX_SITE_DIRS]:
+        distributions[os.fsdecode(site)] = owners(os.fsdecode(site), {os.fsdecode(name) for name in used[site]}, budget)
+    budget.n_left += max(0, len(used) - MAX_SITE_DIRS)
+    links = find_links(data, budget)
+    return {"distributions": distributions, "links": links, "n_calls": budget.n_calls, "n_left": budget.n_left}
+
+
+class Budget:
+    """Counts what was asked of the filesystem, and what was not."""
+
+    n_calls = 0
+    n_files = 0
+    n_left = 0
+
+
+def normalise(name: "str") -> "str":
+    """A distribution's name as PEP 503 compares them, with `_`."""
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def owners(site: "str", names: "set[str]", budget: "Budget") -> "dict[str, str]":
+    """Which distribution owns each top-level name of a site directory, as far as it can be told."""
+    budget.n_calls += 3  # open, getdents twice
+    try:
+        entries = os.listdir(site)
+    except OSError:
+        return {}
+    present = set(entries)
+    by_key = {}
+    for entry in entries:
+        stem, dot, kind = entry.rpartition(".")
+        if dot and kind in ("dist-info", "egg-info"):
+            by_key[normalise(stem.split("-")[0])] = (stem.split("-")[0], entry)
+    found = {}
+    matched = set()
+    for name in names:
+        if normalise(name) in by_key:
+            found[name] = by_key[normalise(name)][0]
+            matched.add(normalise(name))
+    open_names = {name for name in names if name not in found and (name in present or name + ".py" in present)}
+    for key in sorted(by_key):
+        # a distribution whose own name is a top-level name here owns that; it may own others, but seldom
+        if not open_names:
+            break
+        title, entry = by_key[key]
+        if key in matched or title in present or title + ".py" in present:
+            continue
+        if budget.n_files >= MAX_METADATA_FILES:
+            budget.n_left += 1
+            continue
+        for name in top_level_names(os.path.join(site, entry), budget):
+            if name in open_names:
+                found[name] = title
+                open_names.discard(name)
+    return found
+
+
+def top_level_names(metadata: "str", budget: "Budget") -> "set[str]":
+    """The names that a distribution says it installs, from top_level.txt or RECORD."""
+    for file in ("top_level.txt", "RECORD"):
+        budget.n_files += 1
+        budget.n_calls += 1
+        try:
+            with open(os.path.join(metadata, file), "rb", buffering=0) as source:
+                text = source.read(MAX_FILE_BYTES).decode("utf-8", "replace")
+        except OSError:
+            continue
+        if file == "top_level.txt":
+            return set(text.split())
+        return {re.split(r"[/.]", line.split(",")[0])[0] for line in text.splitlines()} - {"", "__pycache__"}
+    return set()
+
+
+def find_links(data: "bytes", budget: "Budget") -> "dict[str, str | None]":
+    """Symlinks among the directories of paths that were opened under another name than they turned out to have."""
+    doubtful = {}  # type: dict[bytes, None]
+    for asked, resolved in _OPENED.findall(data):
+        if asked != resolved and not resolved.startswith((b"/proc/", b"/dev/")):
+            doubtful[asked] = None
+    links = {}  # type: dict[str, str | None]
+    for path in doubtful:
+        parts = os.path.normpath(path).split(b"/")
+        for depth in range(2, len(parts) + 1):
+            place = os.fsdecode(b"/".join(parts[:depth]))
+            if place in links:
+                continue
+            if len(links) >= MAX_LINKS:
+                budget.n_left += 1
+                break
+            budget.n_calls += 1
+            try:
+                links[place] = os.readlink(place)
+            except OSError:
+                links[place] = None
+    return links

@@ -1,0 +1,28 @@
+"""How an error reaches the user: one line, a hint, the documented exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from fsprobe.errors import FsprobeError
+
+
+def printable(message: str) -> str:
+    """Foreign text on one line of a terminal: no control characters, no surrogates."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
+
+
+def say(message: str) -> None:
+    """A line of ours on stderr; that stderr is closed is no reason to fail."""
+    try:
+        print(f"fsprobe: {printable(message)}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
+
+
+def report_error(error: FsprobeError) -> int:
+    """Print an error and return its exit code."""
+    say(error.message)
+    if error.hint:
+        say(f"hint: {error.hint}")
+    return error.exit_code

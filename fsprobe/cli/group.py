@@ -1,0 +1,77 @@
+"""The command line: one module per command, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+import fsprobe
+from fsprobe.cli.failures import report_error, say
+from fsprobe.errors import EXIT_USAGE, FsprobeError
+
+# name -> (module, what `fsprobe --help` says). In the order in which a user meets them.
+COMMANDS = {
+    "run": ("run", "Trace a command and say where its filesystem calls come from."),
+    "report": ("report", "Show a recording: terminal, JSON and other formats."),
+    "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"fsprobe.cli.{COMMANDS[cmd_name][0]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # from the table: `--help` imports no command
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, description) for name, (_, description) in COMMANDS.items()])
+
+
+@click.command(
+    "fsprobe",
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+)
+@click.version_option(fsprobe.__version__, prog_name="fsprobe")
+def command() -> None:
+    """Why is my Python job slow to start, is it the filesystem, and what do I do about it?
+
+    \b
+    fsprobe run -- python train.py      trace it, read the report
+    """
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one command and return the exit code."""
+    try:
+        status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except FsprobeError as error:
+        return report_error(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return EXIT_USAGE
+    except click.ClickException as error:
+        say(error.format_message())
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return 130
+    except BrokenPipeError:
+        # the reader of our output has gone (`| head`): no reason to complain
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,112 @@
+"""fsprobe run: trace a command, write the recording, show the report.
+
+No click at the top: this module runs on the filesystem that is under suspicion. What it needs after the command has
+ended is imported then.
+"""
+
+import os
+import signal
+import sys
+
+from fsprobe.capture import options as run_options
+from fsprobe.capture import record
+from fsprobe.cli.failures import report_error, say
+from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import click
+
+    from fsprobe.capture.options import RunOptions
+    from fsprobe.report.live import LiveLine
+
+
+def main(words: "list[str]") -> int:
+    """Run `fsprobe run` with the words after it; returns the command's exit code (or dies of the command's signal)."""
+    try:
+        options = run_options.parse(words)
+        live = start_live(options)
+        recorded = record.record(
+            options,
+            on_start=live.start if live else None,
+            on_tick=live.tick if live else None,
+            warn=None if options.quiet else say,
+        )
+    except FsprobeError as error:
+        return report_error(error)
+    if live:
+        live.end()
+    status = recorded.outcome.exit_status
+    try:
+        for line in recorded.warnings if not options.quiet else ():
+            say(line)
+        if options.record_only:
+            if not options.quiet:
+                say(f"recording: {recorded.path}")
+        elif not options.quiet:
+            show_report(recorded.path)
+    except FsprobeError as error:
+        report_error(error)
+        if status == 0:
+            return EXIT_OWN_FAILURE
+    except KeyboardInterrupt:
+        say(f"interrupted while making the report; the recording is {recorded.path}")
+    if status < 0:
+        die_of(-status)
+    return status
+
+
+def start_live(options: "RunOptions") -> "LiveLine | None":
+    """The live line, when there is a terminal to show it on."""
+    if options.quiet or not sys.stderr.isatty():
+        return None
+    from fsprobe.report.live import LiveLine
+
+    return LiveLine(sys.stderr)
+
+
+def show_report(path: str) -> None:
+    """Analyse a recording and print the report to stderr: stdout is the command's."""
+    from fsprobe import pipeline
+    from fsprobe.report import terminal
+
+    terminal.show(pipeline.analyse(path), sys.stderr, recording=path)
+
+
+def die_of(number: int) -> None:
+    """End as the command did: by its signal, without a core file of our own."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, OSError, ValueError):
+        pass
+    sys.stderr.flush()
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _command() -> "click.Command":
+    # only for `fsprobe run --help` and the list of commands: parsing is done by capture.options
+    import click
+
+    parameters = []
+    for names, attribute, metavar, _, text in run_options.OPTIONS:
+        parameters.append(
+            click.Option([*names.split(", "), attribute], metavar=metavar or None, is_flag=not metavar, help=text)
+        )
+    return click.Command(
+        "run",
+        params=[*parameters, click.Argument(["cmd"], nargs=-1, metavar="CMD...")],
+        help="Trace CMD and say where its filesystem calls come from.\n\nCMD keeps its input, output, exit code and signals; "
+        "the report goes to stderr, the recording to a file.",
+        options_metavar="[OPTIONS]",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def __getattr__(name: str) -> "click.Command":
+    if name == "command":
+        return _command()
+    raise AttributeError(name)

@@ -1,0 +1,19 @@
+"""fsprobe salvage: make a recording of what a killed fsprobe left behind."""
+
+from __future__ import annotations
+
+import click
+
+from fsprobe.capture import record
+from fsprobe.cli.failures import say
+
+
+@click.command("salvage", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("directory", type=click.Path())
+@click.option("-o", "--output", type=click.Path(), default="", help="The recording [default: named as by `run`].")
+def command(directory: str, output: str) -> None:
+    """Make a recording from the scratch directory DIRECTORY of a run whose fsprobe was killed."""
+    path, running = record.salvage(directory, output)
+    say(f"recording: {path}")
+    if running:
+        say("the command is still running: the recording holds what it did so far, and the scratch directory stays")
