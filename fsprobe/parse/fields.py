@@ -13,8 +13,12 @@ _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
 _ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
 
-_STRING = rb'"(?:[^"\\]|\\.)*"(?:\.\.\.)?'
+_STRING = rb'"(?:[^"\\]|\\.)*"'
 _ANNOTATION = rb"<(?:->|[^<>]|<[^<>]*>)*>"
+_PLAIN = rb'[^",<(\[{)\]}]*'
+_ARGUMENT = re.compile(
+    rb" *(" + _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _ANNOTATION + rb")" + _PLAIN + rb")*)(?:,|\Z)", re.DOTALL
+)
 _TOKEN = re.compile(_STRING + rb"|" + _ANNOTATION + rb'|[^",<(\[{)\]}]+|.', re.DOTALL)
 _RESULT = re.compile(
     rb"(?:-?\d+|0x[0-9a-f]+|\?)(?:"
@@ -56,20 +60,30 @@ def escape(name: bytes, *, annotation: bool = False) -> bytes:
 def split_arguments(args: bytes, limit: int = 64) -> list[bytes]:
     """Split a call's raw arguments at its own commas, at most `limit` of them; the rest is left off."""
     parts: list[bytes] = []
-    depth = start = 0
-    for match in _TOKEN.finditer(args):
+    at, end = 0, len(args)
+    while at < end and len(parts) < limit:
+        match = _ARGUMENT.match(args, at)
+        if match is not None:
+            parts.append(match.group(1).strip())
+            at = match.end()
+        else:
+            stop = _end_of_nested(args, at)
+            parts.append(args[at:stop].strip())
+            at = stop + 1
+    return parts
+
+
+def _end_of_nested(args: bytes, at: int) -> int:
+    depth = 0
+    for match in _TOKEN.finditer(args, at):
         token = match.group()
         if token == b"," and depth == 0:
-            parts.append(args[start : match.start()].strip())
-            start = match.end()
-            if len(parts) == limit:
-                return parts
-        elif token in (b"(", b"[", b"{"):
+            return match.start()
+        if token in (b"(", b"[", b"{"):
             depth += 1
         elif token in (b")", b"]", b"}"):
             depth -= 1
-    last = args[start:].strip()
-    return [*parts, last] if last or parts else parts
+    return len(args)
 
 
 def string_value(argument: bytes) -> bytes | None:

@@ -14,6 +14,7 @@ process too. So a promise of a smaller number waits for the next stranger.
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 from fsprobe.model import Event, Process
@@ -91,6 +92,8 @@ class Families:
     promises: dict[int, _Promise] = field(default_factory=dict)
     held: dict[bytes, list[tuple[int | None, bytes]]] = field(default_factory=dict)
     n_held: int = 0
+    ready: deque[bytes] = field(default_factory=deque)
+    """Children whose held lines can be played now."""
     may_name_the_first: bool = False
     """The log began without pids: the first stranger with one is the process of those lines."""
 
@@ -165,58 +168,49 @@ def _promise(parent: Thread, start: Start, *, is_told: bool) -> _Promise:
     return _Promise(parent, kind, start.t_ns, directory, descriptors, is_told, False)
 
 
-def clone_returned(families: Families, parent: Thread, start: Start, result: bytes) -> list[bytes]:
-    """Take in what a clone returned.
-
-    Returns:
-        the pids of held children whose parents are known now (or never will be): play their lines, in this order.
-    """
-    families.cloning = [one for one in families.cloning if one[1] is not start]
+def clone_returned(families: Families, parent: Thread, start: Start, result: bytes) -> None:
+    """Take in what a clone returned (b"" when it failed); held children whose parents are known become ready."""
+    clone_abandoned(families, start)
     match = _NUMBER.match(result)
-    ready: list[bytes] = []
     if match is not None:
-        number = int(match.group(2) or match.group(1))
-        ready = _child_named(families, parent, start, number, is_outer=match.group(2) is not None)
-    return ready + _without_hope(families, ready)
+        _child_named(
+            families, parent, start, int(match.group(2) or match.group(1)), is_outer=match.group(2) is not None
+        )
 
 
-def _without_hope(families: Families, ready: list[bytes]) -> list[bytes]:
-    return [] if families.cloning else [pid for pid in families.held if pid not in ready]
+def clone_abandoned(families: Families, start: Start) -> None:
+    """Forget a clone that is no longer under way."""
+    families.cloning = [one for one in families.cloning if one[1] is not start]
+    if not families.cloning:
+        families.ready.extend(families.held)  # nobody is left who could name them
 
 
-def _child_named(families: Families, parent: Thread, start: Start, number: int, *, is_outer: bool) -> list[bytes]:
+def _child_named(families: Families, parent: Thread, start: Start, number: int, *, is_outer: bool) -> None:
     pid = b"%d" % number
     known = families.threads.get(pid)
     if start.child is not None:
         if start.child.tid == number:
-            return []
+            return
         if known is None and pid not in families.held:
             # Its own namespace's number: the child that appeared is the one.
             parent.is_nested = start.child.is_nested = True
-            return []
+            return
     promise = _promise(parent, start, is_told=False)
     if known is not None and not known.has_parent and known is not parent:
         # It was let go as an orphan before anybody could tell.
         families.out.append(Process(promise.kind, parent.tid, start.t_ns, number, b""))
         known.has_parent = True
-        return []
-    if known is not None and known.exit_status is None and number < parent.tid and not is_outer:
-        known = None  # a live thread of that number: this is another namespace's
-    elif known is not None:
+        return
+    if known is not None and (known.exit_status is not None or number > parent.tid or is_outer):
         del families.threads[pid]  # the number is used again
-    may_be_renamed = not is_outer and pid not in families.held and (parent.is_nested or number < parent.tid)
-    if not may_be_renamed:
+    is_held = pid in families.held
+    promise.may_be_renamed = not is_outer and not is_held and (parent.is_nested or number < parent.tid)
+    if not promise.may_be_renamed:
         families.out.append(Process(promise.kind, parent.tid, start.t_ns, number, b""))
         promise.is_told = True
-    promise.may_be_renamed = may_be_renamed
     families.promises[number] = promise
-    return [pid] if pid in families.held else []
-
-
-def clone_abandoned(families: Families, start: Start) -> list[bytes]:
-    """Forget a clone that will not return; gives the pids of held children to play, as `clone_returned`."""
-    families.cloning = [one for one in families.cloning if one[1] is not start]
-    return _without_hope(families, [])
+    if is_held:
+        families.ready.append(pid)
 
 
 def tell_the_rest(families: Families) -> None:

@@ -70,3 +70,6 @@ EXECS = frozenset({b"execve", b"execveat"})
 ACCESSES = frozenset({b"faccessat", b"faccessat2"})
 EMPTY_PATH_NAMES_THE_DESCRIPTOR = frozenset({b"execveat", b"linkat", b"readlinkat"})
 """With an empty path these look at the file behind their descriptor and still are what their name says."""
+
+FOLLOWED = CLONES | EXITS | {b"fchdir", b"getcwd", b"close", b"dup", b"dup2", b"dup3", b"fcntl"}
+"""Calls that are no `Call`, but change what later paths mean or who runs."""
