@@ -175,7 +175,8 @@ def _unescape(name: bytes) -> bytes:
 
 
 _LS = re.compile(
-    rb"^([-dlbcps])[-rwxsStT]{9} \S+ +([\d,]+ *\d*) (\d{4}-\d\d-\d\d \d\d:\d\d) squashfs-root(.*?)(?=\n[-dlbcps][-rwxsStT]{9} |\n*\Z)",
+    rb"^([-dlbcps])[-rwxsStT]{9} \S+ +([\d,]+ *\d*) (\d{4}-\d\d-\d\d \d\d:\d\d) squashfs-root(.*?)"
+    rb"(?=\n[-dlbcps][-rwxsStT]{9} |\n*\Z)",
     re.DOTALL | re.MULTILINE,
 )
 

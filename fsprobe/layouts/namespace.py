@@ -112,9 +112,9 @@ def run_inside(spec: Spec, argv: Sequence[str | bytes], env: Mapping[str, str] |
             else:
                 return ended, Entered(way=way.name, mount_how=ended.told["mount_how"], fstype=ended.told["fstype"])
         tried.append(way)
-    reasons = "".join(f"\n  {way.name}: {way.why_not}" for way in tried)
+    reasons = "; ".join(f"{way.name}: {way.why_not}" for way in tried)
     raise MachineCannot(
-        f"{spec.source} can't be mounted over {spec.at} for one command here. Tried in order:{reasons}",
+        f"{spec.source} can't be mounted over {spec.at} for one command here. Tried: {reasons}",
         hint_for(tried, spec.kind),
     )
 

@@ -1,0 +1,172 @@
+"""fsprobe scan: look at an environment without running anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from fsprobe.cli.failures import printable
+from fsprobe.layouts.scan import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
+from fsprobe.model import text
+
+_WIDTH = 80
+_LABEL = 14
+
+
+@click.command("scan")
+@click.argument("venv", metavar="VENV")
+@click.option("--json", "as_json_text", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--quota-files", type=click.IntRange(min=1), metavar="N", help="Your file quota (default: LUMI's).")
+@click.option("--top", default=10, show_default=True, metavar="N", help="How many packages to list.")
+def command(venv: str, as_json_text: bool, quota_files: int | None, top: int) -> None:
+    """Count what is in VENV, and say what is wrong with it.
+
+    Nothing is run: files, sizes, packages, .pth files, .pyc files, what the base interpreter has already, and
+    whether VENV fits this interpreter and container.
+    """
+    with _progress_line() as progress:
+        scan = scan_environment(venv, os.environ, progress)
+    if as_json_text:
+        click.echo(json.dumps(as_json(scan, quota_files), indent=1))
+        return
+    for line in _lines(scan, quota_files):
+        click.echo(line)
+    _show_packages(scan, top)
+
+
+@contextmanager
+def _progress_line() -> Iterator[Callable[[int], None] | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("looking") as status:
+        yield lambda n: status.update(f"looking: {n} names")
+
+
+def _lines(scan: Scan, quota_files: int | None) -> Iterator[str]:
+    if scan.is_venv:
+        what = f"virtual environment of Python {scan.python or '(version not named)'} from {scan.home or '(not named)'}"
+    else:
+        what = "no virtual environment (it has no pyvenv.cfg): counted only"
+    yield from _row("path", text(scan.path))
+    yield from _row("what", what)
+    yield from _row(
+        "names",
+        f"{scan.n_files:,} files, {scan.n_directories:,} directories, {scan.n_symlinks:,} symlinks"
+        + (f", {scan.n_other:,} others" if scan.n_other else ""),
+    )
+    yield from _row("size", f"{_size(scan.n_bytes)} in files, {_size(scan.n_disk_bytes)} on disk")
+    if scan.share_small is not None:
+        yield from _row("small files", f"{scan.share_small:.1%} are smaller than {_size(SMALL_BYTES)}")
+    shares = quota_shares(scan, quota_files)
+    if quota_files:
+        quota = f"{shares['quota']:.1%} of {quota_files:,} files"
+    else:
+        quota = ", ".join(f"{share:.1%} of {name}'s {LUMI_QUOTAS[name]:,}" for name, share in shares.items())
+        quota = f"on LUMI {quota} files (--quota-files N for yours)"
+    yield from _row("quota", f"{scan.n_inodes:,} inodes: {quota}")
+    if scan.unreadable:
+        yield from _row("unreadable", _some(scan.unreadable, "names could not be looked at"))
+    if scan.is_venv:
+        yield from _venv_lines(scan)
+    outward = [path for path in scan.outward_links if not path.startswith(b"bin/python")]  # that one has to
+    if outward:
+        yield from _row("links out", _some(outward, "symlinks lead out of it"))
+    if scan.dangling_links:
+        yield from _row("dead links", _some(scan.dangling_links, "symlinks lead nowhere"))
+
+
+def _venv_lines(scan: Scan) -> Iterator[str]:
+    if scan.pycs is None:
+        yield from _row(".pyc", "not observed: the interpreter's bytecode version is not known")
+    else:
+        n_valid = scan.pycs.n_sources - len(scan.pycs.missing) - len(scan.pycs.stale)
+        yield from _row(".pyc", f"{n_valid:,} of {scan.pycs.n_sources:,} sources have a valid one")
+        if scan.pycs.missing:
+            yield from _row("", _some(scan.pycs.missing, "have none: they are compiled again at every start"))
+        if scan.pycs.stale:
+            yield from _row("", _some(scan.pycs.stale, "are stale: compiled for another source or Python"))
+    for pth in scan.pths:
+        parts = [f"{pth.n_code_lines} line(s) of code run at every start"] if pth.n_code_lines else []
+        parts += [f"{len(pth.directories)} directories on sys.path"] if pth.directories else []
+        yield from _row(".pth", f"{text(pth.path.rpartition(b'/')[2])}: {', '.join(parts) or 'empty'}")
+    editable = [row.name for row in scan.packages if row.editable]
+    if editable or any(pth.editable for pth in scan.pths):
+        yield from _row(
+            "editable", f"{', '.join(editable) or 'yes'}: a normal install needs fewer look-ups, and can be packed"
+        )
+    for where, entry in scan.dead_paths:
+        yield from _row("dead path", f"{text(entry)} (from {where})")
+    same = [one for one in scan.duplicates if one.same]
+    other = [one for one in scan.duplicates if not one.same]
+    if same:
+        n_files, n_bytes = sum(one.n_files for one in same), sum(one.n_bytes for one in same)
+        verb = "are shadowed" if scan.system_site else "would be saved by python -m venv --system-site-packages"
+        names = ", ".join(one.name for one in same[:5]) + (", ..." if len(same) > 5 else "")
+        yield from _row(
+            "in the base",
+            f"{len(same)} packages of the same version ({names}): {n_files:,} files, {_size(n_bytes)} {verb}",
+        )
+    if other:
+        names = ", ".join(f"{one.name} {one.version} (base {one.base_version})" for one in other[:3])
+        yield from _row("", f"{len(other)} in another version: {names}" + (", ..." if len(other) > 3 else ""))
+    if scan.misfits:
+        for reason in scan.misfits:
+            yield from _row("fits here", f"NO: {reason}")
+    else:
+        yield from _row("fits here", "yes, as far as can be seen without running it")
+
+
+def _show_packages(scan: Scan, top: int) -> None:
+    if not scan.is_venv or not scan.packages:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("package", overflow="ellipsis", no_wrap=True, max_width=36)
+    table.add_column("version", overflow="ellipsis", no_wrap=True, max_width=16)
+    table.add_column("files", justify="right")
+    table.add_column("size", justify="right")
+    rows, rest = scan.packages[:top], scan.packages[top:]
+    cells = [(row.name, row.version, row.n_files, row.n_bytes) for row in rows]
+    if rest:
+        cells.append((f"({len(rest)} more)", "", sum(row.n_files for row in rest), sum(row.n_bytes for row in rest)))
+    cells.append(("total", "", scan.n_files, scan.n_bytes))
+    for name, version, n_files, n_bytes in cells:
+        table.add_row(printable(name), printable(version), f"{n_files:,}", _size(n_bytes))
+    click.echo()
+    Console(width=_WIDTH, markup=False, highlight=False).print(table)
+
+
+def _row(label: str, value: str) -> Iterator[str]:
+    import textwrap
+
+    yield from textwrap.wrap(
+        printable(value),
+        width=_WIDTH,
+        initial_indent=f"{label:<{_LABEL}}",
+        subsequent_indent=" " * _LABEL,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _some(paths: Sequence[bytes], what: str) -> str:
+    return f"{len(paths):,} {what}, e.g. {text(paths[0]) or '.'}"
+
+
+def _size(n_bytes: int) -> str:
+    size, unit = float(n_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 or size == int(size) else f"{size:.1f} {unit}"

@@ -1,0 +1,74 @@
+"""A copy of the environment on another filesystem, seen at the environment's own path."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from fsprobe.errors import BadInput, MachineCannot
+from fsprobe.layouts.namespace import Spec, choose_way, enter_argv
+from fsprobe.layouts.plain import Layout, fstype_of
+from fsprobe.layouts.tree import copy_tree, remove_tree, walk
+
+
+@contextmanager
+def copied(
+    venv: str | Path,
+    to: str | Path,
+    *,
+    label: str = "",
+    keep: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Layout]:
+    """Copy the environment below `to` and mount the copy over its own path; the copy is removed at the end.
+
+    Args:
+        venv: the environment.
+        to: an existing directory; the copy gets a new name in it.
+        label: how reports call it; "copy on TYPE" if empty.
+        keep: leave the copy where it is.
+        progress: called with the number of names copied and of all.
+
+    Raises:
+        BadInput: no such directory, or parts of the environment can't be read.
+        MachineCannot: no room, or no way to mount.
+    """
+    source = os.path.realpath(venv)
+    if not os.path.isdir(source):
+        raise BadInput(f"{venv}: no such directory")
+    if not os.path.isdir(to):
+        raise BadInput(f"{to}: no such directory", f"make it: mkdir -p {to}")
+    parent = os.path.realpath(to)
+    if parent == source or parent.startswith(source + "/"):
+        raise BadInput(f"{to} lies inside the environment", "choose another place for the copy")
+    tree = walk(source)
+    if tree.unreadable:
+        raise BadInput(f"{len(tree.unreadable)} names below {venv} can't be read, so a copy would miss them")
+    kept = False
+    directory = ""
+    try:
+        try:
+            directory = tempfile.mkdtemp(prefix=f"{os.path.basename(source)}-fsprobe-", dir=parent)
+            copy = Path(directory, "copy")
+            copy_tree(tree, os.fsencode(copy), progress)
+        except OSError as error:
+            raise MachineCannot(f"copying {source} to {parent} failed: {error.strerror or error}") from error
+        spec = Spec(kind="bind", source=str(copy), at=source)
+        entered = choose_way(spec)
+        fstype = fstype_of(copy)
+        kept = keep
+        yield Layout(
+            label=label or f"copy on {fstype}",
+            kind="copy",
+            where=copy,
+            fstype=fstype,
+            mount_how=entered.mount_how,
+            enter=enter_argv(replace(spec, way=entered.way)),
+        )
+    finally:
+        if directory and not kept:
+            remove_tree(directory)

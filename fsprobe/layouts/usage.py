@@ -1,0 +1,39 @@
+"""The exact lines to use an image, ready to paste."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def usage_lines(image: Path, at: str, command: Sequence[str] = ("python", "script.py")) -> dict[str, list[str]]:
+    """How to run `command` of the environment with `image` mounted over `at`.
+
+    Returns:
+        Heading -> lines. The command's first word is taken from the environment's bin directory.
+    """
+    img, path = shlex.quote(str(image)), shlex.quote(at)
+    run = shlex.join([f"{at}/bin/{command[0]}", *command[1:]])
+    bare = shlex.join(command)
+    root = f"mount -t squashfs -o loop,ro,nosuid,nodev {img} {path} && exec {run}"
+    user = f"squashfuse_ll -o ro,nosuid,nodev {img} {path} && {{ {run}; rc=$?; umount {path}; exit $rc; }}"
+    bind = shlex.quote(f"{image}:{at}:image-src=/")
+    return {
+        "with fsprobe": [f"fsprobe exec --image {img} --at {path} -- {run}"],
+        "by hand, as root": [f"unshare --mount --propagation slave sh -c {shlex.quote(root)}"],
+        "by hand, as a user": [
+            f"unshare --user --map-current-user --keep-caps --mount --propagation slave sh -c {shlex.quote(user)}"
+        ],
+        "with singularity": _container("singularity", "SINGULARITYENV", bind, path, bare),
+        "with apptainer": _container("apptainer", "APPTAINERENV", bind, path, bare),
+    }
+
+
+def _container(tool: str, prefix: str, bind: str, path: str, bare: str) -> list[str]:
+    return [
+        # the image is read-only: what pip can't write there it puts into ~/.local, which then leaks into every container
+        f"export {prefix}_PYTHONNOUSERSITE=1",
+        f"export {prefix}_PREPEND_PATH={path}/bin",
+        f"{tool} exec -B {bind} CONTAINER.sif {bare}",
+    ]
