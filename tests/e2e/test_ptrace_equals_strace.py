@@ -90,7 +90,8 @@ TORTURE = r"""
             return None
 
     # names that need escaping, as paths and inside annotations
-    names = [b'a<b>"\\\n\t\v\f\r', b"\x01\x02" + b"7", b"caf\xc3\xa9 \xff", b"unfinished ...>", b" = 3<x>", b"(deleted)", b"x (deleted)"]
+    names = [b'a<b>"\\\n\t\v\f\r', b"\x01\x02" + b"7"]
+    names += [b"caf\xc3\xa9 \xff", b"unfinished ...>", b" = 3<x>", b"(deleted)", b"x (deleted)"]
     for name in names:
         os.mkdir(name)
         fd = os.open(name, os.O_RDONLY)
@@ -140,7 +141,8 @@ TORTURE = r"""
     os.chown("f", -1, -1); os.lchown("l", -1, -1); attempt(os.chown, "no", 1, 2)
     os.mkfifo("fifo"); attempt(os.mknod, "dev", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     attempt(os.setxattr, "f", "user.a", b"v" * 300, os.XATTR_CREATE)
-    attempt(os.getxattr, "f", "user.a"); attempt(os.getxattr, "f", "user.no"); attempt(os.listxattr, "f"); attempt(os.removexattr, "f", "user.a")
+    attempt(os.getxattr, "f", "user.a"); attempt(os.getxattr, "f", "user.no")
+    attempt(os.listxattr, "f"); attempt(os.removexattr, "f", "user.a")
     attempt(os.rename, "no", "no2"); os.replace("f", "f2")
     libc.syscall(316, -100, b"f2", -100, b"f3", 1)
     libc.syscall(332, -100, b"f3", 0x100, 0xFFF, ctypes.create_string_buffer(256))
@@ -290,7 +292,9 @@ def test_counts_are_those_of_straces_own_summary(tmp_path: Path) -> None:
 def test_stamps_add_up(tmp_path: Path) -> None:
     _, ours = run_both(tmp_path, [sys.executable, "-S", program(tmp_path, TORTURE)])
     sums = monotonic_ns(ours)
-    assert len(sums) == ours.count(b"\n") and sums[0] == 0 and sums == sorted(sums)
+    assert len(sums) == ours.count(b"\n")
+    assert sums[0] == 0
+    assert sums == sorted(sums)
     first, last = (float(ours.splitlines()[at].split()[1]) for at in (0, -1))
     assert abs((last - first) - sums[-1] / 1e9) < 0.05 + abs(last - first) * 0.01
 
@@ -306,7 +310,5 @@ def test_every_python_as_the_tracer(tmp_path: Path, version: str) -> None:
     python = next((path for path in PYTHONS if path.parts[-3].startswith(version + ".")), None)
     if python is None:
         pytest.skip(f"no CPython {version} under ~/.pyenv")
-    theirs, ours = run_both(
-        tmp_path, [sys.executable, "-S", program(tmp_path, TORTURE)], tracer_python=str(python)
-    )
+    theirs, ours = run_both(tmp_path, [sys.executable, "-S", program(tmp_path, TORTURE)], tracer_python=str(python))
     assert_equal(theirs, ours)
