@@ -1,0 +1,69 @@
+"""How numbers look: every count, time, share, rate and size in any report is formatted here."""
+
+from __future__ import annotations
+
+NOT_OBSERVED = "not observed"
+
+
+def count(n: int | float | None) -> str:
+    """`12,345`."""
+    return NOT_OBSERVED if n is None else f"{n:,.0f}"
+
+
+def seconds(value: float | None) -> str:
+    """`2.7 s`, `45 ms`, `12 us`: three significant figures at most, a unit always."""
+    if value is None:
+        return NOT_OBSERVED
+    if value >= 100:
+        return f"{value:,.0f} s"
+    if value >= 1:
+        return f"{value:.3g} s"
+    if value >= 0.001:
+        return f"{value * 1e3:.3g} ms"
+    return f"{value * 1e6:.3g} us"
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency that is given in ms, as `seconds` writes it."""
+    return seconds(None if value is None else value / 1e3)
+
+
+def share(value: float | None) -> str:
+    """`12 %`; `<1 %` for what is there but small."""
+    if value is None:
+        return NOT_OBSERVED
+    if 0 < value < 0.01:
+        return "<1 %"
+    return f"{value * 100:.0f} %"
+
+
+def part_of(n: int, total: int) -> str:
+    """The share of a total; `-` of nothing."""
+    return share(n / total) if total else "-"
+
+
+def rate(value: float | None) -> str:
+    """`1,234/s`."""
+    return NOT_OBSERVED if value is None else f"{value:,.0f}/s"
+
+
+def size_bytes(value: int | None) -> str:
+    """`1.5 MiB`."""
+    if value is None:
+        return NOT_OBSERVED
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024 or unit == "TiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.3g} {unit}"
+        amount /= 1024
+    raise AssertionError("unreachable")
+
+
+def ratio(value: float | None) -> str:
+    """`3.2x`."""
+    return NOT_OBSERVED if value is None else f"{value:.2g}x" if value < 10 else f"{value:,.0f}x"
+
+
+def plural(n: int, one: str, many: str | None = None) -> str:
+    """`1 process`, `3 processes`."""
+    return f"{count(n)} {one if n == 1 else many or one + 's'}"

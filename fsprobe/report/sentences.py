@@ -1,0 +1,90 @@
+"""The plain sentences of a report: what a first-timer can paste into a mail. Shared by terminal, Markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fsprobe.model import JsonObject
+from fsprobe.report import numbers
+
+NO_IMPORT = "(not in an import)"
+
+
+def headline(profile: JsonObject) -> str:
+    """One sentence: how many metadata calls before the program did any work, where they went, in vain, from which import."""
+    metrics = profile["metrics"]
+    n_startup = metrics["n_startup"]
+    parts = [f"{numbers.count(n_startup)} metadata {'call' if n_startup == 1 else 'calls'} to start"]
+    parts[0] += " and import" if any(row["key"] == "import" for row in metrics["by_phase"]) else ""
+    place = main_mount(metrics["by_mount"])
+    if place is not None and metrics["n_metadata"]:
+        kind = f" ({place['fstype']})" if place["fstype"] else ""
+        parts.append(f"{numbers.part_of(place['n_metadata'], metrics['n_metadata'])} of all on {place['key']}{kind}")
+    parts.append(f"{numbers.count(metrics['n_missing'])} in vain")
+    top = top_imports(profile, 1)
+    if top:
+        parts.append(f"most from {top[0]['key']}")
+    return ", ".join(parts) + "."
+
+
+def main_mount(rows: Sequence[JsonObject]) -> JsonObject | None:
+    """The mount to speak of: the busiest network one if it has a tenth of the calls, else the busiest."""
+    total = sum(row["n_metadata"] for row in rows)
+    for row in rows:
+        if row["fs_class"] == "network" and row["n_metadata"] * 10 >= total:
+            return row
+    return rows[0] if rows else None
+
+
+def top_imports(profile: JsonObject, n: int) -> list[JsonObject]:
+    """The imports that the program itself asked for (or that nothing observed asked for), most calls first."""
+    rows = profile["metrics"]["by_module"] or []
+    top = [row for row in rows if row["parent"] is None and row["key"] != NO_IMPORT and row["n_metadata_cum"]]
+    return top[:n]
+
+
+def backend_line(profile: JsonObject) -> str:
+    """Which backend it was, and how imports were told apart."""
+    manifest = profile["manifest"]
+    version = f" {manifest['backend_version']}" if manifest.get("backend_version") else ""
+    ways = {
+        "time": "imports marked by time",
+        "access": "imports marked by visible calls",
+        "both": "imports marked both ways",
+        "none": "imports estimated from the paths",
+    }
+    return f"{manifest['backend']}{version}, {ways.get(str(manifest.get('markers')), 'imports not observed')}"
+
+
+def process_line(profile: JsonObject) -> str:
+    """How many processes there were, and of what kinds."""
+    kinds: dict[str, int] = {}
+    for row in profile["metrics"]["by_process"]:
+        if row["label"]:
+            kinds[row["kind"]] = kinds.get(row["kind"], 0) + 1
+    names = {"python": "Python", "launcher": "launcher", "program": "other"}
+    return ", ".join(
+        f"{kinds[kind]} {names.get(kind, kind)}" for kind in ("python", "launcher", "program") if kind in kinds
+    )
+
+
+def quality_lines(profile: JsonObject) -> list[str]:
+    """What a reader must know before trusting the numbers; empty for a clean run."""
+    quality, manifest = profile["quality"], profile["manifest"]
+    lines = []
+    if quality["n_unparsed"]:
+        example = quality["unparsed_examples"][0] if quality["unparsed_examples"] else ""
+        lines.append(f"{numbers.plural(quality['n_unparsed'], 'line')} of the log not understood, e.g. {example[:120]}")
+    if quality["n_partial"]:
+        lines.append(f"{numbers.plural(quality['n_partial'], 'call')} seen only in part")
+    if quality["n_marks_lost"] or quality["n_marks_unread"]:
+        lines.append("some import marks were lost: their calls count for the import around them")
+    if quality["io_uring"]:
+        lines.append("the program uses io_uring: what it opens that way can't be seen")
+    if manifest.get("log_truncated"):
+        lines.append(f"{manifest['log_truncated']}: what came after is not in the numbers")
+    if manifest.get("descendants_left"):
+        lines.append("processes that outlived the command are counted up to the end of the recording only")
+    if manifest.get("salvaged"):
+        lines.append("salvaged: fsprobe was killed, times and CPU were not observed")
+    return lines
