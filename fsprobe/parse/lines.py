@@ -17,6 +17,7 @@ _EXITED = re.compile(rb"\+\+\+ exited with (-?\d+) \+\+\+")
 _KILLED = re.compile(rb"\+\+\+ killed by (\S+)(?: \(core dumped\))? \+\+\+")
 _SUPERSEDED = re.compile(rb"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
 _CHANGED_PID = re.compile(rb" ?<pid changed to (\d+) \.\.\.>")
+_RESULT_STARTS = frozenset(b"%c" % code for code in b"-0123456789?")
 _CUT_OFF = (b"<unfinished ...>", b"<detached ...>")
 _ATTACHED_HERE = re.compile(rb"(?:strace: )?Process \d+ attached(?: \(waiting for parent\))?")
 _CHATTER = re.compile(
@@ -94,7 +95,7 @@ def _take_call(log: Log, pid: bytes, thread: Thread, t_ns: int | None, name: byt
         if parts is not None:
             returned(log, thread, Start(name, t_ns, parts[0], thread.tid, None), *parts)
             return
-    elif _count_other(log, name, after):
+    elif count_other(log, name, after):
         return
     attached = _ATTACHED_HERE.search(after)
     if attached is not None and attached.end() == len(after):
@@ -103,13 +104,28 @@ def _take_call(log: Log, pid: bytes, thread: Thread, t_ns: int | None, name: byt
     unparsed(log, log.line)
 
 
-def _count_other(log: Log, name: bytes, after: bytes) -> bool:
+def count_other(log: Log, name: bytes, after: bytes) -> bool:
+    """Count a call that names no path; False when `after` is no complete call."""
     _, found, result = after.rpartition(b" = ")
-    if not found:
+    if not found or result[:1] not in _RESULT_STARTS:
         return False
+    log.others.add(name)
     count(log, name, is_error=result[:4] in (b"-1 E", b"-1 (") or result[:3] == b"? E")
     if name[:8] == b"io_uring":
         log.quality.io_uring = True
+    return True
+
+
+def take_other_half(log: Log, rest: bytes) -> bool:
+    """Join a line to the one that `strace: Process 12 attached` interrupted; False if it does not continue it."""
+    if log.half_line is None:
+        return False
+    pid, t_ns, half = log.half_line
+    log.half_line = None
+    if rest[:1] not in (b" ", b",", b")", b"="):
+        unparsed(log, half)
+        return False
+    take(log, pid, t_ns, half + rest)
     return True
 
 
@@ -167,7 +183,7 @@ def _take_orphan_half(log: Log, thread: Thread, t_ns: int | None, name: bytes, t
             args, result, _ = parts
             clone_returned(log.families, thread, Start(name, t_ns, args, thread.tid, None), result)
     else:
-        _count_other(log, name, tail)
+        count_other(log, name, tail)
 
 
 def _take_end(log: Log, pid: bytes, thread: Thread, t_ns: int | None, rest: bytes) -> None:

@@ -26,6 +26,8 @@ class Log:
     durations: dict[bytes, int] = field(default_factory=dict)
     directories: dict[bytes, bytes | None] = field(default_factory=dict)
     """First argument with its comma (`3</x>, `) -> path of the directory, for descriptors that -y annotates."""
+    others: set[bytes] = field(default_factory=set)
+    """Names of calls without a path that this log has shown."""
     half_line: tuple[bytes, int | None, bytes] | None = None
     in_summary: bool = False
 

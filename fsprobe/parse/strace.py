@@ -9,15 +9,15 @@ processes, markers, odd names, logs of other people with other options) goes lin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from fsprobe.model import Call, Event, Op, ParseQuality
 from fsprobe.parse.arguments import exec_argv, link_target, mode_kind, open_flags, result_path, second_path
 from fsprobe.parse.fields import escape, unescape
 from fsprobe.parse.lineage import Families
-from fsprobe.parse.lines import finish, take
-from fsprobe.parse.log import Log, count, remember_duration, remember_error, unparsed
-from fsprobe.parse.stamps import HEAD, Clock, find_first_pid, make_clock
+from fsprobe.parse.lines import count_other, finish, take, take_other_half
+from fsprobe.parse.log import Log, count, remember_duration, remember_error
+from fsprobe.parse.stamps import HEAD, Clock, find_first_pid, make_clock, nanoseconds
 from fsprobe.parse.syscalls import SHAPES
 
 __all__ = [
@@ -51,125 +51,115 @@ def parse(lines: Iterable[bytes], quality: ParseQuality, *, cwd: bytes | None = 
     first_pid, source = find_first_pid(lines)
     # The hot loop's own names: a global or an attribute costs as much as a split.
     threads, errors, durations, directories = log.families.threads, log.errors, log.durations, log.directories
-    shapes, new, call_type, stat_op = SHAPES, tuple.__new__, Call, Op.STAT
+    shapes, new, call_type, stat_op, open_op = SHAPES, tuple.__new__, Call, Op.STAT, Op.OPEN
+    others = log.others
     clock: Clock | None = None
-    is_summed = False
-    advance: Callable[[bytes | None, bytes | None], int | None] | None = None
+    is_summed = has_line_ends = False
     total = 0
+    t_ns: int | None
     line = b""
-    has_line_ends = False
     try:
         for line in source:
             quality.n_lines += 1
+            thread = None
             if is_summed:
+                # Our own layout: `1892 1795506711.169777 (+ 0.000257743) REST`. Whatever differs goes the long way.
                 parts = line.split(None, 4)
-                # `1892 1795506711.169777 (+ 0.000257743) REST`; anything else goes the long way below
                 if len(parts) == 5 and parts[2] == b"(+" and len(parts[3]) == 12 and log.half_line is None:
                     pid, _, _, delta, rest = parts
-                    thread = threads.get(pid)
-                    if thread is not None and delta[:2] == b"0." and delta[2:11].isdigit():
-                        total += int(delta[2:11])
-                        name, _, after = rest.partition(b"(")
-                        shape = shapes.get(name)
-                        if shape is not None and shape.is_simple and log.has_annotations and thread.start is None:
-                            args, _, tail = after.rpartition(b") = ")
-                            result, _, lasted = tail.rpartition(b" <")
-                            dur = durations.get(lasted)
-                            if dur is None:
-                                dur = remember_duration(log, lasted)
-                            error = errors.get(result)
-                            if error is None:
-                                at = result.find(b"<")
-                                if result[-1:] == b">" and result[:at].isdigit() and result.rfind(b"<") == at:
-                                    error = ""  # `3</x>`: every open has its own
-                                else:
-                                    error = remember_error(log, result)
-                            quoted = args.split(b'"', 2)
-                            if dur is not None and error is not None and len(quoted) == 3:
-                                before, path, _ = quoted
-                                if b"\\" not in path:
-                                    # No quote before the path's own: in `3</x>, ` a quote has a backslash before it.
-                                    if before[-2:] == b", ":
-                                        is_at = shape.dirfd_at == 0
-                                        if is_at and path[:1] == b"/":
-                                            is_known = True
-                                            if before[:1] == b"A":
-                                                thread.directory.argument = before
-                                        elif is_at and path:
-                                            directory = directories.get(before)
-                                            is_known = directory is not None
-                                            if directory is not None:
-                                                path = directory + b"/" + path
-                                                if before[:1] == b"A":
-                                                    thread.directory.argument = before
-                                        else:
-                                            is_known = False
-                                            if is_at and shape.op is stat_op and args[-13:] == b"AT_EMPTY_PATH":
-                                                count(log, name, is_error=error != "")
-                                                continue
-                                    else:
-                                        is_known = before == b"" and path[:1] == b"/"
-                                    if is_known and error != "?":
-                                        yield new(
-                                            call_type,
-                                            (
-                                                thread.tid,
-                                                total,
-                                                shape.syscall,
-                                                shape.op,
-                                                path,
-                                                error,
-                                                dur,
-                                                args,
-                                                result,
-                                            ),
-                                        )
-                                        continue
-                        log.line = line
-                        take(log, pid, total, rest.rstrip(b"\r\n"))
-                        if out:
-                            yield from out
-                            out.clear()
+                    if delta[:2] == b"0." and delta[2:11].isdigit():
+                        thread = threads.get(pid)
+                        if thread is not None:
+                            total += int(delta[2:11])
+                            t_ns = total
+            if thread is None:
+                rest = line.rstrip(b"\r\n")
+                has_line_ends = has_line_ends or rest != line
+                if log.in_summary or rest[:6] == b"% time":
+                    log.in_summary = not rest.endswith(b" total")
+                    continue
+                if log.half_line is not None:
+                    log.line = line
+                    if take_other_half(log, rest):
+                        yield from out
+                        out.clear()
+                        continue
+                match = HEAD.match(rest)
+                assert match is not None  # every part of it is optional
+                bracketed, bare, absolute, relative, lone = match.groups()
+                rest = rest[match.end() :]
+                if clock is None and (absolute or relative or lone):
+                    clock = make_clock(absolute, relative or lone)
+                    if clock is not None:
+                        is_summed = clock.is_sum_of_ns
+                        quality.has_times, quality.wall_start_ns = True, clock.wall_start_ns
+                t_ns = None
+                if is_summed:
+                    stamp = relative or lone
+                    total += nanoseconds(stamp) if stamp else 0
+                    t_ns = total
+                elif clock is not None:
+                    t_ns = clock.advance(absolute, relative or lone)
+                pid = bracketed or bare or b""
+                if pid:
+                    quality.has_tids = True
+                else:
+                    pid = _unnamed(log, first_pid)
+                thread = threads.get(pid)
+            name, _, after = rest.partition(b"(")
+            shape = shapes.get(name)
+            if thread is None or thread.start is not None:
+                pass
+            elif shape is None:
+                if name in others and after.rstrip()[-4:] != b"...>" and count_other(log, name, after):
+                    continue
+            elif shape.is_simple and (log.has_annotations or shape.op is not open_op):
+                args, _, tail = after.rpartition(b") = ")
+                result, has_duration, lasted = tail.rpartition(b" <")
+                if has_duration:
+                    dur = durations.get(lasted)
+                    if dur is None:
+                        dur = remember_duration(log, lasted)
+                else:
+                    result, dur = tail.rstrip(), None
+                error = errors.get(result)
+                if error is None:
+                    at = result.find(b"<")
+                    if result[-1:] == b">" and result[:at].isdigit() and result.rfind(b"<") == at:
+                        error = ""  # `3</x>`: every open has its own
+                    else:
+                        error = remember_error(log, result)
+                quoted = args.split(b'"', 2)
+                if (dur is not None or not has_duration) and error is not None and error != "?" and len(quoted) == 3:
+                    before, path, _ = quoted
+                    is_at = shape.dirfd_at == 0
+                    is_known = False
+                    if b"\\" in path:
+                        pass
+                    elif not before:
+                        is_known = path[:1] == b"/" and not is_at
+                    elif not is_at or before[-2:] != b", ":
+                        pass  # a quote inside `3</x>, ` has a backslash before it: this one is not the path's
+                    elif not path:
+                        if shape.op is stat_op and args[-13:] == b"AT_EMPTY_PATH":
+                            count(log, name, is_error=error != "")
+                            continue
+                    else:
+                        is_known = path[:1] == b"/"
+                        if not is_known:
+                            directory = directories.get(before)
+                            if directory is not None:
+                                path = directory + b"/" + path
+                                is_known = True
+                        if is_known and before[:1] == b"A":
+                            thread.directory.argument = before
+                    if is_known:
+                        yield new(
+                            call_type, (thread.tid, t_ns, shape.syscall, shape.op, path, error, dur, args, result)
+                        )
                         continue
             log.line = line
-            rest = line.rstrip(b"\r\n")
-            has_line_ends = has_line_ends or rest != line
-            if log.in_summary or rest[:6] == b"% time":
-                log.in_summary = not rest.endswith(b" total")
-                continue
-            if log.half_line is not None:
-                pid, t_ns, half = log.half_line
-                log.half_line = None
-                if rest[:1] in (b" ", b",", b")", b"="):
-                    take(log, pid, t_ns, half + rest)
-                    yield from out
-                    out.clear()
-                    continue
-                unparsed(log, half)
-            match = HEAD.match(rest)
-            assert match is not None  # every part of it is optional
-            bracketed, bare, absolute, relative, lone = match.groups()
-            if clock is None and (absolute is not None or relative is not None or lone is not None):
-                clock = make_clock(absolute, relative or lone)
-                if clock is not None:
-                    advance, is_summed = clock.advance, clock.is_sum_of_ns
-                    quality.has_times, quality.wall_start_ns = True, clock.wall_start_ns
-            t_ns = None
-            if is_summed:
-                stamp = relative or lone
-                if stamp is not None:
-                    seconds, _, fraction = stamp.partition(b".")
-                    total += int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
-                t_ns = total
-            elif advance is not None:
-                t_ns = advance(absolute, relative or lone)
-            found = bracketed or bare
-            if found is not None:
-                quality.has_tids = True
-                pid = found
-            else:
-                pid = _unnamed(log, first_pid)
-            take(log, pid, t_ns, rest[match.end() :])
+            take(log, pid, t_ns, rest.rstrip(b"\r\n"))
             if out:
                 yield from out
                 out.clear()
