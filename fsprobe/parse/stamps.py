@@ -36,7 +36,8 @@ def nanoseconds(stamp: bytes) -> int:
     return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
 
 
-def _time_of_day_ns(stamp: bytes) -> int:
+def time_of_day_ns(stamp: bytes) -> int:
+    """Give the ns since midnight of `08:30:01` or `08:30:01.169777`."""
     hours, minutes, seconds = stamp.split(b":")
     return (int(hours) * 60 + int(minutes)) * 60_000_000_000 + nanoseconds(seconds)
 
@@ -90,7 +91,7 @@ def _daily() -> Callable[[bytes | None, bytes | None], int | None]:
     def advance(absolute: bytes | None, _relative: bytes | None) -> int | None:
         nonlocal last, days
         if absolute is not None and b":" in absolute:
-            now = _time_of_day_ns(absolute)
+            now = time_of_day_ns(absolute)
             if last is not None and now + days < last - _DAY_NS // 2:
                 days += _DAY_NS  # past midnight
             last = now + days
