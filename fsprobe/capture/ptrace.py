@@ -213,6 +213,7 @@ def trace(log_path: str, argv: "Sequence[str]", environment: "Sequence[bytes] | 
     for name in _PASSED_BY:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     try:
         _seize(libc, pid)
     except CannotTrace:

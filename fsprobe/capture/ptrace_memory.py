@@ -136,7 +136,10 @@ def pointer(address: int) -> str:
 # ---- descriptors and the working directory -----------------------------------------------------------------------
 
 cwd_age = [0]
-"""Grows when a call may have changed what some working directory is called."""
+"""Grows when a call of the target may have changed what some working directory is called.
+
+A directory that somebody outside the target renames meanwhile keeps its former name in the log.
+"""
 
 
 def descriptor(tid: int, fd: int) -> str:
