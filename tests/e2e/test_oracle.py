@@ -41,7 +41,9 @@ def workloads(tmp_path: Path) -> dict[str, list[str]]:
     }
 
 
-def make_recording(command: list[str], path: Path, monkeypatch: pytest.MonkeyPatch, *words: str, summary: bool = False) -> Recording:
+def make_recording(
+    command: list[str], path: Path, monkeypatch: pytest.MonkeyPatch, *words: str, summary: bool = False
+) -> Recording:
     if summary:
         plain = strace.command_line
         monkeypatch.setattr(strace, "command_line", lambda *args: [plain(*args)[0], "-C", *plain(*args)[1:]])
@@ -63,7 +65,10 @@ def summary_of(recording: Recording) -> dict[str, tuple[int, int]]:
 
 def n_false_errors(recording: Recording) -> int:
     """execve lines that look failed under --seccomp-bpf but are not."""
-    return sum(b"execve resumed>) = -1 (errno" in line or b"= -1 (errno 18446744073709" in line for line in recording.lines("log"))
+    return sum(
+        b"execve resumed>) = -1 (errno" in line or b"= -1 (errno 18446744073709" in line
+        for line in recording.lines("log")
+    )
 
 
 @pytest.mark.parametrize("name", ["pass", "pandas", "stack", "pool"])
@@ -147,7 +152,9 @@ def test_a_marked_run_equals_an_unmarked_one_call_for_call(
     assert marked[-len(marked) // 2 :] == unmarked[-len(unmarked) // 2 :]
 
 
-def test_a_target_that_lists_our_directories_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strace_program: str) -> None:
+def test_a_target_that_lists_our_directories_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strace_program: str
+) -> None:
     program = tmp_path / "nosy.py"
     program.write_text(
         "import os\n"
@@ -172,12 +179,27 @@ def test_a_target_that_lists_our_directories_is_counted(tmp_path: Path, monkeypa
 def test_own_calls_of_the_recorder_are_few(tmp_path: Path, strace_program: str) -> None:
     """fsprobe's own metadata calls beside `run --record-only`: at most 600, less what the command itself does."""
     log = tmp_path / "log"
-    command = [sys.executable, "-m", "fsprobe", "run", "--record-only", "--no-markers", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]
+    command = [
+        sys.executable,
+        "-m",
+        "fsprobe",
+        "run",
+        "--record-only",
+        "--no-markers",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--",
+        "/bin/true",
+    ]
     # only the recorder itself: strace can't trace a process that is traced already, so its child is left out (no -f)
     subprocess.run(
-        [strace_program, "-q", "-o", str(log), "-e", "trace=%file,getdents64", *command], check=True, env={**os.environ, "CI": ""}
+        [strace_program, "-q", "-o", str(log), "-e", "trace=%file,getdents64", *command],
+        check=True,
+        env={**os.environ, "CI": ""},
     )
-    n_calls = sum(b"getcwd(" not in line and b"+++" not in line and b"---" not in line for line in log.read_bytes().splitlines())
+    n_calls = sum(
+        b"getcwd(" not in line and b"+++" not in line and b"---" not in line for line in log.read_bytes().splitlines()
+    )
     assert n_calls <= 600, n_calls
 
 
