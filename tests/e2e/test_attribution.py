@@ -95,7 +95,7 @@ def test_planted_opens_with_eight_threads_and_forks(tmp_path: Path, strace_progr
     program = tmp_path / "main.py"
     program.write_text(
         textwrap.dedent(
-            f"""
+            """
             import os, threading, importlib, time
             import planted
             go = threading.Barrier(8)
@@ -120,8 +120,6 @@ def test_planted_opens_with_eight_threads_and_forks(tmp_path: Path, strace_progr
         rows, notes = rows_of(recording)
         expected = Counter({f"planted.m{k}": k + 1 for k in range(1, 12)})
         expected["planted.m9"] += 10  # m8 imports m9, in another process than the one that imports m9 itself
-        expected["planted.m11"] += 12  # m10 imports m11 in a forked child that has it from its parent: see below
-        expected["planted.m11"] -= 12
         assert planted_opens(rows) == expected
         assert notes.n_unpaired_marks == 0
         tally, *_ = pipeline.tally_recording(recording)

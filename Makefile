@@ -1,0 +1,42 @@
+# Each target does all its own set-up. PYTHON may be any CPython 3.10-3.13.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+SYSTEM_PACKAGES = strace squashfs-tools squashfuse bubblewrap fuse3 fuse-overlayfs util-linux chromium chromium-driver
+
+.PHONY: demo test lint check clean bench bench-quick system-packages
+
+demo: $(VENV)/.installed
+	$(BIN)/fsprobe run -o demo.fsprobe -- $(BIN)/python -c "import pandas"
+	@echo
+	@echo "Again, or as JSON:  $(BIN)/fsprobe report demo.fsprobe --format json"
+	@echo "Your own program:   $(BIN)/fsprobe run -- python train.py"
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	touch $@
+
+$(VENV)/.test-installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $@ $(VENV)/.installed
+
+# as root on Debian or Ubuntu what is missing is installed; elsewhere the tests that need it say so
+system-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  missing=""; for package in $(SYSTEM_PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	  if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; \
+	fi
+
+lint: $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+
+test: system-packages lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
