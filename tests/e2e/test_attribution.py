@@ -43,7 +43,7 @@ def rows_of(recording: Recording) -> tuple[list[Attributed], Notes]:
 
 
 def plant(directory: Path, n_modules: int = N_MODULES) -> Path:
-    """A package whose module m<k> opens k+1 files of its own, 1 ms apart, while it is imported; m<k> imports m<k+1> for even k."""
+    """A package whose module m<k> opens k+1 files, 1 ms apart, while it is imported; m<k> imports m<k+1> for even k."""
     package = directory / "planted"
     package.mkdir()
     (package / "__init__.py").write_text("")
