@@ -237,6 +237,8 @@ def trace(log_path: str, argv: "Sequence[str]", environment: "Sequence[bytes] | 
     wrong = log.close()
     if wrong is not None:
         _say(f"{log_path}: {wrong}")
+    if run.n_undecoded:
+        _say(f"{run.n_undecoded} calls could not be decoded, a defect of fsprobe: look for `undecoded` in {log_path}")
     if run.foreign:
         _say(f"{len(run.foreign)} processes ran in 32-bit mode: their calls are not in the log")
     report = os.read(failed, 8)

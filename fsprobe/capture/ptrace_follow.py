@@ -127,6 +127,7 @@ class Run:
         """It is not known yet whether that execve succeeds."""
         self.foreign: "set[int]" = set()
         """Who makes 32-bit calls, which are not decoded."""
+        self.n_undecoded = 0
         self.waiting = False
         """The loop is at rest, so the timer may flush."""
         self.ticking = False
@@ -212,7 +213,11 @@ def _enter_call(
     if run.started and not call.hidden:
         log = run.log
         leader = log.begin(t.tid)
-        log.parts.append(f"{leader}{call.name}({call.enter(t, t.args)}")
+        try:
+            early = call.enter(t, t.args)
+        except Exception as error:
+            early = _undecoded(run, call, error)
+        log.parts.append(f"{leader}{call.name}({early}")
         log.open = t
     t.entered_ns = _monotonic_ns()
     ptrace(abi.PTRACE_SYSCALL, t.tid, 0, 0)
@@ -237,7 +242,10 @@ def _leave_call(
     if call.moves and value >= 0:
         memory.cwd_age[0] += 1
     if run.started and not call.hidden:
-        late = call.leave(t, t.args + (value,)) if call.leave is not None else ""  # type: ignore[operator]
+        try:
+            late = call.leave(t, (*t.args, value)) if call.leave is not None else ""
+        except Exception as error:
+            late = _undecoded(run, call, error)
         if -4096 < value < 0:
             result = errors.get(-value) or f"-1 (errno {-value})"
         elif call.returns_fd:
@@ -328,6 +336,12 @@ def _replace_program(run: Run, t: Tracee) -> Tracee:
     run.tracees[pid] = former
     log.line(pid, f"+++ superseded by execve in pid {old_tid} +++")
     return former
+
+
+def _undecoded(run: Run, call: "Syscall", error: Exception) -> str:
+    """Keep a defect of ours from the target, which dies with us; it is in the log and said at the end."""
+    run.n_undecoded += 1
+    return f"<undecoded by fsprobe: {type(error).__name__} in {call.name}>"
 
 
 def _note_foreign(run: Run, t: Tracee, number: int) -> None:

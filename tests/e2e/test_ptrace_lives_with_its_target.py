@@ -425,3 +425,25 @@ def test_as_a_module_and_under_every_way_to_start_it(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, *start, "-o", str(log), "/bin/sh", "-c", "exit 4"], cwd=root)
         assert done.returncode == 4
         assert b'execve("/bin/sh", ["/bin/sh", "-c", "exit 4"]' in log.read_bytes()
+
+
+def test_a_defect_of_the_decoder_does_not_reach_the_target(tmp_path: Path) -> None:
+    driver = (
+        "import sys\n"
+        "from fsprobe.capture import ptrace, ptrace_calls\n"
+        "def broken(t, a): raise KeyError('defect')\n"
+        "ptrace_calls.SYSCALLS[21].enter = broken\n"
+        "ptrace_calls.SYSCALLS[79].leave = broken\n"
+        "sys.exit(ptrace.main(sys.argv[1:]))"
+    )
+    target = python("import os; os.access('/', 0); os.getcwd(); os.stat('/usr'); os._exit(6)")
+    done = subprocess.run(
+        [sys.executable, "-c", driver, "-o", str(tmp_path / "log"), *target],
+        cwd=Path(ptrace.__file__).parents[2],
+        capture_output=True,
+    )
+    assert done.returncode == 6
+    assert b"calls could not be decoded" in done.stderr
+    text = (tmp_path / "log").read_bytes()
+    assert b"access(<undecoded by fsprobe: KeyError in access>) = 0" in text
+    assert b'"/usr", {st_mode=S_IFDIR' in text
