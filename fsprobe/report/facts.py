@@ -1,0 +1,266 @@
+"""The facts that the written reports (HTML, Markdown) share: who ran what, the key figures, the method and its limits."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fsprobe.model import JsonObject
+from fsprobe.report import numbers, sentences
+
+REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
+"""What metadata requests consist of; `negative` is a part of `lookup`, and reads are left out."""
+LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
+SEVERITIES = ("critical", "warn", "info")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One key figure with its unit and what to know about it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def command_line(manifest: Mapping[str, Any]) -> str:
+    """The command as one would type it."""
+    words = manifest.get("command") or []
+    return shlex.join(str(word) for word in words) if not isinstance(words, str) else words
+
+
+def date(manifest: Mapping[str, Any]) -> str:
+    """When the run started, UTC."""
+    started = manifest.get("started_s")
+    if started is None:
+        return numbers.NOT_OBSERVED
+    return datetime.datetime.fromtimestamp(started, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def head(profile: JsonObject, recording: str | None) -> list[tuple[str, str]]:
+    """Label and text of what stands at the top of a report."""
+    manifest = profile["manifest"]
+    python = manifest.get("python") or {}
+    rows = [
+        ("Host", str(manifest.get("host") or numbers.NOT_OBSERVED)),
+        ("Started", date(manifest)),
+        ("Exit code", _exit(manifest)),
+        ("Cache", known(manifest.get("cache"))),
+        ("Backend", sentences.backend_line(profile)),
+        ("Python", f"{python.get('version')}, {python.get('prefix')}" if python else numbers.NOT_OBSERVED),
+    ]
+    if manifest.get("cwd"):
+        rows.append(("Directory", str(manifest["cwd"])))
+    for name, label in (("label", "Label"), ("layout", "Layout")):
+        if manifest.get(name):
+            rows.append((label, str(manifest[name])))
+    if manifest.get("job"):
+        rows.append(("Job", ", ".join(f"{name} {value}" for name, value in manifest["job"].items())))
+    if recording:
+        rows.append(("Recording", recording))
+    return rows
+
+
+def _exit(manifest: Mapping[str, Any]) -> str:
+    if manifest.get("signal"):
+        return f"killed by signal {manifest['signal']}"
+    return numbers.NOT_OBSERVED if manifest.get("exit_code") is None else str(manifest["exit_code"])
+
+
+def known(value: Any) -> str:
+    """A state that may be unknown, in words."""
+    return numbers.NOT_OBSERVED if value in (None, "", "unknown") else str(value)
+
+
+def n_requests(counts: Mapping[str, Any] | None) -> int | None:
+    """Metadata requests of one row of `requests`; None where they were not predicted."""
+    if not counts:
+        return None
+    found = [counts[name] for name in REQUEST_KINDS if counts.get(name) is not None]
+    return sum(found) if found else None
+
+
+def requests_table(profile: JsonObject, grouping: str) -> dict[str, JsonObject]:
+    """`requests` by mount or package as key -> counts; empty where nothing was predicted."""
+    table = (profile.get("requests") or {}).get(grouping) or {}
+    if isinstance(table, Mapping):
+        return {str(key): dict(counts) for key, counts in table.items()}
+    return {str(row["key"]): dict(row) for row in table}
+
+
+def total_requests(profile: JsonObject) -> int | None:
+    """Metadata requests of the run over all mounts that have a server or a disk behind them."""
+    found = [n_requests(counts) for counts in requests_table(profile, "by_mount").values()]
+    return sum(n for n in found if n is not None) if found else None
+
+
+def key_figures(profile: JsonObject) -> list[Figure]:
+    """The figures that a reader needs first; what was not observed says so."""
+    metrics, manifest = profile["metrics"], profile["manifest"]
+    rates = metrics.get("rates") or {}
+    total = metrics["n_metadata"]
+    user, system = manifest.get("user_s"), manifest.get("sys_s")
+    at_most = metrics.get("share_fs_time_at_most")
+    requests = total_requests(profile)
+    peak = rates.get("peak_open_per_s_process")
+    n_processes = len({row.get("pid", row["key"]) for row in metrics.get("by_process") or []})
+    return [
+        Figure(
+            label="Metadata calls",
+            value=numbers.count(total),
+            note=f"{numbers.count(metrics['n_open'])} open, {numbers.count(metrics['n_stat'])} stat, "
+            f"{numbers.count(metrics['n_list'])} list",
+        ),
+        Figure(
+            label="Looked up in vain",
+            value=numbers.count(metrics["n_missing"]),
+            note=f"{numbers.part_of(metrics['n_missing'], total)} of the metadata calls",
+        ),
+        Figure(
+            label="Requests of a cold client",
+            value=numbers.count(requests),
+            note="predicted; look-ups, opens, listings, links" if requests is not None else "no prediction in this run",
+        ),
+        Figure(
+            label="Distinct paths",
+            value=numbers.count(metrics.get("n_paths")),
+            note=f"{numbers.count(metrics.get('n_startup'))} calls before the program's own work",
+        ),
+        Figure(
+            label="Time in filesystem calls",
+            value=f"at most {numbers.share(at_most)}" if at_most is not None else numbers.NOT_OBSERVED,
+            note="of the wall time" + (f"; {numbers.seconds(metrics['fs_time_s'])} traced" if at_most is not None else ""),
+        ),
+        Figure(
+            label="Wall time, traced",
+            value=numbers.seconds(manifest.get("wall_s")),
+            note=f"CPU {numbers.seconds(user)} user, {numbers.seconds(system)} system"
+            if user is not None
+            else f"CPU {numbers.NOT_OBSERVED}",
+        ),
+        Figure(
+            label="Opens in the busiest second",
+            value=numbers.rate(peak),
+            note=f"in one process; {numbers.rate(rates.get('peak_open_per_s'))} in all" if peak is not None else "",
+        ),
+        Figure(
+            label="Processes",
+            value=numbers.count(n_processes),
+            note=f"{numbers.count(manifest.get('majflt'))} major page faults, {numbers.size_bytes(manifest.get('read_bytes'))} read",
+        ),
+    ]
+
+
+def saving(finding: JsonObject, profile: JsonObject) -> str:
+    """What a finding would save in this very run; empty where that can't be computed."""
+    saves = finding.get("saves") or {}
+    parts = []
+    for name, total in (("calls", profile["metrics"]["n_metadata"]), ("requests", total_requests(profile))):
+        n = saves.get(name)
+        if n:
+            of = f" ({numbers.part_of(n, total)})" if total else ""
+            parts.append(f"{numbers.count(n)} {name if n != 1 else name[:-1]}{of}")
+    return " and ".join(parts)
+
+
+def findings(profile: JsonObject) -> list[JsonObject]:
+    """The findings, most severe first, in their own order otherwise."""
+    rank = {name: number for number, name in enumerate(SEVERITIES)}
+    return sorted(profile.get("findings") or [], key=lambda row: rank.get(row.get("severity", ""), len(rank)))
+
+
+def method(profile: JsonObject) -> list[tuple[str, str]]:
+    """How the numbers were made and what they leave out: (heading, text) pairs, true to this very run."""
+    manifest, quality = profile["manifest"], profile["quality"]
+    own = {name: n for name, n in (quality.get("own") or {}).items() if n}
+    observes = ", ".join(manifest.get("observes") or []) or numbers.NOT_OBSERVED
+    floor = profile["metrics"].get("tracer_floor_us")
+    taken = ", ".join(f"{numbers.count(n)} {name}" for name, n in own.items())
+    rows = [
+        ("Observed by", f"{sentences.backend_line(profile)}. It observes: {observes}."),
+        (
+            "Own traffic",
+            f"{numbers.plural(sum(own.values()), 'call')} of fsprobe's own taken out ({taken})."
+            if own
+            else "No call of fsprobe's own was in the recording.",
+        ),
+        ("Quality", quality_sentence(profile)),
+        (
+            "Times",
+            "Times were taken under the tracer, which slows every filesystem call; compare them with each other, not with an "
+            "untraced run."
+            + (f" Each call holds the tracer's own stop, some {floor:.0f} us here." if floor is not None else ""),
+        ),
+        (
+            "Not seen",
+            "Page faults (files mapped into memory are read without a call), reads and writes of open files, and what a "
+            "warm cache of this machine answered that would be cold elsewhere.",
+        ),
+        (
+            "Requests",
+            "Requests are a prediction for a client with empty caches, validated against a FUSE file server, not against "
+            "Lustre or NFS."
+            if profile.get("requests")
+            else "Requests to a file server were not predicted for this run.",
+        ),
+    ]
+    unseen = (profile.get("verdict") or {}).get("unseen") or []
+    if unseen:
+        rows.append(("The verdict could not see", "; ".join(str(line) for line in unseen) + "."))
+    return rows
+
+
+def quality_sentence(profile: JsonObject) -> str:
+    """What of the log could not be used, with numbers."""
+    quality = profile["quality"]
+    names = (
+        ("n_unparsed", "not understood"),
+        ("n_partial", "seen in part"),
+        ("n_unfinished", "never returned"),
+        ("n_marks_lost", "import marks lost"),
+        ("n_marks_unread", "import marks unread"),
+        ("n_marks_unpaired", "import marks without a pair"),
+    )
+    counted = ", ".join(f"{numbers.count(quality[name])} {words}" for name, words in names if name in quality)
+    lines = [f"{numbers.count(quality.get('n_lines'))} lines of log: {counted}."]
+    lines += [line[:1].upper() + line[1:] + "." for line in sentences.quality_lines(profile)]
+    return " ".join(lines)
+
+
+def n_compared(row: JsonObject) -> int | None:
+    """Metadata requests for the environment of one layout; of all paths where the environment was not told apart."""
+    requests = row.get("requests") or {}
+    if requests.get("environment") is not None:
+        return int(requests["environment"])
+    return n_requests(requests)
+
+
+def comparison_sentence(row: JsonObject, comparison: JsonObject) -> str:
+    """What one layout of a comparison comes to, in words."""
+    if row.get("layout") == comparison.get("baseline"):
+        return "the baseline"
+    wall = row.get("ratio_wall")
+    parts = []
+    if wall is None:
+        parts.append(f"wall time {numbers.NOT_OBSERVED}")
+    elif row.get("clear") is False:
+        parts.append("no clear difference in wall time")
+    elif wall < 1:
+        parts.append(f"{numbers.ratio(1 / wall) if wall else numbers.NOT_OBSERVED} faster")
+    else:
+        parts.append(f"{numbers.ratio(wall)} the wall time")
+    requests = row.get("ratio_requests")
+    if requests is not None:
+        parts.append(
+            f"{numbers.ratio(1 / requests)} fewer requests"
+            if 0 < requests < 1
+            else "no requests left"
+            if requests == 0
+            else "as many requests"
+            if requests == 1
+            else f"{numbers.ratio(requests)} the requests"
+        )
+    return ", ".join(parts)
