@@ -1,0 +1,102 @@
+"""Rules on data and images: many small data files, an image served by a slow program."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from fsprobe.analysis.findings.evidence import (
+    Evidence,
+    Seen,
+    is_file,
+    n_calls,
+    n_requests,
+    on_network,
+    plural,
+    prefixes,
+    quote,
+    under,
+    weigh,
+)
+from fsprobe.analysis.tally import PathTally
+from fsprobe.model import Mount, text
+
+_DATA = re.compile(
+    rb"\.(?:jpe?g|png|gif|bmp|tiff?|webp|npy|npz|pt|pth\.tar|wav|flac|mp3|mp4|avi|txt|csv|tsv|jsonl?|xml|parquet|feather|pkl|"
+    rb"pickle|h5|hdf5|nc|dcm|nii(?:\.gz)?|mat|bin|dat|fa|fasta|fastq|gz)$",
+    re.IGNORECASE,
+)
+_CODE = re.compile(rb"/(?:site|dist)-packages/|/lib/python3\.\d+/|/share/")
+
+
+def small_files(evidence: Evidence) -> Seen | None:
+    """A data set of many small files on a network filesystem.
+
+    Seen: many data files (by suffix, outside the environment) opened on a network filesystem.
+
+    Costs: each is a LOOKUP and an OPEN at the metadata server before the first byte comes. Tiny-ImageNet, 100,000 files, 7
+    workers (LUMI AI Guide): HDF5 36.5 s, LMDB 35.3 s, SquashFS 48.6 s.
+
+    Do: pack them: SquashFS (no change in the program), or HDF5, LMDB, WebDataset.
+
+    Saving: the requests for these files, less the two for the image.
+    """
+    homes = tuple(prefix + b"/" for prefix in prefixes(evidence))
+    rows = [
+        (path, counted)
+        for path, counted in evidence.tally.by_path.items()
+        if _DATA.search(path)
+        and is_file(counted)
+        and not _CODE.search(path)
+        and not path.startswith(homes)
+        and on_network(evidence, path)
+    ]
+    severity = weigh(evidence, "data_files", len(rows))
+    if severity is None:
+        return None
+    root = os.path.commonpath([os.path.dirname(path) for path, _ in rows])
+    requests = n_requests(evidence, rows)
+    image = root.rstrip(b"/") + b".sqsh"
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(len(rows), 'data file')} were opened below {text(root)}: {plural(n_calls(rows), 'call')}.",
+        advice="Pack the data set into one file: SquashFS needs no change in the program; HDF5, LMDB or WebDataset shuffle better.",
+        commands=[
+            f"mksquashfs {quote(root)} {quote(image)} -processors 1 -no-xattrs -comp zstd",
+            f'singularity exec -B {quote(b"%b:%b:image-src=/" % (image, root))} "$SIF" ...',
+        ],
+        saves={"requests": requests - 2} if requests and requests > 2 else {},
+    )
+
+
+def slow_image(evidence: Evidence) -> Seen | None:
+    """An image served by single-threaded squashfuse.
+
+    Seen: many calls, of several processes, on a mount of type fuse.squashfuse.
+
+    Costs: the program serves one request after the other. apptainer#665: the kernel's mount 18:00, squashfuse_ll with
+    threads 17:57, squashfuse 27:37 (min:s) for the same work.
+
+    Do: squashfuse_ll (multithreaded), or a kernel mount where the site's container runtime may do it.
+
+    Saving: not computed: the calls are the same, they wait less.
+    """
+    table: dict[bytes, tuple[Mount, list[tuple[bytes, PathTally]]]] = {}
+    for path, counted in evidence.tally.by_path.items():
+        mount = evidence.mounts_of(path)
+        if mount is not None and mount.fstype == "fuse.squashfuse":
+            table.setdefault(mount.path, (mount, []))[1].append((path, counted))
+    if not table or len(evidence.facts) < 2:
+        return None
+    mount, rows = max(table.values(), key=lambda entry: n_calls(entry[1]))
+    severity = weigh(evidence, "fuse_image_calls", n_calls(rows))
+    if severity is None:
+        return None
+    n = n_calls(under(evidence, [mount.path]))
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(len(evidence.facts), 'interpreter')} made {plural(n, 'call')} on {text(mount.path)}, which squashfuse "
+        "serves with one thread.",
+        advice="Use squashfuse_ll, or let the container runtime mount with the kernel.",
+        commands=[f"squashfuse_ll IMAGE {quote(mount.path)}"],
+    )

@@ -1,0 +1,374 @@
+"""Rules on where an environment lies and what of it is searched: network filesystems, PYTHONPATH, user site, .pth, conda."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+
+from fsprobe.analysis.findings.evidence import (
+    Evidence,
+    Seen,
+    assignment,
+    command_line,
+    directories,
+    environment,
+    is_file,
+    is_under,
+    n_calls,
+    n_requests,
+    on_network,
+    plural,
+    prefixes,
+    python_of,
+    quote,
+    saving,
+    some,
+    under,
+    weigh,
+)
+from fsprobe.analysis.tally import PathTally
+from fsprobe.model import Counts, text
+
+_CONDA = re.compile(rb"/(?:mini|ana|mamba)(?:conda|forge)\d*(?:/|$)|/(?:micromamba|conda|mamba)/envs/|/\.conda/envs/")
+_EDITABLE = re.compile(rb"/(?:__editable__[^/]*|[^/]*\.egg-link|easy-install\.pth)$")
+
+
+@dataclass(slots=True)
+class Root:
+    """A directory tree that the run's modules come from."""
+
+    path: bytes
+    rows: list[tuple[bytes, PathTally]] = field(default_factory=list)
+    n_files: int = 0
+    fstype: str = ""
+
+
+def network_roots(evidence: Evidence) -> list[Root]:
+    """The trees on network filesystems that modules were read from, the one with the most files first.
+
+    A tree is the prefix of an interpreter, its base prefix, or a sys.path entry outside both.
+    """
+    places: list[bytes] = prefixes(evidence)
+    places += [os.fsencode(str(fact["base_prefix"])) for fact in evidence.facts if fact.get("base_prefix")]
+    for fact in evidence.facts:
+        for entry in fact.get("path") or ():
+            place = os.fsencode(str(entry))
+            if place.startswith(b"/") and not any(is_under(place, other) for other in places):
+                places.append(place)
+    # a tree in a tree (a venv in the directory of a PYTHONPATH entry) counts for itself: the longest match owns a path
+    table = {place: Root(place) for place in dict.fromkeys(places) if place not in (b"/", b"/usr", b"/usr/local")}
+    ordered = sorted(table, key=len, reverse=True)
+    for path, counted in evidence.tally.by_path.items():
+        owner = next((place for place in ordered if is_under(path, place)), None)
+        if owner is None:
+            continue
+        mount = evidence.mounts_of(path)
+        if mount is None or mount.fs_class != "network":
+            continue
+        root = table[owner]
+        root.rows.append((path, counted))
+        root.n_files += is_file(counted)
+        root.fstype = mount.fstype
+    return sorted((root for root in table.values() if root.rows), key=lambda root: (-root.n_files, root.path))
+
+
+def is_conda(evidence: Evidence, root: bytes) -> bool:
+    """Whether a tree is a conda environment, by its path or the recorded variables."""
+    prefix = environment(evidence).get("CONDA_PREFIX")
+    return bool(_CONDA.search(root + b"/")) or bool(prefix and os.fsencode(prefix) == root)
+
+
+def container_image(evidence: Evidence) -> str:
+    """The container that the run was in, as a word to type; `$SIF` where it is not known."""
+    variables = environment(evidence)
+    for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
+        if variables.get(name, "").startswith("/"):
+            return quote(variables[name])
+    return '"$SIF"'
+
+
+def image_commands(evidence: Evidence, root: bytes) -> list[str]:
+    """What to type to serve a tree from one file, at its own path."""
+    image = root + b".sqsh"
+    where = b"%b:%b:image-src=/" % (image, root)
+    lines = [f"mksquashfs {quote(root)} {quote(image)} -processors 1 -no-xattrs"]
+    variables = environment(evidence)
+    if any(name in variables for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")):
+        lines.append(f"singularity exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
+    else:
+        lines.append(f"fsprobe run --image {quote(image)} --at {quote(root)} -- {command_line(evidence)}")
+        lines.append(f'singularity exec -B {quote(where)} "$SIF" {command_line(evidence)}')
+    return lines
+
+
+def _image_saving(evidence: Evidence, root: Root) -> dict[str, int]:
+    requests = n_requests(evidence, root.rows)
+    # what remains is the image's own LOOKUP and OPEN
+    return {} if requests is None or requests <= 2 else {"requests": requests - 2}
+
+
+def environment_on_network(evidence: Evidence) -> Seen | None:
+    """An environment of many small files on a network filesystem.
+
+    Seen: files that the run opened in a venv, or another tree on sys.path, on a network filesystem.
+
+    Costs: each file is looked up, opened and read at the metadata server, by each node again. EESSI measured `import
+    tensorflow` (4,190 opens): RAM disk 2.0 s, Lustre cold 75 s, hot 2.8 s.
+
+    Do: pack the tree into a SquashFS image and mount that at the same path, so that scripts and activation still work;
+    or install the packages into the container.
+
+    Saving: the metadata requests below the tree, less the two (LOOKUP and OPEN) for the image file. The system calls stay:
+    the kernel answers them from the image.
+    """
+    roots = [root for root in network_roots(evidence) if not is_conda(evidence, root.path)]
+    if not roots:
+        return None
+    root = roots[0]
+    severity = weigh(evidence, "environment_files", root.n_files)
+    if severity is None:
+        return None
+    return Seen(
+        severity=severity,
+        evidence=f"The run opened {plural(root.n_files, 'file')} of {text(root.path)} ({root.fstype}): "
+        f"{plural(n_calls(root.rows), 'metadata call')} there, {sum(c.counts.n_missing for _, c in root.rows):,} of them in vain.",
+        advice="Pack it into one SquashFS image and mount that at the same path (build the venv at its final path), or "
+        "install the packages into the container. Compile bytecode before packing; an image is read-only.",
+        commands=image_commands(evidence, root.path),
+        saves=_image_saving(evidence, root),
+    )
+
+
+def conda_on_network(evidence: Evidence) -> Seen | None:
+    """A conda environment on a network filesystem.
+
+    Seen: files that the run opened in a conda environment on a network filesystem.
+
+    Costs: as for a venv, but such an environment has tens to hundreds of thousands of files, which also count against
+    the quota (LUMI: 100,000 files in a project's directory; raises for conda are refused).
+
+    Do: put it into a container (LUMI container wrapper, Tykky) or pack it into an image with conda-pack.
+
+    Saving: the metadata requests below the environment, less the two for the image file.
+    """
+    roots = [root for root in network_roots(evidence) if is_conda(evidence, root.path)]
+    if not roots:
+        return None
+    root = roots[0]
+    severity = weigh(evidence, "environment_files", root.n_files)
+    if severity is None:
+        return None
+    return Seen(
+        severity=severity,
+        evidence=f"The run opened {plural(root.n_files, 'file')} of the conda environment {text(root.path)} ({root.fstype}): "
+        f"{plural(n_calls(root.rows), 'metadata call')} there.",
+        advice="Put the environment into a container, or pack it into one image.",
+        commands=[
+            "conda-containerize new --prefix INSTALL_DIR env.yml",
+            f"conda-pack -p {quote(root.path)} --format squashfs -o {quote(os.path.basename(root.path) + b'.sqsh')}",
+        ],
+        saves=_image_saving(evidence, root),
+    )
+
+
+def unused_python_path(evidence: Evidence) -> Seen | None:
+    """PYTHONPATH entries that exist and gave nothing.
+
+    Seen: directories of PYTHONPATH that were searched and from which the run took no module.
+
+    Costs: they stand before site-packages, so each import asks them first (one stat, a listing at the first time), of
+    every interpreter that inherits the variable. And they can shadow installed packages.
+
+    Do: take them out; unset PYTHONPATH in jobs that bring their own environment (CSCS advises it), or use `python -I`.
+
+    Saving: all calls on and below these directories.
+    """
+    entries = directories(environment(evidence).get("PYTHONPATH", ""))
+    unused, rows = [], []
+    for entry in entries:
+        asked = evidence.tally.by_path.get(entry)
+        if asked is None or asked.counts.n_metadata == asked.counts.n_missing:
+            continue
+        below = list(under(evidence, [entry]))
+        if any(c.counts.n_metadata > c.counts.n_missing for path, c in below if path != entry):
+            continue
+        unused.append(entry)
+        rows += below
+    calls = n_calls(dict(rows).items())
+    severity = weigh(evidence, "removable_calls", calls, unused)
+    if not unused or severity is None:
+        return None
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(len(unused), 'directory', 'directories')} of PYTHONPATH ({some(unused)}) gave no module and cost "
+        f"{plural(calls, 'call')}.",
+        advice="Take them out of PYTHONPATH for this program.",
+        commands=[assignment("PYTHONPATH", [entry for entry in entries if entry not in unused])],
+        saves=saving(evidence, calls, rows),
+    )
+
+
+def user_site(evidence: Evidence) -> Seen | None:
+    """The user's own site-packages (~/.local) are searched.
+
+    Seen: calls in the user site directory; and whether files were opened there.
+
+    Costs: correctness first: packages in ~/.local come before those of the container or base installation, so a `pip
+    install` for one container changes all others. And each import asks the directory, which usually lies on the
+    home filesystem.
+
+    Do: `PYTHONNOUSERSITE=1` (or `python -s`). Install into a venv instead.
+
+    Saving: all calls on and below the directory, and those of the search for `usercustomize` that only a user site
+    brings. Not computed where modules came from there: then the same modules must come from elsewhere.
+    """
+    places = {
+        os.fsencode(str(fact["user_site"]))
+        for fact in evidence.facts
+        if fact.get("enable_user_site") is True and fact.get("user_site")
+    }
+    rows = list(under(evidence, places))
+    exists = any(c.counts.n_metadata > c.counts.n_missing for _, c in rows)
+    if not rows or not exists:
+        return None
+    files = [path for path, counted in rows if is_file(counted) and not path.endswith(b".pth")]
+    customize = evidence.tally.by_module.get("usercustomize")
+    n_tries = evidence.notes.n_imports.get("usercustomize", 0)
+    n_customize = (customize.cumulative if customize else Counts()).n_metadata
+    # each try asks the user site itself once: that look-up is among the rows already
+    calls = n_calls(rows) + max(0, n_customize - n_tries)
+    severity = weigh(evidence, "removable_calls", calls, places)
+    if files:
+        severity = "warn"
+    if severity is None:
+        return None
+    seen = f"{plural(calls, 'call')} in {some(sorted(places))}"
+    if files:
+        seen += f", and {plural(len(files), 'file')} came from there ({some(files, 2)}): they hide what the environment brings"
+    return Seen(
+        severity=severity,
+        evidence=seen + ".",
+        advice="Leave the user site out of jobs and containers; install into a venv or image.",
+        commands=["export PYTHONNOUSERSITE=1", f"export {_container_variable(evidence)}PYTHONNOUSERSITE=1"],
+        saves={} if files else saving(evidence, calls, rows),
+    )
+
+
+def _container_variable(evidence: Evidence) -> str:
+    return "APPTAINERENV_" if any(name.startswith("APPTAINER") for name in environment(evidence)) else "SINGULARITYENV_"
+
+
+def path_files(evidence: Evidence) -> Seen | None:
+    """Many .pth files, or editable installs.
+
+    Seen: .pth files read from site directories, and editable installs among them.
+
+    Costs: every interpreter reads all of them at each start, before your first line; a `.pth` of an editable install
+    runs code and adds a finder that is asked for every import, or an entry to sys.path.
+
+    Do: install for production without `-e`; uninstall what is not needed.
+
+    Saving: not computed: a normal install replaces the look-ups by others.
+    """
+    files = sorted(
+        path for path, counted in evidence.tally.by_path.items() if path.endswith(b".pth") and is_file(counted)
+    )
+    editable = [path for path in files if _EDITABLE.search(path)]
+    severity = weigh(evidence, "path_files", len(files), files)
+    on_server = [path for path in editable if on_network(evidence, path)]
+    if severity is None and on_server:
+        severity = "info"
+    if severity is None:
+        return None
+    names = some(editable or files)
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(len(files), '.pth file')} read at each start of Python, {len(editable)} of editable installs ({names}).",
+        advice="Install without -e for production, and uninstall what is not needed.",
+        commands=[f"{quote(python_of(evidence))} -m pip install --force-reinstall --no-deps ./SOURCE_OF_THE_PACKAGE"],
+    )
+
+
+def flash_only(evidence: Evidence) -> Seen | None:
+    """The environment lies on the flash filesystem.
+
+    Seen: an environment under /flash on a network filesystem.
+
+    Costs: metadata on flash storage costs "not always that much lower" than on disk (LUMI course, lesson on Lustre
+    access), and the space is billed higher.
+
+    Do: keep it there for tests only; pack it into an image for jobs.
+
+    Saving: as for an environment on a network filesystem.
+    """
+    roots = [root for root in network_roots(evidence) if b"/flash/" in root.path + b"/"]
+    if not roots or weigh(evidence, "environment_files", roots[0].n_files) is None:
+        return None
+    root = roots[0]
+    return Seen(
+        severity="info",
+        evidence=f"{text(root.path)} lies on flash storage ({root.fstype}); the run opened {plural(root.n_files, 'file')} of it.",
+        advice="Flash storage is for tests, not the cure: the number of metadata requests stays. Pack the environment.",
+        commands=image_commands(evidence, root.path),
+        saves=_image_saving(evidence, root),
+    )
+
+
+def wrong_venv(evidence: Evidence) -> Seen | None:
+    """A venv that belongs to another Python.
+
+    Seen: an interpreter whose prefix is a venv without a site-packages directory for its version; or VIRTUAL_ENV naming a
+    venv that no interpreter of the run used.
+
+    Costs: correctness: the venv's packages are not found, or others are used in their place. A venv belongs to the
+    container and the Python that made it.
+
+    Do: build it again with the interpreter (in the container) that will use it.
+
+    Saving: none; it is about running the right code.
+    """
+    for fact in evidence.facts:
+        prefix, version = str(fact.get("prefix") or ""), str(fact.get("version") or "")
+        if not prefix or prefix == fact.get("base_prefix"):
+            continue
+        site = os.fsencode(f"{prefix}/lib/python{'.'.join(version.split('.')[:2])}/site-packages")
+        asked = evidence.tally.by_path.get(site)
+        if asked is not None and asked.counts.n_missing == asked.counts.n_metadata:
+            return Seen(
+                severity="critical",
+                evidence=f"Python {version} ran in the venv {text(os.fsencode(prefix))}, but {text(site)} does not exist: "
+                "the venv was made by another Python, and none of its packages was found.",
+                advice="Build the venv again with this interpreter, in the container that will use it.",
+                commands=_rebuild(evidence, os.fsencode(prefix), str(fact.get("base_prefix") or ""), version),
+            )
+    claimed = environment(evidence).get("VIRTUAL_ENV")
+    if not claimed or not evidence.facts:
+        return None
+    places = {os.fsencode(claimed).rstrip(b"/"), _resolved(evidence, os.fsencode(claimed).rstrip(b"/"))}
+    if places & {place for prefix in prefixes(evidence) for place in (prefix, _resolved(evidence, prefix))}:
+        return None
+    used = prefixes(evidence)[0] if prefixes(evidence) else b"another"
+    return Seen(
+        severity="warn",
+        evidence=f"VIRTUAL_ENV is {text(os.fsencode(claimed))}, but the interpreter that ran has the prefix {text(used)}: "
+        "the packages of the venv were not used.",
+        advice="Start the venv's own interpreter, or build the venv again in this container.",
+        commands=[f"{quote(os.path.join(claimed, 'bin/python'))} ..."],
+    )
+
+
+def _resolved(evidence: Evidence, place: bytes) -> bytes:
+    """Where a directory led when something below it was opened; the directory itself where that is not known."""
+    for path, counted in under(evidence, [place]):
+        if counted.resolved is not None and counted.resolved.endswith(path[len(place) :]) and path != place:
+            return counted.resolved[: len(counted.resolved) - len(path) + len(place)]
+    return place
+
+
+def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:
+    python = os.path.join(base_prefix, f"bin/python{'.'.join(version.split('.')[:2])}") if base_prefix else "python"
+    line = f"{quote(python)} -m venv --clear {quote(prefix)}"
+    if container_image(evidence) != '"$SIF"':
+        line = f"singularity exec {container_image(evidence)} {line}"
+    return [line, f"{quote(prefix + b'/bin/python')} -m pip install -r requirements.txt"]

@@ -1,0 +1,239 @@
+"""What the rules look at: one run, read only. And the questions that several rules ask of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fsprobe.analysis.attribute import Attributed, Notes
+from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
+from fsprobe.analysis.tally import PathTally, Tally
+from fsprobe.model import JsonObject, Mount, text
+
+METADATA_REQUESTS = ("lookup", "negative", "open", "opendir", "readdir", "readlink")
+"""What a cold client asks the server, without READ; `negative` is contained in `lookup`."""
+
+
+class Requests(Protocol):
+    """What a cold client would ask the file server, predicted."""
+
+    @property
+    def per_path(self) -> Mapping[bytes, Mapping[str, int]]:
+        """Path -> {kind of request: n}."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Counts by process that the tally does not keep. `watch` fills it while the tally is folded."""
+
+    phases: dict[str, dict[str, int]] = field(default_factory=dict)
+    """`pid label`, the tally's key of a process -> {phase: metadata calls}"""
+    first_import: dict[str, str] = field(default_factory=dict)
+    """The same key -> the first outermost import: it tells spawned workers from the resource tracker."""
+    modules: dict[str, set[str]] = field(default_factory=dict)
+    """The same key -> the imports that made calls."""
+
+
+def watch(rows: Iterable[Attributed], seen: Watch) -> Iterator[Attributed]:
+    """Pass a stream of attributed calls on, and note per process and phase what passes."""
+    for row in rows:
+        if not row.own and row.call.op.value != "other":
+            key = f"{row.process.pid} {row.process.label}"
+            phases = seen.phases.setdefault(key, {})
+            phases[row.phase] = phases.get(row.phase, 0) + 1
+            if row.stack:
+                seen.first_import.setdefault(key, row.stack[0].name)
+                seen.modules.setdefault(key, set()).add(row.module)
+        yield row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One run as the rules see it. All of it is read only."""
+
+    tally: Tally
+    notes: Notes
+    profile: JsonObject
+    """The profile so far: manifest, quality, metrics."""
+    facts: Sequence[Mapping[str, Any]]
+    """What each interpreter said of itself."""
+    mounts_of: Callable[[bytes], Mount | None]
+    requests: Requests | None = None
+    """None: not predicted."""
+    watch: Watch | None = None
+    """None: what needs counts by process and phase can't be computed."""
+    thresholds: Thresholds = field(default_factory=lambda: DEFAULTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a rule returns when it has seen something; its code, title and source stand in the table of rules."""
+
+    severity: str
+    evidence: str
+    advice: str
+    commands: Sequence[str]
+    saves: Mapping[str, int] = field(default_factory=dict)
+
+
+# -- the run ------------------------------------------------------------------------------------------------------------
+
+
+def environment(evidence: Evidence) -> Mapping[str, str]:
+    """The recorded variables as the command was given them."""
+    found = evidence.profile["manifest"].get("environment")
+    return found if isinstance(found, dict) else {}
+
+
+def directories(value: str) -> list[bytes]:
+    """The entries of a search path, without trailing slashes, each once; empty entries (the working directory) are left out."""
+    entries = (os.fsencode(entry) for entry in value.split(":"))
+    return list(dict.fromkeys(entry.rstrip(b"/") or b"/" for entry in entries if entry))
+
+
+def n_ranks(evidence: Evidence) -> int:
+    """How many processes the job starts like this one, by its variables; 1 where there is no job."""
+    return max(
+        _number(evidence, name) for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "")
+    )
+
+
+def n_nodes(evidence: Evidence) -> int:
+    """How many nodes the job has; 1 where there is no job."""
+    return max(_number(evidence, name) for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES", ""))
+
+
+def _number(evidence: Evidence, name: str) -> int:
+    value = str((evidence.profile["manifest"].get("job") or {}).get(name) or "1")
+    return int(value) if value.isdigit() else 1
+
+
+def n_pythons(evidence: Evidence) -> int:
+    """How many interpreters told of themselves; at least 1."""
+    return max(1, len(evidence.facts))
+
+
+def prefixes(evidence: Evidence) -> list[bytes]:
+    """The prefixes of the run's interpreters, each once, in order of their start."""
+    facts = sorted(evidence.facts, key=lambda fact: int(fact.get("ns") or 0))
+    return list(dict.fromkeys(os.fsencode(str(fact["prefix"])) for fact in facts if fact.get("prefix")))
+
+
+def python_of(evidence: Evidence) -> bytes:
+    """The interpreter to type in commands: the first one that the run started."""
+    facts = sorted(evidence.facts, key=lambda fact: int(fact.get("ns") or 0))
+    return os.fsencode(str(facts[0].get("executable") or "python")) if facts else b"python"
+
+
+# -- paths --------------------------------------------------------------------------------------------------------------
+
+
+def is_under(path: bytes, root: bytes) -> bool:
+    """Whether a path is a directory or lies below it, by name."""
+    return path == root or path.startswith(root.rstrip(b"/") + b"/")
+
+
+def under(evidence: Evidence, roots: Iterable[bytes]) -> Iterator[tuple[bytes, PathTally]]:
+    """The paths of the run at or below any of the roots, each once."""
+    roots = tuple(roots)
+    heads = tuple(root.rstrip(b"/") + b"/" for root in roots)
+    exact = frozenset(roots)
+    for path, counted in evidence.tally.by_path.items():
+        if path.startswith(heads) or path in exact:
+            yield path, counted
+
+
+def n_calls(rows: Iterable[tuple[bytes, PathTally]]) -> int:
+    """Metadata calls of some paths."""
+    return sum(counted.counts.n_metadata for _, counted in rows)
+
+
+def fs_class(evidence: Evidence, path: bytes) -> str:
+    """Where a path lies: local | network | image | memory | pseudo | unknown."""
+    mount = evidence.mounts_of(path)
+    return mount.fs_class if mount is not None else "unknown"
+
+
+def on_network(evidence: Evidence, path: bytes) -> bool:
+    """Whether a path lies on a filesystem that another machine serves."""
+    return fs_class(evidence, path) == "network"
+
+
+def is_file(counted: PathTally) -> bool:
+    """Whether a path was opened with success and never listed."""
+    return counted.resolved is not None and not counted.counts.n_list
+
+
+def n_requests(evidence: Evidence, rows: Iterable[tuple[bytes, PathTally]]) -> int | None:
+    """Metadata requests that a cold client sends for some paths; None where requests were not predicted."""
+    if evidence.requests is None:
+        return None
+    per_path = evidence.requests.per_path
+    names = [name for name in METADATA_REQUESTS if name != "negative"]
+    return sum(per_path.get(path, {}).get(name, 0) for path, _ in rows for name in names)
+
+
+def saving(evidence: Evidence, calls: int, rows: Sequence[tuple[bytes, PathTally]]) -> dict[str, int]:
+    """What removing `calls` saves, with the requests of the paths that go with them."""
+    requests = n_requests(evidence, rows)
+    return {"calls": calls} if requests is None else {"calls": calls, "requests": requests}
+
+
+# -- severity -----------------------------------------------------------------------------------------------------------
+
+
+def weigh(evidence: Evidence, name: str, value: float, places: Iterable[bytes] = ()) -> str | None:
+    """The severity of a value by a threshold; where no place is on a network filesystem it is never more than info.
+
+    Args:
+        evidence: the run.
+        name: of the threshold.
+        value: in the threshold's unit.
+        places: paths that it is about; none: the places do not matter.
+    """
+    found = evidence.thresholds[name].level(value)
+    places = list(places)
+    if found is not None and places and not any(fs_class(evidence, p) in ("network", "unknown") for p in places):
+        return SEVERITIES[0]
+    return found
+
+
+# -- text ---------------------------------------------------------------------------------------------------------------
+
+
+def quote(word: bytes | str) -> str:
+    """One word for bash or zsh, whatever bytes are in it."""
+    data = os.fsencode(word) if isinstance(word, str) else word
+    try:
+        shown = data.decode("utf-8")
+        if shown.isprintable():
+            return shlex.quote(shown)
+    except UnicodeDecodeError:
+        pass
+    special = b"'\\"
+    body = "".join(chr(byte) if 32 <= byte < 127 and byte not in special else f"\\x{byte:02x}" for byte in data)
+    return f"$'{body}'"
+
+
+def assignment(name: str, entries: Sequence[bytes]) -> str:
+    """What to type to set a search path to what remains of it."""
+    return f"export {name}={quote(b':'.join(entries))}" if entries else f"unset {name}"
+
+
+def command_line(evidence: Evidence) -> str:
+    """The command of the run, to be typed again."""
+    return " ".join(quote(str(word)) for word in evidence.profile["manifest"].get("command") or [])
+
+
+def some(paths: Sequence[bytes], n: int = 3) -> str:
+    """The first paths as text, and how many more there are."""
+    shown = ", ".join(text(path) for path in paths[:n])
+    return f"{shown} and {len(paths) - n} more" if len(paths) > n else shown
+
+
+def plural(n: int, noun: str, plural_noun: str = "") -> str:
+    """`1 call`, `2,000 calls`."""
+    return f"{n:,} {noun if n == 1 else plural_noun or noun + 's'}"

@@ -1,0 +1,183 @@
+"""Rules on Python packages that look at many files: pkg_resources, entry points, matplotlib's font list, caches."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from fsprobe.analysis.findings.evidence import (
+    Evidence,
+    Seen,
+    n_calls,
+    n_pythons,
+    on_network,
+    plural,
+    python_of,
+    quote,
+    some,
+    weigh,
+)
+from fsprobe.analysis.tally import PathTally
+
+_METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
+_FONT_LIST = re.compile(rb"/fontlist-v[^/]*\.json(?:\.matplotlib-lock)?$")
+_FONT = re.compile(rb"\.(?:ttf|otf|afm|ttc|pfb|pcf(?:\.gz)?)$", re.IGNORECASE)
+_FONT_PLACE = re.compile(rb"(?:/fonts|/\.fonts|/Fonts)(?:/|$)|/X11/(?:fonts|TTF)|/matplotlib/mpl-data/fonts|/texmf")
+_CACHES = (b"/.triton/", b"/.cache/", b"/.config/matplotlib/", b"/.nv/", b"/.numba/", b"/torch_extensions/")
+_CACHE_VARIABLES = {
+    b"/.triton/": "TRITON_CACHE_DIR",
+    b"/.config/matplotlib/": "MPLCONFIGDIR",
+    b"/.numba/": "NUMBA_CACHE_DIR",
+    b"/.nv/": "CUDA_CACHE_PATH",
+    b"/torch_extensions/": "TORCH_EXTENSIONS_DIR",
+    b"/.cache/": "XDG_CACHE_HOME",
+}
+
+
+def package_resources(evidence: Evidence) -> Seen | None:
+    """pkg_resources is imported.
+
+    Seen: an import of pkg_resources, and the calls that it took with all it imports.
+
+    Costs: on import it lists every directory of sys.path and reads the metadata of each distribution. setuptools#926: 0.9
+    s with 40 entries; gunicorn#2616: from 1 s to 60 ms without it.
+
+    Do: `importlib.resources` and `importlib.metadata` do the same without the scan. Upgrade the package that imports it.
+
+    Saving: the calls of this import with the imports inside it. If another package needs some of those modules too, it
+    is less: an upper bound.
+    """
+    names = [name for name in ("pkg_resources", "setuptools.pkg_resources") if name in evidence.tally.by_module]
+    calls = sum(evidence.tally.by_module[name].cumulative.n_metadata for name in names)
+    severity = weigh(evidence, "removable_calls", calls)
+    if severity is None:
+        return None
+    parents = sorted(evidence.notes.imports.get(names[0], {"": 0}))
+    by = ", ".join(parent or "your program" for parent in parents)
+    return Seen(
+        severity="info" if severity == "info" else "warn",
+        evidence=f"pkg_resources was imported by {by}: {plural(calls, 'call')} with all that it reads and imports.",
+        advice="Use importlib.resources and importlib.metadata; upgrade the package that still imports pkg_resources.",
+        commands=[
+            f"{quote(python_of(evidence))} -m pip install --upgrade {quote(parent.split('.')[0])}"
+            for parent in parents
+            if parent
+        ],
+        saves={"calls": calls},
+    )
+
+
+def entry_points(evidence: Evidence) -> Seen | None:
+    """Scans for entry points.
+
+    Seen: many opens of entry_points.txt, METADATA and their like in *.dist-info.
+
+    Costs: a scan opens a file of each installed distribution; it is not cached from one call to the next.
+    opentelemetry-python#3054: 5-10 ms a call on a local disk.
+
+    Do: scan once and keep the result, pass `group=`, or install fewer distributions.
+
+    Saving: where the same files were opened again in one process, all but the first time. Not computed for a single scan.
+    """
+    table = [(path, c) for path, c in evidence.tally.by_path.items() if _METADATA.search(path) and not c.counts.n_list]
+    opened = [(path, counted) for path, counted in table if counted.counts.n_open]
+    n_opens = sum(counted.counts.n_open for _, counted in opened)
+    severity = weigh(evidence, "entry_point_files", n_opens, [path for path, _ in opened])
+    if severity is None:
+        return None
+    repeated = sum(max(0, counted.counts.n_open - n_pythons(evidence)) for _, counted in opened)
+    seen = f"{plural(n_opens, 'open')} of {plural(len(opened), 'metadata file')} of installed distributions"
+    if repeated:
+        seen += f"; {repeated:,} of them asked again for what the same process had read"
+    return Seen(
+        severity=severity,
+        evidence=seen + ".",
+        advice="Scan once and keep the result; pass group= to importlib.metadata.entry_points(); install fewer distributions.",
+        commands=[],
+        saves={"calls": repeated} if repeated else {},
+    )
+
+
+def font_list(evidence: Evidence) -> Seen | None:
+    """matplotlib built its list of fonts.
+
+    Seen: matplotlib did not find its font list, asked fc-list and opened every font.
+
+    Costs: matplotlib#13071: about 10 s. Where its cache directory can't be written (containers, read-only homes) it
+    takes a new one in /tmp, and every process does this again.
+
+    Do: point MPLCONFIGDIR to a directory that persists and import pyplot once, or bring the list in the image.
+
+    Saving: the calls on font files and font directories, those of the fc-list processes with their search of PATH, and
+    the writing of the list.
+    """
+    lists = [(path, c) for path, c in evidence.tally.by_path.items() if _FONT_LIST.search(path)]
+    built = [path for path, c in lists if not path.endswith(b"-lock") and (c.counts.n_missing or c.counts.n_open > 1)]
+    locks = [(path, c) for path, c in lists if path.endswith(b"-lock")]
+    fonts = [
+        (path, c)
+        for path, c in evidence.tally.by_path.items()
+        if (_FONT.search(path) or _FONT_PLACE.search(path)) and _by_interpreter(path)
+    ]
+    if not built or not locks or not any(_FONT.search(path) for path, _ in fonts):
+        return None
+    asked = {process.pid for process in evidence.tally.by_process.values() if process.label == "fc-list"}
+    helpers = [process for process in evidence.tally.by_process.values() if process.pid in asked]
+    calls = n_calls(locks) + sum(process.counts.n_metadata for process in helpers)
+    calls += sum(_calls_of_python(c, bool(helpers), path) for path, c in fonts)
+    # the list itself: opened in vain, then to write; with the cache there it is opened once
+    calls += sum(max(0, c.counts.n_open - n_pythons(evidence)) for path, c in lists if not path.endswith(b"-lock"))
+    severity = weigh(evidence, "removable_calls", calls)
+    if severity is None:
+        return None
+    place = os.path.dirname(built[0])
+    temporary = b"/matplotlib-" in place
+    return Seen(
+        severity="info" if severity == "info" else "warn",
+        evidence=f"matplotlib built its font list ({some(built)}): {plural(calls, 'call')}"
+        + (", in a temporary directory, so the next process does it again." if temporary else "."),
+        advice="Give matplotlib a directory that stays, and fill it once; or bring it in the image.",
+        commands=[
+            'export MPLCONFIGDIR="$HOME/.config/matplotlib"' if temporary else f"export MPLCONFIGDIR={quote(place)}",
+            f"{quote(python_of(evidence))} -c 'import matplotlib.pyplot'",
+        ],
+        saves={"calls": calls},
+    )
+
+
+def _by_interpreter(path: bytes) -> bool:
+    # fontconfig's own directories and caches are read by fc-list alone
+    return not path.startswith((b"/etc/fonts", b"/var/cache/fontconfig"))
+
+
+def _calls_of_python(counted: PathTally, helped: bool, path: bytes) -> int:
+    if helped and not _FONT.search(path):
+        return 0
+    return counted.counts.n_metadata
+
+
+def caches_on_network(evidence: Evidence) -> Seen | None:
+    """Caches on a network filesystem.
+
+    Seen: calls in cache directories (Triton, Numba, CUDA, matplotlib, ~/.cache) on a network filesystem.
+
+    Costs: such caches are many small files, written and locked by every rank at the same time, in the home directory of
+    all nodes.
+
+    Do: point the cache's variable to node-local storage.
+
+    Saving: not computed: on node-local storage the calls stay, the requests go.
+    """
+    rows = [(path, c) for path, c in evidence.tally.by_path.items() if any(name in path for name in _CACHES)]
+    rows = [(path, c) for path, c in rows if on_network(evidence, path)]
+    severity = weigh(evidence, "cache_calls", n_calls(rows))
+    if severity is None:
+        return None
+    variables = [v for name, v in _CACHE_VARIABLES.items() if any(name in path for path, _ in rows)]
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(n_calls(rows), 'call')} on {plural(len(rows), 'path')} in cache directories on a network "
+        f"filesystem ({some([path for path, _ in rows], 2)}).",
+        advice="Keep caches on the node (on LUMI /tmp is memory and counts as such), or fill them once and ship them.",
+        commands=[f'export {name}="/tmp/$USER/{name.lower()}"' for name in variables],
+    )

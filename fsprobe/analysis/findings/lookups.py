@@ -1,0 +1,325 @@
+"""Rules on look-ups: dead sys.path entries, library search, start-up flags, launchers, one path asked again and again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from fsprobe.analysis import missing
+from fsprobe.analysis.findings.evidence import (
+    Evidence,
+    Seen,
+    assignment,
+    command_line,
+    directories,
+    environment,
+    is_under,
+    n_calls,
+    n_pythons,
+    plural,
+    python_of,
+    quote,
+    saving,
+    some,
+    under,
+    weigh,
+)
+from fsprobe.analysis.tally import PathTally, ProcessTally
+from fsprobe.model import text
+
+_LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")
+_SHIM = re.compile(
+    r"^(?:env|pyenv\S*|conda|mamba|micromamba|asdf|python[0-9.]*|pip[0-9.]*|ipython|pytest|jupyter)(?: |$)"
+)
+_START_PHASES = ("loader", "init", "site")
+
+
+def dead_entries(evidence: Evidence) -> Seen | None:
+    """PYTHONPATH entries that do not exist.
+
+    Seen: entries of PYTHONPATH that every look-up found missing.
+
+    Costs: each interpreter asks for each such entry twice, and for its parent directories, before it gives up on it.
+
+    Do: take the entries out of PYTHONPATH, where it is set (a module file, .bashrc, the job script).
+
+    Saving: all calls on or below the entries, plus one look-up of each parent directory up to the first one that
+    exists, for each interpreter that had the entry on its sys.path (zipimport looks for an archive there).
+    """
+    entries = directories(environment(evidence).get("PYTHONPATH", ""))
+    dead, rows, n_parents = [], [], 0
+    for entry in entries:
+        asked = evidence.tally.by_path.get(entry)
+        below = list(under(evidence, [entry]))
+        if asked is None or any(counted.counts.n_metadata > counted.counts.n_missing for _, counted in below):
+            continue
+        dead.append(entry)
+        rows += below
+        n_walks = min(asked.counts.n_stat // 2, _n_with_entry(evidence, entry))
+        n_parents += n_walks * _n_steps_up(evidence, entry)
+    calls = n_calls(dict(rows).items()) + n_parents
+    severity = weigh(evidence, "removable_calls", calls, dead)
+    if not dead or severity is None:
+        return None
+    rest = [entry for entry in entries if entry not in dead]
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(len(dead), 'entry', 'entries')} of PYTHONPATH ({some(dead)}) cost {plural(calls, 'call')} "
+        f"in {plural(n_pythons(evidence), 'interpreter')}, and none of them exists.",
+        advice="Take them out of PYTHONPATH where it is set: module file, .bashrc or job script.",
+        commands=[assignment("PYTHONPATH", rest)],
+        saves=saving(evidence, calls, rows),
+    )
+
+
+def _n_with_entry(evidence: Evidence, entry: bytes) -> int:
+    name = os.fsdecode(entry)
+    return sum(1 for fact in evidence.facts if name in (fact.get("path") or ()))
+
+
+def _n_steps_up(evidence: Evidence, entry: bytes) -> int:
+    """How many parents zipimport asks for: up to the first that exists."""
+    n_steps, place = 0, entry
+    while len(place) > 1:
+        place = place.rpartition(b"/")[0] or b"/"
+        n_steps += 1
+        known = evidence.tally.by_path.get(place)
+        if known is None or known.counts.n_metadata > known.counts.n_missing:
+            break
+    return n_steps
+
+
+def library_path(evidence: Evidence) -> Seen | None:
+    """LD_LIBRARY_PATH directories that hold nothing the run loads.
+
+    Seen: directories of LD_LIBRARY_PATH in which the dynamic loader looked and found nothing.
+
+    Costs: the loader asks each directory for each library before it goes on to the next, of every process, and
+    searches the processor-specific subdirectories (glibc-hwcaps) too.
+
+    Do: unset LD_LIBRARY_PATH or leave only the directories that are used; put RUNPATH into what you build yourself.
+
+    Saving: all calls of the loader on and below these directories.
+    """
+    entries = directories(environment(evidence).get("LD_LIBRARY_PATH", ""))
+    on_sys_path = {os.fsencode(str(entry)) for fact in evidence.facts for entry in fact.get("path") or ()}
+    useless: list[bytes] = []
+    rows: list[tuple[bytes, PathTally]] = []
+    for entry in entries:
+        below = list(under(evidence, [entry]))
+        if entry in on_sys_path or any(counted.resolved is not None for _, counted in below):
+            continue
+        probes = [(path, counted) for path, counted in below if _is_library_probe(path, entry)]
+        if probes:
+            useless.append(entry)
+            rows += probes
+    calls = n_calls(dict(rows).items())
+    severity = weigh(evidence, "removable_calls", calls, useless)
+    if not useless or severity is None:
+        return None
+    rest = [entry for entry in entries if entry not in useless]
+    return Seen(
+        severity=severity,
+        evidence=f"The dynamic loader made {plural(calls, 'call')} in {len(useless)} of the {len(entries)} directories "
+        f"of LD_LIBRARY_PATH ({some(useless)}) and found no library there.",
+        advice="Leave these directories out. Modules set this variable: load only those that the program needs; for what "
+        "you build yourself use RUNPATH (or Shrinkwrap, Spindle) instead.",
+        commands=[assignment("LD_LIBRARY_PATH", rest)],
+        saves=saving(evidence, calls, rows),
+    )
+
+
+def _is_library_probe(path: bytes, entry: bytes) -> bool:
+    rest = path[len(entry) + 1 :]
+    return (
+        not rest or bool(_LIBRARY_FILE.search(rest)) or not set(rest.split(b"/")) - _HWCAPS or b"glibc-hwcaps" in rest
+    )
+
+
+_HWCAPS = frozenset(
+    b"tls x86_64 haswell avx512_1 xeon_phi i686 aarch64 atomics power8 power9 power10 z13 z14 z15".split()
+)
+
+
+def run_path(evidence: Evidence) -> Seen | None:
+    """Libraries searched along a long RPATH.
+
+    Seen: many failed look-ups of libraries in directories that are not in LD_LIBRARY_PATH: they stand in the RPATH or
+    RUNPATH of programs and libraries.
+
+    Costs: each library is asked for in each directory of the list, by every process that loads it.
+
+    Do: for what you build yourself, shorten the lists or let Shrinkwrap write the libraries' full paths into the program;
+    on many nodes, Spindle or one image per node.
+
+    Saving: not computed: it depends on which libraries are rebuilt. The failed look-ups are the most it can be.
+    """
+    from_variable = directories(environment(evidence).get("LD_LIBRARY_PATH", ""))
+    per_directory: dict[bytes, int] = {}
+    for (reason, path), n in evidence.tally.missing.items():
+        if reason == missing.LIBRARY and not any(is_under(path, entry) for entry in from_variable):
+            directory = path.rpartition(b"/")[0]
+            per_directory[directory] = per_directory.get(directory, 0) + n
+    n_misses = sum(per_directory.values())
+    busiest = sorted(per_directory, key=lambda directory: (-per_directory[directory], directory))
+    severity = weigh(evidence, "rpath_misses", n_misses, busiest[:20])
+    if severity is None:
+        return None
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(n_misses, 'failed look-up')} of libraries in {plural(len(busiest), 'directory', 'directories')} "
+        f"of RPATH or RUNPATH, most in {some(busiest)}.",
+        advice="Find who carries the list and shorten it; Shrinkwrap writes the full paths into a program, so that nothing is searched.",
+        commands=[
+            f"readelf -d {quote(python_of(evidence))} | grep -E 'R(UN)?PATH'",
+            "LD_DEBUG=libs " + command_line(evidence),
+        ],
+    )
+
+
+def start_flags(evidence: Evidence) -> Seen | None:
+    """Many interpreters that do little but start.
+
+    Seen: interpreters most of whose calls were their own start (loader, initialisation, site) and not imports or work.
+
+    Costs: a bare start takes about a hundred calls, in a venv with .pth files many more; a script that starts hundreds
+    of small helpers pays it each time.
+
+    Do: start such helpers with `-I -S` (no site, no user site, no PYTHONPATH) where they need the standard library only,
+    or do the work in one process.
+
+    Saving: not computed: with `-S` fsprobe's own import markers are off, so it can't be checked in the same way. The
+    calls of phase site are what goes.
+    """
+    if evidence.watch is None:
+        return None
+    n_short = n_site = n_start = 0
+    for process in evidence.tally.by_process.values():
+        phases = evidence.watch.phases.get(f"{process.pid} {process.label}", {})
+        start = sum(phases.get(phase, 0) for phase in _START_PHASES)
+        if process.kind == "python" and start > sum(phases.values()) - start:
+            n_short, n_start, n_site = n_short + 1, n_start + start, n_site + phases.get("site", 0)
+    severity = weigh(evidence, "short_interpreters", n_short)
+    if severity is None:
+        return None
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(n_short, 'interpreter')} spent {n_start:,} calls on starting, {n_site:,} of them on site "
+        "(site-packages, .pth files), and fewer on what they were started for.",
+        advice="Start helpers that need the standard library only with -I -S, or do their work in one process.",
+        commands=[f"{quote(python_of(evidence))} -I -S helper.py"],
+    )
+
+
+def shims(evidence: Evidence) -> Seen | None:
+    """A launcher between the command and the interpreter.
+
+    Seen: program images that ran under the name of python (or as env, pyenv, conda) in the very process that became the
+    interpreter, and what they started.
+
+    Costs: a shim is a shell script: its interpreter, its libraries, the search of PATH and its helpers are looked up for
+    each start of Python.
+
+    Do: call the interpreter by its full path.
+
+    Saving: all calls of these images and of the processes they started, and the interpreter's own search of PATH for
+    its name. What remains is the one execve of the interpreter.
+    """
+    images: list[ProcessTally] = []
+    searches: list[tuple[bytes, PathTally]] = []
+    for pid, of_pid in _by_pid(evidence).items():
+        last = next((n for n, image in enumerate(of_pid) if image.kind == "python"), None)
+        first = next(
+            (n for n, image in enumerate(of_pid) if image.kind == "launcher" and _SHIM.match(image.label)), None
+        )
+        if first is not None and last is not None and first < last:
+            images += of_pid[first:last]
+            images += _children(evidence, pid)
+    if not images:
+        return None
+    searches = _path_searches(evidence)
+    calls = sum(image.counts.n_metadata for image in images) + n_calls(searches)
+    severity = weigh(evidence, "removable_calls", calls)
+    if severity is None:
+        return None
+    target = quote(python_of(evidence))
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(len({image.pid for image in images}), 'process', 'processes')} "
+        f"({', '.join(sorted({image.label for image in images})[:4])}) made {plural(calls, 'call')} before {target} ran.",
+        advice="Call the interpreter itself.",
+        commands=[target + _arguments(evidence)],
+        saves={"calls": calls},
+    )
+
+
+def _by_pid(evidence: Evidence) -> dict[int, list[ProcessTally]]:
+    table: dict[int, list[ProcessTally]] = {}
+    for process in evidence.tally.by_process.values():
+        table.setdefault(process.pid, []).append(process)
+    return table
+
+
+def _children(evidence: Evidence, pid: int) -> list[ProcessTally]:
+    """What a launcher started besides, with all that those started; nothing that an interpreter started."""
+    found: list[ProcessTally] = []
+    pids = {pid}
+    for process in evidence.tally.by_process.values():
+        if process.parent in pids and process.pid != pid and process.kind == "launcher":
+            pids.add(process.pid)
+            found.append(process)
+    return found
+
+
+def _path_searches(evidence: Evidence) -> list[tuple[bytes, PathTally]]:
+    """Failed looks of the interpreter for its own name along PATH (it does so when it was started by bare name)."""
+    names = {os.path.basename(str(fact.get("executable") or "")).encode() for fact in evidence.facts} - {b""}
+    return [
+        (path, counted)
+        for path, counted in evidence.tally.by_path.items()
+        if path.rpartition(b"/")[2] in names
+        and counted.counts.n_stat == counted.counts.n_missing == counted.counts.n_metadata
+        and counted.counts.n_stat
+    ]
+
+
+def _arguments(evidence: Evidence) -> str:
+    words: Sequence[str] = evidence.profile["manifest"].get("command") or []
+    first = os.path.basename(words[0]) if words else ""
+    rest = words[2:] if first == "env" else words[1:]
+    return "".join(f" {quote(str(word))}" for word in rest)
+
+
+def repeated_path(evidence: Evidence) -> Seen | None:
+    """One path asked for again and again.
+
+    Seen: a path that is no directory of the import system and that was asked for very often.
+
+    Costs: on a parallel filesystem each stat may be a request to the metadata server: a polling loop of one rank is
+    nothing, of a thousand ranks it is a load.
+
+    Do: keep the answer, poll at a lower rate, or let one rank look and tell the others.
+
+    Saving: all but one stat of that path per interpreter.
+    """
+    import_places = {os.fsencode(str(entry)) for fact in evidence.facts for entry in fact.get("path") or ()}
+    best: tuple[int, bytes] | None = None
+    for path, counted in evidence.tally.by_path.items():
+        n = counted.counts.n_stat
+        if (best is None or n > best[0]) and path not in import_places and not counted.counts.n_list:
+            best = (n, path)
+    if best is None:
+        return None
+    n, path = best
+    severity = weigh(evidence, "same_path_calls", n, [path])
+    if severity is None:
+        return None
+    calls = n - min(n, n_pythons(evidence))
+    return Seen(
+        severity=severity,
+        evidence=f"{text(path)} was asked for {n:,} times.",
+        advice="Keep the answer, or poll at a lower rate; in a parallel job let one rank look and tell the others.",
+        commands=[],
+        saves={"calls": calls},
+    )

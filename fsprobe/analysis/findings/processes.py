@@ -1,0 +1,187 @@
+"""Rules on processes that repeat one start: spawned workers, ranks, nodes."""
+
+from __future__ import annotations
+
+import os
+
+from fsprobe.analysis.findings.environment import network_roots
+from fsprobe.analysis.findings.evidence import (
+    Evidence,
+    Seen,
+    command_line,
+    n_calls,
+    n_nodes,
+    n_ranks,
+    n_requests,
+    plural,
+    quote,
+    weigh,
+)
+from fsprobe.analysis.tally import ProcessTally
+from fsprobe.model import text
+
+SPAWN = "multiprocessing.spawn"
+TRACKER = "multiprocessing.resource_tracker"
+
+
+def spawned_workers(evidence: Evidence) -> Seen | None:
+    """Workers that are spawned, each with the same imports.
+
+    Seen: several processes that multiprocessing started afresh (method spawn), and what their starts and imports cost.
+
+    Costs: each starts an interpreter and imports everything again, at the same time as the others; a data loader that
+    makes its workers anew for each epoch does it each time. rslearn: from 4 s to 0.4 s a worker.
+
+    Do: start method `fork`, or `forkserver` with `set_forkserver_preload`, after the imports; fewer workers;
+    `persistent_workers=True` for PyTorch's DataLoader.
+
+    Saving: by start method fork, with all imports done before: the calls of the workers' starts and imports, all of
+    multiprocessing's resource tracker, and the parent's import of the spawn machinery; less one import of each module
+    that only the workers imported.
+    """
+    watch = evidence.watch
+    if watch is None:
+        return None
+    workers = [p for p in evidence.tally.by_process.values() if watch.first_import.get(key_of(p)) == SPAWN]
+    parents = {worker.parent for worker in workers}
+    trackers = [
+        process
+        for process in evidence.tally.by_process.values()
+        if watch.first_import.get(key_of(process)) == TRACKER and process.parent in parents
+    ]
+    severity = weigh(evidence, "same_processes", len(workers))
+    if severity is None:
+        return None
+    pids = {worker.pid for worker in workers}
+    kept = {key_of(worker) for worker in workers}
+    calls = sum(
+        p.counts.n_metadata - (watch.phases.get(key_of(p), {}).get("run", 0) if key_of(p) in kept else 0)
+        for p in evidence.tally.by_process.values()
+        if p.pid in pids or any(p.pid == tracker.pid for tracker in trackers)
+    )
+    calls += _spawn_machinery(evidence) - _only_in_workers(evidence, {key_of(p) for p in (*workers, *trackers)})
+    roots = network_roots(evidence)
+    if not roots and severity != "info":
+        severity = "info"
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(len(workers), 'spawned worker')} started an interpreter and imported the same modules: "
+        f"{plural(calls, 'call')} that a fork after the imports does not make.",
+        advice="Import first, then fork: start method fork, or forkserver with a preload where threads or a GPU forbid it. "
+        "In PyTorch: persistent_workers=True, and fewer workers.",
+        commands=[
+            'multiprocessing.set_start_method("fork")  # in Python, before the first worker',
+            'multiprocessing.set_start_method("forkserver"); multiprocessing.set_forkserver_preload(["your_imports"])',
+        ],
+        saves={"calls": calls} if calls > 0 else {},
+    )
+
+
+def key_of(process: ProcessTally) -> str:
+    """The key of a process in the tally and in the watch."""
+    return f"{process.pid} {process.label}"
+
+
+def _spawn_machinery(evidence: Evidence) -> int:
+    """What the parent alone imported in order to spawn."""
+    modules = evidence.tally.by_module
+    spawn, fork = modules.get("multiprocessing.popen_spawn_posix"), modules.get("multiprocessing.popen_fork")
+    total = spawn.cumulative.n_metadata if spawn else 0
+    n_forks = evidence.notes.n_imports.get("multiprocessing.popen_fork", 0)
+    return total - (fork.cumulative.n_metadata // max(1, n_forks) if fork and spawn else 0)
+
+
+def _only_in_workers(evidence: Evidence, workers: set[str]) -> int:
+    """One import of each module that no other process than the workers imported: the parent has to do it once."""
+    assert evidence.watch is not None
+    elsewhere: set[str] = set()
+    for key, names in evidence.watch.modules.items():
+        if key not in workers:
+            elsewhere |= names
+    total = 0
+    machinery = {SPAWN, TRACKER, "multiprocessing.popen_spawn_posix", "runpy"}
+    for names in (set().union(*(evidence.watch.modules.get(key, set()) for key in workers)) - elsewhere - machinery,):
+        for name in names:
+            module = evidence.tally.by_module.get(name)
+            n = evidence.notes.n_imports.get(name, 0)
+            if module is not None and n:
+                total += module.own.n_metadata // n
+    return total
+
+
+def ranks(evidence: Evidence) -> Seen | None:
+    """Many processes of a job start from one environment on a network filesystem.
+
+    Seen: several ranks (by the job's variables, or several interpreters of one program in the recording), each with its
+    own imports from a network filesystem.
+
+    Costs: ranks x calls arrive in the same seconds. One metadata server of a LUMI filesystem serves about 75,000
+    operations a second to all users. Ranks of a node share its cache, so most look-ups are sent once a node, but
+    every successful open is a request of each rank.
+
+    Do: one image per node, mounted at the environment's path; Spindle, Copper or mpi-bcast where that can't be.
+
+    Saving: requests of the environment, ranks x those of this run; computed only where requests were predicted.
+    """
+    roots = network_roots(evidence)
+    n = max(n_ranks(evidence), _n_alike(evidence))
+    if not roots or n < 2:
+        return None
+    calls = sum(n_calls(root.rows) for root in roots)
+    one = calls if n_ranks(evidence) >= _n_alike(evidence) else calls // n
+    severity = weigh(evidence, "start_calls", one * n)
+    if severity is None:
+        return None
+    requests = n_requests(evidence, [row for root in roots for row in root.rows])
+    return Seen(
+        severity=severity,
+        evidence=f"{plural(n, 'process', 'processes')} x {plural(one, 'call')} on {text(roots[0].path)} ({roots[0].fstype}) = "
+        f"{one * n:,} calls when the job starts.",
+        advice="Serve the environment from one image per node; on very many nodes, Spindle or Copper.",
+        commands=[
+            f"mksquashfs {quote(roots[0].path)} {quote(roots[0].path + b'.sqsh')} -processors 1 -no-xattrs",
+            f'srun singularity exec -B {quote(b"%b.sqsh:%b:image-src=/" % (roots[0].path, roots[0].path))} "$SIF" '
+            + command_line(evidence),
+        ],
+        saves={} if requests is None or n_ranks(evidence) < 2 else {"requests": requests * n},
+    )
+
+
+def _n_alike(evidence: Evidence) -> int:
+    """The most interpreters of one program that one process started, workers of multiprocessing left out."""
+    table: dict[tuple[int, str], int] = {}
+    for process in evidence.tally.by_process.values():
+        if process.kind == "python" and "(multiprocessing)" not in process.label and process.parent:
+            key = (process.parent, process.label)
+            table[key] = table.get(key, 0) + 1
+    return max(table.values(), default=1)
+
+
+def stage_to_nodes(evidence: Evidence) -> Seen | None:
+    """Several nodes start from one shared environment.
+
+    Seen: a job on several nodes whose environment lies on a network filesystem.
+
+    Costs: nodes do not share their caches: each asks for everything again.
+
+    Do: send an image to each node before the start. On LUMI /tmp is memory: the image counts against the job's memory.
+
+    Saving: not computed: it needs the requests of the other nodes.
+    """
+    roots = network_roots(evidence)
+    if not roots or weigh(evidence, "environment_files", roots[0].n_files) is None:
+        return None
+    severity = weigh(evidence, "nodes", n_nodes(evidence))
+    if severity is None:
+        return None
+    image = roots[0].path + b".sqsh"
+    local = b"/tmp/" + os.path.basename(image)
+    return Seen(
+        severity=severity,
+        evidence=f"{n_nodes(evidence)} nodes each open {plural(roots[0].n_files, 'file')} of {text(roots[0].path)} ({roots[0].fstype}).",
+        advice="Send one image to the nodes, then bind it from there.",
+        commands=[
+            f"sbcast {quote(image)} {quote(local)}",
+            f'srun singularity exec -B {quote(b"%b:%b:image-src=/" % (local, roots[0].path))} "$SIF" {command_line(evidence)}',
+        ],
+    )
