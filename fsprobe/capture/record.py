@@ -10,7 +10,7 @@ import zlib
 
 import fsprobe
 from fsprobe import recording
-from fsprobe.capture import host, lookups, mounts, session, strace
+from fsprobe.capture import backends, host, lookups, mounts, session
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 HOOK_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook", "sitecustomize.py")
 N_EXECS_LOOKED_AT = 50
-DENIED_HINT = "tracing is not allowed here (container policy, Yama, or already traced); see `fsprobe doctor`, or use `--backend audit`"
+DENIED_HINT = (
+    "tracing is not allowed here (container policy, Yama, or already traced): see `fsprobe doctor`, "
+    "or use `--backend audit`"
+)
 
 
 class Recorded:
@@ -33,17 +36,6 @@ class Recorded:
         self.path = path
         self.outcome = outcome
         self.warnings = warnings
-
-
-class Tracer:
-    """A backend that was chosen: its name, how it marks imports, and its command line up to the command."""
-
-    def __init__(self, backend: "str", markers: "str", version: "str", words: "list[str]", log: "str") -> "None":
-        self.backend = backend
-        self.markers = markers
-        self.version = version
-        self.words = words
-        self.log = log
 
 
 def record(
@@ -75,7 +67,7 @@ def record(
             warn(line)
     scratch = scratch_dir.make(options.tmp_dir or None, environment, rows)
     try:
-        tracer = choose_tracer(options, environment, scratch)
+        tracer = backends.choose(options, environment, scratch)
         target_environment = dict(environment)
         if tracer.markers != "none":
             install_hook(scratch, tracer.markers, target_environment)
@@ -140,37 +132,6 @@ def check_command(command: "list[str]", environment: "dict[str, str]") -> "list[
     ]
 
 
-def choose_tracer(options: "RunOptions", environment: "dict[str, str]", scratch: "str") -> "Tracer":
-    """Take the backend that was asked for, or the best one that is there.
-
-    Raises:
-        FsprobeError: it is not there.
-    """
-    log = os.path.join(scratch, scratch_dir.LOG)
-    program = strace.find(environment)
-    if program is None:
-        raise FsprobeError(
-            "there is no strace on PATH",
-            "load a module that has it, or install it (e.g. `conda install -c conda-forge strace`)",
-        )
-    version = strace.version(program)
-    if version is None or version < strace.MIN_VERSION:
-        raise FsprobeError(
-            "%s is too old or does not run (fsprobe needs %d.%d)" % ((program,) + strace.MIN_VERSION),
-            "put a newer one first on PATH",
-        )
-    timed = strace.has_relative_ns(version)
-    markers = "none" if options.no_markers else options.markers
-    if markers == "auto":
-        markers = "time" if timed else "access"
-    elif markers in ("time", "both") and not timed:
-        raise FsprobeError(
-            "strace %d.%d prints no ns stamps, which time markers need" % version, "use --markers=access"
-        )
-    words = strace.command_line(program, version, log, options.command)
-    return Tracer("strace", markers, "%d.%d" % version, words, log)
-
-
 def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> "None":
     """Put the hook into the scratch directory and its directory first on PYTHONPATH."""
     place = os.path.join(scratch, scratch_dir.HOOK)
@@ -194,7 +155,7 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
 
 def first_facts(
     options: "RunOptions",
-    tracer: "Tracer",
+    tracer: "backends.Tracer",
     environment: "dict[str, str]",
     layout: "dict[str, Any] | None",
     scratch: "str",

@@ -1,0 +1,95 @@
+"""Which tracer a run gets: strace, our own ptrace tracer, or none but the audit hooks inside the target.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+
+from fsprobe.capture import scratch as scratch_dir
+from fsprobe.capture import strace
+from fsprobe.errors import FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fsprobe.capture.options import RunOptions
+
+GET_STRACE = "load a module that has strace, or install it (e.g. `conda install -c conda-forge strace`)"
+
+
+class Tracer:
+    """A backend that was chosen: its name, how it marks imports, its version, and its whole command line."""
+
+    def __init__(self, backend: "str", markers: "str", version: "str", words: "list[str]", log: "str") -> "None":
+        self.backend = backend
+        self.markers = markers
+        self.version = version
+        self.words = words
+        self.log = log
+
+
+def choose(options: "RunOptions", environment: "Mapping[str, str]", scratch: "str") -> "Tracer":
+    """Take the backend that was asked for; for `auto` strace, else ptrace.
+
+    Raises:
+        FsprobeError: it is not there, or this machine can't run it.
+    """
+    log = os.path.join(scratch, scratch_dir.LOG)
+    if options.backend in ("auto", "strace"):
+        why = why_not_strace(environment)
+        if not why:
+            return _strace(options, environment, log)
+        if options.backend == "strace":
+            raise FsprobeError(why, GET_STRACE)
+    why_no_ptrace = why_not_ptrace()
+    if why_no_ptrace:
+        raise FsprobeError(
+            why_no_ptrace if options.backend == "ptrace" else "%s; and %s" % (why, why_no_ptrace),
+            GET_STRACE + "; see `fsprobe doctor`",
+        )
+    return _ptrace(options, log)
+
+
+def why_not_strace(environment: "Mapping[str, str]") -> "str":
+    """Say why there is no usable strace ("" when there is)."""
+    program = strace.find(environment)
+    if program is None:
+        return "there is no strace on PATH"
+    version = strace.version(program)
+    if version is None:
+        return "%s does not run" % program
+    if version < strace.MIN_VERSION:
+        return "%s is version %d.%d, fsprobe needs %d.%d" % ((program,) + version + strace.MIN_VERSION)
+    return ""
+
+
+def why_not_ptrace() -> "str":
+    """Say why our own tracer can't run here ("" when it can)."""
+    # ctypes and the tables are loaded only where there is no strace
+    from fsprobe.capture import ptrace
+
+    return ptrace.why_not() or ""
+
+
+def _markers(options: "RunOptions", timed: "bool", tracer: "str") -> "str":
+    markers = "none" if options.no_markers else options.markers
+    if markers == "auto":
+        return "time" if timed else "access"
+    if markers in ("time", "both") and not timed:
+        raise FsprobeError("%s prints no ns stamps, which time markers need" % tracer, "use --markers=access")
+    return markers
+
+
+def _strace(options: "RunOptions", environment: "Mapping[str, str]", log: "str") -> "Tracer":
+    program = strace.find(environment) or "strace"
+    version = strace.version(program)
+    name = "%d.%d" % version if version is not None else ""
+    markers = _markers(options, strace.has_relative_ns(version), "strace " + name)
+    return Tracer("strace", markers, name, strace.command_line(program, version, log, options.command), log)
+
+
+def _ptrace(options: "RunOptions", log: "str") -> "Tracer":
+    from fsprobe.capture import ptrace
+
+    return Tracer("ptrace", _markers(options, True, "ptrace"), "", ptrace.command(log, options.command), log)
