@@ -1,0 +1,509 @@
+"""Requests: what a client that knows nothing yet asks a file server for when a program runs as it did.
+
+A call is not a request: attributes come with a look-up, what is known is not asked for again, and one path can take
+several look-ups. The model walks the run's paths through a client's cache of names. What existed and what it was it takes
+from the results of the run's own calls and from what the recorder looked up right after the run, never from the filesystem
+at the time of analysis.
+
+    model = RequestModel(mounts, lookups)
+    for row in rows: model.fold(row)
+    requests = model.count()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fsprobe.analysis import requests_tree as tree_of
+from fsprobe.analysis.attribute import NO_IMPORT, Attributed
+from fsprobe.analysis.places import Owners
+from fsprobe.analysis.requests_steps import (
+    CREATE,
+    EXCHANGE,
+    EXCLUSIVE,
+    EXECUTE,
+    FOLLOW,
+    FSTAT,
+    HARD_LINK,
+    IS_DIRECTORY,
+    LIST_IT,
+    LOOK,
+    MAKE,
+    NO_FOLLOW,
+    OPEN_IT,
+    PATH_ONLY,
+    READ_LINK,
+    REMOVE,
+    WRITE_ONLY,
+    Step,
+    Steps,
+    kind_of_mode,
+)
+from fsprobe.analysis.requests_tree import (
+    COUNT,
+    DIRECTORY,
+    FILE,
+    LEARN,
+    LINK,
+    LINKS,
+    MISSING,
+    SOME,
+    UNKNOWN,
+    Place,
+    Tree,
+)
+from fsprobe.model import Call, JsonObject, Mount, text
+
+READ_BYTES = 131_072
+"""What a client reads ahead at once (the kernel's default read_ahead_kb, 128)."""
+MAX_LINK_PASSES = 6
+MAX_PROGRAMS = 6
+"""Scripts whose interpreter is a script: the kernel gives up at five."""
+CAVEAT = (
+    "Requests are what a client with empty caches asks the file server for; calls that its cache answers are none. "
+    "The model is validated against a FUSE server (LOOKUP, OPEN, OPENDIR, READDIR, READLINK), not against Lustre or NFS, "
+    "which combine or repeat some of them. `lookup` contains `negative`, the look-ups of missing names; `read_max` is an "
+    "upper bound of the reads of files that are read whole."
+)
+
+_DOTS = frozenset({b"", b".", b".."})
+
+
+@dataclass(slots=True)
+class RequestCounts:
+    """Requests of one path, or of many: rows add."""
+
+    lookup: int = 0
+    """All LOOKUPs, those of missing names included."""
+    negative: int = 0
+    """The part of `lookup` that found nothing."""
+    open: int = 0
+    opendir: int = 0
+    readdir: int = 0
+    readlink: int = 0
+    change: int = 0
+    """Requests that create, remove or rename; in no total."""
+    read: int = 0
+    """Reads of the files whose size is known, if each is read whole, once."""
+    unread: int = 0
+    """Files that were opened and whose size no call showed."""
+
+    @property
+    def metadata(self) -> int:
+        """lookup + open + opendir + readdir + readlink; the negative ones are among the look-ups."""
+        return self.lookup + self.open + self.opendir + self.readdir + self.readlink
+
+    @property
+    def read_max(self) -> int | None:
+        """Upper bound of READs; None where the size of an opened file was not observed."""
+        return None if self.unread else self.read
+
+    def add(self, other: RequestCounts) -> None:
+        """Add a row."""
+        for name in RequestCounts.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def as_json(self) -> dict[str, int | None]:
+        """The row of the Contract, with `metadata` and `change`."""
+        return {
+            "lookup": self.lookup,
+            "negative": self.negative,
+            "open": self.open,
+            "opendir": self.opendir,
+            "readdir": self.readdir,
+            "readlink": self.readlink,
+            "read_max": self.read_max,
+            "metadata": self.metadata,
+            "change": self.change,
+        }
+
+
+_FIELDS = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "change", "read", "unread")
+"""Field by the numbers of `requests_tree`."""
+
+
+@dataclass(slots=True)
+class Requests:
+    """The requests of a run, by path and by module; the other groupings are sums of `per_path`."""
+
+    per_path: dict[bytes, RequestCounts] = field(default_factory=dict)
+    """Real path (no links, no dots) -> what was asked about it. A link's own path has its LOOKUP and its READLINK."""
+    per_module: dict[str, RequestCounts] = field(default_factory=dict)
+    """Module -> what it was the first to ask, and its own opens."""
+    mount_of: dict[bytes, Mount | None] = field(default_factory=dict)
+    n_unplaced: int = 0
+    """Calls with a path that could not be placed, and which are not counted."""
+
+    def total(self, wanted: Callable[[bytes], bool] | None = None) -> RequestCounts:
+        """The sum over the real paths that are `wanted`; over all without it."""
+        total = RequestCounts()
+        for path, row in self.per_path.items():
+            if wanted is None or wanted(path):
+                total.add(row)
+        return total
+
+    def environment(self, prefix: bytes) -> JsonObject:
+        """What is asked about `prefix` (a real path) and what lies below it."""
+        start = prefix.rstrip(b"/") + b"/"
+        return self.total(lambda path: path == prefix or path.startswith(start)).as_json()
+
+    def by_mount(self) -> dict[str, RequestCounts]:
+        """Sums by mount point, most metadata requests first."""
+        table: dict[str, RequestCounts] = {}
+        for path, row in self.per_path.items():
+            mount = self.mount_of[path]
+            table.setdefault(text(mount.path) if mount is not None else "(not known)", RequestCounts()).add(row)
+        return _most_first(table)
+
+    def by_package(self, owners: Owners) -> dict[str, RequestCounts]:
+        """Sums by the package that owns the path."""
+        table: dict[str, RequestCounts] = {}
+        for path, row in self.per_path.items():
+            table.setdefault(owners.of(path), RequestCounts()).add(row)
+        return _most_first(table)
+
+    def as_json(self, owners: Owners) -> JsonObject:
+        """The Contract's `requests`."""
+        return {
+            "by_mount": {key: row.as_json() for key, row in self.by_mount().items()},
+            "by_package": {key: row.as_json() for key, row in self.by_package(owners).items()},
+            "by_module": {key: row.as_json() for key, row in _most_first(self.per_module).items()},
+            "n_unplaced": self.n_unplaced,
+            "caveat": CAVEAT,
+        }
+
+
+class RequestModel:
+    """Takes a run's calls in their order, then counts; counting may be repeated with calls left out.
+
+    All processes are taken to run on one node, behind one cache: names, listings and links are asked for once per node,
+    opens once per successful call.
+
+    Args:
+        mounts: the target's mount table.
+        lookups: what the recorder looked up right after the run (`capture.lookups.collect`).
+        cwd: where the run began: known to the client before it.
+    """
+
+    def __init__(
+        self, mounts: Iterable[Mount], lookups: Mapping[str, Any] | None = None, cwd: bytes | None = None
+    ) -> None:
+        self._steps = Steps()
+        self._lookups = lookups or {}
+        self._tree = Tree(mounts, self._ask)
+        if cwd is not None and cwd[:1] == b"/":
+            self._tree.pin(cwd)
+        self._programs = {
+            os.fsencode(path): os.fsencode(found) for path, found in self._lookups.get("programs", {}).items() if found
+        }
+        self._fstat: dict[bytes, tuple[int, int]] = {}
+        self._is_learned = False
+        self._requests = Requests()
+        self._caller = NO_IMPORT
+        self._opened: dict[Place, None] = {}
+
+    # -- taking in --------------------------------------------------------------------------------------------------
+
+    def fold(self, row: Attributed) -> None:
+        """Take in one attributed call; fsprobe's own ask for nothing."""
+        if not row.own:
+            self._steps.add(row.call, row.module)
+
+    def add(self, call: Call, module: str = NO_IMPORT) -> None:
+        """Take in one call."""
+        self._steps.add(call, module)
+
+    def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
+        search, known = FSTAT.search, self._fstat
+        for line in lines:
+            if b'>, "", ' in line:
+                found = search(line)
+                if found is not None:
+                    path, mode, size = found.groups()
+                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            yield line
+
+    # -- counting ---------------------------------------------------------------------------------------------------
+
+    def count(self, leave_out: Callable[[bytes], bool] | None = None) -> Requests:
+        """Count what a cold client asks.
+
+        Args:
+            leave_out: tells of a path, as the program named it, whether calls for it shall count as not made: what a
+                run without them would ask. What existed stays as the whole run showed it.
+        """
+        if not self._is_learned:
+            self._learn()
+            self._is_learned = True
+        self._requests = Requests(n_unplaced=self._steps.n_unplaced)
+        self._opened = {}
+        tree = self._tree
+        tree.begin(COUNT)
+        for number, step in enumerate(self._steps.steps, 1):
+            if leave_out is not None and leave_out(step.path):
+                continue
+            tree.step_number = number
+            self._caller = next(iter(step.callers))
+            self._play(step)
+        return self._requests
+
+    def _learn(self) -> None:
+        tree = self._tree
+        telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if _tells_of_links(step)]
+        for _ in range(MAX_LINK_PASSES):
+            before = tree.n_links_learned
+            tree.begin(LINKS)
+            for number, step in telling:
+                tree.step_number = number
+                self._play(step)
+            self._apply_lookups()
+            if tree.n_links_learned == before:
+                break
+        tree.begin(LEARN)
+        for number, step in enumerate(self._steps.steps, 1):
+            tree.step_number = number
+            self._play(step)
+        self._apply_lookups()
+
+    def _apply_lookups(self) -> None:
+        """What the recorder found after the run holds for the names as the run left them."""
+        tree = self._tree
+        for path, target in sorted(self._lookups.get("links", {}).items()):
+            place = tree.walk(os.fsencode(path), "", follow=False)
+            if place is None:
+                continue
+            if target is not None:
+                tree.learn_link(place, os.fsencode(target))
+            elif tree.mode == LEARN and place.kind == UNKNOWN:
+                place.kind = SOME
+        if tree.mode == LINKS:
+            return
+        for name, kind in (("missing", MISSING), ("files", FILE), ("directories", DIRECTORY)):
+            for path in sorted(self._lookups.get(name, ())):
+                place = tree.walk(os.fsencode(path), "?", follow=False)
+                if place is not None and place.kind in (UNKNOWN, SOME):
+                    place.kind = kind
+        for path, size in self._lookups.get("sizes", {}).items():
+            place = tree.walk(os.fsencode(path), "?", follow=True)
+            if place is not None and place.size is None:
+                place.size = int(size)
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def _play(self, step: Step) -> None:
+        action = step.action
+        if action == LOOK:
+            self._look(step)
+        elif action == OPEN_IT:
+            self._open(step)
+        elif action == READ_LINK:
+            self._read_link(step)
+        elif action == LIST_IT:
+            if not step.error:
+                place = self._tree.learn_plain(step.path)
+                self._tree.learn_kind(place, DIRECTORY)
+                self._tree.list(place, step.n_bytes, step.n_entries, step.buffer)
+        elif action == EXECUTE:
+            self._execute(step)
+        elif action == MAKE:
+            self._make(step)
+        elif action == HARD_LINK:
+            self._hard_link(step)
+        elif action == REMOVE:
+            self._remove(step)
+        else:
+            self._rename(step)
+
+    def _look(self, step: Step) -> None:
+        place = self._tree.walk(step.path, step.error, follow=not step.flags & NO_FOLLOW)
+        if place is None or step.error or step.kind == UNKNOWN:
+            return
+        if step.kind == LINK:
+            self._tree.learn_link(place, None)
+        else:
+            self._tree.learn_kind(place, step.kind)
+            if step.size is not None:
+                place.size = max(step.size, place.size or 0)
+
+    def _read_link(self, step: Step) -> None:
+        place = self._tree.walk(step.path, step.error, follow=False)
+        if place is not None and not step.error:
+            self._tree.learn_link(place, step.second)
+            self._tree.read_link(place)
+
+    def _open(self, step: Step) -> None:
+        tree, flags, error = self._tree, step.flags, step.error
+        creates = bool(flags & CREATE) and not flags & PATH_ONLY
+        afresh = creates and bool(flags & EXCLUSIVE)
+        if creates and step.path.endswith(b"/"):
+            tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], "")
+            return
+        follow = not (flags & NO_FOLLOW or afresh)
+        place = tree.walk(step.path, error, follow=follow, is_open=True, creates=creates, afresh=afresh)
+        if error:
+            return
+        resolved = step.second
+        if resolved is not None and (place is None or place.path != resolved) and resolved[:1] == b"/":
+            place = self._resolve(place, resolved)
+        if place is None or flags & PATH_ONLY:
+            return
+        if creates and tree.mode != LINKS and (place.kind == MISSING or afresh):
+            made = tree.bind(place, FILE)
+            tree.change(place.parent, made)
+            return
+        if flags & IS_DIRECTORY:
+            tree.learn_kind(place, DIRECTORY)
+        elif place.kind in (UNKNOWN, SOME):
+            found = self._fstat.get(place.path)
+            tree.learn_kind(place, found[0] if found is not None else SOME)
+        if tree.mode == COUNT:
+            self._count_opens(step, place)
+
+    def _resolve(self, place: Place | None, resolved: bytes) -> Place | None:
+        """An open led elsewhere than the walk: there is a link that no call showed."""
+        tree = self._tree
+        if resolved.startswith((b"/proc/", b"/dev/")) or resolved.endswith(b" (deleted)"):
+            return place
+        real = tree.learn_plain(resolved)
+        if tree.mode == LINKS and place is not None:
+            left, right = place, real
+            while left.name == right.name and left.parent is not None and right.parent is not None:
+                left, right = left.parent, right.parent
+            if left is not right and right.path != left.path:
+                tree.learn_link(left, right.path)
+        return real
+
+    def _count_opens(self, step: Step, place: Place) -> None:
+        first = self._caller
+        for module, n in step.callers.items():
+            self._caller = module
+            self._tree.open(place, n)
+        self._caller = first
+        if place.kind in (FILE, SOME, UNKNOWN) and not step.flags & WRITE_ONLY and place not in self._opened:
+            self._opened[place] = None
+            size = max(place.size or 0, self._fstat.get(place.path, (0, 0))[1])
+            if place.size is None and place.path not in self._fstat:
+                self._ask(tree_of.UNREAD, place, 1)
+            else:
+                self._ask(tree_of.READ, place, max(1, -(-size // READ_BYTES)))
+
+    def _execute(self, step: Step) -> None:
+        # the kernel opens the program, then what the program names: a script's interpreter, an ELF file's ld.so
+        path, error = step.path, step.error
+        for _ in range(MAX_PROGRAMS):
+            place = self._tree.walk(path, error, follow=True, is_open=True)
+            was_found = place is not None and place.kind in (FILE, SOME)
+            if place is None or (error and (error != "ENOENT" or not was_found)):
+                return
+            self._tree.learn_kind(place, FILE)
+            if self._tree.mode == COUNT:
+                self._count_opens(step, place)
+            following = self._programs.get(path) or self._programs.get(place.path)
+            if following is None or error:
+                return
+            path = following
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+
+    def _new_name(self, path: bytes, error: str) -> Place | None:
+        """Walk to a name that is to be made: it is asked for whatever is known."""
+        head, _, name = path.rstrip(b"/").rpartition(b"/")
+        if name in _DOTS:
+            self._tree.walk(path, error, follow=True)
+            return None
+        directory = self._tree.directory(head, error)
+        if directory is None:
+            return None
+        return self._tree.last(directory, name, error, follow=False, creates=True, afresh=True)
+
+    def _make(self, step: Step) -> None:
+        place = self._new_name(step.path, step.error)
+        if place is None or step.error:
+            return
+        kind = {"m": DIRECTORY, "s": LINK}[step.syscall[0]]
+        if step.syscall.startswith("mknod"):
+            kind = SOME
+        made = self._tree.bind(place, kind)
+        if kind == LINK:
+            self._tree.learn_link(made, step.second)
+            made.target = step.second
+        self._tree.change(place.parent, made)
+
+    def _hard_link(self, step: Step) -> None:
+        old = self._tree.walk(step.path, step.error, follow=bool(step.flags & FOLLOW))
+        if step.error == "EEXIST" or step.second is None or (step.error and old is not None and old.kind == MISSING):
+            return
+        place = self._new_name(step.second, step.error)
+        if place is None or step.error:
+            return
+        made = self._tree.bind(place, old.kind if old is not None and old.kind != UNKNOWN else FILE)
+        if old is not None:
+            made.kind, made.target, made.size = old.kind, old.target, old.size
+        self._tree.change(place.parent, made)
+
+    def _remove(self, step: Step) -> None:
+        place = self._existing_name(step.path, step.error)
+        if place is not None and not step.error:
+            gone = self._tree.bind(place, MISSING, is_cached=False)
+            self._tree.change(place.parent, gone)
+
+    def _existing_name(self, path: bytes, error: str) -> Place | None:
+        head, _, name = path.rstrip(b"/").rpartition(b"/")
+        directory = self._tree.directory(head, error)
+        if directory is None or name in _DOTS:
+            return None
+        return self._tree.last(directory, name, error, follow=False)
+
+    def _rename(self, step: Step) -> None:
+        tree = self._tree
+        if step.second is None or step.second[:1] != b"/":
+            return
+        head, _, name = step.second.rstrip(b"/").rpartition(b"/")
+        old_directory = tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], step.error)
+        directory = tree.directory(head, step.error) if old_directory is not None else None
+        if directory is None or name in _DOTS:
+            return
+        old = self._existing_name(step.path, step.error)
+        if old is None or old.kind == MISSING:
+            return
+        new = tree.last(directory, name, step.error, follow=False, creates=True, afresh=True)
+        if new is None or step.error or new is old:
+            return
+        old_home, new_home = old.parent, new.parent
+        if step.flags & EXCHANGE:
+            return
+        tree.move(old, new)
+        tree.change(old_home, old)
+        if new_home is not None:
+            new_home.is_listed = False
+
+    # -- the result -------------------------------------------------------------------------------------------------
+
+    def _ask(self, what: int, place: Place, n: int) -> None:
+        requests = self._requests
+        row = requests.per_path.get(place.path)
+        if row is None:
+            row = requests.per_path[place.path] = RequestCounts()
+            requests.mount_of[place.path] = place.mount
+        module = requests.per_module.get(self._caller)
+        if module is None:
+            module = requests.per_module[self._caller] = RequestCounts()
+        name = _FIELDS[what]
+        setattr(row, name, getattr(row, name) + n)
+        setattr(module, name, getattr(module, name) + n)
+
+
+def _tells_of_links(step: Step) -> bool:
+    if step.error:
+        return False
+    if step.action == OPEN_IT:
+        return step.second is not None and step.second != step.path
+    return step.action >= MAKE or step.action == READ_LINK or (step.action == LOOK and step.kind == LINK)
+
+
+def _most_first(table: dict[str, RequestCounts]) -> dict[str, RequestCounts]:
+    return dict(sorted(table.items(), key=lambda item: (-item[1].metadata, item[0])))

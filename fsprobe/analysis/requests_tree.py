@@ -1,0 +1,439 @@
+"""The tree of names that a run's calls walked, and which of them a cold client would have had to ask for.
+
+A `Place` is one name in one directory for as long as the run left it alone; what a call shows of it (missing, a directory,
+a link) holds for all that time, also for earlier calls. Creating, removing and renaming bind the name to another place.
+The rules of the walk are the kernel's (path_resolution(7), fs/namei.c), those of the client's cache fs/fuse/dir.c: a name
+is looked up once, also a missing one; a link is read once; making a name and renaming over it ask again whatever is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fsprobe.model import Mount
+
+UNKNOWN, MISSING, SOME, DIRECTORY, FILE, LINK, SPECIAL = range(7)
+"""What a place is. SOME: it exists, no call said as what. SPECIAL: a device, a FIFO, a socket."""
+LOOKUP, NEGATIVE, OPEN, OPENDIR, READDIR, READLINK, CHANGE, READ, UNREAD = range(9)
+"""What is asked for. NEGATIVE goes with a LOOKUP, UNREAD stands for reads of a file whose size is not known."""
+LINKS, LEARN, COUNT = range(3)
+"""What a pass over the run is for: only links; what exists and what it is; the requests."""
+
+MAX_LINKS = 40
+_DOTS = frozenset({b"", b".", b".."})
+
+
+class Place:
+    """One name in one directory, as long as it means the same."""
+
+    __slots__ = (
+        "cached_in",
+        "children",
+        "is_listed",
+        "is_pinned",
+        "is_read",
+        "kind",
+        "listed_bytes",
+        "mount",
+        "n_listings",
+        "name",
+        "parent",
+        "path",
+        "size",
+        "target",
+    )
+
+    def __init__(self, parent: Place | None, name: bytes, path: bytes, mount: Mount | None) -> None:
+        self.parent = parent
+        self.name = name
+        self.path = path
+        self.mount = mount
+        self.kind = UNKNOWN
+        self.target: bytes | None = None
+        self.size: int | None = None
+        self.children: dict[bytes, Place] = {}
+        self.is_pinned = False
+        self.cached_in = 0
+        """The pass in which the client has come to know the name."""
+        self.is_read = False
+        self.is_listed = False
+        self.n_listings = 0
+        self.listed_bytes = 0
+
+
+class Tree:
+    """All places, how they are bound at the present step of a pass, and what the client has cached."""
+
+    def __init__(self, mounts: Iterable[Mount], ask: Callable[[int, Place, int], None]) -> None:
+        self._mounts = {mount.path: mount for mount in mounts}  # the last one mounted on a place hides the others
+        self.root = Place(None, b"", b"/", self._mounts.get(b"/"))
+        self.root.kind, self.root.is_pinned = DIRECTORY, True
+        self._ask = ask
+        self._made: dict[tuple[int, int, int, bytes], Place] = {}
+        self._bound: dict[tuple[int, bytes], Place] = {}
+        """What the present pass has bound anew: (id of a directory, name) -> place."""
+        self._homes: dict[Place, tuple[Place | None, bytes]] = {}
+        """Where a moved place was when the run began."""
+        self._directories: dict[bytes, Place] = {}
+        self._touched: list[Place] = []
+        self.mode = LEARN
+        self.pass_number = 0
+        self.step_number = 0
+        self.n_links_learned = 0
+        self._n_followed = 0
+        for mount in self._mounts.values():
+            self.pin(mount.path)
+
+    def pin(self, path: bytes) -> None:
+        """A mount point or a working directory: the client knows it, and what lies above, before the run begins."""
+        place: Place | None = self.locate(path)
+        while place is not None:
+            place.kind, place.is_pinned = DIRECTORY, True
+            place = place.parent
+
+    def begin(self, mode: int) -> None:
+        """Begin a pass: names as the run found them, the client cold."""
+        for place, (parent, name) in self._homes.items():
+            place.parent, place.name = parent, name
+        moved = list(self._homes)
+        self._homes.clear()
+        self._bound.clear()
+        for place in moved:
+            self._set_paths(place)
+        self._directories.clear()
+        for place in self._touched:
+            place.is_read = place.is_listed = False
+            place.n_listings = place.listed_bytes = 0
+        self._touched.clear()
+        self.mode = mode
+        self.pass_number += 1
+        self.step_number = 0
+
+    # -- names ------------------------------------------------------------------------------------------------------
+
+    def child(self, directory: Place, name: bytes) -> Place:
+        """What a name in a directory is bound to now."""
+        if self._bound:
+            bound = self._bound.get((id(directory), name))
+            if bound is not None:
+                return bound
+        place = directory.children.get(name)
+        if place is None:
+            place = directory.children[name] = self._new(directory, name)
+        return place
+
+    def _new(self, directory: Place, name: bytes) -> Place:
+        path = _join(directory.path, name)
+        return Place(directory, name, path, self._mounts.get(path, directory.mount))
+
+    def bind(self, old: Place, kind: int, *, role: int = 0, is_cached: bool = True) -> Place:
+        """From this step on the name of `old` means another place; the same one in every pass."""
+        assert old.parent is not None
+        key = (self.step_number, role, id(old.parent), old.name)
+        place = self._made.get(key)
+        if place is None:
+            place = self._made[key] = self._new(old.parent, old.name)
+            place.kind = kind
+        place.path = _join(old.parent.path, old.name)
+        self._bound[id(old.parent), old.name] = place
+        place.cached_in = self.pass_number if is_cached else 0
+        self._directories.clear()
+        return place
+
+    def move(self, place: Place, target: Place) -> None:
+        """Give `place` the name of `target`, which is gone with it."""
+        old_parent, old_name = place.parent, place.name
+        assert target.parent is not None
+        self.bind(place, MISSING, role=1, is_cached=False)
+        self._homes.setdefault(place, (old_parent, old_name))
+        self._bound[id(target.parent), target.name] = place
+        place.parent, place.name = target.parent, target.name
+        place.cached_in = self.pass_number
+        self._set_paths(place)
+        self._directories.clear()
+
+    def _set_paths(self, moved: Place) -> None:
+        bound: dict[int, list[Place]] = {}
+        for (parent, _), place in self._bound.items():
+            bound.setdefault(parent, []).append(place)
+        todo = [moved]
+        while todo:
+            place = todo.pop()
+            if place.parent is not None:
+                place.path = _join(place.parent.path, place.name)
+            todo.extend(child for child in place.children.values() if child.parent is place)
+            todo.extend(bound.get(id(place), ()))
+
+    def locate(self, path: bytes) -> Place:
+        """The place of a path that is known to hold no links and no dots; asks for nothing."""
+        place = self.root
+        for name in path.split(b"/"):
+            if name:
+                place = self.child(place, name)
+        return place
+
+    # -- walking ----------------------------------------------------------------------------------------------------
+
+    def walk(
+        self,
+        path: bytes,
+        error: str,
+        *,
+        follow: bool,
+        is_open: bool = False,
+        creates: bool = False,
+        afresh: bool = False,
+    ) -> Place | None:
+        """Walk a path as the kernel does, asking for what the client does not know.
+
+        Args:
+            path: absolute; dots and links as the program wrote them.
+            error: how the call ended: what its path shows of the names on the way.
+            follow: whether a link in the last place is followed.
+            is_open: it may have failed at the file's own permissions.
+            creates: it makes the last name where that is missing.
+            afresh: the last name is asked for whatever is known.
+
+        Returns:
+            The last name's place, which may be a missing one; None where the walk ended before it.
+        """
+        head, _, name = path.rpartition(b"/")
+        directory = self._directories.get(head)
+        if directory is None:
+            # `missing/` and `missing/.` name what is missing as surely as `missing` does
+            directory = self.directory(head, error, is_last=name in (b"", b"."))
+            if directory is None:
+                return None
+        if name in _DOTS:
+            return (directory.parent or directory) if name == b".." else directory
+        return self.last(directory, name, error, follow=follow, is_open=is_open, creates=creates, afresh=afresh)
+
+    def last(
+        self,
+        directory: Place,
+        name: bytes,
+        error: str,
+        *,
+        follow: bool,
+        is_open: bool = False,
+        creates: bool = False,
+        afresh: bool = False,
+    ) -> Place | None:
+        """The last step of a walk; see `walk`."""
+        self._n_followed = 0
+        while True:
+            child = self.child(directory, name)
+            if child.kind == UNKNOWN or (child.kind == MISSING and not error and not creates):
+                decided = self._decide_last(child, error, is_open, creates)
+                if decided is None:
+                    return None
+                child = decided
+            elif error == "ENOENT" and child.kind in (FILE, DIRECTORY) and self.mode != LINKS and not is_open:
+                child = self.bind(child, MISSING, role=2, is_cached=child.cached_in == self.pass_number)
+            self.look_up(child, afresh)
+            if child.kind != LINK or not follow:
+                return child
+            target = self._read_target(child)
+            if target is None:
+                return None
+            while len(target) > 1 and target.endswith(b"/"):
+                target = target[:-1]
+            head, slash, name = target.rpartition(b"/")
+            start = self.root if target.startswith(b"/") else directory
+            found = self._descend(start, head.split(b"/")[::-1], error) if slash else start
+            if found is None:
+                return None
+            if name in _DOTS:
+                return (found.parent or found) if name == b".." else found
+            directory = found
+
+    def directory(self, path: bytes, error: str, *, is_last: bool = False) -> Place | None:
+        """Walk to a directory on the way; None where the walk ended before it.
+
+        With `is_last` nothing follows: the call's error is about this directory.
+        """
+        directories = self._directories
+        left: list[bytes] = []
+        head = path
+        self._n_followed = 0
+        here: Place | None = self.root
+        while head:
+            known = directories.get(head)
+            if known is not None:
+                here = known
+                break
+            head, _, name = head.rpartition(b"/")
+            left.append(name)
+        while left and here is not None:
+            name = left.pop()
+            head += b"/" + name
+            here = self._descend(here, [name], error, is_last=is_last and not left)
+            if here is not None:
+                directories[head] = here
+        return here
+
+    def _descend(self, here: Place, names: list[bytes], error: str, *, is_last: bool = False) -> Place | None:
+        while names:
+            name = names.pop()
+            if name in _DOTS:
+                if name == b"..":
+                    here = here.parent or here
+                continue
+            child = self.child(here, name)
+            if child.kind in (UNKNOWN, MISSING, SOME, FILE):
+                decided = self._decide_on_the_way(child, error, is_last)
+                if decided is None:
+                    return None
+                child = decided
+            self.look_up(child)
+            if child.kind == LINK:
+                target = self._read_target(child)
+                if target is None:
+                    return None
+                if target.startswith(b"/"):
+                    here = self.root
+                names.extend(target.split(b"/")[::-1])
+            elif child.kind in (MISSING, FILE, SPECIAL):
+                return None
+            else:
+                here = child
+        return here
+
+    def _decide_last(self, child: Place, error: str, is_open: bool, creates: bool) -> Place | None:
+        """What the last name of a path is, from how the call ended; None: not even asked for."""
+        if self.mode == LINKS:
+            return child
+        if not error:
+            if creates:
+                child.kind = MISSING
+            elif child.kind == MISSING:
+                # it came to be without a call that was seen; who had it cached as missing would not see it yet
+                return self.bind(child, SOME, role=3, is_cached=child.cached_in == self.pass_number)
+            else:
+                child.kind = SOME
+        elif error == "ENOENT" or (creates and error in ("EROFS", "EACCES", "EPERM")):
+            child.kind = MISSING
+        elif error == "ENOTDIR":
+            child.kind = FILE
+        elif error == "EISDIR":
+            child.kind = DIRECTORY
+        elif error in ("EACCES", "EPERM"):
+            if not is_open:
+                return None  # it was the directory that may not be searched
+            child.kind = SOME
+        elif error == "ELOOP":
+            child.kind = LINK
+        elif self.mode == COUNT:
+            child.kind = SOME
+        return child
+
+    def _decide_on_the_way(self, child: Place, error: str, is_last: bool) -> Place | None:
+        """What a name on the way is; None: the walk is not followed further in this pass."""
+        kind = child.kind
+        if self.mode == LINKS:
+            return child
+        if not error:
+            if kind == MISSING:
+                return self.bind(child, DIRECTORY, role=3, is_cached=child.cached_in == self.pass_number)
+            child.kind = DIRECTORY
+        elif kind == UNKNOWN:
+            if is_last and error in ("ENOENT", "ENOTDIR"):
+                child.kind = MISSING if error == "ENOENT" else FILE
+            elif self.mode == LEARN or error in ("EACCES", "EPERM"):
+                return None
+            elif error == "ENOENT":
+                child.kind = MISSING  # nothing was ever found in it, and nobody looked after the run
+            elif error == "ENOTDIR":
+                child.kind = FILE
+            else:
+                child.kind = DIRECTORY
+        elif kind == SOME and error == "ENOTDIR" and self.mode == COUNT:
+            child.kind = FILE
+        return child
+
+    # -- what the client asks ---------------------------------------------------------------------------------------
+
+    def look_up(self, place: Place, afresh: bool = False) -> None:
+        """Ask for a name that the client does not know."""
+        if self.mode != COUNT or (not afresh and (place.is_pinned or place.cached_in == self.pass_number)):
+            return
+        place.cached_in = self.pass_number
+        self._ask(LOOKUP, place, 1)
+        if place.kind == MISSING:
+            self._ask(NEGATIVE, place, 1)
+
+    def read_link(self, place: Place) -> None:
+        """Ask for a link's text, once."""
+        if self.mode == COUNT and not place.is_read:
+            place.is_read = True
+            self._touched.append(place)
+            self._ask(READLINK, place, 1)
+
+    def _read_target(self, link: Place) -> bytes | None:
+        self._n_followed += 1
+        if self._n_followed > MAX_LINKS:
+            return None
+        self.read_link(link)
+        return link.target
+
+    def open(self, place: Place, n: int) -> None:
+        """Ask to open what was found, once per call."""
+        if self.mode == COUNT and place.kind != SPECIAL:
+            self._ask(OPENDIR if place.kind == DIRECTORY else OPEN, place, n)
+
+    def list(self, place: Place, n_bytes: int, n_entries: int, buffer: int) -> None:
+        """One getdents: a request as long as nobody has read the directory to its end.
+
+        A FUSE entry has 24 bytes before its name where getdents' has 19 and a zero at its end: on average 4 bytes more.
+        """
+        if self.mode != COUNT or place.is_listed:
+            return
+        self._touched.append(place)
+        self._ask(READDIR, place, 1)
+        if n_bytes:
+            place.n_listings += 1
+            place.listed_bytes += n_bytes + 4 * n_entries
+            return
+        place.is_listed = True
+        if place.mount is None or not place.mount.fstype.startswith("fuse"):
+            more = -(-place.listed_bytes // buffer) - place.n_listings
+            if more > 0:
+                self._ask(READDIR, place, more)
+
+    def change(self, directory: Place | None, place: Place) -> None:
+        """Ask for a change of a directory, whose listing the client then has to read again."""
+        if directory is not None:
+            directory.is_listed = False
+            directory.n_listings = directory.listed_bytes = 0
+        if self.mode == COUNT:
+            self._ask(CHANGE, place, 1)
+
+    # -- what is learned --------------------------------------------------------------------------------------------
+
+    def learn_link(self, place: Place, target: bytes | None) -> None:
+        """A place turned out to be a link; that is stronger than what was taken for granted."""
+        if place.kind != LINK or (place.target is None and target is not None):
+            if place.parent is None or place.is_pinned:
+                return
+            place.kind, place.target = LINK, target if target is not None else place.target
+            self.n_links_learned += 1
+            self._directories.clear()
+
+    def learn_kind(self, place: Place, kind: int) -> None:
+        """A call said what a place is."""
+        if self.mode != LINKS and place.kind not in (LINK, MISSING) and not place.is_pinned:
+            place.kind = kind
+
+    def learn_plain(self, path: bytes) -> Place:
+        """A descriptor's path as the kernel gave it: every name in it is there, and none but the last can be a link."""
+        place = self.locate(path)
+        above = place.parent
+        while above is not None and above.kind != DIRECTORY:
+            if above.kind != LINK:
+                above.kind = DIRECTORY
+            above = above.parent
+        return place
+
+
+def _join(directory: bytes, name: bytes) -> bytes:
+    return directory + name if directory[-1:] == b"/" else directory + b"/" + name
