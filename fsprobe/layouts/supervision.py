@@ -11,6 +11,7 @@ command as well.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from fsprobe.capture.host import find_program
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
 from fsprobe.layouts import syscalls
 
@@ -120,7 +122,7 @@ def run_supervised(
 
 def not_started(program: str | bytes, number: int) -> FsprobeError:
     """The error of a command that could not be started: 127 where it was not found, else 126."""
-    missing = number in (2, 20)  # ENOENT, ENOTDIR
+    missing = number in (errno.ENOENT, errno.ENOTDIR)
     return FsprobeError(
         f"{os.fsdecode(program)}: {os.strerror(number)}",
         exit_code=EXIT_NOT_FOUND if missing else EXIT_NOT_EXECUTABLE,
@@ -133,10 +135,15 @@ def start_and_exec(start_fd: int, argv: Sequence[str | bytes], env: Mapping[str,
     os.write(start_fd, b"%d%s" % (os.getpid(), _START))
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these two for itself
         signal.signal(signum, signal.SIG_DFL)
+    variables = os.environ if env is None else dict(env)
     try:
-        os.execvpe(argv[0], list(argv), os.environ if env is None else dict(env))
+        os.execvpe(argv[0], list(argv), variables)
     except OSError as error:
-        os.write(start_fd, b"%d%s" % (error.errno or 0, _EXEC_FAILED))
+        number = error.errno or 0
+        # a directory on PATH that may not be searched is no command that may not be run
+        if number == errno.EACCES and find_program(os.fsdecode(argv[0]), variables)[0] is None:
+            number = errno.ENOENT
+        os.write(start_fd, b"%d%s" % (number, _EXEC_FAILED))
     os._exit(EXIT_NOT_FOUND)
 
 

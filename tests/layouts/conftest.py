@@ -16,7 +16,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_venv(tmp_path_factory.mktemp("pristine") / "venv")
 
 
-@pytest.fixture()
+@pytest.fixture
 def venv(pristine: Path, tmp_path: Path) -> Path:
     """A copy that the test may change; times are kept, so every .pyc is valid."""
     copy = tmp_path / "venv"
@@ -24,7 +24,7 @@ def venv(pristine: Path, tmp_path: Path) -> Path:
     return copy
 
 
-@pytest.fixture()
+@pytest.fixture
 def plant_file(venv: Path) -> Callable[[str, str], Path]:
     def make(name: str, content: str) -> Path:
         target = venv / name

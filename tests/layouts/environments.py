@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ USER = 4242
 
 _CLI = """
 import sys
+import tempfile
 from fsprobe.cli import group
 for name, module in (("pack", "pack"), ("exec", "exec_"), ("scan", "scan")):
     group.COMMANDS.setdefault(name, (module, ""))
@@ -50,8 +53,12 @@ def public_python() -> str:
     raise AssertionError
 
 
+_THROUGH_SHELL = ("sh", "-c", 'exec "$@"', "sh")
+"""setpriv itself still has root's rights when it looks up its command; a shell after it has not."""
+
+
 def _as_user_plainly(argv: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    line = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--", *argv]
+    line = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--", *_THROUGH_SHELL, *argv]
     return subprocess.run(line, capture_output=True, cwd="/")
 
 
@@ -131,7 +138,7 @@ mount --bind "$1/passwd" /etc/passwd
 home=$3 user=$2
 shift 3
 export HOME="$home" TMPDIR="$home"
-exec setpriv --reuid=$user --regid=$user --clear-groups --inh-caps=-all -- "$@"
+exec setpriv --reuid=$user --regid=$user --clear-groups --inh-caps=-all -- sh -c 'exec "$@"' sh "$@"
 """
 
 
@@ -175,3 +182,14 @@ def left_behind(word: str) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@contextmanager
+def user_home() -> Iterator[Path]:
+    """A directory that belongs to the plain user, at a place that it can reach (pytest's own are closed to others)."""
+    home = Path(tempfile.mkdtemp(prefix="fsprobe-home-", dir="/var/tmp"))
+    os.chown(home, USER, USER)
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home)

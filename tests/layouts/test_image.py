@@ -13,7 +13,7 @@ from fsprobe.layouts import image as images
 from tests.layouts.environments import need
 
 
-@pytest.fixture()
+@pytest.fixture
 def odd(tmp_path: Path) -> tuple[Path, Path]:
     """A tree of odd names, and its image."""
     need("mksquashfs", "unsquashfs")

@@ -13,7 +13,7 @@ from fsprobe.layouts.sidefile import mismatches
 from tests.layouts.environments import need
 
 
-@pytest.fixture()
+@pytest.fixture
 def image(venv: Path, tmp_path: Path) -> Path:
     need("mksquashfs", "unsquashfs")
     return pack(str(venv), str(tmp_path / "env.sqsh"), environment={}).image

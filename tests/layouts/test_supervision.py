@@ -43,6 +43,19 @@ def test_what_cannot_start(tmp_path: Path) -> None:
         assert caught.value.exit_code == code
 
 
+def test_the_path_is_searched_as_a_shell_does(tmp_path: Path) -> None:
+    (tmp_path / "shut").write_text("a file where a directory should be")
+    program = tmp_path / "there"
+    program.write_text("#!/bin/sh\nexit 5\n")
+    variables = {"PATH": f"{tmp_path}/shut:{tmp_path}:/usr/bin:/bin"}
+    for words, code in ((["there"], 126), (["nonesuch"], 127)):
+        with pytest.raises(FsprobeError) as caught:
+            run_supervised(plainly, words, variables)
+        assert caught.value.exit_code == code
+    program.chmod(0o755)
+    assert run_supervised(plainly, ["there"], variables).status == 5
+
+
 def test_a_reason_comes_back() -> None:
     def prepare() -> Ready:
         raise NotReady("no such luck")
@@ -128,7 +141,10 @@ def wait_for_line(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGRTMIN + 2])
 def test_a_signal_reaches_the_command(number: int) -> None:
-    code = "import signal, sys, time\nsignal.signal(int(sys.argv[1]), lambda n, f: sys.exit(50))\nprint('ready', flush=True)\ntime.sleep(30)"
+    code = (
+        "import signal, sys, time\nsignal.signal(int(sys.argv[1]), lambda n, f: sys.exit(50))\n"
+        "print('ready', flush=True)\ntime.sleep(30)"
+    )
     process = subprocess.Popen(
         program(sys.executable, "-c", code, str(int(number))), env=environment(), stdout=subprocess.PIPE
     )

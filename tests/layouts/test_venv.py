@@ -92,7 +92,7 @@ def test_missing_damaged_and_foreign_ones(venv: Path) -> None:
 @pytest.mark.parametrize("minor", sorted(environments._MAGIC))
 def test_the_magic_numbers_are_those_of_the_interpreters(minor: tuple[int, int]) -> None:
     name = "python{}.{}".format(*minor)
-    places = [path for path in Path.home().glob(f".pyenv/versions/{minor[0]}.{minor[1]}.*/bin/python")]
+    places = list(Path.home().glob(f".pyenv/versions/{minor[0]}.{minor[1]}.*/bin/python"))
     program = str(places[0]) if places else shutil.which(name)
     code = "import importlib.util as u; print(int.from_bytes(u.MAGIC_NUMBER[:2], 'little'))"
     done = subprocess.run([program, "-c", code], capture_output=True, text=True) if program else None
