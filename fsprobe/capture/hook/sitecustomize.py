@@ -18,6 +18,11 @@ NAMES = ()
 def _install(marks, mode, names):
     import sys
 
+    here = __file__.rpartition("/")[0]
+    # first of all, whatever interpreter this is (Python 2 reads this file too): it must not be found a second time
+    sys.path[:] = [entry for entry in sys.path if entry != here]
+    sys.path_importer_cache.pop(here, None)
+    had_time = "time" in sys.modules
     try:
         import _thread
         import posix
@@ -25,7 +30,7 @@ def _install(marks, mode, names):
     except ImportError:
         return
     bootstrap = sys.modules.get("_frozen_importlib")
-    if bootstrap is None or hasattr(bootstrap, "_fsprobe"):
+    if bootstrap is None or hasattr(bootstrap, "_fsprobe") or not hasattr(bootstrap, "_ModuleLockManager"):
         return
     try:
         from time import monotonic_ns as now
@@ -38,8 +43,9 @@ def _install(marks, mode, names):
         def now():
             return int(monotonic() * 1e9)
 
-    here = __file__.rpartition("/")[0]
-    # Under importlib's own file name, so that the interpreter strips these frames from an ImportError's traceback.
+    if not had_time:
+        sys.modules.pop("time", None)
+    # Under importlib's own file name, so that the interpreter strips these frames from a traceback.
     space = {
         "access": posix.access,
         "urandom": posix.urandom,
@@ -51,7 +57,8 @@ def _install(marks, mode, names):
         "now": now,
         "gettid": gettid,
         "getpid": posix.getpid,
-        "original": bootstrap._find_and_load_unlocked,
+        "original": bootstrap._ModuleLockManager,
+        "modules": sys.modules,
         "marks": marks,
         "timed": mode in ("time", "both"),
         "visible": mode in ("access", "both"),
@@ -64,10 +71,9 @@ def _install(marks, mode, names):
         _describe(sys, posix, state, space, names)
     except Exception:
         pass
+    _forget_bytecode(sys, posix)
     bootstrap._fsprobe = True
-    bootstrap._find_and_load_unlocked = space["_find_and_load_unlocked"]
-    sys.path[:] = [entry for entry in sys.path if entry != here]
-    sys.path_importer_cache.pop(here, None)
+    bootstrap._ModuleLockManager = space["_ModuleLockManager"]
     site = sys.modules.get("site")
     space["note"]("ready", " %d" % bool(getattr(site, "ENABLE_USER_SITE", None)))
 
@@ -114,12 +120,27 @@ def _describe(sys, posix, state, space, names):
     space["append"]("=%s\n" % ascii(facts))
 
 
+def _forget_bytecode(sys, posix):
+    # with a pycache prefix this file's bytecode lies under it, outside of what fsprobe takes away
+    prefix, cached = getattr(sys, "pycache_prefix", None), globals().get("__cached__")
+    if not prefix or not cached or not cached.startswith(prefix):
+        return
+    try:
+        posix.unlink(cached)
+        while cached.rpartition("/")[0] != prefix.rstrip("/"):
+            cached = cached.rpartition("/")[0]
+            posix.rmdir(cached)
+    except OSError:
+        pass
+
+
 _SOURCE = r'''
 class State:
     token = ""
     depth = {}
     lines = []
     lock = None
+    flushed = 0
 
 
 def note(word, rest=""):
@@ -166,7 +187,8 @@ def append(text):
         note("lost")
 
 
-def flush():
+def flush(when):
+    State.flushed = when
     if State.lock.acquire(False):
         try:
             lines = State.lines[:]
@@ -184,28 +206,43 @@ def mark(kind, name, step):
             begin_thread(tid)
         State.lines.append("%d %d %s%s\n" % (when, tid, kind, name.replace("\n", "\\n")))
         depth = State.depth[tid] = State.depth[tid] + step
-        if depth <= 0 or len(State.lines) >= 2000:
-            flush()
+        # what is not yet written is lost when the process is killed, replaced or ended by os._exit
+        if depth <= 0 or when - State.flushed > 100000000:
+            flush(when)
     if visible:
         access("fsprobe" + kind + name, 0, dir_fd=-1)
 
 
-def _find_and_load_unlocked(name, import_):
-    try:
-        mark(">", name, 1)
-    except Exception:
-        pass
-    try:
-        return original(name, import_)
-    finally:
+class _ModuleLockManager(original):
+    # importlib holds one of these while it loads a module. Marking where it is entered and left, and not around the load,
+    # adds no frame to the stack of what is loaded: neither to its tracebacks nor to its depth.
+
+    def __enter__(self):
+        result = original.__enter__(self)
+        self.marked = None
         try:
-            mark("<", name, -1)
+            if self._name not in modules:
+                mark(">", self._name, 1)
+                self.marked = self._name
         except Exception:
             pass
+        except BaseException:
+            original.__exit__(self)
+            raise
+        return result
+
+    def __exit__(self, *args, **kwargs):
+        try:
+            if self.marked is not None:
+                mark("<", self.marked, -1)
+        except Exception:
+            pass
+        finally:
+            original.__exit__(self, *args, **kwargs)
 '''
 
 _install(MARKS, MODE, NAMES)
-del _install, _describe, _SOURCE, MARKS, MODE, NAMES
+del _install, _describe, _forget_bytecode, _SOURCE, MARKS, MODE, NAMES
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
 import sys as _sys
 
