@@ -31,6 +31,8 @@ class Directory:
     """A working directory, shared by the threads that were cloned with CLONE_FS."""
 
     path: bytes | None
+    is_resolved: bool = False
+    """`path` came from the kernel, so its parent is what `..` means; after chdir("x") x may be a symlink."""
     argument: bytes = b""
     """The last `AT_FDCWD</x>, ` that was seen, decoded only when a bare relative path needs it."""
 
@@ -101,9 +103,21 @@ class Families:
 def cwd_of(directory: Directory) -> bytes | None:
     """Give a working directory, from the last annotation that was seen where that is newer."""
     if directory.argument:
-        directory.path = annotated_path(directory.argument) or directory.path
+        path = annotated_path(directory.argument)
         directory.argument = b""
+        if path is not None:
+            directory.path, directory.is_resolved = path, True
     return directory.path
+
+
+def enter(directory: Directory, path: bytes, *, is_resolved: bool) -> None:
+    """Take in that a working directory has changed."""
+    directory.path, directory.is_resolved, directory.argument = path, is_resolved, b""
+
+
+def copy_of(directory: Directory) -> Directory:
+    """Give a working directory of its own to a process that no longer shares it."""
+    return Directory(directory.path, directory.is_resolved, directory.argument)
 
 
 def meet(families: Families, pid: bytes, t_ns: int | None, rest: bytes) -> Thread | None:
@@ -143,7 +157,7 @@ def meet(families: Families, pid: bytes, t_ns: int | None, rest: bytes) -> Threa
 def adopt(families: Families, pid: bytes) -> Thread:
     """Make a thread of which no parent is known."""
     cwd, families.first_cwd = families.first_cwd, None
-    thread = Thread(int(pid) if pid else 0, Directory(cwd), {})
+    thread = Thread(int(pid) if pid else 0, Directory(cwd, is_resolved=cwd is not None), {})
     families.threads[pid] = thread
     families.may_name_the_first = families.may_name_the_first or not pid
     return thread
@@ -162,7 +176,7 @@ def _promise(parent: Thread, start: Start, *, is_told: bool) -> _Promise:
     args = start.args
     directory = parent.directory
     if b"CLONE_FS" not in args:
-        directory = Directory(directory.path, directory.argument)
+        directory = copy_of(directory)
     descriptors = parent.descriptors if b"CLONE_FILES" in args else dict(parent.descriptors)
     kind = "thread" if b"CLONE_THREAD" in args else "fork"
     return _Promise(parent, kind, start.t_ns, directory, descriptors, is_told, False)

@@ -19,9 +19,11 @@ _SUPERSEDED = re.compile(rb"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
 _CHANGED_PID = re.compile(rb" ?<pid changed to (\d+) \.\.\.>")
 _RESULT_STARTS = frozenset(b"%c" % code for code in b"-0123456789?")
 _CUT_OFF = (b"<unfinished ...>", b"<detached ...>")
-_ATTACHED_HERE = re.compile(rb"(?:strace: )?Process \d+ attached(?: \(waiting for parent\))?")
+_ATTACHED_HERE = re.compile(
+    rb"(?:(?:/(?:[^/\s,()|<>\"]+/)*)?strace: )?Process \d+ attached(?: \(waiting for parent\))?"
+)
 _CHATTER = re.compile(
-    rb"(?:strace: )?Process \d+ (?:attached|detached|resumed|suspended)\b.*|strace: .*|\[ Process PID=\d+ runs in .*"
+    rb"(?:\S*strace: )?Process \d+ (?:attached|detached|resumed|suspended)\b.*|\S*strace: .*|\[ Process PID=\d+ runs in .*"
     rb"|--- .* ---|> .*"
 )
 
@@ -110,7 +112,9 @@ def count_other(log: Log, name: bytes, after: bytes) -> bool:
     if not found or result[:1] not in _RESULT_STARTS:
         return False
     log.others.add(name)
-    count(log, name, is_error=result[:4] in (b"-1 E", b"-1 (") or result[:3] == b"? E")
+    is_error = result[:4] in (b"-1 E", b"-1 (") or result[:3] == b"? E"
+    if is_error or result[:1] != b"?":
+        count(log, name, is_error=is_error)  # a lone `?` never returned
     if name[:8] == b"io_uring":
         log.quality.io_uring = True
     return True
@@ -120,9 +124,11 @@ def take_other_half(log: Log, rest: bytes) -> bool:
     """Join a line to the one that `strace: Process 12 attached` interrupted; False if it does not continue it."""
     if log.half_line is None:
         return False
+    if _CHATTER.fullmatch(rest) is not None:
+        return True  # another child: the line goes on after it
     pid, t_ns, half = log.half_line
     log.half_line = None
-    if rest[:1] not in (b" ", b",", b")", b"="):
+    if rest[:5] == b"[pid ":
         unparsed(log, half)
         return False
     take(log, pid, t_ns, half + rest)

@@ -47,6 +47,12 @@ def count(log: Log, name: bytes, *, is_error: bool) -> None:
         log.quality.other_errors[key] = log.quality.other_errors.get(key, 0) + 1
 
 
+def count_returned(log: Log, name: bytes, error: str) -> None:
+    """Count a call without a path, unless it never returned."""
+    if error != "?":
+        count(log, name, is_error=error != "")
+
+
 def remember_error(log: Log, result: bytes) -> str | None:
     error = error_of(result)
     if error is not None:

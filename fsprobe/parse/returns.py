@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from fsprobe.model import Call, Mark, Op, Process
 from fsprobe.parse.fields import annotated_path, error_of, split_arguments, string_value
-from fsprobe.parse.lineage import Start, Thread, clone_abandoned, clone_returned, cwd_of
-from fsprobe.parse.log import CACHE_SIZE, Log, count
+from fsprobe.parse.lineage import Start, Thread, clone_abandoned, clone_returned, copy_of, cwd_of, enter
+from fsprobe.parse.log import CACHE_SIZE, Log, count_returned
 from fsprobe.parse.syscalls import ACCESSES, CLONES, EMPTY_PATH_NAMES_THE_DESCRIPTOR, EXECS, EXITS, SHAPES, Shape
 
 _MARKS = {b">": "begin", b"<": "end", b"!": "note"}
@@ -25,19 +27,19 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
         thread.exit_status, thread.exit_t_ns = args.strip(), start.t_ns
         return
     if name in CLONES:
-        count(log, name, is_error=error not in ("", "?"))
+        count_returned(log, name, error)
         start.args = args
         clone_returned(log.families, thread, start, b"" if error else result)
         return
     shape = SHAPES.get(name)
     if shape is None:
-        count(log, name, is_error=error not in ("", "?"))
+        count_returned(log, name, error)
         if not error:
             _follow(log, thread, name, args, result)
         return
     path = _path(log, thread, shape, start, args)
     if path is None:
-        count(log, name, is_error=error not in ("", "?"))
+        count_returned(log, name, error)
         return
     if error == "?":
         quality.n_unfinished += 1
@@ -50,12 +52,20 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
     if error:
         return
     if is_exec:
-        directory = thread.directory
-        thread.directory = type(directory)(directory.path, directory.argument)
+        thread.directory = copy_of(thread.directory)
         thread.descriptors = dict(thread.descriptors)
         log.out.append(Process("exec", start.tid, start.t_ns, thread.tid, path))
     elif name == b"chdir" and path:
-        thread.directory.path, thread.directory.argument = path, b""
+        _changed_directory(thread, args, path)
+
+
+def _changed_directory(thread: Thread, args: bytes, path: bytes) -> None:
+    cwd_of(thread.directory)
+    goes_up = set((string_value(args) or b"").split(b"/")) <= {b"..", b".", b""}
+    if path == b"/" or (goes_up and thread.directory.is_resolved):
+        enter(thread.directory, os.path.normpath(path), is_resolved=True)
+    else:
+        enter(thread.directory, path, is_resolved=False)
 
 
 def _is_no_error(error: str) -> bool:
@@ -89,7 +99,7 @@ def _follow(log: Log, thread: Thread, name: bytes, args: bytes, result: bytes) -
                     thread.descriptors[result] = held
         return
     if path is not None and path[:1] == b"/":
-        thread.directory.path, thread.directory.argument = path, b""
+        enter(thread.directory, path, is_resolved=name == b"getcwd" or b"<" in parts[0])
 
 
 def mark(log: Log, thread: Thread, t_ns: int | None, name: bytes, args: bytes) -> bool:
@@ -141,7 +151,7 @@ def _directory(log: Log, thread: Thread, argument: bytes, cwd: bytes | None) -> 
             log.directories.clear()
         log.directories[argument + b", "] = path.removesuffix(b"/")
         if is_cwd and cwd is None:
-            thread.directory.path, thread.directory.argument = path, b""
+            enter(thread.directory, path, is_resolved=True)
         return path
     if is_cwd:
         return cwd or cwd_of(thread.directory)

@@ -191,6 +191,18 @@ def test_relative_paths_follow_chdir_fchdir_and_forks() -> None:
     ]
 
 
+def test_upwards_is_resolved_only_where_the_kernel_said_where_we_are() -> None:
+    up = [b'7 chdir("..") = 0', b'7 mkdir("x", 0777) = 0']
+    told = b'7 getcwd("/a/b/c", 1024) = 7'
+    assert calls(read(told, *up)[0])[-1].path == b"/a/b/x"
+    assert calls(read(told, b'7 chdir("../..") = 0', *up)[0])[-1].path == b"/x"
+    assert calls(read(*up, cwd=b"/a/b")[0])[-1].path == b"/a/x"
+    assert calls(read(b"7 fchdir(3</a/b>) = 0", *up)[0])[-1].path == b"/a/x"
+    # `link` may lead anywhere: what the kernel was told is kept
+    assert calls(read(told, b'7 chdir("link") = 0', *up)[0])[-1].path == b"/a/b/c/link/../x"
+    assert calls(read(told, b'7 chdir("/link") = 0', *up)[0])[-1].path == b"/link/../x"
+
+
 def test_without_annotations_descriptors_are_followed() -> None:
     events, _ = read(
         b'7 openat(AT_FDCWD, "dir", O_RDONLY|O_DIRECTORY) = 3',
@@ -216,6 +228,9 @@ def test_a_log_from_the_terminal_names_its_first_process_late() -> None:
         b"[pid  6955] clone(child_stack=0x7f, flags=CLONE_VM|CLONE_VFORKstrace: Process 6958 attached",
         b" <unfinished ...>",
         b"[pid  6957] <... access resumed>) = 0",
+        b"[pid  6955] rt_sigprocmask(SIG_BLOCK, ~[RT_1], /usr/bin/strace: Process 6959 attached",
+        b"/usr/bin/strace: Process 6960 attached",
+        b"NULL, 8) = 0",
         b'[pid  6958] access("/y", F_OK) = 0',
         b"[pid  6955] <... clone resumed>) = 6958",
         b"[pid  6957] +++ exited with 0 +++",
@@ -229,7 +244,7 @@ def test_a_log_from_the_terminal_names_its_first_process_late() -> None:
     ]  # fmt: skip
     assert births(events) == [("thread", 6955, 6957), ("fork", 6955, 6958)]
     assert processes(events)[-1] == ("exit", 6955, None, 0, b"0")
-    assert quality.n_unparsed == 0
+    assert (quality.n_unparsed, quality.other_calls["rt_sigprocmask"]) == (0, 1)
 
 
 def test_lines_without_a_pid_belong_to_the_only_process_left() -> None:
