@@ -1,0 +1,153 @@
+"""The verdict of a comparison: is one clearly faster, by how much, and which calls differ by name."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from fsprobe.analysis.tally import Tally
+from fsprobe.model import JsonObject, text
+
+MAX_EXACT = 200_000
+"""Ways to split the runs in two that are all gone through; beyond, as many are drawn at random (fixed seed)."""
+N_RESAMPLES = 4_000
+CLEAR_P = 0.01
+"""A difference is called clear at a p value of at most this. A judgement: one false alarm in a hundred comparisons."""
+SMALLEST_RATIO = 0.03
+"""... and if its interval leaves out this neighbourhood of 1: less is of no use to anybody. A judgement."""
+MIN_RUNS = 5
+"""With fewer runs a side no exact test can reach `CLEAR_P`: 2 / C(2n, n) is 0.029 for 4 and 0.008 for 5."""
+N_DIFFERENCES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """Layout over baseline."""
+
+    ratio: float
+    """ratio of the medians"""
+    low: float
+    high: float
+    """95 % interval of that ratio (bootstrap percentiles)"""
+    p: float
+    """two-sided permutation test on the difference of medians"""
+    exact: bool
+    clear: bool
+    reason: str
+    """in words"""
+
+
+def compare_runs(baseline_s: Sequence[float], layout_s: Sequence[float]) -> Ratio:
+    """Compare the times of two sets of runs.
+
+    Args:
+        baseline_s: s of each run of the baseline, at least one, all positive.
+        layout_s: the same of the layout.
+
+    Returns:
+        The ratio, its interval and whether the difference is clear. "No clear difference" is a result.
+
+    Source: permutation test after Fisher/Pitman on the difference of medians; percentile bootstrap after Efron.
+    """
+    ratio = statistics.median(layout_s) / statistics.median(baseline_s)
+    low, high = bootstrap_interval(baseline_s, layout_s)
+    p, exact = permutation_p(baseline_s, layout_s)
+    outside = low > 1 + SMALLEST_RATIO or high < 1 - SMALLEST_RATIO
+    enough = min(len(baseline_s), len(layout_s)) >= MIN_RUNS
+    clear = enough and p <= CLEAR_P and outside
+    if not enough:
+        reason = f"too few runs to tell (at least {MIN_RUNS} a layout)"
+    elif clear:
+        factor = 1 / ratio if ratio < 1 else ratio
+        reason = f"{factor:.2g} times {'faster' if ratio < 1 else 'slower'}"
+    else:
+        reason = "no clear difference"
+    return Ratio(ratio=ratio, low=low, high=high, p=p, exact=exact, clear=clear, reason=reason)
+
+
+def permutation_p(left: Sequence[float], right: Sequence[float]) -> tuple[float, bool]:
+    """The share of all ways to deal the runs to the two sides whose medians differ at least as much; and whether all were tried."""
+    pooled = [*left, *right]
+    n, k = len(pooled), len(left)
+    observed = abs(statistics.median(left) - statistics.median(right))
+    n_ways = math.comb(n, k)
+    exact = n_ways <= MAX_EXACT
+    if exact:
+        splits: Iterable[Sequence[int]] = combinations(range(n), k)
+    else:
+        draw = random.Random(1)
+        n_ways = 20_000
+        splits = (draw.sample(range(n), k) for _ in range(n_ways))
+    extreme = 0
+    for chosen in splits:
+        taken = set(chosen)
+        one = statistics.median([pooled[i] for i in taken])
+        other = statistics.median([value for i, value in enumerate(pooled) if i not in taken])
+        extreme += abs(one - other) >= observed - 1e-12
+    # the observed split is one of the drawn ones, so that p is never 0
+    return (extreme / n_ways if exact else (extreme + 1) / (n_ways + 1)), exact
+
+
+def bootstrap_interval(left: Sequence[float], right: Sequence[float]) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of median(right) / median(left); a fixed seed, so the same runs give the same."""
+    draw = random.Random(2)
+    ratios = sorted(
+        statistics.median(draw.choices(right, k=len(right))) / statistics.median(draw.choices(left, k=len(left)))
+        for _ in range(N_RESAMPLES)
+    )
+    return ratios[int(0.025 * N_RESAMPLES)], ratios[int(0.975 * N_RESAMPLES) - 1]
+
+
+def call_differences(baseline: Tally, layout: Tally, renamed: Mapping[bytes, bytes] | None = None) -> JsonObject:
+    """Explain a difference in calls by name: which paths were called how often on either side.
+
+    Args:
+        baseline: the baseline's counts.
+        layout: the layout's.
+        renamed: prefixes of the layout's paths that stand for one of the baseline's (a layout that runs from where it lies).
+
+    Returns:
+        {"n_baseline", "n_layout", "n_paths", "rows": [{"path", "op", "baseline", "layout"}, ...]}; the rows are the
+        largest differences, `n_paths` how many (path, op) differ in all. 0 means the runs did the same calls.
+    """
+    left, right = _by_path_and_op(baseline, {}), _by_path_and_op(layout, renamed or {})
+    rows = []
+    for key in {*left, *right}:
+        if left[key] != right[key]:
+            path, op = key
+            rows.append({"path": text(path), "op": op, "baseline": left[key], "layout": right[key]})
+    rows.sort(key=lambda row: (-abs(row["baseline"] - row["layout"]), row["path"], row["op"]))
+    return {
+        "n_baseline": baseline.total.n_metadata,
+        "n_layout": layout.total.n_metadata,
+        "n_paths": len(rows),
+        "rows": rows[:N_DIFFERENCES],
+    }
+
+
+def _by_path_and_op(tally: Tally, renamed: Mapping[bytes, bytes]) -> Counter[tuple[bytes, str]]:
+    table: Counter[tuple[bytes, str]] = Counter()
+    for path, counted in tally.by_path.items():
+        for old, new in renamed.items():
+            if path == old or path.startswith(old + b"/"):
+                path = new + path[len(old) :]
+        for op in ("open", "stat", "readlink", "list", "exec", "change"):
+            n = getattr(counted.counts, f"n_{op}")
+            if n:
+                table[_stable(path), op] += n
+    return table
+
+
+def _stable(path: bytes) -> bytes:
+    """A path without what differs between any two runs: process ids and random names of temporary files."""
+    parts = path.split(b"/")
+    if len(parts) > 2 and parts[1] == b"proc" and parts[2].isdigit():
+        parts[2] = b"PID"
+    if parts[-1:] and b".pyc." in parts[-1] and parts[-1].rpartition(b".")[2].isdigit():
+        parts[-1] = parts[-1].rpartition(b".")[0] + b".TEMPORARY"
+    return b"/".join(parts)

@@ -1,0 +1,145 @@
+"""What start-up would take elsewhere: on another filesystem, and on many nodes at once. Estimates, and they say so.
+
+One start alone: t = t_cpu + requests x latency. Many nodes: every node's client looks names up once for all its
+processes, but every successful open is a request of its own, so with R processes a node and a server that answers
+`rate` requests a second
+
+    t >= max(t_cpu + requests x latency, nodes x (lookup + readdir + readlink + R x (open + opendir)) / rate)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fsprobe.model import JsonObject
+
+DEFAULT_RATE = 75_000.0
+"""Requests/s of one Lustre metadata server, realistic (up to 200,000 at best): LUMI training notes, 203-Lustre, 2025-10."""
+DEFAULT_NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """What a request takes on some filesystem: an estimate with its source."""
+
+    name: str
+    ms: float
+    source: str
+
+
+_TENSORFLOW = (
+    "(wall - 2.0 s of a RAM disk) / 4,190 opens of `import tensorflow`, EESSI measurements in multixscale/"
+    "cvmfs-tutorial-hpc-best-practices docs/performance.md; holds data reads too, so an upper bound per request"
+)
+PROFILES = (
+    Latency(name="local SSD, cold", ms=0.55, source=_TENSORFLOW + ": 4.3 s"),
+    Latency(name="Lustre, hot", ms=0.2, source=_TENSORFLOW + ": 2.8 s"),
+    Latency(
+        name="Lustre, quiet", ms=0.5, source="mdtest stat with one thread, about 2,000/s, in Dell's Lustre white papers"
+    ),
+    Latency(name="NFS, cold", ms=1.05, source=_TENSORFLOW + ": 6.4 s"),
+    Latency(name="GPFS, cold", ms=7.9, source=_TENSORFLOW + ": 35-48 s, the lower end"),
+    Latency(name="Lustre, busy, cold", ms=17.4, source=_TENSORFLOW + ": 75 s"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What one process (and the node it runs on) asks of the file server at start-up, with an empty cache."""
+
+    layout: str
+    t_cpu_s: float
+    lookup: int
+    open: int
+    opendir: int
+    readdir: int
+    readlink: int
+
+    @property
+    def requests(self) -> int:
+        """Metadata requests of one start alone."""
+        return self.lookup + self.open + self.opendir + self.readdir + self.readlink
+
+    def node_requests(self, ranks_per_node: int) -> int:
+        """Metadata requests of one node with R processes: names are looked up once, opens are each process's own."""
+        return self.lookup + self.readdir + self.readlink + ranks_per_node * (self.open + self.opendir)
+
+
+def start_s(demand: Demand, latency_ms: float) -> float:
+    """Seconds that one start takes, alone on a cold client."""
+    return demand.t_cpu_s + demand.requests * latency_ms / 1e3
+
+
+def job_s(demand: Demand, latency_ms: float, nodes: int, ranks_per_node: int, rate: float) -> float:
+    """Seconds that a job's start takes at least."""
+    return max(start_s(demand, latency_ms), nodes * demand.node_requests(ranks_per_node) / rate)
+
+
+def knee_nodes(demand: Demand, latency_ms: float, ranks_per_node: int, rate: float) -> float:
+    """From how many nodes on the server is what the start waits for; infinite where nothing is asked."""
+    asked = demand.node_requests(ranks_per_node)
+    return start_s(demand, latency_ms) * rate / asked if asked else float("inf")
+
+
+def from_profile(profile: JsonObject, layout: str, environment: JsonObject) -> Demand:
+    """The demand that a profile shows.
+
+    Args:
+        profile: of one run.
+        layout: what to call it.
+        environment: request counts (lookup, open, opendir, readdir, readlink) of the environment in question.
+    """
+    manifest = profile["manifest"]
+    return Demand(
+        layout=layout,
+        t_cpu_s=float(manifest.get("user_s") or 0.0) + float(manifest.get("sys_s") or 0.0),
+        **{name: int(environment.get(name) or 0) for name in ("lookup", "open", "opendir", "readdir", "readlink")},
+    )
+
+
+def one_file(demand: Demand) -> Demand:
+    """The same program with its environment in one image: the server sees one look-up and one open of one file per node."""
+    return Demand(layout="squashfs", t_cpu_s=demand.t_cpu_s, lookup=1, open=1, opendir=0, readdir=0, readlink=0)
+
+
+def table(
+    demands: Iterable[Demand], latencies: Sequence[Latency], *, nodes: int, ranks_per_node: int, rate: float
+) -> list[JsonObject]:
+    """One row per layout and latency: requests, a start alone, the job, the knee."""
+    rows = []
+    for demand in demands:
+        for latency in latencies:
+            rows.append(
+                {
+                    "layout": demand.layout,
+                    "latency": latency.name,
+                    "latency_ms": latency.ms,
+                    "latency_source": latency.source,
+                    "requests": demand.requests,
+                    "requests_node": demand.node_requests(ranks_per_node),
+                    "t_cpu_s": round(demand.t_cpu_s, 3),
+                    "start_s": round(start_s(demand, latency.ms), 3),
+                    "nodes": nodes,
+                    "ranks_per_node": ranks_per_node,
+                    "rate": rate,
+                    "job_s": round(job_s(demand, latency.ms, nodes, ranks_per_node, rate), 3),
+                    "knee_nodes": round(knee_nodes(demand, latency.ms, ranks_per_node, rate), 1),
+                }
+            )
+    return rows
+
+
+def curve(
+    demand: Demand, latency_ms: float, ranks_per_node: int, rate: float, nodes: Sequence[int] = DEFAULT_NODES
+) -> list[JsonObject]:
+    """The job's start over the number of nodes: rows {"layout", "nodes", "predicted_s", "measured_s": None}."""
+    return [
+        {
+            "layout": demand.layout,
+            "nodes": n,
+            "predicted_s": round(job_s(demand, latency_ms, n, ranks_per_node, rate), 4),
+            "measured_s": None,
+        }
+        for n in nodes
+    ]
