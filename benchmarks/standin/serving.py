@@ -29,7 +29,7 @@ PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 @dataclass(slots=True)
 class Server:
-    """A running stand-in: ask it what it counted, make it cold."""
+    """A running stand-in: ask it what it counted, make it cold. After the block only `counters` still answers."""
 
     src: bytes
     mnt: bytes
@@ -68,7 +68,7 @@ class Server:
         the name that was looked up last, one whose names are all removed by the empty path, RENAME by the old name.
         """
         if self._log < 0:
-            raise ValueError("no paths are kept without log_paths=True")
+            raise ValueError("no paths: they need log_paths=True, and are gone when the block ends")
         edges = [self._log_start, *(edge for part in self._skipped for edge in part), _size(self._log)]
         parts = zip(edges[::2], edges[1::2], strict=True)
         records = b"".join(os.pread(self._log, end - begin, begin) for begin, end in parts)
@@ -138,7 +138,7 @@ def serve(
         if cap is not None and not isinstance(cap, SharedCap):
             cap = cleanup.enter_context(share_cap(cap))
         memory = _descriptor(cleanup, counters.create_memory())
-        log = _descriptor(cleanup, os.memfd_create("standin-log")) if log_paths else -1
+        log = os.memfd_create("standin-log") if log_paths else -1
         settings = Settings(
             src=os.fsdecode(source),
             mnt=os.fsdecode(target),
@@ -157,6 +157,7 @@ def serve(
             parent=os.getpid(),
         )
         server = Server(src=source, mnt=target, _settings=settings, _memory=counters.map_memory(memory))
+        cleanup.callback(_close_log, server)
         cleanup.callback(_stop, server)
         _start(server)
         server.reset()
@@ -178,6 +179,12 @@ def _directories(src: PathLike, mnt: PathLike) -> tuple[bytes, bytes]:
 def _descriptor(cleanup: ExitStack, descriptor: int) -> int:
     cleanup.callback(os.close, descriptor)
     return descriptor
+
+
+def _close_log(server: Server) -> None:
+    if server._log >= 0:
+        os.close(server._log)
+        server._settings = replace(server._settings, log_descriptor=-1)
 
 
 def _start(server: Server) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 import termios
 import threading
 import time
@@ -14,6 +16,8 @@ import pytest
 
 from benchmarks.standin import serve, share_cap
 from benchmarks.standin.pacing import Line, open_queue, take_turn, transfer
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -131,19 +135,33 @@ def test_turns_are_one_interval_apart_for_everyone() -> None:
         assert cap.n_turns == 5
 
 
-def test_no_turn_is_given_twice() -> None:
+def test_no_turn_is_given_twice_to_threads() -> None:
     with share_cap(1000) as cap:
-        queues = [open_queue(cap.descriptor, 1000) for _ in range(2)]
+        queue = open_queue(cap.descriptor, 1000)
         turns: list[float] = []
         threads = [
-            threading.Thread(target=lambda queue=queue: turns.extend([take_turn(queue, 1.0) for _ in range(500)]))
-            for queue in queues * 2
+            threading.Thread(target=lambda: turns.extend([take_turn(queue, 1.0) for _ in range(500)])) for _ in range(4)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert sorted(turns) == pytest.approx([1 + n / 1000 for n in range(2000)])
+
+
+def test_no_turn_is_given_twice_to_processes() -> None:
+    program = (
+        "import sys\n"
+        "from benchmarks.standin.pacing import open_queue, take_turn\n"
+        "queue = open_queue(int(sys.argv[1]), 1000)\n"
+        "for _ in range(20_000): take_turn(queue, 1.0)\n"
+    )
+    with share_cap(1000) as cap:
+        command = [sys.executable, "-c", program, str(cap.descriptor)]
+        running = [subprocess.Popen(command, cwd=REPOSITORY, pass_fds=[cap.descriptor]) for _ in range(3)]
+        assert [process.wait() for process in running] == [0, 0, 0]
+        assert cap.n_turns == 60_000
+        assert take_turn(open_queue(cap.descriptor, 1000), 1.0) == pytest.approx(61.0)
 
 
 def test_a_line_carries_one_transfer_after_the_other() -> None:
