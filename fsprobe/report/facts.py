@@ -132,7 +132,8 @@ def key_figures(profile: JsonObject) -> list[Figure]:
         Figure(
             label="Time in filesystem calls",
             value=f"at most {numbers.share(at_most)}" if at_most is not None else numbers.NOT_OBSERVED,
-            note="of the wall time" + (f"; {numbers.seconds(metrics['fs_time_s'])} traced" if at_most is not None else ""),
+            note="of the wall time"
+            + (f"; {numbers.seconds(metrics['fs_time_s'])} traced" if at_most is not None else ""),
         ),
         Figure(
             label="Wall time, traced",
@@ -149,7 +150,8 @@ def key_figures(profile: JsonObject) -> list[Figure]:
         Figure(
             label="Processes",
             value=numbers.count(n_processes),
-            note=f"{numbers.count(manifest.get('majflt'))} major page faults, {numbers.size_bytes(manifest.get('read_bytes'))} read",
+            note=f"{numbers.count(manifest.get('majflt'))} major page faults, "
+            f"{numbers.size_bytes(manifest.get('read_bytes'))} read",
         ),
     ]
 

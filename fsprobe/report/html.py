@@ -97,7 +97,7 @@ def profile_view(profile: JsonObject, recording: str | None) -> JsonObject:
         "levels": facts.LEVELS,
         "figures": facts.key_figures(profile),
         "findings": [{**row, "saving": facts.saving(row, profile)} for row in facts.findings(profile)],
-        "phases": [row for row in metrics.get("by_phase") or []],
+        "phases": metrics.get("by_phase") or [],
         "missing": metrics.get("missing") or [],
         "latency": [{**row, **latency_marks(row)} for row in by_mount],
         "latency_ticks": [(label, log_position(value)) for value, label in _ticks()],
@@ -186,7 +186,15 @@ def log_position(value_ms: float) -> float:
 
 
 def _ticks() -> list[tuple[float, str]]:
-    return [(0.001, "1 us"), (0.01, "10 us"), (0.1, "0.1 ms"), (1, "1 ms"), (10, "10 ms"), (100, "0.1 s"), (1_000, "1 s")]
+    return [
+        (0.001, "1 us"),
+        (0.01, "10 us"),
+        (0.1, "0.1 ms"),
+        (1, "1 ms"),
+        (10, "10 ms"),
+        (100, "0.1 s"),
+        (1_000, "1 s"),
+    ]
 
 
 def latency_marks(row: JsonObject) -> JsonObject:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fsprobe.model import JsonObject
-from fsprobe.report import facts
+from fsprobe.report import facts, sentences
 
 MAX_ROWS = 2_000
 REST = "(rest)"
@@ -48,7 +48,7 @@ def all_tables(profile: JsonObject) -> list[JsonObject]:
                 ("time_cum_s", "time, with imports", "seconds"),
                 ("parent", "asked for by", "text"),
             ),
-            [{**row, "parent": row.get("parent") or "the program"} for row in metrics.get("by_module") or []],
+            [{**row, "parent": _asked_for_by(row)} for row in metrics.get("by_module") or []],
             "n_metadata_cum",
             "Open, stat and in vain are the module's own.",
             observed=metrics.get("by_module") is not None,
@@ -111,6 +111,12 @@ def all_tables(profile: JsonObject) -> list[JsonObject]:
             "What the target did; fsprobe's own calls are taken out.",
         ),
     ]
+
+
+def _asked_for_by(row: JsonObject) -> str:
+    if row["key"] == sentences.NO_IMPORT:
+        return ""
+    return row.get("parent") or "the program"
 
 
 def with_requests(rows: Sequence[JsonObject], requests: dict[str, JsonObject]) -> list[JsonObject]:

@@ -126,7 +126,9 @@ class Page:
 
     def click(self, selector: str) -> None:
         """Click the middle of an element with the mouse."""
-        self.js(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        self.js(
+            f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center', behavior: 'instant'}})"
+        )
         self.settle()
         box = self.js(
             f"(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"

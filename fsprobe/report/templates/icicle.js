@@ -1,5 +1,7 @@
 // The icicle: modules as nested bars. A node is {id, name, parent, children, own: {...}, sum: {...}, depth, x0, x1}.
 const ROW = 26;
+const LABEL = 44;
+const WITH_NUMBER = 190;
 const MEASURES = [
   { value: 'calls', label: 'Calls', unit: 'calls', text: count },
   { value: 'requests', label: 'Requests', unit: 'requests', text: count },
@@ -83,6 +85,15 @@ function topName(node) {
   return node.name.startsWith('(') ? node.name : node.name.split('.', 1)[0];
 }
 
+// What a narrow bar says: the name without the packages that it shares with the bar above.
+function shortName(node) {
+  const parts = node.name.split('.');
+  const above = node.parent ? node.parent.name.split('.') : [];
+  let same = 0;
+  while (same < parts.length - 1 && parts[same] === above[same]) same += 1;
+  return same ? `.${parts.slice(same).join('.')}` : node.name;
+}
+
 function makeIcicle() {
   const data = DATA.icicle;
   const chart = byId('icicle');
@@ -153,10 +164,9 @@ function makeIcicle() {
       cells.set(node.id, cell);
     }
     const pixels = width * chart.clientWidth;
-    const short = node.parent && node.name.startsWith(`${node.parent.name}.`) && node !== state.focus ? node.name.slice(node.parent.name.length) : node.name;
-    cell.className = `cell${pixels < 30 ? ' slim' : ''}${pixels > 150 ? ' number' : ''}`;
-    cell.textContent = pixels < 30 ? '' : short;
-    if (pixels > 150) cell.append(element('span', {}, measure().text(node.sum[state.measure])));
+    cell.className = `cell${pixels < LABEL ? ' slim' : ''}${pixels > WITH_NUMBER ? ' number' : ''}`;
+    cell.textContent = pixels < LABEL ? '' : node === state.focus || pixels > WITH_NUMBER ? node.name : shortName(node);
+    if (pixels > WITH_NUMBER) cell.append(element('span', {}, measure().text(node.sum[state.measure])));
     cell.setAttribute('aria-level', node.depth - state.focus.depth + 1);
     cell.setAttribute('aria-label', `${node.name}, ${amount(node)}`);
     cell.style.background = node.parent ? `var(--${colours.get(topName(node)) || 'c0'})` : 'var(--c0)';

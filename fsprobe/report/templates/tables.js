@@ -98,7 +98,7 @@ function makeCell(value, column, isMain, most) {
   const cell = element('td', { class: isMain ? 'num main' : 'num' }, value === '' ? '' : format(value));
   if (isMain && value) {
     const bar = element('i', { 'aria-hidden': 'true' });
-    bar.style.width = `calc(${Math.max((100 * value) / most, 1)}% - 10px)`;
+    bar.style.width = `calc(${Math.max((100 * value) / most, 1)}% - 14px)`;
     cell.append(bar);
   }
   return cell;

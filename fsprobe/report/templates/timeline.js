@@ -13,7 +13,7 @@ function makeTimeline() {
   const height = 220;
   const margin = { left: 56, right: 4, top: 10, bottom: 28 };
   let at = data.bins[sums.indexOf(Math.max(...sums))][0];
-  byId('timeline-lead').textContent = `Metadata calls in each ${seconds(data.bin_s)} of the run, by phase; it lasted ${seconds(data.n_bins * data.bin_s)} under the tracer.`;
+  byId('timeline-lead').textContent = `Metadata calls in each ${data.bin_s} s of the run, by phase; it lasted ${seconds(data.n_bins * data.bin_s)} under the tracer.`;
 
   const svg = drawing('svg', { role: 'slider', tabindex: 0, 'aria-label': 'Time in the run. Arrow keys move.', 'aria-valuemin': 0, 'aria-valuemax': data.n_bins - 1 });
   const cursor = drawing('rect', { class: 'cursor' });
@@ -34,7 +34,7 @@ function makeTimeline() {
     }
     const duration = data.n_bins * data.bin_s;
     for (const value of niceTicks(duration, Math.max(2, Math.floor(width() / 130)))) {
-      svg.append(drawing('text', { x: margin.left + (inner * value) / duration, y: height - 6, 'text-anchor': value ? 'middle' : 'start' }, value ? seconds(value) : '0'));
+      svg.append(drawing('text', { x: margin.left + (inner * value) / duration, y: height - 6, 'text-anchor': value ? 'middle' : 'start' }, value ? `${Number(value.toPrecision(4))} s` : '0'));
     }
     const gap = Math.min(slot > 4 ? Math.min(slot * 0.18, 3) : 0, slot / 2);
     for (const [bin, counts] of byBin) {

@@ -1,0 +1,248 @@
+"""The report as Markdown for a ticket: short, safe to paste into GitHub and GitLab whatever the paths are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from fsprobe import __version__
+from fsprobe.model import JsonObject
+from fsprobe.report import facts, numbers, sentences
+from fsprobe.report.foreign import visible_in
+
+TOP = 8
+MAX_CELL = 100
+"""Characters of a path in a table; a ticket is read in a narrow column."""
+_REFERENCE = re.compile(r"([@#!~$&%])(?=\w)")
+_LINE_START = re.compile(r"^(\d*)([-+=.)])(?=\s|$|[-=])")
+_TEXT_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&!])")
+
+
+def render(profile: JsonObject, recording: str | None = None) -> str:
+    """The profile (or comparison) as Markdown.
+
+    Args:
+        profile: the JSON of a profile, or of a comparison.
+        recording: the file it came from, to be named.
+    """
+    shown = visible_in(profile)
+    if shown.get("kind") == "comparison":
+        return "\n".join(_comparison(shown)) + "\n"
+    metrics = shown["metrics"]
+    lines = [f"## Filesystem load of {code(facts.command_line(shown['manifest']))}", ""]
+    verdict = shown.get("verdict") or {}
+    if verdict:
+        level = str(verdict["level"])
+        lines += [f"**{text(level[:1].upper() + level[1:])}.** {text(str(verdict['sentence']))}", ""]
+    lines += [text(sentences.headline(shown)), ""]
+    lines += [f"> Note: {text(note)}." for note in sentences.quality_lines(shown)]
+    if lines[-1]:
+        lines.append("")
+    lines += table(("Run", ""), ((label, text(value)) for label, value in facts.head(shown, visible_in(recording))))
+    lines += table(
+        ("Key figure", "", ""),
+        ((row.label, f"**{text(row.value)}**", text(row.note)) for row in facts.key_figures(shown)),
+    )
+    lines += _findings(shown)
+    lines += _imports(shown)
+    lines += ["### Packages", ""]
+    lines += _top_table(
+        ("Package", "calls", "open", "stat", "in vain", "time"),
+        metrics.get("by_package") or [],
+        ("n_metadata", "n_open", "n_stat", "n_missing"),
+    )
+    lines += _mounts(shown)
+    lines += _missing(shown)
+    lines += ["### Method and limits", ""]
+    lines += [f"- **{text(label)}:** {text(value)}" for label, value in facts.method(shown)]
+    lines += ["", f"Made by fsprobe {__version__}."]
+    return "\n".join(lines) + "\n"
+
+
+def text(value: str) -> str:
+    """Foreign text as plain words: no markup, no HTML, no mention, no reference, no link, one line.
+
+    `@name`, `#1`, `!1` and bare addresses become links after Markdown was read, so a backslash does not stop them: a
+    zero-width space parts them.
+    """
+    one_line = " ".join(value.split())
+    parted = _REFERENCE.sub("\\1\u200b", one_line).replace("://", ":\u200b//").replace("www.", "www\u200b.")
+    escaped = _TEXT_SPECIAL.sub(r"\\\1", parted)
+    return _LINE_START.sub(r"\1\\\2", escaped)
+
+
+def code(value: str, width: int = 0) -> str:
+    """Foreign text as a code span that nothing in it can end, also inside a table.
+
+    Args:
+        value: the text.
+        width: leave out the middle of what is longer; 0 for all of it.
+    """
+    value = " ".join(value.split()) or " "
+    if width and len(value) > width:
+        value = value[: width // 3] + "…" + value[-(width - width // 3 - 1) :]
+    if "|" in value:
+        # a table is split at bars before code is looked at, and GitLab shows the backslash of `\|` outside of tables
+        return "<code>" + _html(value) + "</code>"
+    fence = "`" * (max((len(run) for run in re.findall("`+", value)), default=0) + 1)
+    pad = " " if value.startswith("`") or value.endswith("`") else ""
+    return f"{fence}{pad}{value}{pad}{fence}"
+
+
+def _html(value: str) -> str:
+    """Text for a <code> element: every sign that Markdown or HTML could read becomes a character reference."""
+    return "".join(f"&#{ord(sign)};" if sign in "\\`*_{}[]<>()#+!|~$&@:\"'-" else sign for sign in value)
+
+
+def block(value: str) -> list[str]:
+    """A command as a fenced block that nothing in it can end."""
+    fence = "`" * max(3, max((len(run) for run in re.findall("`+", value)), default=0) + 1)
+    return [f"{fence}sh", *value.split("\n"), fence]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], n_left: int = 99) -> list[str]:
+    """A table; cells are Markdown already. Columns from `n_left` on are numbers, set to the right."""
+    lines = ["| " + " | ".join(head) + " |"]
+    lines.append("|" + "|".join(" --- " if i < n_left else " ---: " for i in range(len(head))) + "|")
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return [*lines, ""]
+
+
+def _top_table(head: Sequence[str], rows: Sequence[JsonObject], counts: Sequence[str]) -> list[str]:
+    shown, rest = rows[:TOP], rows[TOP:]
+    lines = [
+        [code(row["key"], MAX_CELL), *(numbers.count(row[name]) for name in counts), numbers.seconds(row["time_s"])]
+        for row in shown
+    ]
+    if rest:
+        times = [row["time_s"] for row in rest if row["time_s"] is not None]
+        lines.append(
+            [
+                f"{numbers.count(len(rest))} more",
+                *(numbers.count(sum(row[name] or 0 for row in rest)) for name in counts),
+                numbers.seconds(sum(times) if times else None),
+            ]
+        )
+    return table(head, lines, n_left=1)
+
+
+def _findings(profile: JsonObject) -> list[str]:
+    lines = ["### Findings", ""]
+    found = facts.findings(profile)
+    if not found:
+        return [*lines, "No finding for this run.", ""]
+    for row in found:
+        saved = facts.saving(row, profile)
+        lines.append(f"**{text(str(row['code']))} ({text(str(row['severity']))}): {text(row['title'])}**")
+        if saved:
+            lines[-1] += f" Saves {text(saved)}."
+        lines += ["", text(row["evidence"]), ""]
+        if row.get("advice"):
+            lines += [text(row["advice"]), ""]
+        for command in row.get("commands") or []:
+            lines += [*block(command), ""]
+        if row.get("source"):
+            lines += [f"Source: {text(row['source'])}", ""]
+    return lines
+
+
+def _imports(profile: JsonObject) -> list[str]:
+    rows = profile["metrics"].get("by_module")
+    lines = ["### Imports", ""]
+    if rows is None:
+        return [*lines, "Not observed.", ""]
+    shown = sentences_costly(rows)[:TOP]
+    total = profile["metrics"]["n_metadata"]
+    cells = (
+        [
+            code(row["key"], MAX_CELL),
+            code(row["parent"], MAX_CELL) if row.get("parent") else "the program",
+            numbers.count(row["n_metadata_cum"]),
+            numbers.part_of(row["n_metadata_cum"], total),
+            numbers.count(row.get("n_missing_cum")),
+            numbers.seconds(row.get("time_cum_s")),
+        ]
+        for row in shown
+    )
+    head = ("Module, with what it imports", "asked for by", "calls", "share", "in vain", "time")
+    return lines + table(head, cells, n_left=2)
+
+
+def sentences_costly(rows: Sequence[JsonObject]) -> list[JsonObject]:
+    """The imports worth a line, as the terminal chooses them."""
+    from fsprobe.report.terminal import costly_imports
+
+    return costly_imports(rows)
+
+
+def _mounts(profile: JsonObject) -> list[str]:
+    requests = facts.requests_table(profile, "by_mount")
+    rows = [row for row in profile["metrics"].get("by_mount") or [] if row.get("fs_class") != "pseudo"]
+    cells = (
+        [
+            code(row["key"], MAX_CELL),
+            text(f"{row.get('fstype') or numbers.NOT_OBSERVED} ({row.get('fs_class') or numbers.NOT_OBSERVED})"),
+            numbers.count(row["n_metadata"]),
+            numbers.count(row["n_missing"]),
+            numbers.count(facts.n_requests(requests.get(row["key"]))),
+            numbers.milliseconds(row.get("p50_ms")),
+            numbers.milliseconds(row.get("p95_ms")),
+            numbers.milliseconds(row.get("max_ms")),
+        ]
+        for row in rows[:TOP]
+    )
+    head = ("Mount", "type", "calls", "in vain", "requests", "median", "p95", "max")
+    return ["### Mounts", "", *table(head, cells, n_left=2)]
+
+
+def _missing(profile: JsonObject) -> list[str]:
+    rows = profile["metrics"].get("missing") or []
+    if not rows:
+        return []
+    cells = (
+        [
+            text(row["reason"]),
+            numbers.count(row["n"]),
+            numbers.count(row.get("n_paths")),
+            code(row["examples"][0], MAX_CELL) if row.get("examples") else "",
+        ]
+        for row in rows
+    )
+    lines = table(("Why", "calls", "paths", "for instance"), cells)
+    lines[1] = "| --- | ---: | ---: | --- |"
+    return ["### Looked up in vain", "", *lines]
+
+
+def _comparison(comparison: JsonObject) -> list[str]:
+    baseline = comparison.get("baseline")
+    lines = [f"## Layouts compared with {code(str(baseline))}", ""]
+    cells = []
+    for row in comparison["rows"]:
+        wall = row.get("wall_s") or {}
+        runs = wall.get("runs")
+        n_runs = len(runs) if isinstance(runs, list) else runs
+        spread = (
+            f"{numbers.seconds(wall['min'])} to {numbers.seconds(wall['max'])}"
+            if wall.get("min") is not None and wall.get("max") is not None
+            else numbers.NOT_OBSERVED
+        )
+        cells.append(
+            [
+                code(str(row["layout"]), MAX_CELL),
+                text(str(row.get("fstype") or numbers.NOT_OBSERVED)),
+                text(facts.known(row.get("cache"))),
+                numbers.seconds(wall.get("median")),
+                f"{spread}, {numbers.count(n_runs)} runs",
+                numbers.count(facts.n_compared(row)),
+                text(facts.comparison_sentence(row, comparison)),
+            ]
+        )
+    head = ("Layout", "type", "cache", "wall, median", "spread", "requests", "against the baseline")
+    lines += table(head, cells)
+    lines += [
+        "Wall times are of runs without a tracer, counts of a run with one. Requests are predicted for a client with empty "
+        "caches, validated against a FUSE file server, not against Lustre or NFS.",
+        "",
+        f"Made by fsprobe {__version__}.",
+    ]
+    return lines

@@ -1,0 +1,207 @@
+"""Pictures for papers and tickets, PNG or SVG by the file's suffix. Drawn on figures of their own, never through pyplot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fsprobe.errors import BadInput, FsprobeError
+from fsprobe.model import JsonObject
+from fsprobe.report import facts, numbers
+from fsprobe.report.foreign import visible
+
+PHASE_COLOURS = {
+    "launch": "#c9c4ba",
+    "loader": "#a09a8e",
+    "init": "#b9d8d6",
+    "site": "#7db5b3",
+    "import": "#0d6468",
+    "run": "#d69d3c",
+}
+ACCENT, SECOND, INK, SOFT, LINE = "#0d6468", "#8f9bd0", "#1d2125", "#5d646b", "#e3e0d9"
+SERIES = (ACCENT, "#d69d3c", "#6f7fc4", "#a8433a", "#5f8f45", "#8a6aa0", "#a09a8e")
+SUFFIXES = (".png", ".svg")
+DPI = 160
+
+
+def comparison(comparison: JsonObject, path: str | Path) -> None:
+    """Wall time (median, every run, least to most) and requests of each layout, side by side.
+
+    Raises:
+        BadInput: no rows, or a suffix that is neither .png nor .svg.
+        FsprobeError: the file can't be written.
+    """
+    rows = list(comparison.get("rows") or [])
+    if not rows:
+        raise BadInput("the comparison has no layouts to draw")
+    figure = Figure(figsize=(9.5, 1.5 + 0.62 * len(rows)), layout="constrained")
+    walls, requests = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    at = list(range(len(rows)))[::-1]
+    _draw_walls(walls, rows, at, str(comparison.get("baseline")))
+    counts = [facts.n_compared(row) for row in rows]
+    for y, n in zip(at, counts, strict=True):
+        requests.barh(y, n or 0, height=0.55, color=SECOND)
+        requests.annotate(
+            numbers.count(n), (n or 0, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9, color=INK
+        )
+    requests.set_xlabel("metadata requests of a cold client (predicted)")
+    requests.margins(x=0.22)
+    walls.set_yticks(at, [_layout_label(row) for row in rows])
+    for axes in (walls, requests):
+        _calm(axes, "x")
+        axes.set_xlim(left=0)
+        axes.tick_params(axis="y", length=0)
+    _save(figure, path)
+
+
+def _draw_walls(axes: Axes, rows: Sequence[JsonObject], at: Sequence[int], baseline: str) -> None:
+    longest = 0.0
+    for y, row in zip(at, rows, strict=True):
+        wall = row.get("wall_s") or {}
+        median, runs = wall.get("median"), wall.get("runs")
+        if median is None:
+            axes.annotate(
+                numbers.NOT_OBSERVED, (0, y), xytext=(5, 0), textcoords="offset points", va="center", color=SOFT
+            )
+            continue
+        low, high = wall.get("min", median), wall.get("max", median)
+        longest = max(longest, high)
+        axes.barh(y, median, height=0.55, color=LINE if row.get("layout") == baseline else "#a8d0cd")
+        axes.plot([low, high], [y, y], color=INK, linewidth=1.2, solid_capstyle="butt")
+        if isinstance(runs, list):
+            axes.plot(runs, [y] * len(runs), "o", color=INK, markersize=3.5, alpha=0.65)
+        n_runs = len(runs) if isinstance(runs, list) else runs
+        label = numbers.seconds(median) + (f" (n={n_runs})" if n_runs else "")
+        label += "\nno clear difference" if row.get("clear") is False and row.get("layout") != baseline else ""
+        axes.annotate(label, (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9, color=INK)
+    axes.set_xlabel("wall time without the tracer, s (bar: median; dots: runs)")
+    axes.set_xlim(right=longest * 1.3 or 1)
+
+
+def _layout_label(row: JsonObject) -> str:
+    parts = [visible(str(row[name])) for name in ("fstype", "cache") if row.get(name)]
+    return _plain(visible(str(row.get("layout"))) + ("\n" + ", ".join(parts) if parts else ""))
+
+
+def timeline(profile: JsonObject, path: str | Path) -> None:
+    """Metadata calls in each 0.1 s by phase, stacked; pauses stay empty.
+
+    Raises:
+        BadInput: the profile has no times, or a suffix that is neither .png nor .svg.
+        FsprobeError: the file can't be written.
+    """
+    rows = profile["metrics"].get("timeline") or []
+    if not rows:
+        raise BadInput("this recording has no times, so there is no timeline to draw")
+    figure = Figure(figsize=(9.5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    times = [row["t_s"] for row in rows]
+    below = [0.0] * len(rows)
+    for phase, colour in PHASE_COLOURS.items():
+        counts = [row.get(phase) or 0 for row in rows]
+        if any(counts):
+            axes.bar(
+                times,
+                counts,
+                width=0.1,
+                align="edge",
+                bottom=below,
+                color=colour,
+                label=phase,
+                edgecolor="white",
+                linewidth=0.3,
+            )
+            below = [low + n for low, n in zip(below, counts, strict=True)]
+    axes.set_xlim(0, times[-1] + 0.1)
+    axes.set_xlabel("time under the tracer, s")
+    axes.set_ylabel("metadata calls per 0.1 s")
+    _calm(axes, "y")
+    command = visible(facts.command_line(profile["manifest"]))
+    axes.set_title(_plain(command if len(command) <= 90 else command[:89] + "…"), loc="left", fontsize=10, color=INK)
+    axes.legend(frameon=False, ncols=6, fontsize=9, loc="upper right", bbox_to_anchor=(1, -0.16))
+    _save(figure, path)
+
+
+def nodes_curve(rows: Sequence[JsonObject], path: str | Path) -> None:
+    """Time to start over the number of nodes: predicted as lines, measured as dots, both axes logarithmic.
+
+    Args:
+        rows: `{"layout", "nodes", "predicted_s", "measured_s"}`, either time None where there is none.
+        path: the picture; .png or .svg.
+
+    Raises:
+        BadInput: no rows, or a suffix that is neither .png nor .svg.
+        FsprobeError: the file can't be written.
+    """
+    if not rows:
+        raise BadInput("there are no rows to draw a curve of")
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for number, layout in enumerate(dict.fromkeys(str(row["layout"]) for row in rows)):
+        colour = SERIES[number % len(SERIES)]
+        own = sorted((row for row in rows if str(row["layout"]) == layout), key=lambda row: row["nodes"])
+        predicted = _points(own, "predicted_s")
+        measured = _points(own, "measured_s")
+        name = _plain(visible(layout))
+        if predicted:
+            axes.plot(*zip(*predicted, strict=True), color=colour, linewidth=1.8, label=f"{name}, predicted")
+        if measured:
+            axes.plot(
+                *zip(*measured, strict=True),
+                "o",
+                color=colour,
+                markersize=6,
+                markeredgecolor="white",
+                label=f"{name}, measured",
+            )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    nodes = sorted({row["nodes"] for row in rows})
+    shown = nodes if len(nodes) <= 12 else nodes[:: -(-len(nodes) // 12)]
+    axes.set_xticks(shown, [numbers.count(n) for n in shown])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("nodes")
+    axes.set_ylabel("time to start, s")
+    _calm(axes, "both")
+    axes.legend(frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def _points(rows: Sequence[JsonObject], name: str) -> list[tuple[float, float]]:
+    return [(row["nodes"], row[name]) for row in rows if row.get(name) is not None]
+
+
+def _plain(text: str) -> str:
+    """Foreign text for matplotlib: a dollar would begin a formula."""
+    return text.replace("$", r"\$")
+
+
+def _calm(axes: Axes, grid: Any) -> None:
+    axes.grid(axis=grid, color=LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left" if grid == "x" else "right"):
+        axes.spines[side].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color("#c9c5bc")
+    axes.tick_params(colors=SOFT, labelcolor=INK)
+    axes.xaxis.label.set_color(SOFT)
+    axes.yaxis.label.set_color(SOFT)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise BadInput(f"{path} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg")
+    FigureCanvasAgg(figure)
+    # without the date the same numbers make the same file
+    metadata = {"Date": None} if suffix == ".svg" else {}
+    try:
+        figure.savefig(str(path), dpi=DPI, facecolor="white", metadata=metadata)
+    except OSError as error:
+        raise FsprobeError(f"cannot write {path}: {error.strerror}", "name another place") from error
