@@ -71,7 +71,7 @@ def compare_runs(baseline_s: Sequence[float], layout_s: Sequence[float]) -> Rati
 
 
 def permutation_p(left: Sequence[float], right: Sequence[float]) -> tuple[float, bool]:
-    """The share of all ways to deal the runs to the two sides whose medians differ at least as much; and whether all were tried."""
+    """The share of all ways to deal out the runs whose medians differ at least as much; and whether all were tried."""
     pooled = [*left, *right]
     n, k = len(pooled), len(left)
     observed = abs(statistics.median(left) - statistics.median(right))
@@ -116,17 +116,16 @@ def call_differences(baseline: Tally, layout: Tally, renamed: Mapping[bytes, byt
         largest differences, `n_paths` how many (path, op) differ in all. 0 means the runs did the same calls.
     """
     left, right = _by_path_and_op(baseline, {}), _by_path_and_op(layout, renamed or {})
-    rows = []
-    for key in {*left, *right}:
-        if left[key] != right[key]:
-            path, op = key
-            rows.append({"path": text(path), "op": op, "baseline": left[key], "layout": right[key]})
-    rows.sort(key=lambda row: (-abs(row["baseline"] - row["layout"]), row["path"], row["op"]))
+    differing = [key for key in {*left, *right} if left[key] != right[key]]
+    differing.sort(key=lambda key: (-abs(left[key] - right[key]), key))
     return {
         "n_baseline": baseline.total.n_metadata,
         "n_layout": layout.total.n_metadata,
-        "n_paths": len(rows),
-        "rows": rows[:N_DIFFERENCES],
+        "n_paths": len(differing),
+        "rows": [
+            {"path": text(path), "op": op, "baseline": left[path, op], "layout": right[path, op]}
+            for path, op in differing[:N_DIFFERENCES]
+        ],
     }
 
 

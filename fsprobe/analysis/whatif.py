@@ -55,15 +55,19 @@ class Demand:
     opendir: int
     readdir: int
     readlink: int
+    shared_open: int = 0
+    """Opens that a node makes once for all its processes: of an image that is mounted once."""
 
     @property
     def requests(self) -> int:
         """Metadata requests of one start alone."""
-        return self.lookup + self.open + self.opendir + self.readdir + self.readlink
+        return self.lookup + self.open + self.opendir + self.readdir + self.readlink + self.shared_open
 
     def node_requests(self, ranks_per_node: int) -> int:
         """Metadata requests of one node with R processes: names are looked up once, opens are each process's own."""
-        return self.lookup + self.readdir + self.readlink + ranks_per_node * (self.open + self.opendir)
+        return (
+            self.lookup + self.readdir + self.readlink + self.shared_open + ranks_per_node * (self.open + self.opendir)
+        )
 
 
 def start_s(demand: Demand, latency_ms: float) -> float:
@@ -100,7 +104,9 @@ def from_profile(profile: JsonObject, layout: str, environment: JsonObject) -> D
 
 def one_file(demand: Demand) -> Demand:
     """The same program with its environment in one image: the server sees one look-up and one open of one file per node."""
-    return Demand(layout="squashfs", t_cpu_s=demand.t_cpu_s, lookup=1, open=1, opendir=0, readdir=0, readlink=0)
+    return Demand(
+        layout="squashfs", t_cpu_s=demand.t_cpu_s, lookup=1, open=0, opendir=0, readdir=0, readlink=0, shared_open=1
+    )
 
 
 def table(
