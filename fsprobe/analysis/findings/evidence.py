@@ -10,11 +10,16 @@ from typing import Any, Protocol
 
 from fsprobe.analysis.attribute import Attributed, Notes
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
-from fsprobe.analysis.tally import PathTally, Tally
-from fsprobe.model import JsonObject, Mount, text
+from fsprobe.analysis.tally import PathTally, ProcessTally, Tally
+from fsprobe.model import JsonObject, Mount, Op, text
 
 METADATA_REQUESTS = ("lookup", "negative", "open", "opendir", "readdir", "readlink")
 """What a cold client asks the server, without READ; `negative` is contained in `lookup`."""
+
+
+SPAWN = "multiprocessing.spawn"
+FONT_MANAGER = "matplotlib.font_manager"
+_SITE_IMPORTS = frozenset({"sitecustomize", "usercustomize"})
 
 
 class Requests(Protocol):
@@ -27,27 +32,52 @@ class Requests(Protocol):
 
 @dataclass(slots=True)
 class Watch:
-    """Counts by process that the tally does not keep. `watch` fills it while the tally is folded."""
+    """What some rules need and the tally does not keep. `watch` fills it while the tally is folded.
+
+    A process is named as in the tally: `pid label`.
+    """
 
     phases: dict[str, dict[str, int]] = field(default_factory=dict)
-    """`pid label`, the tally's key of a process -> {phase: metadata calls}"""
+    """Process -> {phase: metadata calls}"""
     first_import: dict[str, str] = field(default_factory=dict)
-    """The same key -> the first outermost import: it tells spawned workers from the resource tracker."""
+    """Process -> its first outermost import: it tells spawned workers from the resource tracker."""
     modules: dict[str, set[str]] = field(default_factory=dict)
-    """The same key -> the imports that made calls."""
+    """Process -> the imports that made calls."""
+    run_paths: dict[str, dict[bytes, int]] = field(default_factory=dict)
+    """Spawned worker -> {path: metadata calls outside any import}"""
+    n_searches: int = 0
+    """Looks of interpreters for their own name along PATH, the successful ones included."""
+    font_paths: dict[bytes, int] = field(default_factory=dict)
+    """Path -> metadata calls that matplotlib.font_manager itself made while it was imported."""
 
 
 def watch(rows: Iterable[Attributed], seen: Watch) -> Iterator[Attributed]:
-    """Pass a stream of attributed calls on, and note per process and phase what passes."""
+    """Pass a stream of attributed calls on, and note what passes."""
     for row in rows:
-        if not row.own and row.call.op.value != "other":
-            key = f"{row.process.pid} {row.process.label}"
-            phases = seen.phases.setdefault(key, {})
-            phases[row.phase] = phases.get(row.phase, 0) + 1
-            if row.stack:
-                seen.first_import.setdefault(key, row.stack[0].name)
-                seen.modules.setdefault(key, set()).add(row.module)
+        if not row.own and row.call.op is not Op.OTHER:
+            _note(row, seen)
         yield row
+
+
+def _note(row: Attributed, seen: Watch) -> None:
+    process, phase, path = row.process, row.phase, row.call.path
+    key = f"{process.pid} {process.label}"
+    phases = seen.phases.setdefault(key, {})
+    phases[phase] = phases.get(phase, 0) + 1
+    if phase == "import":
+        if row.stack[0].name not in _SITE_IMPORTS:
+            seen.first_import.setdefault(key, row.stack[0].name)
+        seen.modules.setdefault(key, set()).add(row.module)
+        if row.module == FONT_MANAGER:
+            seen.font_paths[path] = seen.font_paths.get(path, 0) + 1
+    elif phase == "run":
+        if seen.first_import.get(key) == SPAWN:
+            paths = seen.run_paths.setdefault(key, {})
+            paths[path] = paths.get(path, 0) + 1
+    elif phase == "init" and row.call.op is Op.STAT and process.kind == "python":
+        directory, _, name = path.rpartition(b"/")
+        if name == process.label.partition(" ")[0].encode() and not directory.endswith((b"/lib", b"/lib64")):
+            seen.n_searches += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +156,11 @@ def python_of(evidence: Evidence) -> bytes:
     """The interpreter to type in commands: the first one that the run started."""
     facts = sorted(evidence.facts, key=lambda fact: int(fact.get("ns") or 0))
     return os.fsencode(str(facts[0].get("executable") or "python")) if facts else b"python"
+
+
+def key_of(process: ProcessTally) -> str:
+    """The name of a process in the tally and in the watch."""
+    return f"{process.pid} {process.label}"
 
 
 # -- paths --------------------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import os
 import re
 
 from fsprobe.analysis.findings.evidence import (
+    FONT_MANAGER,
     Evidence,
     Seen,
+    is_under,
     n_calls,
     n_pythons,
     on_network,
@@ -17,7 +19,6 @@ from fsprobe.analysis.findings.evidence import (
     some,
     weigh,
 )
-from fsprobe.analysis.tally import PathTally
 
 _METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
 _FONT_LIST = re.compile(rb"/fontlist-v[^/]*\.json(?:\.matplotlib-lock)?$")
@@ -111,22 +112,25 @@ def font_list(evidence: Evidence) -> Seen | None:
     Saving: the calls on font files and font directories, those of the fc-list processes with their search of PATH, and
     the writing of the list.
     """
-    lists = [(path, c) for path, c in evidence.tally.by_path.items() if _FONT_LIST.search(path)]
-    built = [path for path, c in lists if not path.endswith(b"-lock") and (c.counts.n_missing or c.counts.n_open > 1)]
-    locks = [(path, c) for path, c in lists if path.endswith(b"-lock")]
-    fonts = [
-        (path, c)
-        for path, c in evidence.tally.by_path.items()
-        if (_FONT.search(path) or _FONT_PLACE.search(path)) and _by_interpreter(path)
-    ]
-    if not built or not locks or not any(_FONT.search(path) for path, _ in fonts):
+    watch = evidence.watch
+    if watch is None:
         return None
-    asked = {process.pid for process in evidence.tally.by_process.values() if process.label == "fc-list"}
-    helpers = [process for process in evidence.tally.by_process.values() if process.pid in asked]
-    calls = n_calls(locks) + sum(process.counts.n_metadata for process in helpers)
-    calls += sum(_calls_of_python(c, bool(helpers), path) for path, c in fonts)
-    # the list itself: opened in vain, then to write; with the cache there it is opened once
-    calls += sum(max(0, c.counts.n_open - n_pythons(evidence)) for path, c in lists if not path.endswith(b"-lock"))
+    lists = {path: n for path, n in watch.font_paths.items() if _FONT_LIST.search(path)}
+    fonts = [path for path in watch.font_paths if _FONT.search(path)]
+    built = [path for path in lists if not path.endswith(b"-lock")]
+    if not built or not fonts:
+        return None
+    calls = sum(n for path, n in watch.font_paths.items() if not _needed_anyway(path, built))
+    calls += sum(
+        process.counts.n_metadata for process in evidence.tally.by_process.values() if process.label == "fc-list"
+    )
+    calls += sum(
+        evidence.tally.by_module[name].own.n_metadata
+        for name, parents in evidence.notes.imports.items()
+        if name.startswith("encodings.") and set(parents) == {FONT_MANAGER} and name in evidence.tally.by_module
+    )
+    # the list itself is opened in vain and then to write; where it exists, once
+    calls -= sum(1 for path in built)
     severity = weigh(evidence, "removable_calls", calls)
     if severity is None:
         return None
@@ -145,15 +149,11 @@ def font_list(evidence: Evidence) -> Seen | None:
     )
 
 
-def _by_interpreter(path: bytes) -> bool:
-    # fontconfig's own directories and caches are read by fc-list alone
-    return not path.startswith((b"/etc/fonts", b"/var/cache/fontconfig"))
-
-
-def _calls_of_python(counted: PathTally, helped: bool, path: bytes) -> int:
-    if helped and not _FONT.search(path):
-        return 0
-    return counted.counts.n_metadata
+def _needed_anyway(path: bytes, built: list[bytes]) -> bool:
+    """Whether importing matplotlib.font_manager touches a path with the list in place, too."""
+    if _FONT.search(path) or _FONT_PLACE.search(path):
+        return False
+    return b"/matplotlib/" in path + b"/" or any(is_under(name, path) for name in built if name != path)
 
 
 def caches_on_network(evidence: Evidence) -> Seen | None:

@@ -15,6 +15,7 @@ from fsprobe.analysis.findings.evidence import (
     directories,
     environment,
     is_under,
+    key_of,
     n_calls,
     n_pythons,
     plural,
@@ -226,28 +227,35 @@ def shims(evidence: Evidence) -> Seen | None:
     Saving: all calls of these images and of the processes they started, and the interpreter's own search of PATH for
     its name. What remains is the one execve of the interpreter.
     """
-    images: list[ProcessTally] = []
-    searches: list[tuple[bytes, PathTally]] = []
-    for pid, of_pid in _by_pid(evidence).items():
-        last = next((n for n, image in enumerate(of_pid) if image.kind == "python"), None)
-        first = next(
-            (n for n, image in enumerate(of_pid) if image.kind == "launcher" and _SHIM.match(image.label)), None
-        )
-        if first is not None and last is not None and first < last:
-            images += of_pid[first:last]
-            images += _children(evidence, pid)
-    if not images:
+    watch = evidence.watch
+    if watch is None:
         return None
-    searches = _path_searches(evidence)
-    calls = sum(image.counts.n_metadata for image in images) + n_calls(searches)
+    labels: set[str] = set()
+    calls = 0
+    for pid, images in _by_pid(evidence).items():
+        last = next((n for n, image in enumerate(images) if image.kind == "python"), None)
+        if last is None:
+            continue
+        # a shim that is called as python has the interpreter's own name: its calls are told by their phase
+        n = watch.phases.get(key_of(images[last]), {}).get("launch", 0)
+        first = next((n for n, image in enumerate(images[:last]) if _SHIM.match(image.label)), last)
+        n += sum(image.counts.n_metadata for image in images[first:last])
+        if not n:
+            continue
+        labels.update(image.label for image in images[first : last + 1])
+        for child in _children(evidence, pid):
+            labels.add(child.label)
+            n += child.counts.n_metadata
+        calls += n
+    calls += watch.n_searches
     severity = weigh(evidence, "removable_calls", calls)
     if severity is None:
         return None
     target = quote(python_of(evidence))
+    started = f"{', '.join(sorted(labels)[:4])} made " if labels else "The search of PATH took "
     return Seen(
         severity=severity,
-        evidence=f"{plural(len({image.pid for image in images}), 'process', 'processes')} "
-        f"({', '.join(sorted({image.label for image in images})[:4])}) made {plural(calls, 'call')} before {target} ran.",
+        evidence=f"{started}{plural(calls, 'call')} before {target} ran.",
         advice="Call the interpreter itself.",
         commands=[target + _arguments(evidence)],
         saves={"calls": calls},
@@ -263,25 +271,17 @@ def _by_pid(evidence: Evidence) -> dict[int, list[ProcessTally]]:
 
 def _children(evidence: Evidence, pid: int) -> list[ProcessTally]:
     """What a launcher started besides, with all that those started; nothing that an interpreter started."""
-    found: list[ProcessTally] = []
     pids = {pid}
-    for process in evidence.tally.by_process.values():
-        if process.parent in pids and process.pid != pid and process.kind == "launcher":
-            pids.add(process.pid)
-            found.append(process)
-    return found
-
-
-def _path_searches(evidence: Evidence) -> list[tuple[bytes, PathTally]]:
-    """Failed looks of the interpreter for its own name along PATH (it does so when it was started by bare name)."""
-    names = {os.path.basename(str(fact.get("executable") or "")).encode() for fact in evidence.facts} - {b""}
-    return [
-        (path, counted)
-        for path, counted in evidence.tally.by_path.items()
-        if path.rpartition(b"/")[2] in names
-        and counted.counts.n_stat == counted.counts.n_missing == counted.counts.n_metadata
-        and counted.counts.n_stat
-    ]
+    while True:
+        new = {
+            process.pid
+            for process in evidence.tally.by_process.values()
+            if process.parent in pids and process.kind == "launcher"
+        } - pids
+        if not new:
+            break
+        pids |= new
+    return [p for p in evidence.tally.by_process.values() if p.pid in pids - {pid} and p.kind == "launcher"]
 
 
 def _arguments(evidence: Evidence) -> str:

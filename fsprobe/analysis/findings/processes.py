@@ -6,9 +6,11 @@ import os
 
 from fsprobe.analysis.findings.environment import network_roots
 from fsprobe.analysis.findings.evidence import (
+    SPAWN,
     Evidence,
     Seen,
     command_line,
+    key_of,
     n_calls,
     n_nodes,
     n_ranks,
@@ -20,7 +22,6 @@ from fsprobe.analysis.findings.evidence import (
 from fsprobe.analysis.tally import ProcessTally
 from fsprobe.model import text
 
-SPAWN = "multiprocessing.spawn"
 TRACKER = "multiprocessing.resource_tracker"
 
 
@@ -53,12 +54,9 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
     if severity is None:
         return None
     pids = {worker.pid for worker in workers}
-    kept = {key_of(worker) for worker in workers}
-    calls = sum(
-        p.counts.n_metadata - (watch.phases.get(key_of(p), {}).get("run", 0) if key_of(p) in kept else 0)
-        for p in evidence.tally.by_process.values()
-        if p.pid in pids or any(p.pid == tracker.pid for tracker in trackers)
-    )
+    pids |= {tracker.pid for tracker in trackers}
+    calls = sum(p.counts.n_metadata for p in evidence.tally.by_process.values() if p.pid in pids)
+    calls -= sum(_own_work(evidence, worker) for worker in workers)
     calls += _spawn_machinery(evidence) - _only_in_workers(evidence, {key_of(p) for p in (*workers, *trackers)})
     roots = network_roots(evidence)
     if not roots and severity != "info":
@@ -77,9 +75,12 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
     )
 
 
-def key_of(process: ProcessTally) -> str:
-    """The key of a process in the tally and in the watch."""
-    return f"{process.pid} {process.label}"
+def _own_work(evidence: Evidence, worker: ProcessTally) -> int:
+    """What a worker did besides starting: a forked one does it too. Reading the main script again is a part of the start."""
+    assert evidence.watch is not None
+    scripts = {p.label.partition(" ")[2].encode() for p in evidence.tally.by_process.values() if p.pid == worker.parent}
+    paths = evidence.watch.run_paths.get(key_of(worker), {})
+    return sum(n for path, n in paths.items() if path.rpartition(b"/")[2] not in scripts)
 
 
 def _spawn_machinery(evidence: Evidence) -> int:
