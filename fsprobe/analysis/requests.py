@@ -219,9 +219,18 @@ class RequestModel:
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
         search, known = FSTAT.search, self._fstat
+        begun: dict[bytes, bytes] = {}
         for line in lines:
             if b'>, "", ' in line:
                 found = search(line)
+                if found is not None:
+                    path, mode, size = found.groups()
+                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+                elif b"<unfinished" in line:
+                    begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
+            elif begun and b" resumed>{st" in line:
+                thread, _, rest = line.partition(b" ")
+                found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
                 if found is not None:
                     path, mode, size = found.groups()
                     known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
