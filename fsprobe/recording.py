@@ -5,7 +5,7 @@ Layout (everything but the section bodies is ASCII, so `head -2 FILE` shows what
     fsprobe <format> <kind>\\n
     <name:32> <raw|zlib> <bytes in the file:20> <bytes unpacked:20> <crc32 of the stored bytes:8>\\n<body>\\n
     ... (one such pair per section)
-    end <number of sections>\\n
+    end <number of sections> <crc32 of the first line and of all section headers:8>\\n
 
 A recording has the sections `manifest` (JSON), `log` (what the tracer wrote), `marks` (what the hooks wrote) and
 `lookups` (JSON; what had to be looked up after the run). A ZIP archive would have done, but `import zipfile` costs 340
@@ -47,15 +47,21 @@ def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Itera
     Raises:
         FsprobeError: the directory or the disk does not take it; nothing is left behind.
     """
-    temporary = "%s.%d.part" % (path, os.getpid())
+    if os.path.islink(path):
+        path = os.path.realpath(path)
+    temporary = part_name(path, os.getpid())
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            # a rename would put a file in the place of /dev/null
+            raise OSError(errno.EEXIST, "it is there and is no file")
         with open(temporary, "xb") as out:
-            out.write(b"%s%d %s\n" % (MAGIC, FORMAT, kind.encode("ascii")))
-            n_sections = 0
+            first = b"%s%d %s\n" % (MAGIC, FORMAT, kind.encode("ascii"))
+            out.write(first)
+            n_sections, crc = 0, zlib.crc32(first)
             for name, body in sections:
-                _write_section(out, name, (body,) if isinstance(body, bytes) else body)
+                crc = zlib.crc32(_write_section(out, name, (body,) if isinstance(body, bytes) else body), crc)
                 n_sections += 1
-            out.write(b"end %d\n" % n_sections)
+            out.write(b"end %d %08x\n" % (n_sections, crc & 0xFFFFFFFF))
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, path)
@@ -72,7 +78,12 @@ def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Itera
         raise
 
 
-def _write_section(out: "BinaryIO", name: "str", blocks: "Iterable[bytes]") -> "None":
+def part_name(path: "str", pid: "int") -> "str":
+    """Where process `pid` keeps a file meanwhile that it writes as `path`."""
+    return "%s.%d.part" % (path, pid)
+
+
+def _write_section(out: "BinaryIO", name: "str", blocks: "Iterable[bytes]") -> "bytes":
     squeeze = None if name == "manifest" else zlib.compressobj(1)
     at = out.tell()
     out.write((_HEAD % (name, "", 0, 0, 0)).encode("ascii"))
@@ -86,8 +97,11 @@ def _write_section(out: "BinaryIO", name: "str", blocks: "Iterable[bytes]") -> "
     out.write(b"\n")
     end = out.tell()
     out.seek(at)
-    out.write((_HEAD % (name, "raw" if squeeze is None else "zlib", n_stored, n_raw, crc & 0xFFFFFFFF)).encode("ascii"))
+    how = "raw" if squeeze is None else "zlib"
+    head = (_HEAD % (name, how, n_stored, n_raw, crc & 0xFFFFFFFF)).encode("ascii")
+    out.write(head)
     out.seek(end)
+    return head
 
 
 def _squeezed(blocks: "Iterable[bytes]", squeeze: "Any") -> "Iterator[tuple[int, bytes]]":
@@ -134,13 +148,13 @@ class Recording:
         self.manifest = self._read_manifest()
 
     def _read_header(self, source: "BinaryIO") -> "str":
-        line = source.readline(80)
+        line = self._first = source.readline(80)
         words = line.split()
         if not line.startswith(MAGIC) or len(words) != 3:
             raise BadInput(
                 "%s is not an fsprobe file" % self.path, "a strace log is read with `fsprobe load LOG -o FILE`"
             )
-        if not words[1].isdigit() or int(words[1]) > FORMAT:
+        if not words[1].isdigit() or not 1 <= int(words[1]) <= FORMAT:
             raise BadInput(
                 "%s has format %s, this fsprobe reads up to %d"
                 % (self.path, words[1].decode("ascii", "replace"), FORMAT),
@@ -153,16 +167,17 @@ class Recording:
 
     def _read_index(self, source: "BinaryIO") -> "None":
         size = os.fstat(source.fileno()).st_size
+        crc_of_heads = zlib.crc32(self._first)
         for _ in range(MAX_SECTIONS):
             head = source.read(4)
             if head == b"end ":
-                count = source.readline(24).strip()
-                if not count.isdigit() or int(count) != len(self._places):
-                    raise self._damaged("its closing line is wrong")
+                if source.readline(40) != b"%d %08x\n" % (len(self._places), crc_of_heads & 0xFFFFFFFF):
+                    raise self._damaged("its closing line does not match its sections")
                 return
             head += source.read(_HEAD_BYTES - 4)
             if len(head) < _HEAD_BYTES:
                 raise self._damaged("it is cut short")
+            crc_of_heads = zlib.crc32(head, crc_of_heads)
             words = head.split()
             try:
                 name, how = words[0].decode("ascii"), words[1].decode("ascii")
@@ -181,7 +196,7 @@ class Recording:
     def _read_manifest(self) -> "dict[str, Any]":
         try:
             manifest = json.loads(b"".join(self.section("manifest")).decode("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._damaged("its manifest is not JSON")
         if not isinstance(manifest, dict):
             raise self._damaged("its manifest is no object")

@@ -7,6 +7,8 @@ import os
 import stat
 import sys
 
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +74,39 @@ def find_program(command: "str", environment: "Mapping[str, str]") -> "tuple[str
     if denied is not None and ("/" in command or not denied[1].startswith("is a dir")):
         return denied
     return None, "not found"
+
+
+def why_not_started(path: "str") -> "tuple[str, str, int]":
+    """Look at the first bytes of a program, as execve will.
+
+    Returns:
+        (reason, hint, exit code) when the kernel will refuse it, else ("", "", 0). A file that can't be read is no reason.
+    """
+    try:
+        with open(path, "rb", buffering=0) as source:
+            head = source.read(256)
+    except OSError:
+        return "", "", 0
+    if not head.startswith(b"#!"):
+        if head.startswith(b"\x7fELF") or _has_other_formats():
+            return "", "", 0
+        return (
+            "is no program (neither ELF nor a #! line)",
+            "start it with its interpreter, as in `sh %s`" % path,
+            EXIT_NOT_EXECUTABLE,
+        )
+    words = head.split(b"\n", 1)[0][2:].split()
+    if words and not os.path.exists(words[0]):
+        interpreter = os.fsdecode(words[0])
+        return "its interpreter %s does not exist" % interpreter, "correct its first line", EXIT_NOT_FOUND
+    return "", "", 0
+
+
+def _has_other_formats() -> "bool":
+    try:
+        return bool(set(os.listdir("/proc/sys/fs/binfmt_misc")) - {"register", "status"})
+    except OSError:
+        return False
 
 
 def privilege_of(path: "str") -> "str":

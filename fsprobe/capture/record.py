@@ -3,14 +3,14 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+import errno
 import json
 import os
 import time
-import zlib
 
 import fsprobe
 from fsprobe import recording
-from fsprobe.capture import backends, host, lookups, mounts, session
+from fsprobe.capture import backends, host, lookups, mounts, session, tracelog
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 HOOK_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook", "sitecustomize.py")
 N_EXECS_LOOKED_AT = 50
+MAX_NAME_PART = 60
+"""Letters of the command that a recording's default name holds; a file name has 255 at most."""
 DENIED_HINT = (
     "tracing is not allowed here (container policy, Yama, or already traced): see `fsprobe doctor`, "
     "or use `--backend audit`"
@@ -59,44 +61,72 @@ def record(
     Raises:
         FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room (125).
     """
-    environment = dict(os.environ)
-    rows = mounts.parse_mountinfo(mounts.read_own())
+    environment = own_environment()
     warnings = check_command(options.command, environment)
     for line in warnings:
         if warn is not None:
             warn(line)
-    scratch = scratch_dir.make(options.tmp_dir or None, environment, rows)
+    # until the recording is written: whoever wants this run to end means the command, never what was recorded of it
+    with session.SignalsHeld() as held:
+        return _record(options, environment, warnings, on_start, on_tick, enter, layout, held)
+
+
+def _record(
+    options: "RunOptions",
+    environment: "dict[str, str]",
+    warnings: "list[str]",
+    on_start: "Callable[[str], None] | None",
+    on_tick: "Callable[[], None] | None",
+    enter: "list[str] | None",
+    layout: "dict[str, Any] | None",
+    held: "session.SignalsHeld",
+) -> "Recorded":
+    scratch = scratch_dir.make(options.tmp_dir or None, environment, mounts.parse_mountinfo(mounts.read_own()))
     try:
         tracer = backends.choose(options, environment, scratch)
         target_environment = dict(environment)
         if tracer.markers != "none":
             install_hook(scratch, tracer.markers, target_environment)
         state = first_facts(options, tracer, environment, layout, scratch)
-        write_state(scratch, state)
+        path = options.output or default_name(options.command, state)
+        write_state(scratch, dict(state, output=os.path.abspath(path) if state["cwd"] else path))
         if on_start is not None:
             on_start(tracer.log)
-    except BaseException:
+    except FsprobeError:
         scratch_dir.remove(scratch)
         raise
-    outcome = session.run(
-        list(enter or []) + tracer.words,
-        target_environment,
-        scratch,
-        options.max_log_bytes,
-        options.wait_descendants_s,
-        on_tick,
-    )
-    if outcome.empty_log:
+    except OSError as error:
         scratch_dir.remove(scratch)
-        raise FsprobeError("%s could not trace %s" % (tracer.backend, options.command[0]), DENIED_HINT)
+        raise FsprobeError(
+            "cannot prepare the run in %s: %s" % (scratch, error.strerror), "name a node-local directory with --tmp-dir"
+        )
+    try:
+        outcome = session.run(
+            list(enter or []) + tracer.words,
+            target_environment,
+            scratch,
+            options.max_log_bytes,
+            options.wait_descendants_s,
+            on_tick,
+            held,
+        )
+        raise_if_not_run(outcome, tracer, options.command)
+    except FsprobeError:
+        # nothing has run; after any other exception the scratch stays, for the tracer may be at work in it
+        scratch_dir.remove(scratch)
+        raise
     state.update(last_facts(outcome))
-    path = options.output or default_name(options.command, state)
     try:
         write_recording(scratch, state, path, warnings)
     except FsprobeError as error:
         write_state(scratch, state)
         error.hint += "; nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % scratch
+        # the command has run: its own failure is what a script that started it must see
+        if outcome.exit_status:
+            error.exit_code = outcome.exit_status if outcome.exit_status > 0 else 128 - outcome.exit_status
         raise
+    if outcome.log_truncated:
+        warnings.append("the recording is not complete: %s; the command ran to its end" % outcome.log_truncated)
     if outcome.descendants_left:
         warnings.append(
             "processes that outlive the command were still running %g s after it ended: the recording stops there "
@@ -106,6 +136,41 @@ def record(
     else:
         scratch_dir.remove(scratch)
     return Recorded(path, outcome, warnings)
+
+
+def own_environment() -> "dict[str, str]":
+    """The environment as fsprobe was given it: without the LC_CTYPE that an interpreter sets for itself in the C locale.
+
+    Source: PEP 538.
+    """
+    environment = dict(os.environ)
+    if environment.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
+        try:
+            with open("/proc/self/environ", "rb", buffering=0) as source:
+                given = source.read(1 << 24).split(b"\0")
+        except OSError:
+            return environment
+        if not any(entry.startswith(b"LC_CTYPE=") for entry in given):
+            del environment["LC_CTYPE"]
+    return environment
+
+
+def raise_if_not_run(outcome: "session.Outcome", tracer: "backends.Tracer", command: "list[str]") -> "None":
+    """Tell a command that was never started from one that failed.
+
+    Raises:
+        FsprobeError: tracing is denied (125), or the command's execve failed (126 or 127).
+    """
+    if outcome.empty_log:
+        raise FsprobeError("%s could not trace %s" % (tracer.backend, command[0]), DENIED_HINT)
+    name = tracelog.exec_error(tracer.log)
+    if name and outcome.exit_status > 0:
+        reason = os.strerror(getattr(errno, name, errno.ENOEXEC))
+        hint = "see `man 2 execve`, %s" % name
+        if name == "E2BIG":
+            hint = "the command line and the environment are too long together"
+        code = EXIT_NOT_FOUND if name == "ENOENT" else EXIT_NOT_EXECUTABLE
+        raise FsprobeError("%s cannot be started: %s" % (command[0], reason), hint, code)
 
 
 def check_command(command: "list[str]", environment: "dict[str, str]") -> "list[str]":
@@ -122,6 +187,9 @@ def check_command(command: "list[str]", environment: "dict[str, str]") -> "list[
         raise FsprobeError("%s: command not found" % command[0], "check the name and PATH", EXIT_NOT_FOUND)
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), "check its permissions", EXIT_NOT_EXECUTABLE)
+    reason, hint, code = host.why_not_started(path)
+    if reason:
+        raise FsprobeError("%s: %s" % (path, reason), hint, code)
     gain = host.privilege_of(path) if os.getuid() else ""
     if not gain:
         return []
@@ -218,10 +286,12 @@ def write_state(scratch: "str", state: "dict[str, Any]") -> "None":
 
 def default_name(command: "list[str]", state: "dict[str, Any]") -> "str":
     """A name for the recording in the working directory: command, host, time and pid, so that ranks never collide."""
-    words = [os.path.basename(word) for word in command[:1]]
-    words += [os.path.basename(word) for word in command[1:] if word.endswith(".py")][:1]
+    words = [os.path.basename(word)[:MAX_NAME_PART] for word in command[:1]]
+    words += [os.path.basename(word)[:MAX_NAME_PART] for word in command[1:] if word.endswith(".py")][:1]
     stem = "-".join([*words, state["host"].split(".")[0], time.strftime("%Y%m%d-%H%M%S"), str(os.getpid())])
-    return "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in stem) + ".fsprobe"
+    # ASCII alone: what the working directory's filesystem and the next tool make of other letters is not known
+    name = "".join(letter if (letter.isalnum() and letter < "\x7f") or letter in "-._" else "_" for letter in stem)
+    return name.lstrip("-.") + ".fsprobe"
 
 
 def write_recording(scratch: "str", state: "dict[str, Any]", path: "str", warnings: "list[str]") -> "None":
@@ -242,7 +312,7 @@ def write_recording(scratch: "str", state: "dict[str, Any]", path: "str", warnin
         "recording",
         [
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", _log_blocks(scratch)),
+            ("log", tracelog.blocks(log)),
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", mounts.read_own()),
             ("lookups", json.dumps(lookups.collect(log)).encode("ascii")),
@@ -262,21 +332,6 @@ def privileged_execs(log: "str") -> "list[list[str]]":
         pass
     gains = [(os.fsdecode(path), host.privilege_of(os.fsdecode(path))) for path in paths]
     return [[path, gain] for path, gain in gains if gain]
-
-
-def _log_blocks(scratch: "str") -> "Iterator[bytes]":
-    kept = os.path.join(scratch, scratch_dir.KEPT_LOG)
-    if os.path.exists(kept):
-        unpack = zlib.decompressobj()
-        last = b""
-        for block in recording.read_file(kept):
-            raw = unpack.decompress(block)
-            cut = raw.rfind(b"\n") + 1
-            yield last + raw[:cut]
-            last = raw[cut:]
-        return
-    for block in recording.read_file(os.path.join(scratch, scratch_dir.LOG)):
-        yield block
 
 
 def _marks_blocks(directory: "str") -> "Iterator[bytes]":
@@ -299,38 +354,37 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
 
     Raises:
         BadInput: not a scratch directory of fsprobe, or nothing in it yet.
+        FsprobeError: fsprobe is still at it itself, or the recording can't be written.
     """
+    scratch = os.path.abspath(scratch)
     try:
         with open(os.path.join(scratch, scratch_dir.STATE), encoding="ascii") as source:
             state = json.load(source)
-    except (OSError, ValueError):
+        command = [str(word) for word in state["command"]]
+        host_name = str(state["host"])
+    except (OSError, ValueError, LookupError, TypeError):
         raise BadInput(
             "%s is no scratch directory of fsprobe" % scratch,
             "they are named %s... in /dev/shm, $TMPDIR or /tmp" % scratch_dir.PREFIX,
         )
     log = os.path.join(scratch, scratch_dir.LOG)
-    if not os.path.exists(log):
+    if not tracelog.size_bytes(log):
         raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
-    pid = session.first_pid(log)
-    running = bool(pid) and os.path.exists("/proc/%d" % pid) and _is_traced_into(pid)
+    pid = tracelog.first_pid(log)
+    running = tracelog.is_written(log)
+    # a killed fsprobe may have been writing the recording already
+    unfinished = recording.part_name(str(state.pop("output", "")), int(state.get("fsprobe_pid") or 0))
+    if os.path.isfile(unfinished) and not session.is_running(int(state.get("fsprobe_pid") or 0)):
+        os.unlink(unfinished)
     state["salvaged"] = True
-    if state.get("exit_code") is None and not running:
-        status = session.exit_status_in_log(log, pid)
+    if not state.get("log_truncated") and tracelog.has_hole(log):
+        state["log_truncated"] = "the log reached --max-log, or its filesystem was nearly full"
+    if state.get("exit_code") is None and (not running or not session.is_running(pid)):
+        status = tracelog.exit_status(log, pid)
         state["exit_code"] = status if status >= 0 else 128 - status
-    path = output or default_name(state["command"], state)
+        state["signal"] = -status if status < 0 else None
+    path = output or default_name(command, {"host": host_name})
     write_recording(scratch, state, path, [])
     if not running:
         scratch_dir.remove(scratch)
     return path, running
-
-
-def _is_traced_into(pid: "int") -> "bool":
-    # a process id may have been taken by somebody else meanwhile: ours still has its tracer
-    try:
-        with open("/proc/%d/status" % pid, "rb") as source:
-            for line in source:
-                if line.startswith(b"TracerPid:"):
-                    return int(line.split()[1]) != 0
-    except (OSError, ValueError):
-        pass
-    return False

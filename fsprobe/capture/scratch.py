@@ -19,7 +19,6 @@ MIN_FREE_BYTES = 64 << 20
 PREFIX = "fsprobe-"
 STATE = "state.json"
 LOG = "log"
-KEPT_LOG = "log.kept"
 MARKS = "marks"
 HOOK = "hook"
 
@@ -86,6 +85,7 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
             except FileExistsError:
                 continue
             except OSError as error:
+                remove(path)
                 reasons.append(f"{place} {error.strerror}")
                 break
     raise FsprobeError("no place for the log: " + "; ".join(reasons), "name a node-local directory with --tmp-dir")

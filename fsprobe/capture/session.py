@@ -7,23 +7,36 @@ when its last tracee has ended.
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+import errno
 import os
 import signal
 import time
 
 from fsprobe.capture import scratch as scratch_dir
+from fsprobe.capture import tracelog
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+
 TICK_S = 0.1
-LOW_SPACE_BYTES = 16 << 20
-"""When the scratch has less room than this, what was logged is put aside compressed and recording stops. A judgement."""
+LOW_SPACE_BYTES = 32 << 20
+"""With less room than this in the scratch, recording stops. A judgement: a tracer writes some 0.5 MB in a tick, other
+programs may write more."""
 TTY_SIGNAL_CODE = 128
 """si_code SI_KERNEL: the terminal sent it, to the whole foreground group, so the target has it already."""
-FORWARDED = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
+_NOT_FORWARDED = (
+    "SIGKILL SIGSTOP SIGCHLD SIGTSTP SIGTTIN SIGTTOU SIGCONT SIGWINCH SIGURG SIGPIPE SIGXFSZ "
+    "SIGSEGV SIGBUS SIGFPE SIGILL SIGTRAP SIGABRT SIGSYS"
+).split()
+FORWARDED = sorted(
+    # 32 and 33 are glibc's own
+    set(range(1, signal.NSIG)) - {int(getattr(signal, name)) for name in _NOT_FORWARDED} - {32, 33}
+)
+"""Every signal that somebody may send to fsprobe and mean the command: not those of a fault or of job control."""
 
 
 class Outcome:
@@ -41,7 +54,26 @@ class Outcome:
     log_truncated = ""
     descendants_left = False
     tracer_pid = 0
+    target_pid = 0
     empty_log = False
+
+
+class SignalsHeld:
+    """While this is open no signal ends fsprobe: they wait, for `run` to send them on, and are dropped at the end.
+
+    SIGCHLD gets its default meanwhile: where it is ignored (as some launchers leave it) no child can be waited for.
+    """
+
+    def __enter__(self) -> "SignalsHeld":
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*FORWARDED, signal.SIGCHLD])
+        self.on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return self
+
+    def __exit__(self, *_: "object") -> "None":
+        while signal.sigtimedwait([*FORWARDED, signal.SIGCHLD], 0) is not None:
+            pass
+        signal.signal(signal.SIGCHLD, self.on_child)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
 
 
 def run(
@@ -51,6 +83,7 @@ def run(
     max_log_bytes: "int",
     wait_descendants_s: "float",
     on_tick: "Callable[[], None] | None" = None,
+    held: "SignalsHeld | None" = None,
 ) -> "Outcome":
     """Start `tracer` (a whole command line that ends in the command), wait, and say how it went.
 
@@ -61,83 +94,135 @@ def run(
         max_log_bytes: bound of the log; past it what there is is kept and the rest is thrown away as it comes.
         wait_descendants_s: how long to wait, once the main process has ended, for those it left behind.
         on_tick: called about every `TICK_S` while it runs.
+        held: the signals, where the caller holds them already.
+
+    Raises:
+        FsprobeError: the tracer can't be started.
     """
+    if held is None:
+        with SignalsHeld() as held:
+            return run(tracer, environment, scratch, max_log_bytes, wait_descendants_s, on_tick, held)
     outcome = Outcome()
     log = os.path.join(scratch, scratch_dir.LOG)
-    watched = set(FORWARDED) | {signal.SIGCHLD}
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    limits = _own_limits()
     read_before = _read_bytes()
     outcome.started_s = time.time()
     begin = time.monotonic()
-    tracer_pid = _start(tracer, environment, old_mask)
-    outcome.tracer_pid = tracer_pid
-    target_pid = 0
-    target_gone_at = None
+    tracer_pid = outcome.tracer_pid = _start(tracer, environment, held, "file size" in limits)
+    waiting = []  # type: list[Any]
+    bound = tracelog.Bound(log, scratch, max_log_bytes, LOW_SPACE_BYTES)
+    seen = tracelog.SignalsSeen(log)
+    gone_at = None
     ended = False
     while not ended:
-        arrived = signal.sigtimedwait(watched, TICK_S)
-        if arrived is not None and arrived.si_signo != signal.SIGCHLD and arrived.si_code != TTY_SIGNAL_CODE:
-            target_pid = target_pid or first_pid(log)
-            _send(target_pid or 0, arrived.si_signo)
+        arrived = signal.sigtimedwait([*FORWARDED, signal.SIGCHLD], TICK_S)
         # left a zombie at first: its CPU can be told apart from its children's only before it is reaped
         ended = os.waitid(os.P_PID, tracer_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         if ended:
             break
-        target_pid = target_pid or first_pid(log)
-        if target_pid and target_gone_at is None and not _exists(target_pid):
-            target_gone_at = time.monotonic()
-            outcome.wall_s = target_gone_at - begin
-        if target_gone_at is not None and time.monotonic() - target_gone_at > wait_descendants_s:
-            outcome.descendants_left = True
+        if not outcome.target_pid:
+            outcome.target_pid = tracelog.first_pid(log)
+            if outcome.target_pid and limits:
+                _lift_limits(tracer_pid)
+        if arrived is not None and arrived.si_signo != signal.SIGCHLD:
+            if gone_at is not None:
+                wait_descendants_s = 0.0  # there is nobody left to send it to: whoever sent it wants us to end
+            elif arrived.si_code != TTY_SIGNAL_CODE:
+                waiting.append(arrived)
+        if outcome.target_pid:
+            for one in waiting:
+                if not seen.has(outcome.target_pid, one.si_signo, one.si_pid):
+                    _send(outcome.target_pid, one.si_signo)
+            waiting = []
+        if outcome.target_pid and gone_at is None and not _answers(outcome.target_pid):
+            gone_at = time.monotonic()
+            outcome.wall_s = gone_at - begin
+        if gone_at is not None and time.monotonic() - gone_at >= wait_descendants_s:
+            # one more look: the tracer ends a moment after its last tracee
+            ended = _ends_within(tracer_pid, TICK_S)
+            outcome.descendants_left = not ended
             break
-        outcome.log_truncated = outcome.log_truncated or _bound(log, scratch, max_log_bytes)
-        if outcome.log_truncated:
-            os.truncate(log, 0)
+        bound.check(outcome.target_pid)
         if on_tick is not None:
-            on_tick()
+            try:
+                on_tick()
+            except (OSError, ValueError):
+                on_tick = None  # the terminal has gone: no reason to leave the command alone
+    outcome.target_pid = outcome.target_pid or tracelog.first_pid(log)
     outcome.wall_s = outcome.wall_s or time.monotonic() - begin
     _account(outcome, tracer_pid)
     if ended:
         status = os.waitpid(tracer_pid, 0)[1]
         outcome.exit_status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     else:
-        outcome.exit_status = exit_status_in_log(log, target_pid)
+        bound.check(outcome.target_pid)
+        outcome.exit_status = tracelog.exit_status(log, outcome.target_pid, bound.ending)
     read_after = _read_bytes()
     if read_before is not None and read_after is not None:
         outcome.read_bytes = read_after - read_before
-    outcome.empty_log = _size(log) == 0 and not outcome.log_truncated
-    # one that came while we were leaving is for us again
-    while signal.sigtimedwait(watched, 0) is not None:
-        pass
-    signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+    bound.finish(outcome.target_pid, ended)
+    outcome.log_truncated = bound.why
+    outcome.empty_log = tracelog.size_bytes(log) == 0 and not bound.why
     return outcome
 
 
-def _start(command: "list[str]", environment: "Mapping[str, str]", mask: "Any") -> "int":
-    pid = os.fork()
+def _start(command: "list[str]", environment: "Mapping[str, str]", held: "SignalsHeld", limited: "bool") -> "int":
+    read_end, write_end = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise FsprobeError(
+            "cannot start the tracer: %s" % error.strerror, "the limit of processes may be reached (ulimit -u)"
+        )
     if pid:
+        os.close(write_end)
+        reason = os.read(read_end, 16)
+        os.close(read_end)
+        if reason:
+            os.waitpid(pid, 0)
+            raise FsprobeError(
+                "cannot start %s: %s" % (command[0], os.strerror(int(reason))),
+                "the command line and the environment are too long together"
+                if int(reason) == errno.E2BIG
+                else "see `fsprobe doctor`",
+                EXIT_NOT_EXECUTABLE,
+            )
         return pid
     try:
-        # Python ignores these two in itself; a program that it starts expects the default
+        # Python ignores these in itself; a program that it starts expects the default. A limit of the file size counts
+        # for the log too, and a tracer must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        if hasattr(signal, "SIGXFSZ"):
+        if not limited:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if held.on_child is not None:
+            signal.signal(signal.SIGCHLD, held.on_child)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held.mask)
         os.execve(command[0], command, dict(environment))
+    except OSError as error:
+        os.write(write_end, b"%d" % (error.errno or 0))
     finally:
         os._exit(127)
     return 0
 
 
 def _send(pid: "int", number: "int") -> "None":
-    if pid:
-        try:
-            os.kill(pid, number)
-        except OSError:
-            pass
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
 
 
-def _exists(pid: "int") -> "bool":
+def is_running(pid: "int") -> "bool":
+    """Whether a process is there and has not ended (one that nobody has waited for yet has)."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb", buffering=0) as source:
+            return source.read(4096).rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
+    except OSError as error:
+        # without /proc the kernel can still be asked
+        return error.errno not in (errno.ENOENT, errno.ESRCH) or (not os.path.exists("/proc/self") and _answers(pid))
+
+
+def _answers(pid: "int") -> "bool":
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -147,39 +232,42 @@ def _exists(pid: "int") -> "bool":
     return True
 
 
-def _size(path: "str") -> "int":
+def _ends_within(pid: "int", limit_s: "float") -> "bool":
+    end = time.monotonic() + limit_s
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _own_limits() -> "set[str]":
+    """Which of the limits that could end a tracer are set: "cpu time", "file size"."""
     try:
-        return os.stat(path).st_size
+        with open("/proc/self/limits", "rb", buffering=0) as source:
+            lines = source.read(8192).decode("ascii", "replace").split("\n")
     except OSError:
-        return 0
+        return set()
+    found = set()
+    for name in ("cpu time", "file size"):
+        for line in lines:
+            if line.startswith("Max " + name) and line.split()[3] != "unlimited":
+                found.add(name)
+    return found
 
 
-def first_pid(log: "str") -> "int":
-    """The target's process id, from the first line of the log; 0 while there is none."""
-    try:
-        with open(log, "rb", buffering=0) as source:
-            words = source.read(64).split(None, 1)
-    except OSError:
-        return 0
-    return int(words[0]) if len(words) > 1 and words[0].isdigit() else 0
+def _lift_limits(tracer_pid: "int") -> "None":
+    """The target has its limits; the tracer's own, which it started with, go as high as they may."""
+    import resource
 
-
-def exit_status_in_log(log: "str", pid: "int") -> "int":
-    """How process `pid` ended according to the log's exit lines: its code, minus a signal's number, or 0 when it does not say."""
-    ending = b"%d " % pid
-    status = 0
-    try:
-        with open(log, "rb") as source:
-            for line in source:
-                if b" +++ " in line and line.startswith(ending):
-                    words = line.split(b" +++ ", 1)[1].split()
-                    if words[:2] == [b"exited", b"with"]:
-                        status = int(words[2])
-                    elif words[:2] == [b"killed", b"by"]:
-                        status = -int(getattr(signal, words[2].decode("ascii", "replace"), 0))
-    except (OSError, ValueError, IndexError):
-        pass
-    return status
+    for kind in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE):
+        for wanted in (resource.RLIM_INFINITY, None):
+            try:
+                hard = resource.prlimit(tracer_pid, kind)[1] if wanted is None else wanted
+                resource.prlimit(tracer_pid, kind, (hard, hard))
+                break
+            except (OSError, ValueError):
+                continue
 
 
 def _read_bytes() -> "int | None":
@@ -207,56 +295,28 @@ def _account(outcome: "Outcome", tracer_pid: "int") -> "None":
         pass
 
 
-def _bound(log: "str", scratch: "str", max_log_bytes: "int") -> "str":
-    """Put the log aside when it is too long or its filesystem nearly full; say why, or "" while all is well."""
-    size = _size(log)
-    if size > max_log_bytes:
-        why = "the log reached --max-log"
-    else:
-        try:
-            if scratch_dir.free_bytes(scratch) >= LOW_SPACE_BYTES:
-                return ""
-        except OSError:
-            return ""
-        why = "the scratch filesystem is nearly full"
-    import zlib
-
-    squeeze = zlib.compressobj(1)
-    kept = os.path.join(scratch, scratch_dir.KEPT_LOG)
-    left = size
-    try:
-        with open(log, "rb") as source, open(kept, "wb") as target:
-            while left > 0:
-                block = source.read(min(left, 1 << 20))
-                if not block:
-                    break
-                left -= len(block)
-                target.write(squeeze.compress(block))
-            target.write(squeeze.flush())
-    except OSError:
-        pass
-    return why
-
-
 def leave_to_janitor(tracer_pid: "int", scratch: "str") -> "None":
     """Let a small detached process empty the log while the tracer still runs, and take the scratch away when it has ended.
 
     The tracer can't be stopped (see above), and its log would otherwise grow in memory for as long as what the command
     left behind goes on.
     """
-    if os.fork():
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
         return
     try:
         os.setsid()
         if os.fork():
             os._exit(0)
+        os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         os.closerange(3, 1024)
         log = os.path.join(scratch, scratch_dir.LOG)
-        while _exists(tracer_pid):
-            if _size(log):
+        while is_running(tracer_pid):
+            if tracelog.size_bytes(log):
                 os.truncate(log, 0)
             time.sleep(1.0)
         scratch_dir.remove(scratch)

@@ -13,7 +13,9 @@ def printable(message: str) -> str:
 
 
 def say(message: str) -> None:
-    """A line of ours on stderr; that stderr is closed is no reason to fail."""
+    """A line of ours on stderr; that stderr is closed is no reason to fail, and no reason to write elsewhere."""
+    if sys.stderr is None:
+        return
     try:
         print(f"fsprobe: {printable(message)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):
