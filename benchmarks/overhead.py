@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import shutil
 import statistics
 import subprocess
@@ -23,6 +22,8 @@ from datetime import date
 from pathlib import Path
 
 from fsprobe.capture import strace
+from fsprobe.model import METADATA_OPS, Call, ParseQuality
+from fsprobe.parse.strace import parse
 
 WORKLOADS = {
     "pass": "pass",
@@ -78,7 +79,7 @@ def run_workload(python: str, code: str, n_runs: int) -> dict[str, dict[str, lis
 
 
 def own_calls(python: str) -> int:
-    """fsprobe's own metadata calls in `run --record-only`: without following its children, less nothing."""
+    """fsprobe's own metadata calls in `run --record-only`: the recorder itself, not what it starts."""
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "log"
         command = [
@@ -95,7 +96,8 @@ def own_calls(python: str) -> int:
             "/bin/true",
         ]
         subprocess.run(["strace", "-q", "-o", str(log), "-e", "trace=%file,getdents64", *command], check=True)
-        return sum(not re.search(rb"getcwd\(|\+\+\+|---|resumed", line) for line in log.read_bytes().splitlines())
+        events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
+        return sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)
 
 
 def table(result: dict) -> str:
