@@ -23,7 +23,7 @@ _TOKEN = re.compile(_STRING + rb"|" + _ANNOTATION + rb'|[^",<(\[{)\]}]+|.', re.D
 _RESULT = re.compile(
     rb"(?:-1 (?:E[A-Z0-9_]+ \(.*\)|\(errno \d+\))|\?(?: E[A-Z0-9_]+ \(.*\))?|(?:\d+|0x[0-9a-f]+)(?:"
     + _ANNOTATION
-    + rb"(?:\(deleted\))?)?)(?: \(.*\)| /\*.*\*/| <unavailable>)*",
+    + rb"(?:\(deleted\))?)?)(?: \(.*\)| /\*.*\*/| <unavailable>)?",
     re.DOTALL,
 )
 _DURATION = re.compile(rb"(\d+)\.(\d{1,9})>")

@@ -99,7 +99,7 @@ def _take_call(log: Log, pid: bytes, thread: Thread, t_ns: int | None, name: byt
             return
     elif count_other(log, name, after):
         return
-    attached = _ATTACHED_HERE.search(after)
+    attached = _ATTACHED_HERE.search(after) if b" attached" in after[-40:] else None
     if attached is not None and attached.end() == len(after):
         log.half_line = (pid, t_ns, name + b"(" + after[: attached.start()])
         return

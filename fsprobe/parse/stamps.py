@@ -14,7 +14,8 @@ HEAD = re.compile(
 )
 """Groups: pid in brackets, bare pid, absolute stamp, relative stamp in brackets, bare relative stamp."""
 
-_ATTACHED = re.compile(rb"(?:\S*strace: )?Process (\d{1,8}) attached")
+_ATTACHED = re.compile(rb"Process (\d{1,8}) attached")
+_BEGINS_ATTACHED = re.compile(rb"(?:\S*strace: )?Process (\d{1,8}) attached")
 _DAY_NS = 86_400 * 1_000_000_000
 _LOOK_AHEAD = 20_000
 
@@ -114,7 +115,7 @@ def find_first_pid(lines: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     for line in source:
         seen.append(line)
         if len(seen) == 1:
-            alone = _ATTACHED.match(line)
+            alone = _BEGINS_ATTACHED.match(line)
             if alone is not None:
                 return alone.group(1), chain(seen, source)
             if not line.strip() or _has_bare_pid(line):

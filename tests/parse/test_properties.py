@@ -6,6 +6,7 @@ import random
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -209,6 +210,19 @@ def test_no_damage_to_a_log_raises_anything() -> None:
     assert len(logs) >= 3
     n_events = sum(check_damaged_log(mutate(chance, chance.choice(logs))) for _ in range(N_MUTATIONS))
     assert n_events > N_MUTATIONS  # most lines survived, so most of the parser ran
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"->", b'"a"...', b"(", b") = ", b") = 3 (a", b"<a<b>", b"\\", b" (a)", b"a, ", b'"a\\"', b"/a", b"<", b"<->", b"7",
+     b" "],
+)  # fmt: skip
+@pytest.mark.parametrize("head", [b"", b"7 openat(3<", b'7 openat(AT_FDCWD</x>, "/x") = 3', b"7 openat(", b"7 foo("])
+def test_long_lines_of_anything_end(head: bytes, piece: bytes) -> None:
+    # With a pattern that backtracks exponentially this test would not come back.
+    _, quality = read_lines([head + piece * (4_000 // len(piece)) + b"x\n", b"7 close(3) = 0\n"])
+    assert quality.n_lines == 2
+    assert quality.other_calls["close"] == 1
 
 
 @given(st.lists(st.binary(max_size=80), max_size=8))

@@ -173,7 +173,8 @@ def test_hostile_names_come_out_byte_for_byte(bench: Bench) -> None:
         assert [row[2] for row in mine if row[1] == path + b"D/relative"] == ["ENOENT"]
     assert ("access", here + b"/fsprobe>access", "ENOENT") in mine  # no marker: no descriptor -1
     assert sorted(table) == [(0,), (0, 0), (0, 1), (0, 2), (0, 2, 0)]
-    assert table[(0, 0)] == [(table[(0, 0)][0][0], here + b"/thread%d" % n, "ENOENT") for n in range(20)]
+    thread = [row[1:] for row in table[(0, 0)] if row[1].startswith(here)]  # 3.8 loads libgcc_s in it, too
+    assert thread == [(here + b"/thread%d" % n, "ENOENT") for n in range(20)]
     assert [row[1:] for row in table[(0, 2)]] == [(b"/", ""), (b"/child", "ENOENT")]
 
 
