@@ -199,8 +199,10 @@ def flush(when):
 
 
 def mark(kind, name, step):
+    when = now()
+    if visible:
+        access("fsprobe" + kind + name, 0, dir_fd=-1)
     if timed:
-        when = now()
         tid = gettid()
         if tid not in State.depth:
             begin_thread(tid)
@@ -209,8 +211,6 @@ def mark(kind, name, step):
         # what is not yet written is lost when the process is killed, replaced or ended by os._exit
         if depth <= 0 or when - State.flushed > 100000000:
             flush(when)
-    if visible:
-        access("fsprobe" + kind + name, 0, dir_fd=-1)
 
 
 class _ModuleLockManager(original):
