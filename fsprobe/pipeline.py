@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsprobe.analysis.attribute import Notes, attribute
+from fsprobe.analysis.attribute import Attributed, Notes, attribute
 from fsprobe.analysis.missing import WhyMissing
+from fsprobe.analysis.places import Owners
 from fsprobe.analysis.profile import make_profile
+from fsprobe.analysis.requests import RequestModel, Requests
 from fsprobe.analysis.tally import Tally, fold
 from fsprobe.capture import mounts as mount_table
 from fsprobe.capture import scratch
@@ -25,8 +29,27 @@ OBSERVES = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A recording, read: its profile, and the tables that comparisons and findings look into."""
+
+    profile: JsonObject
+    tally: Tally
+    notes: Notes
+    requests: Requests | None
+
+
 def analyse(path: str | Path) -> JsonObject:
-    """Read a recording and say what it means.
+    """Read a recording and say what it means: its profile.
+
+    Raises:
+        BadInput: not a recording, or a damaged one.
+    """
+    return read(path).profile
+
+
+def read(path: str | Path) -> Analysis:
+    """Read a recording: parse, attribute, fold, predict requests.
 
     Raises:
         BadInput: not a recording, or a damaged one.
@@ -34,47 +57,79 @@ def analyse(path: str | Path) -> JsonObject:
     recording = Recording(str(path))
     if recording.kind != "recording":
         raise BadInput(f"{path} is a {recording.kind}, not a recording", "see `fsprobe report --help`")
-    tally, notes, quality, hooks = tally_recording(recording)
+    hooks = read_hooks(recording)
     facts = list(hooks.facts.values())
+    mounts = read_mounts(recording, hooks)
     lookups = read_json(recording, "lookups")
-    return make_profile(
+    model = RequestModel(mounts, lookups, cwd_of(recording))
+    quality, notes = ParseQuality(), Notes()
+    events = read_events(recording, quality, hooks, watch=model.watch)
+    tally = fold(taken_in(attributed(recording, events, notes), model), WhyMissing(facts))
+    requests = model.count()
+    owners = Owners(facts, lookups.get("distributions", {}))
+    profile = make_profile(
         kind=recording.kind,
-        manifest=complete_manifest(recording, hooks),
+        manifest=complete_manifest(recording, hooks, mounts),
         tally=tally,
         notes=notes,
         quality=quality,
-        facts=facts,
-        mounts=read_mounts(recording, hooks),
-        distributions=lookups.get("distributions", {}),
+        mounts=mounts,
+        owners=owners,
+        requests=requests.as_json(owners),
         n_marks_unread=hooks.n_unread,
     )
+    return Analysis(profile=profile, tally=tally, notes=notes, requests=requests)
+
+
+def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
+    """Pass the rows on, and let the request model have each."""
+    for row in rows:
+        model.fold(row)
+        yield row
 
 
 def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, marks.HookFiles]:
-    """Parse, attribute and fold one recording."""
+    """Parse, attribute and fold one recording, without the request model."""
     quality, notes = ParseQuality(), Notes()
-    hooks = marks.read_hook_files(recording.section("marks"))
-    place = str(recording.manifest.get("scratch") or "")
-    hook_dir = f"{place}/{scratch.HOOK}" if place else ""
-    for fact in hooks.facts.values():
-        fact["path"] = [entry for entry in fact.get("path") or () if entry != hook_dir]
-    rows = attribute(
-        read_events(recording, quality, hooks),
-        notes,
-        hook_dir=hook_dir.encode("utf-8", "surrogateescape"),
-        marks_dir=f"{place}/{scratch.MARKS}".encode("utf-8", "surrogateescape") if place else b"",
-    )
+    hooks = read_hooks(recording)
+    rows = attributed(recording, read_events(recording, quality, hooks), notes)
     return fold(rows, WhyMissing(hooks.facts.values())), notes, quality, hooks
 
 
-def read_events(recording: Recording, quality: ParseQuality, hooks: marks.HookFiles) -> Iterator[Event]:
-    """The events of a recording, with the marks of its hooks merged in."""
-    cwd = recording.manifest.get("cwd")
-    events = strace.parse(
-        recording.lines("log"),
-        quality,
-        cwd=cwd.encode("utf-8", "surrogateescape") if isinstance(cwd, str) and cwd else None,
+def read_hooks(recording: Recording) -> marks.HookFiles:
+    """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
+    hooks = marks.read_hook_files(recording.section("marks"))
+    place = str(recording.manifest.get("scratch") or "")
+    for fact in hooks.facts.values():
+        fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != f"{place}/{scratch.HOOK}"]
+    return hooks
+
+
+def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> Iterator[Attributed]:
+    """Attribute the events of a recording."""
+    place = os.fsencode(str(recording.manifest.get("scratch") or ""))
+    return attribute(
+        events,
+        notes,
+        hook_dir=place + b"/" + scratch.HOOK.encode() if place else b"",
+        marks_dir=place + b"/" + scratch.MARKS.encode() if place else b"",
     )
+
+
+def cwd_of(recording: Recording) -> bytes | None:
+    """The working directory of the command, where the recording has it."""
+    cwd = recording.manifest.get("cwd")
+    return os.fsencode(cwd) if isinstance(cwd, str) and cwd else None
+
+
+def read_events(
+    recording: Recording,
+    quality: ParseQuality,
+    hooks: marks.HookFiles,
+    watch: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+) -> Iterator[Event]:
+    """The events of a recording, with the marks of its hooks merged in; `watch` sees the log's lines pass."""
+    events = strace.parse(watch(recording.lines("log")), quality, cwd=cwd_of(recording))
     if not hooks.marks:
         return events
     return marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))
@@ -107,7 +162,7 @@ def read_json(recording: Recording, section: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def complete_manifest(recording: Recording, hooks: marks.HookFiles) -> JsonObject:
+def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount]) -> JsonObject:
     """The manifest as a profile shows it: with what the interpreters said, and without what only the recorder needs."""
     manifest = dict(recording.manifest)
     for name in ("scratch", "fsprobe_pid"):
@@ -122,7 +177,7 @@ def complete_manifest(recording: Recording, hooks: marks.HookFiles) -> JsonObjec
     manifest["n_python_processes"] = len(facts) if facts else None
     manifest["mounts"] = [
         {"path": mount.path.decode("utf-8", "backslashreplace"), "fstype": mount.fstype, "fs_class": mount.fs_class}
-        for mount in read_mounts(recording, hooks)
+        for mount in mounts
         if mount.fs_class != "pseudo"
     ]
     manifest["observes"] = list(OBSERVES.get(str(manifest.get("backend")), ()))

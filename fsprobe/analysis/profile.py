@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fsprobe.analysis import missing as missing_reasons
@@ -41,9 +41,9 @@ def make_profile(
     tally: Tally,
     notes: Notes,
     quality: ParseQuality,
-    facts: Sequence[Mapping[str, Any]],
     mounts: Iterable[Mount],
-    distributions: Mapping[str, Mapping[str, str]],
+    owners: Owners,
+    requests: JsonObject | None = None,
     n_marks_unread: int = 0,
 ) -> JsonObject:
     """Make the profile of a run.
@@ -54,9 +54,9 @@ def make_profile(
         tally: the counts.
         notes: what the stream said besides calls.
         quality: what the parser could not use.
-        facts: what the target's interpreters said of themselves.
         mounts: the target's own mounts.
-        distributions: site directory -> {top-level name: distribution}.
+        owners: says which package a path belongs to.
+        requests: what a cold client would ask the file servers; None where that is not modelled.
         n_marks_unread: marks that could not be read or placed.
     """
     timed = quality.has_durations
@@ -97,7 +97,7 @@ def make_profile(
             },
             "by_phase": [row(phase, tally.by_phase[phase], timed) for phase in PHASES if phase in tally.by_phase],
             "by_module": by_module(tally, notes, timed),
-            "by_package": by_package(tally, Owners(facts, distributions), timed),
+            "by_package": by_package(tally, owners, timed),
             "by_mount": by_mount(tally, table, timed),
             "by_process": by_process(tally, timed),
             "by_path": by_path(tally, timed),
@@ -105,7 +105,7 @@ def make_profile(
             "rates": rates(tally),
             "timeline": timeline(tally),
         },
-        "requests": None,
+        "requests": requests,
         "findings": [],
     }
 
