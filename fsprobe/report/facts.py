@@ -14,6 +14,10 @@ from fsprobe.report import numbers, sentences
 REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
 """What metadata requests consist of; `negative` is a part of `lookup`, and reads are left out."""
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
+REQUESTS_CAVEAT = (
+    "Requests are a prediction for a client with empty caches, validated against a FUSE file server, not against Lustre or "
+    "NFS."
+)
 SEVERITIES = ("critical", "warn", "info")
 
 
@@ -92,8 +96,13 @@ def requests_table(profile: JsonObject, grouping: str) -> dict[str, JsonObject]:
 
 
 def total_requests(profile: JsonObject) -> int | None:
-    """Metadata requests of the run over all mounts that have a server or a disk behind them."""
-    found = [n_requests(counts) for counts in requests_table(profile, "by_mount").values()]
+    """Metadata requests of the run, over all mounts but those that live in this machine's memory or kernel."""
+    classes = {row["key"]: row.get("fs_class") for row in profile["metrics"].get("by_mount") or []}
+    found = [
+        n_requests(counts)
+        for key, counts in requests_table(profile, "by_mount").items()
+        if classes.get(key) not in ("memory", "pseudo")
+    ]
     return sum(n for n in found if n is not None) if found else None
 
 
@@ -203,8 +212,7 @@ def method(profile: JsonObject) -> list[tuple[str, str]]:
         ),
         (
             "Requests",
-            "Requests are a prediction for a client with empty caches, validated against a FUSE file server, not against "
-            "Lustre or NFS."
+            (profile.get("requests") or {}).get("caveat") or REQUESTS_CAVEAT
             if profile.get("requests")
             else "Requests to a file server were not predicted for this run.",
         ),
@@ -266,3 +274,17 @@ def comparison_sentence(row: JsonObject, comparison: JsonObject) -> str:
             else f"{numbers.ratio(requests)} the requests"
         )
     return ", ".join(parts)
+
+
+def comparison_headline(comparison: JsonObject) -> str:
+    """The answer of a comparison in one sentence: the layout that is clearly fastest, or that none is."""
+    baseline = comparison.get("baseline")
+    faster = [
+        row
+        for row in comparison["rows"]
+        if row.get("layout") != baseline and row.get("clear") and (row.get("ratio_wall") or 1) < 1
+    ]
+    if not faster:
+        return f"No layout is clearly faster than {baseline}."
+    best = min(faster, key=lambda row: row["ratio_wall"])
+    return f"Against {baseline}, {best['layout']} does best: {comparison_sentence(best, comparison)}."

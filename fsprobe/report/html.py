@@ -16,7 +16,7 @@ from fsprobe.model import JsonObject
 from fsprobe.report import facts, numbers, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.imports import import_tree
-from fsprobe.report.tables import all_tables
+from fsprobe.report.tables import all_tables, with_requests
 
 PHASES = ("launch", "loader", "init", "site", "import", "run")
 MAX_BINS = 900
@@ -123,17 +123,18 @@ def icicle(profile: JsonObject) -> JsonObject | None:
     if rows is None:
         return None
     tree = import_tree(rows)
-    by_key = {row["key"]: row for row in rows}
+    by_key = {row["key"]: row for row in with_requests(rows, facts.requests_table(profile, "by_module"))}
     sums = tree.totals("n_metadata")
     kept = set(sorted(tree.order, key=lambda key: -sums[key])[:MAX_NODES])
-    for key in list(kept):
-        kept.update(tree.chain(key))
-    keys = [key for key in tree.order if key in kept]
     dropped: dict[str | None, list[JsonObject]] = {}
-    for key in tree.order:
-        if key not in kept:
-            above = next((name for name in reversed(tree.chain(key)) if name in kept), None)
-            dropped.setdefault(above, []).append(by_key[key])
+    if len(kept) < len(tree.order):
+        for key in list(kept):
+            kept.update(tree.chain(key))
+        for key in tree.order:
+            if key not in kept:
+                above = next((name for name in reversed(tree.chain(key)) if name in kept), None)
+                dropped.setdefault(above, []).append(by_key[key])
+    keys = [key for key in tree.order if key in kept]
     at = {key: number for number, key in enumerate(keys)}
     columns = {"calls": "n_metadata", "missing": "n_missing", "opens": "n_open", "stats": "n_stat", "time": "time_s"}
     columns["requests"] = "n_requests"
@@ -233,8 +234,8 @@ def comparison_view(comparison: JsonObject) -> JsonObject:
     return {
         "title": f"Layouts compared with {comparison.get('baseline') or 'the first'}",
         "command": facts.command_line(comparison.get("manifest") or comparison),
+        "headline": facts.comparison_headline(comparison),
         "rows": rows,
-        "longest": longest,
         "baseline": comparison.get("baseline"),
         "data": embed({}),
     }

@@ -215,7 +215,7 @@ def _missing(profile: JsonObject) -> list[str]:
 
 def _comparison(comparison: JsonObject) -> list[str]:
     baseline = comparison.get("baseline")
-    lines = [f"## Layouts compared with {code(str(baseline))}", ""]
+    lines = [f"## Layouts compared with {code(str(baseline))}", "", text(facts.comparison_headline(comparison)), ""]
     cells = []
     for row in comparison["rows"]:
         wall = row.get("wall_s") or {}

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.model import JsonObject
@@ -51,6 +53,8 @@ def comparison(comparison: JsonObject, path: str | Path) -> None:
         )
     requests.set_xlabel("metadata requests of a cold client (predicted)")
     requests.margins(x=0.22)
+    requests.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    requests.xaxis.set_major_formatter(lambda value, _: numbers.count(value))
     walls.set_yticks(at, [_layout_label(row) for row in rows])
     for axes in (walls, requests):
         _calm(axes, "x")
@@ -199,9 +203,10 @@ def _save(figure: Figure, path: str | Path) -> None:
     if suffix not in SUFFIXES:
         raise BadInput(f"{path} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg")
     FigureCanvasAgg(figure)
-    # without the date the same numbers make the same file
+    # without the date, and with ids that are not random, the same numbers make the same file
     metadata = {"Date": None} if suffix == ".svg" else {}
     try:
-        figure.savefig(str(path), dpi=DPI, facecolor="white", metadata=metadata)
+        with rc_context({"svg.hashsalt": "fsprobe"}):
+            figure.savefig(str(path), dpi=DPI, facecolor="white", metadata=metadata)
     except OSError as error:
         raise FsprobeError(f"cannot write {path}: {error.strerror}", "name another place") from error

@@ -29,6 +29,7 @@ def all_tables(profile: JsonObject) -> list[JsonObject]:
     """Every table of the report: `{"id", "title", "unit", "columns", "rows", "rest", "sort", "note"}`."""
     metrics = profile["metrics"]
     by_package = with_requests(metrics.get("by_package") or [], facts.requests_table(profile, "by_package"))
+    by_module = with_requests(metrics.get("by_module") or [], facts.requests_table(profile, "by_module"))
     by_mount = with_requests(metrics.get("by_mount") or [], facts.requests_table(profile, "by_mount"))
     syscalls = [
         {"key": name, "calls": row["calls"], "errors": row["errors"]}
@@ -45,12 +46,13 @@ def all_tables(profile: JsonObject) -> list[JsonObject]:
                 ("n_open", "open", "count"),
                 ("n_stat", "stat", "count"),
                 ("n_missing", "in vain", "count"),
+                _REQUESTS,
                 ("time_cum_s", "time, with imports", "seconds"),
                 ("parent", "asked for by", "text"),
             ),
-            [{**row, "parent": _asked_for_by(row)} for row in metrics.get("by_module") or []],
+            [{**row, "parent": _asked_for_by(row)} for row in by_module],
             "n_metadata_cum",
-            "Open, stat and in vain are the module's own.",
+            "Open, stat, in vain and requests are the module's own; a name is asked for once, by the first module that needs it.",
             observed=metrics.get("by_module") is not None,
         ),
         _table(
@@ -120,8 +122,12 @@ def _asked_for_by(row: JsonObject) -> str:
 
 
 def with_requests(rows: Sequence[JsonObject], requests: dict[str, JsonObject]) -> list[JsonObject]:
-    """The rows with `n_requests`, None where nothing was predicted."""
-    return [{**row, "n_requests": facts.n_requests(requests.get(str(row["key"])))} for row in rows]
+    """The rows with `n_requests`: 0 for what the prediction does not name, None where there is no prediction."""
+    missing = 0 if requests else None
+    return [
+        {**row, "n_requests": facts.n_requests(requests[row["key"]]) if row["key"] in requests else missing}
+        for row in rows
+    ]
 
 
 def _table(

@@ -101,6 +101,7 @@ function makeIcicle() {
   const trees = { importer: importerTree(data), name: nameTree(data) };
   const state = { arrange: 'importer', measure: 'calls', focus: trees.importer.root, current: null, query: '' };
   const cells = new Map();
+  let room = 0;
   const colours = pickColours(trees.importer);
   const measure = () => MEASURES.find((entry) => entry.value === state.measure);
 
@@ -124,10 +125,11 @@ function makeIcicle() {
 
   function isDrawn(node) {
     const span = state.focus.x1 - state.focus.x0 || 1;
-    return ((node.x1 - node.x0) / span) * chart.clientWidth >= 1.5;
+    return ((node.x1 - node.x0) / span) * room >= 1.5;
   }
 
   function draw() {
+    room = chart.clientWidth; // read once: asking again after each bar would lay out the page each time
     const { focus } = state;
     const span = focus.x1 - focus.x0 || 1;
     const drawn = new Set();
@@ -163,7 +165,7 @@ function makeIcicle() {
       chart.append(cell);
       cells.set(node.id, cell);
     }
-    const pixels = width * chart.clientWidth;
+    const pixels = width * room;
     cell.className = `cell${pixels < LABEL ? ' slim' : ''}${pixels > WITH_NUMBER ? ' number' : ''}`;
     cell.textContent = pixels < LABEL ? '' : node === state.focus || pixels > WITH_NUMBER ? node.name : shortName(node);
     if (pixels > WITH_NUMBER) cell.append(element('span', {}, measure().text(node.sum[state.measure])));

@@ -1,0 +1,181 @@
+"""The HTML report without a browser: what is in the page, and that no foreign text gets out of its place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from fsprobe.report import html, tables
+from tests.report.profiles import HOSTILE, bare, comparison, counts, hand_built, hostile, module
+
+
+class Page(HTMLParser):
+    """Every element with its attributes; the text of the page; the scripts."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._open = ""
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "script":
+            self.scripts[-1] += data
+        elif self._open != "style":
+            self.text += data
+
+    def data(self) -> Any:
+        return json.loads(self.scripts[0])
+
+
+@pytest.mark.parametrize("make", [hand_built, bare, hostile, comparison])
+def test_a_page_loads_nothing_and_allows_only_its_own_script(make: Any) -> None:
+    source = html.render(make(), "/tmp/run.fsprobe")
+    page = Page(source)
+    assert len(page.scripts) == 2
+    policy = next(attrs["content"] for tag, attrs in page.elements if "http-equiv" in attrs)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    own = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
+    assert f"'sha256-{own}'" in policy
+    assert not [tag for tag, _ in page.elements if tag in ("link", "img", "iframe", "object", "embed", "base", "form")]
+    for _, attributes in page.elements:
+        assert not {"src", "srcset", "onclick", "onerror", "onload"} & set(attributes)
+        assert (attributes.get("href") or "#").startswith("#")
+
+
+def test_hostile_text_adds_no_element_and_stays_text() -> None:
+    # the same page with harmless text in the same places has the very same elements
+    page, harmless = Page(html.render(hostile())), hostile()
+    text = json.dumps(harmless)
+    for bad in HOSTILE:
+        text = text.replace(json.dumps(bad)[1:-1], "harmless")
+    twin = Page(html.render(json.loads(text)))
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in twin.elements]
+    assert "<img src=x onerror=alert(1)>" in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert "\u202e" not in page.text
+    assert "\\u202egnp" in page.text
+    assert "\\x0abreak" in page.text
+
+
+def test_the_embedded_data_can_end_neither_script_nor_line() -> None:
+    source = html.render(hostile())
+    data = re.search(r'<script type="application/json" id="data">(.*)</script>\n<script>', source)
+    assert data is not None
+    assert not set("<>&\u2028\u2029\n") & set(data.group(1))
+    assert json.loads(data.group(1))["total"] == hostile()["metrics"]["n_metadata"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "python -c 'import big'",
+        "node1",
+        "2023-11-14 22:13:20 UTC",
+        "strace 6.1",
+        "cold",
+        "One start asks 100 requests",
+        "at most 14 %",
+        "FSP002",
+        "saves 5 calls (5 %) and 1 request (1 %)",
+        "10 calls of fsprobe's own taken out (3 open, 7 stat)",
+        "validated against a FUSE file server, not against Lustre or NFS",
+        "page faults of mapped files",
+        "120 ms",
+        "extension suffixes",
+        "/gone",
+        "/tmp/run.fsprobe",
+    ],
+)
+def test_what_a_reader_needs_is_there_without_javascript(words: str) -> None:
+    assert words in Page(html.render(hand_built(), "/tmp/run.fsprobe")).text
+
+
+def test_critical_findings_come_first() -> None:
+    text = Page(html.render(hand_built())).text
+    assert text.index("FSP002") < text.index("FSP003")
+
+
+def test_what_was_not_observed_is_never_a_zero() -> None:
+    page = Page(html.render(bare()))
+    assert "Not observed: there was no interpreter that fsprobe could ask." in page.text
+    assert "Not observed: this backend does not time calls." in page.text
+    assert page.data()["icicle"] is None
+    assert page.data()["timeline"] is None
+    modules = next(table for table in page.data()["tables"] if table["id"] == "modules")
+    assert modules["observed"] is False
+
+
+def test_keys_that_a_profile_does_not_have_yet_are_no_error() -> None:
+    profile = hand_built()
+    for name in ("verdict", "findings", "requests"):
+        del profile[name]
+    assert "No finding for this run." in Page(html.render(profile)).text
+
+
+def test_the_icicle_holds_every_call_once() -> None:
+    icicle = Page(html.render(hand_built())).data()["icicle"]
+    assert sum(icicle["calls"]) == 100
+    assert icicle["names"][icicle["parents"][icicle["names"].index("a")]] == "a.b"
+    assert all(parent < number for number, parent in enumerate(icicle["parents"]))
+    assert icicle["requests"][icicle["names"].index("big")] == 70
+
+
+def test_the_smallest_modules_are_added_up_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "MAX_NODES", 3)
+    profile = hand_built()
+    profile["metrics"]["by_module"] += [module(f"big.m{n}", "big", counts(1, 0), 1) for n in range(9)]
+    icicle = html.icicle(profile)
+    assert icicle is not None
+    assert sum(icicle["calls"]) == 109
+    assert "(10 smaller imports)" in icicle["names"]
+
+
+def test_bins_of_a_long_run_are_joined_and_pauses_stay() -> None:
+    rows = [{"t_s": round(n / 10, 1), "import": 2, "run": 1} for n in range(2_000) if not 500 <= n < 1_000]
+    made = html.timeline(rows)
+    assert made is not None
+    assert made["bin_s"] == 0.3
+    assert made["n_bins"] == 667
+    assert sum(sum(counts) for _, *counts in made["bins"]) == 3 * 1_500
+    assert not [number for number, *_ in made["bins"] if 168 <= number < 332]
+
+
+def test_tables_end_after_2000_rows_with_the_rest() -> None:
+    profile = hand_built()
+    profile["metrics"]["by_path"] = [{"key": f"/p/{n}", **counts(1, 1)} for n in range(2_500)]
+    profile["metrics"]["by_path"].append({"key": "(rest)", **counts(10, 10), "n_paths": 40})
+    paths = next(table for table in tables.all_tables(profile) if table["id"] == "paths")
+    assert len(paths["rows"]) == 2_000
+    assert paths["rest"][0] == "540 more"
+    assert paths["rest"][1] == 500 * 2 + 20
+    assert sum(row[1] for row in paths["rows"]) + paths["rest"][1] == 2_500 * 2 + 20
+
+
+def test_a_comparison_says_which_layout_is_best_and_what_is_not_known() -> None:
+    text = Page(html.render(comparison())).text
+    assert "Against plain, squashfs does best: 4x faster, 833x fewer requests." in text
+    assert "not observed" in text
+
+
+def test_latency_axis_is_logarithmic_and_closed() -> None:
+    assert [html.log_position(value) for value in (0.0, 0.001, 1.0, 1_000.0, 9e9)] == [0.0, 0.0, 50.0, 100.0, 100.0]
