@@ -415,7 +415,11 @@ def _row(plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], ba
                 "n_paths",
             )
         },
-        "requests": {**(side.analysis.profile["requests"] or {}).get("by_mount", {}), "environment": environment},
+        "requests": {
+            **(side.analysis.profile["requests"] or {}).get("by_mount", {}),
+            "environment": environment,
+            "environment_counts": environment_counts(plan, side),
+        },
         "server_requests": {name: spread([server[name] for server in servers]) for name in servers[0]}
         if servers
         else None,
@@ -431,17 +435,21 @@ def _row(plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], ba
     }
 
 
+def environment_counts(plan: Plan, side: Side) -> JsonObject | None:
+    """What a cold client asks for paths at or under the environment, by kind of request; None if not modelled."""
+    if side.analysis is None or side.analysis.requests is None:
+        return None
+    place = side.layout.where if side.in_place else plan.env
+    return side.analysis.requests.environment(os.fsencode(os.path.realpath(place)))
+
+
 def environment_requests(plan: Plan, side: Side) -> int | None:
-    """Metadata requests for paths at or under the environment, or for the image file that holds it; None if not modelled."""
-    assert side.analysis is not None
+    """Metadata requests for the environment, or for the image file that holds it; None if not modelled."""
     if side.layout.kind in ("squashfs", "overlay"):
         # the client looks the image up and opens it once, when it is mounted; what is inside is answered on the node
         return 2
-    requests = side.analysis.requests
-    if requests is None:
-        return None
-    place = side.layout.where if side.in_place else plan.env
-    return int(requests.environment(os.fsencode(os.path.realpath(place)))["metadata"])
+    counts = environment_counts(plan, side)
+    return None if counts is None else int(counts["metadata"])
 
 
 def spread(values: Sequence[float]) -> JsonObject:

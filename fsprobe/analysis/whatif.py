@@ -70,6 +70,9 @@ class Demand:
         )
 
 
+FIELDS = ("lookup", "open", "opendir", "readdir", "readlink")
+
+
 def start_s(demand: Demand, latency_ms: float) -> float:
     """Seconds that one start takes, alone on a cold client."""
     return demand.t_cpu_s + demand.requests * latency_ms / 1e3
@@ -98,14 +101,14 @@ def from_profile(profile: JsonObject, layout: str, environment: JsonObject) -> D
     return Demand(
         layout=layout,
         t_cpu_s=float(manifest.get("user_s") or 0.0) + float(manifest.get("sys_s") or 0.0),
-        **{name: int(environment.get(name) or 0) for name in ("lookup", "open", "opendir", "readdir", "readlink")},
+        **{name: int(environment.get(name) or 0) for name in FIELDS},
     )
 
 
-def one_file(demand: Demand) -> Demand:
+def one_file(demand: Demand, layout: str = "squashfs") -> Demand:
     """The same program with its environment in one image: the server sees one look-up and one open of one file per node."""
     return Demand(
-        layout="squashfs", t_cpu_s=demand.t_cpu_s, lookup=1, open=0, opendir=0, readdir=0, readlink=0, shared_open=1
+        layout=layout, t_cpu_s=demand.t_cpu_s, lookup=1, open=0, opendir=0, readdir=0, readlink=0, shared_open=1
     )
 
 

@@ -16,6 +16,11 @@ from fsprobe.errors import EXIT_USAGE, FsprobeError
 COMMANDS = {
     "run": ("run", "Trace a command and say where its filesystem calls come from."),
     "report": ("report", "Show a recording: terminal, JSON and other formats."),
+    "compare": ("compare", "Compare layouts: plain, another filesystem, SquashFS, overlay."),
+    "whatif": ("whatif", "Estimate start-up on other filesystems and on many nodes."),
+    "pack": ("pack", "Pack an environment into one SquashFS image."),
+    "exec": ("exec_", "Run a command with an image mounted over a path."),
+    "scan": ("scan", "Look at an environment without running anything."),
     "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
 }
 
