@@ -175,7 +175,8 @@ def test_hostile_names_come_out_byte_for_byte(bench: Bench) -> None:
     assert sorted(table) == [(0,), (0, 0), (0, 1), (0, 2), (0, 2, 0)]
     thread = [row[1:] for row in table[(0, 0)] if row[1].startswith(here)]  # 3.8 loads libgcc_s in it, too
     assert thread == [(here + b"/thread%d" % n, "ENOENT") for n in range(20)]
-    assert [row[1:] for row in table[(0, 2)]] == [(b"/", ""), (b"/child", "ENOENT")]
+    child = [row[1:] for row in table[(0, 2)] if row[1] != b"/proc/self/stat"]  # 3.12+ looks for threads when it forks
+    assert child == [(b"/", ""), (b"/child", "ENOENT")]
 
 
 @pytest.mark.parametrize(
