@@ -159,10 +159,15 @@ def key_figures(profile: JsonObject) -> list[Figure]:
         Figure(
             label="Processes",
             value=numbers.count(n_processes),
-            note=f"{numbers.count(manifest.get('majflt'))} major page faults, "
-            f"{numbers.size_bytes(manifest.get('read_bytes'))} read",
+            note=_paging(manifest),
         ),
     ]
+
+
+def _paging(manifest: Mapping[str, Any]) -> str:
+    faults, read = manifest.get("majflt"), manifest.get("read_bytes")
+    faults_words = f"{numbers.count(faults)} major page faults" if faults is not None else "page faults not observed"
+    return faults_words + (f", {numbers.size_bytes(read)} read" if read is not None else "")
 
 
 def saving(finding: JsonObject, profile: JsonObject) -> str:
@@ -203,7 +208,9 @@ def method(profile: JsonObject) -> list[tuple[str, str]]:
             "Times",
             "Times were taken under the tracer, which slows every filesystem call; compare them with each other, not with an "
             "untraced run."
-            + (f" Each call holds the tracer's own stop, some {floor:.0f} us here." if floor is not None else ""),
+            + (f" Each call holds the tracer's own stop, some {floor:.0f} us here." if floor is not None else "")
+            if profile["metrics"].get("fs_time_s") is not None
+            else "Not observed: this recording does not time calls.",
         ),
         (
             "Not seen",

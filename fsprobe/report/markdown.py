@@ -151,7 +151,7 @@ def _imports(profile: JsonObject) -> list[str]:
     lines = ["### Imports", ""]
     if rows is None:
         return [*lines, "Not observed.", ""]
-    shown = sentences_costly(rows)[:TOP]
+    shown = _costly(rows)[:TOP]
     total = profile["metrics"]["n_metadata"]
     cells = (
         [
@@ -168,7 +168,7 @@ def _imports(profile: JsonObject) -> list[str]:
     return lines + table(head, cells, n_left=2)
 
 
-def sentences_costly(rows: Sequence[JsonObject]) -> list[JsonObject]:
+def _costly(rows: Sequence[JsonObject]) -> list[JsonObject]:
     """The imports worth a line, as the terminal chooses them."""
     from fsprobe.report.terminal import costly_imports
 

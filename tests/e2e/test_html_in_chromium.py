@@ -237,6 +237,10 @@ def test_a_deep_chain_of_imports_is_drawn(show: Opener) -> None:
 def test_the_timeline_keeps_its_pauses_and_moves_by_keyboard(show: Opener) -> None:
     page = show(hand_built())
     assert page.js("document.querySelectorAll('#timeline-chart rect:not(.cursor)').length") == 5
+    edges = page.js(
+        "[...document.querySelectorAll('#timeline-chart rect:not(.cursor)')].map(r => (r.x.baseVal.value - 56) / 996 * 13)"
+    )
+    assert [int(edge) for edge in edges] == [0, 0, 1, 12, 12]  # the bin that each bar stands in, of 13 in 996 px
     focus(page, "#timeline-chart svg")
     page.key("Home")
     assert texts(page, "#timeline-detail") == ["0 s to 0.1 s: 50 callsinit 20 · import 30"]

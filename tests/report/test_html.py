@@ -119,6 +119,8 @@ def test_what_was_not_observed_is_never_a_zero() -> None:
     page = Page(html.render(bare()))
     assert "Not observed: there was no interpreter that fsprobe could ask." in page.text
     assert "Not observed: this backend does not time calls." in page.text
+    assert "Not observed: this recording does not time calls." in page.text
+    assert "page faults not observed" in page.text
     assert page.data()["icicle"] is None
     assert page.data()["timeline"] is None
     modules = next(table for table in page.data()["tables"] if table["id"] == "modules")
@@ -179,3 +181,12 @@ def test_a_comparison_says_which_layout_is_best_and_what_is_not_known() -> None:
 
 def test_latency_axis_is_logarithmic_and_closed() -> None:
     assert [html.log_position(value) for value in (0.0, 0.001, 1.0, 1_000.0, 9e9)] == [0.0, 0.0, 50.0, 100.0, 100.0]
+
+
+def test_a_page_with_all_its_tables_full_is_under_3_mb() -> None:
+    profile = hand_built()
+    metrics = profile["metrics"]
+    deep = "/project/some/where/lib/python3.11/site-packages/a_package/with/sub_packages/module_"
+    metrics["by_path"] = [{"key": f"{deep}{n}.py", **counts(1, 1)} for n in range(2_500)]
+    metrics["by_module"] += [module(f"package.sub.module_{n}", "big", counts(1, 1), 2) for n in range(7_000)]
+    assert len(html.render(profile).encode()) < 3_000_000
