@@ -201,6 +201,7 @@ class RequestModel:
         }
         self._fstat: dict[bytes, tuple[int, int]] = {}
         self._is_learned = False
+        self._guesses = False
         self._requests = Requests()
         self._caller = NO_IMPORT
         self._opened: dict[Place, None] = {}
@@ -263,6 +264,7 @@ class RequestModel:
     def _learn(self) -> None:
         tree = self._tree
         telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if _tells_of_links(step)]
+        self._guesses = False
         for _ in range(MAX_LINK_PASSES):
             before = tree.n_links_learned
             tree.begin(LINKS)
@@ -271,7 +273,9 @@ class RequestModel:
                 self._play(step)
             self._apply_lookups()
             if tree.n_links_learned == before:
-                break
+                if self._guesses:
+                    break
+                self._guesses = True  # only what nobody has said
         tree.begin(LEARN)
         for number, step in enumerate(self._steps.steps, 1):
             tree.step_number = number
@@ -281,21 +285,21 @@ class RequestModel:
     def _apply_lookups(self) -> None:
         """What the recorder found after the run holds for the names as the run left them."""
         tree = self._tree
+        files = set(self._lookups.get("files", ()))
         for path, target in sorted(self._lookups.get("links", {}).items()):
             place = tree.walk(os.fsencode(path), "", follow=False)
             if place is None:
                 continue
             if target is not None:
                 tree.learn_link(place, os.fsencode(target))
-            elif tree.mode == LEARN and place.kind == UNKNOWN:
-                place.kind = SOME
+            elif tree.mode == LEARN and place.kind in (UNKNOWN, SOME):
+                place.kind = FILE if path in files else DIRECTORY
         if tree.mode == LINKS:
             return
-        for name, kind in (("missing", MISSING), ("files", FILE), ("directories", DIRECTORY)):
-            for path in sorted(self._lookups.get(name, ())):
-                place = tree.walk(os.fsencode(path), "?", follow=False)
-                if place is not None and place.kind in (UNKNOWN, SOME):
-                    place.kind = kind
+        for path in sorted(self._lookups.get("missing", ())):
+            place = tree.walk(os.fsencode(path), "?", follow=False)
+            if place is not None and place.kind == UNKNOWN:
+                place.kind = MISSING
         for path, size in self._lookups.get("sizes", {}).items():
             place = tree.walk(os.fsencode(path), "?", follow=True)
             if place is not None and place.size is None:
@@ -349,7 +353,7 @@ class RequestModel:
         creates = bool(flags & CREATE) and not flags & PATH_ONLY
         afresh = creates and bool(flags & EXCLUSIVE)
         if creates and step.path.endswith(b"/"):
-            tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], "")
+            tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], error)
             return
         follow = not (flags & NO_FOLLOW or afresh)
         place = tree.walk(step.path, error, follow=follow, is_open=True, creates=creates, afresh=afresh)
@@ -357,7 +361,7 @@ class RequestModel:
             return
         resolved = step.second
         if resolved is not None and (place is None or place.path != resolved) and resolved[:1] == b"/":
-            place = self._resolve(place, resolved)
+            place = self._resolve(place, step.path, resolved)
         if place is None or flags & PATH_ONLY:
             return
         if creates and tree.mode != LINKS and (place.kind == MISSING or afresh):
@@ -372,17 +376,17 @@ class RequestModel:
         if tree.mode == COUNT:
             self._count_opens(step, place)
 
-    def _resolve(self, place: Place | None, resolved: bytes) -> Place | None:
+    def _resolve(self, place: Place | None, asked: bytes, resolved: bytes) -> Place | None:
         """An open led elsewhere than the walk: there is a link that no call showed."""
         tree = self._tree
         if resolved.startswith((b"/proc/", b"/dev/")) or resolved.endswith(b" (deleted)"):
             return place
         real = tree.learn_plain(resolved)
-        if tree.mode == LINKS and place is not None:
+        if self._guesses and tree.mode == LINKS and place is not None and b"/.." not in asked:
             left, right = place, real
             while left.name == right.name and left.parent is not None and right.parent is not None:
                 left, right = left.parent, right.parent
-            if left is not right and right.path != left.path:
+            if left.kind != DIRECTORY and right.path != left.path:
                 tree.learn_link(left, right.path)
         return real
 
@@ -404,15 +408,16 @@ class RequestModel:
         # the kernel opens the program, then what the program names: a script's interpreter, an ELF file's ld.so
         path, error = step.path, step.error
         for _ in range(MAX_PROGRAMS):
-            place = self._tree.walk(path, error, follow=True, is_open=True)
-            was_found = place is not None and place.kind in (FILE, SOME)
-            if place is None or (error and (error != "ENOENT" or not was_found)):
+            place = self._tree.walk(path, error, follow=True, is_exec=True)
+            if place is None or place.kind not in (FILE, SOME, UNKNOWN):
                 return
+            following = self._programs.get(path) or self._programs.get(place.path)
+            if error and not (place.kind != UNKNOWN and (error == "ENOENT" or (error == "EACCES" and following))):
+                return  # else it was opened, and what is missing or denied is the interpreter that it names
             self._tree.learn_kind(place, FILE)
             if self._tree.mode == COUNT:
                 self._count_opens(step, place)
-            following = self._programs.get(path) or self._programs.get(place.path)
-            if following is None or error:
+            if following is None:
                 return
             path = following
 
@@ -443,15 +448,18 @@ class RequestModel:
         self._tree.change(place.parent, made)
 
     def _hard_link(self, step: Step) -> None:
-        old = self._tree.walk(step.path, step.error, follow=bool(step.flags & FOLLOW))
-        if step.error == "EEXIST" or step.second is None or (step.error and old is not None and old.kind == MISSING):
+        # an error may be about either name
+        error = step.error if step.error in ("", "ENOENT", "ENOTDIR") else "EEXIST"
+        old = self._tree.walk(step.path, error, follow=bool(step.flags & FOLLOW), is_exec=True)
+        if step.second is None or (step.error and (old is None or old.kind == MISSING)):
             return
         place = self._new_name(step.second, step.error)
         if place is None or step.error:
             return
-        made = self._tree.bind(place, old.kind if old is not None and old.kind != UNKNOWN else FILE)
+        made = self._tree.bind(place, FILE)
         if old is not None:
-            made.kind, made.target, made.size = old.kind, old.target, old.size
+            made.target, made.size = old.target, old.size
+            made.kind = old.kind if old.kind not in (UNKNOWN, MISSING) else FILE
         self._tree.change(place.parent, made)
 
     def _remove(self, step: Step) -> None:
@@ -469,17 +477,21 @@ class RequestModel:
 
     def _rename(self, step: Step) -> None:
         tree = self._tree
+        old_directory = tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], step.error)
         if step.second is None or step.second[:1] != b"/":
             return
         head, _, name = step.second.rstrip(b"/").rpartition(b"/")
-        old_directory = tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], step.error)
         directory = tree.directory(head, step.error) if old_directory is not None else None
         if directory is None or name in _DOTS:
             return
-        old = self._existing_name(step.path, step.error)
+        # an error that is not ENOENT is about both names: they are there, as something
+        error = step.error if step.error in ("", "ENOENT", "EXDEV") else "EEXIST"
+        if error == "EXDEV":
+            return
+        old = self._existing_name(step.path, error)
         if old is None or old.kind == MISSING:
             return
-        new = tree.last(directory, name, step.error, follow=False, creates=True, afresh=True)
+        new = tree.last(directory, name, error, follow=False, creates=True, afresh=True)
         if new is None or step.error or new is old:
             return
         old_home, new_home = old.parent, new.parent

@@ -101,6 +101,7 @@ class Steps:
         flags = self._flags_of(call.syscall, action, args)
         key = (action, flags, error, path)
         step = self._seen.get(key)
+        # failed changes ask again each time, and their second path is not in the key
         if step is not None and (action < LIST_IT or action == EXECUTE) and not (error and flags & CREATE):
             step.callers[module] = step.callers.get(module, 0) + 1
             if action != LOOK or step.size is not None or error:
@@ -109,10 +110,14 @@ class Steps:
             step = Step(action, call.syscall, path, error, flags, {module: 1})
             self.steps.append(step)
             self._seen[key] = step
+        if action in (HARD_LINK, RENAME):
+            step.second = second_path(call)
         if error:
             return
         if action == LOOK:
             _describe(step, args)
+            if step.syscall == "chdir":
+                step.kind = DIRECTORY
         elif action == OPEN_IT:
             step.second = result_path(call)
             if flags & CREATE:
@@ -122,7 +127,8 @@ class Steps:
         elif action == LIST_IT:
             _describe_listing(step, args, call.result)
         elif action != EXECUTE:
-            step.second = second_path(call)
+            if action == MAKE:
+                step.second = second_path(call)
             self._seen.clear()
 
     def _flags_of(self, syscall: str, action: int, args: bytes) -> int:

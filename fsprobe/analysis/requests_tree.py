@@ -181,6 +181,7 @@ class Tree:
         *,
         follow: bool,
         is_open: bool = False,
+        is_exec: bool = False,
         creates: bool = False,
         afresh: bool = False,
     ) -> Place | None:
@@ -191,6 +192,7 @@ class Tree:
             error: how the call ended: what its path shows of the names on the way.
             follow: whether a link in the last place is followed.
             is_open: it may have failed at the file's own permissions.
+            is_exec: as is_open; what is missing may be what the program names.
             creates: it makes the last name where that is missing.
             afresh: the last name is asked for whatever is known.
 
@@ -206,7 +208,9 @@ class Tree:
                 return None
         if name in _DOTS:
             return (directory.parent or directory) if name == b".." else directory
-        return self.last(directory, name, error, follow=follow, is_open=is_open, creates=creates, afresh=afresh)
+        return self.last(
+            directory, name, error, follow=follow, is_open=is_open, is_exec=is_exec, creates=creates, afresh=afresh
+        )
 
     def last(
         self,
@@ -216,6 +220,7 @@ class Tree:
         *,
         follow: bool,
         is_open: bool = False,
+        is_exec: bool = False,
         creates: bool = False,
         afresh: bool = False,
     ) -> Place | None:
@@ -224,11 +229,11 @@ class Tree:
         while True:
             child = self.child(directory, name)
             if child.kind == UNKNOWN or (child.kind == MISSING and not error and not creates):
-                decided = self._decide_last(child, error, is_open, creates)
+                decided = self._decide_last(child, error, is_open or is_exec, is_exec, creates)
                 if decided is None:
                     return None
                 child = decided
-            elif error == "ENOENT" and child.kind in (FILE, DIRECTORY) and self.mode != LINKS and not is_open:
+            elif error == "ENOENT" and child.kind in (FILE, DIRECTORY) and self.mode != LINKS and not is_exec:
                 child = self.bind(child, MISSING, role=2, is_cached=child.cached_in == self.pass_number)
             self.look_up(child, afresh)
             if child.kind != LINK or not follow:
@@ -299,7 +304,7 @@ class Tree:
                 here = child
         return here
 
-    def _decide_last(self, child: Place, error: str, is_open: bool, creates: bool) -> Place | None:
+    def _decide_last(self, child: Place, error: str, is_open: bool, is_exec: bool, creates: bool) -> Place | None:
         """What the last name of a path is, from how the call ended; None: not even asked for."""
         if self.mode == LINKS:
             return child
@@ -311,6 +316,8 @@ class Tree:
                 return self.bind(child, SOME, role=3, is_cached=child.cached_in == self.pass_number)
             else:
                 child.kind = SOME
+        elif error == "ENOENT" and is_exec and self.mode == LEARN:
+            return None  # is the program missing, or its interpreter?
         elif error == "ENOENT" or (creates and error in ("EROFS", "EACCES", "EPERM")):
             child.kind = MISSING
         elif error == "ENOTDIR":
@@ -323,7 +330,7 @@ class Tree:
             child.kind = SOME
         elif error == "ELOOP":
             child.kind = LINK
-        elif self.mode == COUNT:
+        elif error == "EEXIST" or self.mode == COUNT:
             child.kind = SOME
         return child
 
@@ -347,7 +354,9 @@ class Tree:
                 child.kind = FILE
             else:
                 child.kind = DIRECTORY
-        elif kind == SOME and error == "ENOTDIR" and self.mode == COUNT:
+        elif kind == SOME and error == "ENOTDIR":
+            if self.mode == LEARN:
+                return None
             child.kind = FILE
         return child
 
