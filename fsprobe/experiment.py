@@ -258,7 +258,9 @@ class Bench:
         out = self.scratch / "timed.json"
         out.unlink(missing_ok=True)
         self.n_started += 1
-        timer = [sys.executable, "-I", "-S", timed.__file__, str(out), self.how_cold if cache == "cold" else "", "--"]
+        # a layout that is mounted for each run starts with an empty cache: warm means a second run in the same mount
+        how = self.how_cold if cache == "cold" else "warm" if cache == "warm" and side.layout.enter else ""
+        timer = [sys.executable, "-I", "-S", timed.__file__, str(out), how, "--"]
         with self._output(side, f"{self.n_started:03d}-{cache}") as streams:
             begin = time.perf_counter()
             process = subprocess.Popen(

@@ -172,19 +172,17 @@ class _Attributor:
         self.threads[event.child] = _Thread(image, list(parent.stack))
 
     def _exec(self, event: Process) -> Iterator[Attributed]:
-        thread = self.threads.pop(event.child, None) if event.child and event.child != event.tid else None
-        old = self.threads.get(event.tid) or thread
-        if old is None:
-            old = self.thread(event.tid)
-        # all other threads of the process are gone with the exec
+        old = self.thread(event.tid)
+        # all other threads of the process are gone with the exec; what goes on has the process's own id
         for tid in [tid for tid, other in self.threads.items() if other.image is old.image]:
             del self.threads[tid]
         under_python = old.image.under_python or old.image.state in ("loader", "init", "site", "main")
         yield from self._close(old.image)
         label = label_of(event.detail, old.argv) or old.image.process.label
         kind = "program" if under_python else "launcher"
-        process = ProcessInfo(event.tid, old.image.process.parent, label, kind)
-        self.threads[event.tid] = _Thread(_Image(process, under_python))
+        tid = event.child or event.tid
+        process = ProcessInfo(tid, old.image.process.parent, label, kind)
+        self.threads[tid] = _Thread(_Image(process, under_python))
 
     def mark(self, event: Mark) -> Iterator[Attributed]:
         thread = self.thread(event.tid)

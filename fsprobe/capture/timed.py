@@ -2,7 +2,8 @@
 
     python -I -S timed.py OUT MAKE_COLD -- CMD...
 
-MAKE_COLD is `` (nothing), `drop` (sync, then the kernel's drop_caches, root only) or a shell command. The start of this
+MAKE_COLD is `` (nothing), `warm` (one run before the timed one: a file system that was mounted a moment ago has an empty
+cache), `drop` (sync, then the kernel's drop_caches, root only) or a shell command. The start of this
 program, of a mount helper or of the shell command is not in the measured time. Writes JSON to OUT: wall_s, user_s, sys_s,
 majflt, exit_status (minus the signal's number), cold ("" or why the caches could not be emptied). Standard library only.
 """
@@ -16,7 +17,7 @@ import time
 
 def make_cold(how: "str") -> "str":
     """Empty the caches; "" when that was done or not asked for, else why not."""
-    if not how:
+    if not how or how == "warm":
         return ""
     if how != "drop":
         status = os.system(how)
@@ -30,12 +31,8 @@ def make_cold(how: "str") -> "str":
     return ""
 
 
-def main() -> "int":
-    """Run the command; our exit code is its."""
-    out, how = sys.argv[1:3]
-    command = sys.argv[4:]
-    cold = make_cold(how)
-    begin = time.perf_counter()
+def start(command: "list[str]") -> "int":
+    """Start the command; its process id."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -45,6 +42,18 @@ def main() -> "int":
             os.write(2, ("fsprobe: %s: %s\n" % (command[0], error.strerror)).encode("utf-8", "backslashreplace"))
         finally:
             os._exit(127)
+    return pid
+
+
+def main() -> "int":
+    """Run the command; our exit code is its."""
+    out, how = sys.argv[1:3]
+    command = sys.argv[4:]
+    if how == "warm":
+        os.waitpid(start(command), 0)
+    cold = make_cold(how)
+    begin = time.perf_counter()
+    pid = start(command)
     # what the terminal sends reaches the command too, which decides
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)

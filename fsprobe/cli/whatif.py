@@ -114,30 +114,35 @@ def draw(console: Console, rows: list[JsonObject], nodes: int, ranks_per_node: i
     console.print()
     many = nodes > 1 or ranks_per_node > 1
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    for name in ("layout", "filesystem", "a request", "requests", "one start"):
-        table.add_column(name, justify="left" if name in ("layout", "filesystem") else "right", no_wrap=True)
+    columns = ["layout", "filesystem, a request", "requests", "one start"]
     if many:
-        table.add_column(f"{nodes:,} x {ranks_per_node:,}", justify="right", no_wrap=True)
-        table.add_column("server-bound from", justify="right", no_wrap=True)
+        columns += [f"{nodes:,} x {ranks_per_node:,}", "knee"]
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
+    last = ""
     for row in rows:
         cells = [
-            clean(row["layout"], 16),
-            row["latency"],
-            numbers.milliseconds(row["latency_ms"]),
+            clean(row["layout"], 16) if row["layout"] != last else "",
+            f"{row['latency']}, {numbers.milliseconds(row['latency_ms'])}",
             numbers.count(row["requests"]),
             numbers.seconds(row["start_s"]),
         ]
+        last = row["layout"]
         if many:
             knee = row["knee_nodes"]
-            cells += [numbers.seconds(row["job_s"]), "1 node" if knee < 1 else numbers.plural(int(knee), "node")]
+            cells += [
+                numbers.seconds(row["job_s"]),
+                "from 1 node" if knee < 1 else f"from {numbers.plural(int(knee), 'node')}",
+            ]
         table.add_row(*cells)
     console.print(table)
     console.print()
-    console.print(
-        Text(
-            f"Estimates. One start: CPU + requests x latency, on a cold client. {nodes:,} nodes with {ranks_per_node:,} processes each: at least "
-            f"the node's requests x nodes / {rate:,.0f} a second, which is what one metadata server answers; names are looked up once a node, "
-            "opens are each process's own. Latencies are published figures (`--json` has their sources); reads of file contents are left out.",
-            style="dim",
+    text = "Estimates. One start: CPU + requests x latency, on a cold client. "
+    if many:
+        text += (
+            f"{numbers.plural(nodes, 'node')} with {numbers.plural(ranks_per_node, 'process', 'processes')} each: at least requests of a node "
+            f"x nodes / {rate:,.0f} a second, which is what one metadata server answers; names are looked up once a node, opens are each "
+            "process's own. Knee: from so many nodes on all wait for the server. "
         )
-    )
+    text += "Latencies are published figures (`--json` has their sources); reads of file contents are left out."
+    console.print(Text(text, style="dim"))

@@ -64,13 +64,14 @@ def draw(console: Console, comparison: JsonObject) -> None:
             console.print(Text(f"{row['layout']}: {row['verdict']}", style="bold") + Text(f" ({row['cache']} cache)"))
     console.print()
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    for name in ("layout", "cache", "start", "spread", "CPU", "calls", "requests", "on"):
+    for name in ("layout", "cache", "start", "spread", "CPU", "calls", "requests"):
         table.add_column(
-            name, justify="left" if name in ("layout", "cache", "on") else "right", no_wrap=True, overflow="ellipsis"
+            name, justify="left" if name in ("layout", "cache") else "right", no_wrap=True, overflow="ellipsis"
         )
     for row in rows:
         table.add_row(*cells(row))
     console.print(table)
+    draw_places(console, comparison)
     draw_differences(console, comparison)
     draw_notes(console, comparison)
 
@@ -87,9 +88,6 @@ def cells(row: JsonObject) -> list[str]:
     """One layout's line."""
     wall, cpu = row["wall_s"], row["cpu_s"]
     requests = row["requests"].get("environment") if isinstance(row["requests"], dict) else None
-    where = row["mount_how"] or row["fstype"] or "?"
-    if row["mount_how"] and row["fstype"]:
-        where = f"{row['mount_how']} on {row['fstype']}"
     return [
         clean(str(row["layout"]), 20),
         str(row["cache"]),
@@ -98,15 +96,32 @@ def cells(row: JsonObject) -> list[str]:
         numbers.seconds(sum(cpu[name]["median"] for name in ("user", "sys"))) if cpu else "",
         numbers.count(row["metrics"]["n_metadata"]),
         numbers.count(requests) if requests is not None else "",
-        clean(where, 24),
     ]
+
+
+def draw_places(console: Console, comparison: JsonObject) -> None:
+    """Where each layout's files lie, and how they are mounted."""
+    seen = set()
+    console.print()
+    for row in comparison["rows"]:
+        if row["layout"] in seen or not row["where"]:
+            continue
+        seen.add(row["layout"])
+        how = f", seen through {row['mount_how']}" if row["mount_how"] else ""
+        console.print(
+            Text(
+                f"{clean(str(row['layout']), 12):12} {clean(row['where'], 36)} on {row['fstype'] or '?'}{how}",
+                style="dim",
+            )
+        )
 
 
 def draw_differences(console: Console, comparison: JsonObject) -> None:
     """Which calls differ between the layouts, by name."""
+    same: list[str] = []
     for label, found in comparison["differences"].items():
         if not found["n_paths"]:
-            console.print(Text(f"\n{clean(label)} makes the same calls as {comparison['baseline']}", style="dim"))
+            same.append(clean(label))
             continue
         change = found["n_layout"] - found["n_baseline"]
         console.print(
@@ -121,6 +136,8 @@ def draw_differences(console: Console, comparison: JsonObject) -> None:
             )
         if found["n_paths"] > 8:
             console.print(Text(f"  and {found['n_paths'] - 8:,} more", style="dim"))
+    if same:
+        console.print(Text(f"\nthe same calls as {comparison['baseline']}: {', '.join(same)}"))
 
 
 def draw_notes(console: Console, comparison: JsonObject) -> None:
