@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,15 +28,20 @@ _WAIT_S = 15.0
 """For a FUSE server to answer; on a busy parallel filesystem reading the superblock takes a while."""
 
 
-def prepare(spec: Spec, way: Way) -> Ready:
+def prepare(spec: Spec, way: Way, meeting: str) -> Ready:
     """Mount `spec` by `way`.
+
+    Args:
+        spec: with checked paths.
+        way: the one to take.
+        meeting: a free name where bubblewrap can be handed a mount; whoever calls this calls `leave` for it at the end.
 
     Raises:
         NotReady: with the reason, for the user.
         OSError: likewise.
     """
     if way.namespace == "bwrap":
-        return _prepare_bwrap(spec, way)
+        return _prepare_bwrap(spec, way, meeting)
     at = os.fsencode(spec.at)
     _enter_namespace(way.namespace)
     here = _working_directory(at)  # after: a descriptor from before would lead back to the caller's mounts
@@ -102,6 +106,7 @@ def _mount_image(way: Way, image: str, at: bytes, daemons: list[int]) -> str:
 def _start_squashfuse(way: Way, image: str, at: bytes, daemons: list[int]) -> str:
     options = _OPTIONS + (",allow_other" if way.namespace == "mount" else "")
     said = os.memfd_create("squashfuse")
+    n_before = len(_mounts_at(at))
     daemon = os.fork()
     if daemon == 0:
         try:
@@ -121,7 +126,7 @@ def _start_squashfuse(way: Way, image: str, at: bytes, daemons: list[int]) -> st
             os._exit(127)
     daemons.append(daemon)
     deadline = time.monotonic() + _WAIT_S
-    while not (fstype := _fstype_at(at)).startswith("fuse"):
+    while len(mounts := _mounts_at(at)) == n_before:
         ended = os.waitpid(daemon, os.WNOHANG)[0]
         if ended or time.monotonic() > deadline:
             os.lseek(said, 0, os.SEEK_SET)
@@ -130,7 +135,7 @@ def _start_squashfuse(way: Way, image: str, at: bytes, daemons: list[int]) -> st
             raise NotReady(f"{name}: {words or ('it ended' if ended else f'no mount after {_WAIT_S:.0f} s')}")
         time.sleep(0.002)
     os.close(said)
-    return fstype
+    return mounts[-1]
 
 
 def _mount_overlay(spec: Spec, way: Way, at: bytes, daemons: list[int]) -> str:
@@ -161,43 +166,47 @@ def _mount_overlay(spec: Spec, way: Way, at: bytes, daemons: list[int]) -> str:
     return f"overlay on {how}"
 
 
-def _prepare_bwrap(spec: Spec, way: Way) -> Ready:
+def _prepare_bwrap(spec: Spec, way: Way, meeting: str) -> Ready:
     from fsprobe.layouts.namespace import start_argv
 
-    bwrap = shutil.which("bwrap") or "bwrap"
+    wrapper = [shutil.which("bwrap") or "bwrap", "--dev-bind", "/", "/", "--die-with-parent"]
     daemons: list[int] = []
     if spec.kind == "bind":
-        wrapper = [bwrap, "--dev-bind", "/", "/", "--die-with-parent", "--bind", spec.source, spec.at]
-        fstype, how, seen = _fstype_at(os.fsencode(spec.source)), "bind", ""
+        wrapper += ["--bind", spec.source, spec.at]
+        fstype, how = _fstype_at(os.fsencode(spec.source)), "bind"
     else:
-        seen = tempfile.mkdtemp(prefix="fsprobe-mount-")
-        try:
-            how = fstype = _start_squashfuse(way, spec.source, os.fsencode(seen), daemons)
-        except BaseException:
-            os.rmdir(seen)
-            raise
-        wrapper = [bwrap, "--dev-bind", "/", "/", "--die-with-parent", "--ro-bind", seen, spec.at]
-
-    def leave_caller() -> None:
-        """The sandbox holds the mount now: take it out of the caller's namespace."""
-        nonlocal seen
-        if seen:
-            tool = shutil.which("fusermount3") or shutil.which("fusermount") or "umount"
-            subprocess.run([tool, "-u", "-z", seen] if "fuser" in tool else [tool, "-l", seen], capture_output=True)
-            os.rmdir(seen)
-            seen = ""
-
+        os.mkdir(meeting, 0o700)
+        how = fstype = _start_squashfuse(way, spec.source, os.fsencode(meeting), daemons)
+        wrapper += ["--ro-bind", meeting, spec.at]
     trial = subprocess.run([*wrapper, "--", "/bin/sh", "-c", ":"], stdin=subprocess.DEVNULL, capture_output=True)
     if trial.returncode:
-        leave_caller()
         raise NotReady(_one_line(trial.stderr) or f"bwrap ended with {trial.returncode}")
     return Ready(
         told={"mount_how": how, "fstype": fstype},
         wrapper=[*wrapper, "--", *start_argv()],
         daemons=frozenset(daemons),
-        after_start=leave_caller,
-        undo=leave_caller,
+        after_start=lambda: leave(meeting),  # the sandbox holds the mount now
+        undo=lambda: leave(meeting),
     )
+
+
+def leave(meeting: str) -> None:
+    """Take what may be mounted at a meeting place out of this namespace, and remove the place; may be called again."""
+    # asked of the mount table: once its server is dead, the place itself can't be looked at
+    if _mounts_at(os.fsencode(meeting)):
+        tool = shutil.which("fusermount3") or shutil.which("fusermount")
+        line = [tool, "-u", "-z", meeting] if tool else ["umount", "-l", meeting]
+        subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True)
+    try:
+        os.rmdir(meeting)
+    except OSError:
+        pass  # it was never made
+
+
+def _mounts_at(point: bytes) -> list[str]:
+    """Types of the filesystems that are mounted at exactly this path, the visible one last."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return [row[1] for row in parse_mountinfo(file.read()) if row[0] == point]
 
 
 def _fstype_at(path: bytes) -> str:

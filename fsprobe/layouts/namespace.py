@@ -10,15 +10,18 @@ namespace for the moment that bubblewrap needs to take it over, below a private 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import fsprobe
 from fsprobe.errors import EXIT_OWN_FAILURE, BadInput, FsprobeError, MachineCannot
 from fsprobe.layouts.image import read_superblock
-from fsprobe.layouts.mounting import prepare
+from fsprobe.layouts.mounting import leave, prepare
 from fsprobe.layouts.supervision import Ended, NotReady, end_like, run_supervised, start_and_exec
 from fsprobe.layouts.ways import KINDS, Way, hint_for, plan_ways, read_host_facts
 
@@ -105,12 +108,15 @@ def run_inside(spec: Spec, argv: Sequence[str | bytes], env: Mapping[str, str] |
     tried: list[Way] = []
     for way in ways:
         if not way.why_not:
+            meeting = os.path.join(tempfile.gettempdir(), f"fsprobe-mount-{secrets.token_hex(8)}")
             try:
-                ended = run_supervised(lambda way=way: prepare(spec, way), argv, env)  # type: ignore[misc]
+                ended = run_supervised(partial(prepare, spec, way, meeting), argv, env)
             except NotReady as error:
                 way = replace(way, why_not=str(error))
             else:
                 return ended, Entered(way=way.name, mount_how=ended.told["mount_how"], fstype=ended.told["fstype"])
+            finally:
+                leave(meeting)  # nothing is there, unless the supervisor was killed
         tried.append(way)
     reasons = "; ".join(f"{way.name}: {way.why_not}" for way in tried)
     raise MachineCannot(

@@ -15,6 +15,7 @@ import pytest
 from fsprobe.errors import BadInput, MachineCannot
 from fsprobe.layouts.namespace import Spec, choose_way, enter_argv, run_inside
 from tests.layouts.environments import (
+    REPOSITORY,
     clean_environment,
     fsprobe,
     fsprobe_argv,
@@ -74,7 +75,7 @@ def test_each_way_shows_the_image_to_the_command_alone(packed: tuple[Path, Path]
     assert (process.returncode, out) == (0, "image\n"), err
     assert {"ro", "nosuid", "nodev"} <= set(err.split(" ")[5].split(","))
     assert f" - {entered.fstype} " in err
-    assert left_behind(image.name) == []
+    assert left_behind(str(image)) == []
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -129,7 +130,7 @@ def test_a_damaged_image_lists_each_way(packed: tuple[Path, Path], tmp_path: Pat
     assert done.returncode == 4
     for way in WAYS:
         assert f"{way}: ".encode() in done.stderr
-    assert left_behind(broken.name) == []
+    assert left_behind(str(broken)) == []
 
 
 def test_the_working_directory_is_the_images_when_it_lies_below(packed: tuple[Path, Path]) -> None:
@@ -166,21 +167,79 @@ def test_odd_paths(packed: tuple[Path, Path], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_fsprobe_leaves_nothing(packed: tuple[Path, Path], way: str, number: int) -> None:
+def test_a_killed_fsprobe_leaves_nothing(packed: tuple[Path, Path], tmp_path: Path, way: str, number: int) -> None:
     venv, image = packed
     word = f"41.{os.getpid()}"
     prefix = enter_argv(Spec(kind="squashfs", source=str(image), at=str(venv), way=way))
     script = f"setsid sleep {word} & sleep {word} & echo ready; cat {venv}/pyvenv.cfg >/dev/null; sleep {word}"
-    process = subprocess.Popen([*prefix, "sh", "-c", script], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*prefix, "sh", "-c", script], stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(number)
     process.wait(20)
     deadline = time.monotonic() + 15
-    while (left := left_behind(f"sleep {word}") + left_behind(image.name)) and time.monotonic() < deadline:
+    while (left := left_behind(f"sleep {word}") + left_behind(str(image))) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left == []
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("fsprobe-mount-*"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_supervisor_killed_while_bubblewrap_takes_over_leaves_nothing(
+    packed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The one moment in which the image is mounted in the caller's namespace."""
+    venv, image = packed
+    slow = tmp_path / "bwrap"
+    slow.write_text(f"#!/bin/sh\nsleep 51.{os.getpid()}\n")
+    slow.chmod(0o755)
+    prefix = enter_argv(Spec(kind="squashfs", source=str(image), at=str(venv), way="bwrap+fuse"))
+    environment = clean_environment(PATH=f"{tmp_path}:{os.environ['PATH']}", TMPDIR=str(tmp_path))
+    process = subprocess.Popen([*prefix, "true"], env=environment, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 20
+    while not left_behind(f"sleep 51.{os.getpid()}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert any("fsprobe-mount-" in line for line in left_behind(str(tmp_path)))
+    supervisor = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    os.kill(supervisor, signal.SIGKILL)
+    assert b"supervisor" in process.communicate(timeout=20)[1]
+    assert process.returncode == 125
+    assert left_behind(f"sleep 51.{os.getpid()}") + left_behind(str(tmp_path / "fsprobe-mount-")) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["bwrap"]
+
+
+def test_an_environment_on_a_fuse_filesystem(packed: tuple[Path, Path], tmp_path: Path) -> None:
+    """That something is FUSE at the path already must not be taken for the mount that was asked for."""
+    need("fuse-overlayfs")
+    venv, image = packed
+    for name in ("up", "work", "seen"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={venv},upperdir={tmp_path}/up,workdir={tmp_path}/work"
+    on_fuse = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'fuse-overlayfs -o "$1" "$2"; shift 2; "$@"; rc=$?; umount "$0"; exit $rc',
+    ]
+    at, core = tmp_path / "seen", f"{site_of(venv).relative_to(venv)}/apples/core.py"
+    for way in WAYS[:3]:
+        line = [sys.executable, "-c", _ENTER_LATE, str(image), str(at), way, "cat", f"{at}/{core}"]
+        done = subprocess.run(
+            [*on_fuse, str(at), options, str(at), *line],
+            capture_output=True,
+            env=clean_environment(PYTHONPATH=str(REPOSITORY)),
+        )
+        assert done.stdout == b"kind = 'image'\n", (way, done.stderr)
+
+
+_ENTER_LATE = """
+import sys
+from fsprobe.layouts.namespace import Spec, run_inside
+image, at, way, *cmd = sys.argv[1:]
+sys.exit(run_inside(Spec(kind="squashfs", source=image, at=at, way=way), cmd)[0].status)
+"""
 
 
 def test_ctrl_c_in_a_terminal_reaches_the_command_once(packed: tuple[Path, Path]) -> None:
@@ -237,7 +296,7 @@ class TestWritable:
         assert "activate\n" not in done.stdout
         assert snapshot(venv) == before
         assert image.read_bytes() == content
-        assert left_behind(image.name) == []
+        assert left_behind(str(image)) == []
 
     def test_upper_keeps_them(self, packed: tuple[Path, Path], tmp_path: Path) -> None:
         venv, image = packed

@@ -175,4 +175,4 @@ def test_the_lines_to_use_by_hand_work(user: User) -> None:
         f"export APPTAINERENV_PREPEND_PATH={user.venv}/bin",
     ):
         assert words in said
-    assert left_behind("two.sqsh") == []
+    assert left_behind(str(user.home / "two.sqsh")) == []
