@@ -19,15 +19,6 @@ IN_CI = os.environ.get("CI") == "true"
 USER = 4242
 """Not 65534: that is what an unmapped owner looks like, and would hide mistakes."""
 
-_CLI = """
-import sys
-import tempfile
-from fsprobe.cli import group
-for name, module in (("pack", "pack"), ("exec", "exec_"), ("scan", "scan")):
-    group.COMMANDS.setdefault(name, (module, ""))
-sys.exit(group.main(sys.argv[1:]))
-"""
-
 
 def need(*tools: str, root: bool = False) -> None:
     """Skip with a reason where something is missing; in CI that is a failure."""
@@ -110,7 +101,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 def fsprobe_argv(*words: str, python: str | None = None) -> list[str]:
     """The command line `fsprobe WORDS`."""
-    return [python or sys.executable, "-c", _CLI, *words]
+    return [python or sys.executable, "-m", "fsprobe", *words]
 
 
 def fsprobe_environment(**more: str) -> dict[str, str]:
