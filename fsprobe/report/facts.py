@@ -255,32 +255,81 @@ def n_compared(row: JsonObject) -> int | None:
     return n_requests(requests)
 
 
+def cpu_seconds(row: JsonObject) -> float | None:
+    """Median user and system time of a layout's command together; None where it was not observed."""
+    cpu = row.get("cpu_s")
+    if isinstance(cpu, Mapping):
+        medians = [cpu[name]["median"] for name in ("user", "sys") if cpu.get(name)]
+        return sum(medians) if medians else None
+    return cpu
+
+
+def n_served(row: JsonObject) -> int | None:
+    """Metadata requests that the file server itself counted for a layout, median over the runs; None without a server."""
+    counted = row.get("server_requests")
+    if not isinstance(counted, Mapping):
+        return counted
+    found = [
+        value["median"] if isinstance(value, Mapping) else value
+        for name, value in counted.items()
+        if name.lower() in REQUEST_KINDS
+    ]
+    return round(sum(found)) if found else None
+
+
 def comparison_sentence(row: JsonObject, comparison: JsonObject) -> str:
-    """What one layout of a comparison comes to, in words."""
+    """What one layout of a comparison comes to, in words, with the interval of the ratio where it was computed."""
     if row.get("layout") == comparison.get("baseline"):
         return "the baseline"
-    wall = row.get("ratio_wall")
+    wall, low, high = (row.get(name) for name in ("ratio_wall", "ratio_wall_low", "ratio_wall_high"))
     parts = []
-    if wall is None:
+    if not wall:
         parts.append(f"wall time {numbers.NOT_OBSERVED}")
     elif row.get("clear") is False:
-        parts.append("no clear difference in wall time")
-    elif wall < 1:
-        parts.append(f"{numbers.ratio(1 / wall) if wall else numbers.NOT_OBSERVED} faster")
+        parts.append(f"{row.get('verdict') or 'no clear difference'} in wall time")
     else:
-        parts.append(f"{numbers.ratio(wall)} the wall time")
+        words = "faster" if wall < 1 else "slower"
+        factors = sorted(1 / value if wall < 1 else value for value in (low, high) if value)
+        interval = f" (95 %: {numbers.ratio(factors[0])} to {numbers.ratio(factors[1])})" if len(factors) == 2 else ""
+        parts.append(f"{numbers.ratio(1 / wall if wall < 1 else wall)} {words}{interval}")
     requests = row.get("ratio_requests")
     if requests is not None:
         parts.append(
-            f"{numbers.ratio(1 / requests)} fewer requests"
-            if 0 < requests < 1
-            else "no requests left"
+            "no requests left"
             if requests == 0
+            else f"{numbers.ratio(1 / requests)} fewer requests"
+            if requests < 0.995
             else "as many requests"
-            if requests == 1
+            if requests < 1.005
             else f"{numbers.ratio(requests)} the requests"
         )
     return ", ".join(parts)
+
+
+def comparison_head(comparison: JsonObject, recording: str | None) -> list[tuple[str, str]]:
+    """Label and text of what stands at the top of a comparison."""
+    host = comparison.get("host")
+    rows = [
+        ("Environment", str(comparison.get("environment") or numbers.NOT_OBSERVED)),
+        ("Baseline", str(comparison.get("baseline") or numbers.NOT_OBSERVED)),
+        ("Host", str((host.get("host") if isinstance(host, Mapping) else host) or numbers.NOT_OBSERVED)),
+        ("Date", str(comparison.get("date") or numbers.NOT_OBSERVED)),
+        ("Timed runs of each layout", numbers.count(comparison.get("n_runs"))),
+    ]
+    if comparison.get("make_cold"):
+        rows.append(("Made cold by", str(comparison["make_cold"])))
+    if recording:
+        rows.append(("File", recording))
+    return rows
+
+
+def comparison_notes(comparison: JsonObject) -> list[str]:
+    """What to mind before believing a comparison."""
+    notes = [str(note) for note in comparison.get("notes") or []]
+    failed = sorted({str(row["layout"]) for row in comparison["rows"] if any(row.get("exit_codes") or [])})
+    if failed:
+        notes.append(f"the command failed in {', '.join(failed)}")
+    return notes
 
 
 def comparison_headline(comparison: JsonObject) -> str:
@@ -294,4 +343,5 @@ def comparison_headline(comparison: JsonObject) -> str:
     if not faster:
         return f"No layout is clearly faster than {baseline}."
     best = min(faster, key=lambda row: row["ratio_wall"])
-    return f"Against {baseline}, {best['layout']} does best: {comparison_sentence(best, comparison)}."
+    cache = f" with a {best['cache']} cache" if best.get("cache") in ("cold", "warm") else ""
+    return f"Against {baseline}, {best['layout']} does best{cache}: {comparison_sentence(best, comparison)}."

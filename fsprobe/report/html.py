@@ -44,6 +44,7 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
     )
     environment.filters.update(
         count=numbers.count,
+        plural=numbers.plural,
         seconds=numbers.seconds,
         ms=numbers.milliseconds,
         share=numbers.share,
@@ -62,7 +63,9 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
         "recording": visible_in(recording or ""),
     }
     if comparison:
-        return environment.get_template("comparison.html.j2").render(**values, **comparison_view(shown))
+        return environment.get_template("comparison.html.j2").render(
+            **values, **comparison_view(shown, values["recording"])
+        )
     return environment.get_template("report.html.j2").render(**values, **profile_view(shown, visible_in(recording)))
 
 
@@ -204,7 +207,7 @@ def latency_marks(row: JsonObject) -> JsonObject:
     return {"marks": marks, "from": min(marks.values()), "to": max(marks.values())}
 
 
-def comparison_view(comparison: JsonObject) -> JsonObject:
+def comparison_view(comparison: JsonObject, recording: str) -> JsonObject:
     """What the page of a comparison shows; the bars share one axis that begins at zero."""
     rows = []
     longest = max((_longest(row) for row in comparison["rows"]), default=0.0) or 1.0
@@ -228,12 +231,19 @@ def comparison_view(comparison: JsonObject) -> JsonObject:
                 "n_at": round(n / most * 100, 2) if n is not None else None,
                 "base": row.get("layout") == comparison.get("baseline"),
                 "n_metadata": (row.get("metrics") or {}).get("n_metadata"),
+                "cpu": facts.cpu_seconds(row),
+                "around": (
+                    (row["cpu_s"].get("around") or {}).get("median") if isinstance(row.get("cpu_s"), dict) else None
+                ),
+                "n_served": facts.n_served(row),
                 "sentence": facts.comparison_sentence(row, comparison),
             }
         )
     return {
-        "title": f"Layouts compared with {comparison.get('baseline') or 'the first'}",
-        "command": facts.command_line(comparison.get("manifest") or comparison),
+        "title": facts.command_line(comparison) or f"Layouts compared with {comparison.get('baseline')}",
+        "head": facts.comparison_head(comparison, recording),
+        "notes": facts.comparison_notes(comparison),
+        "differences": comparison.get("differences") or {},
         "headline": facts.comparison_headline(comparison),
         "rows": rows,
         "baseline": comparison.get("baseline"),

@@ -27,7 +27,7 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
     """
     shown = visible_in(profile)
     if shown.get("kind") == "comparison":
-        return "\n".join(_comparison(shown)) + "\n"
+        return "\n".join(_comparison(shown, visible_in(recording))) + "\n"
     metrics = shown["metrics"]
     lines = [f"## Filesystem load of {code(facts.command_line(shown['manifest']))}", ""]
     verdict = shown.get("verdict") or {}
@@ -213,9 +213,14 @@ def _missing(profile: JsonObject) -> list[str]:
     return ["### Looked up in vain", "", *lines]
 
 
-def _comparison(comparison: JsonObject) -> list[str]:
+def _head(comparison: JsonObject, recording: str | None) -> list[tuple[str, str]]:
+    return [(label, text(value)) for label, value in facts.comparison_head(comparison, recording)]
+
+
+def _comparison(comparison: JsonObject, recording: str | None) -> list[str]:
     baseline = comparison.get("baseline")
     lines = [f"## Layouts compared with {code(str(baseline))}", "", text(facts.comparison_headline(comparison)), ""]
+    lines += table(("Run", ""), [("Command", code(facts.command_line(comparison))), *_head(comparison, recording)])
     cells = []
     for row in comparison["rows"]:
         wall = row.get("wall_s") or {}
@@ -239,6 +244,13 @@ def _comparison(comparison: JsonObject) -> list[str]:
         )
     head = ("Layout", "type", "cache", "wall, median", "spread", "requests", "against the baseline")
     lines += table(head, cells)
+    for label, found in (comparison.get("differences") or {}).items():
+        same = f"the same {numbers.count(found['n_baseline'])} calls as the baseline"
+        change = f"{found['n_layout'] - found['n_baseline']:+,} calls, on {numbers.plural(found['n_paths'], 'path')}"
+        lines.append(f"- {code(str(label))}: {change if found['n_paths'] else same}")
+    lines += [f"- Note: {text(note)}." for note in facts.comparison_notes(comparison)]
+    if lines[-1]:
+        lines.append("")
     lines += [
         "Wall times are of runs without a tracer, counts of a run with one. Requests are predicted for a client with empty "
         "caches, validated against a FUSE file server, not against Lustre or NFS.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 JsonObject = dict[str, Any]
@@ -284,43 +283,65 @@ def hostile() -> JsonObject:
 def comparison() -> JsonObject:
     """Three layouts: a baseline, one that is clearly faster, one of which little was observed."""
 
-    def row(layout: str, kind: str, runs: list[float], **more: Any) -> JsonObject:
-        wall = {"median": sorted(runs)[len(runs) // 2], "min": min(runs), "max": max(runs), "runs": runs}
-        return {"layout": layout, "kind": kind, "cache": "cold", "wall_s": wall, "cpu_s": 0.3, **more}
+    def spread(*runs: float) -> JsonObject:
+        return {"median": sorted(runs)[len(runs) // 2], "min": min(runs), "max": max(runs), "runs": list(runs)}
+
+    def cpu(user: float, around: float) -> JsonObject:
+        return {"user": spread(user), "sys": spread(0.05), "around": spread(around)}
 
     return {
         "format": 1,
         "kind": "comparison",
         "baseline": "plain",
+        "environment": "/project/env",
+        "command": ["python", "-c", "import pandas"],
+        "date": "2023-11-14T22:13:20+0000",
+        "host": {"host": "node1", "kernel": "6.1"},
+        "n_runs": 3,
+        "make_cold": "",
+        "order": [],
+        "notes": [HOSTILE[8]],
         "rows": [
-            row(
-                "plain",
-                "plain",
-                [2.7, 2.8, 2.9],
-                where="/project/env",
-                fstype="lustre",
-                mount_how="",
-                metrics={"n_metadata": 2970},
-                requests={**request_counts(1095, 418, 54, 104, 2), "environment": 1673},
-                server_requests=1673,
-                ratio_wall=1.0,
-                ratio_requests=1.0,
-                clear=False,
-            ),
-            row(
-                "squashfs",
-                "squashfs",
-                [0.7, 0.71, 0.8],
-                where="/project/env.squashfs",
-                fstype="squashfs",
-                mount_how="loop",
-                metrics={"n_metadata": 2970},
-                requests={**request_counts(1, 1, 0, 0, 0), "environment": 2},
-                server_requests=None,
-                ratio_wall=0.25,
-                ratio_requests=0.0012,
-                clear=True,
-            ),
+            {
+                "layout": "plain",
+                "kind": "plain",
+                "where": "/project/env",
+                "fstype": "lustre",
+                "mount_how": "",
+                "cache": "cold",
+                "wall_s": spread(2.7, 2.8, 2.9),
+                "cpu_s": cpu(0.25, 0.02),
+                "exit_codes": [0],
+                "metrics": {"n_metadata": 2970},
+                "requests": {"/project": request_counts(1095, 418, 54, 104, 2), "environment": 1673},
+                "server_requests": {"LOOKUP": spread(1095), "OPEN": spread(418), "READ": spread(677)},
+                "ratio_wall": None,
+                "ratio_wall_low": None,
+                "ratio_wall_high": None,
+                "ratio_requests": 1.0,
+                "clear": None,
+                "verdict": "baseline",
+            },
+            {
+                "layout": "squashfs",
+                "kind": "squashfs",
+                "where": "/project/env.squashfs",
+                "fstype": "squashfs",
+                "mount_how": "loop",
+                "cache": "cold",
+                "wall_s": spread(0.7, 0.71, 0.8),
+                "cpu_s": cpu(0.25, 0.2),
+                "exit_codes": [0],
+                "metrics": {"n_metadata": 2970},
+                "requests": {"environment": 2},
+                "server_requests": None,
+                "ratio_wall": 0.25,
+                "ratio_wall_low": 0.2,
+                "ratio_wall_high": 0.32,
+                "ratio_requests": 0.0012,
+                "clear": True,
+                "verdict": "4 times faster",
+            },
             {
                 "layout": HOSTILE[1],
                 "kind": "overlay",
@@ -330,16 +351,25 @@ def comparison() -> JsonObject:
                 "cache": None,
                 "wall_s": None,
                 "cpu_s": None,
+                "exit_codes": [1],
                 "metrics": None,
                 "requests": None,
                 "server_requests": None,
                 "ratio_wall": None,
+                "ratio_wall_low": None,
+                "ratio_wall_high": None,
                 "ratio_requests": None,
                 "clear": None,
+                "verdict": "",
             },
         ],
+        "differences": {
+            "squashfs": {"n_baseline": 2970, "n_layout": 2970, "n_paths": 0, "rows": []},
+            HOSTILE[1]: {
+                "n_baseline": 2970,
+                "n_layout": 2972,
+                "n_paths": 1,
+                "rows": [{"path": HOSTILE[3], "op": "open", "baseline": 1, "layout": 3}],
+            },
+        },
     }
-
-
-def copy_of(value: JsonObject) -> JsonObject:
-    return copy.deepcopy(value)
