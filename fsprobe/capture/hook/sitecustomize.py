@@ -224,6 +224,10 @@ class _ModuleLockManager(original):
             if self._name not in modules:
                 mark(">", self._name, 1)
                 self.marked = self._name
+        except RecursionError:
+            # what is imported here goes deeper than a mark; to go on after one can end an older interpreter
+            original.__exit__(self)
+            raise
         except Exception:
             pass
         except BaseException:
