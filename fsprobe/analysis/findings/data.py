@@ -10,7 +10,7 @@ from fsprobe.analysis.findings.evidence import (
     Seen,
     is_file,
     n_calls,
-    n_requests,
+    n_requests_below,
     on_network,
     plural,
     prefixes,
@@ -39,7 +39,7 @@ def small_files(evidence: Evidence) -> Seen | None:
 
     Do: pack them: SquashFS (no change in the program), or HDF5, LMDB, WebDataset.
 
-    Saving: the requests for these files, less the two for the image.
+    Saving: the requests below the common directory of these files, less the two for the image.
     """
     homes = tuple(prefix + b"/" for prefix in prefixes(evidence))
     rows = [
@@ -55,7 +55,7 @@ def small_files(evidence: Evidence) -> Seen | None:
     if severity is None:
         return None
     root = os.path.commonpath([os.path.dirname(path) for path, _ in rows])
-    requests = n_requests(evidence, rows)
+    requests = n_requests_below(evidence, root)
     image = root.rstrip(b"/") + b".sqsh"
     return Seen(
         severity=severity,

@@ -16,12 +16,13 @@ from fsprobe.analysis.findings.evidence import (
     is_file,
     is_under,
     n_calls,
-    n_requests,
+    n_requests_below,
     on_network,
     plural,
     prefixes,
     python_of,
     quote,
+    real_place,
     saving,
     some,
     under,
@@ -103,7 +104,7 @@ def image_commands(evidence: Evidence, root: bytes) -> list[str]:
 
 
 def _image_saving(evidence: Evidence, root: Root) -> dict[str, int]:
-    requests = n_requests(evidence, root.rows)
+    requests = n_requests_below(evidence, root.path)
     # what remains is the image's own LOOKUP and OPEN
     return {} if requests is None or requests <= 2 else {"requests": requests - 2}
 
@@ -345,8 +346,8 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
     claimed = environment(evidence).get("VIRTUAL_ENV")
     if not claimed or not evidence.facts:
         return None
-    places = {os.fsencode(claimed).rstrip(b"/"), _resolved(evidence, os.fsencode(claimed).rstrip(b"/"))}
-    if places & {place for prefix in prefixes(evidence) for place in (prefix, _resolved(evidence, prefix))}:
+    places = {os.fsencode(claimed).rstrip(b"/"), real_place(evidence, os.fsencode(claimed).rstrip(b"/"))}
+    if places & {place for prefix in prefixes(evidence) for place in (prefix, real_place(evidence, prefix))}:
         return None
     used = prefixes(evidence)[0] if prefixes(evidence) else b"another"
     return Seen(
@@ -356,14 +357,6 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
         advice="Start the venv's own interpreter, or build the venv again in this container.",
         commands=[f"{quote(os.path.join(claimed, 'bin/python'))} ..."],
     )
-
-
-def _resolved(evidence: Evidence, place: bytes) -> bytes:
-    """Where a directory led when something below it was opened; the directory itself where that is not known."""
-    for path, counted in under(evidence, [place]):
-        if counted.resolved is not None and counted.resolved.endswith(path[len(place) :]) and path != place:
-            return counted.resolved[: len(counted.resolved) - len(path) + len(place)]
-    return place
 
 
 def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:

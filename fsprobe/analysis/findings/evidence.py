@@ -6,28 +6,19 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from fsprobe.analysis.attribute import Attributed, Notes
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
+from fsprobe.analysis.requests import Requests
 from fsprobe.analysis.tally import PathTally, ProcessTally, Tally
 from fsprobe.model import JsonObject, Mount, Op, text
 
-METADATA_REQUESTS = ("lookup", "negative", "open", "opendir", "readdir", "readlink")
-"""What a cold client asks the server, without READ; `negative` is contained in `lookup`."""
-
-
 SPAWN = "multiprocessing.spawn"
 FONT_MANAGER = "matplotlib.font_manager"
-_SITE_IMPORTS = frozenset({"sitecustomize", "usercustomize"})
-
-
-class Requests(Protocol):
-    """What a cold client would ask the file server, predicted."""
-
-    @property
-    def per_path(self) -> Mapping[bytes, Mapping[str, int]]:
-        """Path -> {kind of request: n}."""
+TRACKER = "multiprocessing.resource_tracker"
+_SPAWN_MACHINERY = frozenset({SPAWN, TRACKER, "multiprocessing.popen_spawn_posix", "runpy", "pkgutil"})
+_FORK = "multiprocessing.popen_fork"
 
 
 @dataclass(slots=True)
@@ -40,9 +31,11 @@ class Watch:
     phases: dict[str, dict[str, int]] = field(default_factory=dict)
     """Process -> {phase: metadata calls}"""
     first_import: dict[str, str] = field(default_factory=dict)
-    """Process -> its first outermost import: it tells spawned workers from the resource tracker."""
+    """Process -> its first outermost import of multiprocessing: it tells spawned workers from the resource tracker."""
     modules: dict[str, set[str]] = field(default_factory=dict)
-    """Process -> the imports that made calls."""
+    """Process -> the imports that made calls, those of the spawn machinery left out."""
+    machinery: dict[str, int] = field(default_factory=dict)
+    """Process -> metadata calls of imports that only the start method spawn needs."""
     run_paths: dict[str, dict[bytes, int]] = field(default_factory=dict)
     """Spawned worker -> {path: metadata calls outside any import}"""
     n_searches: int = 0
@@ -65,9 +58,15 @@ def _note(row: Attributed, seen: Watch) -> None:
     phases = seen.phases.setdefault(key, {})
     phases[phase] = phases.get(phase, 0) + 1
     if phase == "import":
-        if row.stack[0].name not in _SITE_IMPORTS:
+        if row.stack[0].name.startswith("multiprocessing"):
             seen.first_import.setdefault(key, row.stack[0].name)
-        seen.modules.setdefault(key, set()).add(row.module)
+        names = [frame.name for frame in row.stack]
+        if _SPAWN_MACHINERY.isdisjoint(names) or _FORK in names:
+            if key in seen.first_import or "(multiprocessing)" not in process.label:
+                # what a worker imports before is its own start (`python -c`, from 3.13 on)
+                seen.modules.setdefault(key, set()).add(row.module)
+        else:
+            seen.machinery[key] = seen.machinery.get(key, 0) + 1
         if row.module == FONT_MANAGER:
             seen.font_paths[path] = seen.font_paths.get(path, 0) + 1
     elif phase == "run":
@@ -92,7 +91,9 @@ class Evidence:
     """What each interpreter said of itself."""
     mounts_of: Callable[[bytes], Mount | None]
     requests: Requests | None = None
-    """None: not predicted."""
+    """What a cold client would ask; None: not predicted."""
+    count_without: Callable[[Callable[[bytes], bool]], Requests] | None = None
+    """`RequestModel.count`: what it would ask were some paths not named; None: savings in requests are not computed."""
     watch: Watch | None = None
     """None: what needs counts by process and phase can't be computed."""
     thresholds: Thresholds = field(default_factory=lambda: DEFAULTS)
@@ -202,19 +203,36 @@ def is_file(counted: PathTally) -> bool:
     return counted.resolved is not None and not counted.counts.n_list
 
 
-def n_requests(evidence: Evidence, rows: Iterable[tuple[bytes, PathTally]]) -> int | None:
-    """Metadata requests that a cold client sends for some paths; None where requests were not predicted."""
+def real_place(evidence: Evidence, place: bytes) -> bytes:
+    """Where a directory led when something below it was opened; the directory itself where that is not known."""
+    for path, counted in under(evidence, [place]):
+        if counted.resolved is not None and path != place and counted.resolved.endswith(path[len(place) :]):
+            return counted.resolved[: len(counted.resolved) - len(path) + len(place)]
+    return place
+
+
+def n_requests_below(evidence: Evidence, place: bytes) -> int | None:
+    """Metadata requests that a cold client sends for a tree; None where requests were not predicted."""
     if evidence.requests is None:
         return None
-    per_path = evidence.requests.per_path
-    names = [name for name in METADATA_REQUESTS if name != "negative"]
-    return sum(per_path.get(path, {}).get(name, 0) for path, _ in rows for name in names)
+    return evidence.requests.environment(real_place(evidence, place))["metadata"] or 0
 
 
-def saving(evidence: Evidence, calls: int, rows: Sequence[tuple[bytes, PathTally]]) -> dict[str, int]:
-    """What removing `calls` saves, with the requests of the paths that go with them."""
-    requests = n_requests(evidence, rows)
-    return {"calls": calls} if requests is None else {"calls": calls, "requests": requests}
+def _n_to_servers(requests: Requests) -> int:
+    def is_served(path: bytes) -> bool:
+        mount = requests.mount_of.get(path)
+        return mount is not None and mount.fs_class == "network"
+
+    return requests.total(is_served).metadata
+
+
+def saving(evidence: Evidence, calls: int, rows: Iterable[tuple[bytes, PathTally]]) -> dict[str, int]:
+    """What removing `calls` saves, with the requests to file servers that go with the paths of `rows`."""
+    paths = frozenset(path for path, _ in rows)
+    if evidence.requests is None or evidence.count_without is None or not any(on_network(evidence, p) for p in paths):
+        return {"calls": calls}
+    before = _n_to_servers(evidence.requests)
+    return {"calls": calls, "requests": before - _n_to_servers(evidence.count_without(paths.__contains__))}
 
 
 # -- severity -----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 from fsprobe.analysis.findings.environment import network_roots
 from fsprobe.analysis.findings.evidence import (
     SPAWN,
+    TRACKER,
     Evidence,
     Seen,
     command_line,
@@ -14,15 +15,13 @@ from fsprobe.analysis.findings.evidence import (
     n_calls,
     n_nodes,
     n_ranks,
-    n_requests,
+    n_requests_below,
     plural,
     quote,
     weigh,
 )
 from fsprobe.analysis.tally import ProcessTally
 from fsprobe.model import text
-
-TRACKER = "multiprocessing.resource_tracker"
 
 
 def spawned_workers(evidence: Evidence) -> Seen | None:
@@ -57,7 +56,11 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
     pids |= {tracker.pid for tracker in trackers}
     calls = sum(p.counts.n_metadata for p in evidence.tally.by_process.values() if p.pid in pids)
     calls -= sum(_own_work(evidence, worker) for worker in workers)
-    calls += _spawn_machinery(evidence) - _only_in_workers(evidence, {key_of(p) for p in (*workers, *trackers)})
+    calls += sum(
+        watch.machinery.get(key_of(p), 0) for p in evidence.tally.by_process.values() if p.pid in parents - pids
+    )
+    calls -= _only_in_workers(evidence, {key_of(p) for p in (*workers, *trackers)})
+    calls -= len(workers) * _asks_for_threads(evidence)
     roots = network_roots(evidence)
     if not roots and severity != "info":
         severity = "info"
@@ -83,30 +86,24 @@ def _own_work(evidence: Evidence, worker: ProcessTally) -> int:
     return sum(n for path, n in paths.items() if path.rpartition(b"/")[2] not in scripts)
 
 
-def _spawn_machinery(evidence: Evidence) -> int:
-    """What the parent alone imported in order to spawn."""
-    modules = evidence.tally.by_module
-    spawn, fork = modules.get("multiprocessing.popen_spawn_posix"), modules.get("multiprocessing.popen_fork")
-    total = spawn.cumulative.n_metadata if spawn else 0
-    n_forks = evidence.notes.n_imports.get("multiprocessing.popen_fork", 0)
-    return total - (fork.cumulative.n_metadata // max(1, n_forks) if fork and spawn else 0)
+def _asks_for_threads(evidence: Evidence) -> bool:
+    # from 3.12 on os.fork opens /proc/self/stat, to warn where there are threads
+    versions = [str(fact.get("version") or "0").split(".")[:2] for fact in evidence.facts]
+    return any(len(v) == 2 and v[1].isdigit() and int(v[1]) >= 12 for v in versions)
 
 
 def _only_in_workers(evidence: Evidence, workers: set[str]) -> int:
     """One import of each module that no other process than the workers imported: the parent has to do it once."""
     assert evidence.watch is not None
     elsewhere: set[str] = set()
+    in_workers: set[str] = set()
     for key, names in evidence.watch.modules.items():
-        if key not in workers:
-            elsewhere |= names
+        (in_workers if key in workers else elsewhere).update(names)
     total = 0
-    machinery = {SPAWN, TRACKER, "multiprocessing.popen_spawn_posix", "runpy"}
-    for names in (set().union(*(evidence.watch.modules.get(key, set()) for key in workers)) - elsewhere - machinery,):
-        for name in names:
-            module = evidence.tally.by_module.get(name)
-            n = evidence.notes.n_imports.get(name, 0)
-            if module is not None and n:
-                total += module.own.n_metadata // n
+    for name in in_workers - elsewhere:
+        module, n = evidence.tally.by_module.get(name), evidence.notes.n_imports.get(name, 0)
+        if module is not None and n:
+            total += module.own.n_metadata // n
     return total
 
 
@@ -122,7 +119,7 @@ def ranks(evidence: Evidence) -> Seen | None:
 
     Do: one image per node, mounted at the environment's path; Spindle, Copper or mpi-bcast where that can't be.
 
-    Saving: requests of the environment, ranks x those of this run; computed only where requests were predicted.
+    Saving: the requests of the environment as they were predicted for this run, once for each node of the job.
     """
     roots = network_roots(evidence)
     n = max(n_ranks(evidence), _n_alike(evidence))
@@ -133,7 +130,7 @@ def ranks(evidence: Evidence) -> Seen | None:
     severity = weigh(evidence, "start_calls", one * n)
     if severity is None:
         return None
-    requests = n_requests(evidence, [row for root in roots for row in root.rows])
+    requests = n_requests_below(evidence, roots[0].path)
     return Seen(
         severity=severity,
         evidence=f"{plural(n, 'process', 'processes')} x {plural(one, 'call')} on {text(roots[0].path)} ({roots[0].fstype}) = "
@@ -144,7 +141,7 @@ def ranks(evidence: Evidence) -> Seen | None:
             f'srun singularity exec -B {quote(b"%b.sqsh:%b:image-src=/" % (roots[0].path, roots[0].path))} "$SIF" '
             + command_line(evidence),
         ],
-        saves={} if requests is None or n_ranks(evidence) < 2 else {"requests": requests * n},
+        saves={} if not requests or requests <= 2 else {"requests": (requests - 2) * n_nodes(evidence)},
     )
 
 

@@ -1,0 +1,244 @@
+"""The verdict: is it the filesystem? One sentence, a level, why, and what could not be seen.
+
+Calls alone say little: a warm cache on the node answers ten thousand of them in a tenth of a second. So three things are
+weighed. What the run waited for, as far as the tracer shows it. What one start asks of file servers, times the processes
+of the job. And how fast it asks, against what support staff call too much. Thresholds: `findings.thresholds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
+from fsprobe.analysis.findings.thresholds import cold_ms
+from fsprobe.model import JsonObject
+
+NOT = "not the filesystem"
+NOTICEABLE = "noticeable"
+HEAVY = "heavy"
+DANGER = "danger"
+LEVELS = (NOT, NOTICEABLE, HEAVY, DANGER)
+_OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
+_CPU_BOUND = 0.6
+"""Share of the wall time that was CPU time from which on a run on local storage is called busy computing: a judgement."""
+
+
+def verdict(evidence: Evidence) -> JsonObject:
+    """Judge one run.
+
+    Returns:
+        {"level": one of `LEVELS`, "sentence": str, "reasons": [str], "unseen": [str]}
+    """
+    found: list[tuple[str, str]] = []
+    served = _served(evidence)
+    found += _by_time(evidence, served)
+    if served:
+        found += _by_start(evidence, served) + _by_rate(evidence, served) + _by_cold_start(evidence, served)
+    level = max((name for name, _ in found), key=LEVELS.index, default=NOT)
+    reasons = [reason for name, reason in sorted(found, key=lambda pair: -LEVELS.index(pair[0])) if name != NOT]
+    reasons += [reason for name, reason in found if name == NOT]
+    return {
+        "level": level,
+        "sentence": _sentence(evidence, level, served, reasons),
+        "reasons": reasons + _beside(evidence),
+        "unseen": unseen(evidence),
+    }
+
+
+def _rows(evidence: Evidence) -> list[Mapping[str, Any]]:
+    rows = evidence.profile["metrics"].get("by_mount") or []
+    return [row for row in rows if row.get("fs_class") != "pseudo"]
+
+
+def _served(evidence: Evidence) -> list[Mapping[str, Any]]:
+    """The mounts that a file server answers for, the busiest first; unknown ones only where they answer as slowly as one."""
+    slow_ms = evidence.thresholds["slow_call_ms"].info
+    return [
+        row
+        for row in _rows(evidence)
+        if row.get("fs_class") == "network" or (row.get("fs_class") is None and (row.get("p50_ms") or 0.0) >= slow_ms)
+    ]
+
+
+def _n_calls(rows: list[Mapping[str, Any]]) -> int:
+    return sum(int(row["n_metadata"]) for row in rows)
+
+
+def _share(evidence: Evidence, rows: list[Mapping[str, Any]]) -> float | None:
+    """The share of the wall time that calls on some mounts took, at most; of several processes at once, per process."""
+    metrics, manifest = evidence.profile["metrics"], evidence.profile["manifest"]
+    floor_us, wall_s = metrics.get("tracer_floor_us"), manifest.get("wall_s")
+    if floor_us is None or not wall_s:
+        return None
+    floor_s = floor_us / 1e6
+    time_s = sum(max(0.0, (row.get("time_s") or 0.0) - floor_s * row["n_metadata"]) for row in rows)
+    untraced_s = max(
+        wall_s - floor_s * metrics["n_metadata"] / _n_parallel(evidence), time_s / _n_parallel(evidence), 1e-9
+    )
+    return min(1.0, time_s / _n_parallel(evidence) / untraced_s)
+
+
+def _n_parallel(evidence: Evidence) -> int:
+    """How many processes worked at the same time, as the busiest second shows it."""
+    return max(1, int(evidence.profile["metrics"]["rates"].get("n_processes_busiest_s") or 1))
+
+
+def _by_time(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    manifest = evidence.profile["manifest"]
+    found = []
+    share = _share(evidence, served) if served else None
+    if share is not None:
+        severity = evidence.thresholds["share_time"].level(share)
+        reason = f"calls on {_names(served)} took at most {share:.0%} of the wall time"
+        found.append((_OF_SEVERITY[severity] if severity else NOT, reason))
+    others = [row for row in _rows(evidence) if row not in served]
+    share = _share(evidence, others) if others else None
+    if share is None:
+        return found
+    slow_ms = evidence.thresholds["slow_call_ms"].info
+    slowest_ms = max((row.get("p50_ms") or 0.0 for row in others), default=0.0)
+    wall_s = manifest.get("wall_s") or 0.0
+    cpu_s = (manifest.get("user_s") or 0.0) + (manifest.get("sys_s") or 0.0)
+    severity = evidence.thresholds["share_time"].level(share)
+    is_computing = wall_s and cpu_s / wall_s >= _CPU_BOUND
+    reason = f"calls on local disks, memory and images took at most {share:.0%} of the wall time"
+    if severity == "warn" and (slowest_ms >= slow_ms or not is_computing):
+        # never worse than noticeable: no other user waits for this machine's own disk
+        found.append((NOTICEABLE, f"{reason} (half of them up to {slowest_ms:.2g} ms)"))
+    else:
+        found.append((NOT, reason))
+    return found
+
+
+def _by_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    n = _start_calls(evidence, served)
+    ranks = n_ranks(evidence)
+    severity = evidence.thresholds["start_calls"].level(n * ranks)
+    if severity is None:
+        return []
+    times = f" x {ranks:,} processes = {n * ranks:,}" if ranks > 1 else ""
+    return [(_OF_SEVERITY[severity], f"a start makes {plural(n, 'metadata call')} on {_names(served)}{times}")]
+
+
+def _start_calls(evidence: Evidence, served: list[Mapping[str, Any]]) -> int:
+    """Calls on servers until the last import has ended: the tally has phases and mounts apart, so their shares are multiplied."""
+    metrics = evidence.profile["metrics"]
+    total = metrics["n_metadata"]
+    return round(_n_calls(served) * metrics.get("n_startup", total) / total) if total else 0
+
+
+def _by_rate(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    metrics = evidence.profile["metrics"]
+    rates = metrics["rates"]
+    total = metrics["n_metadata"]
+    if rates.get("sustained_metadata_per_s") is None or not total:
+        return []
+    share = _n_calls(served) / total
+    ranks = n_ranks(evidence)
+    found = []
+    per_s = rates["sustained_metadata_per_s"] * share * ranks
+    severity = evidence.thresholds["sustained_calls_per_s"].level(per_s)
+    if severity:
+        found.append(
+            (
+                _OF_SEVERITY[severity],
+                f"{per_s:,.0f} metadata calls/s over 10 s" + (f" by {ranks:,} processes" if ranks > 1 else ""),
+            )
+        )
+    opens = sum(int(row["n_open"]) for row in served) / max(1, int(metrics["n_open"]))
+    opens_per_s = rates["sustained_open_per_s_process"] * opens
+    severity = evidence.thresholds["sustained_opens_per_s_process"].level(opens_per_s)
+    if severity:
+        found.append((_OF_SEVERITY[severity], f"one process opens {opens_per_s:,.0f} files/s over 10 s"))
+    return found
+
+
+def _by_cold_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What the same would wait with empty caches: by published latencies, so never more than noticeable."""
+    wait_s = 0.0
+    sources = []
+    for row in served:
+        ms, source = cold_ms(str(row.get("fstype") or ""))
+        wait_s += _n_cold(evidence, row) * ms / 1e3
+        if source not in sources:
+            sources.append(source)
+    if evidence.thresholds["cold_wait_s"].level(wait_s) is None:
+        return []
+    return [(NOTICEABLE, f"with empty caches the same start may wait {wait_s:,.0f} s (estimated; {sources[0]})")]
+
+
+def _n_cold(evidence: Evidence, row: Mapping[str, Any]) -> int:
+    """What a cold client asks of a mount: the predicted requests, else the opens (the published figures are per open)."""
+    by_mount = (evidence.profile.get("requests") or {}).get("by_mount") or {}
+    predicted = by_mount.get(row["key"])
+    # the published figures are seconds per open or listing, look-ups included
+    if predicted:
+        return int((predicted.get("open") or 0) + (predicted.get("opendir") or 0) + (predicted.get("negative") or 0))
+    return int(row["n_open"])
+
+
+def _names(rows: list[Mapping[str, Any]]) -> str:
+    shown = [f"{row['key']} ({row.get('fstype') or 'not known'})" for row in rows[:2]]
+    return " and ".join(shown) + (f" and {len(rows) - 2} more" if len(rows) > 2 else "")
+
+
+def _sentence(evidence: Evidence, level: str, served: list[Mapping[str, Any]], reasons: list[str]) -> str:
+    n = evidence.profile["metrics"]["n_metadata"]
+    if level == NOT:
+        if not served:
+            return f"It is not the filesystem: {plural(n, 'metadata call')}, none of them to a file server."
+        return (
+            f"It is not the filesystem in this run: {plural(_n_calls(served), 'metadata call')} on {_names(served)}, and "
+            "they took little of the time; with empty caches or many processes it may be."
+        )
+    words = {
+        NOTICEABLE: "The filesystem is noticeable",
+        HEAVY: "The filesystem load is heavy",
+        DANGER: "This is a danger to the shared filesystem",
+    }
+    return f"{words[level]}: {reasons[0]}."
+
+
+def _beside(evidence: Evidence) -> list[str]:
+    """What else took the time: CPU, wall, page faults and bytes."""
+    manifest = evidence.profile["manifest"]
+    parts = []
+    if manifest.get("wall_s") is not None:
+        cpu = (manifest.get("user_s") or 0.0) + (manifest.get("sys_s") or 0.0)
+        has_cpu = manifest.get("user_s") is not None
+        parts.append(f"{manifest['wall_s']:.2f} s wall" + (f", {cpu:.2f} s CPU (user + system)" if has_cpu else ""))
+    if manifest.get("majflt") is not None:
+        parts.append(plural(int(manifest["majflt"]), "major page fault"))
+    if manifest.get("read_bytes") is not None:
+        parts.append(f"{manifest['read_bytes'] / 1e6:,.1f} MB read")
+    return ["under the tracer: " + ", ".join(parts)] if parts else []
+
+
+def unseen(evidence: Evidence) -> list[str]:
+    """What this recording can't show."""
+    manifest, metrics = evidence.profile["manifest"], evidence.profile["metrics"]
+    quality = evidence.profile.get("quality") or {}
+    observes = manifest.get("observes")
+    found = ["pages of shared libraries that are read when they are first touched: a page fault is no call"]
+    if manifest.get("cache") in (None, "unknown"):
+        found.append("whether caches were warm: a second run on the same node waits less, a first one on another more")
+    if metrics.get("fs_time_s") is None or metrics.get("tracer_floor_us") is None:
+        found.append("how long calls took: the log has no durations or no wall time")
+    if not any(row.get("fs_class") for row in metrics.get("by_mount") or []):
+        found.append("on which filesystems the paths lie: no mount table")
+    if observes is not None and "loader" not in observes:
+        found.append("what the dynamic loader and programs other than Python looked up")
+    if metrics.get("by_module") is None:
+        found.append("which import made which call: no markers")
+    if manifest.get("privileged"):
+        found.append("programs with raised privileges: tracing takes these away")
+    if manifest.get("descendants_left"):
+        found.append("what processes did that outlived the command")
+    if manifest.get("log_truncated"):
+        found.append("the end of the run: the log was cut off")
+    if quality.get("io_uring"):
+        found.append("operations that were handed over by io_uring")
+    if evidence.requests is None and _served(evidence):
+        found.append("how many calls a client's cache answers: requests were not predicted")
+    return found

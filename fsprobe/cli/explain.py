@@ -1,0 +1,117 @@
+"""fsprobe explain: what a finding means, where its threshold comes from, and how its saving is computed."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import click
+
+from fsprobe.analysis.findings.table import RULES, Rule, explanation
+from fsprobe.analysis.findings.thresholds import DEFAULTS, Threshold, Thresholds
+from fsprobe.errors import EXIT_USAGE, FsprobeError
+
+WIDTH = 96
+_HEADINGS = {
+    "Seen": "What was seen",
+    "Costs": "Why it costs",
+    "Do": "What to do",
+    "Saving": "How the saving is computed",
+}
+
+
+@click.command("explain", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("code", required=False)
+@click.option("--markdown", is_flag=True, help="Everything, as a page of documentation.")
+@click.option("--thresholds", type=click.Path(), help="Show the thresholds as this JSON or TOML file changes them.")
+def command(code: str | None, markdown: bool, thresholds: str | None) -> None:
+    """Explain the finding CODE; without CODE, list all codes and thresholds."""
+    table = DEFAULTS if thresholds is None else _read(thresholds)
+    if markdown:
+        click.echo(to_markdown(table), nl=False)
+    elif code is None:
+        click.echo(listing(table), nl=False)
+    else:
+        click.echo(to_text(find_rule(code), table), nl=False)
+
+
+def _read(path: str) -> Thresholds:
+    from fsprobe.analysis.findings.thresholds import read
+
+    return read(Path(path))
+
+
+def find_rule(code: str) -> Rule:
+    """The rule of a code, however it is written: FSP002, fsp2, 2.
+
+    Raises:
+        FsprobeError: there is no such code.
+    """
+    digits = code.upper().removeprefix("FSP")
+    for rule in RULES:
+        if digits.isdigit() and rule.code == f"FSP{int(digits):03}":
+            return rule
+    raise FsprobeError(f"there is no finding {code}", "`fsprobe explain` lists all codes", EXIT_USAGE)
+
+
+def listing(table: Thresholds) -> str:
+    """All codes with their titles, then all thresholds."""
+    lines = [f"{rule.code}  {rule.title}" for rule in RULES]
+    lines += ["", "Thresholds (info, warn, critical):"]
+    lines += [f"  {row.name:30} {bounds(row)}  {row.unit}" for row in table.values()]
+    return "\n".join(lines) + "\n"
+
+
+def bounds(row: Threshold) -> str:
+    """The three bounds of a threshold."""
+    return ", ".join("-" if bound is None else f"{bound:,g}" for bound in (row.info, row.warn, row.critical))
+
+
+def to_text(rule: Rule, table: Thresholds) -> str:
+    """The explanation of one rule for a terminal."""
+    title, parts = explanation(rule)
+    lines = [f"{rule.code}: {title}"]
+    for name, heading in _HEADINGS.items():
+        if name in parts:
+            lines += ["", heading, *_indented(parts[name])]
+    for name in rule.thresholds:
+        row = table[name]
+        lines += [
+            "",
+            f"Threshold {name}",
+            *_indented(f"{bounds(row)} (info, warn, critical) {row.unit}. Source: {row.source}."),
+        ]
+    lines += ["", "Source", *_indented(rule.source)]
+    lines += ["", f"For the {'site' if rule.audience == 'site' else 'user'}."]
+    return "\n".join(lines) + "\n"
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+
+
+def to_markdown(table: Thresholds) -> str:
+    """All rules and thresholds as one page."""
+    lines = ["# Findings", "", "Made by `fsprobe explain --markdown`.", ""]
+    for rule in RULES:
+        title, parts = explanation(rule)
+        lines += [f"## {rule.code}: {title}", ""]
+        for name, heading in _HEADINGS.items():
+            if name in parts:
+                lines += [f"**{heading}.** {_escaped(parts[name])}", ""]
+        for name in rule.thresholds:
+            lines += [f"**Threshold** `{name}`: {bounds(table[name])} (info, warn, critical), {table[name].unit}.", ""]
+        lines += [f"**Source.** {_escaped(rule.source)}", ""]
+    lines += ["## Thresholds", "", "| name | info, warn, critical | unit | source |", "|---|---|---|---|"]
+    lines += [
+        f"| `{row.name}` | {bounds(row)} | {_escaped(row.unit)} | {_escaped(row.source)} |" for row in table.values()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    # `*.dist-info` and the like are no emphasis; code spans stay as they are
+    pieces = text.split("`")
+    return "`".join(
+        p if n % 2 else p.replace("*", "\\*").replace("_", "\\_").replace("|", "\\|") for n, p in enumerate(pieces)
+    )
