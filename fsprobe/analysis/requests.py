@@ -382,6 +382,10 @@ class RequestModel:
         if resolved.startswith((b"/proc/", b"/dev/")) or resolved.endswith(b" (deleted)"):
             return place
         real = tree.learn_plain(resolved)
+        if self._guesses and tree.mode == LINKS and place is None:
+            link = tree.walk(asked, "", follow=False)
+            if link is not None and link.kind == LINK and link.target is None:
+                tree.learn_link(link, resolved)
         if self._guesses and tree.mode == LINKS and place is not None and b"/.." not in asked:
             left, right = place, real
             while left.name == right.name and left.parent is not None and right.parent is not None:

@@ -286,7 +286,8 @@ class Tree:
                 continue
             child = self.child(here, name)
             if child.kind in (UNKNOWN, MISSING, SOME, FILE):
-                decided = self._decide_on_the_way(child, error, is_last)
+                nothing_follows = is_last and all(left in (b"", b".") for left in names)
+                decided = self._decide_on_the_way(child, error, nothing_follows)
                 if decided is None:
                     return None
                 child = decided

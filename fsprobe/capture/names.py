@@ -174,6 +174,8 @@ class Names:
                 continue
             seen.add(path)
             self.found[path] = None
+            if b"readlink" in head:
+                self.follow(path, tail.split(b'"', 2)[1] if tail.count(b'"') == 2 else b"/")
             if is_exec:
                 self.programs[path] = None
             if b"open" in head and b"O_DIRECTORY" not in tail and b"." not in os.path.basename(path):
