@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 GET_STRACE = "load a module that has strace, or install it (e.g. `conda install -c conda-forge strace`)"
 
+ALLOW_TRACING = (
+    "run fsprobe where tracing is allowed (outside of this container or the other tracer), or use `--backend audit`; "
+    "see `fsprobe doctor`"
+)
+
 
 class Tracer:
     """A backend that was chosen: its name, how it marks imports, its version, and its whole command line."""
@@ -41,14 +46,19 @@ def choose(options: "RunOptions", environment: "Mapping[str, str]", scratch: "st
         if not why:
             return _strace(options, environment, log)
         if options.backend == "strace":
-            raise FsprobeError(why, GET_STRACE)
+            raise FsprobeError(why, _hint(why))
     why_no_ptrace = why_not_ptrace()
     if why_no_ptrace:
         raise FsprobeError(
             why_no_ptrace if options.backend == "ptrace" else "%s; and %s" % (why, why_no_ptrace),
-            GET_STRACE + "; see `fsprobe doctor`",
+            _hint("" if options.backend == "ptrace" else why),
         )
     return _ptrace(options, log)
+
+
+def _hint(why: "str") -> "str":
+    # another strace helps only where the one that is there is what is wrong
+    return GET_STRACE + "; see `fsprobe doctor`" if "strace" in why else ALLOW_TRACING
 
 
 def why_not_strace(environment: "Mapping[str, str]") -> "str":
@@ -61,7 +71,7 @@ def why_not_strace(environment: "Mapping[str, str]") -> "str":
         return "%s does not run" % program
     if version < strace.MIN_VERSION:
         return "%s is version %d.%d, fsprobe needs %d.%d" % ((program,) + version + strace.MIN_VERSION)
-    return ""
+    return strace.denied(program)
 
 
 def why_not_ptrace() -> "str":

@@ -27,6 +27,7 @@ def version(program: "str") -> "tuple[int, int] | None":
     if pid == 0:
         try:
             os.dup2(write_end, 1)
+            os.set_inheritable(1, True)  # where stdout was closed, the pipe is that very descriptor
             os.execv(program, [program, "-V"])
         finally:
             os._exit(127)
@@ -71,3 +72,43 @@ def find(environment: "Mapping[str, str]") -> "str | None":
         if os.access(path, os.X_OK) and os.path.isfile(path):
             return path
     return None
+
+
+def denied(program: "str") -> "str":
+    """Say why the kernel or a policy forbids tracing here ("" when nothing speaks against it).
+
+    Tracing is tried out only where something hints at a refusal (a seccomp filter, as in containers): strace's own
+    complaints would otherwise be the first thing that the command's stderr shows.
+    """
+    try:
+        with open("/proc/self/status", "rb", buffering=0) as source:
+            status = dict(line.split(b":\t", 1) for line in source.read(1 << 16).split(b"\n") if b":\t" in line)
+    except OSError:
+        return ""
+    if status.get(b"TracerPid", b"0").strip() != b"0":
+        return "fsprobe itself is traced already, and so can't trace"
+    if status.get(b"Seccomp", b"0").strip() == b"0" and _yama_scope() < 2:
+        return ""
+    return "" if _can_trace(program) else "tracing is denied here (container policy or Yama)"
+
+
+def _yama_scope() -> "int":
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", "rb", buffering=0) as source:
+            return int(source.read(8))
+    except (OSError, ValueError):
+        return 0
+
+
+def _can_trace(program: "str") -> "bool":
+    pid = os.fork()
+    if pid == 0:
+        try:
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+                os.set_inheritable(fd, True)
+            os.execv(program, [program, "-f", "-q", "-o", os.devnull, "-e", "trace=none", "--", program, "-V"])
+        finally:
+            os._exit(127)
+    return os.waitpid(pid, 0)[1] == 0
