@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from fsprobe.analysis.segments import ModuleNames, belongs_to_last, chain
 from fsprobe.model import Call, Event, Mark, Op, Process
 from fsprobe.parse.arguments import exec_argv
 
@@ -21,13 +22,13 @@ MAX_HELD = 50_000
 
 _INTERPRETER_SIGN = re.compile(rb"/(?:pyvenv\.cfg|encodings(?:/.*)?|python3\d*\.zip|lib-dynload)$")
 _SHARED_OBJECT = re.compile(rb"\.so(?:\.[0-9.]+)?$")
-_LOADER = re.compile(rb"^/etc/ld[.-]|/glibc-hwcaps/|/ld-linux|\.so(?:\.[0-9.]+)?$|/tls/|/haswell/|/x86_64$")
+_LOADER = re.compile(rb"^/etc/ld[.-]|/glibc-hwcaps/|/ld-linux|\.so(?:\.[0-9.]+)?$|/(?:tls|haswell|x86_64)(?:/|$)")
 _SITE = re.compile(
     rb"/(?:site|dist)-packages(?:/|$)|/site\.(?:py|cpython.*)$|/pyvenv\.cfg$|\.pth$|/(?:site|user)customize"
 )
 _SITE_MODULES = re.compile(
-    rb"/(?:__pycache__/)?(?:site|sitecustomize|usercustomize|os|stat|posixpath|genericpath|_collections_abc|abc|codecs|io|"
-    rb"_sitebuiltins|__init__|utf_8|aliases|latin_1|ascii)\.[^/]*$"
+    rb"/encodings/|/(?:__pycache__/)?(?:site|sitecustomize|usercustomize|os|stat|posixpath|genericpath|_collections_abc|abc|"
+    rb"codecs|io|_sitebuiltins|_bootlocale|_weakrefset)\.[^/]*$"
 )
 _PYTHON_NAME = re.compile(rb"^(?:python|pypy)[0-9.]*$")
 
@@ -64,6 +65,9 @@ class _Image:
     in_hook: bool = False
     site_marks_left: tuple[str, ...] = ()
     seen_encodings: bool = False
+    expects_hook: bool = False
+    """The hook was put on PYTHONPATH, and the interpreter was not told to leave that or site alone."""
+    names: ModuleNames = field(default_factory=ModuleNames)
     held: list[tuple[Call, _Thread]] = field(default_factory=list)
     doubtful: list[Attributed] = field(default_factory=list)
 
@@ -74,6 +78,10 @@ class _Thread:
     stack: list[Frame] = field(default_factory=list)
     argv: list[bytes] = field(default_factory=list)
     """Arguments of the thread's last successful exec."""
+    segment: list[Attributed] = field(default_factory=list)
+    """Without markers: calls since the last load, which belong to the next one."""
+    last_module: str = ""
+    """Without markers: what was loaded last."""
 
 
 @dataclass(slots=True)
@@ -102,6 +110,8 @@ class Notes:
     n_killed: int = 0
     n_unpaired_marks: int = 0
     hooked: bool = False
+    n_estimated: int = 0
+    """Calls whose import is estimated from the paths."""
     first_site_done_ns: int | None = None
 
 
@@ -131,6 +141,19 @@ def label_of(program: bytes, argv: Sequence[bytes]) -> str:
     return b" ".join(words).decode("utf-8", "backslashreplace")
 
 
+def without_hook(argv: Sequence[bytes]) -> bool:
+    """Whether an interpreter's options keep PYTHONPATH or site from it: -E, -I, -S, alone or among others."""
+    rest = iter(argv[1:])
+    for word in rest:
+        if word in (b"-W", b"-X"):
+            next(rest, None)
+        elif not word.startswith(b"-") or word[:2] in (b"--", b"-m", b"-c") or word == b"-":
+            return False
+        elif set(word[1:]) & set(b"EIS") and word[1:2] not in (b"W", b"X"):
+            return True
+    return False
+
+
 class _Attributor:
     def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes) -> None:
         self.hook_dir = hook_dir
@@ -157,6 +180,8 @@ class _Attributor:
             if event.kind == "killed":
                 self.notes.n_killed += 1
             thread = self.threads.pop(event.tid, None)
+            if thread is not None:
+                yield from self._end_segment(thread)
             if thread is not None and not any(other.image is thread.image for other in self.threads.values()):
                 yield from self._close(thread.image)
 
@@ -175,14 +200,16 @@ class _Attributor:
         old = self.thread(event.tid)
         # all other threads of the process are gone with the exec; what goes on has the process's own id
         for tid in [tid for tid, other in self.threads.items() if other.image is old.image]:
-            del self.threads[tid]
+            yield from self._end_segment(self.threads.pop(tid))
         under_python = old.image.under_python or old.image.state in ("loader", "init", "site", "main")
         yield from self._close(old.image)
         label = label_of(event.detail, old.argv) or old.image.process.label
         kind = "program" if under_python else "launcher"
         tid = event.child or event.tid
         process = ProcessInfo(tid, old.image.process.parent, label, kind)
-        self.threads[tid] = _Thread(_Image(process, under_python))
+        image = _Image(process, under_python)
+        image.expects_hook = bool(self.hook_dir) and not without_hook(old.argv)
+        self.threads[tid] = _Thread(image)
 
     def mark(self, event: Mark) -> Iterator[Attributed]:
         thread = self.thread(event.tid)
@@ -276,7 +303,45 @@ class _Attributor:
             # the directory for itself does so after it, or is no interpreter
             image.doubtful.append(row)
             return
-        yield row
+        if image.state == "main" and not image.hooked and not row.own:
+            yield from self._segment(row, thread)
+        else:
+            yield row
+
+    def _segment(self, row: Attributed, thread: _Thread) -> Iterator[Attributed]:
+        """Without markers: hold a call back until it is known what is loaded next."""
+        call = row.call
+        loaded = (
+            thread.image.names.of(call.path)
+            if call.op is Op.OPEN and not call.error and b"O_WRONLY" not in call.args
+            else None
+        )
+        if loaded is None and thread.last_module and belongs_to_last(call.path):
+            self._estimate(row, thread.last_module)
+            yield row
+            return
+        thread.segment.append(row)
+        if loaded is not None:
+            thread.last_module = loaded
+            self.notes.imports.setdefault(loaded, {})
+            self.notes.n_imports[loaded] = self.notes.n_imports.get(loaded, 0) + 1
+            for held in thread.segment:
+                self._estimate(held, loaded)
+                yield held
+            thread.segment = []
+        elif len(thread.segment) >= MAX_HELD:
+            yield from self._end_segment(thread)
+
+    def _estimate(self, row: Attributed, module: str) -> None:
+        names = chain(module)
+        row.module, row.phase = module, "import"
+        row.stack = tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
+        self.notes.n_estimated += 1
+
+    def _end_segment(self, thread: _Thread) -> Iterator[Attributed]:
+        """Nothing more is loaded: what was held back is in no import."""
+        yield from thread.segment
+        thread.segment = []
 
     def _phase(self, call: Call, image: _Image, stack: tuple[Frame, ...]) -> str:
         state = image.state
@@ -298,8 +363,11 @@ class _Attributor:
             elif image.seen_encodings and _SITE.search(call.path):
                 image.state = "site"
                 return "site"
+            elif image.seen_encodings and not image.expects_hook and self._leaves_site(call):
+                image.state = "main"  # -S: there is no site
+                return "import" if stack else "run"
             return "init"
-        if state == "site" and not image.hooked and self._leaves_site(call):
+        if not image.hooked and not image.expects_hook and self._leaves_site(call):
             image.state = "main"
             return "import" if stack else "run"
         return "site"
@@ -329,6 +397,7 @@ class _Attributor:
     def close(self) -> Iterator[Attributed]:
         seen: set[int] = set()
         for thread in self.threads.values():
+            yield from self._end_segment(thread)
             if id(thread.image) not in seen:
                 seen.add(id(thread.image))
                 yield from self._close(thread.image)

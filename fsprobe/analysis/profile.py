@@ -84,6 +84,7 @@ def make_profile(
             "n_marks_lost": notes.n_marks_lost,
             "n_marks_unpaired": notes.n_unpaired_marks,
             "n_killed": notes.n_killed,
+            "n_estimated": notes.n_estimated,
             "io_uring": quality.io_uring,
         },
         "metrics": {
@@ -141,7 +142,8 @@ def by_module(tally: Tally, notes: Notes, timed: bool) -> list[JsonObject] | Non
         cumulative = module.cumulative if module else Counts()
         parents = notes.imports.get(name, {})
         # "" stands for an import that the program itself asked for
-        entry["parent"] = (max(sorted(parents), key=parents.__getitem__) or None) if parents else None
+        # of equally frequent ones the first: it is the one that really loaded the module
+        entry["parent"] = (max(parents, key=parents.__getitem__) or None) if parents else None
         entry["n_imports"] = notes.n_imports.get(name, 0)
         entry["n_open_cum"] = cumulative.n_open
         entry["n_stat_cum"] = cumulative.n_stat

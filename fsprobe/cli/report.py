@@ -10,36 +10,102 @@ from pathlib import Path
 import click
 
 from fsprobe import pipeline
-from fsprobe.errors import FsprobeError
+from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 from fsprobe.model import JsonObject
+from fsprobe.recording import Recording
+from fsprobe.report import comparison, terminal
+
+
+def load(file: str) -> JsonObject:
+    """The profile of a recording, or a comparison as it stands in its file.
+
+    Raises:
+        BadInput: neither, or damaged.
+    """
+    recording = Recording(file)
+    if recording.kind == "comparison":
+        recording.verify()
+        return recording.manifest
+    return pipeline.analyse(file)
 
 
 def to_terminal(profile: JsonObject, file: str) -> str:
     """The report as it would stand on a terminal, without colour."""
-    from fsprobe.report import terminal
-
+    if profile["kind"] == "comparison":
+        return comparison.render(profile)
     return terminal.render(profile, recording=file)
 
 
 def to_json(profile: JsonObject, file: str) -> str:
-    """The profile as JSON."""
+    """The profile or comparison as JSON."""
     return json.dumps(profile, indent=1, ensure_ascii=False) + "\n"
 
 
-FORMATS: dict[str, Callable[[JsonObject, str], str]] = {"terminal": to_terminal, "json": to_json}
+def to_html(profile: JsonObject, file: str) -> str:
+    """One self-contained page."""
+    from fsprobe.report import html
+
+    return html.render(profile, recording=file)
+
+
+def to_markdown(profile: JsonObject, file: str) -> str:
+    """For a ticket, an issue or a merge request."""
+    from fsprobe.report import markdown
+
+    return markdown.render(profile, recording=file)
+
+
+def _export(name: str) -> Callable[[JsonObject, str], str]:
+    def to_export(profile: JsonObject, file: str) -> str:
+        from fsprobe.report import exports
+
+        if profile["kind"] == "comparison":
+            raise BadInput(f"{file} is a comparison, which has no {name} export", "terminal, json, html and md show it")
+        text: str = getattr(exports, name)(profile)
+        return text
+
+    return to_export
+
+
+FORMATS: dict[str, Callable[[JsonObject, str], str]] = {
+    "terminal": to_terminal,
+    "json": to_json,
+    "html": to_html,
+    "md": to_markdown,
+    "csv": _export("csv"),
+    "folded": _export("folded"),
+    "speedscope": _export("speedscope"),
+    "chrome": _export("chrome_trace"),
+}
+PLOTS = (".png", ".svg")
 
 
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", type=click.Path())
-@click.option("--format", "style", type=click.Choice(list(FORMATS)), default="terminal", show_default=True)
-@click.option("-o", "--output", type=click.Path(), help="Write to this file instead of stdout.")
-def command(file: str, style: str, output: str | None) -> None:
-    """Show the recording FILE."""
-    profile = pipeline.analyse(file)
+@click.option(
+    "--format", "style", type=click.Choice(list(FORMATS)), help="[default: from the name after -o, else terminal]"
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="Write to this file; .html, .md, .json, .csv, .png and .svg say which format.",
+)
+def command(file: str, style: str | None, output: str | None) -> None:
+    """Show FILE, a recording or a comparison."""
+    profile = load(file)
+    suffix = Path(output or "").suffix.lower()
+    if output is not None and style is None and suffix in PLOTS:
+        plot(profile, output)
+        return
+    style = style or {".html": "html", ".htm": "html", ".md": "md", ".json": "json", ".csv": "csv"}.get(
+        suffix, "terminal"
+    )
     if style == "terminal" and output is None:
-        from fsprobe.report import terminal
-
-        terminal.show(profile, sys.stdout, recording=file)
+        if profile["kind"] == "comparison":
+            comparison.show(profile, sys.stdout)
+        else:
+            terminal.show(profile, sys.stdout, recording=file)
         return
     text = FORMATS[style](profile, file)
     if output is None:
@@ -48,4 +114,19 @@ def command(file: str, style: str, output: str | None) -> None:
     try:
         Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise FsprobeError(f"cannot write {output}: {error.strerror}", "name another place with -o", 3) from error
+        raise cannot_write(output, error) from error
+
+
+def plot(profile: JsonObject, output: str) -> None:
+    """Draw a recording's timeline, or a comparison's times with their spread."""
+    from fsprobe.report import plots
+
+    try:
+        (plots.comparison if profile["kind"] == "comparison" else plots.timeline)(profile, output)
+    except OSError as error:
+        raise cannot_write(output, error) from error
+
+
+def cannot_write(output: str, error: OSError) -> FsprobeError:
+    """The error of an output file that can't be written."""
+    return FsprobeError(f"cannot write {output}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT)

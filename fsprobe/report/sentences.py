@@ -79,6 +79,10 @@ def quality_lines(profile: JsonObject) -> list[str]:
         lines.append(f"{numbers.plural(quality['n_partial'], 'call')} seen only in part")
     if quality["n_marks_lost"] or quality["n_marks_unread"]:
         lines.append("some import marks were lost: their calls count for the import around them")
+    if quality.get("n_estimated"):
+        lines.append(
+            f"no markers for {numbers.count(quality['n_estimated'])} calls: which import they belong to is an estimate from the order of the paths"
+        )
     if quality["io_uring"]:
         lines.append("the program uses io_uring: what it opens that way can't be seen")
     if manifest.get("log_truncated"):
