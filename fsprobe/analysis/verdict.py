@@ -20,6 +20,8 @@ HEAVY = "heavy"
 DANGER = "danger"
 LEVELS = (NOT, NOTICEABLE, HEAVY, DANGER)
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
+_MOSTLY_WAITING = 0.4
+"""Share of the wall time from which on calls on local storage are worth a word: a judgement."""
 _CPU_BOUND = 0.6
 """Share of the wall time that was CPU time from which on a run on local storage is called busy computing: a judgement."""
 
@@ -65,50 +67,66 @@ def _n_calls(rows: list[Mapping[str, Any]]) -> int:
     return sum(int(row["n_metadata"]) for row in rows)
 
 
-def _share(evidence: Evidence, rows: list[Mapping[str, Any]]) -> float | None:
-    """The share of the wall time that calls on some mounts took, at most; of several processes at once, per process."""
+def _waited(evidence: Evidence, rows: list[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """What calls on some mounts took at most: (share of the wall time, s), of several processes at once, per process.
+
+    What the run's own cheapest calls took is the tracer's cost and taken off each call and the wall time.
+    """
     metrics, manifest = evidence.profile["metrics"], evidence.profile["manifest"]
     floor_us, wall_s = metrics.get("tracer_floor_us"), manifest.get("wall_s")
     if floor_us is None or not wall_s:
         return None
     floor_s = floor_us / 1e6
+    n_parallel = _n_parallel(evidence)
     time_s = sum(max(0.0, (row.get("time_s") or 0.0) - floor_s * row["n_metadata"]) for row in rows)
-    untraced_s = max(
-        wall_s - floor_s * metrics["n_metadata"] / _n_parallel(evidence), time_s / _n_parallel(evidence), 1e-9
-    )
-    return min(1.0, time_s / _n_parallel(evidence) / untraced_s)
+    waited_s = float(time_s / n_parallel)
+    untraced_s = max(float(wall_s) - floor_s * metrics["n_metadata"] / n_parallel, waited_s, 1e-9)
+    return waited_s / untraced_s, waited_s
 
 
-def _n_parallel(evidence: Evidence) -> int:
-    """How many processes worked at the same time, as the busiest second shows it."""
-    return max(1, int(evidence.profile["metrics"]["rates"].get("n_processes_busiest_s") or 1))
+def _n_parallel(evidence: Evidence) -> float:
+    """How many processes made calls at the same time: the mean over calls of the processes active in the same 0.1 s."""
+    active: dict[int, set[int]] = {}
+    n_by_bin: dict[int, int] = {}
+    for process in evidence.tally.by_process.values():
+        for number, n in process.n_metadata_by_bin.items():
+            active.setdefault(number, set()).add(process.pid)
+            n_by_bin[number] = n_by_bin.get(number, 0) + n
+    total = sum(n_by_bin.values())
+    return max(1.0, sum(n * len(active[number]) for number, n in n_by_bin.items()) / total) if total else 1.0
 
 
 def _by_time(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    manifest = evidence.profile["manifest"]
     found = []
-    share = _share(evidence, served) if served else None
-    if share is not None:
-        severity = evidence.thresholds["share_time"].level(share)
-        reason = f"calls on {_names(served)} took at most {share:.0%} of the wall time"
-        found.append((_OF_SEVERITY[severity] if severity else NOT, reason))
+    waited = _waited(evidence, served) if served else None
+    if waited is not None:
+        reason = f"calls on {_names(served)} took at most {waited[1]:.2g} s, {waited[0]:.0%} of the wall time"
+        found.append((_level_of_wait(evidence, *waited), reason))
     others = [row for row in _rows(evidence) if row not in served]
-    share = _share(evidence, others) if others else None
-    if share is None:
+    waited = _waited(evidence, others) if others else None
+    if waited is None:
         return found
-    slow_ms = evidence.thresholds["slow_call_ms"].info
-    slowest_ms = max((row.get("p50_ms") or 0.0 for row in others), default=0.0)
-    wall_s = manifest.get("wall_s") or 0.0
-    cpu_s = (manifest.get("user_s") or 0.0) + (manifest.get("sys_s") or 0.0)
-    severity = evidence.thresholds["share_time"].level(share)
-    is_computing = wall_s and cpu_s / wall_s >= _CPU_BOUND
-    reason = f"calls on local disks, memory and images took at most {share:.0%} of the wall time"
-    if severity == "warn" and (slowest_ms >= slow_ms or not is_computing):
-        # never worse than noticeable: no other user waits for this machine's own disk
-        found.append((NOTICEABLE, f"{reason} (half of them up to {slowest_ms:.2g} ms)"))
-    else:
-        found.append((NOT, reason))
-    return found
+    reason = f"calls on local disks, memory and images took at most {waited[1]:.2g} s, {waited[0]:.0%} of the wall time"
+    is_waiting = (
+        _level_of_wait(evidence, *waited) != NOT and waited[0] >= _MOSTLY_WAITING and not _is_computing(evidence)
+    )
+    # never worse than noticeable: nobody else waits for this machine's own disk
+    return [*found, (NOTICEABLE if is_waiting else NOT, reason)]
+
+
+def _level_of_wait(evidence: Evidence, share: float, wait_s: float) -> str:
+    """A large share of a short time is as harmless as a small share of a long one: both must be reached."""
+    by_share, by_time = evidence.thresholds["share_time"].level(share), evidence.thresholds["wait_s"].level(wait_s)
+    if by_share is None or by_time is None:
+        return NOT
+    return min(_OF_SEVERITY[by_share], _OF_SEVERITY[by_time], key=LEVELS.index)
+
+
+def _is_computing(evidence: Evidence) -> bool:
+    """Whether processors were busy for most of the time: then calls are not what a run waits for."""
+    manifest = evidence.profile["manifest"]
+    cpu_s = float(manifest.get("user_s") or 0.0) + float(manifest.get("sys_s") or 0.0)
+    return bool(manifest.get("wall_s")) and cpu_s / float(manifest["wall_s"]) >= _CPU_BOUND
 
 
 def _by_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:

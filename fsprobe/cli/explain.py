@@ -64,7 +64,7 @@ def listing(table: Thresholds) -> str:
 
 def bounds(row: Threshold) -> str:
     """The three bounds of a threshold."""
-    return ", ".join("-" if bound is None else f"{bound:,g}" for bound in (row.info, row.warn, row.critical))
+    return ", ".join("-" if bound is None else f"{bound:,.10g}" for bound in (row.info, row.warn, row.critical))
 
 
 def to_text(rule: Rule, table: Thresholds) -> str:

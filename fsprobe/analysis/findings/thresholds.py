@@ -116,6 +116,7 @@ DEFAULTS: Thresholds = dict(
         ),
         _row("nodes", 2, 16, 128, "nodes that start from one shared environment", "a judgement"),
         _row("share_time", 0.1, 0.4, None, "share of the wall time spent in filesystem calls, at most", "a judgement"),
+        _row("wait_s", 0.3, 3, None, "s spent in filesystem calls per process, at most", "a judgement"),
         _row("cold_wait_s", 5, None, None, "s that a cold start would wait, estimated", "a judgement"),
         _row(
             "slow_call_ms",
