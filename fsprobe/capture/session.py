@@ -105,10 +105,10 @@ def run(
     outcome = Outcome()
     log = os.path.join(scratch, scratch_dir.LOG)
     limits = _own_limits()
-    read_before = _read_bytes()
+    read_before = read_bytes()
     outcome.started_s = time.time()
     begin = time.monotonic()
-    tracer_pid = outcome.tracer_pid = _start(tracer, environment, held, "file size" in limits)
+    tracer_pid = outcome.tracer_pid = start(tracer, environment, held, "file size" in limits)
     waiting = []  # type: list[Any]
     bound = tracelog.Bound(log, scratch, max_log_bytes, LOW_SPACE_BYTES)
     seen = tracelog.SignalsSeen(log)
@@ -132,7 +132,7 @@ def run(
         if outcome.target_pid:
             for one in waiting:
                 if not seen.has(outcome.target_pid, one.si_signo, one.si_pid):
-                    _send(outcome.target_pid, one.si_signo)
+                    send(outcome.target_pid, one.si_signo)
             waiting = []
         if outcome.target_pid and gone_at is None and not _answers(outcome.target_pid):
             gone_at = time.monotonic()
@@ -150,14 +150,14 @@ def run(
                 on_tick = None  # the terminal has gone: no reason to leave the command alone
     outcome.target_pid = outcome.target_pid or tracelog.first_pid(log)
     outcome.wall_s = outcome.wall_s or time.monotonic() - begin
-    _account(outcome, tracer_pid)
+    account(outcome, tracer_pid)
     if ended:
         status = os.waitpid(tracer_pid, 0)[1]
         outcome.exit_status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     else:
         bound.check(outcome.target_pid)
         outcome.exit_status = tracelog.exit_status(log, outcome.target_pid, bound.ending)
-    read_after = _read_bytes()
+    read_after = read_bytes()
     if read_before is not None and read_after is not None:
         outcome.read_bytes = read_after - read_before
     bound.finish(outcome.target_pid, ended)
@@ -166,7 +166,21 @@ def run(
     return outcome
 
 
-def _start(command: "list[str]", environment: "Mapping[str, str]", held: "SignalsHeld", limited: "bool") -> "int":
+def start(
+    command: "list[str]", environment: "Mapping[str, str]", held: "SignalsHeld", limited: "bool", program: "str" = ""
+) -> "int":
+    """Start a child with the signals as fsprobe found them, and give its process id.
+
+    Args:
+        command: its argument list; the first word is its path where `program` does not name it.
+        environment: its environment.
+        held: the signals.
+        limited: whether a limit of the file size must not end it.
+        program: path to execute.
+
+    Raises:
+        FsprobeError: it can't be started.
+    """
     read_end, write_end = os.pipe()
     try:
         pid = os.fork()
@@ -197,7 +211,7 @@ def _start(command: "list[str]", environment: "Mapping[str, str]", held: "Signal
         if held.on_child is not None:
             signal.signal(signal.SIGCHLD, held.on_child)
         signal.pthread_sigmask(signal.SIG_SETMASK, held.mask)
-        os.execve(command[0], command, dict(environment))
+        os.execve(program or command[0], command, dict(environment))
     except OSError as error:
         os.write(write_end, b"%d" % (error.errno or 0))
     finally:
@@ -205,7 +219,8 @@ def _start(command: "list[str]", environment: "Mapping[str, str]", held: "Signal
     return 0
 
 
-def _send(pid: "int", number: "int") -> "None":
+def send(pid: "int", number: "int") -> "None":
+    """Send a signal; that there is nobody left to get it is no failure."""
     try:
         os.kill(pid, number)
     except OSError:
@@ -270,7 +285,8 @@ def _lift_limits(tracer_pid: "int") -> "None":
                 continue
 
 
-def _read_bytes() -> "int | None":
+def read_bytes() -> "int | None":
+    """Bytes that this process and the children it has waited for have read, None where /proc does not say."""
     # includes what reaped children read; a traced program's own /proc/PID/io is gone when the tracer has reaped it
     try:
         with open("/proc/self/io", "rb", buffering=0) as source:
@@ -282,7 +298,8 @@ def _read_bytes() -> "int | None":
     return None
 
 
-def _account(outcome: "Outcome", tracer_pid: "int") -> "None":
+def account(outcome: "Outcome", tracer_pid: "int") -> "None":
+    """Note the CPU of a child that has ended and was not yet waited for: its own, and apart that of its children."""
     # proc(5), /proc/PID/stat: 12 majflt, 13 cmajflt, 14 utime, 15 stime, 16 cutime, 17 cstime, in clock ticks
     try:
         with open("/proc/%d/stat" % tracer_pid, "rb", buffering=0) as source:
