@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsprobe
 from fsprobe.analysis.attribute import Attributed, Notes, attribute
 from fsprobe.analysis.missing import WhyMissing
 from fsprobe.analysis.places import Owners
@@ -18,14 +19,15 @@ from fsprobe.analysis.tally import Tally, fold
 from fsprobe.capture import mounts as mount_table
 from fsprobe.capture import scratch
 from fsprobe.errors import BadInput
-from fsprobe.model import Event, JsonObject, Mount, ParseQuality
-from fsprobe.parse import marks, strace
-from fsprobe.recording import Recording
+from fsprobe.model import Call, Event, JsonObject, Mount, Op, ParseQuality, Process
+from fsprobe.parse import marks, sources, strace
+from fsprobe.recording import Recording, write
 
 OBSERVES = {
     "strace": ("loader", "results", "durations", "children"),
     "ptrace": ("loader", "results", "durations", "children"),
     "audit": ("results",),
+    "strace log": ("loader", "results"),
 }
 
 
@@ -79,6 +81,72 @@ def read(path: str | Path) -> Analysis:
         n_marks_unread=hooks.n_unread,
     )
     return Analysis(profile=profile, tally=tally, notes=notes, requests=requests)
+
+
+def load_logs(
+    paths: Sequence[Path], output: str, *, cwd: str = "", mounts: bytes = b"", label: str = ""
+) -> ParseQuality:
+    """Make a recording of strace logs that were made elsewhere; nothing is said of a machine that nobody described.
+
+    Returns:
+        What could not be used of the logs.
+
+    Raises:
+        BadInput: not readable, damaged, or no log of strace.
+        FsprobeError: the recording can't be written.
+    """
+    quality = ParseQuality()
+    n_events = 0
+    command: list[str] | None = None
+    first_ns = last_ns = exit_code = first_tid = None
+    for event in strace.parse(sources.read_logs(paths), quality, cwd=os.fsencode(cwd) if cwd else None):
+        n_events += 1
+        if event.t_ns is not None:
+            first_ns = event.t_ns if first_ns is None else first_ns
+            last_ns = event.t_ns
+        if isinstance(event, Call) and event.op is Op.EXEC and not event.error and command is None:
+            command = [os.fsdecode(word) for word in strace.exec_argv(event)]
+        if isinstance(event, Process):
+            first_tid = event.tid if first_tid is None else first_tid
+            if event.kind == "exit" and event.tid == first_tid and event.detail.isdigit():
+                exit_code = int(event.detail)
+    sources.check_understood(quality, n_events, paths)
+    manifest = {
+        "backend": "strace log",
+        "markers": "none",
+        "logs": [path.name for path in paths],
+        "command": command,
+        "label": label,
+        "cwd": cwd,
+        "cache": "unknown",
+        "exit_code": exit_code,
+        "wall_s": round((last_ns - first_ns) / 1e9, 6)
+        if first_ns is not None and last_ns is not None and quality.has_times
+        else None,
+        "fsprobe_version": fsprobe.__version__,
+    }
+    write(
+        output,
+        "recording",
+        [
+            ("manifest", json.dumps(manifest, indent=1).encode()),
+            ("log", blocks(sources.read_logs(paths))),
+            ("marks", b""),
+            ("mounts", mounts),
+        ],
+    )
+    return quality
+
+
+def blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines in larger pieces, each with its line end."""
+    piece: list[bytes] = []
+    for line in lines:
+        piece.append(line if line.endswith(b"\n") else line + b"\n")
+        if len(piece) >= 4096:
+            yield b"".join(piece)
+            piece = []
+    yield b"".join(piece)
 
 
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
