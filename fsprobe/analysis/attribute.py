@@ -323,7 +323,8 @@ class _Attributor:
         thread.segment.append(row)
         if loaded is not None:
             thread.last_module = loaded
-            self.notes.imports.setdefault(loaded, {})
+            package = loaded.rpartition(".")[0]
+            self.notes.imports.setdefault(loaded, {package: 1} if package else {})
             self.notes.n_imports[loaded] = self.notes.n_imports.get(loaded, 0) + 1
             for held in thread.segment:
                 self._estimate(held, loaded)

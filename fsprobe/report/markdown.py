@@ -170,9 +170,8 @@ def _imports(profile: JsonObject) -> list[str]:
 
 def _costly(rows: Sequence[JsonObject]) -> list[JsonObject]:
     """The imports worth a line, as the terminal chooses them."""
-    from fsprobe.report.terminal import costly_imports
 
-    return costly_imports(rows)
+    return sentences.costly_imports(rows)
 
 
 def _mounts(profile: JsonObject) -> list[str]:

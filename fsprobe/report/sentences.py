@@ -8,6 +8,8 @@ from fsprobe.model import JsonObject
 from fsprobe.report import numbers
 
 NO_IMPORT = "(not in an import)"
+PASSED_ON = 0.8
+"""An import that accounts for more than this share of the one that asked for it says nothing new. A judgement."""
 
 
 def headline(profile: JsonObject) -> str:
@@ -17,9 +19,10 @@ def headline(profile: JsonObject) -> str:
     parts = [f"{numbers.count(n_startup)} metadata {'call' if n_startup == 1 else 'calls'} to start"]
     parts[0] += " and import" if any(row["key"] == "import" for row in metrics["by_phase"]) else ""
     place = main_mount(metrics["by_mount"])
-    if place is not None and metrics["n_metadata"]:
-        kind = f" ({place['fstype']})" if place["fstype"] else ""
-        parts.append(f"{numbers.part_of(place['n_metadata'], metrics['n_metadata'])} of all on {place['key']}{kind}")
+    if place is not None and place["fstype"] and metrics["n_metadata"]:
+        share = place["n_metadata"] / metrics["n_metadata"]
+        how_many = "nearly all" if share > 0.99 else numbers.share(share) + " of all"
+        parts.append(f"{how_many} on {place['key']} ({place['fstype']})")
     parts.append(f"{numbers.count(metrics['n_missing'])} in vain")
     top = top_imports(profile, 1)
     if top:
@@ -41,6 +44,18 @@ def top_imports(profile: JsonObject, n: int) -> list[JsonObject]:
     rows = profile["metrics"]["by_module"] or []
     top = [row for row in rows if row["parent"] is None and row["key"] != NO_IMPORT and row["n_metadata_cum"]]
     return top[:n]
+
+
+def costly_imports(rows: Sequence[JsonObject]) -> list[JsonObject]:
+    """The imports worth a line, most calls first: one that only hands on to a single other import is left out for that one."""
+    by_key = {row["key"]: row for row in rows}
+    kept = []
+    for row in rows:
+        parent = by_key.get(row["parent"])
+        passed_on = parent is not None and row["n_metadata_cum"] > PASSED_ON * parent["n_metadata_cum"]
+        if row["key"] != NO_IMPORT and row["n_metadata_cum"] and not passed_on:
+            kept.append(row)
+    return kept
 
 
 def backend_line(profile: JsonObject) -> str:

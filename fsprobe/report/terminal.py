@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -17,8 +17,6 @@ from fsprobe.report import numbers, sentences
 
 WIDTH = 80
 TOP = 8
-PASSED_ON = 0.8
-"""An import that accounts for more than this share of the one that asked for it says nothing new. A judgement."""
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
 _LEVEL_STYLE = {
     "not the filesystem": "bold green",
@@ -92,12 +90,7 @@ def _heading(console: Console, title: str) -> None:
 
 def draw_totals(console: Console, profile: JsonObject) -> None:
     metrics, manifest = profile["metrics"], profile["manifest"]
-    grid = Table.grid(padding=(0, 1))
-    for _ in range(2):
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(no_wrap=True)
-    rates = metrics["rates"]
-    wall, user, system = manifest.get("wall_s"), manifest.get("user_s"), manifest.get("sys_s")
+    rates, share = metrics["rates"], metrics["share_fs_time_at_most"]
     rows = [
         (
             "calls",
@@ -113,43 +106,74 @@ def draw_totals(console: Console, profile: JsonObject) -> None:
         ),
         (
             "rate",
-            f"{numbers.rate(rates['peak_metadata_per_s'])} in the busiest 1 s",
+            _all_or_nothing("{} in the busiest 1 s", numbers.rate(rates["peak_metadata_per_s"])),
             "opens",
-            f"{numbers.rate(rates['peak_open_per_s_process'])} a process, {numbers.rate(rates['peak_open_per_s'])} in all",
+            _opens(rates["peak_open_per_s_process"], rates["peak_open_per_s"]),
         ),
         (
             "wall",
-            f"{numbers.seconds(wall)} traced",
+            _all_or_nothing("{} traced", numbers.seconds(manifest.get("wall_s"))),
             "fs calls",
-            f"at most {numbers.share(metrics['share_fs_time_at_most'])} of it"
-            if metrics["share_fs_time_at_most"] is not None
-            else numbers.NOT_OBSERVED,
+            _all_or_nothing("at most {} of it", numbers.share(share)),
         ),
         (
             "CPU",
-            f"{numbers.seconds(user)} user, {numbers.seconds(system)} system",
+            _all_or_nothing(
+                "{} user, {} system", numbers.seconds(manifest.get("user_s")), numbers.seconds(manifest.get("sys_s"))
+            ),
             "faults",
-            f"{numbers.count(manifest.get('majflt'))} major, {numbers.size_bytes(manifest.get('read_bytes'))} read",
+            _all_or_nothing(
+                "{} major, {} read",
+                numbers.count(manifest.get("majflt")),
+                numbers.size_bytes(manifest.get("read_bytes")),
+            ),
         ),
     ]
-    console.print()
+    grid = Table.grid(padding=(0, 1))
+    for _ in range(2):
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(no_wrap=True)
     for row in rows:
         grid.add_row(*row)
+    console.print()
     console.print(grid)
 
 
-def _table(*columns: tuple[str, str]) -> Table:
+def _opens(per_process: float | None, in_all: float | None) -> str:
+    if per_process is None or in_all is None or per_process == in_all:
+        return numbers.rate(in_all)
+    return f"{numbers.rate(per_process)} a process, {numbers.rate(in_all)} in all"
+
+
+def _all_or_nothing(pattern: str, *values: str) -> str:
+    """Values in a sentence; "not observed" once where none was."""
+    return numbers.NOT_OBSERVED if all(value == numbers.NOT_OBSERVED for value in values) else pattern.format(*values)
+
+
+Column = tuple[str, str, Callable[[JsonObject], str | Text]]
+"""Title, how it is set (left, right, fill: takes the room that is left), and the cell of a row."""
+
+
+def draw_table(console: Console, rows: Sequence[JsonObject], columns: Sequence[Column]) -> None:
+    """A table without lines; a column in which nothing was observed is left out, and named below."""
+    cells = {title: [cell(row) for row in rows] for title, _, cell in columns}
+    absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="dim")
-    for name, justify in columns:
+    shown = [column for column in columns if column[0] not in absent]
+    for title, justify, _ in shown:
         table.add_column(
-            name,
+            title.strip(),
             justify="right" if justify == "right" else "left",
             no_wrap=True,
             overflow="ellipsis",
             ratio=1 if justify == "fill" else None,
         )
-    table.expand = any(justify == "fill" for _, justify in columns)
-    return table
+    table.expand = any(justify == "fill" for _, justify, _ in shown)
+    for i in range(len(rows)):
+        table.add_row(*(cells[title][i] for title, _, _ in shown))
+    console.print(table)
+    if absent:
+        console.print(Text(f"not observed: {', '.join(absent)}", style="dim"))
 
 
 def _bar(part: int, total: int, width: int = 10) -> Text:
@@ -158,35 +182,31 @@ def _bar(part: int, total: int, width: int = 10) -> Text:
     return Text(blocks.ljust(width), style="cyan")
 
 
-def _busiest(rows: Sequence[JsonObject], n: int) -> tuple[list[JsonObject], list[JsonObject]]:
-    return list(rows[:n]), list(rows[n:])
+def _count(name: str) -> Callable[[JsonObject], str]:
+    return lambda row: numbers.count(row[name])
 
 
 def draw_mounts(console: Console, profile: JsonObject) -> None:
     metrics = profile["metrics"]
     _heading(console, "Where they went")
-    table = _table(
-        ("mount", "fill"),
-        ("type", "left"),
-        ("calls", "right"),
-        ("missing", "right"),
-        ("median", "right"),
-        ("p95", "right"),
-        ("max", "right"),
-    )
-    shown, rest = _busiest([row for row in metrics["by_mount"] if row["fs_class"] != "pseudo"], 5)
-    for row in shown:
-        style = _CLASS_STYLE.get(row["fs_class"] or "", "")
-        table.add_row(
-            clean(row["key"], 30),
-            Text(f"{row['fstype'] or '?'} ({row['fs_class'] or '?'})", style=style),
-            numbers.count(row["n_metadata"]),
-            numbers.count(row["n_missing"]),
-            numbers.milliseconds(row["p50_ms"]),
-            numbers.milliseconds(row["p95_ms"]),
-            numbers.milliseconds(row["max_ms"]),
-        )
-    console.print(table)
+    shown = [row for row in metrics["by_mount"] if row["fs_class"] != "pseudo"]
+    rest, shown = shown[5:], shown[:5]
+    columns: list[Column] = [
+        ("mount", "fill", lambda row: clean(row["key"], 30)),
+        (
+            "type",
+            "left",
+            lambda row: Text(
+                f"{row['fstype'] or '?'} ({row['fs_class'] or '?'})", style=_CLASS_STYLE.get(row["fs_class"] or "", "")
+            ),
+        ),
+        ("calls", "right", _count("n_metadata")),
+        ("missing", "right", _count("n_missing")),
+        ("median", "right", lambda row: numbers.milliseconds(row["p50_ms"])),
+        ("p95", "right", lambda row: numbers.milliseconds(row["p95_ms"])),
+        ("max", "right", lambda row: numbers.milliseconds(row["max_ms"])),
+    ]
+    draw_table(console, shown, columns)
     pseudo = sum(row["n_metadata"] for row in metrics["by_mount"] if row["fs_class"] == "pseudo")
     more = []
     if rest:
@@ -208,36 +228,29 @@ def draw_requests(console: Console, profile: JsonObject) -> None:
     rows = []
     for row in profile["metrics"]["by_mount"]:
         counts = requests["by_mount"].get(row["key"])
-        if counts and row["fs_class"] in ("network", "image", "local"):
+        if counts and row["fs_class"] not in ("pseudo", "memory"):
             n = sum(counts[name] or 0 for name in ("lookup", "open", "opendir", "readdir", "readlink"))
             rows.append(f"{clean(row['key'], 30)} {numbers.count(n)}")
     if rows:
-        console.print(Text("requests that a cold client would send: " + ", ".join(rows[:4]), style=""))
+        console.print(Text("requests that a cold client would send: " + ", ".join(rows[:4])))
+
+
+def _grouping(name: str, title: str, total: int, width: int) -> list[Column]:
+    return [
+        (title, name, lambda row: clean(row["key"], width)),
+        ("calls", "right", _count("n_metadata")),
+        ("", "left", lambda row: _bar(row["n_metadata"], total)),
+        ("open", "right", _count("n_open")),
+        ("stat", "right", _count("n_stat")),
+        ("missing", "right", _count("n_missing")),
+        ("time", "right", lambda row: numbers.seconds(row["time_s"])),
+    ]
 
 
 def draw_phases(console: Console, profile: JsonObject) -> None:
     metrics = profile["metrics"]
     _heading(console, "When")
-    table = _table(
-        ("phase", "left"),
-        ("calls", "right"),
-        ("", "left"),
-        ("open", "right"),
-        ("stat", "right"),
-        ("missing", "right"),
-        ("time", "right"),
-    )
-    for row in metrics["by_phase"]:
-        table.add_row(
-            row["key"],
-            numbers.count(row["n_metadata"]),
-            _bar(row["n_metadata"], metrics["n_metadata"]),
-            numbers.count(row["n_open"]),
-            numbers.count(row["n_stat"]),
-            numbers.count(row["n_missing"]),
-            numbers.seconds(row["time_s"]),
-        )
-    console.print(table)
+    draw_table(console, metrics["by_phase"], _grouping("left", "phase", metrics["n_metadata"], 10))
 
 
 def draw_imports(console: Console, profile: JsonObject) -> None:
@@ -246,73 +259,32 @@ def draw_imports(console: Console, profile: JsonObject) -> None:
         _heading(console, "Imports")
         console.print(Text(numbers.NOT_OBSERVED, style="dim"))
         return
-    shown = costly_imports(rows)[:TOP]
+    shown = sentences.costly_imports(rows)[:TOP]
     if not shown:
         return
-    _heading(console, "Imports that cost most (with what they import)")
-    table = _table(
-        ("module", "fill"),
-        ("calls", "right"),
-        ("", "left"),
-        ("missing", "right"),
-        ("time", "right"),
-        ("asked for by", "left"),
-    )
     total = profile["metrics"]["n_metadata"]
-    for row in shown:
-        table.add_row(
-            clean(row["key"], console.width - 54),
-            numbers.count(row["n_metadata_cum"]),
-            _bar(row["n_metadata_cum"], total, 6),
-            numbers.count(row["n_missing_cum"]),
-            numbers.seconds(row["time_cum_s"]),
-            clean(row["parent"] or "the program", 18),
-        )
-    console.print(table)
-
-
-def costly_imports(rows: Sequence[JsonObject]) -> list[JsonObject]:
-    """The imports worth a line, most calls first: one that only hands on to a single other import is left out for that one."""
-    by_key = {row["key"]: row for row in rows}
-    kept = []
-    for row in rows:
-        parent = by_key.get(row["parent"])
-        passed_on = parent is not None and row["n_metadata_cum"] > PASSED_ON * parent["n_metadata_cum"]
-        if row["key"] != sentences.NO_IMPORT and row["n_metadata_cum"] and not passed_on:
-            kept.append(row)
-    return kept
+    nobody = "?" if profile["quality"].get("n_estimated") else "the program"
+    _heading(console, "Imports that cost most (with what they import)")
+    columns: list[Column] = [
+        ("module", "fill", lambda row: clean(row["key"], console.width - 54)),
+        ("calls", "right", _count("n_metadata_cum")),
+        ("", "left", lambda row: _bar(row["n_metadata_cum"], total, 6)),
+        ("missing", "right", _count("n_missing_cum")),
+        ("time", "right", lambda row: numbers.seconds(row["time_cum_s"])),
+        ("asked for by", "left", lambda row: clean(row["parent"] or nobody, 18)),
+    ]
+    draw_table(console, shown, columns)
 
 
 def draw_packages(console: Console, profile: JsonObject) -> None:
     metrics = profile["metrics"]
     _heading(console, "Packages whose files they were")
-    table = _table(
-        ("package", "fill"),
-        ("calls", "right"),
-        ("", "left"),
-        ("open", "right"),
-        ("stat", "right"),
-        ("missing", "right"),
-        ("time", "right"),
-    )
-    shown, rest = _busiest(metrics["by_package"], TOP)
-    for row in shown:
-        table.add_row(
-            clean(row["key"], 34),
-            numbers.count(row["n_metadata"]),
-            _bar(row["n_metadata"], metrics["n_metadata"]),
-            numbers.count(row["n_open"]),
-            numbers.count(row["n_stat"]),
-            numbers.count(row["n_missing"]),
-            numbers.seconds(row["time_s"]),
-        )
-    console.print(table)
+    shown, rest = metrics["by_package"][:TOP], metrics["by_package"][TOP:]
+    draw_table(console, shown, _grouping("fill", "package", metrics["n_metadata"], 34))
     if rest:
+        n_calls = sum(row["n_metadata"] for row in rest)
         console.print(
-            Text(
-                f"{numbers.plural(len(rest), 'more package')} with {numbers.count(sum(row['n_metadata'] for row in rest))} calls",
-                style="dim",
-            )
+            Text(f"{numbers.plural(len(rest), 'more package')} with {numbers.count(n_calls)} calls", style="dim")
         )
 
 
@@ -321,12 +293,12 @@ def draw_missing(console: Console, profile: JsonObject) -> None:
     if not rows:
         return
     _heading(console, "Looked up in vain")
-    table = _table(("why", "left"), ("calls", "right"), ("for instance", "fill"))
-    for row in rows:
-        table.add_row(
-            clean(row["reason"]), numbers.count(row["n"]), clean(row["examples"][0], 40) if row["examples"] else ""
-        )
-    console.print(table)
+    columns: list[Column] = [
+        ("why", "left", lambda row: clean(row["reason"])),
+        ("calls", "right", _count("n")),
+        ("for instance", "fill", lambda row: clean(row["examples"][0], 40) if row["examples"] else ""),
+    ]
+    draw_table(console, rows, columns)
 
 
 def draw_findings(console: Console, profile: JsonObject) -> None:
