@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_PLACES = 160
 MAX_PROGRAMS = 12
 MAX_PROVEN = 200
+_LIBRARIES = (b"/lib/", b"/lib64/")
+_MARKERS = (b"fsprobe!", b"fsprobe>")
 _SKIPPED = (b"/proc/", b"/dev/", b"/sys/")
 _PROBE = re.compile(rb"\.(?:so|py|pyc|pyd|pth|_pth|zip|cfg)(?:\.[0-9.]*)?$")
 
@@ -150,6 +152,8 @@ class Names:
                 if head[-len(directory) - 12 : -len(directory) - 3] == b"AT_FDCWD<":
                     working[head[: head.find(b" ")]] = directory
             if path[:1] != b"/":
+                if path.startswith(_MARKERS):
+                    continue
                 directory = directory or working.get(head[: head.find(b" ")], b"") or first
                 if directory[:1] != b"/":
                     continue
@@ -194,7 +198,7 @@ class Names:
 
     def follow(self, link: "bytes", target: "bytes") -> "None":
         """A link was found: the names in its text are in doubt as well."""
-        self.targets.append(target if target[:1] == b"/" else os.path.dirname(link) + b"/" + target)
+        self.targets.append(os.path.join(os.path.dirname(link), target))
 
     def doubtful(self, programs: "list[bytes]") -> "Iterator[bytes]":
         """Names to look at, the most telling first."""
@@ -213,7 +217,8 @@ class Names:
         """Paths with places in doubt; whether their last name is one of them."""
         for path, resolved in self.led.items():
             if path != resolved and not resolved.startswith(_SKIPPED):
-                yield path, True
+                # a library's version links lie beside it: where they lead is in the log, and they are many
+                yield path, not path.startswith(_LIBRARIES)
         for path in programs:
             yield path, True
         for path in self.missed:
