@@ -58,7 +58,7 @@ def dead_entries(evidence: Evidence) -> Seen | None:
         dead.append(entry)
         rows += below
         n_walks = min(asked.counts.n_stat // 2, _n_with_entry(evidence, entry))
-        n_parents += n_walks * _n_steps_up(evidence, entry)
+        n_parents += n_walks * _n_steps_up(evidence, entry, entries)
     calls = n_calls(dict(rows).items()) + n_parents
     severity = weigh(evidence, "removable_calls", calls, dead)
     if not dead or severity is None:
@@ -79,12 +79,12 @@ def _n_with_entry(evidence: Evidence, entry: bytes) -> int:
     return sum(1 for fact in evidence.facts if name in (fact.get("path") or ()))
 
 
-def _n_steps_up(evidence: Evidence, entry: bytes) -> int:
-    """How many parents zipimport asks for: up to the first that exists."""
+def _n_steps_up(evidence: Evidence, entry: bytes, entries: Sequence[bytes]) -> int:
+    """How many parents zipimport asks for, up to the first that exists; those below other entries are counted there."""
     n_steps, place = 0, entry
     while len(place) > 1:
         place = place.rpartition(b"/")[0] or b"/"
-        n_steps += 1
+        n_steps += not any(is_under(place, other) for other in entries)
         known = evidence.tally.by_path.get(place)
         if known is None or known.counts.n_metadata > known.counts.n_missing:
             break
