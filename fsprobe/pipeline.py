@@ -11,11 +11,15 @@ from typing import Any
 
 import fsprobe
 from fsprobe.analysis.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
+from fsprobe.analysis.findings.table import find
+from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
 from fsprobe.analysis.missing import WhyMissing
-from fsprobe.analysis.places import Owners
-from fsprobe.analysis.profile import make_profile
+from fsprobe.analysis.places import Mounts, Owners
+from fsprobe.analysis.profile import finding_row, make_profile
 from fsprobe.analysis.requests import RequestModel, Requests
 from fsprobe.analysis.tally import Tally, fold
+from fsprobe.analysis.verdict import verdict
 from fsprobe.capture import mounts as mount_table
 from fsprobe.capture import scratch
 from fsprobe.errors import BadInput
@@ -41,17 +45,21 @@ class Analysis:
     requests: Requests | None
 
 
-def analyse(path: str | Path) -> JsonObject:
+def analyse(path: str | Path, thresholds: Thresholds = DEFAULTS) -> JsonObject:
     """Read a recording and say what it means: its profile.
 
     Raises:
         BadInput: not a recording, or a damaged one.
     """
-    return read(path).profile
+    return read(path, thresholds).profile
 
 
-def read(path: str | Path) -> Analysis:
-    """Read a recording: parse, attribute, fold, predict requests.
+def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
+    """Read a recording: parse, attribute, fold, predict requests, find what to do.
+
+    Args:
+        path: the recording.
+        thresholds: from which number on a finding is one.
 
     Raises:
         BadInput: not a recording, or a damaged one.
@@ -64,22 +72,36 @@ def read(path: str | Path) -> Analysis:
     mounts = read_mounts(recording, hooks)
     lookups = read_json(recording, "lookups")
     model = RequestModel(mounts, lookups, cwd_of(recording))
-    quality, notes = ParseQuality(), Notes()
+    quality, notes, seen = ParseQuality(), Notes(), Watch()
     events = read_events(recording, quality, hooks, watch=model.watch)
-    tally = fold(taken_in(attributed(recording, events, notes), model), WhyMissing(facts))
+    tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyMissing(facts))
     requests = model.count()
     owners = Owners(facts, lookups.get("distributions", {}))
+    table = mount_finder(mounts, tally)
     profile = make_profile(
         kind=recording.kind,
         manifest=complete_manifest(recording, hooks, mounts),
         tally=tally,
         notes=notes,
         quality=quality,
-        mounts=mounts,
+        mounts=table,
         owners=owners,
         requests=requests.as_json(owners),
         n_marks_unread=hooks.n_unread,
     )
+    evidence = Evidence(
+        tally=tally,
+        notes=notes,
+        profile=profile,
+        facts=facts,
+        mounts_of=table.of,
+        requests=requests,
+        count_without=model.count,
+        watch=seen,
+        thresholds=thresholds,
+    )
+    profile["findings"] = [finding_row(finding) for finding in find(evidence)]
+    profile["verdict"] = verdict(evidence)
     return Analysis(profile=profile, tally=tally, notes=notes, requests=requests)
 
 
@@ -147,6 +169,15 @@ def blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join(piece)
             piece = []
     yield b"".join(piece)
+
+
+def mount_finder(mounts: Iterable[Mount], tally: Tally) -> Mounts:
+    """The target's mounts, with what its opens showed of symlinked directories."""
+    table = Mounts(mounts)
+    for path, counted in tally.by_path.items():
+        if counted.resolved is not None:
+            table.learn(path, counted.resolved)
+    return table
 
 
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:

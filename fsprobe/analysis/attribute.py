@@ -76,11 +76,14 @@ class _Image:
 class _Thread:
     image: _Image
     stack: list[Frame] = field(default_factory=list)
+    seen_stack: tuple[Frame, ...] = ()
+    """The stack as the last call saw it: one value for all calls between two marks."""
     argv: list[bytes] = field(default_factory=list)
     """Arguments of the thread's last successful exec."""
     segment: list[Attributed] = field(default_factory=list)
     """Without markers: calls since the last load, which belong to the next one."""
     last_module: str = ""
+    last_stack: tuple[Frame, ...] = ()
     """Without markers: what was loaded last."""
 
 
@@ -290,7 +293,9 @@ class _Attributor:
 
     def _place(self, call: Call, thread: _Thread) -> Iterator[Attributed]:
         image = thread.image
-        stack = tuple(thread.stack)
+        stack = thread.seen_stack
+        if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
+            stack = thread.seen_stack = tuple(thread.stack)
         module = stack[-1].name if stack else NO_IMPORT
         phase = self._phase(call, image, stack)
         row = Attributed(call, phase, module, stack, image.process)
@@ -317,8 +322,7 @@ class _Attributor:
             else None
         )
         if loaded is None and thread.last_module and belongs_to_last(call.path):
-            self._estimate(row, thread.last_module)
-            yield row
+            yield self._estimated(row, thread)
             return
         thread.segment.append(row)
         if loaded is not None:
@@ -326,18 +330,18 @@ class _Attributor:
             package = loaded.rpartition(".")[0]
             self.notes.imports.setdefault(loaded, {package: 1} if package else {})
             self.notes.n_imports[loaded] = self.notes.n_imports.get(loaded, 0) + 1
+            names = chain(loaded)
+            thread.last_stack = tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
             for held in thread.segment:
-                self._estimate(held, loaded)
-                yield held
+                yield self._estimated(held, thread)
             thread.segment = []
         elif len(thread.segment) >= MAX_HELD:
             yield from self._end_segment(thread)
 
-    def _estimate(self, row: Attributed, module: str) -> None:
-        names = chain(module)
-        row.module, row.phase = module, "import"
-        row.stack = tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
+    def _estimated(self, row: Attributed, thread: _Thread) -> Attributed:
+        row.module, row.phase, row.stack = thread.last_module, "import", thread.last_stack
         self.notes.n_estimated += 1
+        return row
 
     def _end_segment(self, thread: _Thread) -> Iterator[Attributed]:
         """Nothing more is loaded: what was held back is in no import."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fsprobe.analysis import missing as missing_reasons
@@ -41,7 +41,7 @@ def make_profile(
     tally: Tally,
     notes: Notes,
     quality: ParseQuality,
-    mounts: Iterable[Mount],
+    mounts: Mounts,
     owners: Owners,
     requests: JsonObject | None = None,
     n_marks_unread: int = 0,
@@ -54,16 +54,12 @@ def make_profile(
         tally: the counts.
         notes: what the stream said besides calls.
         quality: what the parser could not use.
-        mounts: the target's own mounts.
+        mounts: finds the mount of a path.
         owners: says which package a path belongs to.
         requests: what a cold client would ask the file servers; None where that is not modelled.
         n_marks_unread: marks that could not be read or placed.
     """
     timed = quality.has_durations
-    table = Mounts(mounts)
-    for path, counted in tally.by_path.items():
-        if counted.resolved is not None:
-            table.learn(path, counted.resolved)
     own_marks = dict(tally.own)
     if notes.n_own_marks:
         own_marks["stat"] = own_marks.get("stat", 0) + notes.n_own_marks
@@ -99,7 +95,7 @@ def make_profile(
             "by_phase": [row(phase, tally.by_phase[phase], timed) for phase in PHASES if phase in tally.by_phase],
             "by_module": by_module(tally, notes, timed),
             "by_package": by_package(tally, owners, timed),
-            "by_mount": by_mount(tally, table, timed),
+            "by_mount": by_mount(tally, mounts, timed),
             "by_process": by_process(tally, timed),
             "by_path": by_path(tally, timed),
             "missing": missing(tally),

@@ -22,6 +22,7 @@ COMMANDS = {
     "pack": ("pack", "Pack an environment into one SquashFS image."),
     "exec": ("exec_", "Run a command with an image mounted over a path."),
     "scan": ("scan", "Look at an environment without running anything."),
+    "explain": ("explain", "Say what a finding means and where its threshold comes from."),
     "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
 }
 

@@ -10,13 +10,15 @@ from pathlib import Path
 import click
 
 from fsprobe import pipeline
+from fsprobe.analysis.findings.thresholds import DEFAULTS
+from fsprobe.analysis.findings.thresholds import read as read_thresholds
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 from fsprobe.model import JsonObject
 from fsprobe.recording import Recording
 from fsprobe.report import comparison, terminal
 
 
-def load(file: str) -> JsonObject:
+def load(file: str, thresholds: str | None = None) -> JsonObject:
     """The profile of a recording, or a comparison as it stands in its file.
 
     Raises:
@@ -26,7 +28,7 @@ def load(file: str) -> JsonObject:
     if recording.kind == "comparison":
         recording.verify()
         return recording.manifest
-    return pipeline.analyse(file)
+    return pipeline.analyse(file, read_thresholds(thresholds) if thresholds else DEFAULTS)
 
 
 def to_terminal(profile: JsonObject, file: str) -> str:
@@ -86,14 +88,19 @@ PLOTS = (".png", ".svg")
     "--format", "style", type=click.Choice(list(FORMATS)), help="[default: from the name after -o, else terminal]"
 )
 @click.option(
+    "--thresholds",
+    type=click.Path(),
+    help="From which numbers on a finding is one (JSON or TOML); see `fsprobe explain`.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(),
     help="Write to this file; .html, .md, .json, .csv, .png and .svg say which format.",
 )
-def command(file: str, style: str | None, output: str | None) -> None:
+def command(file: str, style: str | None, thresholds: str | None, output: str | None) -> None:
     """Show FILE, a recording or a comparison."""
-    profile = load(file)
+    profile = load(file, thresholds)
     suffix = Path(output or "").suffix.lower()
     if output is not None and style is None and suffix in PLOTS:
         plot(profile, output)

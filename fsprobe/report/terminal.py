@@ -75,10 +75,7 @@ def draw_head(console: Console, profile: JsonObject) -> None:
     verdict = profile.get("verdict")
     if verdict:
         level = str(verdict["level"])
-        console.print(
-            Text(level[:1].upper() + level[1:] + ". ", style=_LEVEL_STYLE.get(level, "bold"))
-            + Text(clean(str(verdict["sentence"])))
-        )
+        console.print(Text(clean(str(verdict["sentence"])), style=_LEVEL_STYLE.get(level, "bold")))
     for line in sentences.quality_lines(profile):
         console.print(Text("note: " + clean(line), style="yellow"))
 
