@@ -12,6 +12,7 @@ from typing import Any
 
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
+from fsprobe.analysis.tally import quantile_ns
 from fsprobe.model import JsonObject
 
 NOT = "not the filesystem"
@@ -22,6 +23,7 @@ LEVELS = (NOT, NOTICEABLE, HEAVY, DANGER)
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
 _MOSTLY_WAITING = 0.4
 """Share of the wall time from which on calls on local storage are worth a word: a judgement."""
+_N_CHEAPEST = 20
 _CPU_BOUND = 0.6
 """Share of the wall time that was CPU time from which on a run on local storage is called busy computing: a judgement."""
 
@@ -73,15 +75,28 @@ def _waited(evidence: Evidence, rows: list[Mapping[str, Any]]) -> tuple[float, f
     What the run's own cheapest calls took is the tracer's cost and taken off each call and the wall time.
     """
     metrics, manifest = evidence.profile["metrics"], evidence.profile["manifest"]
-    floor_us, wall_s = metrics.get("tracer_floor_us"), manifest.get("wall_s")
-    if floor_us is None or not wall_s:
+    floor_s, wall_s = _floor_s(evidence), manifest.get("wall_s")
+    if floor_s is None or not wall_s:
         return None
-    floor_s = floor_us / 1e6
     n_parallel = _n_parallel(evidence)
     time_s = sum(max(0.0, (row.get("time_s") or 0.0) - floor_s * row["n_metadata"]) for row in rows)
     waited_s = float(time_s / n_parallel)
     untraced_s = max(float(wall_s) - floor_s * metrics["n_metadata"] / n_parallel, waited_s, 1e-9)
     return waited_s / untraced_s, waited_s
+
+
+def _floor_s(evidence: Evidence) -> float | None:
+    """What the tracer adds to a call, as the run's cheap calls show it.
+
+    The profile takes the 10th percentile. Where nearly all calls wait for a server that is such a wait itself, so it is
+    held to three times what the cheapest few took.
+    """
+    floor_us = evidence.profile["metrics"].get("tracer_floor_us")
+    if floor_us is None:
+        return None
+    n = sum(evidence.tally.floor.values())
+    cheapest_ns = quantile_ns(evidence.tally.floor, min(1.0, _N_CHEAPEST / n)) if n else None
+    return float(floor_us) / 1e6 if cheapest_ns is None else min(float(floor_us) / 1e6, 3 * cheapest_ns / 1e9)
 
 
 def _n_parallel(evidence: Evidence) -> float:
