@@ -1,6 +1,6 @@
 """Compare the request model with what a file server really saw: the same run, traced and served by the stand-in.
 
-    python -m benchmarks.requests_check VENV [-o OUT.json]
+    python -m benchmarks.requests_check VENV... [-o OUT.json]    (a copy: not the environment that runs this)
 
 The environment is served at its own path, the client is made cold, a program runs under fsprobe's strace line, and the
 server's log of (request, path) is set against the model's: equal multisets, nothing less.
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,42 +148,48 @@ def compare(
     )
 
 
-def main() -> int:
-    """Check the workloads on one environment; 1 if any request differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("venv", type=Path)
-    parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
-    python = str(options.venv.absolute() / "bin" / "python")
-    rows, n_wrong = [], 0
+def check(venv: Path) -> Iterator[JsonObject]:
+    """Serve an environment at its own path and run every workload in it, cold."""
+    python = [str(venv / "bin" / "python")]
+    if list(venv.glob("lib/libpython*.so.*")):
+        # a copied interpreter: its library is the one beside it (not in our environment: strace would look there too)
+        python = ["/usr/bin/env", f"LD_LIBRARY_PATH={venv}/lib", *python]
     with (
-        serve(options.venv, options.venv, meta_ms=0, read_ms=0, log_paths=True) as server,
+        serve(venv, venv, meta_ms=0, read_ms=0, log_paths=True) as server,
         tempfile.NamedTemporaryFile("w", suffix=".py") as script,
     ):
         script.write(SPAWN)
         script.flush()
-        commands = {name: [python, "-c", code] for name, code in WORKLOADS.items()}
-        commands["spawn pool of 4, pandas"] = [python, script.name]
+        commands = {name: [*python, "-c", code] for name, code in WORKLOADS.items()}
+        commands["spawn pool of 4, pandas"] = [*python, script.name]
         for name, command in commands.items():
             result = compare(server, command)
             difference = result.difference()
-            n_wrong += len(difference)
-            rows.append(
-                {
-                    "workload": name,
-                    "n_calls": result.n_calls,
-                    "requests": {op: {"served": a, "predicted": b} for op, (a, b) in result.totals().items()},
-                    "read": {"served": result.n_reads, "read_max": result.read_max},
-                    "n_lookup_calls": result.found["n_calls"],
-                    "difference": [
-                        f"{op} {path!r}: {a} served, {b} predicted" for (op, path), (a, b) in difference.items()
-                    ],
-                }
-            )
-            print(json.dumps(rows[-1], indent=1), flush=True)
+            row = {
+                "environment": venv.name,
+                "workload": name,
+                "n_calls": result.n_calls,
+                "requests": {op: {"served": a, "predicted": b} for op, (a, b) in result.totals().items()},
+                "read": {"served": result.n_reads, "read_max": result.read_max},
+                "n_lookup_calls": result.found["n_calls"],
+                "difference": [
+                    f"{op} {path!r}: {a} served, {b} predicted" for (op, path), (a, b) in difference.items()
+                ],
+            }
+            print(json.dumps(row, indent=1), flush=True)
+            yield row
+
+
+def main() -> int:
+    """Check the workloads on each environment; 1 if any request differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("venvs", metavar="VENV", type=Path, nargs="+")
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    rows = [row for venv in options.venvs for row in check(venv.absolute())]
     if options.output is not None:
         options.output.write_text(json.dumps(rows, indent=1) + "\n")
-    return 1 if n_wrong else 0
+    return 1 if any(row["difference"] for row in rows) else 0
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.analysis import requests_tree as tree_of
+from fsprobe.analysis import requests_places as place_of
 from fsprobe.analysis.attribute import NO_IMPORT, Attributed
-from fsprobe.analysis.places import Owners
+from fsprobe.analysis.requests_counts import CAVEAT, FIELDS, RequestCounts, Requests
+from fsprobe.analysis.requests_places import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
 from fsprobe.analysis.requests_steps import (
     CREATE,
     EXCHANGE,
@@ -42,138 +42,17 @@ from fsprobe.analysis.requests_steps import (
     Steps,
     kind_of_mode,
 )
-from fsprobe.analysis.requests_tree import (
-    COUNT,
-    DIRECTORY,
-    FILE,
-    LEARN,
-    LINK,
-    LINKS,
-    MISSING,
-    SOME,
-    UNKNOWN,
-    Place,
-    Tree,
-)
-from fsprobe.model import Call, JsonObject, Mount, text
+from fsprobe.analysis.requests_tree import COUNT, LEARN, LINKS, Tree
+from fsprobe.model import Call, Mount
+
+__all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
 
 READ_BYTES = 131_072
 """What a client reads ahead at once (the kernel's default read_ahead_kb, 128)."""
 MAX_LINK_PASSES = 6
-MAX_PROGRAMS = 6
-"""Scripts whose interpreter is a script: the kernel gives up at five."""
-CAVEAT = (
-    "Requests are what a client with empty caches asks the file server for; calls that its cache answers are none. "
-    "The model is validated against a FUSE server (LOOKUP, OPEN, OPENDIR, READDIR, READLINK), not against Lustre or NFS, "
-    "which combine or repeat some of them. `lookup` contains `negative`, the look-ups of missing names; `read_max` is an "
-    "upper bound of the reads of files that are read whole."
-)
-
+MAX_PROGRAMS = 7
+"""Scripts whose interpreter is a script: the kernel opens six interpreters and gives up (ELOOP)."""
 _DOTS = frozenset({b"", b".", b".."})
-
-
-@dataclass(slots=True)
-class RequestCounts:
-    """Requests of one path, or of many: rows add."""
-
-    lookup: int = 0
-    """All LOOKUPs, those of missing names included."""
-    negative: int = 0
-    """The part of `lookup` that found nothing."""
-    open: int = 0
-    opendir: int = 0
-    readdir: int = 0
-    readlink: int = 0
-    change: int = 0
-    """Requests that create, remove or rename; in no total."""
-    read: int = 0
-    """Reads of the files whose size is known, if each is read whole, once."""
-    unread: int = 0
-    """Files that were opened and whose size no call showed."""
-
-    @property
-    def metadata(self) -> int:
-        """lookup + open + opendir + readdir + readlink; the negative ones are among the look-ups."""
-        return self.lookup + self.open + self.opendir + self.readdir + self.readlink
-
-    @property
-    def read_max(self) -> int | None:
-        """Upper bound of READs; None where the size of an opened file was not observed."""
-        return None if self.unread else self.read
-
-    def add(self, other: RequestCounts) -> None:
-        """Add a row."""
-        for name in RequestCounts.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def as_json(self) -> dict[str, int | None]:
-        """The row of the Contract, with `metadata` and `change`."""
-        return {
-            "lookup": self.lookup,
-            "negative": self.negative,
-            "open": self.open,
-            "opendir": self.opendir,
-            "readdir": self.readdir,
-            "readlink": self.readlink,
-            "read_max": self.read_max,
-            "metadata": self.metadata,
-            "change": self.change,
-        }
-
-
-_FIELDS = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "change", "read", "unread")
-"""Field by the numbers of `requests_tree`."""
-
-
-@dataclass(slots=True)
-class Requests:
-    """The requests of a run, by path and by module; the other groupings are sums of `per_path`."""
-
-    per_path: dict[bytes, RequestCounts] = field(default_factory=dict)
-    """Real path (no links, no dots) -> what was asked about it. A link's own path has its LOOKUP and its READLINK."""
-    per_module: dict[str, RequestCounts] = field(default_factory=dict)
-    """Module -> what it was the first to ask, and its own opens."""
-    mount_of: dict[bytes, Mount | None] = field(default_factory=dict)
-    n_unplaced: int = 0
-    """Calls with a path that could not be placed, and which are not counted."""
-
-    def total(self, wanted: Callable[[bytes], bool] | None = None) -> RequestCounts:
-        """The sum over the real paths that are `wanted`; over all without it."""
-        total = RequestCounts()
-        for path, row in self.per_path.items():
-            if wanted is None or wanted(path):
-                total.add(row)
-        return total
-
-    def environment(self, prefix: bytes) -> JsonObject:
-        """What is asked about `prefix` (a real path) and what lies below it."""
-        start = prefix.rstrip(b"/") + b"/"
-        return self.total(lambda path: path == prefix or path.startswith(start)).as_json()
-
-    def by_mount(self) -> dict[str, RequestCounts]:
-        """Sums by mount point, most metadata requests first."""
-        table: dict[str, RequestCounts] = {}
-        for path, row in self.per_path.items():
-            mount = self.mount_of[path]
-            table.setdefault(text(mount.path) if mount is not None else "(not known)", RequestCounts()).add(row)
-        return _most_first(table)
-
-    def by_package(self, owners: Owners) -> dict[str, RequestCounts]:
-        """Sums by the package that owns the path."""
-        table: dict[str, RequestCounts] = {}
-        for path, row in self.per_path.items():
-            table.setdefault(owners.of(path), RequestCounts()).add(row)
-        return _most_first(table)
-
-    def as_json(self, owners: Owners) -> JsonObject:
-        """The Contract's `requests`."""
-        return {
-            "by_mount": {key: row.as_json() for key, row in self.by_mount().items()},
-            "by_package": {key: row.as_json() for key, row in self.by_package(owners).items()},
-            "by_module": {key: row.as_json() for key, row in _most_first(self.per_module).items()},
-            "n_unplaced": self.n_unplaced,
-            "caveat": CAVEAT,
-        }
 
 
 class RequestModel:
@@ -404,9 +283,9 @@ class RequestModel:
             self._opened[place] = None
             size = max(place.size or 0, self._fstat.get(place.path, (0, 0))[1])
             if place.size is None and place.path not in self._fstat:
-                self._ask(tree_of.UNREAD, place, 1)
+                self._ask(place_of.UNREAD, place, 1)
             else:
-                self._ask(tree_of.READ, place, max(1, -(-size // READ_BYTES)))
+                self._ask(place_of.READ, place, max(1, -(-size // READ_BYTES)))
 
     def _execute(self, step: Step) -> None:
         # the kernel opens the program, then what the program names: a script's interpreter, an ELF file's ld.so
@@ -416,7 +295,9 @@ class RequestModel:
             if place is None or place.kind not in (FILE, SOME, UNKNOWN):
                 return
             following = self._programs.get(path) or self._programs.get(place.path)
-            if error and not (place.kind != UNKNOWN and (error == "ENOENT" or (error == "EACCES" and following))):
+            if error and not (
+                place.kind != UNKNOWN and (error == "ENOENT" or (error in ("EACCES", "ELOOP") and following))
+            ):
                 return  # else it was opened, and what is missing or denied is the interpreter that it names
             self._tree.learn_kind(place, FILE)
             if self._tree.mode == COUNT:
@@ -517,7 +398,7 @@ class RequestModel:
         module = requests.per_module.get(self._caller)
         if module is None:
             module = requests.per_module[self._caller] = RequestCounts()
-        name = _FIELDS[what]
+        name = FIELDS[what]
         setattr(row, name, getattr(row, name) + n)
         setattr(module, name, getattr(module, name) + n)
 
@@ -528,7 +409,3 @@ def _tells_of_links(step: Step) -> bool:
     if step.action == OPEN_IT:
         return step.second is not None and step.second != step.path
     return step.action >= MAKE or step.action == READ_LINK or (step.action == LOOK and step.kind == LINK)
-
-
-def _most_first(table: dict[str, RequestCounts]) -> dict[str, RequestCounts]:
-    return dict(sorted(table.items(), key=lambda item: (-item[1].metadata, item[0])))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from fsprobe.analysis.requests_tree import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN
+from fsprobe.analysis.requests_places import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN
 from fsprobe.model import Call
 from fsprobe.parse.arguments import link_target, result_path, second_path
 

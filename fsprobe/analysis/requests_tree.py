@@ -10,55 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from fsprobe.analysis.requests_places import (
+    CHANGE,
+    DIRECTORY,
+    FILE,
+    LINK,
+    LOOKUP,
+    MISSING,
+    NEGATIVE,
+    OPEN,
+    OPENDIR,
+    READDIR,
+    READLINK,
+    SOME,
+    SPECIAL,
+    UNKNOWN,
+    Place,
+)
 from fsprobe.model import Mount
 
-UNKNOWN, MISSING, SOME, DIRECTORY, FILE, LINK, SPECIAL = range(7)
-"""What a place is. SOME: it exists, no call said as what. SPECIAL: a device, a FIFO, a socket."""
-LOOKUP, NEGATIVE, OPEN, OPENDIR, READDIR, READLINK, CHANGE, READ, UNREAD = range(9)
-"""What is asked for. NEGATIVE goes with a LOOKUP, UNREAD stands for reads of a file whose size is not known."""
 LINKS, LEARN, COUNT = range(3)
 """What a pass over the run is for: only links; what exists and what it is; the requests."""
 
 MAX_LINKS = 40
 _DOTS = frozenset({b"", b".", b".."})
-
-
-class Place:
-    """One name in one directory, as long as it means the same."""
-
-    __slots__ = (
-        "cached_in",
-        "children",
-        "is_listed",
-        "is_pinned",
-        "is_read",
-        "kind",
-        "listed_bytes",
-        "mount",
-        "n_listings",
-        "name",
-        "parent",
-        "path",
-        "size",
-        "target",
-    )
-
-    def __init__(self, parent: Place | None, name: bytes, path: bytes, mount: Mount | None) -> None:
-        self.parent = parent
-        self.name = name
-        self.path = path
-        self.mount = mount
-        self.kind = UNKNOWN
-        self.target: bytes | None = None
-        self.size: int | None = None
-        self.children: dict[bytes, Place] = {}
-        self.is_pinned = False
-        self.cached_in = 0
-        """The pass in which the client has come to know the name."""
-        self.is_read = False
-        self.is_listed = False
-        self.n_listings = 0
-        self.listed_bytes = 0
 
 
 class Tree:
@@ -317,7 +292,7 @@ class Tree:
                 return self.bind(child, SOME, role=3, is_cached=child.cached_in == self.pass_number)
             else:
                 child.kind = SOME
-        elif error == "ENOENT" and is_exec and self.mode == LEARN:
+        elif error in ("ENOENT", "ELOOP") and is_exec and self.mode == LEARN:
             return None  # is the program missing, or its interpreter?
         elif error == "ENOENT" or (creates and error in ("EROFS", "EACCES", "EPERM")):
             child.kind = MISSING

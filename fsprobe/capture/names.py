@@ -128,6 +128,8 @@ class Names:
             head, _, rest = line.partition(b'"')
             path, quote, tail = rest.partition(b'"')
             if not quote or path[-1:] == b"\\":
+                if b" fchdir(" in line and line.find(b"</") > 0:
+                    working[line[: line.find(b" ")]] = line[line.find(b"</") + 1 : line.find(b">")]
                 continue
             if not path:
                 self.described.add(head[head.rfind(b"<") + 1 : -3])
