@@ -76,7 +76,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     events = read_events(recording, quality, hooks, watch=model.watch)
     tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyMissing(facts))
     requests = model.count()
-    owners = Owners(facts, lookups.get("distributions", {}))
+    owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
     table = mount_finder(mounts, tally)
     profile = make_profile(
         kind=recording.kind,

@@ -14,6 +14,7 @@ LIBRARIES = "(shared libraries)"
 SYSTEM = "(system)"
 SITE_DIRECTORY = "(site-packages itself)"
 PROGRAM = "(program)"
+WORKING_DIRECTORY = "(working directory)"
 OTHER = "(other)"
 
 _IN_SITE = re.compile(r"^(.*/(?:site|dist)-packages)(?:/(.*))?$", re.DOTALL)
@@ -89,8 +90,14 @@ class Mounts:
 class Owners:
     """Answers which package a path belongs to: the installed distribution, else the top-level name."""
 
-    def __init__(self, facts: Iterable[Mapping[str, Any]], distributions: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        facts: Iterable[Mapping[str, Any]],
+        distributions: Mapping[str, Mapping[str, str]],
+        cwd: bytes | None = None,
+    ) -> None:
         self._distributions = distributions
+        self._cwd = cwd
         entries: set[str] = set()
         for fact in facts:
             for entry in fact.get("path") or ():
@@ -101,6 +108,8 @@ class Owners:
 
     def of(self, path: bytes) -> str:
         """The owner of a path, by its name alone."""
+        if path == self._cwd:
+            return WORKING_DIRECTORY
         text = path.decode("utf-8", "surrogateescape")
         found = _IN_SITE.match(text)
         if found:

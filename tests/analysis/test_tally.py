@@ -1,0 +1,85 @@
+"""The fold: every grouping sums to the totals whatever comes, and latency quantiles are right to 5 %."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsprobe.analysis import tally as tables
+from fsprobe.analysis.attribute import Attributed, Frame, ProcessInfo
+from fsprobe.model import Call, Op
+
+SYSCALL = {
+    Op.OPEN: "openat",
+    Op.STAT: "newfstatat",
+    Op.READLINK: "readlink",
+    Op.LIST: "getdents64",
+    Op.EXEC: "execve",
+    Op.CHANGE: "mkdir",
+    Op.OTHER: "chdir",
+}
+PROCESSES = [ProcessInfo(1, 0, "python", "python"), ProcessInfo(2, 1, "sh", "program")]
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> Attributed:
+    op = draw(st.sampled_from(list(Op)))
+    names = draw(st.lists(st.sampled_from("abcd"), max_size=4))
+    stack = tuple(Frame(name, names[i - 1] if i else None, name in names[:i]) for i, name in enumerate(names))
+    call = Call(
+        tid=1,
+        t_ns=draw(st.one_of(st.none(), st.integers(min_value=0, max_value=10**10))),
+        syscall=SYSCALL[op],
+        op=op,
+        path=draw(st.sampled_from([b"/a", b"/b/c", b"/\xff"])),
+        error=draw(st.sampled_from(["", "ENOENT", "ENOTDIR", "EACCES", "?"])),
+        dur_ns=draw(st.one_of(st.none(), st.integers(min_value=0, max_value=10**9))),
+        args=b"",
+        result=b"0",
+    )
+    return Attributed(
+        call,
+        draw(st.sampled_from(["init", "import", "run"])),
+        names[-1] if names else "(not in an import)",
+        stack,
+        draw(st.sampled_from(PROCESSES)),
+        own=draw(st.integers(0, 9)) == 0,
+    )
+
+
+@given(st.lists(rows(), max_size=60))
+def test_every_grouping_sums_to_the_totals(stream: list[Attributed]) -> None:
+    made = tables.fold(iter(stream), lambda row: "other")
+    assert tables.check_sums(made) == []
+    counted = [row for row in stream if not row.own and row.call.op is not Op.OTHER]
+    assert made.total.n_metadata == len(counted)
+    assert sum(made.own.values()) == sum(row.own for row in stream)
+    assert sum(n for slot in made.timeline.values() for n in slot.values()) == sum(
+        row.call.t_ns is not None for row in counted
+    )
+    for name in "abcd":
+        inside = [row for row in counted if any(frame.name == name for frame in row.stack)]
+        module = made.by_module.get(name)
+        assert (module.cumulative.n_metadata if module else 0) == len(inside)
+        assert (module.own.n_metadata if module else 0) == sum(row.module == name for row in counted)
+
+
+@given(
+    st.lists(st.integers(min_value=2_000, max_value=10**10), min_size=1, max_size=200),
+    st.sampled_from([0.1, 0.5, 0.95]),
+)
+def test_a_quantile_is_right_to_five_percent(durations: list[int], share: float) -> None:
+    latency: dict[int, int] = {}
+    for ns in durations:
+        number = tables.latency_bin(ns)
+        latency[number] = latency.get(number, 0) + 1
+    exact = sorted(durations)[max(0, math.ceil(share * len(durations)) - 1)]
+    found = tables.quantile_ns(latency, share)
+    assert found is not None
+    assert exact / 1.06 - 1000 <= found <= exact * 1.06 + 1000
+
+
+def test_no_calls_have_no_quantile() -> None:
+    assert tables.quantile_ns({}, 0.5) is None
