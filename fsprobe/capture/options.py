@@ -4,6 +4,7 @@ Not click: importing it costs 400 metadata calls, and this runs on the filesyste
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+from fsprobe.capture import ranks
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 DEFAULT_MAX_LOG = "2G"
@@ -16,6 +17,13 @@ OPTIONS = [
     ("--backend", "backend", "|".join(BACKENDS), "auto", "How to observe [default: auto]."),
     ("--no-markers", "no_markers", "", "", "Put nothing into the target; imports are then an estimate."),
     ("--record-only", "record_only", "", "", "Write the recording, don't analyse it."),
+    (
+        "--ranks",
+        "ranks",
+        "LIST",
+        "all",
+        "In a job: trace only these ranks (0,8-15, one-per-node, all), run the others untouched [default: all].",
+    ),
     ("--label", "label", "TEXT", "", "A word for this run in reports."),
     ("--tmp-dir", "tmp_dir", "DIR", "", "Where the log is kept meanwhile [default: /dev/shm, $TMPDIR or /tmp]."),
     ("--max-log", "max_log", "SIZE", DEFAULT_MAX_LOG, "Bound of the log, as 500M or 2G [default: 2G]."),
@@ -41,6 +49,7 @@ class RunOptions:
     no_markers = False
     record_only = False
     label = ""
+    ranks = ""
     tmp_dir = ""
     max_log_bytes = 0
     wait_descendants_s = 0.0
@@ -119,7 +128,7 @@ def parse(words: "list[str]") -> "RunOptions":
 def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options = RunOptions()
     options.command = command
-    for name in ("output", "label", "tmp_dir", "image", "at"):
+    for name in ("output", "ranks", "label", "tmp_dir", "image", "at"):
         setattr(options, name, given.get(name, ""))
     for name in ("no_markers", "record_only", "quiet"):
         setattr(options, name, name in given)
@@ -129,6 +138,8 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options.markers = given.get("markers", "auto")
     if options.markers not in _MARKER_MODES:
         raise usage("%r is no way to mark imports" % options.markers, "one of " + ", ".join(_MARKER_MODES))
+    if options.ranks:
+        ranks.check(options.ranks)
     options.max_log_bytes = parse_size(given.get("max_log", DEFAULT_MAX_LOG))
     try:
         options.wait_descendants_s = float(given.get("wait_descendants", DEFAULT_WAIT_DESCENDANTS_S))

@@ -1,6 +1,7 @@
-"""How an error reaches the user: one line, a hint, the documented exit code."""
+"""How an error reaches the user: one line, a hint, the documented exit code.
 
-from __future__ import annotations
+Runs inside the recorder that travels too: syntax of Python 3.6.
+"""
 
 import sys
 
