@@ -343,7 +343,7 @@ class RequestModel:
             return
         made = self._tree.bind(place, FILE)
         if old is not None:
-            made.target, made.size = old.target, old.size
+            made.target, made.size, made.is_read = old.target, old.size, old.is_read
             made.kind = old.kind if old.kind not in (UNKNOWN, MISSING) else FILE
         self._tree.change(place.parent, made)
 

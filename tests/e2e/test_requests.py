@@ -226,6 +226,20 @@ def test_an_import(src: Path, mnt: Path) -> None:
     assert result.totals()["open"][0] > 10
 
 
+def test_an_import_that_compiles(src: Path, mnt: Path) -> None:
+    """No .pyc yet: each is made under another name and renamed, in directories that are made for them."""
+    install(src)
+    for cache in list(src.rglob("__pycache__")):
+        shutil.rmtree(cache)
+    with serve(src, mnt, meta_ms=0, read_ms=0, log_paths=True, writable=True) as server:
+        first = compare(server, [*PYTHON, "-c", IMPORT, str(mnt)])
+        second = compare(server, [*PYTHON, "-c", IMPORT, str(mnt)])
+    assert first.difference(COMPARED) == {}
+    assert second.difference(COMPARED) == {}
+    assert first.totals()["negative"][0] > second.totals()["negative"][0]
+    assert list(src.rglob("*.pyc"))
+
+
 def test_a_run_on_a_local_disk_says_what_it_would_ask_a_server(src: Path, mnt: Path) -> None:
     """Traced where the tree lies on the disk; counted where the same tree is served at the same path."""
     install(src)
