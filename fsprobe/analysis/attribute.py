@@ -53,6 +53,11 @@ class ProcessInfo:
     kind: str = "program"
     """python | launcher (before or around the interpreter) | program (started by it)"""
 
+    @property
+    def key(self) -> str:
+        """Names the image in tables: a wrapper may be called as the interpreter that takes its place."""
+        return f"{self.pid} {self.label}".strip() + (" (launcher)" if self.kind == "launcher" else "")
+
 
 @dataclass(slots=True)
 class _Image:

@@ -15,6 +15,7 @@ from fsprobe.model import FORMAT, Counts, Finding, JsonObject, Mount, ParseQuali
 
 TOP_PATHS = 200
 N_EXAMPLES = 5
+N_CHEAPEST = 20
 STARTUP_PHASES = ("launch", "loader", "init", "site", "import")
 
 
@@ -114,7 +115,7 @@ def time_share(tally: Tally, manifest: Mapping[str, Any], timed: bool) -> JsonOb
     percentile) is taken for that and subtracted from each; the same is taken off the wall time once per call. What
     remains is at most what the calls cost without a tracer, as other costs of tracing stay in it.
     """
-    floor_ns = quantile_ns(tally.floor, 0.10) if timed else None
+    floor_ns = tracer_floor_ns(tally) if timed else None
     wall_s = manifest.get("wall_s")
     if floor_ns is None or not wall_s:
         return {"tracer_floor_us": None, "fs_time_above_floor_s": None, "share_fs_time_at_most": None}
@@ -125,6 +126,17 @@ def time_share(tally: Tally, manifest: Mapping[str, Any], timed: bool) -> JsonOb
         "fs_time_above_floor_s": round(above_ns / 1e9, 6),
         "share_fs_time_at_most": round(above_ns / wall_ns, 4) if wall_ns else 0.0,
     }
+
+
+def tracer_floor_ns(tally: Tally) -> float | None:
+    """What the tracer adds to a call: the 10th percentile of the run's calls, but at most three times the 20th cheapest.
+
+    The bound is for runs in which nearly all calls wait for a server: there the percentile is such a wait itself.
+    """
+    n_calls = sum(tally.floor.values())
+    tenth = quantile_ns(tally.floor, 0.10)
+    cheapest = quantile_ns(tally.floor, min(1.0, N_CHEAPEST / n_calls)) if n_calls else None
+    return None if tenth is None or cheapest is None else min(tenth, 3 * cheapest)
 
 
 def by_module(tally: Tally, notes: Notes, timed: bool) -> list[JsonObject] | None:
@@ -190,7 +202,7 @@ def by_process(tally: Tally, timed: bool) -> list[JsonObject]:
     """Rows per program image of each process, in order of appearance."""
     rows = []
     for process in tally.by_process.values():
-        entry = row(f"{process.pid} {process.label}".strip(), process.counts, timed)
+        entry = row(process.key, process.counts, timed)
         entry.update(pid=process.pid, parent_pid=process.parent, label=process.label, kind=process.kind)
         rows.append(entry)
     return rows

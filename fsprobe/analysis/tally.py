@@ -78,6 +78,11 @@ class ProcessTally:
     n_open_by_bin: dict[int, int] = field(default_factory=dict)
     n_metadata_by_bin: dict[int, int] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """As `ProcessInfo.key`."""
+        return f"{self.pid} {self.label}".strip() + (" (launcher)" if self.kind == "launcher" else "")
+
 
 @dataclass(slots=True)
 class PathTally:
@@ -228,7 +233,7 @@ class Folder:
 
     def _process(self, row: Attributed) -> ProcessTally:
         info = row.process
-        key = f"{info.pid} {info.label}"
+        key = info.key
         process = self.tally.by_process.get(key)
         if process is None:
             process = self.tally.by_process[key] = ProcessTally(info.pid, info.parent, info.label, info.kind)

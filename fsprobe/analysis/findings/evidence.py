@@ -54,7 +54,7 @@ def watch(rows: Iterable[Attributed], seen: Watch) -> Iterator[Attributed]:
 
 def _note(row: Attributed, seen: Watch) -> None:
     process, phase, path = row.process, row.phase, row.call.path
-    key = f"{process.pid} {process.label}"
+    key = process.key
     phases = seen.phases.setdefault(key, {})
     phases[phase] = phases.get(phase, 0) + 1
     if phase == "import":
@@ -161,7 +161,7 @@ def python_of(evidence: Evidence) -> bytes:
 
 def key_of(process: ProcessTally) -> str:
     """The name of a process in the tally and in the watch."""
-    return f"{process.pid} {process.label}"
+    return process.key
 
 
 # -- paths --------------------------------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ def start_flags(evidence: Evidence) -> Seen | None:
         return None
     n_short = n_site = n_start = 0
     for process in evidence.tally.by_process.values():
-        phases = evidence.watch.phases.get(f"{process.pid} {process.label}", {})
+        phases = evidence.watch.phases.get(key_of(process), {})
         start = sum(phases.get(phase, 0) for phase in _START_PHASES)
         if process.kind == "python" and start > sum(phases.values()) - start:
             n_short, n_start, n_site = n_short + 1, n_start + start, n_site + phases.get("site", 0)
