@@ -7,11 +7,12 @@ import os
 import stat
 import sys
 
+from fsprobe.capture import ranks
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 JOB_VARIABLES = (
@@ -20,6 +21,7 @@ JOB_VARIABLES = (
     "SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK "
     "PMI_RANK PMI_SIZE PMIX_RANK PALS_RANKID PALS_NODEID PALS_LOCAL_RANKID MPI_LOCALRANKID PBS_JOBID LSB_JOBID"
 ).split()
+JOB_VARIABLES = tuple(JOB_VARIABLES) + tuple(name for name in ranks.VARIABLES if name not in JOB_VARIABLES)
 TARGET_VARIABLES = (
     "PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX PYTHONNOUSERSITE PYTHONUSERBASE PYTHONSAFEPATH "
     "PYTHONOPTIMIZE LD_LIBRARY_PATH LD_PRELOAD VIRTUAL_ENV CONDA_PREFIX MPLCONFIGDIR TRITON_CACHE_DIR NUMBA_CACHE_DIR "
@@ -27,7 +29,7 @@ TARGET_VARIABLES = (
 ).split()
 
 
-def pick(environment: "Mapping[str, str]", names: "list[str]") -> "dict[str, str]":
+def pick(environment: "Mapping[str, str]", names: "Iterable[str]") -> "dict[str, str]":
     """The named variables that are set; no other value is ever recorded."""
     return {name: environment[name] for name in names if name in environment}
 

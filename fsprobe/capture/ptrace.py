@@ -28,6 +28,7 @@ if not __package__:  # run as a file: its own directory must not shadow the stan
 
 from fsprobe.capture import ptrace_abi as abi
 from fsprobe.capture import ptrace_memory as memory
+from fsprobe.capture import shipped
 from fsprobe.capture.ptrace_calls import SYSCALLS
 from fsprobe.capture.ptrace_follow import Log, Run, follow
 
@@ -304,7 +305,9 @@ def _end_like(status: int) -> int:
 
 def command(log_path: str, argv: "Sequence[str]", python: "str | None" = None) -> "list[str]":
     """The command line that runs `argv` under this tracer; `python` is the interpreter for it (3.6 or later)."""
-    return [python or sys.executable, "-I", "-S", os.path.abspath(__file__), "-o", log_path, "--"] + list(argv)
+    # out of an archive it is started by the archive's own main
+    place = [shipped.archive(), "--tracer"] if shipped.archive() else [os.path.abspath(__file__)]
+    return [python or sys.executable, "-I", "-S"] + place + ["-o", log_path, "--"] + list(argv)
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:

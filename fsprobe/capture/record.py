@@ -10,8 +10,9 @@ import time
 
 import fsprobe
 from fsprobe import recording
-from fsprobe.capture import backends, host, lookups, mounts, session, tracelog
+from fsprobe.capture import backends, host, lookups, mounts, naming, ranks, session, shipped, tracelog
 from fsprobe.capture import scratch as scratch_dir
+from fsprobe.capture.environment import own_environment
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
     from fsprobe.capture.options import RunOptions
 
-HOOK_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hook", "sitecustomize.py")
 N_EXECS_LOOKED_AT = 50
-MAX_NAME_PART = 60
-"""Letters of the command that a recording's default name holds; a file name has 255 at most."""
 DENIED_HINT = (
     "tracing is not allowed here (container policy, Yama, or already traced): see `fsprobe doctor`, "
     "or use `--backend audit`"
@@ -62,7 +60,12 @@ def record(
         FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room (125).
     """
     environment = own_environment()
+    rank = ranks.identify(environment)
+    if options.ranks and rank is not None and not ranks.selects(options.ranks, rank):
+        ranks.run_untouched(options.command, environment)
     warnings = check_command(options.command, environment)
+    if ranks.selection_warning(options.ranks, rank):
+        warnings.append(ranks.selection_warning(options.ranks, rank))
     for line in warnings:
         if warn is not None:
             warn(line)
@@ -88,7 +91,12 @@ def _record(
         if tracer.markers != "none":
             install_hook(scratch, tracer.markers, target_environment)
         state = first_facts(options, tracer, environment, layout, scratch)
-        path = options.output or default_name(options.command, state)
+        path = naming.output_path(
+            options.output,
+            options.command,
+            naming.node_name(environment, str(state["host"])),
+            ranks.identify(environment),
+        )
         write_state(scratch, dict(state, output=os.path.abspath(path) if state["cwd"] else path))
         if on_start is not None:
             on_start(tracer.log)
@@ -100,6 +108,7 @@ def _record(
         raise FsprobeError(
             "cannot prepare the run in %s: %s" % (scratch, error.strerror), "name a node-local directory with --tmp-dir"
         )
+    held.flush = lambda: _flush(scratch, state, path)
     try:
         outcome = session.run(
             list(enter or []) + tracer.words,
@@ -138,21 +147,12 @@ def _record(
     return Recorded(path, outcome, warnings)
 
 
-def own_environment() -> "dict[str, str]":
-    """The environment as fsprobe was given it: without the LC_CTYPE that an interpreter sets for itself in the C locale.
-
-    Source: PEP 538.
-    """
-    environment = dict(os.environ)
-    if environment.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
-        try:
-            with open("/proc/self/environ", "rb", buffering=0) as source:
-                given = source.read(1 << 24).split(b"\0")
-        except OSError:
-            return environment
-        if not any(entry.startswith(b"LC_CTYPE=") for entry in given):
-            del environment["LC_CTYPE"]
-    return environment
+def _flush(scratch: "str", state: "dict[str, Any]", path: "str") -> "None":
+    """Write what there is so far, for a command that was asked to end and goes on: the next signal may end everything."""
+    try:
+        write_recording(scratch, dict(state, flushed=True), path, [])
+    except FsprobeError:
+        pass  # the end of the run will say it
 
 
 def raise_if_not_run(outcome: "session.Outcome", tracer: "backends.Tracer", command: "list[str]") -> "None":
@@ -203,8 +203,7 @@ def check_command(command: "list[str]", environment: "dict[str, str]") -> "list[
 def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> "None":
     """Put the hook into the scratch directory and its directory first on PYTHONPATH."""
     place = os.path.join(scratch, scratch_dir.HOOK)
-    with open(HOOK_FILE, encoding="utf-8") as source:
-        lines = source.read().split("\n")
+    lines = shipped.read("hook", "sitecustomize.py").split("\n")
     filled = {
         "MARKS = ": os.path.join(scratch, scratch_dir.MARKS),
         "MODE = ": mode,
@@ -234,6 +233,7 @@ def first_facts(
         fsprobe_version=fsprobe.__version__,
         command=options.command,
         label=options.label,
+        ranks=options.ranks,
         cwd=_cwd(),
         backend=tracer.backend,
         backend_version=tracer.version,
@@ -282,16 +282,6 @@ def write_state(scratch: "str", state: "dict[str, Any]") -> "None":
         os.replace(path + ".new", path)
     except OSError:
         pass
-
-
-def default_name(command: "list[str]", state: "dict[str, Any]") -> "str":
-    """A name for the recording in the working directory: command, host, time and pid, so that ranks never collide."""
-    words = [os.path.basename(word)[:MAX_NAME_PART] for word in command[:1]]
-    words += [os.path.basename(word)[:MAX_NAME_PART] for word in command[1:] if word.endswith(".py")][:1]
-    stem = "-".join([*words, state["host"].split(".")[0], time.strftime("%Y%m%d-%H%M%S"), str(os.getpid())])
-    # ASCII alone: what the working directory's filesystem and the next tool make of other letters is not known
-    name = "".join(letter if (letter.isalnum() and letter < "\x7f") or letter in "-._" else "_" for letter in stem)
-    return name.lstrip("-.") + ".fsprobe"
 
 
 def write_recording(scratch: "str", state: "dict[str, Any]", path: "str", warnings: "list[str]") -> "None":
@@ -362,6 +352,7 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
             state = json.load(source)
         command = [str(word) for word in state["command"]]
         host_name = str(state["host"])
+        job = {str(name): str(value) for name, value in dict(state.get("job") or {}).items()}
     except (OSError, ValueError, LookupError, TypeError):
         raise BadInput(
             "%s is no scratch directory of fsprobe" % scratch,
@@ -383,7 +374,7 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
         status = tracelog.exit_status(log, pid)
         state["exit_code"] = status if status >= 0 else 128 - status
         state["signal"] = -status if status < 0 else None
-    path = output or default_name(command, {"host": host_name})
+    path = naming.output_path(output, command, naming.node_name(job, host_name), ranks.identify(job))
     write_recording(scratch, state, path, [])
     if not running:
         scratch_dir.remove(scratch)

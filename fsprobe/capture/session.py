@@ -26,6 +26,8 @@ TICK_S = 0.1
 LOW_SPACE_BYTES = 32 << 20
 """With less room than this in the scratch, recording stops. A judgement: a tracer writes some 0.5 MB in a tick, other
 programs may write more."""
+FLUSH_AFTER_S = 2.0
+"""A batch system sends SIGKILL some time after SIGTERM (Slurm's KillWait: 30 s). A judgement."""
 TTY_SIGNAL_CODE = 128
 """si_code SI_KERNEL: the terminal sent it, to the whole foreground group, so the target has it already."""
 _NOT_FORWARDED = (
@@ -68,6 +70,18 @@ class SignalsHeld:
         self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*FORWARDED, signal.SIGCHLD])
         self.on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return self
+
+    flush = None  # type: Callable[[], None] | None
+    """What to do once when the command was asked to end (SIGTERM) and is still there `FLUSH_AFTER_S` later."""
+    asked_at = None  # type: float | None
+
+    def heed(self, number: "int | None") -> "None":
+        """Take note of a signal that arrived, and flush when it is time to."""
+        if number == signal.SIGTERM and self.asked_at is None:
+            self.asked_at = time.monotonic()
+        if self.flush is not None and self.asked_at is not None and time.monotonic() - self.asked_at >= FLUSH_AFTER_S:
+            flush, self.flush = self.flush, None
+            flush()
 
     def __exit__(self, *_: "object") -> "None":
         while signal.sigtimedwait([*FORWARDED, signal.SIGCHLD], 0) is not None:
@@ -116,6 +130,7 @@ def run(
     ended = False
     while not ended:
         arrived = signal.sigtimedwait([*FORWARDED, signal.SIGCHLD], TICK_S)
+        held.heed(None if arrived is None else arrived.si_signo)
         # left a zombie at first: its CPU can be told apart from its children's only before it is reaped
         ended = os.waitid(os.P_PID, tracer_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         if ended:

@@ -19,6 +19,8 @@ COMMANDS = {
     "load": ("load", "Make a recording of strace logs made elsewhere."),
     "compare": ("compare", "Compare layouts: plain, another filesystem, SquashFS, overlay."),
     "whatif": ("whatif", "Estimate start-up on other filesystems and on many nodes."),
+    "recorder": ("recorder", "Write the recorder as one file, for containers and jobs."),
+    "merge": ("merge", "Merge the recordings of a job's ranks."),
     "pack": ("pack", "Pack an environment into one SquashFS image."),
     "exec": ("exec_", "Run a command with an image mounted over a path."),
     "scan": ("scan", "Look at an environment without running anything."),

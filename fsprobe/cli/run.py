@@ -5,11 +5,11 @@ ended is imported then.
 """
 
 import os
-import signal
 import sys
 
 from fsprobe.capture import options as run_options
 from fsprobe.capture import record
+from fsprobe.cli.ending import die_of
 from fsprobe.cli.failures import report_error, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 

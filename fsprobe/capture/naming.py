@@ -1,0 +1,68 @@
+"""What a recording is called: never the same name for two ranks, containers or runs.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+import time
+
+from fsprobe.capture import ranks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_NAME_PART = 60
+"""Letters of the command that a recording's default name holds; a file name has 255 at most."""
+FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""Source: PROC_PID_INIT_INO in the kernel's include/linux/proc_ns.h."""
+
+
+def output_path(output: "str", command: "list[str]", host: "str", rank: "ranks.Rank | None") -> "str":
+    """Where a recording goes.
+
+    Args:
+        output: what -o said: a file, in a job with the rank put into its name; a directory that is there, or a name that
+            ends in `/` (which is then made), with a default name in it; "" for a default name in the working directory.
+        command: the command's words.
+        host: the node's name.
+        rank: this process in its job.
+
+    Raises:
+        OSError: the directory can't be made.
+    """
+    if not output:
+        return default_name(command, host, rank)
+    if output.endswith("/"):
+        os.makedirs(output, exist_ok=True)
+    if os.path.isdir(output):
+        return os.path.join(output, default_name(command, host, rank))
+    return ranks.tagged(output, rank)
+
+
+def default_name(command: "list[str]", host: "str", rank: "ranks.Rank | None") -> "str":
+    """Command, rank, host, time and process as a file name."""
+    words = [os.path.basename(word)[:MAX_NAME_PART] for word in command[:1]]
+    words += [os.path.basename(word)[:MAX_NAME_PART] for word in command[1:] if word.endswith(".py")][:1]
+    if rank is not None:
+        words.append("rank%04d" % rank.number)
+    stem = "-".join([*words, host.split(".")[0], time.strftime("%Y%m%d-%H%M%S"), _process()])
+    # ASCII alone: what the working directory's filesystem and the next tool make of other letters is not known
+    name = "".join(letter if (letter.isalnum() and letter < "\x7f") or letter in "-._" else "_" for letter in stem)
+    return name.lstrip("-.") + ".fsprobe"
+
+
+def _process() -> "str":
+    # in containers every process may be number 2 of its own namespace
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = FIRST_PID_NAMESPACE
+    if namespace == FIRST_PID_NAMESPACE:
+        return str(os.getpid())
+    return "%s.%d" % (namespace.strip("pid:[]"), os.getpid())
+
+
+def node_name(environment: "Mapping[str, str]", host: "str") -> "str":
+    """The node as the batch system calls it, which also tells two daemons on one host apart; else the host's name."""
+    return environment.get("SLURMD_NODENAME") or host

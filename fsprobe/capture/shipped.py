@@ -1,0 +1,29 @@
+"""Files of fsprobe that others read or run, also where fsprobe is one archive.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HERE = os.path.dirname(__file__)  # as the import system wrote it: a zip importer knows its files by that
+
+
+def read(*parts: "str") -> "str":
+    """The text of a file of ours, named from the directory `capture`.
+
+    Raises:
+        OSError: it is not there.
+    """
+    loader = globals()["__loader__"]  # type: Any
+    data = loader.get_data(os.path.join(HERE, *parts))  # type: bytes
+    return data.decode("utf-8")
+
+
+def archive() -> "str":
+    """The archive that fsprobe runs from; "" where it is a directory of files."""
+    path = getattr(globals()["__loader__"], "archive", "")
+    return os.path.abspath(path) if path else ""

@@ -1,0 +1,105 @@
+"""fsprobe recorder: write the recorder that travels, one file that needs nothing but a Python."""
+
+from __future__ import annotations
+
+import ast
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+import fsprobe
+from fsprobe.cli.failures import say
+from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
+
+MAIN = "fsprobe.cli.travel"
+DATA = ("fsprobe/capture/hook/sitecustomize.py", "fsprobe/capture/hook/audit.py")
+"""Read as text at run time, imported by nobody."""
+_SHEBANG = b"#!/usr/bin/env python3\n"
+_START = f"import sys\n\nfrom {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"
+_DATE = (1980, 1, 1, 0, 0, 0)
+"""The same fsprobe makes the same file, byte for byte."""
+
+
+def module_file(root: Path, name: str) -> Path | None:
+    """The file of a module of ours, given the directory that holds the package."""
+    place = root.joinpath(*name.split("."))
+    for file in (place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Names of fsprobe's modules that a module imports anywhere but for type checking alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "fsprobe")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "fsprobe":
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        else:
+            yield from imported(node)
+
+
+def recorder_files(root: Path) -> list[str]:
+    """The recorder's own modules and data, relative to `root`: whatever its main module leads to."""
+    found: dict[str, Path] = {}
+    waiting = [MAIN]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        file = module_file(root, name)
+        if file is None:
+            continue  # a name within a module
+        found[name] = file
+        waiting.extend(imported(ast.parse(file.read_bytes())))
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])
+    names = [file.relative_to(root).as_posix() for file in found.values()]
+    return sorted(names + [name for name in DATA if (root / name).is_file()])
+
+
+def build(target: Path) -> list[str]:
+    """Write the recorder to `target`, complete or not at all, and return the names of what is in it.
+
+    Stored, not compressed: an interpreter without zlib reads it too. Source, no bytecode: it has to run on any version.
+
+    Raises:
+        FsprobeError: it can't be written.
+    """
+    root = Path(fsprobe.__file__).resolve().parent.parent
+    names = recorder_files(root)
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with open(part, "xb") as out:
+            out.write(_SHEBANG)
+            with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr(zipfile.ZipInfo("__main__.py", _DATE), _START)
+                for name in names:
+                    archive.writestr(zipfile.ZipInfo(name, _DATE), (root / name).read_bytes())
+        part.chmod(0o755)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise FsprobeError(
+            f"cannot write {target}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT
+        ) from error
+    return names
+
+
+@click.command("recorder", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-o", "--output", type=click.Path(), default="fsprobe-rec.pyz", show_default=True, help="The file to write.")
+def command(output: str) -> None:
+    """Write the recorder as one file that travels.
+
+    It needs CPython 3.6 or later and nothing else, takes the options of `fsprobe run`, and only records: `python3
+    fsprobe-rec.pyz -o x.fsprobe -- CMD`. Bind it into a container or copy it into a job; fsprobe reads what it writes.
+    """
+    names = build(Path(output))
+    say(f"recorder: {output}, {len(names)} files of fsprobe in {Path(output).stat().st_size >> 10} KiB")

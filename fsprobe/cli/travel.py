@@ -1,0 +1,105 @@
+"""The recorder that travels: `fsprobe run --record-only` as one file, built by `fsprobe recorder`.
+
+Standard library only, syntax of Python 3.6. It also is its own tracer where there is no strace: started again with
+`--tracer` it traces a command as `capture.ptrace` does.
+"""
+
+import sys
+
+HELP = """Usage: {name} [OPTIONS] -- CMD...
+       {name} salvage DIRECTORY [-o FILE]
+
+  fsprobe {version}, the recorder alone: traces CMD and writes a recording, which
+  `fsprobe report` and `fsprobe merge` read elsewhere. CMD keeps its input,
+  output, exit code and signals.
+
+Options:
+"""
+
+
+def main(words: "list[str]") -> "int":
+    """Run the recorder; returns the command's exit code (or dies of the command's signal)."""
+    if words[:1] == ["--tracer"]:
+        import os
+
+        from fsprobe.capture import ptrace
+
+        os._exit(ptrace.main(words[1:]))
+    if words[:1] == ["run"]:
+        del words[0]  # a script written for `fsprobe run` stays as it is
+    options = words[: words.index("--")] if "--" in words else words
+    if any(word.startswith("--ranks") for word in options):
+        from fsprobe.cli import untraced
+
+        status = untraced.main(words)
+        if status is not None:
+            return status
+    from fsprobe.cli.failures import report_error
+    from fsprobe.errors import FsprobeError
+
+    try:
+        if not words or words[0] in ("-h", "--help", "--version"):
+            show_help(words)
+            return 0 if words else 2
+        if words[0] == "salvage":
+            return salvage(words[1:])
+        return record(words)
+    except FsprobeError as error:
+        return report_error(error)
+
+
+def record(words: "list[str]") -> "int":
+    """Record a command."""
+    from fsprobe.capture import options as run_options
+    from fsprobe.capture.record import record as record_run
+    from fsprobe.cli.ending import die_of
+    from fsprobe.cli.failures import say
+
+    options = run_options.parse(words)
+    if options.image:
+        raise run_options.usage(
+            "the recorder mounts no images", "bind the image into the container, or use `fsprobe run --image`"
+        )
+    recorded = record_run(options, warn=None if options.quiet else say)
+    if not options.quiet:
+        for line in recorded.warnings:
+            say(line)
+        say("recording: %s" % recorded.path)
+    if recorded.outcome.exit_status < 0:
+        die_of(-recorded.outcome.exit_status)
+    return recorded.outcome.exit_status
+
+
+def salvage(words: "list[str]") -> "int":
+    """Make a recording of a scratch directory that was left behind."""
+    from fsprobe.capture.options import usage
+    from fsprobe.capture.record import salvage as salvage_run
+    from fsprobe.cli.failures import say
+
+    if len(words) not in (1, 3) or (len(words) == 3 and words[1] not in ("-o", "--output")):
+        raise usage("salvage takes a directory", "%s salvage DIRECTORY -o FILE" % sys.argv[0])
+    path, running = salvage_run(words[0], words[2] if len(words) == 3 else "")
+    say("recording: %s" % path)
+    if running:
+        say("the command is still running: the recording holds what it did so far, and the scratch directory stays")
+    return 0
+
+
+def show_help(words: "list[str]") -> "None":
+    """Print the help, or the version alone."""
+    import os
+
+    import fsprobe
+    from fsprobe.capture.options import OPTIONS
+
+    if words[:1] == ["--version"]:
+        print("fsprobe recorder, version %s" % fsprobe.__version__)
+        return
+    print(HELP.format(name=os.path.basename(sys.argv[0]), version=fsprobe.__version__), end="")
+    for names, attribute, metavar, _, text in OPTIONS:
+        if attribute not in ("image", "at", "record_only"):
+            print("  %-28s %s" % (names + (" " + metavar if metavar else ""), text))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
