@@ -144,7 +144,7 @@ def run_untouched(command: "list[str]", environment: "Mapping[str, str]") -> "No
     Raises:
         FsprobeError: it is not found (127) or can't be executed (126).
     """
-    import signal
+    import _signal as signal  # the module `signal` itself loads `enum`: 40 calls
 
     # an interpreter ignores these in itself, and a program inherits what is ignored
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

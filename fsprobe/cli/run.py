@@ -73,20 +73,6 @@ def show_report(path: str) -> None:
     terminal.show(pipeline.analyse(path), sys.stderr, recording=path)
 
 
-def die_of(number: int) -> None:
-    """End as the command did: by its signal, without a core file of our own."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, OSError, ValueError):
-        pass
-    sys.stderr.flush()
-    if number not in (signal.SIGKILL, signal.SIGSTOP):
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
 def _command() -> "click.Command":
     # only for `fsprobe run --help` and the list of commands: parsing is done by capture.options
     import click
