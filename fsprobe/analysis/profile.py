@@ -86,7 +86,8 @@ def make_profile(
         },
         "metrics": {
             **total,
-            "n_paths": len(tally.by_path),
+            "n_paths": len(tally.by_path) - tally.n_further_rows,
+            "n_paths_at_least": tally.n_further_rows > 0,
             "n_startup": sum(tally.by_phase[phase].n_metadata for phase in STARTUP_PHASES if phase in tally.by_phase),
             "fs_time_s": total.pop("time_s"),
             **time_share(tally, manifest, timed),
@@ -102,6 +103,7 @@ def make_profile(
             "missing": missing(tally),
             "rates": rates(tally),
             "timeline": timeline(tally),
+            "timeline_step_s": tally.timeline_step / 10,
         },
         "requests": requests,
         "findings": [],
@@ -244,14 +246,19 @@ def missing(tally: Tally) -> list[JsonObject]:
 
 
 def timeline(tally: Tally) -> list[JsonObject]:
-    """Metadata calls per 0.1 s and phase, from the first call on; empty where the log has no times."""
+    """Metadata calls per step (0.1 s, unless bins were put together) and phase, from the first call on.
+
+    Empty where the log has no times.
+    """
     if tally.first_ns is None:
         return []
-    start = min(tally.timeline)
-    return [
-        {"t_s": round((number - start) / 10, 1), **dict(sorted(tally.timeline[number].items()))}
-        for number in sorted(tally.timeline)
-    ]
+    rows: dict[int, dict[str, int]] = {}
+    for number, phases in tally.timeline.items():
+        slot = rows.setdefault(number - number % tally.timeline_step, {})
+        for phase, n in phases.items():
+            slot[phase] = slot.get(phase, 0) + n
+    start = min(rows)
+    return [{"t_s": round((number - start) / 10, 1), **dict(sorted(rows[number].items()))} for number in sorted(rows)]
 
 
 def _sorted_rows(table: Mapping[str, Counts], timed: bool) -> list[JsonObject]:

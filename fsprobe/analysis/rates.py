@@ -61,7 +61,7 @@ def rates(tally: Tally) -> dict[str, float | int | None]:
             active[second] = active.get(second, 0) + 1
         peak_process = max(peak_process, busiest(process.n_open_by_bin, PEAK_S))
         sustained_process = max(sustained_process, busiest(process.n_open_by_bin, SUSTAINED_S))
-    return {
+    found: dict[str, float | int | None] = {
         "peak_metadata_per_s": busiest(everything, PEAK_S),
         "sustained_metadata_per_s": busiest(everything, SUSTAINED_S),
         "peak_open_per_s": busiest(opens, PEAK_S),
@@ -71,3 +71,6 @@ def rates(tally: Tally) -> dict[str, float | int | None]:
         "n_processes_busiest_s": max(active.values(), default=0),
         "duration_s": ((tally.last_ns or 0) - (tally.first_ns or 0)) / 1e9,
     }
+    for name, value in tally.settled_rates.items():
+        found[name] = max(value, found.get(name) or 0)
+    return found

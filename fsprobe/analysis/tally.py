@@ -121,6 +121,12 @@ class Tally:
     """When the last import that was not yet in `run` ended: the start of the last call of phase import."""
     floor: dict[int, int] = field(default_factory=dict)
     """latency bin -> calls, over all paths: what the cheapest calls took is the tracer's own cost"""
+    n_further_rows: int = 0
+    """Rows of `by_path` that stand for many paths; see `analysis.bounded`. 0: every path has its own."""
+    settled_rates: dict[str, float] = field(default_factory=dict)
+    """The busiest windows among bins that are no longer kept; see `analysis.rates`."""
+    timeline_step: int = 1
+    """How many bins of `BIN_NS` one of the timeline covers."""
 
 
 def latency_bin(ns: int) -> int:
