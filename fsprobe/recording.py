@@ -51,6 +51,8 @@ def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Itera
         path = os.path.realpath(path)
     temporary = part_name(path, os.getpid())
     try:
+        if os.path.islink(path):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if os.path.exists(path) and not os.path.isfile(path):
             # a rename would put a file in the place of /dev/null
             raise OSError(errno.EEXIST, "it is there and is no file")
@@ -132,7 +134,7 @@ class Recording:
     """An opened file: its kind, its manifest, and where each section stands. Nothing is unpacked until asked for."""
 
     def __init__(self, path: "str") -> "None":
-        """Open and check the structure of a file (not yet the checksums: `section` and `verify` do).
+        """Open a file and check its structure and every byte of it, without unpacking anything.
 
         Raises:
             BadInput: not readable, not ours, of a newer format, cut short or damaged.
@@ -190,7 +192,10 @@ class Recording:
                     "it is cut short" if at + max(n_stored, 0) + 1 > size else "a section's header is wrong"
                 )
             self._places[name] = (how, at, n_stored, n_raw, crc)
-            source.seek(at + n_stored + 1)
+            if _crc_of(source, n_stored) != crc:
+                raise self._damaged("section %s does not match its checksum" % name)
+            if source.read(1) != b"\n":
+                raise self._damaged("section %s has no end" % name)
         raise self._damaged("it has too many sections")
 
     def _read_manifest(self) -> "dict[str, Any]":
@@ -273,6 +278,17 @@ class Recording:
         for name in self._places:
             for _ in self.section(name):
                 pass
+
+
+def _crc_of(source: "BinaryIO", n_bytes: "int") -> "int":
+    crc = 0
+    while n_bytes:
+        block = source.read(min(n_bytes, _CHUNK_BYTES))
+        if not block:
+            break
+        crc = zlib.crc32(block, crc)
+        n_bytes -= len(block)
+    return crc & 0xFFFFFFFF
 
 
 def _split_lines(block: "bytes") -> "list[bytes]":

@@ -3,6 +3,7 @@
 Runs inside the recorder that travels too: syntax of Python 3.6.
 """
 
+import os
 import sys
 
 from fsprobe.errors import FsprobeError
@@ -20,7 +21,8 @@ def say(message: str) -> None:
     try:
         print(f"fsprobe: {printable(message)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):
-        pass
+        # the interpreter would try once more to write it at its end, fail, and exit with 120
+        sys.stderr = open(os.devnull, "w")
 
 
 def report_error(error: FsprobeError) -> int:

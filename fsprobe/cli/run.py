@@ -58,7 +58,7 @@ def main(words: "list[str]") -> int:
 
 def start_live(options: "RunOptions") -> "LiveLine | None":
     """The live line, when there is a terminal to show it on."""
-    if options.quiet or not sys.stderr.isatty():
+    if options.quiet or sys.stderr is None or not sys.stderr.isatty():
         return None
     from fsprobe.report.live import LiveLine
 
@@ -70,7 +70,15 @@ def show_report(path: str) -> None:
     from fsprobe import pipeline
     from fsprobe.report import terminal
 
-    terminal.show(pipeline.analyse(path), sys.stderr, recording=path)
+    if sys.stderr is None:
+        return
+    profile = pipeline.analyse(path)
+    try:
+        terminal.show(profile, sys.stderr, recording=path)
+        sys.stderr.flush()
+    except (OSError, SystemExit):
+        # stderr has gone (rich leaves by SystemExit then): the recording is written, and the command's exit code counts
+        sys.stderr = open(os.devnull, "w")
 
 
 def _command() -> "click.Command":
