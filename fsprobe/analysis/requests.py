@@ -195,10 +195,10 @@ class RequestModel:
         elif action == READ_LINK:
             self._read_link(step)
         elif action == LIST_IT:
-            if not step.error:
+            if step.listing is not None:
                 place = self._tree.learn_plain(step.path)
                 self._tree.learn_kind(place, DIRECTORY)
-                self._tree.list(place, step.n_bytes, step.n_entries, step.buffer)
+                self._tree.list(place, step.listing)
         elif action == EXECUTE:
             self._execute(step)
         elif action == MAKE:

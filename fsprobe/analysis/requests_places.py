@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fsprobe.model import Mount
 
 UNKNOWN, MISSING, SOME, DIRECTORY, FILE, LINK, SPECIAL = range(7)
 """What a place is. SOME: it exists, no call said as what. SPECIAL: a device, a FIFO, a socket."""
 LOOKUP, NEGATIVE, OPEN, OPENDIR, READDIR, READLINK, CHANGE, READ, UNREAD = range(9)
 """What is asked for. NEGATIVE goes with a LOOKUP, UNREAD stands for reads of a file whose size is not known."""
+
+
+class Listing(NamedTuple):
+    """One getdents."""
+
+    tid: int
+    t_ns: int | None
+    end_ns: int | None
+    n_bytes: int
+    """0 at the directory's end."""
+    n_entries: int
+    buffer: int
+    """What fits into one answer, bytes."""
 
 
 class Place:
@@ -17,6 +32,7 @@ class Place:
         "cached_in",
         "children",
         "is_listed",
+        "listed_ns",
         "is_pinned",
         "is_read",
         "kind",
@@ -44,5 +60,7 @@ class Place:
         """The pass in which the client has come to know the name."""
         self.is_read = False
         self.is_listed = False
+        self.listed_ns: int | None = None
+        """When the first who read the listing to its end had it."""
         self.n_listings = 0
         self.listed_bytes = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from fsprobe.analysis.requests_places import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN
+from fsprobe.analysis.requests_places import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
 from fsprobe.model import Call
 from fsprobe.parse.arguments import link_target, result_path, second_path
 
@@ -75,9 +75,7 @@ class Step:
     size: int | None = None
     second: bytes | None = None
     """A link's text, the new name of a rename, the path to which an open led."""
-    n_bytes: int = 0
-    n_entries: int = 0
-    buffer: int = 32768
+    listing: Listing | None = None
 
 
 @dataclass(slots=True)
@@ -125,7 +123,7 @@ class Steps:
         elif action == READ_LINK:
             step.second = link_target(call)
         elif action == LIST_IT:
-            _describe_listing(step, args, call.result)
+            step.listing = _listing(call)
         elif action != EXECUTE:
             if action == MAKE:
                 step.second = second_path(call)
@@ -161,11 +159,12 @@ def _describe(step: Step, args: bytes) -> None:
             step.size = max(step.size or 0, int(size.group(1)))
 
 
-def _describe_listing(step: Step, args: bytes, result: bytes) -> None:
-    listed = _LISTED.search(args)
-    if listed is not None:
-        step.n_entries, step.buffer = int(listed.group(1)), max(1, int(listed.group(2)))
-    step.n_bytes = int(result) if result.isdigit() else 0
+def _listing(call: Call) -> Listing:
+    listed = _LISTED.search(call.args)
+    n_entries, buffer = (int(listed.group(1)), max(1, int(listed.group(2)))) if listed is not None else (0, 32768)
+    end_ns = None if call.t_ns is None else call.t_ns + (call.dur_ns or 0)
+    n_bytes = int(call.result) if call.result.isdigit() else 0
+    return Listing(call.tid, call.t_ns, end_ns, n_bytes, n_entries, buffer)
 
 
 def kind_of_mode(mode: bytes) -> int:

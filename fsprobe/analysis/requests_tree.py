@@ -25,6 +25,7 @@ from fsprobe.analysis.requests_places import (
     SOME,
     SPECIAL,
     UNKNOWN,
+    Listing,
     Place,
 )
 from fsprobe.model import Mount
@@ -51,6 +52,8 @@ class Tree:
         """Where a moved place was when the run began."""
         self._directories: dict[bytes, Place] = {}
         self._touched: list[Place] = []
+        self._readers: dict[tuple[int, Place], bool] = {}
+        """Who is in the middle of a listing, and whether it comes from the server."""
         self.mode = LEARN
         self.pass_number = 0
         self.step_number = 0
@@ -78,8 +81,10 @@ class Tree:
         self._directories.clear()
         for place in self._touched:
             place.is_read = place.is_listed = False
+            place.listed_ns = None
             place.n_listings = place.listed_bytes = 0
         self._touched.clear()
+        self._readers.clear()
         self.mode = mode
         self.pass_number += 1
         self.step_number = 0
@@ -366,24 +371,34 @@ class Tree:
         if self.mode == COUNT and place.kind != SPECIAL:
             self._ask(OPENDIR if place.kind == DIRECTORY else OPEN, place, n)
 
-    def list(self, place: Place, n_bytes: int, n_entries: int, buffer: int) -> None:
-        """One getdents: a request as long as nobody has read the directory to its end.
+    def list(self, place: Place, listing: Listing) -> None:
+        """One getdents: a request, unless somebody had read the directory to its end when this reading began.
 
-        A FUSE entry has 24 bytes before its name where getdents' has 19 and a zero at its end: on average 4 bytes more.
+        Who began before that asks for all of it, its end included (fs/fuse/readdir.c: the end is not in the cache). A FUSE
+        entry has 24 bytes before its name where getdents' has 19 and a zero at its end: on average 4 bytes more.
         """
-        if self.mode != COUNT or place.is_listed:
+        if self.mode != COUNT:
+            return
+        reader = (listing.tid, place)
+        asks = self._readers.get(reader)
+        if asks is None:
+            began_before = listing.t_ns is not None and place.listed_ns is not None and listing.t_ns < place.listed_ns
+            asks = self._readers[reader] = not place.is_listed or began_before
+        if not listing.n_bytes:
+            del self._readers[reader]
+        if not asks:
             return
         self._touched.append(place)
         self._ask(READDIR, place, 1)
-        if n_bytes:
+        if listing.n_bytes:
             place.n_listings += 1
-            place.listed_bytes += n_bytes + 4 * n_entries
-            return
-        place.is_listed = True
-        if place.mount is None or not place.mount.fstype.startswith("fuse"):
-            more = -(-place.listed_bytes // buffer) - place.n_listings
-            if more > 0:
-                self._ask(READDIR, place, more)
+            place.listed_bytes += listing.n_bytes + 4 * listing.n_entries
+        elif not place.is_listed:
+            place.is_listed, place.listed_ns = True, listing.end_ns
+            if place.mount is None or not place.mount.fstype.startswith("fuse"):
+                more = -(-place.listed_bytes // listing.buffer) - place.n_listings
+                if more > 0:
+                    self._ask(READDIR, place, more)
 
     def change(self, directory: Place | None, place: Place) -> None:
         """Ask for a change of a directory, whose listing the client then has to read again."""
