@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fsprobe
+from fsprobe.analysis import saved
 from fsprobe.analysis.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.bounded import settle_reasons
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
 from fsprobe.analysis.findings.table import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
@@ -27,6 +29,7 @@ from fsprobe.model import Call, Event, JsonObject, Mount, Op, ParseQuality, Proc
 from fsprobe.parse import marks, sources, strace
 from fsprobe.recording import Recording, write
 
+TALLY = "tally"
 OBSERVES = {
     "strace": ("loader", "results", "durations", "children"),
     "ptrace": ("loader", "results", "durations", "children"),
@@ -71,11 +74,14 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
     lookups = read_json(recording, "lookups")
-    model = RequestModel(mounts, lookups, cwd_of(recording))
-    quality, notes, seen = ParseQuality(), Notes(), Watch()
-    events = read_events(recording, quality, hooks, watch=model.watch)
-    tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyMissing(facts))
-    requests = model.count()
+    model = None if is_streamed(recording) else RequestModel(mounts, lookups, cwd_of(recording))
+    if model is None:
+        tally, notes, quality, seen = read_tally(recording, facts)
+    else:
+        quality, notes, seen = ParseQuality(), Notes(), Watch()
+        events = read_events(recording, quality, hooks, watch=model.watch)
+        tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyMissing(facts))
+    requests = model.count() if model is not None else None
     owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
     table = mount_finder(mounts, tally)
     profile = make_profile(
@@ -86,7 +92,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         quality=quality,
         mounts=table,
         owners=owners,
-        requests=requests.as_json(owners),
+        requests=requests.as_json(owners) if requests is not None else None,
         n_marks_unread=hooks.n_unread,
     )
     evidence = Evidence(
@@ -96,13 +102,29 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         facts=facts,
         mounts_of=table.of,
         requests=requests,
-        count_without=model.count,
+        count_without=model.count if model is not None else None,
         watch=seen,
         thresholds=thresholds,
     )
     profile["findings"] = [finding_row(finding) for finding in find(evidence)]
     profile["verdict"] = verdict(evidence)
     return Analysis(profile=profile, tally=tally, notes=notes, requests=requests)
+
+
+def is_streamed(recording: Recording) -> bool:
+    """Whether a recording holds the tally of its run instead of a log."""
+    return TALLY in recording.names()
+
+
+def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tuple[Tally, Notes, ParseQuality, Watch]:
+    """The tally that a streamed run was folded into while it ran.
+
+    Raises:
+        BadInput: it is damaged, or of a newer version.
+    """
+    tally, notes, quality, seen = saved.read(b"".join(recording.section(TALLY)), recording.path)
+    settle_reasons(tally, WhyMissing(facts))
+    return tally, notes, quality, seen
 
 
 def load_logs(
@@ -191,6 +213,9 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
     """Parse, attribute and fold one recording, without the request model."""
     quality, notes = ParseQuality(), Notes()
     hooks = read_hooks(recording)
+    if is_streamed(recording):
+        tally, notes, quality, _ = read_tally(recording, hooks.facts.values())
+        return tally, notes, quality, hooks
     rows = attributed(recording, read_events(recording, quality, hooks), notes)
     return fold(rows, WhyMissing(hooks.facts.values())), notes, quality, hooks
 

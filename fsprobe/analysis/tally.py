@@ -296,9 +296,9 @@ def _counts(table: dict[str, Counts], key: str) -> Counts:
     return counts
 
 
-def fold(rows: Iterable[Attributed], why_missing: Callable[[Attributed], str]) -> Tally:
-    """Fold a stream of attributed calls into a tally."""
-    tally = Tally()
+def fold(rows: Iterable[Attributed], why_missing: Callable[[Attributed], str], *, into: Tally | None = None) -> Tally:
+    """Fold a stream of attributed calls into a tally: a new one, or `into`."""
+    tally = Tally() if into is None else into
     folder = Folder(tally, why_missing)
     for row in rows:
         folder.fold(row)

@@ -54,6 +54,20 @@ def collect(log: "str") -> "dict[str, Any]":
     return found
 
 
+def distributions(used: "dict[str, set[str]]") -> "dict[str, Any]":
+    """As `collect`, for a run that kept no log: the distributions alone.
+
+    Args:
+        used: site directory -> the top-level names below it that the run touched.
+    """
+    budget = Budget()
+    found = {}
+    for site in sorted(used)[:MAX_SITE_DIRS]:
+        found[site] = owners(site, used[site], budget)
+    budget.n_left += max(0, len(used) - MAX_SITE_DIRS)
+    return {"distributions": found, "n_calls": budget.n_calls, "n_left": budget.n_left}
+
+
 class Budget:
     """Counts what was asked of the filesystem, and what was not."""
 

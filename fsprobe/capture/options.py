@@ -26,6 +26,13 @@ OPTIONS = [
     ),
     ("--label", "label", "TEXT", "", "A word for this run in reports."),
     ("--tmp-dir", "tmp_dir", "DIR", "", "Where the log is kept meanwhile [default: /dev/shm, $TMPDIR or /tmp]."),
+    (
+        "--stream",
+        "stream",
+        "",
+        "",
+        "Keep no log: count while the command runs, in bounded memory (no predicted requests).",
+    ),
     ("--max-log", "max_log", "SIZE", DEFAULT_MAX_LOG, "Bound of the log, as 500M or 2G [default: 2G]."),
     (
         "--wait-descendants",
@@ -48,6 +55,7 @@ class RunOptions:
     backend = "auto"
     no_markers = False
     record_only = False
+    stream = False
     label = ""
     ranks = ""
     tmp_dir = ""
@@ -130,7 +138,7 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options.command = command
     for name in ("output", "ranks", "label", "tmp_dir", "image", "at"):
         setattr(options, name, given.get(name, ""))
-    for name in ("no_markers", "record_only", "quiet"):
+    for name in ("no_markers", "record_only", "stream", "quiet"):
         setattr(options, name, name in given)
     options.backend = given.get("backend", "auto")
     if options.backend not in BACKENDS:
@@ -140,12 +148,14 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
         raise usage("%r is no way to mark imports" % options.markers, "one of " + ", ".join(_MARKER_MODES))
     if options.ranks:
         ranks.check(options.ranks)
+    if options.stream and options.markers == "auto":
+        options.markers = "access"  # marks that are merged by time are complete only at the end
     options.max_log_bytes = parse_size(given.get("max_log", DEFAULT_MAX_LOG))
     try:
         options.wait_descendants_s = float(given.get("wait_descendants", DEFAULT_WAIT_DESCENDANTS_S))
     except ValueError:
         raise usage("--wait-descendants takes seconds, not %r" % given["wait_descendants"])
-    if options.wait_descendants_s < 0:
+    if not options.wait_descendants_s >= 0:  # nan is not, either
         raise usage("--wait-descendants can't be negative")
     if bool(options.image) != bool(options.at):
         raise usage(

@@ -4,6 +4,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import errno
+import functools
 import json
 import os
 import time
@@ -45,6 +46,7 @@ def record(
     warn: "Callable[[str], None] | None" = None,
     enter: "list[str] | None" = None,
     layout: "dict[str, Any] | None" = None,
+    consume: "Callable[..., Any] | None" = None,
 ) -> "Recorded":
     """Run a command under a tracer and write what happened.
 
@@ -55,6 +57,8 @@ def record(
         warn: called with what the user should know before the command starts.
         enter: a command line prefix that enters the layout in which the tracer and the command shall run.
         layout: what the manifest shall say of that layout.
+        consume: with `--stream`, takes the log's lines as they come and the manifest so far, and returns what shall be in
+            the recording in place of the log: see `analysis.streaming`.
 
     Raises:
         FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room (125).
@@ -71,7 +75,7 @@ def record(
             warn(line)
     # until the recording is written: whoever wants this run to end means the command, never what was recorded of it
     with session.SignalsHeld() as held:
-        return _record(options, environment, warnings, on_start, on_tick, enter, layout, held)
+        return _record(options, environment, warnings, on_start, on_tick, enter, layout, held, consume)
 
 
 def _record(
@@ -83,10 +87,16 @@ def _record(
     enter: "list[str] | None",
     layout: "dict[str, Any] | None",
     held: "session.SignalsHeld",
+    consume: "Callable[..., Any] | None",
 ) -> "Recorded":
     scratch = scratch_dir.make(options.tmp_dir or None, environment, mounts.parse_mountinfo(mounts.read_own()))
+    follower = None
     try:
         tracer = backends.choose(options, environment, scratch)
+        if options.stream:
+            from fsprobe.capture import stream
+
+            stream.check(scratch, tracer.backend, tracer.markers)
         target_environment = dict(environment)
         if tracer.markers != "none":
             install_hook(scratch, tracer.markers, target_environment)
@@ -108,25 +118,36 @@ def _record(
         raise FsprobeError(
             "cannot prepare the run in %s: %s" % (scratch, error.strerror), "name a node-local directory with --tmp-dir"
         )
-    held.flush = lambda: _flush(scratch, state, path)
+    if options.stream and consume is not None:
+        state["streamed"] = True
+        follower = stream.Follower(tracer.log, options.max_log_bytes, functools.partial(consume, state=state))
+        on_tick = follower.along(on_tick)
+    else:
+        held.flush = lambda: _flush(scratch, state, path)
     try:
         outcome = session.run(
             list(enter or []) + tracer.words,
             target_environment,
             scratch,
-            options.max_log_bytes,
+            options.max_log_bytes if follower is None else stream.NO_BOUND,
             options.wait_descendants_s,
             on_tick,
             held,
         )
         raise_if_not_run(outcome, tracer, options.command)
     except FsprobeError:
+        if follower is not None:
+            follower.finish()
         # nothing has run; after any other exception the scratch stays, for the tracer may be at work in it
         scratch_dir.remove(scratch)
         raise
+    streamed = None
+    if follower is not None:
+        streamed = follower.finish()
+        follower.correct(outcome)
     state.update(last_facts(outcome))
     try:
-        write_recording(scratch, state, path, warnings)
+        write_recording(scratch, state, path, warnings, streamed)
     except FsprobeError as error:
         write_state(scratch, state)
         error.hint += "; nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % scratch
@@ -284,34 +305,38 @@ def write_state(scratch: "str", state: "dict[str, Any]") -> "None":
         pass
 
 
-def write_recording(scratch: "str", state: "dict[str, Any]", path: "str", warnings: "list[str]") -> "None":
-    """Make the recording from what lies in the scratch directory.
+def write_recording(
+    scratch: "str", state: "dict[str, Any]", path: "str", warnings: "list[str]", streamed: "Any" = None
+) -> "None":
+    """Make the recording from what lies in the scratch directory; `streamed` is what `record`'s `consume` returned.
 
     Raises:
         FsprobeError: it can't be written; the scratch is as it was.
     """
     log = os.path.join(scratch, scratch_dir.LOG)
-    state["privileged"] = privileged_execs(log) if state.get("uid") else []
+    programs = programs_of(log) if streamed is None else streamed.programs()
+    state["privileged"] = privileged_execs(programs) if state.get("uid") else []
     for program, gain in state["privileged"]:
         warnings.append(
             "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
             % (program, gain)
         )
+    found = lookups.collect(log) if streamed is None else lookups.distributions(streamed.site_names())
     recording.write(
         path,
         "recording",
         [
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", tracelog.blocks(log)),
+            ("log", tracelog.blocks(log)) if streamed is None else ("tally", streamed.blocks()),
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", mounts.read_own()),
-            ("lookups", json.dumps(lookups.collect(log)).encode("ascii")),
+            ("lookups", json.dumps(found).encode("ascii")),
         ],
     )
 
 
-def privileged_execs(log: "str") -> "list[list[str]]":
-    """Programs that were started in the run and have setuid, setgid or file capabilities: [path, what it has]."""
+def programs_of(log: "str") -> "list[bytes]":
+    """Programs that were started in the run, the first ones."""
     paths = {}  # type: dict[bytes, None]
     try:
         with open(log, "rb") as source:
@@ -320,7 +345,12 @@ def privileged_execs(log: "str") -> "list[list[str]]":
                     paths[line.split(b'"', 2)[1]] = None
     except (OSError, IndexError):
         pass
-    gains = [(os.fsdecode(path), host.privilege_of(os.fsdecode(path))) for path in paths]
+    return list(paths)
+
+
+def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
+    """Which of the programs have setuid, setgid or file capabilities: [path, what it has]."""
+    gains = [(os.fsdecode(path), host.privilege_of(os.fsdecode(path))) for path in paths[:N_EXECS_LOOKED_AT]]
     return [[path, gain] for path, gain in gains if gain]
 
 
@@ -368,6 +398,8 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
     if os.path.isfile(unfinished) and not session.is_running(int(state.get("fsprobe_pid") or 0)):
         os.unlink(unfinished)
     state["salvaged"] = True
+    if state.pop("streamed", False):
+        state["log_truncated"] = "it was streamed, and of its log only the head was kept"
     if not state.get("log_truncated") and tracelog.has_hole(log):
         state["log_truncated"] = "the log reached --max-log, or its filesystem was nearly full"
     if state.get("exit_code") is None and (not running or not session.is_running(pid)):

@@ -76,15 +76,15 @@ def exit_status(log: "str", pid: "int", tail: "bytes" = b"") -> "int":
             lines = (rest + block).split(b"\n")
             rest = lines.pop()
             for line in lines:
-                status = _ending(line, pid, status)
+                status = ending(line, pid, status)
     except OSError:
         pass
     for line in tail.split(b"\n"):
-        status = _ending(line, pid, status)
+        status = ending(line, pid, status)
     return status or 0
 
 
-def _ending(line: "bytes", pid: "int", before: "int | None") -> "int | None":
+def ending(line: "bytes", pid: "int", before: "int | None") -> "int | None":
     if b" +++ " not in line or not line.startswith(b"%d " % pid):
         return before
     words = line.split(b" +++ ", 1)[1].split()
@@ -154,7 +154,7 @@ class Bound:
                 while source.tell() < size:
                     block = source.read(BLOCK_BYTES)
                     for line in block.split(b"\n"):
-                        if _ending(line, target_pid, None) is not None:
+                        if ending(line, target_pid, None) is not None:
                             self.ending = line
                     if not block:
                         break

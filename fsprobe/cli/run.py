@@ -15,8 +15,11 @@ from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import click
 
+    from fsprobe.analysis import streaming
     from fsprobe.capture.options import RunOptions
     from fsprobe.report.live import LiveLine
 
@@ -31,6 +34,7 @@ def main(words: "list[str]") -> int:
             on_start=live.start if live else None,
             on_tick=live.tick if live else None,
             warn=None if options.quiet else say,
+            consume=consumer() if options.stream else None,
         )
     except FsprobeError as error:
         return report_error(error)
@@ -54,6 +58,13 @@ def main(words: "list[str]") -> int:
     if status < 0:
         die_of(-status)
     return status
+
+
+def consumer() -> "Callable[..., streaming.Streamed]":
+    """What `--stream` folds with, loaded before the command starts."""
+    from fsprobe.analysis import streaming
+
+    return streaming.consume
 
 
 def start_live(options: "RunOptions") -> "LiveLine | None":

@@ -1,0 +1,73 @@
+"""The fold of `run --stream`: fed while the program runs, in bounded memory, and saved in place of the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsprobe.analysis import bounded, saved
+from fsprobe.analysis.attribute import Notes, attribute
+from fsprobe.analysis.findings.evidence import Watch, watch
+from fsprobe.analysis.tally import Tally, fold
+from fsprobe.capture import mounts, scratch
+from fsprobe.model import ParseQuality
+from fsprobe.parse import marks, strace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """What stands in the recording in place of the log."""
+
+    tally: Tally
+    notes: Notes
+    quality: ParseQuality
+    watch: Watch
+
+    def blocks(self) -> Iterator[bytes]:
+        """The section `tally`."""
+        return saved.write(self.tally, self.notes, self.quality, self.watch)
+
+    def programs(self) -> list[bytes]:
+        """The programs that were started."""
+        return [path for path, counted in self.tally.by_path.items() if counted.counts.n_exec]
+
+    def site_names(self) -> dict[str, set[str]]:
+        """Site directory -> top-level names that the run touched."""
+        return bounded.site_names(self.tally.by_path)
+
+
+def consume(lines: Iterator[bytes], state: Mapping[str, Any]) -> Streamed:
+    """Parse, attribute and fold a log while it grows.
+
+    Args:
+        lines: of the log; waits for more until the run is over.
+        state: the manifest so far.
+    """
+    place = os.fsencode(str(state["scratch"]))
+    marks_dir = place + b"/" + scratch.MARKS.encode()
+    tally, notes, quality, seen = Tally(), Notes(), ParseQuality(), Watch()
+    points = [row[0] for row in mounts.parse_mountinfo(mounts.read_own())]
+    bounds = bounded.Bounds(tally, points, lambda: facts_so_far(Path(os.fsdecode(marks_dir))))
+    rows = attribute(
+        strace.parse(lines, quality, cwd=os.fsencode(str(state["cwd"])) if state.get("cwd") else None),
+        notes,
+        hook_dir=place + b"/" + scratch.HOOK.encode(),
+        marks_dir=marks_dir,
+    )
+    fold(watch(bounds.apply(rows), seen), bounds.reason, into=tally)
+    return Streamed(tally=tally, notes=notes, quality=quality, watch=seen)
+
+
+def facts_so_far(directory: Path) -> list[Mapping[str, Any]]:
+    """What the interpreters have said of themselves until now."""
+
+    def blocks() -> Iterable[bytes]:
+        for path in sorted(directory.glob("marks.*")):
+            data = path.read_bytes()
+            yield b"@%s %d\n" % (os.fsencode(path.name), len(data))
+            yield data
+
+    return list(marks.read_hook_files(blocks()).facts.values())

@@ -1,0 +1,194 @@
+"""A run that keeps no log: what the tracer writes is read at once, and taken away behind the reader.
+
+The tracer writes an ordinary file, as always. A pipe would hold the target up whenever the reader is late, and end the
+tracer when the reader dies; a file does neither. What has been read is given back to the filesystem by punching a hole
+(fallocate(2)); only the head, which tells who the target is, and a tail, in which its signals are looked for, are kept.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import ctypes
+import os
+import threading
+import time
+
+from fsprobe.capture import tracelog
+from fsprobe.errors import FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from fsprobe.capture import session
+
+NO_BOUND = 1 << 62
+"""Of a log that is taken away as it grows."""
+BLOCK_BYTES = 1 << 18
+PAUSE_S = 0.02
+"""Between reads that find less than half a block: a read for each line would cost more than all else."""
+HEAD_BYTES = 1 << 18
+TAIL_BYTES = 8 << 20
+PUNCH_BYTES = 4 << 20
+"""Given back at once; below it a system call a block is not worth it."""
+_PUNCH_HOLE_KEEP_SIZE = 3  # linux/falloc.h: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
+
+
+def why_not(scratch: "str") -> "str":
+    """Say why a filesystem can't give back a part of a file ("" when it can). Tries it."""
+    path = os.path.join(scratch, "hole")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, b"x" * 8192)
+        error = _punch(fd, 0, 4096)
+    finally:
+        os.close(fd)
+        os.unlink(path)
+    return "the filesystem of %s can't free a part of a file (%s)" % (scratch, os.strerror(error)) if error else ""
+
+
+def _punch(fd: "int", start: "int", end: "int") -> "int":
+    """Free the bytes from `start` to `end`; 0, or the errno."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    call = getattr(libc, "fallocate64", None) or libc.fallocate
+    call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return ctypes.get_errno() if call(fd, _PUNCH_HOLE_KEEP_SIZE, start, end - start) else 0
+
+
+class Follower:
+    """Reads a log while it grows, in a thread of its own, and hands its lines to `consume`.
+
+    The thread begins at the first `tick`: the tracer must have been forked off before.
+    """
+
+    def __init__(self, log: "str", max_backlog_bytes: "int", consume: "Callable[[Iterator[bytes]], Any]") -> "None":
+        self.log = log
+        self.max_backlog_bytes = max_backlog_bytes
+        self.n_skipped_bytes = 0
+        """What was thrown away unread, because the reader was too far behind."""
+        self.ending = b""
+        """The lines that say how a process ended, of the target alone."""
+        self.result = None  # type: Any
+        """What `consume` returned."""
+        self.failure = None  # type: BaseException | None
+        self._consume = consume
+        self._ended = threading.Event()
+        self._thread = None  # type: threading.Thread | None
+
+    def tick(self) -> "None":
+        """Begin, when that has not been done yet."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="fsprobe follower", daemon=True)
+            self._thread.start()
+
+    def along(self, on_tick: "Callable[[], None] | None") -> "Callable[[], None]":
+        """`tick` and `on_tick` in one."""
+
+        def both() -> "None":
+            self.tick()
+            if on_tick is not None:
+                on_tick()
+
+        return both
+
+    def finish(self) -> "Any":
+        """The log does not grow any more: read it to its end and give what `consume` returned.
+
+        Raises:
+            Exception: whatever `consume` raised.
+        """
+        self._ended.set()
+        self.tick()
+        assert self._thread is not None
+        self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+        return self.result
+
+    def correct(self, outcome: "session.Outcome") -> "None":
+        """Note what only the reader knows: the target's end, where the log was not yet over, and what was left out."""
+        status = tracelog.ending(self.ending, outcome.target_pid, None)
+        if outcome.descendants_left and status is not None:
+            outcome.exit_status = status
+        if self.n_skipped_bytes:
+            outcome.log_truncated = "%d MiB of the log were not read, as the reader was more than --max-log behind" % (
+                self.n_skipped_bytes >> 20
+            )
+
+    def _run(self) -> "None":
+        try:
+            self.result = self._consume(self.lines())
+        except BaseException as error:  # shown by whoever calls `finish`
+            self.failure = error
+
+    def lines(self) -> "Iterator[bytes]":
+        """The lines as they come, each with its end, until the run is over."""
+        while True:
+            is_over = self._ended.is_set()
+            try:
+                fd = os.open(self.log, os.O_RDWR | os.O_CLOEXEC)
+                break
+            except OSError:
+                if is_over:
+                    return
+                time.sleep(PAUSE_S)
+        try:
+            yield from self._lines_of(fd)
+        finally:
+            os.close(fd)
+
+    def _lines_of(self, fd: "int") -> "Iterator[bytes]":
+        at = 0
+        punched = HEAD_BYTES
+        rest = b""
+        target = b""
+        while True:
+            is_over = self._ended.is_set()  # before the read: what comes after it is not missed
+            block = os.pread(fd, BLOCK_BYTES, at)
+            hole = block.find(b"\0")
+            if hole >= 0:
+                block = block[:hole]  # the log was cut: nothing comes that is kept
+            at += len(block)
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            if not target and lines:
+                target = lines[0].split(None, 1)[0] + b" "
+            if b" +++ " in block:
+                for line in lines:
+                    if b" +++ " in line and line.startswith(target):
+                        self.ending = line
+            for line in lines:
+                yield line + b"\n"
+            if hole >= 0 or (is_over and not block):
+                break
+            if at - TAIL_BYTES - punched >= PUNCH_BYTES:
+                _punch(fd, punched, at - TAIL_BYTES)
+                punched = (at - TAIL_BYTES) & ~4095
+            if len(block) < BLOCK_BYTES // 2 and not is_over:
+                self._ended.wait(PAUSE_S)
+            elif tracelog.size_bytes(self.log) - at > self.max_backlog_bytes:
+                end = tracelog.size_bytes(self.log)
+                self.n_skipped_bytes += end - at
+                at, rest = end, b""
+                # the next line begins after the next line end
+                first = os.pread(fd, BLOCK_BYTES, at)
+                at += first.find(b"\n") + 1
+        if rest:
+            yield rest
+
+
+def check(scratch: "str", backend: "str", markers: "str") -> "None":
+    """Refuse what can't be streamed.
+
+    Raises:
+        FsprobeError: a backend without a log, marks that are merged by time, or a filesystem that can't free parts of a file.
+    """
+    if backend not in ("strace", "ptrace"):
+        raise FsprobeError("--stream needs a tracer, not the backend %s" % backend, "leave --stream away")
+    if markers not in ("access", "none"):
+        raise FsprobeError(
+            "--stream can't merge marks by time: they are complete only at the end", "leave --markers away"
+        )
+    reason = why_not(scratch)
+    if reason:
+        raise FsprobeError(reason, "name a directory on tmpfs, ext4 or xfs with --tmp-dir")
