@@ -46,12 +46,14 @@ def classify(fstype: "str") -> "str":
 
 def unescape(field: "bytes") -> "bytes":
     """Undo the octal escapes of mountinfo (space, tab, newline, backslash)."""
-    if b"\\" not in field:
-        return field
-    head, _, rest = field.partition(b"\\")
-    if rest[:3].isdigit() and all(digit in b"01234567" for digit in rest[:3]):
-        return head + bytes([int(rest[:3], 8) & 0xFF]) + unescape(rest[3:])
-    return head + b"\\" + unescape(rest)
+    first, *rest = field.split(b"\\")
+    pieces = [first]
+    for piece in rest:
+        if len(piece) >= 3 and all(digit in b"01234567" for digit in piece[:3]):
+            pieces.append(bytes([int(piece[:3], 8) & 0xFF]) + piece[3:])
+        else:
+            pieces.append(b"\\" + piece)
+    return b"".join(pieces)
 
 
 def parse_mountinfo(data: "bytes") -> "list[MountRow]":

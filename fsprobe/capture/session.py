@@ -19,7 +19,6 @@ from fsprobe.errors import EXIT_NOT_EXECUTABLE, FsprobeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
 
 TICK_S = 0.1
@@ -200,6 +199,8 @@ def start(
     try:
         pid = os.fork()
     except OSError as error:
+        os.close(read_end)
+        os.close(write_end)
         raise FsprobeError(
             "cannot start the tracer: %s" % error.strerror, "the limit of processes may be reached (ulimit -u)"
         )

@@ -103,7 +103,7 @@ def exec_error(log: "str") -> "str":
     except OSError:
         return ""
     # a thread's execve under seccomp is printed as an error without a name; the first one is no thread's
-    found = re.search(rb" execve\(.*\) += -1 (E[A-Z0-9]+) ", line)
+    found = re.search(rb' execve\(.*\) += -1 (E[A-Z0-9]+) [^"]*$', line)
     return found.group(1).decode("ascii") if found else ""
 
 
