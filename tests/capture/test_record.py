@@ -1,0 +1,161 @@
+"""What goes into a recording beside the log, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from fsprobe.capture import backends, host, options, record, scratch, session
+from fsprobe.capture.environment import own_environment
+from fsprobe.errors import BadInput, FsprobeError
+from fsprobe.recording import Recording
+
+
+@pytest.mark.parametrize(
+    ("value", "after"),
+    [(None, "{place}"), ("", "{place}"), ("/a:/b", "{place}:/a:/b"), (":/a", "{place}::/a"), ("/a:", "{place}:/a:")],
+)
+def test_hook_comes_first_and_adds_no_empty_entry(tmp_path: Path, value: str | None, after: str) -> None:
+    (tmp_path / scratch.HOOK).mkdir()
+    environment = {} if value is None else {"PYTHONPATH": value}
+    record.install_hook(str(tmp_path), "time", environment)
+    assert environment["PYTHONPATH"] == after.format(place=tmp_path / scratch.HOOK)
+
+
+def test_hook_is_filled_in(tmp_path: Path) -> None:
+    place = tmp_path / 'it\'s \\ "odd" \udcff'
+    place.mkdir()
+    (place / scratch.HOOK).mkdir()
+    record.install_hook(str(place), "both", {})
+    tree = ast.parse((place / scratch.HOOK / "sitecustomize.py").read_text())
+    filled = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in ("MARKS", "MODE", "NAMES")
+    }
+    assert filled == {"MARKS": str(place / scratch.MARKS), "MODE": "both", "NAMES": tuple(host.TARGET_VARIABLES)}
+
+
+@pytest.mark.parametrize(
+    ("current", "given", "expected"),
+    [
+        ("C.UTF-8", b"A=1\0B=2\0", None),
+        ("C.UTF-8", b"A=1\0LC_CTYPE=C.UTF-8\0", "C.UTF-8"),
+        ("de_DE.UTF-8", b"A=1\0", "de_DE.UTF-8"),
+        (None, b"", None),
+    ],
+)
+def test_a_locale_that_was_not_given_is_not_passed_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, current: str | None, given: bytes, expected: str | None
+) -> None:
+    monkeypatch.delenv("LC_CTYPE", raising=False)
+    if current is not None:
+        monkeypatch.setenv("LC_CTYPE", current)
+    (tmp_path / "environ").write_bytes(given)
+    real_open = open
+    monkeypatch.setattr(
+        "builtins.open",
+        lambda path, *rest, **how: real_open(
+            tmp_path / "environ" if path == "/proc/self/environ" else path, *rest, **how
+        ),
+    )
+    assert own_environment().get("LC_CTYPE") == expected
+
+
+def test_privileged_programs_are_named(tmp_path: Path) -> None:
+    for name, mode in (("plain", 0o755), ("setuid", 0o4755)):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(mode)
+    paths = [os.fsencode(tmp_path / name) for name in ("plain", "setuid", "missing")]
+    assert record.privileged_execs(paths) == [[str(tmp_path / "setuid"), "setuid"]]
+
+
+def test_a_setuid_command_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "starter"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o4755)
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    (warning,) = record.check_command([str(program)], {})
+    assert "is setuid" in warning
+    assert "fsprobe run" in warning
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert record.check_command([str(program)], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("ENOEXEC", 126), ("EACCES", 126), ("ENOENT", 127), ("E2BIG", 126), ("EWEIRD", 126)]
+)
+def test_a_command_whose_execve_failed(tmp_path: Path, name: str, status: int) -> None:
+    log = tmp_path / "log"
+    log.write_text(f'5 1.0 (+0.0) execve("/x", ["x"], 0x1) = -1 {name} (Why) <0.1>\n')
+    outcome = session.Outcome()
+    outcome.exit_status = 1
+    tracer = backends.Tracer("strace", "time", "6.1", ["strace"], str(log))
+    with pytest.raises(FsprobeError) as caught:
+        record.raise_if_not_run(outcome, tracer, ["x"])
+    assert caught.value.exit_code == status
+    assert caught.value.hint
+
+
+def planted_scratch(place: Path, log: bytes) -> Path:
+    """What a killed fsprobe leaves."""
+    for name in (scratch.MARKS, scratch.HOOK):
+        (place / name).mkdir(parents=True)
+    (place / scratch.LOG).write_bytes(log)
+    (place / scratch.MARKS / "marks.5.x").write_bytes(b"1 5 >json\n")
+    state = {"command": ["x"], "host": "h", "exit_code": None, "uid": 0, "fsprobe_pid": 0, "backend": "strace"}
+    (place / scratch.STATE).write_text(json.dumps(state))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("tail", "exit_code", "signal"),
+    [(b"5 2.0 +++ exited with 7 +++\n", 7, None), (b"5 2.0 +++ killed by SIGKILL +++\n", 137, 9)],
+)
+def test_salvage(tmp_path: Path, tail: bytes, exit_code: int, signal: int | None) -> None:
+    place = planted_scratch(tmp_path / "fsprobe-1", b'5 1.0 stat("/x") = 0\n' + tail)
+    path, running = record.salvage(str(place), str(tmp_path / "out"))
+    assert not running
+    assert not place.exists()
+    recording = Recording(path)
+    recording.verify()
+    assert (recording.manifest["exit_code"], recording.manifest["signal"]) == (exit_code, signal)
+    assert recording.manifest["salvaged"]
+    assert not recording.manifest.get("log_truncated")
+    assert b"".join(recording.section("log")) == b'5 1.0 stat("/x") = 0\n' + tail
+    assert b"1 5 >json\n" in b"".join(recording.section("marks"))
+
+
+def test_salvage_of_a_log_with_a_hole_says_so(tmp_path: Path) -> None:
+    place = planted_scratch(tmp_path / "fsprobe-1", b"5 1.0 x() = 0\n" + bytes(5000) + b"rest\n5 2.0 y() = 0\n")
+    path, _ = record.salvage(str(place), str(tmp_path / "out"))
+    assert Recording(path).manifest["log_truncated"]
+    assert b"".join(Recording(path).section("log")) == b"5 1.0 x() = 0\n"
+
+
+def test_salvage_that_cannot_write_leaves_all_as_it_was(tmp_path: Path) -> None:
+    place = planted_scratch(tmp_path / "fsprobe-1", b"5 1.0 x() = 0\n")
+    with pytest.raises(FsprobeError, match="cannot write"):
+        record.salvage(str(place), str(tmp_path / "missing" / "out"))
+    assert (place / scratch.LOG).read_bytes() == b"5 1.0 x() = 0\n"
+    record.salvage(str(place), str(tmp_path / "out"))
+    with pytest.raises(BadInput):
+        record.salvage(str(place), str(tmp_path / "out"))
+
+
+def test_nothing_of_a_failed_start_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record, "install_hook", fail)
+    asked = options.parse(["--tmp-dir", str(tmp_path), "-o", str(tmp_path / "out"), "--", "/bin/true"])
+    with pytest.raises(FsprobeError, match="No space left") as caught:
+        record.record(asked)
+    assert "--tmp-dir" in caught.value.hint
+    assert os.listdir(tmp_path) == []
