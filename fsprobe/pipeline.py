@@ -11,7 +11,7 @@ from typing import Any
 
 import fsprobe
 from fsprobe.analysis import saved
-from fsprobe.analysis.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.attribute import Attributed, Notes, Running, attribute, label_of
 from fsprobe.analysis.bounded import settle_reasons
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
 from fsprobe.analysis.findings.table import find
@@ -237,6 +237,21 @@ def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> I
         notes,
         hook_dir=place + b"/" + scratch.HOOK.encode() if place else b"",
         marks_dir=place + b"/" + scratch.MARKS.encode() if place else b"",
+        running=running_of(recording),
+    )
+
+
+def running_of(recording: Recording) -> Running | None:
+    """The process that a recording of `fsprobe attach` is about; None for any other."""
+    attached = recording.manifest.get("attached")
+    if not isinstance(attached, dict):
+        return None
+    words = [os.fsencode(str(word)) for word in recording.manifest.get("command") or ()]
+    return Running(
+        pid=int(attached["pid"]),
+        tids=[int(tid) for tid in attached["tids"]],
+        label=label_of(os.fsencode(str(attached["program"])), words),
+        is_python=bool(attached["is_python"]),
     )
 
 

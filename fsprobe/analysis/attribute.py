@@ -177,6 +177,13 @@ class _Attributor:
             thread = self.threads[tid] = _Thread(_Image(process, under_python=False))
         return thread
 
+    def begin(self, running: Running) -> None:
+        """All threads of a process that is past its start."""
+        process = ProcessInfo(running.pid, 0, running.label, "python" if running.is_python else "program")
+        image = _Image(process, under_python=True, state="main" if running.is_python else "foreign")
+        for tid in running.tids:
+            self.threads[tid] = _Thread(image)
+
     # -- events -------------------------------------------------------------------------------------------------
 
     def process(self, event: Process) -> Iterator[Attributed]:
@@ -413,8 +420,23 @@ class _Attributor:
                 yield from self._close(thread.image)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A process that ran already when its log began."""
+
+    pid: int
+    tids: Sequence[int]
+    label: str
+    is_python: bool
+
+
 def attribute(
-    events: Iterable[Event], notes: Notes, *, hook_dir: bytes = b"", marks_dir: bytes = b""
+    events: Iterable[Event],
+    notes: Notes,
+    *,
+    hook_dir: bytes = b"",
+    marks_dir: bytes = b"",
+    running: Running | None = None,
 ) -> Iterator[Attributed]:
     """Attribute every call of a stream.
 
@@ -423,8 +445,11 @@ def attribute(
         notes: filled while the iterator is consumed.
         hook_dir: the directory that fsprobe put first on PYTHONPATH; b"" when there was none.
         marks_dir: where the hooks wrote.
+        running: the process that the tracer was attached to, for a log that does not begin with its start.
     """
     attributor = _Attributor(hook_dir, marks_dir, notes)
+    if running is not None:
+        attributor.begin(running)
     for event in events:
         if isinstance(event, Call):
             yield from attributor.call(event)

@@ -65,6 +65,14 @@ def command_line(
     return [*words, "-T", "-y", "-s", "256", "-o", log, "-e", TRACED, "--", *command]
 
 
+def attach_line(program: "str", strace_version: "tuple[int, int] | None", log: "str", pid: "int") -> "list[str]":
+    """The strace command line that traces a running process with its threads; seccomp filters can't be put into one."""
+    words = [program, "-f", "-q", "-ttt"]
+    if has_relative_ns(strace_version):
+        words.append("--relative-timestamps=ns")
+    return [*words, "-T", "-y", "-s", "256", "-o", log, "-e", TRACED, "-p", str(pid)]
+
+
 def find(environment: "Mapping[str, str]") -> "str | None":
     """The strace on PATH, or None."""
     for entry in environment.get("PATH", os.defpath).split(":"):

@@ -1,0 +1,433 @@
+"""Attach to a running program, record what it does for some seconds, and let it go as it was.
+
+strace traces all threads of the process, and what they start meanwhile. It is ended by SIGINT, on which it lets go of every
+thread without a stop; should fsprobe be killed, the kernel sends it that very signal (PR_SET_PDEATHSIG). `--seccomp-bpf`
+does not work on a running program, so every system call of it stops twice meanwhile: it is slowed down for as long.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import ctypes
+import json
+import os
+import re
+import signal
+import time
+
+import fsprobe
+from fsprobe import recording
+from fsprobe.capture import host, lookups, mounts, naming, session, strace, tracelog
+from fsprobe.capture import scratch as scratch_dir
+from fsprobe.errors import BadInput, FsprobeError, MachineCannot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+ERRORS = "errors"
+"""What strace says on stderr, in the scratch directory."""
+ATTACH_LIMIT_S = 10.0
+DETACH_LIMIT_S = 10.0
+"""A thread in an uninterruptible wait (a file server that does not answer) can't be let go before it returns."""
+_PR_SET_PDEATHSIG = 1
+_PYTHON_NAME = re.compile(r"^(?:python|pypy)[0-9.]*$")
+
+
+class Target:
+    """A running process, as /proc describes it before anything is done to it."""
+
+    def __init__(self, pid: "int", tids: "list[int]", words: "list[str]", program: "str") -> "None":
+        self.pid = pid
+        self.tids = tids
+        self.words = words
+        self.program = program
+        self.is_python = False
+        self.cwd = ""
+        self.environment = {}  # type: dict[str, str]
+        self.mounts = b""
+        self.shares_mounts = True
+        """Whether it sees the same mounts as fsprobe, so that its paths can be looked up."""
+
+
+class Attached:
+    """What `attach` gives back: the recording, how long the program was traced, and lines that the user should read."""
+
+    def __init__(self, path: "str", wall_s: "float", warnings: "list[str]") -> "None":
+        self.path = path
+        self.wall_s = wall_s
+        self.warnings = warnings
+
+
+def attach(
+    pid: "int",
+    seconds: "float",
+    output: "str" = "",
+    label: "str" = "",
+    tmp_dir: "str" = "",
+    max_log_bytes: "int" = 2 << 30,
+    on_start: "Callable[[Target, str], None] | None" = None,
+    on_tick: "Callable[[], None] | None" = None,
+) -> "Attached":
+    """Trace a running process for a while and write what it did.
+
+    Args:
+        pid: process id, or the id of one of its threads.
+        seconds: how long; a signal to fsprobe or the end of the program ends it sooner.
+        output: the recording; named after the program where it is "".
+        label: a word for this run in reports.
+        tmp_dir: where the log is kept meanwhile.
+        max_log_bytes: bound of the log.
+        on_start: called with the target and the log's path once it is traced.
+        on_tick: called about ten times a second meanwhile.
+
+    Raises:
+        BadInput: there is no such process.
+        MachineCannot: it can't be traced: no strace, not allowed, or traced already.
+        FsprobeError: no scratch, or the recording can't be written.
+    """
+    target = look_at(pid)
+    program = strace.find(os.environ)
+    if program is None:
+        raise MachineCannot("attaching needs strace, and there is none on PATH", "load a module that has it")
+    version = strace.version(program)
+    if version is None or version < strace.MIN_VERSION:
+        raise MachineCannot("%s is too old or does not run" % program, "fsprobe needs %d.%d" % strace.MIN_VERSION)
+    scratch = scratch_dir.make(tmp_dir or None, os.environ, mounts.parse_mountinfo(mounts.read_own()))
+    log = os.path.join(scratch, scratch_dir.LOG)
+    with session.SignalsHeld() as held:
+        tracer_pid = 0
+        try:
+            tracer_pid = _start(strace.attach_line(program, version, log, target.pid), scratch, held)
+            _wait_until_traced(target, tracer_pid, scratch)
+        except BaseException:
+            _let_go(tracer_pid)
+            scratch_dir.remove(scratch)
+            raise
+        try:
+            before = usage(target.pid)
+            state = _facts(target, label, seconds, version, scratch)
+            begin = time.monotonic()
+            if on_start is not None:
+                on_start(target, log)
+            bound = tracelog.Bound(log, scratch, max_log_bytes, session.LOW_SPACE_BYTES)
+            after = _wait(target.pid, tracer_pid, begin + seconds, bound, on_tick) or before
+            state["wall_s"] = round(time.monotonic() - begin, 6)
+        finally:
+            is_off = _let_go(tracer_pid)
+        for name in after:
+            state[name] = round(after[name] - before[name], 6) if name in before else None
+        bound.check(target.pid)
+        state["log_truncated"] = bound.why
+        state.update(_ending(log, target.pid))
+        path = output or naming.default_name(target.words or [target.program], str(state["host"]), None)
+        _write(path, state, log, target)
+        if is_off:
+            scratch_dir.remove(scratch)
+        else:
+            session.leave_to_janitor(tracer_pid, scratch)
+        return Attached(path, state["wall_s"], _warnings(state, is_off))
+
+
+# ---- the target -------------------------------------------------------------------------------------------------------
+
+
+def look_at(pid: "int") -> "Target":
+    """Describe a running process, and refuse at once what can't be traced.
+
+    Raises:
+        BadInput: there is none, it has ended, or it is this very process.
+        MachineCannot: another tracer is at it.
+    """
+    status = _status(pid)
+    if not status:
+        raise BadInput("there is no process %d" % pid, "it may have ended: see `ps`")
+    leader = int(status.get("Tgid", pid))
+    if leader == os.getpid():
+        raise BadInput("%d is fsprobe itself" % pid, "name the process of the program")
+    if status.get("State", "")[:1] in "ZX":
+        raise BadInput("process %d has ended already" % pid, "only its parent has not noticed")
+    tracer = int(status.get("TracerPid", 0))
+    if tracer:
+        raise MachineCannot(
+            "process %d is traced already, by process %d (%s)" % (pid, tracer, _status(tracer).get("Name", "?")),
+            "a process has one tracer at a time: end that one first",
+        )
+    try:
+        program = os.readlink("/proc/%d/exe" % leader)
+    except OSError:
+        program = ""
+    words = [os.fsdecode(word) for word in _read(leader, "cmdline").split(b"\0")[:-1]]
+    target = Target(leader, _tids(leader), words, program or status.get("Name", ""))
+    target.is_python = bool(_PYTHON_NAME.match(os.path.basename(program))) or b"/libpython3" in _read(leader, "maps")
+    try:
+        target.cwd = os.readlink("/proc/%d/cwd" % leader)
+        target.shares_mounts = os.readlink("/proc/%d/ns/mnt" % leader) == os.readlink("/proc/self/ns/mnt")
+    except OSError:
+        pass
+    for entry in _read(leader, "environ").split(b"\0"):
+        name, equals, value = os.fsdecode(entry).partition("=")
+        if equals:
+            target.environment[name] = value
+    target.mounts = _read(leader, "mountinfo")
+    return target
+
+
+def usage(pid: "int") -> "dict[str, float]":
+    """CPU seconds, major faults and bytes read of a process so far; without what can't be read."""
+    found = {}  # type: dict[str, float]
+    try:
+        # proc(5), /proc/PID/stat: 12 majflt, 14 utime, 15 stime
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
+        tick = float(os.sysconf("SC_CLK_TCK"))
+        found.update(majflt=int(fields[9]), user_s=int(fields[11]) / tick, sys_s=int(fields[12]) / tick)
+    except (ValueError, IndexError):
+        return found
+    for line in _read(pid, "io").split(b"\n"):
+        if line.startswith(b"rchar:"):
+            found["read_bytes"] = int(line.split()[1])
+    return found
+
+
+def _read(pid: "int", name: "str") -> "bytes":
+    try:
+        with open("/proc/%d/%s" % (pid, name), "rb", buffering=0) as source:
+            return b"".join(iter(lambda: source.read(1 << 16), b""))
+    except OSError:
+        return b""
+
+
+def _status(pid: "int") -> "dict[str, str]":
+    lines = _read(pid, "status").decode("utf-8", "replace").split("\n")
+    return {line.partition(":")[0]: line.partition(":")[2].strip() for line in lines if ":" in line}
+
+
+def _tids(pid: "int") -> "list[int]":
+    try:
+        return sorted(int(name) for name in os.listdir("/proc/%d/task" % pid))
+    except OSError:
+        return []
+
+
+# ---- the tracer -------------------------------------------------------------------------------------------------------
+
+
+def _start(words: "list[str]", scratch: "str", held: "session.SignalsHeld") -> "int":
+    errors = os.open(os.path.join(scratch, ERRORS), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    libc = ctypes.CDLL(None)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        os.close(errors)
+        return pid
+    try:
+        # a process group of its own: Ctrl-C in the terminal is for fsprobe, which ends this one in its own time
+        os.setpgid(0, 0)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.dup2(errors, 2)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+        if os.getppid() == parent:
+            os.execve(words[0], words, dict(os.environ))
+    finally:
+        os._exit(127)
+    return 0
+
+
+def _wait_until_traced(target: "Target", tracer_pid: "int", scratch: "str") -> "None":
+    end = time.monotonic() + ATTACH_LIMIT_S
+    while time.monotonic() < end:
+        if _has_ended(tracer_pid):
+            break
+        tids = _tids(target.pid)
+        if tids and all(_tracer_of(target.pid, tid) == tracer_pid for tid in tids):
+            target.tids = tids
+            return
+        time.sleep(0.005)
+    raise _refusal(target, scratch)
+
+
+def _tracer_of(pid: "int", tid: "int") -> "int":
+    return int(_status_of_thread(pid, tid).get("TracerPid", 0))
+
+
+def _status_of_thread(pid: "int", tid: "int") -> "dict[str, str]":
+    lines = _read(pid, "task/%d/status" % tid).decode("utf-8", "replace").split("\n")
+    # a thread that has just ended is nobody's to trace any more
+    return {line.partition(":")[0]: line.partition(":")[2].strip() for line in lines if ":" in line}
+
+
+def _refusal(target: "Target", scratch: "str") -> "FsprobeError":
+    """Why strace did not get at it, in words."""
+    status = _status(target.pid)
+    if not status or status.get("State", "")[:1] in "ZX":
+        return BadInput(
+            "process %d ended before it could be traced" % target.pid, "start it with `fsprobe run` instead"
+        )
+    try:
+        with open(os.path.join(scratch, ERRORS), errors="replace") as source:
+            said = source.read().strip().split("\n")[0]
+    except OSError:
+        said = ""
+    owner = int(status.get("Uid", "0").split()[0])
+    if "Operation not permitted" in said or "EPERM" in said:
+        if os.getuid() and owner != os.getuid():
+            return MachineCannot(
+                "process %d belongs to user id %d, you are %d" % (target.pid, owner, os.getuid()),
+                "only root may trace the programs of others",
+            )
+        scope = _read_number("/proc/sys/kernel/yama/ptrace_scope")
+        if scope == 1 and os.getuid():
+            return MachineCannot(
+                "the kernel lets a process trace only what it started itself (Yama, ptrace_scope 1)",
+                "start the program with `fsprobe run`, or let it call prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)",
+            )
+        if scope is not None and scope > 1:
+            return MachineCannot(
+                "tracing is switched off on this machine (Yama, ptrace_scope %d)" % scope,
+                "the administrator can allow it; `fsprobe run --backend audit` needs no tracing",
+            )
+        return MachineCannot(
+            "the kernel does not allow to trace process %d" % target.pid,
+            "it may run with other privileges, in a container, or be a thread of the kernel",
+        )
+    return MachineCannot("strace could not attach to process %d: %s" % (target.pid, said or "it does not say why"))
+
+
+def _read_number(path: "str") -> "int | None":
+    try:
+        with open(path, "rb", buffering=0) as source:
+            return int(source.read(16))
+    except (OSError, ValueError):
+        return None
+
+
+def _has_ended(pid: "int") -> "bool":
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _wait(
+    pid: "int", tracer_pid: "int", end: "float", bound: "tracelog.Bound", on_tick: "Callable[[], None] | None"
+) -> "dict[str, float]":
+    """Wait for the time to pass, a signal, or the end of the program; gives what it had used up by then."""
+    last = usage(pid)
+    while True:
+        left = end - time.monotonic()
+        if left <= 0 or _has_ended(tracer_pid):
+            return usage(pid) or last
+        arrived = signal.sigtimedwait([*session.FORWARDED, signal.SIGCHLD], min(left, session.TICK_S))
+        if arrived is not None and arrived.si_signo != signal.SIGCHLD:
+            return usage(pid) or last
+        last = usage(pid) or last
+        bound.check(pid)
+        if on_tick is not None:
+            try:
+                on_tick()
+            except (OSError, ValueError):
+                on_tick = None
+
+
+def _let_go(tracer_pid: "int") -> "bool":
+    """Have strace detach, and wait for it; never by force, which would leave the program stopped. False: it is still at it."""
+    if not tracer_pid:
+        return True
+    end = time.monotonic() + DETACH_LIMIT_S
+    asked_at = 0.0
+    while not _has_ended(tracer_pid):
+        if time.monotonic() > end:
+            return False
+        if time.monotonic() - asked_at > 1.0:
+            session.send(tracer_pid, signal.SIGINT)
+            asked_at = time.monotonic()
+        time.sleep(0.005)
+    try:
+        os.waitpid(tracer_pid, 0)
+    except ChildProcessError:
+        pass
+    return True
+
+
+# ---- the recording ----------------------------------------------------------------------------------------------------
+
+
+def _facts(
+    target: "Target", label: "str", seconds: "float", version: "tuple[int, int]", scratch: "str"
+) -> "dict[str, Any]":
+    facts = host.facts(target.environment)
+    facts.update(
+        fsprobe_version=fsprobe.__version__,
+        command=target.words or [target.program],
+        label=label,
+        cwd=target.cwd,
+        backend="strace",
+        backend_version="%d.%d" % version,
+        markers="none",
+        started_s=time.time(),
+        cache="unknown",
+        layout=None,
+        fsprobe_pid=os.getpid(),
+        scratch=scratch,
+        privileged=[],
+        descendants_left=False,
+        attached={
+            "pid": target.pid,
+            "tids": target.tids,
+            "program": target.program,
+            "is_python": target.is_python,
+            "for_s": seconds,
+        },
+    )
+    return facts
+
+
+def _ending(log: "str", pid: "int") -> "dict[str, Any]":
+    """How the program ended, where it did so while it was traced; else nothing is known."""
+    status = None
+    try:
+        for block in tracelog.blocks(log):
+            for line in block.split(b"\n"):
+                status = tracelog.ending(line, pid, status)
+    except OSError:
+        pass
+    if status is None:
+        return {"exit_code": None, "signal": None}
+    return {"exit_code": status if status >= 0 else 128 - status, "signal": -status if status < 0 else None}
+
+
+def _write(path: "str", state: "dict[str, Any]", log: "str", target: "Target") -> "None":
+    if not os.path.exists(log):
+        open(log, "wb").close()
+    # in another mount namespace the same paths may be other files
+    found = lookups.collect(log) if target.shares_mounts else {}
+    recording.write(
+        path,
+        "recording",
+        [
+            ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
+            ("log", tracelog.blocks(log)),
+            ("marks", b""),
+            ("mounts", target.mounts),
+            ("lookups", json.dumps(found).encode("ascii")),
+        ],
+    )
+
+
+def _warnings(state: "dict[str, Any]", is_off: "bool") -> "list[str]":
+    warnings = []
+    if state["log_truncated"]:
+        warnings.append("the recording is not complete: %s; the program goes on" % state["log_truncated"])
+    if state["exit_code"] is not None:
+        warnings.append("the program ended while it was traced, with exit code %d" % state["exit_code"])
+    if not is_off:
+        warnings.append(
+            "strace has not let go of all threads yet: one waits in the kernel and can't be interrupted. It will when that "
+            "returns; do not kill it, that would leave the program stopped"
+        )
+    return warnings

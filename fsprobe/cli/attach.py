@@ -1,0 +1,54 @@
+"""fsprobe attach: trace a running program for a while."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fsprobe.capture import attach as attaching
+from fsprobe.capture.options import parse_size
+from fsprobe.cli.failures import say
+from fsprobe.report.live import LiveLine
+
+
+@click.command("attach", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("pid", type=click.IntRange(min=1))
+@click.option("--for", "seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds.")
+@click.option("-o", "--output", type=click.Path(), default="", help="The recording [default: named as by `run`].")
+@click.option("--record-only", is_flag=True, help="Write the recording, don't analyse it.")
+@click.option("--label", default="", help="A word for this run in reports.")
+@click.option("--tmp-dir", type=click.Path(), default="", help="Where the log is kept meanwhile.")
+@click.option("--max-log", default="2G", show_default=True, help="Bound of the log, as 500M or 2G.")
+@click.option("-q", "--quiet", is_flag=True, help="No live line, no report: only errors.")
+def command(
+    pid: int, seconds: float, output: str, record_only: bool, label: str, tmp_dir: str, max_log: str, quiet: bool
+) -> None:
+    """Trace the running process PID, with all its threads and what they start, then let it go.
+
+    The program runs slower meanwhile and is not changed. Children that it has already are not traced. Imports are estimated.
+    """
+    live = LiveLine(sys.stderr) if not quiet and sys.stderr.isatty() else None
+    done = attaching.attach(
+        pid,
+        seconds,
+        output,
+        label,
+        tmp_dir,
+        parse_size(max_log),
+        on_start=(lambda _, log: live.start(log)) if live else None,
+        on_tick=live.tick if live else None,
+    )
+    if live:
+        live.end()
+    for line in done.warnings if not quiet else ():
+        say(line)
+    if quiet:
+        return
+    if record_only:
+        say(f"recording: {done.path}")
+        return
+    from fsprobe import pipeline
+    from fsprobe.report import terminal
+
+    terminal.show(pipeline.analyse(done.path), sys.stdout, recording=done.path)
