@@ -18,7 +18,10 @@ from fsprobe.parse.arguments import exec_argv
 
 NO_IMPORT = "(not in an import)"
 PHASES = ("launch", "loader", "init", "site", "import", "run")
-MAX_HELD = 50_000
+MAX_HELD = 8_000
+UNMARKED = ("options", "hidden", "environment")
+"""Why an interpreter runs without the hook: -E, -I or -S; the hook's directory is not there in its namespace; it was
+started without PYTHONPATH."""
 
 _INTERPRETER_SIGN = re.compile(rb"/(?:pyvenv\.cfg|encodings(?:/.*)?|python3\d*\.zip|lib-dynload)$")
 _SHARED_OBJECT = re.compile(rb"\.so(?:\.[0-9.]+)?$")
@@ -72,6 +75,11 @@ class _Image:
     seen_encodings: bool = False
     expects_hook: bool = False
     """The hook was put on PYTHONPATH, and the interpreter was not told to leave that or site alone."""
+    why_unmarked: str = ""
+    """Why the hook can't run in it, one of `UNMARKED`; "" while nothing speaks against it."""
+    asked_for_hook: bool = False
+    found_hook: bool = False
+    """Whether it looked at the hook's directory, and that was there."""
     names: ModuleNames = field(default_factory=ModuleNames)
     held: list[tuple[Call, _Thread]] = field(default_factory=list)
     doubtful: list[Attributed] = field(default_factory=list)
@@ -121,6 +129,8 @@ class Notes:
     n_estimated: int = 0
     """Calls whose import is estimated from the paths."""
     first_site_done_ns: int | None = None
+    unmarked: dict[str, int] = field(default_factory=dict)
+    """reason (see `UNMARKED`) -> interpreters that imported something without the hook"""
 
 
 def label_of(program: bytes, argv: Sequence[bytes]) -> str:
@@ -224,6 +234,7 @@ class _Attributor:
         process = ProcessInfo(tid, old.image.process.parent, label, kind)
         image = _Image(process, under_python)
         image.expects_hook = bool(self.hook_dir) and not without_hook(old.argv)
+        image.why_unmarked = "" if image.expects_hook or not self.hook_dir else "options"
         self.threads[tid] = _Thread(image)
 
     def mark(self, event: Mark) -> Iterator[Attributed]:
@@ -316,6 +327,8 @@ class _Attributor:
         ):
             row.own = True
         elif not image.hooked and (call.path == self.hook_dir or call.path.startswith(self.hook_prefix)):
+            image.asked_for_hook = True
+            image.found_hook = image.found_hook or not call.error
             # the import system's look-ups in the hook's directory come before the hook runs; a program that lists
             # the directory for itself does so after it, or is no interpreter
             image.doubtful.append(row)
@@ -376,6 +389,10 @@ class _Attributor:
             image.state = state = "init"
         if state == "init":
             if b"/encodings" in call.path:
+                if not image.seen_encodings and image.expects_hook and not image.found_hook:
+                    # the first import searches sys.path from its begin, where the hook's directory would be
+                    image.expects_hook = False
+                    image.why_unmarked = "hidden" if image.asked_for_hook else "environment"
                 image.seen_encodings = True
             elif image.seen_encodings and _SITE.search(call.path):
                 image.state = "site"
@@ -410,6 +427,8 @@ class _Attributor:
             row.own = image.process.kind == "python"
             yield row
         image.doubtful = []
+        if image.state == "main" and image.why_unmarked and not image.hooked:
+            self.notes.unmarked[image.why_unmarked] = self.notes.unmarked.get(image.why_unmarked, 0) + 1
 
     def close(self) -> Iterator[Attributed]:
         seen: set[int] = set()

@@ -82,6 +82,7 @@ def make_profile(
             "n_marks_unpaired": notes.n_unpaired_marks,
             "n_killed": notes.n_killed,
             "n_estimated": notes.n_estimated,
+            "unmarked": notes.unmarked,
             "io_uring": quality.io_uring,
         },
         "metrics": {
