@@ -6,7 +6,9 @@ import re
 import time
 from typing import TextIO
 
-_LAST_MODULE = re.compile(rb'/([^/"]+?)/(?:__pycache__/)?([A-Za-z0-9_]+)\.(?:cpython-[^"]*?\.)?(?:pyc|py|so)"')
+_LAST_MODULE = re.compile(
+    rb'/(?:(?:site|dist)-packages|python3[.0-9]*(?:/lib-dynload)?)/([A-Za-z0-9_/]+?)(?:/__init__)?\.(?:cpython-[^"/]*\.)?(?:pyc|py|so)"'
+)
 
 
 class LiveLine:
@@ -39,17 +41,17 @@ class LiveLine:
         except OSError:
             return
         self._at += len(data)
-        self._n_calls += data.count(b"\n")
+        # calls on a descriptor alone are in the log too, but are no metadata calls
+        self._n_calls += data.count(b"\n") - data.count(b'>, "", ') - data.count(b" +++ ")
         self._n_missing += data.count(b" ENOENT ")
         modules = _LAST_MODULE.findall(data[-20_000:])
         if modules:
-            directory, stem = modules[-1]
-            self._module = b".".join(modules[-1] if stem != b"__init__" else [directory]).decode("ascii", "replace")
+            self._module = modules[-1].replace(b"/__pycache__", b"").replace(b"/", b".").decode("ascii", "replace")
         self._recent = [*self._recent[-10:], (now, self._n_calls)]
         first = self._recent[0]
         rate = (self._n_calls - first[1]) / (now - first[0]) if now > first[0] else 0.0
         line = (
-            f"fsprobe  {self._n_calls:>9,} calls  {rate:>7,.0f}/s  {self._n_missing:>7,} missing  {self._module[:32]}"
+            f"fsprobe  {self._n_calls:>9,} calls  {rate:>7,.0f}/s  {self._n_missing:>7,} missing  {self._module[:36]}"
         )
         self._write("\r\x1b[2m" + line[:79] + "\x1b[0m\x1b[K")
 
