@@ -19,6 +19,7 @@ from fsprobe.errors import EXIT_NOT_EXECUTABLE, FsprobeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 TICK_S = 0.1
@@ -165,9 +166,17 @@ def run(
     outcome.target_pid = outcome.target_pid or tracelog.first_pid(log)
     outcome.wall_s = outcome.wall_s or time.monotonic() - begin
     account(outcome, tracer_pid)
+    killed = ""
     if ended:
         status = os.waitpid(tracer_pid, 0)[1]
         outcome.exit_status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        if os.WIFSIGNALED(status) and outcome.target_pid not in (0, tracer_pid) and is_running(outcome.target_pid):
+            killed = (
+                "signal %d killed the tracer, and from then on the command's filesystem calls failed (such a signal is for "
+                "fsprobe alone, not for the whole process group)" % os.WTERMSIG(status)
+            )
+            while is_running(outcome.target_pid):
+                time.sleep(TICK_S)
     else:
         bound.check(outcome.target_pid)
         outcome.exit_status = tracelog.exit_status(log, outcome.target_pid, bound.ending)
@@ -175,7 +184,7 @@ def run(
     if read_before is not None and read_after is not None:
         outcome.read_bytes = read_after - read_before
     bound.finish(outcome.target_pid, ended)
-    outcome.log_truncated = bound.why
+    outcome.log_truncated = killed or bound.why
     outcome.empty_log = tracelog.size_bytes(log) == 0 and not bound.why
     return outcome
 

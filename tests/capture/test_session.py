@@ -277,6 +277,17 @@ def test_descendants_are_waited_for_no_longer_than_told(tmp_path: Path, log: Pat
     os.waitpid(outcome.tracer_pid, 0)
 
 
+def test_a_tracer_that_is_killed_is_told_from_the_command(tmp_path: Path, log: Path) -> None:
+    script = f"sleep 1 & echo \"$! 1.0 (+0.0) execve('x') = 0\" > {log}; sleep 0.3; kill -USR1 $$"
+    begin = time.monotonic()
+    outcome = run(tmp_path, sh(script))
+    assert outcome.exit_status == -signal.SIGUSR1
+    assert "killed the tracer" in outcome.log_truncated
+    assert not session.is_running(outcome.target_pid)
+    assert time.monotonic() - begin > 0.5
+    assert log.read_bytes().startswith(b"%d " % outcome.target_pid)
+
+
 def test_who_runs() -> None:
     assert session.is_running(os.getpid())
     pid = os.fork()
