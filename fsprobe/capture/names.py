@@ -12,7 +12,6 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 import re
 import stat
-import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -283,22 +282,21 @@ def names_in_program(path: "bytes", budget: "lookups.Budget") -> "tuple[bytes | 
 
 
 def _loader(head: "bytes") -> "bytes | None":
-    # ELF header and program headers; PT_INTERP is 3 (elf(5))
-    order = "<" if head[5:6] == b"\x01" else ">"
+    # ELF header and program headers; PT_INTERP is 3 (elf(5)). `import struct` would cost a dozen metadata calls
+    order = "little" if head[5:6] == b"\x01" else "big"
     is_64 = head[4:5] == b"\x02"
-    try:
-        if is_64:
-            (table,) = struct.unpack_from(order + "Q", head, 32)
-            size, n_headers = struct.unpack_from(order + "HH", head, 54)
-        else:
-            (table,) = struct.unpack_from(order + "I", head, 28)
-            size, n_headers = struct.unpack_from(order + "HH", head, 42)
-        for number in range(n_headers):
-            at = table + number * size
-            if struct.unpack_from(order + "I", head, at)[0] == 3:
-                (offset,) = struct.unpack_from(order + ("Q" if is_64 else "I"), head, at + (8 if is_64 else 4))
-                end = head.find(b"\0", offset)
-                return head[offset:end] if 0 <= offset < end else None
-    except struct.error:
-        pass
+
+    def number(at: "int", n_bytes: "int") -> "int":
+        return int.from_bytes(head[at : at + n_bytes], order)  # type: ignore[arg-type]
+
+    word = 8 if is_64 else 4
+    table = number(32 if is_64 else 28, word)
+    size, n_headers = number(54 if is_64 else 42, 2), number(56 if is_64 else 44, 2)
+    for at in range(table, table + n_headers * size, size or 1):
+        if at + 2 * word + 4 > len(head):
+            return None
+        if number(at, 4) == 3:
+            offset = number(at + (8 if is_64 else 4), word)
+            end = head.find(b"\0", offset)
+            return head[offset:end] if 0 <= offset < end else None
     return None
