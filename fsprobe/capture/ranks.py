@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 # rank, then candidates for: size, local rank, ranks on this node, node, number of nodes
 _LAUNCHERS = (
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", "", ""),
+    (
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "",
+        "",
+    ),
     ("PALS_RANKID", "PALS_SIZE", "PALS_LOCAL_RANKID", "PALS_LOCAL_SIZE", "PALS_NODEID", ""),
     ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "", ""),
     ("PMIX_RANK", "", "", "", "", ""),
@@ -120,8 +127,9 @@ def selection_warning(selection: "str", rank: "Rank | None") -> "str":
     if selection in ("", ALL):
         return ""
     if rank is None:
-        return "--ranks %s: no launcher has set a rank here (SLURM_PROCID, OMPI_COMM_WORLD_RANK, PMI_RANK, ...): traced" % (
-            selection
+        return (
+            "--ranks %s: no launcher has set a rank here (SLURM_PROCID, OMPI_COMM_WORLD_RANK, PMI_RANK, ...): traced"
+            % (selection)
         )
     if ONE_PER_NODE in selection.split(",") and rank.local_rank is None:
         return "--ranks one-per-node: %s does not say which ranks share a node, only rank 0 is traced" % rank.launcher
@@ -144,7 +152,7 @@ def run_untouched(command: "list[str]", environment: "Mapping[str, str]") -> "No
     Raises:
         FsprobeError: it is not found (127) or can't be executed (126).
     """
-    import _signal as signal  # the module `signal` itself loads `enum`: 40 calls
+    import _signal as signal  # type: ignore[import-not-found]  # the module `signal` itself loads `enum`: 40 calls
 
     # an interpreter ignores these in itself, and a program inherits what is ignored
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

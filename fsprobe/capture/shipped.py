@@ -5,10 +5,6 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import os
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 HERE = os.path.dirname(__file__)  # as the import system wrote it: a zip importer knows its files by that
 
 
@@ -18,9 +14,7 @@ def read(*parts: "str") -> "str":
     Raises:
         OSError: it is not there.
     """
-    loader = globals()["__loader__"]  # type: Any
-    data = loader.get_data(os.path.join(HERE, *parts))  # type: bytes
-    return data.decode("utf-8")
+    return str(globals()["__loader__"].get_data(os.path.join(HERE, *parts)), "utf-8")
 
 
 def archive() -> "str":

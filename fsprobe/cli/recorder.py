@@ -94,7 +94,9 @@ def build(target: Path) -> list[str]:
 
 
 @click.command("recorder", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-o", "--output", type=click.Path(), default="fsprobe-rec.pyz", show_default=True, help="The file to write.")
+@click.option(
+    "-o", "--output", type=click.Path(), default="fsprobe-rec.pyz", show_default=True, help="The file to write."
+)
 def command(output: str) -> None:
     """Write the recorder as one file that travels.
 

@@ -15,17 +15,17 @@ from fsprobe.analysis.findings.thresholds import read as read_thresholds
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 from fsprobe.model import JsonObject
 from fsprobe.recording import Recording
-from fsprobe.report import comparison, terminal
+from fsprobe.report import comparison, job, terminal
 
 
 def load(file: str, thresholds: str | None = None) -> JsonObject:
-    """The profile of a recording, or a comparison as it stands in its file.
+    """The profile of a recording, or a comparison or job as it stands in its file.
 
     Raises:
         BadInput: neither, or damaged.
     """
     recording = Recording(file)
-    if recording.kind == "comparison":
+    if recording.kind in ("comparison", "job"):
         recording.verify()
         return recording.manifest
     return pipeline.analyse(file, read_thresholds(thresholds) if thresholds else DEFAULTS)
@@ -35,6 +35,8 @@ def to_terminal(profile: JsonObject, file: str) -> str:
     """The report as it would stand on a terminal, without colour."""
     if profile["kind"] == "comparison":
         return comparison.render(profile)
+    if profile["kind"] == "job":
+        return job.render(profile, recording=file)
     return terminal.render(profile, recording=file)
 
 
@@ -111,6 +113,8 @@ def command(file: str, style: str | None, thresholds: str | None, output: str | 
     if style == "terminal" and output is None:
         if profile["kind"] == "comparison":
             comparison.show(profile, sys.stdout)
+        elif profile["kind"] == "job":
+            job.show(profile, sys.stdout, recording=file)
         else:
             terminal.show(profile, sys.stdout, recording=file)
         return

@@ -1,0 +1,47 @@
+"""fsprobe merge: the recordings of a job's ranks become one."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from fsprobe import executors, job
+from fsprobe.cli.failures import say
+from fsprobe.errors import EXIT_USAGE, FsprobeError
+from fsprobe.report import job as report
+
+FEW = 8
+"""So few recordings are read faster than workers are started."""
+
+
+@click.command("merge", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("places", nargs=-1, type=click.Path(), metavar="DIR|FILES...")
+@click.option("-o", "--output", type=click.Path(), help="Write the job to this file, for `fsprobe report`.")
+@click.option("--job", "job_id", default="", metavar="ID", help="Only this batch job (123, or 123.0 for a step).")
+@click.option(
+    "--executor", default="local", show_default=True, metavar="WHERE", help=f"Who reads: {executors.CHOICES}."
+)
+def command(places: tuple[str, ...], output: str | None, job_id: str, executor: str) -> None:
+    """Merge the recordings of a job's ranks: totals, how ranks and nodes differ, rates and requests of all together.
+
+    What can't be read is named and left out.
+    """
+    if not places:
+        raise FsprobeError("no recordings given", "fsprobe merge DIR -o job.fsprobe", EXIT_USAGE)
+    files = job.gather(places, job_id)
+    for path, why in files.unreadable:
+        say(f"warning: left out: {why}" if path in why else f"warning: left out: {path}: {why}")
+    if files.n_foreign:
+        say(f"{files.n_foreign} other files are no recordings")
+    where = "local=1" if executor == "local" and len(files.ranks) <= FEW else executor
+    with executors.executor(where) as (pool, n_workers):
+        profile = job.merge(files, pool, n_workers)
+    known = {path for path, _ in files.unreadable}
+    for row in profile["job"]["unreadable"]:
+        if not any(path.endswith(row["file"]) for path in known):
+            say(f"warning: left out: {row['why']}")
+    if output:
+        job.write(output, profile)
+        say(f"job: {output}")
+    report.show(profile, sys.stdout, recording=output or "")

@@ -1,0 +1,87 @@
+"""Where work is done: processes of this machine, MPI ranks, or a Dask cluster, all as a `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+
+from fsprobe.errors import EXIT_USAGE, FsprobeError, MachineCannot
+
+CHOICES = "local, local=N, mpi or dask=ADDRESS"
+
+
+@contextmanager
+def executor(name: str) -> Iterator[tuple[Executor | None, int]]:
+    """Open what `--executor NAME` says and close it in the end.
+
+    Args:
+        name: `local` (as many processes as this one may use processors), `local=N`, `mpi`, `dask=ADDRESS`.
+
+    Yields:
+        The executor and its number of workers; None for one local process, which needs none.
+
+    Raises:
+        FsprobeError: no such executor.
+        MachineCannot: what it needs is not installed, or does not answer.
+    """
+    kind, _, value = name.partition("=")
+    if kind == "local" and (not value or value.isdigit()):
+        n_workers = int(value) if value else len(os.sched_getaffinity(0))
+        if n_workers < 2:
+            yield None, 1
+            return
+        with ProcessPoolExecutor(max_workers=n_workers) as pool:
+            yield pool, n_workers
+    elif name == "mpi":
+        with _mpi() as (pool, n_workers):
+            yield pool, n_workers
+    elif kind == "dask" and value:
+        with _dask(value) as (pool, n_workers):
+            yield pool, n_workers
+    else:
+        raise FsprobeError(f"{name!r} is no executor", f"one of {CHOICES}", EXIT_USAGE)
+
+
+@contextmanager
+def _mpi() -> Iterator[tuple[Executor, int]]:
+    try:
+        from mpi4py import MPI  # type: ignore[import-not-found,unused-ignore]
+        from mpi4py.futures import MPIPoolExecutor  # type: ignore[import-not-found,unused-ignore]
+    except (ImportError, RuntimeError) as error:
+        raise MachineCannot(
+            f"no MPI for Python: {error}", "pip install 'fsprobe[mpi]', with the MPI module of this site loaded"
+        ) from error
+    if not _has_workers(MPI):
+        raise MachineCannot(
+            "there are no MPI workers", "mpiexec -n 8 python -m mpi4py.futures -m fsprobe merge DIR --executor mpi"
+        )
+    with MPIPoolExecutor() as pool:
+        yield pool, max(1, int(pool.num_workers))
+
+
+def _has_workers(mpi: object) -> bool:
+    # started by `python -m mpi4py.futures`, the first process runs this and the others wait for it
+    from mpi4py.futures import _core  # type: ignore[import-not-found,unused-ignore]
+
+    return bool(getattr(_core, "SharedPool", None))
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[tuple[Executor, int]]:
+    try:
+        from distributed import Client  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise MachineCannot(f"no Dask here: {error}", "pip install 'fsprobe[dask]'") from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise MachineCannot(
+            f"no Dask scheduler answers at {address}: {error}", "start one with `dask scheduler`, and workers"
+        ) from error
+    with client:
+        n_workers = sum(client.nthreads().values())
+        if not n_workers:
+            raise MachineCannot(f"the Dask scheduler at {address} has no workers", f"start some: dask worker {address}")
+        yield client.get_executor(), int(n_workers)
