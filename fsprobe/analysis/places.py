@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ _LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/etc/ld[.-]")
 _SYSTEM = ("/etc/", "/proc/", "/sys/", "/dev/", "/usr/share/", "/run/", "/var/")
 
 
+@functools.lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
     """A distribution's name as indexes show it: lower case, runs of `-`, `_` and `.` as one `-` (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -60,8 +60,12 @@ def network_roots(evidence: Evidence) -> list[Root]:
     # a tree in a tree (a venv in the directory of a PYTHONPATH entry) counts for itself: the longest match owns a path
     table = {place: Root(place) for place in dict.fromkeys(places) if place not in (b"/", b"/usr", b"/usr/local")}
     ordered = sorted(table, key=len, reverse=True)
+    owners: dict[bytes, bytes | None] = {}
     for path, counted in evidence.tally.by_path.items():
-        owner = next((place for place in ordered if is_under(path, place)), None)
+        directory = path.rpartition(b"/")[0]
+        if directory not in owners:
+            owners[directory] = next((place for place in ordered if is_under(directory + b"/", place)), None)
+        owner = path if path in table else owners[directory]
         if owner is None:
             continue
         mount = evidence.mounts_of(path)
