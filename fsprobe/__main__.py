@@ -6,7 +6,7 @@ import sys
 def main() -> int:
     """Run the command line; `run` takes a short way that does not import click."""
     words = sys.argv[1:]
-    if words[:1] == ["run"] and "--help" not in words[: words.index("--") if "--" in words else None]:
+    if words[:1] == ["run"]:
         if any(word.startswith("--ranks") for word in words):
             from fsprobe.cli import untraced
 

@@ -95,11 +95,16 @@ def usage(message: "str", hint: "str" = "see `fsprobe run --help`") -> "FsprobeE
     return FsprobeError(message, hint, EXIT_USAGE)
 
 
+class HelpWanted(Exception):
+    """--help or -h stands among the options; what stands after the command's name is the command's."""
+
+
 def parse(words: "list[str]") -> "RunOptions":
     """Parse what follows `fsprobe run`: options, then the command (after `--`, or from the first word that is no option).
 
     Raises:
         FsprobeError: wrong usage (exit code 2).
+        HelpWanted: help was asked for.
     """
     known = {}
     for names, attribute, metavar, _, _ in OPTIONS:
@@ -118,6 +123,8 @@ def parse(words: "list[str]") -> "RunOptions":
         name, equals, value = word.partition("=")
         if not word.startswith("--") and len(word) > 2:
             name, equals, value = word[:2], "=", word[2:]
+        if name in ("--help", "-h"):
+            raise HelpWanted
         if name not in known:
             raise usage("run has no option %s" % name)
         attribute, takes_value = known[name]

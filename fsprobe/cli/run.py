@@ -16,6 +16,7 @@ from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     import click
 
@@ -28,14 +29,21 @@ def main(words: "list[str]") -> int:
     """Run `fsprobe run` with the words after it; returns the command's exit code (or dies of the command's signal)."""
     try:
         options = run_options.parse(words)
+        enter, layout = enter_layout(options)
         live = start_live(options)
         recorded = record.record(
             options,
             on_start=live.start if live else None,
             on_tick=live.tick if live else None,
             warn=None if options.quiet else say,
+            enter=enter,
+            layout=layout,
             consume=consumer() if options.stream else None,
         )
+    except run_options.HelpWanted:
+        from fsprobe.cli import group
+
+        return group.main(["run", "--help"])
     except FsprobeError as error:
         return report_error(error)
     if live:
@@ -58,6 +66,37 @@ def main(words: "list[str]") -> int:
     if status < 0:
         die_of(-status)
     return status
+
+
+def enter_layout(options: "RunOptions") -> "tuple[list[str] | None, dict[str, Any] | None]":
+    """With --image: how to start the tracer where the image is mounted, and what the manifest shall say of that.
+
+    Raises:
+        FsprobeError: no such image or path, or no way to mount it here.
+    """
+    if not options.image:
+        return None, None
+    from dataclasses import replace
+
+    from fsprobe.layouts.namespace import Spec, checked, choose_way, enter_argv
+    from fsprobe.layouts.sidefile import mismatches
+
+    try:
+        spec = checked(Spec(kind="squashfs", source=options.image, at=options.at))
+        entered = choose_way(spec)
+    except FsprobeError as error:
+        error.exit_code = EXIT_OWN_FAILURE
+        raise
+    for line in mismatches(options.image, options.at, os.environ):
+        say(f"warning: {line}")
+    layout = {
+        "label": "squashfs",
+        "kind": "squashfs",
+        "where": spec.source,
+        "at": spec.at,
+        "mount_how": entered.mount_how,
+    }
+    return enter_argv(replace(spec, way=entered.way)), layout
 
 
 def consumer() -> "Callable[..., streaming.Streamed]":

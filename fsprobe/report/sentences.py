@@ -16,8 +16,11 @@ def headline(profile: JsonObject) -> str:
     """One sentence: how many metadata calls before the program did any work, where they went, in vain, from which import."""
     metrics = profile["metrics"]
     n_startup = metrics["n_startup"]
-    parts = [f"{numbers.count(n_startup)} metadata {'call' if n_startup == 1 else 'calls'} to start"]
-    parts[0] += " and import" if any(row["key"] == "import" for row in metrics["by_phase"]) else ""
+    if has_python(profile):
+        parts = [f"{numbers.plural(n_startup, 'metadata call')} to start"]
+        parts[0] += " and import" if any(row["key"] == "import" for row in metrics["by_phase"]) else ""
+    else:
+        parts = [numbers.plural(metrics["n_metadata"], "metadata call")]
     place = main_mount(metrics["by_mount"])
     if place is not None and place["fstype"] and metrics["n_metadata"]:
         share = place["n_metadata"] / metrics["n_metadata"]
@@ -28,6 +31,11 @@ def headline(profile: JsonObject) -> str:
     if top:
         parts.append(f"most from {top[0]['key']}")
     return ", ".join(parts) + "."
+
+
+def has_python(profile: JsonObject) -> bool:
+    """Whether an interpreter ran."""
+    return any(row["kind"] == "python" for row in profile["metrics"]["by_process"])
 
 
 def main_mount(rows: Sequence[JsonObject]) -> JsonObject | None:

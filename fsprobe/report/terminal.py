@@ -225,7 +225,7 @@ def draw_requests(console: Console, profile: JsonObject) -> None:
     rows = []
     for row in profile["metrics"]["by_mount"]:
         counts = requests["by_mount"].get(row["key"])
-        if counts and row["fs_class"] not in ("pseudo", "memory"):
+        if counts and row["fs_class"] not in ("pseudo", "memory", "image"):
             n = sum(counts[name] or 0 for name in ("lookup", "open", "opendir", "readdir", "readlink"))
             rows.append(f"{clean(row['key'], 30)} {numbers.count(n)}")
     if rows:
@@ -254,7 +254,8 @@ def draw_imports(console: Console, profile: JsonObject) -> None:
     rows = profile["metrics"]["by_module"]
     if rows is None:
         _heading(console, "Imports")
-        console.print(Text(numbers.NOT_OBSERVED, style="dim"))
+        text = numbers.NOT_OBSERVED if sentences.has_python(profile) else "there was no Python in this run"
+        console.print(Text(text, style="dim"))
         return
     shown = sentences.costly_imports(rows)[:TOP]
     if not shown:
