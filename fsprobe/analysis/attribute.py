@@ -80,6 +80,8 @@ class _Image:
     asked_for_hook: bool = False
     found_hook: bool = False
     """Whether it looked at the hook's directory, and that was there."""
+    walks_up_to: bytes = b""
+    """The directory that `zipimport` looks at next, after the hook's was not there: it searches for an archive above it."""
     names: ModuleNames = field(default_factory=ModuleNames)
     held: list[tuple[Call, _Thread]] = field(default_factory=list)
     doubtful: list[Attributed] = field(default_factory=list)
@@ -327,10 +329,16 @@ class _Attributor:
         ):
             row.own = True
         elif not image.hooked and (call.path == self.hook_dir or call.path.startswith(self.hook_prefix)):
-            image.asked_for_hook = True
-            image.found_hook = image.found_hook or not call.error
             # the import system's look-ups in the hook's directory come before the hook runs; a program that lists
             # the directory for itself does so after it, or is no interpreter
+            image.asked_for_hook = True
+            image.found_hook = image.found_hook or not call.error
+            if call.path == self.hook_dir and call.error and call.op is Op.STAT:
+                image.walks_up_to = os.path.dirname(call.path)
+            image.doubtful.append(row)
+            return
+        elif image.walks_up_to and call.path == image.walks_up_to and call.op is Op.STAT:
+            image.walks_up_to = os.path.dirname(call.path) if call.error else b""
             image.doubtful.append(row)
             return
         if image.state == "main" and not image.hooked and not row.own:
