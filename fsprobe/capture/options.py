@@ -155,8 +155,6 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
         raise usage("%r is no way to mark imports" % options.markers, "one of " + ", ".join(_MARKER_MODES))
     if options.ranks:
         ranks.check(options.ranks)
-    if options.stream and options.markers == "auto":
-        options.markers = "access"  # marks that are merged by time are complete only at the end
     options.max_log_bytes = parse_size(given.get("max_log", DEFAULT_MAX_LOG))
     try:
         options.wait_descendants_s = float(given.get("wait_descendants", DEFAULT_WAIT_DESCENDANTS_S))

@@ -96,6 +96,8 @@ def _record(
         if options.stream:
             from fsprobe.capture import stream
 
+            if options.markers == "auto" and tracer.markers == "time":
+                tracer.markers = "access"  # marks that are merged by time are complete only at the end
             stream.check(scratch, tracer.backend, tracer.markers)
         target_environment = dict(environment)
         if tracer.markers != "none":
