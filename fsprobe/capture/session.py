@@ -19,7 +19,6 @@ from fsprobe.errors import EXIT_NOT_EXECUTABLE, FsprobeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
 
 TICK_S = 0.1
