@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from fsprobe.analysis import bounded, saved
 from fsprobe.analysis.attribute import Notes, attribute
 from fsprobe.analysis.findings.evidence import Watch, watch
-from fsprobe.analysis.tally import Tally, fold
+from fsprobe.analysis.tally import Folder, Tally
 from fsprobe.capture import mounts, scratch
 from fsprobe.model import ParseQuality
 from fsprobe.parse import marks, strace
@@ -25,9 +25,12 @@ class Streamed:
     notes: Notes
     quality: ParseQuality
     watch: Watch
+    settle: Callable[[], None]
+    """Adds what the fold has put aside: the tables then hold every call that was folded so far."""
 
     def blocks(self) -> Iterator[bytes]:
         """The section `tally`."""
+        self.settle()
         return saved.write(self.tally, self.notes, self.quality, self.watch)
 
     def programs(self) -> list[bytes]:
@@ -39,26 +42,34 @@ class Streamed:
         return bounded.site_names(self.tally.by_path)
 
 
-def consume(lines: Iterator[bytes], state: Mapping[str, Any]) -> Streamed:
+def consume(
+    lines: Iterator[bytes], state: Mapping[str, Any], expose: Callable[[Streamed], None] = lambda _: None
+) -> Streamed:
     """Parse, attribute and fold a log while it grows.
 
     Args:
         lines: of the log; waits for more until the run is over.
         state: the manifest so far.
+        expose: called first, with what will be returned; it is filled meanwhile.
     """
     place = os.fsencode(str(state["scratch"]))
     marks_dir = place + b"/" + scratch.MARKS.encode()
     tally, notes, quality, seen = Tally(), Notes(), ParseQuality(), Watch()
     points = [row[0] for row in mounts.parse_mountinfo(mounts.read_own())]
     bounds = bounded.Bounds(tally, points, lambda: facts_so_far(Path(os.fsdecode(marks_dir))))
+    folder = Folder(tally, bounds.reason)
+    streamed = Streamed(tally=tally, notes=notes, quality=quality, watch=seen, settle=folder.close)
+    expose(streamed)
     rows = attribute(
         strace.parse(lines, quality, cwd=os.fsencode(str(state["cwd"])) if state.get("cwd") else None),
         notes,
         hook_dir=place + b"/" + scratch.HOOK.encode(),
         marks_dir=marks_dir,
     )
-    fold(watch(bounds.apply(rows), seen), bounds.reason, into=tally)
-    return Streamed(tally=tally, notes=notes, quality=quality, watch=seen)
+    for row in watch(bounds.apply(rows), seen):
+        folder.fold(row)
+    folder.close()
+    return streamed
 
 
 def facts_so_far(directory: Path) -> list[Mapping[str, Any]]:

@@ -123,6 +123,7 @@ def _record(
     if options.stream and consume is not None:
         state["streamed"] = True
         follower = stream.Follower(tracer.log, options.max_log_bytes, functools.partial(consume, state=state))
+        held.flush = functools.partial(follower.ask, functools.partial(_flush, scratch, state, path))
         on_tick = follower.along(on_tick)
     else:
         held.flush = lambda: _flush(scratch, state, path)
@@ -170,10 +171,10 @@ def _record(
     return Recorded(path, outcome, warnings)
 
 
-def _flush(scratch: "str", state: "dict[str, Any]", path: "str") -> "None":
+def _flush(scratch: "str", state: "dict[str, Any]", path: "str", streamed: "Any" = None) -> "None":
     """Write what there is so far, for a command that was asked to end and goes on: the next signal may end everything."""
     try:
-        write_recording(scratch, dict(state, flushed=True), path, [])
+        write_recording(scratch, dict(state, flushed=True), path, [], streamed)
     except FsprobeError:
         pass  # the end of the run will say it
 

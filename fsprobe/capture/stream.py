@@ -56,12 +56,13 @@ def _punch(fd: "int", start: "int", end: "int") -> "int":
 
 
 class Follower:
-    """Reads a log while it grows, in a thread of its own, and hands its lines to `consume`.
+    """Reads a log while it grows, in a thread of its own, and hands its lines to `consume(lines, expose=...)`.
 
+    `consume` calls `expose` first, with what it will return; what that holds meanwhile can be asked for.
     The thread begins at the first `tick`: the tracer must have been forked off before.
     """
 
-    def __init__(self, log: "str", max_backlog_bytes: "int", consume: "Callable[[Iterator[bytes]], Any]") -> "None":
+    def __init__(self, log: "str", max_backlog_bytes: "int", consume: "Callable[..., Any]") -> "None":
         self.log = log
         self.max_backlog_bytes = max_backlog_bytes
         self.n_skipped_bytes = 0
@@ -71,6 +72,8 @@ class Follower:
         self.result = None  # type: Any
         """What `consume` returned."""
         self.failure = None  # type: BaseException | None
+        self._so_far = None  # type: Any
+        self._asked = None  # type: Callable[[Any], None] | None
         self._consume = consume
         self._ended = threading.Event()
         self._thread = None  # type: threading.Thread | None
@@ -115,9 +118,21 @@ class Follower:
                 self.n_skipped_bytes >> 20
             )
 
+    def ask(self, act: "Callable[[Any], None]") -> "None":
+        """Have `act` called soon, in the reader's thread between two lines, with what was consumed so far."""
+        self._asked = act
+
+    def _answer(self) -> "None":
+        act, self._asked = self._asked, None
+        if act is not None and self._so_far is not None:
+            act(self._so_far)
+
+    def _expose(self, so_far: "Any") -> "None":
+        self._so_far = so_far
+
     def _run(self) -> "None":
         try:
-            self.result = self._consume(self.lines())
+            self.result = self._consume(self.lines(), expose=self._expose)
         except BaseException as error:  # shown by whoever calls `finish`
             self.failure = error
 
@@ -144,6 +159,8 @@ class Follower:
         target = b""
         while True:
             is_over = self._ended.is_set()  # before the read: what comes after it is not missed
+            if self._asked is not None:
+                self._answer()
             block = os.pread(fd, BLOCK_BYTES, at)
             hole = block.find(b"\0")
             if hole >= 0:

@@ -317,7 +317,7 @@ def test_a_reader_that_is_too_far_behind_leaves_out_and_says_so(tmp_path: Path) 
     )
     log.write_bytes(line * 20000)
     got: list[bytes] = []
-    follower = stream.Follower(str(log), 1000, lambda lines: got.extend(lines))
+    follower = stream.Follower(str(log), 1000, lambda lines, expose: got.extend(lines))
     follower.tick()
     wait_for(lambda: follower.n_skipped_bytes > 0)
     follower.finish()
@@ -331,7 +331,7 @@ def test_lines_come_whole_however_they_are_written(tmp_path: Path) -> None:
     lines = [b"9 line %d %s\n" % (i, b"x" * (i % 300)) for i in range(3000)]
     data = b"".join(lines)
     got: list[bytes] = []
-    follower = stream.Follower(str(log), 1 << 30, lambda source: got.extend(source))
+    follower = stream.Follower(str(log), 1 << 30, lambda source, expose: got.extend(source))
     follower.tick()
 
     def write() -> None:
@@ -349,11 +349,41 @@ def test_lines_come_whole_however_they_are_written(tmp_path: Path) -> None:
 def test_a_failure_of_the_fold_is_shown(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"1 x\n")
 
-    def fail(lines: object) -> None:
+    def fail(lines: object, expose: object) -> None:
         raise ZeroDivisionError("planted")
 
     with pytest.raises(ZeroDivisionError, match="planted"):
         stream.Follower(str(tmp_path / "log"), 1 << 30, fail).finish()
+
+
+def test_what_was_counted_so_far_is_written_when_the_program_is_asked_to_end(run_fsprobe: Fsprobe) -> None:
+    """As a batch system does at the time limit: SIGTERM, which this program ignores, and some time later SIGKILL."""
+    body = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "for i in range(500): os.path.exists('/nowhere/%d' % i)\n"
+        "print('up', flush=True)\n"
+        "time.sleep(8)\n"
+    )
+    recording = run_fsprobe.tmp / "x.fsprobe"
+    words = run_fsprobe.command([sys.executable, "-c", body], ("-q", "--stream"))
+    with subprocess.Popen(words, env=clean_environment(), stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"up\n"
+        running.send_signal(signal.SIGTERM)
+        wait_for(recording.exists)
+        assert running.poll() is None
+        analysis = pipeline.read(recording)
+        running.send_signal(signal.SIGKILL)
+    assert check_sums(analysis.tally) == []
+    assert sum(path.startswith(b"/nowhere/") for path in analysis.tally.by_path) == 500
+    wait_for(lambda: not tracers_of(run_fsprobe.scratch))
+
+
+def tracers_of(scratch: Path) -> list[str]:
+    """The command lines of processes that name a log in a scratch place."""
+    done = subprocess.run(["ps", "-e", "-ww", "-o", "args"], capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if f"-o {scratch}/" in line]
 
 
 # ---- what it refuses ---------------------------------------------------------------------------------------------------
