@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -424,3 +425,27 @@ def test_help_names_the_option() -> None:
     done = run_plain([*FSPROBE, "run", "--help"])
     assert done.status == 0
     assert b"--stream" in done.out
+
+
+def test_the_recorder_alone_refuses(tmp_path: Path) -> None:
+    with pytest.raises(FsprobeError, match="can't fold"):
+        record.record(options.parse(["--stream", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]))
+
+
+def test_many_short_processes_leave_nothing_in_memory() -> None:
+    """What is kept of 60,000 processes is bounded: one row for most of them."""
+    stamp = b"1795506711.169777 (+     0.000100000) "
+
+    def lines() -> Iterator[bytes]:
+        yield b"9 " + stamp + b'execve("/bin/sh", ["sh"], 0x7 /* 3 vars */) = 0 <0.000001>\n'
+        for pid in range(10, 60_010):
+            yield b"9 " + stamp + b"clone(child_stack=NULL, flags=SIGCHLD) = %d <0.000001>\n" % pid
+            yield b"%d " % pid + stamp + b'stat("/x", 0x7) = -1 ENOENT (No such file or directory) <0.000001>\n'
+            yield b"%d " % pid + stamp + b"+++ exited with 0 +++\n"
+
+    streamed = streaming.consume(lines(), {"scratch": "/dev/shm/fsprobe-none", "cwd": "/"})
+    streamed.settle()
+    assert len(streamed.tally.by_process) == bounded.MAX_PROCESSES + 1
+    assert streamed.tally.total.n_stat == 60_000
+    assert check_sums(streamed.tally) == []
+    assert sum(map(len, streamed.watch.phases.values())) <= 2 * (bounded.MAX_PROCESSES + 1)
