@@ -13,6 +13,7 @@ from fsprobe.analysis import compare
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model import JsonObject
+from fsprobe.recording import Recording
 from fsprobe.report import comparison as comparison_report
 
 NEW = "(new)"
@@ -133,13 +134,15 @@ def output_directory(output: str | None) -> Path:
 
 def compare_recordings(first: str, second: str, as_json: bool) -> int:
     """Two recordings side by side; exit code 1 when they made different calls."""
+    if "job" in (Recording(first).kind, Recording(second).kind):
+        return compare_jobs(first, second, as_json)
     left, right = pipeline.read(first), pipeline.read(second)
     differences = compare.call_differences(left.tally, right.tally)
     result: JsonObject = {
         "format": left.profile["format"],
         "kind": "comparison",
         "baseline": first,
-        "rows": [recording_row(first, left), recording_row(second, right)],
+        "rows": [recording_row(first, left.profile), recording_row(second, right.profile)],
         "differences": {second: differences},
         "notes": ["one traced run each: times say nothing, the calls do"],
     }
@@ -152,9 +155,37 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
     return EXIT_NO if differences["n_paths"] else 0
 
 
-def recording_row(name: str, analysis: pipeline.Analysis) -> JsonObject:
-    """One recording as a row of a comparison."""
-    metrics, manifest = analysis.profile["metrics"], analysis.profile["manifest"]
+def compare_jobs(first: str, second: str, as_json: bool) -> int:
+    """Two merged jobs side by side, by what all their ranks did; exit code 1 when the totals differ."""
+    profiles = []
+    for file in (first, second):
+        opened = Recording(file)
+        if opened.kind != "job":
+            raise BadInput(f"{file} is no job, but the other one is", "make one of its ranks: fsprobe merge DIR -o FILE")
+        opened.verify()
+        profiles.append(opened.manifest)
+    sizes = [profile["job"]["n_ranks_traced"] for profile in profiles]
+    notes = ["one traced run each: times say nothing, the calls do"]
+    if sizes[0] != sizes[1]:
+        notes.append(f"{sizes[0]} ranks were traced in one, {sizes[1]} in the other: totals are not alike")
+    result: JsonObject = {
+        "format": profiles[0]["format"],
+        "kind": "comparison",
+        "baseline": first,
+        "rows": [recording_row(first, profiles[0]), recording_row(second, profiles[1])],
+        "differences": {},
+        "notes": notes,
+    }
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        comparison_report.show(result, sys.stdout)
+    return EXIT_NO if result["rows"][0]["metrics"] != result["rows"][1]["metrics"] else 0
+
+
+def recording_row(name: str, profile: JsonObject) -> JsonObject:
+    """One recording, or one job, as a row of a comparison."""
+    metrics, manifest = profile["metrics"], profile["manifest"]
     layout = manifest.get("layout") or {}
     mounts = metrics["by_mount"]
     wall = manifest.get("wall_s")
@@ -181,7 +212,7 @@ def recording_row(name: str, analysis: pipeline.Analysis) -> JsonObject:
                 "n_paths",
             )
         },
-        "requests": (analysis.profile["requests"] or {}).get("by_mount", {}),
+        "requests": (profile["requests"] or {}).get("by_mount", {}),
         "server_requests": None,
         "ratio_wall": None,
         "ratio_requests": None,
