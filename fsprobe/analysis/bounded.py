@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from fsprobe.analysis.attribute import Attributed, ProcessInfo
+from fsprobe.analysis.attribute import PHASES, Attributed, ProcessInfo
 from fsprobe.analysis.missing import WhyMissing
 from fsprobe.analysis.rates import SUSTAINED_S, rates
 from fsprobe.analysis.tally import BIN_NS, Tally
@@ -27,6 +27,8 @@ MAX_BINS = 6_000
 FURTHER = b"(further paths)"
 FURTHER_PROCESSES = "(further processes)"
 _N_DIRECTORIES = 3
+_UNDECIDED = {op: {phase: f"{op.value} {phase}" for phase in PHASES} for op in Op}
+"""One string each, however many keys hold it."""
 _IN_SITE = re.compile(rb"(/[^\n]*?/(?:site|dist)-packages)/(?:__pycache__/)?([A-Za-z0-9_]+)")
 
 
@@ -75,7 +77,7 @@ class Bounds:
     def reason(self, row: Attributed) -> str:
         """What `tally.Folder` asks of a failed look-up."""
         if self._original is None:
-            return f"{row.call.op.value} {row.phase}"
+            return _UNDECIDED[row.call.op][row.phase]
         if self._why is None:
             self._why = WhyMissing(self._facts())
         return self._why(Attributed(self._original, row.phase, row.module, row.stack, row.process))
