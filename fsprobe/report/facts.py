@@ -135,7 +135,7 @@ def key_figures(profile: JsonObject) -> list[Figure]:
         ),
         Figure(
             label="Distinct paths",
-            value=numbers.count(metrics.get("n_paths")),
+            value=("at least " if metrics.get("n_paths_at_least") else "") + numbers.count(metrics.get("n_paths")),
             note=f"{numbers.count(metrics.get('n_startup'))} calls before the program's own work",
         ),
         Figure(

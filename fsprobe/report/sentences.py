@@ -91,6 +91,14 @@ def process_line(profile: JsonObject) -> str:
     )
 
 
+UNMARKED = {
+    "options": "-E, -I or -S keeps fsprobe's hook out",
+    "hidden": "fsprobe's directory is not there for it, as in a container; --tmp-dir names one that is there inside and outside",
+    "environment": "it was started without the environment",
+}
+"""Why an interpreter ran without the hook, by `analysis.attribute.UNMARKED`."""
+
+
 def quality_lines(profile: JsonObject) -> list[str]:
     """What a reader must know before trusting the numbers; empty for a clean run."""
     quality, manifest = profile["quality"], profile["manifest"]
@@ -105,6 +113,16 @@ def quality_lines(profile: JsonObject) -> list[str]:
     if quality.get("n_estimated"):
         lines.append(
             f"no markers for {numbers.count(quality['n_estimated'])} calls: which import they belong to is an estimate from the order of the paths"
+        )
+    for reason, n in (quality.get("unmarked") or {}).items():
+        lines.append(f"{numbers.plural(n, 'interpreter')} without markers: {UNMARKED[reason]}")
+    if profile["metrics"].get("n_paths_at_least"):
+        lines.append("more distinct paths than are kept one by one: the rest share rows named (further paths)")
+    if manifest.get("streamed"):
+        lines.append("no log was kept (--stream): requests are not predicted")
+    if manifest.get("attached"):
+        lines.append(
+            "attached to a running program: its start, and processes that it had started before, were not seen"
         )
     if quality["io_uring"]:
         lines.append("the program uses io_uring: what it opens that way can't be seen")

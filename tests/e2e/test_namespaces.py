@@ -103,7 +103,9 @@ def assert_estimated(profile: JsonObject, why: str) -> None:
     assert "app.work" in rows(profile, "by_module")
     assert rows(profile, "by_path")["/data/file-3"]["n_open"] == 1
     assert profile["manifest"]["python"] is None
-    assert "estimate" in " ".join(terminal.render(profile, recording="x.fsprobe").split())
+    said = " ".join(terminal.render(profile, recording="x.fsprobe").split())
+    assert "estimate" in said
+    assert "fsprobe's directory is not there for it" in said
 
 
 @pytest.mark.needs_root
