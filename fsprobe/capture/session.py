@@ -19,6 +19,7 @@ from fsprobe.errors import EXIT_NOT_EXECUTABLE, FsprobeError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 
 TICK_S = 0.1
@@ -122,7 +123,7 @@ def run(
     outcome.started_s = time.time()
     begin = time.monotonic()
     tracer_pid = outcome.tracer_pid = start(tracer, environment, held, "file size" in limits)
-    waiting = []  # type: list[Any]
+    waiting: "list[Any]" = []
     bound = tracelog.Bound(log, scratch, max_log_bytes, LOW_SPACE_BYTES)
     seen = tracelog.SignalsSeen(log)
     gone_at = None

@@ -16,6 +16,7 @@ from fsprobe.errors import EXIT_USAGE, FsprobeError
 COMMANDS = {
     "run": ("run", "Trace a command and say where its filesystem calls come from."),
     "report": ("report", "Show a recording: terminal, JSON and other formats."),
+    "attach": ("attach", "Trace a running program for a while and let it go."),
     "load": ("load", "Make a recording of strace logs made elsewhere."),
     "compare": ("compare", "Compare layouts: plain, another filesystem, SquashFS, overlay."),
     "whatif": ("whatif", "Estimate start-up on other filesystems and on many nodes."),
