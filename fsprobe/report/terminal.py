@@ -97,7 +97,7 @@ def draw_totals(console: Console, profile: JsonObject) -> None:
         ),
         (
             "paths",
-            numbers.count(metrics["n_paths"]) + " distinct",
+            ("at least " if metrics.get("n_paths_at_least") else "") + numbers.count(metrics["n_paths"]) + " distinct",
             "processes",
             sentences.process_line(profile) or numbers.NOT_OBSERVED,
         ),
