@@ -235,7 +235,7 @@ def _read_into(part: Part, file: RankFile) -> None:
 def _fold(
     opened: recording.Recording, hooks: HookFiles, mounts: Sequence[Mount], lookups: Mapping[str, Any]
 ) -> tuple[Tally, Notes, ParseQuality, RequestModel | None]:
-    if not opened.size_bytes("log"):
+    if pipeline.is_streamed(opened):
         # of a run that kept no log: its tally is what there is
         return (*pipeline.tally_recording(opened)[:3], None)
     quality, notes = ParseQuality(), Notes()

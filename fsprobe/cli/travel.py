@@ -97,7 +97,7 @@ def show_help(words: "list[str]") -> "None":
         return
     print(HELP.format(name=os.path.basename(sys.argv[0]), version=fsprobe.__version__), end="")
     for names, attribute, metavar, _, text in OPTIONS:
-        if attribute not in ("image", "at", "record_only"):
+        if attribute not in ("image", "at", "record_only", "stream"):
             print("  %-28s %s" % (names + (" " + metavar if metavar else ""), text))
 
 
