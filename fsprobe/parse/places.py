@@ -1,0 +1,112 @@
+"""Whose is a component of a path: where people, projects and hosts stand in it, and where the system and packages do.
+
+A name is only a name in its place: `lib` is a person below /home and a directory below /usr. So a path is walked from its
+root, and each component is judged by the zone that the ones before it lead to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+HOMES = frozenset(b"home homes users user jusers people staff students u".split())
+PROJECTS = frozenset(
+    b"project projects projappl proj prj cdirs group groups scratch flash work workspace workspaces ws campaign".split()
+)
+"""Directories whose entries are projects or people. A judgement, from the layouts of LUMI, NERSC, Juelich, OLCF, ARCHER2."""
+SYSTEM = frozenset(b"usr lib lib32 lib64 bin sbin".split())
+"""Here components are ordinary words of the system."""
+ELSEWHERE = frozenset(b"etc proc sys dev boot snap nix var run opt appl sw srv cvmfs".split())
+"""Here nobody lives either, but a component may be anybody's name."""
+STRUCTURE = frozenset(
+    b"lib lib32 lib64 libexec bin sbin include share src etc usr var tmp opt home root dev proc sys run mnt local data "
+    b"site-packages dist-packages python python3 __pycache__ conda env envs venv .venv pkgs cache .cache .local .config "
+    b"lost+found .snapshot .snapshots shared public software modules test tests".split()
+)
+"""Components that say what kind of directory it is: analysis reads them, so they stay unless they are known to be a name."""
+ROOTS: Mapping[tuple[bytes, ...], str] = {
+    (b"run", b"user"): "home",
+    (b"run", b"media"): "home",
+    (b"media",): "home",
+    (b"var", b"home"): "home",
+    (b"usr", b"home"): "home",
+    (b"export", b"home"): "home",
+    (b"tmp",): "open",
+    (b"var", b"tmp"): "open",
+    (b"dev", b"shm"): "open",
+    (b"local",): "open",
+    (b"localscratch",): "open",
+    (b"export",): "open",
+    (b"exports",): "open",
+}
+MAX_DEPTH = 8
+"""How deep a directory called `home` or `project` may lie and still be where people or projects are."""
+_PACKAGES = re.compile(rb"(?:site|dist)-packages|(?:python|pypy)\d+(?:\.\d+)*|python\d+\.zip|node_modules")
+
+
+class Zone(NamedTuple):
+    """What the components so far have led to."""
+
+    kind: str
+    """outside (nothing known yet) | system | elsewhere | home | project | open (anybody's, as /tmp) | package"""
+    depth: int
+    """Components from the root, or from where the area begins."""
+    has_user: bool = False
+    """Whether a person's name has stood in this area already."""
+
+
+START = Zone("outside", 0)
+NOBODY = Zone("elsewhere", 0)
+
+
+def is_area(zone: Zone) -> bool:
+    """Whether what lies here belongs to people or projects."""
+    return zone.kind in ("home", "project")
+
+
+def is_link_of_area(zone: Zone, name: bytes) -> bool:
+    """Whether a component at the top of an area leads to a further area: /project/home, /homes/a."""
+    return is_area(zone) and zone.depth == 0 and (name in HOMES or name in PROJECTS or _is_letter(zone, name))
+
+
+def _is_letter(zone: Zone, name: bytes) -> bool:
+    return zone.kind == "home" and len(name) == 1
+
+
+def step(
+    zone: Zone,
+    before: tuple[bytes, ...],
+    name: bytes,
+    roots: Mapping[tuple[bytes, ...], str],
+    known: Mapping[bytes, str],
+) -> Zone:
+    """The zone below a component.
+
+    Args:
+        zone: the zone that it stands in.
+        before: the components before it.
+        name: itself.
+        roots: directories that are areas whatever they are called, besides `ROOTS`.
+        known: names of people and projects, and which they are.
+    """
+    here = (*before, name)
+    root = roots.get(here) or ROOTS.get(here)
+    if root is not None:
+        return Zone(root, 0)
+    if zone.kind == "package" or _PACKAGES.fullmatch(name):
+        return Zone("package", 0)
+    if zone.kind == "outside":
+        if not before and name in SYSTEM:
+            return Zone("system", 0)
+        if not before and name in ELSEWHERE:
+            return NOBODY
+        if zone.depth >= MAX_DEPTH:
+            return NOBODY
+    if zone.kind in ("outside", "open") and zone.depth < MAX_DEPTH:
+        area = "home" if name in HOMES else "project" if name in PROJECTS else ""
+        if area and name not in known:
+            return Zone(area, 0)
+    if is_link_of_area(zone, name) and name not in known:
+        return Zone("project" if name in PROJECTS else zone.kind, 0)
+    return Zone(zone.kind, zone.depth + 1, zone.has_user or known.get(name) in ("user", "name"))

@@ -1,0 +1,400 @@
+"""The ticket: one archive with what a support desk asks for before it can help.
+
+What centres ask for: what ran, where and when, on how many nodes and ranks; the filesystem and its mount; wall time as a
+number, cold or warm; the environment's path and file count; a comparison; a script to run it again. Nothing here reads a
+file or asks the machine: everything is handed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsprobe import __version__
+from fsprobe.capture import ranks
+from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
+from fsprobe.model import JsonObject
+from fsprobe.report import facts, markdown, numbers, sentences
+from fsprobe.report.foreign import visible_in
+
+SUMS = "SHA256SUMS"
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The oldest date that a ZIP archive can hold: the same input makes the same archive, whenever that is done."""
+LEVEL = 6
+_BLOCK_BYTES = 1 << 20
+_TOLD_BY_CONTAINER = ("APPTAINER_", "SINGULARITY_")
+LEFT_OUT = (
+    "file contents, and what was read or written",
+    "environment variables, but for a fixed list that concerns Python, libraries, caches and the job",
+    "arguments of other programs than the command itself, beyond program and script",
+)
+REDACTED = (
+    "Names of users, home directories, projects, hosts and file servers are replaced, each by the same word everywhere; "
+    "which stands for which is not stored.",
+    "A name that is also an ordinary word (a user called `lib`, a project called as a package) is replaced only where it stands "
+    "for the user or project: below home, project and scratch directories.",
+    "Not hidden, and to be looked at by you before this is given away: names that nobody can know for such (a colleague's below "
+    "a project directory, what files, modules and data sets are called), names inside of longer words, text after `-c` in the "
+    "command, the job's number, the cluster's software paths, the lengths of names (sizes of links and directories), times.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One file of the ticket."""
+
+    name: str
+    """How the ticket calls it: `01`."""
+    file: str
+    """What it was called; "" if that is nobody's business."""
+    profile: JsonObject
+    """Its profile, comparison or job, as the JSON report has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file in the archive."""
+
+    name: str
+    body: bytes | Path
+    is_program: bool = False
+
+
+# -- summary ------------------------------------------------------------------------------------------------------------
+
+
+def summary(items: Sequence[Item], environment: Mapping[str, Any] | None, *, is_redacted: bool) -> str:
+    """What ran, where, when, how long, on what, and what fsprobe says of it, as Markdown.
+
+    Args:
+        items: the files, in their order.
+        environment: what a scan of the environment counted (`path`, `n_files`, `n_directories`, `n_bytes`, ...); None: not scanned.
+        is_redacted: whether names were replaced.
+    """
+    lines = ["# Ticket: Python start-up and the filesystem", ""]
+    if environment is not None:
+        lines += _environment(environment)
+    for item in items:
+        shown = visible_in(item.profile)
+        file = f" ({markdown.code(visible_in(item.file))})" if item.file else ""
+        lines += [f"## {item.name}: {shown['kind']}{file}", ""]
+        lines += markdown.table(
+            ("Asked for", ""), ((label, markdown.text(value)) for label, value in answers(shown, environment))
+        )
+    for item in items:
+        lines += [markdown.render(item.profile, f"recordings/{item.name}.fsprobe").rstrip("\n"), ""]
+    lines += ["## What this ticket leaves out", "", *(f"- {line}" for line in LEFT_OUT), ""]
+    lines += ["## Redaction", ""]
+    lines += [*(f"- {line}" for line in REDACTED)] if is_redacted else ["None: names and paths are as they were."]
+    return "\n".join(lines) + "\n"
+
+
+def _environment(environment: Mapping[str, Any]) -> list[str]:
+    shown = visible_in(dict(environment))
+    rows = [
+        ("Path", markdown.code(str(shown["path"]))),
+        ("Files", numbers.count(shown["n_files"])),
+        ("Directories", numbers.count(shown["n_directories"])),
+        ("Symlinks", numbers.count(shown["n_symlinks"])),
+        ("Size of the files", numbers.size_bytes(shown["n_bytes"])),
+        ("Packages", numbers.count(shown["n_packages"])),
+    ]
+    if shown.get("python"):
+        rows.append(("Python", markdown.text(str(shown["python"]))))
+    rows += [("Does not fit this machine", markdown.text(str(reason))) for reason in shown.get("misfits") or ()]
+    return ["## Environment, counted when the ticket was made", "", *markdown.table(("Environment", ""), rows)]
+
+
+def answers(profile: JsonObject, environment: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Label and text of what a support desk asks first, for one file; what was not observed says so."""
+    if profile["kind"] == "comparison":
+        return _comparison_answers(profile)
+    manifest = profile["manifest"]
+    job = manifest.get("job") or {}
+    rows = [
+        ("What", facts.command_line(manifest) or numbers.NOT_OBSERVED),
+        ("Where", _where(manifest, job)),
+        ("When", facts.date(manifest)),
+        ("Wall time, traced", numbers.seconds(manifest.get("wall_s"))),
+        ("Cache, cold or warm", facts.known(manifest.get("cache"))),
+        ("Nodes x ranks", nodes_and_ranks(profile)),
+        ("Job", str(manifest.get("job_id") or job.get("SLURM_JOB_ID") or job.get("PBS_JOBID") or "none")),
+        ("Filesystem", filesystem(profile)),
+        ("Environment", environment_line(profile, environment)),
+    ]
+    verdict = profile.get("verdict") or {}
+    if verdict:
+        rows.append(("Verdict", f"{verdict['level']}: {verdict['sentence']}"))
+    found = facts.findings(profile)
+    titles = [f"{row['code']} {row['title']}" for row in found]
+    rows.append(("Findings", "; ".join(titles) if titles else "none"))
+    return rows
+
+
+def _where(manifest: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+    parts = [str(manifest.get("host") or numbers.NOT_OBSERVED)]
+    if job.get("SLURM_CLUSTER_NAME"):
+        parts.append(f"cluster {job['SLURM_CLUSTER_NAME']}")
+    if job.get("SLURM_JOB_PARTITION"):
+        parts.append(f"partition {job['SLURM_JOB_PARTITION']}")
+    if manifest.get("cwd"):
+        parts.append(str(manifest["cwd"]))
+    return ", ".join(parts)
+
+
+def nodes_and_ranks(profile: JsonObject) -> str:
+    """How many nodes and ranks the job had, and how many of them this is about."""
+    if profile["kind"] == "job":
+        section = profile["job"]
+        traced = f"{numbers.plural(section['n_nodes_traced'], 'node')}, {numbers.plural(section['n_ranks_traced'], 'rank')} traced"
+        return f"{numbers.count(section['n_nodes'])} x {numbers.count(section['n_ranks'])} ({traced})"
+    job = {name: str(value) for name, value in (profile["manifest"].get("job") or {}).items()}
+    rank = ranks.identify(job)
+    n_nodes, n_ranks = _job_size(job, rank)
+    if n_nodes is None and n_ranks is None:
+        return "no job that fsprobe knows: one process was started" if rank is None else numbers.NOT_OBSERVED
+    which = (
+        f" (this is rank {rank.number})" if rank is not None else " (this is the batch script, or outside of its ranks)"
+    )
+    return f"{numbers.count(n_nodes)} x {numbers.count(n_ranks)}{which}"
+
+
+def _job_size(job: Mapping[str, str], rank: ranks.Rank | None) -> tuple[int | None, int | None]:
+    n_nodes = rank.n_nodes if rank is not None else None
+    n_ranks = rank.size if rank is not None else None
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES"):
+        if n_nodes is None and job.get(name, "").isdigit():
+            n_nodes = int(job[name])
+    if n_ranks is None and job.get("SLURM_NTASKS", "").isdigit():
+        n_ranks = int(job["SLURM_NTASKS"])
+    return n_nodes, n_ranks
+
+
+def filesystem(profile: JsonObject) -> str:
+    """The filesystem that the run's calls went to, and the one that the environment lies on."""
+    metrics = profile["metrics"]
+    parts = []
+    main = sentences.main_mount(metrics.get("by_mount") or [])
+    if main is not None:
+        share = numbers.part_of(main["n_metadata"], metrics["n_metadata"])
+        kind = f"{main.get('fstype') or 'type not observed'}, {main.get('fs_class') or 'class not observed'}"
+        parts.append(f"{main['key']} ({kind}): {share} of the metadata calls")
+    prefix = (profile["manifest"].get("python") or {}).get("prefix")
+    place = _mount_of(prefix, profile["manifest"].get("mounts") or []) if prefix else None
+    if place is not None:
+        parts.append(f"the environment is on {place['path']} ({place['fstype']})")
+    return "; ".join(parts) or numbers.NOT_OBSERVED
+
+
+def _mount_of(path: str, mounts: Sequence[JsonObject]) -> JsonObject | None:
+    best = None
+    for mount in mounts:
+        point = str(mount["path"]).rstrip("/")
+        if (path == point or path.startswith(point + "/")) and (
+            best is None or len(point) >= len(best["path"].rstrip("/"))
+        ):
+            best = mount
+    return best
+
+
+def environment_line(profile: JsonObject, environment: Mapping[str, Any] | None) -> str:
+    """The environment's path and how many files it has."""
+    prefix = (profile["manifest"].get("python") or {}).get("prefix")
+    if environment is None:
+        return f"{prefix or numbers.NOT_OBSERVED}; files not counted (--env)"
+    counted = f"{environment['path']}, {numbers.plural(environment['n_files'], 'file')}"
+    return counted if prefix in (None, environment["path"]) else f"{prefix}; counted: {counted}"
+
+
+def _comparison_answers(comparison: JsonObject) -> list[tuple[str, str]]:
+    rows = [("What", facts.command_line(comparison) or numbers.NOT_OBSERVED)]
+    rows += facts.comparison_head(comparison, None)
+    rows.append(("Answer", facts.comparison_headline(comparison)))
+    for row in comparison["rows"]:
+        wall = row.get("wall_s") or {}
+        rows.append(
+            (
+                f"Layout {row['layout']}",
+                f"{row.get('where') or ''} ({row.get('fstype') or 'type not observed'}), cache "
+                f"{facts.known(row.get('cache'))}: {numbers.seconds(wall.get('median'))} a start; "
+                + facts.comparison_sentence(row, comparison),
+            )
+        )
+    return rows
+
+
+# -- the other texts ----------------------------------------------------------------------------------------------------
+
+
+def versions(items: Sequence[Item], here: Mapping[str, Any]) -> JsonObject:
+    """Versions of fsprobe, tracer, kernel and Python: those of the runs, and those with which the ticket was made."""
+    rows = {}
+    for item in items:
+        profile = item.profile
+        manifest = profile.get("manifest") or (profile["host"] if isinstance(profile.get("host"), dict) else {})
+        python = manifest.get("python") or {}
+        rows[item.name] = {
+            **{
+                name: manifest.get(name)
+                for name in ("fsprobe_version", "fsprobe_python", "backend", "backend_version", "kernel", "machine")
+            },
+            "python": python.get("version"),
+            "implementation": python.get("implementation"),
+        }
+    return {"ticket": {"fsprobe_version": __version__, **here}, "recordings": rows}
+
+
+def job_facts(items: Sequence[Item]) -> JsonObject:
+    """What the batch system and the launcher said of each run."""
+    rows: JsonObject = {}
+    for item in items:
+        profile = item.profile
+        manifest = profile.get("manifest") or (profile["host"] if isinstance(profile.get("host"), dict) else {})
+        found = dict(manifest.get("job") or {})
+        for name in ("job_id", "job_name"):
+            if manifest.get(name) is not None:
+                found[name] = manifest[name]
+        if profile["kind"] == "job":
+            section = profile["job"]
+            found.update({name: section[name] for name in ("n_nodes", "n_ranks", "n_nodes_traced", "n_ranks_traced")})
+        rows[item.name] = found
+    return rows
+
+
+def reproducer(items: Sequence[Item], *, is_redacted: bool) -> str:
+    """A script with the exact commands of the runs: once without a tracer for the time, once with fsprobe for the counts."""
+    lines = ["#!/usr/bin/env bash", f"# Runs again what this ticket is about. Made by fsprobe {__version__}."]
+    if is_redacted:
+        lines.append("# Names of users, projects and hosts were replaced: put your own in their place first.")
+    for item in items:
+        lines += ["", f"# {item.name}", "(", *_again(item), ")"]
+    return "\n".join(lines) + "\n"
+
+
+def _again(item: Item) -> list[str]:
+    profile = item.profile
+    if profile["kind"] == "comparison":
+        return _compare_again(item)
+    manifest = profile["manifest"]
+    command = manifest.get("command")
+    if not command:
+        return ["# the command is not known: the log does not show it", ":"]
+    line = facts.command_line(manifest)
+    lines = [f"cd {shlex.quote(str(manifest['cwd']))} || exit 1"] if manifest.get("cwd") else []
+    variables = manifest.get("environment") or {}
+    container = next((variables[n] for n in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER") if variables.get(n)), None)
+    if container:
+        lines.append(f"# inside of the container {' '.join(str(container).split())}")
+    lines += [
+        f"export {name}={shlex.quote(str(value))}"
+        for name, value in sorted(variables.items())
+        if not name.startswith(_TOLD_BY_CONTAINER)
+    ]
+    launcher = _launcher(profile)
+    options = [f"--ranks {shlex.quote(str(manifest['ranks']))}"] if manifest.get("ranks") else []
+    if manifest.get("backend") in ("ptrace", "audit"):
+        options.append(f"--backend {manifest['backend']}")
+    place = f"{item.name}-again/" if profile["kind"] == "job" else f"{item.name}-again.fsprobe"
+    traced = " ".join(["fsprobe run -o", place, *options, "--", line])
+    lines += [f"time {launcher}{line}", f"{launcher}{traced}"]
+    if profile["kind"] == "job":
+        lines.append(f"fsprobe merge {place} -o {item.name}-again.fsprobe")
+    return lines
+
+
+def _launcher(profile: JsonObject) -> str:
+    if profile["kind"] == "job":
+        section = profile["job"]
+        n_nodes, n_ranks = section["n_nodes"], section["n_ranks"]
+        is_slurm = bool(profile["manifest"].get("job_id"))
+    else:
+        job = {name: str(value) for name, value in (profile["manifest"].get("job") or {}).items()}
+        rank = ranks.identify(job)
+        if rank is None:
+            return ""
+        n_nodes, n_ranks = _job_size(job, rank)
+        is_slurm = "SLURM_JOB_ID" in job
+    if n_ranks is None or n_ranks < 2:
+        return ""
+    return f"srun --nodes={n_nodes or 1} --ntasks={n_ranks} " if is_slurm else f"mpirun -n {n_ranks} "
+
+
+def _compare_again(item: Item) -> list[str]:
+    profile = item.profile
+    if not profile.get("environment") or not profile.get("command"):
+        return ["# two recordings were compared: see the recordings themselves", ":"]
+    words = ["fsprobe", "compare", "--env", str(profile["environment"])]
+    kinds: dict[str, Mapping[str, Any]] = {str(row["layout"]): row for row in profile["rows"]}
+    for label, row in kinds.items():
+        if row["kind"] == "copy":
+            words += ["--layout", f"{label}={row['where']}"]
+        elif row["kind"] in ("squashfs", "overlay"):
+            words.append(f"--{row['kind']}")
+    caches = {row["cache"] for row in profile["rows"]} & {"cold", "warm"}
+    words += [
+        "--runs",
+        str(profile.get("n_runs") or 7),
+        "--cache",
+        "both" if len(caches) == 2 else min(caches, default="warm"),
+    ]
+    if profile.get("make_cold") and not str(profile["make_cold"]).startswith("("):
+        words += ["--make-cold", str(profile["make_cold"])]
+    words += ["-o", f"{item.name}-again.fsprobe", "--", *(str(word) for word in profile["command"])]
+    return [" ".join(shlex.quote(word) for word in words)]
+
+
+# -- the archive --------------------------------------------------------------------------------------------------------
+
+
+def write(path: str, entries: Iterable[Entry]) -> None:
+    """Write the archive, whole or not at all: the same entries give the same bytes. `SHA256SUMS` is added.
+
+    Args:
+        path: where it shall be.
+        entries: in the order of the archive.
+
+    Raises:
+        FsprobeError: the directory or the disk does not take it.
+    """
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        try:
+            with zipfile.ZipFile(part, "x", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
+                sums = [f"{_add(archive, entry)}  {entry.name}\n" for entry in entries]
+                _add(archive, Entry(name=SUMS, body="".join(sums).encode()))
+            os.replace(part, path)
+        except OSError as error:
+            raise FsprobeError(
+                f"cannot write {path}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT
+            ) from error
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
+
+
+def _add(archive: zipfile.ZipFile, entry: Entry) -> str:
+    info = zipfile.ZipInfo(entry.name, EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.create_system = 3  # Unix, wherever it was made
+    info.external_attr = (0o100755 if entry.is_program else 0o100644) << 16
+    digest = hashlib.sha256()
+    with archive.open(info, "w", force_zip64=True) as target:
+        for block in _blocks(entry.body):
+            digest.update(block)
+            target.write(block)
+    return digest.hexdigest()
+
+
+def _blocks(body: bytes | Path) -> Iterator[bytes]:
+    if isinstance(body, bytes):
+        yield body
+        return
+    with body.open("rb") as source:
+        while block := source.read(_BLOCK_BYTES):
+            yield block
