@@ -19,7 +19,7 @@ def main(words: "list[str]") -> "int | None":
     """
     try:
         options = run_options.parse(words)
-    except FsprobeError:
+    except (FsprobeError, run_options.HelpWanted):
         return None
     rank = ranks.identify(os.environ)
     if rank is None or not options.ranks or ranks.selects(options.ranks, rank):
