@@ -33,7 +33,8 @@ def prepare(place: Path = PLACE) -> Path:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = env / ".done"
     wanted = " ".join((*WORKLOAD_PACKAGES, *PEERS))
-    if not done.exists() or done.read_text() != wanted:
+    is_new = not done.exists() or done.read_text() != wanted
+    if is_new:
         say(f"making {env}: {wanted}")
         base = os.path.join(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
         subprocess.run([base, "-m", "venv", "--clear", str(env)], check=True, env=clean)
@@ -44,25 +45,17 @@ def prepare(place: Path = PLACE) -> Path:
         # a copy: building in the checkout would leave build/ behind
         tree = Path(scratch) / "fsprobe"
         tree.mkdir()
-        words = [
-            "git",
-            "-C",
-            str(REPOSITORY),
-            "ls-files",
-            "-z",
-            "--",
-            "fsprobe",
-            "pyproject.toml",
-            "README.md",
-            "LICENSE",
-        ]
+        # what is in the working tree, committed or not
+        words = ["git", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z", "--"]
+        words += ["fsprobe", "pyproject.toml", "README.md", "LICENSE"]
         names = subprocess.run(words, check=True, capture_output=True).stdout.split(b"\0")
         for name in (os.fsdecode(name) for name in names if name):
             if (REPOSITORY / name).exists():
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 (tree / name).write_bytes((REPOSITORY / name).read_bytes())
         subprocess.run([*pip, "--force-reinstall", "--no-deps", str(tree)], check=True, env=clean)
-        subprocess.run([*pip, str(tree)], check=True, env=clean)
+        if is_new:
+            subprocess.run([*pip, str(tree)], check=True, env=clean)
     return python
 
 

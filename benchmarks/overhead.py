@@ -1,150 +1,182 @@
-"""What tracing costs: CPU and wall of a program untraced, under strace, and under fsprobe; interleaved, medians, spread.
+"""What tracing costs: CPU and wall of a program untraced, under fsprobe, and under what one would use instead.
 
-    python benchmarks/overhead.py [--runs 7] [--python PYTHON] [-o reports/overhead.json] [WORKLOAD ...]
+    python -m benchmarks.overhead [--runs 5] [--quick] [--no-growth] [-o DIRECTORY] [WORKLOAD ...]
 
 CPU is user + system of the whole process tree (wait4), so that of the tracer is in it. Arms are run in turn (A B C A B C)
-because a shared machine drifts; ratios are of medians.
+after a round that is not counted, because a shared machine drifts; ratios are of medians. fsprobe is the installed command.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
+from collections.abc import Mapping
 from pathlib import Path
 
-from fsprobe.capture import strace
+from benchmarks import evidence
+from benchmarks.environments import fsprobe_of, prepare
+from benchmarks.evidence import PLACE, Json, say
+from benchmarks.overhead_arms import WORKLOADS, arms, growth_arms, growth_program
+from benchmarks.overhead_report import markdown, picture
 from fsprobe.model import METADATA_OPS, Call, ParseQuality
 from fsprobe.parse.strace import parse
 
-WORKLOADS = {
-    "pass": "pass",
-    "json": "import json, email, xml.dom.minidom",
-    "pandas": "import pandas",
-    "stack": "import sklearn.ensemble, scipy.stats, matplotlib.pyplot",
+GROWTH = {
+    "calls": (1_000, 10_000, 100_000, 1_000_000),
+    "processes": (1, 4, 16, 64),
+    "threads": (1, 4, 16, 64),
 }
+Samples = dict[str, dict[str, list[float]]]
 
 
-def arms(python: str, code: str, scratch: Path) -> dict[str, list[str]]:
-    """Name -> command line."""
-    program = shutil.which("strace")
-    assert program is not None, "overhead is measured against strace"
-    target = [python, "-c", code]
-    version = strace.version(program)
-    log = str(scratch / "log")
-    run = [sys.executable, "-m", "fsprobe", "run", "--backend", "strace", "-o", str(scratch / "x.fsprobe")]
-    return {
-        "untraced": target,
-        "strace -f -c": [program, "-f", "-c", "-o", log, "--", *target],
-        "bare line": strace.command_line(program, version, log, target),
-        "fsprobe run --record-only": [*run, "--record-only", "-q", "--", *target],
-        "fsprobe run --record-only --no-markers": [*run, "--record-only", "-q", "--no-markers", "--", *target],
-        "fsprobe run": [*run, "--", *target],
-    }
+def environment() -> dict[str, str]:
+    """The one that everything is measured in: byte code is cached, nothing on PYTHONPATH."""
+    taken_out = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONSTARTUP")
+    return {name: value for name, value in os.environ.items() if name not in taken_out}
 
 
 def measure(command: list[str]) -> tuple[float, float]:
-    """(CPU s, wall s) of one run; CPU with all reaped descendants."""
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
+    """(CPU s, wall s) of one run; CPU with all reaped descendants.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    with tempfile.TemporaryFile() as errors:
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment(), cwd=PLACE)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            message = errors.read()[-300:].decode("utf-8", "replace")
+            raise RuntimeError(f"exit code {process.returncode}: {message.strip()}")
     return usage.ru_utime + usage.ru_stime, wall
 
 
-def run_workload(python: str, code: str, n_runs: int) -> dict[str, dict[str, list[float]]]:
-    """All arms in turn, `n_runs` times after one round that is not counted."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as directory:
-        commands = arms(python, code, Path(directory))
-        samples: dict[str, dict[str, list[float]]] = {name: {"cpu_s": [], "wall_s": []} for name in commands}
-        for number in range(n_runs + 1):
+def run_arms(commands: Mapping[str, list[str]], n_runs: int, title: str) -> tuple[Samples, dict[str, str]]:
+    """All arms in turn, `n_runs` times after one round that is not counted.
+
+    Returns:
+        {arm: {"cpu_s": values, "wall_s": values}}, and why an arm could not be run.
+    """
+    samples: Samples = {name: {"cpu_s": [], "wall_s": []} for name in commands}
+    failed: dict[str, str] = {}
+    for number in range(n_runs + 1):
+        say(f"{title}: {'warming up' if not number else f'round {number} of {n_runs}'}, {len(samples)} arms")
+        for name in list(samples):
+            try:
+                cpu, wall = measure(commands[name])
+            except (OSError, RuntimeError) as error:
+                failed[name] = evidence.neutral(str(error)).replace("\n", " ")
+                say(f"  {name}: {error}")
+                del samples[name]
+                continue
+            if number:
+                samples[name]["cpu_s"].append(cpu)
+                samples[name]["wall_s"].append(wall)
+    return samples, failed
+
+
+def run_workload(python: str, name: str, n_runs: int, scratch: Path) -> Json:
+    """One workload under every arm."""
+    script = scratch / "workload.py"  # not named as what it imports
+    script.write_text(WORKLOADS[name])
+    samples, failed = run_arms(arms(python, fsprobe_of(python), script, scratch), n_runs, name)
+    return {
+        "program": WORKLOADS[name],
+        "arms": {
+            arm: {key: evidence.spread(values) for key, values in figures.items()} for arm, figures in samples.items()
+        },
+        "not_run": failed,
+    }
+
+
+def run_growth(python: str, what: str, sizes: tuple[int, ...], n_runs: int, scratch: Path) -> list[Json]:
+    """How the cost grows with the calls, the processes or the threads of a program."""
+    rows = []
+    for size in sizes:
+        script = scratch / f"{what}-{size}.py"
+        script.write_text(growth_program(what, size))
+        repeats = 1 if what == "calls" and size >= 1_000_000 else n_runs
+        commands = growth_arms(python, fsprobe_of(python), script, scratch)
+        samples: Samples = {name: {"cpu_s": [], "wall_s": []} for name in commands}
+        for number in range(repeats):
+            say(f"growth: {size:,} {what}, round {number + 1} of {repeats}")
             for name, command in commands.items():
                 cpu, wall = measure(command)
-                if number:
-                    samples[name]["cpu_s"].append(round(cpu, 4))
-                    samples[name]["wall_s"].append(round(wall, 4))
-                print(f"\r{code[:40]:40}  round {number}/{n_runs}  {name:40}", end="", file=sys.stderr)
-    print(file=sys.stderr)
-    return samples
+                samples[name]["cpu_s"].append(cpu)
+                samples[name]["wall_s"].append(wall)
+        rows.append(
+            {
+                "n": size,
+                "n_runs": repeats,
+                "arms": {
+                    name: {key: evidence.spread(values) for key, values in figures.items()}
+                    for name, figures in samples.items()
+                },
+            }
+        )
+    return rows
 
 
-def own_calls(python: str) -> int:
-    """fsprobe's own metadata calls in `run --record-only`: the recorder itself, not what it starts."""
-    with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory) / "log"
-        command = [
-            sys.executable,
-            "-m",
-            "fsprobe",
-            "run",
-            "--record-only",
-            "--no-markers",
-            "-q",
-            "-o",
-            f"{directory}/x.fsprobe",
-            "--",
-            "/bin/true",
-        ]
-        subprocess.run(["strace", "-q", "-o", str(log), "-e", "trace=%file,getdents64", *command], check=True)
-        events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
-        return sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)
+def own_calls(python: str, scratch: Path, statement: str) -> int:
+    """Metadata calls of `fsprobe run --record-only` itself: the recorder, not what it starts."""
+    log = scratch / "own.log"
+    # without -f: what is traced already could not be traced by fsprobe's own strace
+    words = ["strace", "-q", "-o", str(log), "-e", "trace=%file,getdents64", *fsprobe_of(python)]
+    words += ["run", "--record-only", "-q", "-o", str(scratch / "own.fsprobe"), "--", python, "-c", statement]
+    subprocess.run(words, check=True, env=environment(), cwd=PLACE)
+    events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
+    return sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)
 
 
-def table(result: dict) -> str:
-    """The result as Markdown."""
-    lines = []
-    for workload, samples in result["workloads"].items():
-        medians = {arm: {key: statistics.median(values[key]) for key in values} for arm, values in samples.items()}
-        base, count, bare = medians["untraced"], medians["strace -f -c"], medians["bare line"]
-        lines += [
-            f"### {workload}: `{WORKLOADS[workload]}`",
-            "",
-            "| | CPU s (min-max) | over untraced | over `strace -f -c` | CPU minus bare line, s | wall s | wall over untraced |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for arm, values in samples.items():
-            cpu, wall = medians[arm]["cpu_s"], medians[arm]["wall_s"]
-            lines.append(
-                f"| {arm} | {cpu:.3f} ({min(values['cpu_s']):.3f}-{max(values['cpu_s']):.3f}) | {cpu / base['cpu_s']:.2f} "
-                f"| {cpu / count['cpu_s']:.2f} | {cpu - bare['cpu_s']:+.3f} | {wall:.3f} | {wall / base['wall_s']:.2f} |"
-            )
-        lines.append("")
-    lines.append(f"fsprobe's own metadata calls in `run --record-only`: {result['n_own_calls']}")
-    return "\n".join(lines) + "\n"
+def floor_of_strace(n: int = 5) -> Json:
+    """CPU of strace that traces a program that does nothing: what any strace costs before the first call."""
+    return evidence.spread([measure(["strace", "-f", "-q", "-o", "/dev/null", "/bin/true"])[0] for _ in range(n)])
 
 
-def main() -> None:
+def main() -> int:
+    """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workloads", nargs="*", default=["pandas", "stack"], help=", ".join(WORKLOADS))
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--quick", action="store_true", help="two workloads, three runs, little growth")
+    parser.add_argument("--no-growth", action="store_true")
     parser.add_argument(
-        "--python", default=sys.executable, help="the target's interpreter; it needs the workload's packages"
+        "--python", help="the target's interpreter with all packages, fsprobe beside it [default: made]"
     )
-    parser.add_argument("-o", "--output", help="JSON; the table goes to stdout")
+    parser.add_argument("-o", "--output", type=Path, help="directory for overhead.json, .md and .png")
     words = parser.parse_args()
-    result = {
-        "benchmark": "overhead",
-        "command": "python benchmarks/overhead.py " + " ".join(words.workloads),
-        "date": date.today().isoformat(),
-        "machine": {"kernel": platform.release(), "n_cpus": os.cpu_count(), "python": platform.python_version()},
-        "n_runs": words.runs,
-        "n_own_calls": own_calls(words.python),
-        "workloads": {name: run_workload(words.python, WORKLOADS[name], words.runs) for name in words.workloads},
-    }
-    if words.output:
-        Path(words.output).write_text(json.dumps(result, indent=1) + "\n")
-    print(table(result))
+    python = words.python or str(prepare())
+    names = words.workloads or (["standard library", "pandas"] if words.quick else list(WORKLOADS))
+    n_runs = words.runs or (3 if words.quick else 5)
+    sizes = {what: found[:2] if words.quick else found for what, found in GROWTH.items()}
+    tools = evidence.package_versions(
+        python, ["py-spy", "pyinstrument", "pandas", "scikit-learn", "scipy", "matplotlib"]
+    )
+    with tempfile.TemporaryDirectory(dir=PLACE) as directory:
+        scratch = Path(directory)
+        flags = [*(["--quick"] if words.quick else []), "-o reports", *words.workloads]
+        result = {
+            **evidence.head("overhead", flags, n_runs=n_runs, versions=tools),
+            "n_own_calls": {code: own_calls(python, scratch, code) for code in ("pass", "import pandas")},
+            "strace_of_true_cpu_s": floor_of_strace(),
+            "workloads": {name: run_workload(python, name, n_runs, scratch) for name in names},
+            "growth": {}
+            if words.no_growth
+            else {
+                what: run_growth(python, what, found, 1 if words.quick else 3, scratch) for what, found in sizes.items()
+            },
+        }
+    result["load_at_end"] = round(os.getloadavg()[0], 1)
+    print(evidence.save(result, markdown, picture, words.output))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The report of `benchmarks.overhead`: tables and a picture from its JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import evidence
+from benchmarks.evidence import Json
+
+COUNT, BARE = "strace -f -c", "fsprobe's strace line alone"
+RECORD = "fsprobe run --record-only (strace)"
+AIM = 0.9
+
+
+def _median(arms: Json, arm: str, key: str = "cpu_s") -> float:
+    return float(arms[arm][key]["median"])
+
+
+def _ratio(arms: Json, arm: str, base: str, key: str = "cpu_s") -> str:
+    return f"{_median(arms, arm, key) / _median(arms, base, key):.2f}" if base in arms else "-"
+
+
+def markdown(result: Json) -> str:
+    """The report's tables."""
+    parts = [
+        "# Cost\n",
+        evidence.about(result),
+        f"Load when it ended: {result['load_at_end']}. The page cache is warm. CPU is user + system of the program and of "
+        "everything that watches it.\n",
+        *_against_the_aim(result),
+    ]
+    for name, workload in result["workloads"].items():
+        found = workload["arms"]
+        parts += [
+            f"## {name}\n",
+            f"```python\n{workload['program'].strip()}\n```\n",
+            evidence.table(
+                ["", "CPU s, median (min-max)", "over untraced", f"over `{COUNT}`", "wall s, median (min-max)", "over untraced"],
+                [
+                    [
+                        arm, _shown(figures["cpu_s"]), _ratio(found, arm, "untraced"), _ratio(found, arm, COUNT),
+                        _shown(figures["wall_s"]), _ratio(found, arm, "untraced", "wall_s"),
+                    ]
+                    for arm, figures in found.items()
+                ],
+            ),
+        ]  # fmt: skip
+        if workload["not_run"]:
+            parts.append("Not run: " + "; ".join(f"{arm}: {why}" for arm, why in workload["not_run"].items()) + ".\n")
+    for what, rows in result["growth"].items():
+        names = list(rows[0]["arms"])
+        parts += [
+            f"## Growth with {what}\n",
+            _growth_text(what),
+            evidence.table(
+                [what, "runs", *names],
+                [
+                    [
+                        f"{row['n']:,}", row["n_runs"],
+                        *(f"{row['arms'][name]['cpu_s']['median']:.2f} / {row['arms'][name]['wall_s']['median']:.2f}" for name in names),
+                    ]
+                    for row in rows
+                ],
+            ),
+        ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def _shown(spread: Json) -> str:
+    return f"{spread['median']:.3f} ({spread['min']:.3f}-{spread['max']:.3f})"
+
+
+def _growth_text(what: str) -> str:
+    program = {
+        "calls": "One process that stats one directory n times",
+        "processes": "n interpreters (`import json`), two at a time",
+        "threads": "20,000 stats, shared out among n threads",
+    }[what]
+    return f"{program}. CPU s / wall s, medians.\n"
+
+
+def _against_the_aim(result: Json) -> list[str]:
+    rows = []
+    for name, workload in result["workloads"].items():
+        found = workload["arms"]
+        if not {COUNT, BARE, RECORD} <= found.keys():
+            continue
+        record, bare, count = (_median(found, arm) for arm in (RECORD, BARE, COUNT))
+        plain = found.get("fsprobe run --record-only --no-markers (strace)")
+        rows.append(
+            [
+                name, f"{record / count:.2f}", f"{bare / count:.2f}", f"{record - bare:+.3f}",
+                f"{plain['cpu_s']['median'] - bare:+.3f}" if plain else None, f"{count:.3f}",
+                f"{_median(found, 'fsprobe run (strace)') - record:+.3f}" if "fsprobe run (strace)" in found else None,
+            ]
+        )  # fmt: skip
+    own = ", ".join(f"{n} for `{code}`" for code, n in result["n_own_calls"].items())
+    return [
+        f"## `fsprobe run --record-only` against `{COUNT}`\n",
+        f"The aim is {AIM} of its CPU. What stands between: strace's line itself, which no recorder can undercut with this backend; "
+        "then fsprobe's own interpreter (start, modules, the recording packed and written, what is looked up after the run), "
+        "and the hook in the target. All in s of CPU.\n",
+        evidence.table(
+            ["workload", f"record-only over `{COUNT}`", "strace line alone over it", "record-only minus line alone",
+             "the same without markers", f"`{COUNT}` itself", "full run adds"],
+            rows,
+        ),
+        f"strace of /bin/true costs {result['strace_of_true_cpu_s']['median'] * 1e3:.0f} ms of CPU. fsprobe's own metadata calls in "
+        f"`run --record-only`, as installed: {own} (at most 600 are allowed).\n",
+    ]  # fmt: skip
+
+
+def picture(result: Json, path: Path) -> None:
+    """CPU over untraced for every tool, and growth."""
+    from matplotlib.figure import Figure
+
+    names = list(result["workloads"])
+    growth = result["growth"]
+    figure = Figure(figsize=(13, 4.4 + 3.6 * bool(growth)), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(4.4, 3.6)) if growth else (figure.subfigures(1, 1), None)
+    axes = upper.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    labels = list(
+        dict.fromkeys(arm for name in names for arm in result["workloads"][name]["arms"] if arm != "untraced")
+    )
+    for panel, name in zip(axes, names, strict=True):
+        found = result["workloads"][name]["arms"]
+        base = _median(found, "untraced")
+        for y, arm in enumerate(labels[::-1]):
+            if arm not in found:
+                continue
+            spread = found[arm]["cpu_s"]
+            panel.barh(
+                y, spread["median"] / base, height=0.62, color="#0d6468" if arm.startswith("fsprobe") else "#b9b4aa"
+            )
+            panel.plot([spread["min"] / base, spread["max"] / base], [y, y], color="#1d2125", linewidth=1)
+        panel.axvline(1, color="#1d2125", linewidth=0.6)
+        panel.set_title(f"{name} ({base:.2f} s)", fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.set_yticks(range(len(labels)), labels[::-1])
+    upper.supxlabel("CPU over untraced (bar: median, line: least to most)", fontsize=9)
+    if lower is not None:
+        for panel, (what, rows) in zip(lower.subplots(1, len(growth), squeeze=False)[0], growth.items(), strict=True):
+            for arm in rows[0]["arms"]:
+                panel.plot(
+                    [row["n"] for row in rows],
+                    [row["arms"][arm]["cpu_s"]["median"] for row in rows],
+                    marker=".",
+                    label=arm,
+                )
+            panel.set(xscale="log", yscale="log", xlabel=what, ylabel="CPU s")
+            panel.tick_params(labelsize=8)
+        panel.legend(frameon=False, fontsize=7)
+    figure.savefig(path, dpi=130)
