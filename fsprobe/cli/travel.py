@@ -55,7 +55,11 @@ def record(words: "list[str]") -> "int":
     from fsprobe.cli.ending import die_of
     from fsprobe.cli.failures import say
 
-    options = run_options.parse(words)
+    try:
+        options = run_options.parse(words)
+    except run_options.HelpWanted:
+        show_help(words)
+        return 0
     if options.image:
         raise run_options.usage(
             "the recorder mounts no images", "bind the image into the container, or use `fsprobe run --image`"
