@@ -13,7 +13,7 @@ from fsprobe.analysis.rates import rates
 from fsprobe.analysis.tally import PathTally, Tally, add, bin_ns, quantile_ns
 from fsprobe.model import FORMAT, Counts, Finding, JsonObject, Mount, ParseQuality, text
 
-TOP_PATHS = 200
+TOP_PATHS = 2000
 N_EXAMPLES = 5
 N_CHEAPEST = 20
 STARTUP_PHASES = ("launch", "loader", "init", "site", "import")

@@ -368,6 +368,7 @@ def test_as_a_plain_user(tmp_path: Path) -> None:
         "ptrace_decode.py",
         "ptrace_follow.py",
         "ptrace_memory.py",
+        "shipped.py",
     ):
         (copy / name).write_bytes(Path(ptrace.__file__).with_name(name).read_bytes())
     for path in [tmp_path, *tmp_path.parents][:-2]:
