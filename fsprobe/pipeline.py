@@ -27,6 +27,7 @@ from fsprobe.capture import scratch
 from fsprobe.errors import BadInput
 from fsprobe.model import Call, Event, JsonObject, Mount, Op, ParseQuality, Process
 from fsprobe.parse import marks, sources, strace
+from fsprobe.parse.shapes import LOOKUPS, MANIFEST, misfit
 from fsprobe.recording import Recording, write
 
 TALLY = "tally"
@@ -68,6 +69,8 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         BadInput: not a recording, or a damaged one.
     """
     recording = Recording(str(path))
+    if where := misfit(recording.manifest, MANIFEST):
+        raise not_as_written(recording, f"manifest: {where}")
     if recording.kind != "recording":
         raise BadInput(f"{path} is a {recording.kind}, not a recording", "see `fsprobe report --help`")
     hooks = read_hooks(recording)
@@ -298,7 +301,23 @@ def read_json(recording: Recording, section: str) -> dict[str, Any]:
         value = json.loads(data.decode("utf-8", "surrogateescape"))
     except ValueError:
         raise BadInput(f"{recording.path} is damaged: its section {section} is not JSON") from None
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise BadInput(f"{recording.path} is damaged: its section {section} is no object")
+    shape = SHAPES.get(section)
+    if shape is not None and (where := misfit(value, shape)):
+        raise not_as_written(recording, f"{section}: {where}")
+    return {name: part for name, part in value.items() if part is not None}
+
+
+SHAPES = {"lookups": LOOKUPS}
+
+
+def not_as_written(recording: Recording, where: str) -> BadInput:
+    """The error of a recording whose JSON is not as the recorder writes it."""
+    return BadInput(
+        f"{recording.path} holds what fsprobe does not write ({where})",
+        "was it edited, or made by another program? Record again",
+    )
 
 
 def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount]) -> JsonObject:

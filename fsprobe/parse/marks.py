@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.model import Event, Mark
+from fsprobe.parse.shapes import FACTS, misfit
 
 _KINDS = {62: "begin", 60: "end"}  # > and <
 
@@ -94,7 +95,7 @@ def _literal(data: bytes) -> dict[str, Any] | None:
         value = ast.literal_eval(data.decode("ascii"))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and not misfit(value, FACTS) else None
 
 
 def find_anchors(lines: Iterable[bytes]) -> list[Anchor]:

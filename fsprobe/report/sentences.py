@@ -76,7 +76,7 @@ def backend_line(profile: JsonObject) -> str:
         "both": "imports marked both ways",
         "none": "imports estimated from the paths",
     }
-    return f"{manifest['backend']}{version}, {ways.get(str(manifest.get('markers')), 'imports not observed')}"
+    return f"{manifest.get('backend') or 'unknown backend'}{version}, {ways.get(str(manifest.get('markers')), 'imports not observed')}"
 
 
 def process_line(profile: JsonObject) -> str:
