@@ -32,8 +32,7 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
     lines = [f"## Filesystem load of {code(facts.command_line(shown['manifest']))}", ""]
     verdict = shown.get("verdict") or {}
     if verdict:
-        level = str(verdict["level"])
-        lines += [f"**{text(level[:1].upper() + level[1:])}.** {text(str(verdict['sentence']))}", ""]
+        lines += [f"**{text(str(verdict['sentence']))}**", ""]
     lines += [text(sentences.headline(shown)), ""]
     lines += [f"> Note: {text(note)}." for note in sentences.quality_lines(shown)]
     if lines[-1]:

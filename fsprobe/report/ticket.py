@@ -130,7 +130,7 @@ def answers(profile: JsonObject, environment: Mapping[str, Any] | None) -> list[
     ]
     verdict = profile.get("verdict") or {}
     if verdict:
-        rows.append(("Verdict", f"{verdict['level']}: {verdict['sentence']}"))
+        rows.append(("Verdict", str(verdict["sentence"])))
     found = facts.findings(profile)
     titles = [f"{row['code']} {row['title']}" for row in found]
     rows.append(("Findings", "; ".join(titles) if titles else "none"))
