@@ -315,7 +315,8 @@ def draw_findings(console: Console, profile: JsonObject) -> None:
         )
         console.print(Padding(Text(clean(finding["evidence"])), (0, 0, 0, 3)))
         for line in finding["commands"][:3]:
-            console.print(Padding(Text("$ " + clean(line), style="cyan"), (0, 0, 0, 3)))
+            # never broken: it is there to be copied
+            console.print(Text("   $ " + clean(line), style="cyan"), soft_wrap=True)
     if len(findings) > 6:
         console.print(Text(f"{len(findings) - 6} more in `fsprobe report FILE --format html`", style="dim"))
 
