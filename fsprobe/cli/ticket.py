@@ -40,6 +40,9 @@ def command(files: tuple[str, ...], output: str, redact: bool, words: tuple[str,
     """
     if not files:
         raise FsprobeError("no recordings given", "fsprobe ticket slow.fsprobe -o ticket.zip", EXIT_USAGE)
+    for word in words:
+        if not word.strip() or "/" in word:
+            raise FsprobeError(f"--name {word!r} is no name", "give one component of a path at a time", EXIT_USAGE)
     recordings = [Recording(file) for file in files]
     environment = scan(env) if env else None
     hide = redaction(recordings, words, environment) if redact or words else Unchanged()
@@ -84,7 +87,6 @@ def redaction(recordings: list[Recording], words: tuple[str, ...], environment: 
     """Find the names in all files, so that each is replaced alike in all of them.
 
     Raises:
-        FsprobeError: a word of --name is no name.
         BadInput: a file is damaged.
     """
     names = Names()
@@ -99,8 +101,6 @@ def redaction(recordings: list[Recording], words: tuple[str, ...], environment: 
     except (ImportError, KeyError):
         pass
     for word in words:
-        if not word.strip() or "/" in word:
-            raise FsprobeError(f"--name {word!r} is no name", "give one component of a path at a time", EXIT_USAGE)
         names.add_forced(os.fsencode(word))
     for recording in recordings:
         disclosure.learn(recording, names, VARIABLES)

@@ -66,7 +66,7 @@ def disclose(
         elif name == "mounts":
             yield name, mount_table(b"".join(recording.section(name)), hide)
         elif name == "lookups":
-            yield name, _json(recording, name, lambda value: json_value(value, hide))
+            yield name, _json(recording, name, lambda value: _lookups(value, hide))
         elif name == "tally":
             yield name, _json(recording, name, lambda value: _tally(value, hide))
         elif recording.kind == "comparison" and name.startswith("recording."):
@@ -244,6 +244,20 @@ def _homes(recording: Recording) -> Iterator[bytes]:
         site = facts.get("user_site") if facts is not None else None
         if isinstance(site, str) and "/.local/" in site:
             yield _bytes(site.partition("/.local/")[0])
+
+
+def _lookups(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
+    new: dict[str, Any] = json_value(value, hide)
+    if isinstance(value.get("links"), dict):
+        new["links"] = {
+            _str(hide.path(_bytes(link))): _target(link, target, hide) for link, target in value["links"].items()
+        }
+    return new
+
+
+def _target(link: str, target: str | None, hide: Unchanged) -> str | None:
+    """What a link says: a relative one starts where the link lies."""
+    return None if target is None else _str(hide.path(_bytes(target), _bytes(link.rpartition("/")[0] or "/")))
 
 
 def _tally(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def step(
             return NOBODY
     if zone.kind in ("outside", "open") and zone.depth < MAX_DEPTH:
         area = "home" if name in HOMES else "project" if name in PROJECTS else ""
-        if area and name not in known:
+        if area and (name not in known or not before):
             return Zone(area, 0)
     if is_link_of_area(zone, name) and name not in known:
         return Zone("project" if name in PROJECTS else zone.kind, 0)

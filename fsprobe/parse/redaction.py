@@ -139,8 +139,9 @@ class Names:
         return (
             len(name) >= MIN_LETTERS.get(self.known.get(name, ""), MIN_LETTERS_ELSE)
             and small not in STRUCTURE
-            and small not in self.ordinary
             and small not in ORDINARY
+            # letters with digits are hardly ever a word, even where a directory of the system is called so
+            and (small not in self.ordinary or _ID.fullmatch(name) is not None)
         )
 
     def only_in_place(self) -> list[bytes]:
@@ -355,7 +356,7 @@ class Redaction(Unchanged):
         small = data.lower()
         found = {}
         for name in self.names.known:
-            if self.names.is_everywhere(name) and name.lower() in small:
+            if len(name) >= MIN_LETTERS_ELSE and self.names.is_everywhere(name) and name.lower() in small:
                 words = re.findall(rb"[%s]*%s[%s]*" % (_WORD, re.escape(name.lower()), _WORD), small)
                 found[name] = set(words)
         return found

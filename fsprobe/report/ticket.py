@@ -131,9 +131,9 @@ def answers(profile: JsonObject, environment: Mapping[str, Any] | None) -> list[
     verdict = profile.get("verdict") or {}
     if verdict:
         rows.append(("Verdict", str(verdict["sentence"])))
-    found = facts.findings(profile)
-    titles = [f"{row['code']} {row['title']}" for row in found]
-    rows.append(("Findings", "; ".join(titles) if titles else "none"))
+    titles = [f"{row['code']} {row['title']}" for row in facts.findings(profile)]
+    none = "none" if profile.get("findings") is not None else "not looked for: see the recordings of the ranks"
+    rows.append(("Findings", "; ".join(titles) or none))
     return rows
 
 
@@ -346,7 +346,10 @@ def _compare_again(item: Item) -> list[str]:
     if profile.get("make_cold") and not str(profile["make_cold"]).startswith("("):
         words += ["--make-cold", str(profile["make_cold"])]
     words += ["-o", f"{item.name}-again.fsprobe", "--", *(str(word) for word in profile["command"])]
-    return [" ".join(shlex.quote(word) for word in words)]
+    return [
+        "# in the directory where it was made: a comparison does not keep it",
+        " ".join(shlex.quote(word) for word in words),
+    ]
 
 
 # -- the archive --------------------------------------------------------------------------------------------------------
