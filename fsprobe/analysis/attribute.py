@@ -33,6 +33,7 @@ _SITE_MODULES = re.compile(
     rb"/encodings/|/(?:__pycache__/)?(?:site|sitecustomize|usercustomize|os|stat|posixpath|genericpath|_collections_abc|abc|"
     rb"codecs|io|_sitebuiltins|_bootlocale|_weakrefset)\.[^/]*$"
 )
+_SHELLS = (b"sh", b"bash", b"dash", b"zsh", b"ksh")
 _PYTHON_NAME = re.compile(rb"^(?:python|pypy)[0-9.]*$")
 
 
@@ -141,20 +142,23 @@ def label_of(program: bytes, argv: Sequence[bytes]) -> str:
     Further arguments may hold what is nobody else's business.
     """
     words = [os.path.basename(program)]
-    if _PYTHON_NAME.match(words[0]) or words[0] in (b"sh", b"bash", b"dash", b"env"):
+    is_python = _PYTHON_NAME.match(words[0]) is not None
+    if is_python or words[0] in _SHELLS or words[0] == b"env":
         rest = iter(argv[1:])
         for word in rest:
-            if word == b"-m":
+            if word == b"-m" and is_python:
                 words += [word, next(rest, b"")]
-            elif word.startswith(b"-c"):
-                words.append(b"-c")
-            elif word in (b"-W", b"-X"):
-                next(rest, None)
+            elif is_python and word[:2] in (b"-W", b"-X"):
+                if len(word) == 2:
+                    next(rest, None)
                 continue
-            elif word.startswith(b"-") and len(word) > 1:
+            elif word.startswith(b"-") and not word.startswith(b"--") and b"c" in word and words[0] != b"env":
+                words.append(b"-c")  # alone or among others (-ec): code follows
+            elif (word.startswith(b"-") and len(word) > 1) or (words[0] == b"env" and b"=" in word):
                 continue
             else:
-                words.append(os.path.basename(word))
+                # `env -S` holds a whole command line in one word
+                words.append(os.path.basename(word.split()[0] if word.split() else b""))
             break
         if any(b"multiprocessing" in word for word in argv[1:]):
             words.append(b"(multiprocessing)")

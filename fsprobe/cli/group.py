@@ -26,7 +26,7 @@ COMMANDS = {
     "exec": ("exec_", "Run a command with an image mounted over a path."),
     "scan": ("scan", "Look at an environment without running anything."),
     "explain": ("explain", "Say what a finding means and where its threshold comes from."),
-    "ticket": ("ticket", "Bundle the evidence for a support ticket."),
+    "ticket": ("ticket", "Pack recordings for a support desk, with names replaced on request."),
     "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
 }
 
