@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from fsprobe import experiment, pipeline
 from fsprobe.analysis import compare
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.model import JsonObject
+from fsprobe.model import JsonObject, text
 from fsprobe.recording import Recording
 from fsprobe.report import comparison as comparison_report
 
@@ -32,6 +34,7 @@ NEW = "(new)"
 )
 @click.option("--overlay", is_flag=False, flag_value=NEW, metavar="[IMG]", help="As an image under a writable overlay.")
 @click.option("--image-dir", type=click.Path(), help="Where a new image goes [default: beside the environment].")
+@click.option("--way", default="", metavar="NAME", help="The only way to mount an image: root+kernel, user+fuse, ...")
 @click.option("--runs", default=7, show_default=True, type=click.IntRange(1, 1000), help="Timed runs of each layout.")
 @click.option(
     "--cache",
@@ -44,6 +47,9 @@ NEW = "(new)"
 @click.option("--keep", is_flag=True, help="Keep the copies and images that are made.")
 @click.option("--show-output", is_flag=True, help="Let the command's output through (on stderr).")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option(
+    "--plot", type=click.Path(), help="Draw times, with their spread, and requests to this file (.png or .svg)."
+)
 @click.option("-o", "--output", type=click.Path(), help="Write the comparison, with its traced runs, to this file.")
 @click.argument("words", nargs=-1, metavar="[A.fsprobe B.fsprobe | -- CMD...]")
 def command(
@@ -53,19 +59,22 @@ def command(
     squashfs: str | None,
     overlay: str | None,
     image_dir: str | None,
+    way: str,
     runs: int,
     cache: str,
     make_cold: str,
     keep: bool,
     show_output: bool,
     as_json: bool,
+    plot: str | None,
     output: str | None,
     words: tuple[str, ...],
 ) -> int:
     """Compare layouts of the environment --env for one command, or two recordings.
 
-    The plain environment is the baseline. Calls are counted in one traced run a layout, times in untraced runs taken in
-    turn. The command's output goes to files beside -o.
+    The plain environment is the baseline. A first run writes its missing byte code. Calls are counted in one traced run a
+    layout, times in untraced runs taken in turn; a warm run comes right after another one that is not counted. The
+    command's output goes to files beside -o. Ctrl-C ends it with what there is.
     """
     if env is None:
         if len(words) != 2:
@@ -82,10 +91,11 @@ def command(
         command=list(words),
         copies={"flash": Path(flash)} if flash else {},
         existing=parse_layouts(layouts),
-        squashfs=None if squashfs in (None, NEW) else Path(str(squashfs)),
-        with_squashfs=squashfs is not None,
-        overlay=None if overlay in (None, NEW) else Path(str(overlay)),
-        with_overlay=overlay is not None,
+        images=tuple(
+            experiment.Image(label=kind, kind=kind, image=None if value == NEW else Path(value), way=way)
+            for kind, value in (("squashfs", squashfs), ("overlay", overlay))
+            if value is not None
+        ),
         image_dir=Path(image_dir) if image_dir else None,
         n_runs=runs,
         caches=experiment.CACHES if cache == "both" else (cache,),
@@ -93,18 +103,42 @@ def command(
         keep=keep,
         output_dir=None if show_output else output_directory(output),
     )
-    with comparison_report.progress(sys.stderr) as progress:
-        result, recordings = experiment.run(plan, progress=progress)
+    if plot:
+        check_plot(plot)
+    result = conduct(plan, output)
     if output:
-        experiment.write(output, result, recordings)
         say(f"comparison: {output}")
+    if plot:
+        from fsprobe.report import plots
+
+        plots.comparison(result, plot)
+        say(f"plot: {plot}")
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
         comparison_report.show(result, sys.stdout)
     if plan.output_dir is not None:
         say(f"the command's output is in {plan.output_dir}")
-    return 0
+    return 128 + signal.Signals[result["interrupted"]] if result["interrupted"] else 0
+
+
+def conduct(plan: experiment.Plan, output: str | None) -> JsonObject:
+    """Run the experiment; what there is of it is in the file after every round, and after an interruption."""
+
+    def keep_in_file(result: JsonObject, recordings: dict[str, bytes]) -> None:
+        if output:
+            experiment.write(output, result, recordings)
+
+    with comparison_report.progress(sys.stderr) as progress:
+        result, recordings = experiment.run(plan, progress=progress, checkpoint=keep_in_file)
+    keep_in_file(result, recordings)
+    return result
+
+
+def check_plot(plot: str) -> None:
+    """A picture that can't be drawn is told before the runs, not after them."""
+    if not plot.endswith((".png", ".svg")):
+        raise FsprobeError(f"{plot} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg", EXIT_USAGE)
 
 
 def parse_layouts(layouts: tuple[str, ...]) -> dict[str, Path]:
@@ -136,23 +170,55 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
     """Two recordings side by side; exit code 1 when they made different calls."""
     if "job" in (Recording(first).kind, Recording(second).kind):
         return compare_jobs(first, second, as_json)
+    if os.path.realpath(first) == os.path.realpath(second):
+        raise BadInput("both recordings are the same file")
     left, right = pipeline.read(first), pipeline.read(second)
-    differences = compare.call_differences(left.tally, right.tally)
+    prefixes = [environment_of(side) for side in (left, right)]
+    notes = ["one traced run each: times say nothing, the calls do"]
+    renamed: dict[bytes, bytes] = {}
+    if prefixes[0] and prefixes[1] and prefixes[0] != prefixes[1]:
+        renamed[prefixes[1]] = prefixes[0]
+        notes.append(
+            f"paths below {text(prefixes[1])} in {second} are taken for those below {text(prefixes[0])} in {first}"
+        )
+    differences = compare.call_differences(left.tally, right.tally, renamed)
+    rows = [recording_row(first, left.profile), recording_row(second, right.profile)]
+    counts = [
+        side.requests.environment(prefix) if side.requests is not None and prefix else None
+        for side, prefix in zip((left, right), prefixes, strict=True)
+    ]
+    for row, found in zip(rows, counts, strict=True):
+        row["requests"] = {
+            **row["requests"],
+            "environment": None if found is None else found["metadata"],
+            "environment_counts": found,
+        }
+    if counts[0] is not None and counts[1] is not None and counts[0]["metadata"]:
+        rows[1]["ratio_requests"] = round(counts[1]["metadata"] / counts[0]["metadata"], 6)
+    labels = [str(row["layout"]) for row in rows]
+    if labels[0] == labels[1]:
+        for row, file in zip(rows, (first, second), strict=True):
+            row["layout"] = file
+        labels = [first, second]
     result: JsonObject = {
         "format": left.profile["format"],
         "kind": "comparison",
-        "baseline": first,
-        "rows": [recording_row(first, left.profile), recording_row(second, right.profile)],
-        "differences": {second: differences},
-        "notes": ["one traced run each: times say nothing, the calls do"],
+        "baseline": labels[0],
+        "rows": rows,
+        "differences": {labels[1]: differences},
+        "notes": notes,
     }
-    if first == second:
-        raise BadInput("both recordings are the same file")
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
         comparison_report.show(result, sys.stdout)
     return EXIT_NO if differences["n_paths"] else 0
+
+
+def environment_of(analysis: pipeline.Analysis) -> bytes | None:
+    """The interpreter's prefix, where the recording has it."""
+    prefix = (analysis.profile["manifest"].get("python") or {}).get("prefix")
+    return os.fsencode(str(prefix)) if prefix else None
 
 
 def compare_jobs(first: str, second: str, as_json: bool) -> int:
@@ -161,7 +227,9 @@ def compare_jobs(first: str, second: str, as_json: bool) -> int:
     for file in (first, second):
         opened = Recording(file)
         if opened.kind != "job":
-            raise BadInput(f"{file} is no job, but the other one is", "make one of its ranks: fsprobe merge DIR -o FILE")
+            raise BadInput(
+                f"{file} is no job, but the other one is", "make one of its ranks: fsprobe merge DIR -o FILE"
+            )
         opened.verify()
         profiles.append(opened.manifest)
     sizes = [profile["job"]["n_ranks_traced"] for profile in profiles]

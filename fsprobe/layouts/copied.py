@@ -38,6 +38,29 @@ def copied(
         MachineCannot: no room, or no way to mount.
     """
     source = os.path.realpath(venv)
+    with copy_of(venv, to, keep=keep, progress=progress) as copy:
+        spec = Spec(kind="bind", source=str(copy), at=source)
+        entered = choose_way(spec)
+        fstype = fstype_of(copy)
+        yield Layout(
+            label=label or f"copy on {fstype}",
+            kind="copy",
+            where=copy,
+            fstype=fstype,
+            mount_how=entered.mount_how,
+            enter=enter_argv(replace(spec, way=entered.way)),
+        )
+
+
+@contextmanager
+def copy_of(
+    venv: str | Path, to: str | Path, *, keep: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Iterator[Path]:
+    """Copy the environment below `to` without mounting it anywhere; arguments and errors as `copied`.
+
+    With `keep` a copy that is complete stays, whatever comes after.
+    """
+    source = os.path.realpath(venv)
     if not os.path.isdir(source):
         raise BadInput(f"{venv}: no such directory")
     if not os.path.isdir(to):
@@ -57,18 +80,8 @@ def copied(
             copy_tree(tree, os.fsencode(copy), progress)
         except OSError as error:
             raise MachineCannot(f"copying {source} to {parent} failed: {error.strerror or error}") from error
-        spec = Spec(kind="bind", source=str(copy), at=source)
-        entered = choose_way(spec)
-        fstype = fstype_of(copy)
         kept = keep
-        yield Layout(
-            label=label or f"copy on {fstype}",
-            kind="copy",
-            where=copy,
-            fstype=fstype,
-            mount_how=entered.mount_how,
-            enter=enter_argv(replace(spec, way=entered.way)),
-        )
+        yield copy
     finally:
         if directory and not kept:
             remove_tree(directory)

@@ -34,7 +34,16 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
     columns = (TextColumn("{task.description:32}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=out), transient=True) as bar:
         task = bar.add_task("", total=1)
-        yield lambda what, done, of: bar.update(task, description=clean(what, 32), completed=done, total=max(of, 1))
+        total = [1]
+
+        def draw_bar(what: str, done: int, of: int) -> None:
+            if of != total[0]:
+                # another kind of steps begins: the time left is not to be reckoned from the old ones
+                total[0] = of
+                bar.reset(task, total=max(of, 1))
+            bar.update(task, description=clean(what, 32), completed=done)
+
+        yield draw_bar
 
 
 def show(comparison: JsonObject, out: TextIO) -> None:

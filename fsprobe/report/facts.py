@@ -269,10 +269,11 @@ def n_served(row: JsonObject) -> int | None:
     counted = row.get("server_requests")
     if not isinstance(counted, Mapping):
         return counted
+    wanted = ("metadata",) if "metadata" in counted else REQUEST_KINDS
     found = [
         value["median"] if isinstance(value, Mapping) else value
         for name, value in counted.items()
-        if name.lower() in REQUEST_KINDS
+        if name.lower() in wanted
     ]
     return round(sum(found)) if found else None
 

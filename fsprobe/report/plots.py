@@ -177,6 +177,52 @@ def nodes_curve(rows: Sequence[JsonObject], path: str | Path) -> None:
     _save(figure, path)
 
 
+def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what: str, band: float) -> None:
+    """Predicted against measured, both axes alike and logarithmic, with the line where they agree and a band about it.
+
+    Args:
+        rows: `{"series", "predicted", "measured"}`; rows that are not positive have no place on these axes and are left out.
+        path: the picture; .png or .svg.
+        what: the quantity with its unit.
+        band: half the width of the band, as a share.
+
+    Raises:
+        BadInput: no rows, or a suffix that is neither .png nor .svg.
+        FsprobeError: the file can't be written.
+    """
+    shown = [row for row in rows if row["predicted"] > 0 and row["measured"] > 0]
+    if not shown:
+        raise BadInput("there are no rows to draw")
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    axes = figure.subplots()
+    values = [row[name] for row in shown for name in ("predicted", "measured")]
+    ends = [min(values) / 1.3, max(values) * 1.3]
+    low, high = ([value * (1 + sign * band) for value in ends] for sign in (-1, 1))
+    axes.fill_between(ends, low, high, color=LINE, label=f"within {band:.0%}", linewidth=0)
+    axes.plot(ends, ends, color=SOFT, linewidth=1)
+    for number, series in enumerate(dict.fromkeys(str(row["series"]) for row in shown)):
+        own = [row for row in shown if str(row["series"]) == series]
+        axes.plot(
+            [row["predicted"] for row in own],
+            [row["measured"] for row in own],
+            "os"[number // len(SERIES) % 2],
+            color=SERIES[number % len(SERIES)],
+            markersize=6,
+            markeredgecolor="white",
+            label=_plain(visible(series)),
+        )
+    for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+        set_scale("log")
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlim(ends)
+    axes.set_ylim(ends)
+    axes.set_xlabel(f"predicted: {what}")
+    axes.set_ylabel(f"measured: {what}")
+    _calm(axes, "both")
+    axes.legend(frameon=False, fontsize=9)
+    _save(figure, path)
+
+
 def _points(rows: Sequence[JsonObject], name: str) -> list[tuple[float, float]]:
     return [(row["nodes"], row[name]) for row in rows if row.get(name) is not None]
 

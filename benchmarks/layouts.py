@@ -1,0 +1,373 @@
+"""Before and after on the stand-in file server: the same program in every layout, at several latencies.
+
+    python -m benchmarks.layouts VENV [-o reports/layouts.json] [--quick]
+
+The environment is served at its own path, its image and a copy of it from other directories of slow servers, and
+`fsprobe.experiment` runs the program in all of them, cold (every mount is made anew) and warm. The servers' own counters
+say what was asked. For each layout the time that it gains against the plain environment, measured, stands beside what
+the difference in requests would give: metadata requests and reads, each times the latency that a client sees, which is
+measured meanwhile. VENV needs pandas, scipy and matplotlib, and must be on a local disk. Root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.standin import Server, serve
+from fsprobe import experiment
+from fsprobe.capture import host
+from fsprobe.layouts.pack import pack
+from fsprobe.model import JsonObject
+from fsprobe.report import numbers, plots
+
+WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
+LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
+READ_SHARE = 0.5
+"""A read takes this share of a metadata request."""
+FLASH_SHARE = 0.3
+"""The flash-like filesystem answers in this share of the time."""
+N_RUNS = 5
+N_CALIBRATION = 60
+LAYOUTS = ("plain", "native", "flash-like", "squashfs", "squashfuse", "overlay")
+TOLERANCE = 0.15
+
+
+@dataclass(slots=True, kw_only=True)
+class Scene:
+    """Slow filesystems, and how to ask and to reset them."""
+
+    servers: list[Server]
+    calibration: Server
+    flash_calibration: Server
+    latencies_s: dict[str, list[float]] = field(default_factory=dict)
+    n_emptied: int = 0
+
+    def counters(self) -> Mapping[str, int]:
+        """What all of them were asked, added up."""
+        total: dict[str, int] = {}
+        for server in self.servers:
+            for name, n in server.counters().as_json().items():
+                total[name] = total.get(name, 0) + n
+        return total
+
+    def empty(self) -> None:
+        """Every client cold; once a round the latency is measured, so that it is of the same minutes as the runs."""
+        for server in self.servers:
+            server.remount()
+        if self.n_emptied % len(LAYOUTS) == 0:
+            self.calibrate("metadata", "read", self.calibration)
+            self.calibrate("flash metadata", "flash read", self.flash_calibration)
+        self.n_emptied += 1
+
+    def calibrate(self, metadata: str, read: str, server: Server) -> None:
+        """What a client waits for one request, s: LOOKUPs of names, and READs of files of one page."""
+        server.remount()
+        names = [os.path.join(server.mnt, b"f%03d" % number) for number in range(N_CALIBRATION)]
+        before = server.counters()
+        begin = time.perf_counter()
+        for name in names:
+            os.lstat(name)
+        took = time.perf_counter() - begin
+        self.latencies_s.setdefault(metadata, []).append(took / (server.counters() - before).metadata)
+        descriptors = [os.open(name, os.O_RDONLY) for name in names]
+        before = server.counters()
+        begin = time.perf_counter()
+        for descriptor in descriptors:
+            os.read(descriptor, 4096)
+        took = time.perf_counter() - begin
+        self.latencies_s.setdefault(read, []).append(took / (server.counters() - before).read)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+@contextmanager
+def scene(env: Path, images: Path, flash: Path, small: Path, latency_ms: float, scratch: Path) -> Iterator[Scene]:
+    """Serve everything at one latency."""
+    slow = {"meta_ms": latency_ms, "read_ms": latency_ms * READ_SHARE}
+    fast = {name: ms * FLASH_SHARE for name, ms in slow.items()}
+    places = {name: scratch / f"mnt-{name}" for name in ("images", "flash", "slow-small", "fast-small")}
+    for place in places.values():
+        place.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        yield Scene(
+            servers=[
+                stack.enter_context(serve(env, env, **slow)),
+                stack.enter_context(serve(images, places["images"], **slow)),
+                stack.enter_context(serve(flash, places["flash"], **fast)),
+            ],
+            calibration=stack.enter_context(serve(small, places["slow-small"], **slow)),
+            flash_calibration=stack.enter_context(serve(small, places["fast-small"], **fast)),
+        )
+
+
+def measure(
+    env: Path, native: Path, around: Scene, images: Path, flash: Path, code: str, n_runs: int, output: Path
+) -> JsonObject:
+    """One cell: a program at one latency, in every layout."""
+    image = images / "env.sqsh"
+    plan = experiment.Plan(
+        env=env,
+        command=["python", "-c", code],
+        existing={"native": native, "flash-like": flash / "env"},
+        images=(
+            experiment.Image(label="squashfs", kind="squashfs", image=image, way="root+kernel"),
+            experiment.Image(label="squashfuse", kind="squashfs", image=image, way="root+fuse"),
+            experiment.Image(label="overlay", kind="overlay", image=image, way="root+kernel"),
+        ),
+        n_runs=n_runs,
+        caches=experiment.CACHES,
+        check_byte_code=False,  # done once, where it is fast
+        output_dir=output,
+    )
+    result, _ = experiment.run(plan, server=around.counters, empty=around.empty)
+    return result
+
+
+def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]]) -> list[JsonObject]:
+    """For each layout and cache state: measured gain against plain, and what the difference in requests would give."""
+    waits = {name: statistics.median(values) for name, values in latencies_s.items()}
+    rows = []
+    for cache in experiment.CACHES:
+        of_cache = {row["layout"]: row for row in result["rows"] if row["cache"] == cache}
+        base = of_cache["plain"]
+        for label in LAYOUTS[1:]:
+            row = of_cache[label]
+            flash = "flash " if label == "flash-like" else ""
+            asked = {
+                name: (served(base, name), served(row, name), waits[name], waits[flash + name])
+                for name in ("metadata", "read")
+            }
+            predicted = {name: n * t - own_n * own_t for name, (n, own_n, t, own_t) in asked.items()}
+            measured = base["wall_s"]["median"] - row["wall_s"]["median"]
+            total = sum(predicted.values())
+            rows.append(
+                {
+                    "layout": label,
+                    "cache": cache,
+                    "measured_s": round(measured, 4),
+                    "predicted_s": round(total, 4),
+                    "predicted_metadata_s": round(predicted["metadata"], 4),
+                    "predicted_read_s": round(predicted["read"], 4),
+                    "cpu_difference_s": round(cpu_s(base) - cpu_s(row), 4),
+                    "error": round(measured / total - 1, 4) if total else None,
+                    "is_within": abs(measured / total - 1) <= TOLERANCE if total else None,
+                    "ratio_metadata_requests": round(served(base, "metadata") / served(row, "metadata"), 1)
+                    if served(row, "metadata")
+                    else None,
+                }
+            )
+    return rows
+
+
+def served(row: JsonObject, name: str) -> float:
+    """Median of what the servers counted."""
+    return float(row["server_requests"][name]["median"])
+
+
+def cpu_s(row: JsonObject) -> float:
+    """Median user and system time, with that of the mount's server."""
+    cpu = row["cpu_s"]
+    return float(sum(cpu[name]["median"] for name in ("user", "sys", "around") if cpu[name] is not None))
+
+
+def trimmed(result: JsonObject) -> JsonObject:
+    """A comparison without what says nothing here: most of the servers' counters."""
+    kept = ("lookup", "negative", "getattr", "open", "opendir", "readdir", "readlink", "read", "read_bytes", "metadata")
+    for row in result["rows"]:
+        row["server_requests"] = {name: row["server_requests"][name] for name in kept}
+        row["requests"] = {name: row["requests"][name] for name in ("environment", "environment_counts")}
+        row["where"] = row["layout"]
+    result["differences"] = {
+        label: {name: found[name] for name in ("n_baseline", "n_layout", "n_paths")}
+        for label, found in result["differences"].items()
+    }
+    result["environment"] = "VENV"
+    return result
+
+
+def markdown(report: JsonObject) -> str:
+    """The tables, from the JSON alone."""
+    lines = ["# Before and after on the stand-in file server", "", f"Made by `{report['made_by']}`.", ""]
+    lines += [*report["conditions"], ""]
+    for cell in report["cells"]:
+        lines += [
+            f"## {cell['workload']}, {cell['latency_ms']:g} ms a metadata request, {cell['read_ms']:g} ms a read",
+            "",
+            "Seconds are medians of {n} runs; in brackets least and most. Requests: medians of the servers' own counters. "
+            "Load average meanwhile {a:.1f} to {b:.1f}.".format(n=cell["n_runs"], a=cell["load"][0], b=cell["load"][1]),
+            "",
+            "| layout | cold s | warm s | CPU cold s | CPU warm s | of which mount server | calls | metadata requests cold | READs cold | "
+            "metadata requests warm |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+        ]
+        rows = {(row["layout"], row["cache"]): row for row in cell["comparison"]["rows"]}
+        for label in LAYOUTS:
+            cold, warm = rows[label, "cold"], rows[label, "warm"]
+            around = cold["cpu_s"]["around"]
+            lines.append(
+                f"| {label} | {spread_of(cold)} | {spread_of(warm)} | {cpu_s(cold):.2f} | {cpu_s(warm):.2f} | "
+                f"{around['median'] if around else 0:.2f} | {numbers.count(cold['metrics']['n_metadata'])} | "
+                f"{numbers.count(round(served(cold, 'metadata')))} | {numbers.count(round(served(cold, 'read')))} | "
+                f"{numbers.count(round(served(warm, 'metadata')))} |"
+            )
+        lines += [
+            "",
+            f"A client waits {cell['wait_ms']['metadata']:.3f} ms for a metadata request and {cell['wait_ms']['read']:.3f} ms for a read "
+            "(measured, medians).",
+            "",
+            "| against plain | cache | gained s | requests x latency s | (metadata + reads) | CPU less s | measured to predicted | within 15 % |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for row in cell["gains"]:
+            lines.append(
+                f"| {row['layout']} | {row['cache']} | {row['measured_s']:.2f} | {row['predicted_s']:.2f} | "
+                f"{row['predicted_metadata_s']:.2f} + {row['predicted_read_s']:.2f} | {row['cpu_difference_s']:.2f} | "
+                f"{'' if row['error'] is None else format(1 + row['error'], '.2f')} | {'yes' if row['is_within'] else 'no'} |"
+            )
+        lines.append("")
+    lines += ["## In short", "", *[f"- {line}" for line in report["short"]], ""]
+    return "\n".join(lines)
+
+
+def spread_of(row: JsonObject) -> str:
+    """Median (least-most)."""
+    wall = row["wall_s"]
+    return f"{wall['median']:.2f} ({wall['min']:.2f}-{wall['max']:.2f})"
+
+
+def in_short(cells: Sequence[JsonObject]) -> list[str]:
+    """The claims, each with what it rests on."""
+    rows = [(cell, row) for cell in cells for row in cell["gains"]]
+    cold = [(cell, row) for cell, row in rows if row["cache"] == "cold"]
+    image = [
+        row["ratio_metadata_requests"] for _, row in cold if row["layout"] in ("squashfs", "squashfuse", "overlay")
+    ]
+    reads = [
+        row["server_requests"]["read"]["median"]
+        for cell in cells
+        for row in cell["comparison"]["rows"]
+        if row["cache"] == "cold" and row["kind"] in ("squashfs", "overlay")
+    ]
+    lines = [
+        f"Cold: the gain is within {TOLERANCE:.0%} of requests x latency in {sum(bool(row['is_within']) for _, row in cold)} of {len(cold)} "
+        f"cases; in all, warm ones too, in {sum(bool(row['is_within']) for _, row in rows)} of {len(rows)}.",
+        f"An image asks {min(image):g} to {max(image):g} times fewer metadata requests of a cold client than the plain environment.",
+        f"A cold image is read: {min(reads):g} to {max(reads):g} READs.",
+    ]
+    lines += [
+        f"Outside: {cell['workload']}, {cell['latency_ms']:g} ms, {row['layout']}, {row['cache']}: {row['measured_s']:.2f} s gained, "
+        f"{row['predicted_s']:.2f} s predicted, {row['cpu_difference_s']:+.2f} s less CPU."
+        for cell, row in rows
+        if not row["is_within"]
+    ]
+    return lines
+
+
+def main() -> int:
+    """Measure every cell, write JSON, Markdown and pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("venv", type=Path)
+    parser.add_argument("-o", "--output", type=Path, default=Path("reports/layouts.json"))
+    parser.add_argument("--quick", action="store_true", help="one program, one latency")
+    parser.add_argument("--runs", type=int, default=N_RUNS)
+    parser.add_argument("--render", action="store_true", help="draw the tables and pictures of a JSON that is there")
+    words = parser.parse_args()
+    if words.render:
+        render(json.loads(words.output.read_text()), words.output)
+        return 0
+    env = Path(os.path.realpath(words.venv))
+    cells = []
+    with tempfile.TemporaryDirectory(prefix="layouts-", dir=env.parent) as place:
+        scratch = Path(place)
+        native, images, flash, small = (scratch / name for name in ("native", "images", "flash", "small"))
+        output = scratch / "output"
+        for directory in (images, flash, small, output):
+            directory.mkdir()
+        for number in range(N_CALIBRATION):
+            (small / f"f{number:03d}").write_bytes(bytes(4096))
+        subprocess.run([str(env / "bin/python"), "-m", "compileall", "-q", str(env / "lib")], check=False)
+        shutil.copytree(env, native, symlinks=True)
+        shutil.copytree(env, flash / "env", symlinks=True)
+        pack(str(env), str(images / "env.sqsh"))
+        programs = dict(list(WORKLOADS.items())[:1]) if words.quick else WORKLOADS
+        for latency_ms in (1.0,) if words.quick else LATENCIES_MS:
+            with scene(env, images, flash, small, latency_ms, scratch) as around:
+                for name, code in programs.items():
+                    around.latencies_s.clear()
+                    around.n_emptied = 0
+                    load = [os.getloadavg()[0]]
+                    print(f"{name} at {latency_ms:g} ms", file=sys.stderr, flush=True)
+                    result = measure(
+                        env, native, around, scratch / "mnt-images", scratch / "mnt-flash", code, words.runs, output
+                    )
+                    load.append(os.getloadavg()[0])
+                    cells.append(
+                        {
+                            "workload": name,
+                            "latency_ms": latency_ms,
+                            "read_ms": latency_ms * READ_SHARE,
+                            "n_runs": words.runs,
+                            "load": [round(min(load), 2), round(max(load), 2)],
+                            "wait_ms": {
+                                key: round(statistics.median(values) * 1e3, 4)
+                                for key, values in around.latencies_s.items()
+                            },
+                            "gains": gains(result, around.latencies_s),
+                            "comparison": trimmed(result),
+                        }
+                    )
+    facts = host.facts({})
+    report = {
+        "made_by": "python -m benchmarks.layouts VENV -o reports/layouts.json",
+        "conditions": [
+            f"{os.cpu_count()} cores, kernel {os.uname().release}, CPython {sys.version.split()[0]}. Cold: every slow filesystem is mounted "
+            "anew before each run, the local disk stays warm. Warm: right after another run in the same mount. Runs of all layouts "
+            "in turn. The interpreter and its standard library are on the local disk.",
+        ],
+        "host": {name: facts[name] for name in ("kernel", "libc") if name in facts},
+        "cells": cells,
+        "short": in_short(cells),
+    }
+    words.output.parent.mkdir(exist_ok=True)
+    words.output.write_text(json.dumps(report, indent=1) + "\n")
+    render(report, words.output)
+    return 0
+
+
+def render(report: JsonObject, output: Path) -> None:
+    """Markdown and pictures from the JSON."""
+    report["short"] = in_short(report["cells"])
+    output.with_suffix(".md").write_text(markdown(report))
+    points = [
+        {
+            "series": f"{row['layout']}, {row['cache']}",
+            "predicted": row["predicted_s"],
+            "measured": row["measured_s"],
+        }
+        for cell in report["cells"]
+        for row in cell["gains"]
+    ]
+    plots.predicted_and_measured(
+        points, output.with_suffix(".png"), what="time gained against plain, s", band=TOLERANCE
+    )
+    for cell in report["cells"]:
+        if cell["latency_ms"] == 1.0:
+            name = cell["workload"].replace("+", "-")
+            plots.comparison(cell["comparison"], output.with_name(f"{output.stem}-{name}.png"))
+    print("\n".join(report["short"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""The course of a comparison: build the layouts, run the command in each in turn, say what came of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from fsprobe.capture import counters
+from fsprobe.errors import BadInput, FsprobeError
+from fsprobe.experiment import sides
+from fsprobe.experiment.bench import Bench
+from fsprobe.experiment.interruption import Interrupted, interruptions
+from fsprobe.experiment.plan import BASELINE, Plan, Probe, Progress, Side, State
+from fsprobe.experiment.summary import summarise
+from fsprobe.layouts.plain import plain
+from fsprobe.model import JsonObject
+
+Checkpoint = Callable[[JsonObject, "dict[str, bytes]"], None]
+"""Takes the comparison so far, and the recordings."""
+
+
+def run(
+    plan: Plan,
+    *,
+    progress: Progress | None = None,
+    server: Probe | None = None,
+    empty: Callable[[], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[JsonObject, dict[str, bytes]]:
+    """Carry a comparison out.
+
+    Interrupted (SIGINT, SIGTERM, SIGHUP) it ends with what it has; the comparison's `interrupted` then names the signal.
+
+    Args:
+        plan: what to compare.
+        progress: called with (what is being done, steps done, steps in all).
+        server: counters of the file server, where somebody has access to them (benchmarks do); else those that the
+            kernel keeps for the environment's mount are read, if it keeps any.
+        empty: makes the client cold before a layout is mounted for a cold run, instead of `plan.make_cold`.
+        checkpoint: called after each round of runs.
+
+    Returns:
+        The comparison (Contract: Comparison JSON), and the recording of each layout's traced run by label.
+
+    Raises:
+        FsprobeError: the environment or the command is not there; the command fails; no room for a copy.
+        Interrupted: before any layout was traced.
+    """
+    say = progress or (lambda what, done, of: None)
+    if not (plan.env / "bin").is_dir():
+        raise BadInput(
+            f"{plan.env} is no environment: it has no bin directory", "give the directory that `python -m venv` made"
+        )
+    check_labels(plan)
+    state = State()
+    how_cold = choose_caches(plan, state, empty is not None)
+    with (
+        tempfile.TemporaryDirectory(prefix="fsprobe-compare-") as scratch,
+        interruptions() as signals,
+        ExitStack() as stack,
+    ):
+        if server is None:
+            server = find_counters(plan, state)
+        bench = Bench(plan, Path(scratch), how_cold, server)
+        try:
+            prepare(plan, state, bench, stack, say)
+            measure(plan, state, bench, say, empty, checkpoint)
+        except Interrupted as error:
+            state.interrupted = str(error)
+            if not any(side.analysis for side in state.sides):
+                raise
+        finally:
+            signals.hold()
+        return summarise(plan, state), recordings_of(state)
+
+
+def check_labels(plan: Plan) -> None:
+    """No two layouts may have the same name."""
+    labels = [BASELINE, *plan.copies, *plan.existing, *(image.label for image in plan.images)]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise FsprobeError(f"two layouts are called {label}", "give each --layout a name of its own", 2)
+
+
+def choose_caches(plan: Plan, state: State, has_empty: bool) -> str:
+    """Set which cache states are measured; returns how caches are emptied: "" (not by us), "drop" or a shell command."""
+    if has_empty:
+        how, why_not = "", ""
+    elif plan.make_cold:
+        how, why_not = plan.make_cold, ""
+    elif os.access("/proc/sys/vm/drop_caches", os.W_OK):
+        how, why_not = "drop", ""
+    else:
+        how, why_not = "", "emptying the caches takes root, or a command for it (--make-cold)"
+    state.caches = tuple(cache for cache in plan.caches if cache != "cold" or not why_not) or ("unknown",)
+    if "cold" in plan.caches and why_not:
+        state.notes.append(f"no cold runs: {why_not}")
+    return how
+
+
+def find_counters(plan: Plan, state: State) -> Probe | None:
+    """The kernel's counters for the filesystem that holds the environment; what they are, or why not, becomes a note."""
+    source, why_not = counters.find(os.fsencode(os.path.realpath(plan.env)))
+    if source is None:
+        if why_not:
+            state.notes.append(f"no counters of the filesystem's client: {why_not}")
+        return None
+    state.counted_by = source.name
+    state.notes.append(f"requests at the server are those that {source.name} counts: {counters.CAVEAT}")
+    return source.read
+
+
+def prepare(plan: Plan, state: State, bench: Bench, stack: ExitStack, say: Progress) -> None:
+    """Make the layouts, with the same byte code on all sides as far as they can be written to."""
+    say("the first run", 0, 1)
+    base = Side(layout=stack.enter_context(plain(plan.env, label=BASELINE)))
+    bench.warm_up(base)
+    state.sides.append(base)
+    sides.build(plan, state, stack, say)
+    for side in state.sides[1:]:
+        if side.layout.label in plan.existing:
+            say(f"the first run in {side.layout.label}", 0, 1)
+            bench.warm_up(side)
+    sides.compare_byte_code(plan, state, say)
+
+
+def measure(
+    plan: Plan,
+    state: State,
+    bench: Bench,
+    say: Progress,
+    empty: Callable[[], None] | None,
+    checkpoint: Checkpoint | None,
+) -> None:
+    """Trace each layout once, then run all in turn; who begins a round changes, for a shared machine drifts."""
+    steps = len(state.sides) * (1 + len(state.caches) * plan.n_runs)
+    done = 0
+    for side in state.sides:
+        say(f"tracing {side.layout.label}", done, steps)
+        bench.trace(side)
+        done += 1
+    state.notes += sides.byte_code_notes(plan, state)
+    for cache in state.caches:
+        for number in range(plan.n_runs):
+            turn = number % len(state.sides)
+            for side in [*state.sides[turn:], *state.sides[:turn]]:
+                say(f"{cache} {side.layout.label}", done, steps)
+                if cache == "cold" and empty is not None:
+                    empty()
+                state.runs.append(bench.time(side, cache))
+                done += 1
+            if checkpoint is not None:
+                checkpoint(summarise(plan, state), recordings_of(state))
+    say("done", steps, steps)
+
+
+def recordings_of(state: State) -> dict[str, bytes]:
+    """The recordings by label."""
+    return {side.layout.label: side.recording.read_bytes() for side in state.sides if side.recording is not None}
