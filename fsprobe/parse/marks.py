@@ -13,6 +13,7 @@ the order per thread comes out right as long as the error stays below a call's t
 from __future__ import annotations
 
 import ast
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -92,7 +93,9 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
 
 def _literal(data: bytes) -> dict[str, Any] | None:
     try:
-        value = ast.literal_eval(data.decode("ascii"))
+        with warnings.catch_warnings():  # a damaged file may hold escapes that the interpreter wants to warn of
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(data.decode("ascii"))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     return value if isinstance(value, dict) and not misfit(value, FACTS) else None
