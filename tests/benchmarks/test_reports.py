@@ -1,0 +1,121 @@
+"""Reports: neutral, made from their JSON alone; and each benchmark's parts on something small."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import (
+    accuracy_checks,
+    evidence,
+    overhead_arms,
+    overhead_report,
+    parse_readers,
+    parse_speed,
+    peers_tools,
+)
+from benchmarks.overhead import measure
+
+OURS = ("accuracy", "overhead", "parse_speed", "peers")
+COMMITTED = [name for name in OURS if (evidence.REPORTS / f"{name}.json").exists()]
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_report_is_what_its_json_makes(name: str, tmp_path: Path) -> None:
+    module = importlib.import_module("benchmarks.overhead_report" if name == "overhead" else f"benchmarks.{name}")
+    result = json.loads((evidence.REPORTS / f"{name}.json").read_text())
+    assert (
+        evidence.save(result, module.markdown, module.picture, tmp_path)
+        == (evidence.REPORTS / f"{name}.md").read_text()
+    )
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    for key in ("command", "commit", "date", "machine", "versions", "n_runs"):
+        assert result[key], key
+
+
+def test_no_text_in_reports_names_this_machine() -> None:
+    texts = [path for path in evidence.REPORTS.rglob("*") if path.suffix in (".json", ".md", ".csv", ".html", ".txt")]
+    assert texts
+    found = {path.name: evidence.foreign_paths(path.read_text()) for path in texts}
+    assert {name: paths for name, paths in found.items() if paths} == {}
+
+
+def test_a_report_with_a_path_of_the_machine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="/root/x"):
+        evidence.save({"benchmark": "x", "what": "in /root/x"}, lambda result: "", None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_become_words() -> None:
+    text = f"{evidence.REPOSITORY}/fsprobe and {sys.prefix}/bin/python and /data/tree/x"
+    assert evidence.neutral(text, TREE="/data/tree") == "REPOSITORY/fsprobe and ENV/bin/python and TREE/x"
+
+
+@pytest.mark.parametrize("mode", ["time", "none"])
+def test_accuracy_compares_with_straces_summary(mode: str, tmp_path: Path, strace_program: str) -> None:
+    row = accuracy_checks.against_summary([sys.executable, "-c", "import json"], tmp_path, mode)
+    assert row["ours"] == row["summary"]
+    assert row["summary"]["calls"] > 100
+    assert row["summary"]["errors"] > 5
+    assert row["groupings_that_do_not_sum"] == []
+
+
+@pytest.mark.parametrize("kind", ["own", "tt"])
+def test_every_call_of_the_hostile_program_is_read(kind: str, tmp_path: Path, strace_program: str) -> None:
+    place, program = tmp_path / "place", tmp_path / "hostile.py"
+    place.mkdir()
+    for number in range(8):
+        for name in parse_speed.HOSTILE_NAMES:
+            (place / os.fsdecode(b"%d-" % number + name)).touch()
+    program.write_text(parse_speed.HOSTILE.format(names=parse_speed.HOSTILE_NAMES))
+    log = parse_speed.trace(sys.executable, [sys.executable, str(program), str(place)], tmp_path, kind)
+    head = os.fsencode(place) + b"/"
+    found = [row for row in parse_readers.rows_of_fsprobe(log) if row[1].startswith(head)]
+    assert sorted(found) == sorted(parse_speed.expected_rows(place).elements())
+
+
+def test_a_long_log_has_as_many_lines_as_it_is_told(tmp_path: Path) -> None:
+    base = [b"77    +++ exited with 0 +++\n", b"77    --- SIGCHLD ---\n"]
+    parse_speed.write_log(base, 5, tmp_path / "log")
+    lines = (tmp_path / "log").read_bytes().splitlines()
+    assert [line.split()[0] for line in lines] == [b"1077", b"1077", b"1078", b"1078", b"1079"]
+
+
+@pytest.mark.parametrize("what", ["calls", "processes", "threads"])
+def test_growth_programs_run(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.overhead.PLACE", tmp_path)
+    script = tmp_path / "program.py"
+    script.write_text(overhead_arms.growth_program(what, 3))
+    cpu, wall = measure([sys.executable, str(script)])
+    assert cpu > 0
+    assert wall > 0
+
+
+def test_a_command_that_fails_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.overhead.PLACE", tmp_path)
+    with pytest.raises(RuntimeError, match="exit code 3"):
+        measure([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_overhead_knows_its_own_arms(strace_program: str, tmp_path: Path) -> None:
+    found = overhead_arms.arms("python", ["fsprobe"], tmp_path / "x.py", tmp_path)
+    assert {overhead_report.COUNT, overhead_report.BARE, overhead_report.RECORD, "untraced"} <= found.keys()
+
+
+def test_answers_of_peers_are_read_from_their_output() -> None:
+    summary = (
+        "% time     seconds  usecs/call     calls    errors syscall\n"
+        "------ ----------- ----------- --------- --------- ------------------\n"
+        "  3.98    0.004555           1      3251       253 newfstatat\n"
+        "  1.31    0.001501           2       677        38 openat\n"
+    )
+    answers = peers_tools._strace_summary(summary)
+    assert answers[0].startswith("3,251 newfstatat")
+    assert answers[3].startswith("291 failed")
+    listed = "import time:       606 |     680592 | pandas\nimport time:   459 |   459 |     pandas.io.xml\n"
+    assert "pandas 681 ms" in peers_tools._importtime(listed)[1]
