@@ -243,6 +243,12 @@ class Names:
         if path.startswith(_SKIPPED):
             return
         has_dots = b"/." in path
+        directory, _, name = path.rpartition(b"/")
+        if directory in self.plain and not has_dots and b"//" not in path:
+            # the usual case: what is proven is proven with all that is above it
+            if itself and name and path not in self.plain and path not in self.files:
+                yield path
+            return
         parts = path.split(b"/")
         is_certain = True  # that `..` leads where the spelling says
         for depth in range(2, len(parts) + (1 if itself else 0)):
