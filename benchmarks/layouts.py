@@ -5,7 +5,7 @@
 The environment is served at its own path, its image and a copy of it from other directories of slow servers, and
 `fsprobe.experiment` runs the program in all of them, cold (every mount is made anew) and warm. The servers' own counters
 say what was asked. For each layout the time that it gains against the plain environment, measured, stands beside what
-the difference in requests would give: metadata requests and reads, each times the latency that a client sees, which is
+the difference in requests would give: metadata requests, reads and ioctls, each times what a client waits for one, which is
 measured meanwhile. VENV needs pandas, scipy and matplotlib, and must be on a local disk. Root.
 """
 
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,8 @@ N_RUNS = 5
 N_CALIBRATION = 60
 LAYOUTS = ("plain", "native", "flash-like", "squashfs", "squashfuse", "overlay")
 TOLERANCE = 0.15
+KINDS = ("metadata", "read", "ioctl")
+"""Requests that a call waits for. IOCTL (isatty of each opened .pyc) has no latency set, but is a round trip all the same."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,48 +69,52 @@ class Scene:
         for server in self.servers:
             server.remount()
         if self.n_emptied % len(LAYOUTS) == 0:
-            self.calibrate("metadata", "read", self.calibration)
-            self.calibrate("flash metadata", "flash read", self.flash_calibration)
+            self.calibrate("", self.calibration)
+            self.calibrate("flash ", self.flash_calibration)
         self.n_emptied += 1
 
-    def calibrate(self, metadata: str, read: str, server: Server) -> None:
-        """What a client waits for one request, s: LOOKUPs of names, and READs of files of one page."""
+    def calibrate(self, prefix: str, server: Server) -> None:
+        """What a client waits for one request, s: LOOKUP of a name, READ of a file of one page, IOCTL (isatty)."""
         server.remount()
         names = [os.path.join(server.mnt, b"f%03d" % number) for number in range(N_CALIBRATION)]
-        before = server.counters()
+        opened: list[int] = []
+        try:
+            self._time(prefix + "metadata", server, lambda: [os.lstat(name) for name in names])
+            opened += [os.open(name, os.O_RDONLY) for name in names]
+            self._time(prefix + "read", server, lambda: [os.read(descriptor, 4096) for descriptor in opened])
+            self._time(prefix + "ioctl", server, lambda: [os.isatty(descriptor) for descriptor in opened])
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def _time(self, name: str, server: Server, act: Callable[[], object]) -> None:
+        before = server.counters().as_json()
         begin = time.perf_counter()
-        for name in names:
-            os.lstat(name)
+        act()
         took = time.perf_counter() - begin
-        self.latencies_s.setdefault(metadata, []).append(took / (server.counters() - before).metadata)
-        descriptors = [os.open(name, os.O_RDONLY) for name in names]
-        before = server.counters()
-        begin = time.perf_counter()
-        for descriptor in descriptors:
-            os.read(descriptor, 4096)
-        took = time.perf_counter() - begin
-        self.latencies_s.setdefault(read, []).append(took / (server.counters() - before).read)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        field_name = name.rpartition(" ")[2]
+        n = server.counters().as_json()[field_name] - before[field_name]
+        self.latencies_s.setdefault(name, []).append(took / n)
 
 
 @contextmanager
 def scene(env: Path, images: Path, flash: Path, small: Path, latency_ms: float, scratch: Path) -> Iterator[Scene]:
     """Serve everything at one latency."""
-    slow = {"meta_ms": latency_ms, "read_ms": latency_ms * READ_SHARE}
-    fast = {name: ms * FLASH_SHARE for name, ms in slow.items()}
-    places = {name: scratch / f"mnt-{name}" for name in ("images", "flash", "slow-small", "fast-small")}
-    for place in places.values():
-        place.mkdir(exist_ok=True)
+
+    def slow(src: Path, mount: Path, share: float = 1.0) -> Server:
+        mount.mkdir(exist_ok=True)
+        ms = latency_ms * share
+        return stack.enter_context(serve(src, mount, meta_ms=ms, read_ms=ms * READ_SHARE))
+
     with ExitStack() as stack:
         yield Scene(
             servers=[
-                stack.enter_context(serve(env, env, **slow)),
-                stack.enter_context(serve(images, places["images"], **slow)),
-                stack.enter_context(serve(flash, places["flash"], **fast)),
+                slow(env, env),
+                slow(images, scratch / "mnt-images"),
+                slow(flash, scratch / "mnt-flash", FLASH_SHARE),
             ],
-            calibration=stack.enter_context(serve(small, places["slow-small"], **slow)),
-            flash_calibration=stack.enter_context(serve(small, places["fast-small"], **fast)),
+            calibration=slow(small, scratch / "mnt-slow"),
+            flash_calibration=slow(small, scratch / "mnt-fast", FLASH_SHARE),
         )
 
 
@@ -145,10 +151,7 @@ def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]]) -> lis
         for label in LAYOUTS[1:]:
             row = of_cache[label]
             flash = "flash " if label == "flash-like" else ""
-            asked = {
-                name: (served(base, name), served(row, name), waits[name], waits[flash + name])
-                for name in ("metadata", "read")
-            }
+            asked = {name: (served(base, name), served(row, name), waits[name], waits[flash + name]) for name in KINDS}
             predicted = {name: n * t - own_n * own_t for name, (n, own_n, t, own_t) in asked.items()}
             measured = base["wall_s"]["median"] - row["wall_s"]["median"]
             total = sum(predicted.values())
@@ -160,6 +163,7 @@ def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]]) -> lis
                     "predicted_s": round(total, 4),
                     "predicted_metadata_s": round(predicted["metadata"], 4),
                     "predicted_read_s": round(predicted["read"], 4),
+                    "predicted_ioctl_s": round(predicted["ioctl"], 4),
                     "cpu_difference_s": round(cpu_s(base) - cpu_s(row), 4),
                     "error": round(measured / total - 1, 4) if total else None,
                     "is_within": abs(measured / total - 1) <= TOLERANCE if total else None,
@@ -184,7 +188,19 @@ def cpu_s(row: JsonObject) -> float:
 
 def trimmed(result: JsonObject) -> JsonObject:
     """A comparison without what says nothing here: most of the servers' counters."""
-    kept = ("lookup", "negative", "getattr", "open", "opendir", "readdir", "readlink", "read", "read_bytes", "metadata")
+    kept = (
+        "lookup",
+        "negative",
+        "getattr",
+        "open",
+        "opendir",
+        "readdir",
+        "readlink",
+        "read",
+        "read_bytes",
+        "ioctl",
+        "metadata",
+    )
     for row in result["rows"]:
         row["server_requests"] = {name: row["server_requests"][name] for name in kept}
         row["requests"] = {name: row["requests"][name] for name in ("environment", "environment_counts")}
@@ -224,16 +240,17 @@ def markdown(report: JsonObject) -> str:
             )
         lines += [
             "",
-            f"A client waits {cell['wait_ms']['metadata']:.3f} ms for a metadata request and {cell['wait_ms']['read']:.3f} ms for a read "
-            "(measured, medians).",
+            f"A client waits {cell['wait_ms']['metadata']:.3f} ms for a metadata request, {cell['wait_ms']['read']:.3f} ms for a read and "
+            f"{cell['wait_ms']['ioctl']:.3f} ms for an ioctl, which has no latency but its way (measured, medians).",
             "",
-            "| against plain | cache | gained s | requests x latency s | (metadata + reads) | CPU less s | measured to predicted | within 15 % |",
+            "| against plain | cache | gained s | requests x latency s | (metadata + reads + ioctl) | CPU less s | ratio | within 15 % |",
             "|---|---|---|---|---|---|---|---|",
         ]
         for row in cell["gains"]:
             lines.append(
                 f"| {row['layout']} | {row['cache']} | {row['measured_s']:.2f} | {row['predicted_s']:.2f} | "
-                f"{row['predicted_metadata_s']:.2f} + {row['predicted_read_s']:.2f} | {row['cpu_difference_s']:.2f} | "
+                f"{row['predicted_metadata_s']:.2f} + {row['predicted_read_s']:.2f} + {row['predicted_ioctl_s']:.2f} | "
+                f"{row['cpu_difference_s']:.2f} | "
                 f"{'' if row['error'] is None else format(1 + row['error'], '.2f')} | {'yes' if row['is_within'] else 'no'} |"
             )
         lines.append("")
@@ -352,7 +369,8 @@ def render(report: JsonObject, output: Path) -> None:
     output.with_suffix(".md").write_text(markdown(report))
     points = [
         {
-            "series": f"{row['layout']}, {row['cache']}",
+            "series": row["layout"],
+            "group": row["cache"],
             "predicted": row["predicted_s"],
             "measured": row["measured_s"],
         }

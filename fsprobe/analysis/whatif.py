@@ -5,12 +5,16 @@ processes, but every successful open is a request of its own, so with R processe
 `rate` requests a second
 
     t >= max(t_cpu + requests x latency, nodes x (lookup + readdir + readlink + R x (open + opendir)) / rate)
+
+It is a lower bound: processes that start at the same moment also list a directory each while no listing is cached yet (up
+to R x readdir), and CPU that no waiting hides comes on top.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fsprobe.model import JsonObject
 
@@ -89,20 +93,33 @@ def knee_nodes(demand: Demand, latency_ms: float, ranks_per_node: int, rate: flo
     return start_s(demand, latency_ms) * rate / asked if asked else float("inf")
 
 
+def demand_of(layout: str, t_cpu_s: float, counts: Mapping[str, Any], *, is_image: bool = False) -> Demand:
+    """The demand behind request counts.
+
+    Args:
+        layout: what to call it.
+        t_cpu_s: CPU of one start, s.
+        counts: requests (lookup, open, opendir, readdir, readlink) for the environment, or for the image that holds it.
+        is_image: the counts are of mounting an image, which a node does once for all its processes.
+    """
+    numbers = {name: int(counts.get(name) or 0) for name in FIELDS}
+    if is_image:
+        numbers["shared_open"] = numbers["open"] + numbers["opendir"]
+        numbers["open"] = numbers["opendir"] = 0
+    return Demand(layout=layout, t_cpu_s=t_cpu_s, **numbers)
+
+
 def from_profile(profile: JsonObject, layout: str, environment: JsonObject) -> Demand:
-    """The demand that a profile shows.
+    """The demand that a profile shows; its CPU is that of a traced run.
 
     Args:
         profile: of one run.
         layout: what to call it.
-        environment: request counts (lookup, open, opendir, readdir, readlink) of the environment in question.
+        environment: as `demand_of`'s counts.
     """
     manifest = profile["manifest"]
-    return Demand(
-        layout=layout,
-        t_cpu_s=float(manifest.get("user_s") or 0.0) + float(manifest.get("sys_s") or 0.0),
-        **{name: int(environment.get(name) or 0) for name in FIELDS},
-    )
+    t_cpu_s = float(manifest.get("user_s") or 0.0) + float(manifest.get("sys_s") or 0.0)
+    return demand_of(layout, t_cpu_s, environment)
 
 
 def one_file(demand: Demand, layout: str = "squashfs") -> Demand:
@@ -119,6 +136,7 @@ def table(
     rows = []
     for demand in demands:
         for latency in latencies:
+            knee = knee_nodes(demand, latency.ms, ranks_per_node, rate)
             rows.append(
                 {
                     "layout": demand.layout,
@@ -133,7 +151,7 @@ def table(
                     "ranks_per_node": ranks_per_node,
                     "rate": rate,
                     "job_s": round(job_s(demand, latency.ms, nodes, ranks_per_node, rate), 3),
-                    "knee_nodes": round(knee_nodes(demand, latency.ms, ranks_per_node, rate), 1),
+                    "knee_nodes": None if knee == float("inf") else round(knee, 1),
                 }
             )
     return rows

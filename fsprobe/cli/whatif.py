@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 
@@ -14,10 +15,15 @@ from rich.text import Text
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.errors import BadInput
-from fsprobe.model import JsonObject
+from fsprobe.model import FORMAT, JsonObject
 from fsprobe.recording import Recording
 from fsprobe.report import numbers
 from fsprobe.report.terminal import WIDTH, clean
+
+TRACED = (
+    "CPU is that of the traced run, which is more than without the tracer; the image is a layout that was not run: see "
+    "`fsprobe compare`."
+)
 
 
 @click.command("whatif", context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,7 +73,7 @@ def command(
 
         plots.nodes_curve(curves, plot)
     if as_json:
-        click.echo(json.dumps({"kind": "whatif", "rows": rows, "curve": curves}, indent=1))
+        click.echo(json.dumps({"format": FORMAT, "kind": "whatif", "rows": rows, "curve": curves}, indent=1))
         return
     draw(
         Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False),
@@ -75,6 +81,7 @@ def command(
         nodes,
         ranks_per_node,
         mds_rate,
+        "" if Recording(file).kind == "comparison" else TRACED,
     )
 
 
@@ -96,25 +103,30 @@ def demands_of(file: str, env: str | None) -> list[whatif.Demand]:
 def demands_of_comparison(comparison: JsonObject) -> list[whatif.Demand]:
     """The layouts of a comparison, each with its own measured CPU."""
     demands: dict[str, whatif.Demand] = {}
-    for row in comparison["rows"]:
+    # the estimate is of a cold client: CPU of cold runs where there are any
+    for row in sorted(comparison["rows"], key=lambda row: row["cache"] != "cold"):
         counts = row["requests"].get("environment_counts")
-        if row["layout"] in demands or counts is None:
+        if row["layout"] in demands or counts is None or not row["cpu_s"]:
             continue
-        cpu_s = sum(row["cpu_s"][name]["median"] for name in ("user", "sys"))
-        image = row["kind"] in ("squashfs", "overlay")
-        demand = whatif.Demand(
-            layout=row["layout"], t_cpu_s=cpu_s, **{name: int(counts[name]) for name in whatif.FIELDS}
+        parts = [row["cpu_s"][name] for name in ("user", "sys", "around")]
+        t_cpu_s = sum(part["median"] for part in parts if part is not None)
+        demands[row["layout"]] = whatif.demand_of(
+            row["layout"], t_cpu_s, counts, is_image=row["kind"] in ("squashfs", "overlay")
         )
-        demands[row["layout"]] = whatif.one_file(demand, row["layout"]) if image else demand
-    return list(demands.values())
+    if not demands:
+        raise BadInput(
+            "this comparison has no timed runs, or its requests were not observed", "compare two layouts by --env"
+        )
+    order = list(dict.fromkeys(row["layout"] for row in comparison["rows"]))
+    return sorted(demands.values(), key=lambda demand: order.index(demand.layout))
 
 
-def draw(console: Console, rows: list[JsonObject], nodes: int, ranks_per_node: int, rate: float) -> None:
+def draw(console: Console, rows: list[JsonObject], nodes: int, ranks_per_node: int, rate: float, notes: str) -> None:
     """The table, and what to mind."""
     console.print()
     many = nodes > 1 or ranks_per_node > 1
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    columns = ["layout", "filesystem, a request", "requests", "one start"]
+    columns = ["layout", "filesystem", "a request", "requests", "alone"]
     if many:
         columns += [f"{nodes:,} x {ranks_per_node:,}", "knee"]
     for i, name in enumerate(columns):
@@ -123,26 +135,32 @@ def draw(console: Console, rows: list[JsonObject], nodes: int, ranks_per_node: i
     for row in rows:
         cells = [
             clean(row["layout"], 16) if row["layout"] != last else "",
-            f"{row['latency']}, {numbers.milliseconds(row['latency_ms'])}",
+            row["latency"],
+            numbers.milliseconds(row["latency_ms"]),
             numbers.count(row["requests"]),
             numbers.seconds(row["start_s"]),
         ]
         last = row["layout"]
         if many:
-            knee = row["knee_nodes"]
-            cells += [
-                numbers.seconds(row["job_s"]),
-                "from 1 node" if knee < 1 else f"from {numbers.plural(int(knee), 'node')}",
-            ]
+            cells += [numbers.seconds(row["job_s"]), knee(row["knee_nodes"])]
         table.add_row(*cells)
     console.print(table)
     console.print()
-    text = "Estimates. One start: CPU + requests x latency, on a cold client. "
+    text = "Estimates. Alone: CPU + requests x latency, on a cold client. "
     if many:
         text += (
             f"{numbers.plural(nodes, 'node')} with {numbers.plural(ranks_per_node, 'process', 'processes')} each: at least requests of a node "
             f"x nodes / {rate:,.0f} a second, which is what one metadata server answers; names are looked up once a node, opens are each "
-            "process's own. Knee: from so many nodes on all wait for the server. "
+            "process's own. Knee: the number of nodes from which on all wait for the server. "
         )
-    text += "Latencies are published figures (`--json` has their sources); reads of file contents are left out."
+    text += (
+        "An image is mounted once a node. Latencies are published figures (`--json` has their sources); reads of file contents are "
+        "left out. "
+    )
+    text += notes
     console.print(Text(text, style="dim"))
+
+
+def knee(n_nodes: float | None) -> str:
+    """From how many nodes on; a start that asks for nothing never waits."""
+    return "never" if n_nodes is None else numbers.count(max(1, math.ceil(n_nodes)))

@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.model import JsonObject
@@ -181,7 +181,8 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
     """Predicted against measured, both axes alike and logarithmic, with the line where they agree and a band about it.
 
     Args:
-        rows: `{"series", "predicted", "measured"}`; rows that are not positive have no place on these axes and are left out.
+        rows: `{"series", "group", "predicted", "measured"}`, colour and shape by the first two; what is not positive has no
+            place on these axes and is left out.
         path: the picture; .png or .svg.
         what: the quantity with its unit.
         band: half the width of the band, as a share.
@@ -200,22 +201,29 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
     low, high = ([value * (1 + sign * band) for value in ends] for sign in (-1, 1))
     axes.fill_between(ends, low, high, color=LINE, label=f"within {band:.0%}", linewidth=0)
     axes.plot(ends, ends, color=SOFT, linewidth=1)
-    for number, series in enumerate(dict.fromkeys(str(row["series"]) for row in shown)):
-        own = [row for row in shown if str(row["series"]) == series]
+    colours = {
+        name: SERIES[i % len(SERIES)] for i, name in enumerate(dict.fromkeys(str(row["series"]) for row in shown))
+    }
+    markers = {name: "osD^v"[i % 5] for i, name in enumerate(dict.fromkeys(str(row["group"]) for row in shown))}
+    for series, group in dict.fromkeys((str(row["series"]), str(row["group"])) for row in shown):
+        own = [row for row in shown if (str(row["series"]), str(row["group"])) == (series, group)]
         axes.plot(
             [row["predicted"] for row in own],
             [row["measured"] for row in own],
-            "os"[number // len(SERIES) % 2],
-            color=SERIES[number % len(SERIES)],
+            linestyle="",
+            marker=markers[group],
+            color=colours[series],
             markersize=6,
             markeredgecolor="white",
-            label=_plain(visible(series)),
+            label=_plain(visible(f"{series}, {group}")),
         )
     for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
         set_scale("log")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlim(ends)
-    axes.set_ylim(ends)
+        axis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(ends[0], ends[1])
+    axes.set_ylim(ends[0], ends[1])
     axes.set_xlabel(f"predicted: {what}")
     axes.set_ylabel(f"measured: {what}")
     _calm(axes, "both")
