@@ -26,6 +26,7 @@ COMMANDS = {
     "exec": ("exec_", "Run a command with an image mounted over a path."),
     "scan": ("scan", "Look at an environment without running anything."),
     "explain": ("explain", "Say what a finding means and where its threshold comes from."),
+    "doctor": ("doctor", "Say what this machine allows, and which backend is taken."),
     "ticket": ("ticket", "Pack recordings for a support desk, with names replaced on request."),
     "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
 }

@@ -1,0 +1,154 @@
+"""What this machine allows: facts for `fsprobe doctor`. Each check stands alone; one that fails says so.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+import sys
+
+from fsprobe.capture import backends, host, mounts, strace
+from fsprobe.capture import scratch as scratch_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+OK, WARN, NO = "ok", "limited", "no"
+CONTAINER_STARTERS = ("apptainer", "singularity", "singularity-ce")
+PYTHONS = ["python3." + str(minor) for minor in range(6, 15)]
+
+
+def row(check: "str", status: "str", found: "str", hint: "str" = "") -> "dict[str, Any]":
+    """One line of the answer: what was looked at, ok | limited | no, what was found, and what gets what is missing."""
+    return {"check": check, "status": status, "found": found, "hint": hint}
+
+
+def examine(environment: "Mapping[str, str]") -> "list[dict[str, Any]]":
+    """All checks, in the order in which they matter to a user."""
+    checks = [
+        ("strace", check_strace),
+        ("ptrace", check_ptrace),
+        ("scratch", check_scratch),
+        ("network filesystems", check_network),
+        ("containers", check_containers),
+        ("batch system", check_batch),
+        ("interpreters", check_interpreters),
+    ]  # type: list[tuple[str, Callable[[Mapping[str, str]], dict[str, Any]]]]
+    return [isolated(name, check, environment) for name, check in checks]
+
+
+def isolated(
+    name: "str", check: "Callable[[Mapping[str, str]], dict[str, Any]]", environment: "Mapping[str, str]"
+) -> "dict[str, Any]":
+    """Run one check; whatever goes wrong in it becomes its own line."""
+    try:
+        return check(environment)
+    except Exception as error:
+        return row(name, NO, "the check itself failed: %s: %s" % (type(error).__name__, error), "please report this")
+
+
+def check_strace(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Which strace there is, and what its version lacks."""
+    program = strace.find(environment)
+    why = backends.why_not_strace(environment)
+    if program is None or why:
+        return row("strace", NO, why or "there is no strace on PATH", backends.GET_STRACE)
+    version = strace.version(program) or (0, 0)
+    lacks = []
+    if version < strace.SECCOMP_VERSION:
+        lacks.append("--seccomp-bpf (%d.%d): calls that are not traced stop the program too" % strace.SECCOMP_VERSION)
+    if not strace.has_relative_ns(version):
+        lacks.append("ns stamps (%d.%d): imports are marked by visible calls" % strace.RELATIVE_NS_VERSION)
+    found = "%s, version %d.%d" % (program, version[0], version[1])
+    return row(
+        "strace",
+        WARN if lacks else OK,
+        found + ("; lacks " + "; ".join(lacks) if lacks else ""),
+        backends.GET_STRACE if lacks else "",
+    )
+
+
+def check_ptrace(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Whether a program may be traced at all; it is tried on a child of ours."""
+    scope = _read("/proc/sys/kernel/yama/ptrace_scope").strip()
+    why = backends.why_not_ptrace()
+    if why:
+        return row(
+            "ptrace", NO, why, "run fsprobe outside of the container or tracer that forbids it, or use --backend audit"
+        )
+    return row("ptrace", OK, "allowed" + (", Yama scope %s" % scope if scope else ", no Yama"))
+
+
+def check_scratch(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Where the log goes, and how much room there is."""
+    rows = mounts.parse_mountinfo(mounts.read_own())
+    reasons = []
+    for place in scratch_dir.candidates(environment):
+        why = scratch_dir.why_not(place, rows)
+        if not why:
+            found = "%s, %.1f GiB free" % (place, scratch_dir.free_bytes(os.path.realpath(place)) / float(1 << 30))
+            return row("scratch", OK, found)
+        reasons.append("%s %s" % (place, why))
+    return row("scratch", NO, "; ".join(reasons), "name a node-local directory with --tmp-dir")
+
+
+def check_network(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Filesystems of the kind that is worth looking at."""
+    found = []
+    for path, fstype, _, _ in mounts.parse_mountinfo(mounts.read_own()):
+        if mounts.classify(fstype) == "network":
+            found.append("%s (%s)" % (path.decode("utf-8", "backslashreplace"), fstype))
+    shown = ", ".join(found[:6]) + (" and %d more" % (len(found) - 6) if len(found) > 6 else "")
+    return row("network filesystems", OK, shown or "none in sight")
+
+
+def check_containers(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Container runtimes, and whether their starter is setuid (which tracing from outside breaks)."""
+    found, hint = [], ""
+    inside = environment.get("APPTAINER_CONTAINER") or environment.get("SINGULARITY_CONTAINER")
+    if inside:
+        found.append("this is one (%s)" % os.path.basename(inside))
+    for name in CONTAINER_STARTERS:
+        path, why = host.find_program(name, environment)
+        if path is None or why:
+            continue
+        starter = os.path.join(
+            os.path.dirname(os.path.dirname(os.path.realpath(path))),
+            "libexec",
+            name.split("-")[0],
+            "bin",
+            "starter-suid",
+        )
+        if host.privilege_of(starter):
+            found.append("%s with a setuid starter" % name)
+            hint = "run fsprobe inside: %s exec IMAGE fsprobe run -- ..." % name
+        else:
+            found.append("%s without a setuid starter" % name)
+    return row("containers", OK, ", ".join(found) or "no apptainer or singularity on PATH", hint)
+
+
+def check_batch(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """The batch system, by its variables and its commands."""
+    if environment.get("SLURM_JOB_ID"):
+        return row("batch system", OK, "in Slurm job %s" % environment["SLURM_JOB_ID"])
+    path, _ = host.find_program("srun", environment)
+    return row("batch system", OK, "Slurm's srun is on PATH; this is no job" if path else "none in sight")
+
+
+def check_interpreters(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Interpreters on PATH that a target may run on."""
+    found = [name for name in PYTHONS if host.find_program(name, environment)[0]]
+    return row(
+        "interpreters",
+        OK,
+        "fsprobe on %d.%d.%d" % sys.version_info[:3] + ("; on PATH: " + ", ".join(found) if found else ""),
+    )
+
+
+def _read(path: "str") -> "str":
+    try:
+        with open(path) as source:
+            return source.read(1 << 16)
+    except OSError:
+        return ""

@@ -1,0 +1,105 @@
+"""fsprobe doctor: what this machine allows, which backend is taken and why, and what gets what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+
+import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fsprobe.capture import backends, doctor
+from fsprobe.errors import EXIT_MACHINE
+from fsprobe.layouts.ways import plan_ways, read_host_facts
+from fsprobe.model import JsonObject
+from fsprobe.report.terminal import WIDTH, clean
+
+_SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
+
+
+@click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(as_json: bool) -> int:
+    """Say what this machine allows: tracing, scratch, mounting images; and which backend `run` takes here."""
+    answer = examine()
+    if as_json:
+        click.echo(json.dumps(answer, indent=1))
+    else:
+        draw(Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False), answer)
+    return 0 if answer["backend"] else EXIT_MACHINE
+
+
+def examine() -> JsonObject:
+    """All checks, the backend that `auto` takes and why, and how images can be mounted."""
+    name, why = best_backend()
+    checks = [
+        *doctor.examine(os.environ),
+        *(doctor.isolated(kind, _check_images(kind), os.environ) for kind in ("squashfs", "overlay")),
+    ]
+    checks.append(doctor.isolated("packing", _check_packing, os.environ))
+    return {"kind": "doctor", "backend": name, "why": why, "checks": checks}
+
+
+def best_backend() -> tuple[str, str]:
+    """The backend of `--backend auto` on this machine, and what kept it from a better one; "" where none works."""
+    best = getattr(backends, "best", None)
+    if best is not None:
+        found: tuple[str, str] = best(os.environ)
+        return found
+    no_strace = backends.why_not_strace(os.environ)
+    no_ptrace = backends.why_not_ptrace()
+    if not no_ptrace:
+        return ("ptrace", no_strace) if no_strace else ("strace", "")
+    return "", "; ".join(reason for reason in (no_strace, no_ptrace) if reason)
+
+
+def _check_images(kind: str) -> Callable[[Mapping[str, str]], JsonObject]:
+    title = {"squashfs": "images", "overlay": "writable images"}[kind]
+
+    def check(environment: Mapping[str, str]) -> JsonObject:
+        ways = plan_ways(read_host_facts(), kind)
+        possible = [way.name for way in ways if not way.why_not]
+        if possible:
+            return doctor.row(title, doctor.OK, f"can be mounted for one command: {', '.join(possible)}")
+        reasons = "; ".join(f"{way.name}: {way.why_not}" for way in ways)
+        return doctor.row(
+            title, doctor.NO, reasons, "a container runtime can: apptainer exec -B IMG:PATH:image-src=/ ..."
+        )
+
+    return check
+
+
+def _check_packing(environment: Mapping[str, str]) -> JsonObject:
+    program = shutil.which("mksquashfs") or shutil.which("mksquashfs", path="/usr/sbin:/sbin:/usr/local/sbin")
+    if program:
+        return doctor.row("packing", doctor.OK, program)
+    return doctor.row(
+        "packing", doctor.NO, "mksquashfs is not there", "install squashfs-tools, or load a module that has it"
+    )
+
+
+def draw(console: Console, answer: JsonObject) -> None:
+    """The answer first, then each check; what is missing has its remedy below."""
+    console.print()
+    if answer["backend"]:
+        reason = f" ({clean(answer['why'])})" if answer["why"] else ""
+        console.print(Text(f"fsprobe run takes {answer['backend']}", style="bold") + Text(reason))
+    else:
+        console.print(Text("no backend works here", style="bold red") + Text(f" ({clean(answer['why'])})"))
+    console.print()
+    for check in answer["checks"]:
+        sign, style = _SIGN[check["status"]]
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=2)
+        grid.add_column(width=19)
+        grid.add_column()
+        grid.add_row(Text(sign, style=style), Text(check["check"], style="bold"), Text(clean(check["found"])))
+        console.print(grid)
+        if check["hint"]:
+            console.print(Padding(Text("-> " + clean(check["hint"]), style="cyan"), (0, 0, 0, 23)))

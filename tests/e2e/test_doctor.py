@@ -1,0 +1,108 @@
+"""fsprobe doctor on machines that lack something, as far as that can be played here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fsprobe.capture import backends, doctor
+
+
+def run_doctor(path: str, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(
+        [sys.executable, "-m", "fsprobe", "doctor", *words], capture_output=True, text=True, env=environment
+    )
+
+
+def checks_of(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+    return {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+
+
+def fake_strace(directory: Path, says: str) -> str:
+    directory.mkdir(exist_ok=True)
+    program = directory / "strace"
+    program.write_text(f"#!/bin/sh\necho '{says}'\n")
+    program.chmod(0o755)
+    return str(directory)
+
+
+def test_a_machine_with_strace(strace_program: str) -> None:
+    done = run_doctor(os.environ["PATH"], "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["backend"], answer["why"]) == ("strace", "")
+    checks = checks_of(done)
+    assert checks["strace"]["status"] == "ok"
+    assert strace_program in checks["strace"]["found"]
+    assert {"scratch", "network filesystems", "images", "packing", "interpreters"} <= set(checks)
+    text = run_doctor(os.environ["PATH"]).stdout
+    assert "fsprobe run takes strace" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_machine_without_strace(tmp_path: Path) -> None:
+    done = run_doctor(str(tmp_path), "--json")
+    answer = json.loads(done.stdout)
+    assert answer["backend"] != "strace"
+    assert "no strace" in answer["why"]
+    checks = checks_of(done)
+    assert checks["strace"]["status"] == "no"
+    assert "conda install" in checks["strace"]["hint"]
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "lacks"),
+    [
+        ("strace -- version 6.1", "ok", ()),
+        ("strace -- version 5.5", "limited", ("ns stamps",)),
+        ("strace -- version 5.2", "limited", ("seccomp-bpf", "ns stamps")),
+        ("strace -- version 4.8", "no", ("4.8",)),
+        ("nonsense", "no", ("does not run",)),
+    ],
+)
+def test_what_a_version_lacks(says: str, status: str, lacks: tuple[str, ...], tmp_path: Path) -> None:
+    found = doctor.check_strace({"PATH": fake_strace(tmp_path / "bin", says)})
+    assert found["status"] == status
+    for word in lacks:
+        assert word in found["found"]
+
+
+def test_tracing_that_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "why_not_ptrace", lambda: "can't trace: Operation not permitted")
+    found = doctor.check_ptrace({})
+    assert found["status"] == "no"
+    assert "--backend audit" in found["hint"]
+
+
+def test_a_check_that_fails_is_a_line_of_its_own() -> None:
+    def broken(environment: object) -> dict[str, str]:
+        raise RuntimeError("boom")
+
+    assert "boom" in doctor.isolated("x", broken, {})["found"]
+
+
+def test_a_setuid_starter_is_named(tmp_path: Path) -> None:
+    for directory in ("bin", "libexec/apptainer/bin"):
+        (tmp_path / directory).mkdir(parents=True)
+    for program in ("bin/apptainer", "libexec/apptainer/bin/starter-suid"):
+        (tmp_path / program).write_text("#!/bin/sh\n")
+        (tmp_path / program).chmod(0o755)
+    assert "without a setuid" in doctor.check_containers({"PATH": str(tmp_path / "bin")})["found"]
+    (tmp_path / "libexec/apptainer/bin/starter-suid").chmod(0o4755)
+    found = doctor.check_containers({"PATH": str(tmp_path / "bin")})
+    assert "with a setuid starter" in found["found"]
+    assert "inside" in found["hint"]
+
+
+def test_no_place_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fsprobe.capture.scratch.candidates", lambda environment: [str(tmp_path / "gone")])
+    found = doctor.check_scratch({})
+    assert found["status"] == "no"
+    assert "--tmp-dir" in found["hint"]
