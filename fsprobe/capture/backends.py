@@ -26,6 +26,9 @@ ALLOW_TRACING = (
 class Tracer:
     """A backend that was chosen: its name, how it marks imports, its version, and its whole command line."""
 
+    why = ""
+    """What kept `auto` from a better one; "" where nothing did, or where the user named it."""
+
     def __init__(self, backend: "str", markers: "str", version: "str", words: "list[str]", log: "str") -> "None":
         self.backend = backend
         self.markers = markers
@@ -35,30 +38,65 @@ class Tracer:
 
 
 def choose(options: "RunOptions", environment: "Mapping[str, str]", scratch: "str") -> "Tracer":
-    """Take the backend that was asked for; for `auto` strace, else ptrace.
+    """Take the backend that was asked for; for `auto` strace, else ptrace, else the audit hooks.
 
     Raises:
         FsprobeError: it is not there, or this machine can't run it.
     """
     log = os.path.join(scratch, scratch_dir.LOG)
-    if options.backend in ("auto", "strace"):
+    if options.backend == "strace":
         why = why_not_strace(environment)
-        if not why:
-            return _strace(options, environment, log)
-        if options.backend == "strace":
-            raise FsprobeError(why, _hint(why))
-    why_no_ptrace = why_not_ptrace()
-    if why_no_ptrace:
-        raise FsprobeError(
-            why_no_ptrace if options.backend == "ptrace" else "%s; and %s" % (why, why_no_ptrace),
-            _hint("" if options.backend == "ptrace" else why),
-        )
-    return _ptrace(options, log)
+        if why:
+            raise FsprobeError(why, GET_STRACE)
+        return _strace(options, environment, log)
+    if options.backend == "ptrace":
+        why = why_not_ptrace()
+        if why:
+            raise FsprobeError(why, GET_STRACE + "; see `fsprobe doctor`")
+        return _ptrace(options, log)
+    if options.backend == "audit":
+        return _audit(options, log)
+    name, why = best(environment)
+    if name == "audit" and options.no_markers:
+        raise FsprobeError(why, GET_STRACE + "; the audit backend can't do without markers")
+    tracer = (
+        _strace(options, environment, log)
+        if name == "strace"
+        else (_ptrace if name == "ptrace" else _audit)(options, log)
+    )
+    tracer.why = why
+    return tracer
 
 
-def _hint(why: "str") -> "str":
-    # another strace helps only where the one that is there is what is wrong
-    return GET_STRACE + "; see `fsprobe doctor`" if "strace" in why else ALLOW_TRACING
+def best(environment: "Mapping[str, str]") -> "tuple[str, str]":
+    """The backend that `auto` takes on this machine, and what kept it from a better one ("" for strace)."""
+    no_strace = why_not_strace(environment)
+    if not no_strace:
+        denied = why_not_allowed()
+        return ("audit", denied) if denied else ("strace", "")
+    no_ptrace = why_not_ptrace()
+    return ("audit", "%s; %s" % (no_strace, no_ptrace)) if no_ptrace else ("ptrace", no_strace)
+
+
+def why_not_allowed() -> "str":
+    """Say why a tracer gets no permission here ("" when it does). Tried only where something hints at it: it takes time."""
+    hints = 0
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", "rb", buffering=0) as source:
+            hints += int(source.read(16)) > 1
+    except (OSError, ValueError):
+        pass
+    try:
+        with open("/proc/self/status", "rb", buffering=0) as source:
+            for line in source.read(1 << 14).split(b"\n"):
+                hints += line.startswith((b"TracerPid:", b"Seccomp:")) and line.split()[1] != b"0"
+    except (OSError, IndexError):
+        pass
+    if not hints:
+        return ""
+    from fsprobe.capture import ptrace
+
+    return ptrace.why_not_allowed() or ""
 
 
 def why_not_strace(environment: "Mapping[str, str]") -> "str":
@@ -103,3 +141,13 @@ def _ptrace(options: "RunOptions", log: "str") -> "Tracer":
     from fsprobe.capture import ptrace
 
     return Tracer("ptrace", _markers(options, True, "ptrace"), "", ptrace.command(log, options.command), log)
+
+
+def _audit(options: "RunOptions", log: "str") -> "Tracer":
+    from fsprobe.capture import audit
+
+    if options.no_markers:
+        raise FsprobeError("the audit backend is made of markers", "leave --no-markers away, or use another backend")
+    if options.markers != "auto":
+        raise FsprobeError("the audit backend has markers of its own", "leave --markers away")
+    return Tracer("audit", audit.MARKERS, "", options.command, log)

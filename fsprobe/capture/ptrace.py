@@ -60,7 +60,7 @@ def why_not() -> "str | None":
 
     Tries it: a child of ours is seized and let go, which takes about a millisecond.
     """
-    return _why_not_this_kernel() or _why_not_ptrace()
+    return _why_not_this_kernel() or why_not_allowed()
 
 
 def _why_not_this_kernel() -> "str | None":
@@ -79,7 +79,8 @@ def _why_not_this_kernel() -> "str | None":
     return None
 
 
-def _why_not_ptrace() -> "str | None":
+def why_not_allowed() -> "str | None":
+    """Explain in one line why nobody gets to trace a child here, or return None; it is tried."""
     libc = ctypes.CDLL(None, use_errno=True)
     ours, theirs = os.pipe()
     pid = os.fork()

@@ -11,7 +11,7 @@ import time
 
 import fsprobe
 from fsprobe import recording
-from fsprobe.capture import backends, host, lookups, mounts, naming, ranks, session, shipped, tracelog
+from fsprobe.capture import audit, backends, host, lookups, mounts, naming, ranks, session, shipped, tracelog
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.capture.environment import own_environment
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
@@ -127,10 +127,11 @@ def _record(
         follower = stream.Follower(tracer.log, options.max_log_bytes, functools.partial(consume, state=state))
         held.flush = functools.partial(follower.ask, functools.partial(_flush, scratch, state, path))
         on_tick = follower.along(on_tick)
-    else:
+    elif tracer.backend != "audit":  # whose log is put together at the end
         held.flush = lambda: _flush(scratch, state, path)
     try:
-        outcome = session.run(
+        run = audit.run if tracer.backend == "audit" else session.run
+        outcome = run(
             list(enter or []) + tracer.words,
             target_environment,
             scratch,
@@ -162,11 +163,14 @@ def _record(
         raise
     if outcome.log_truncated:
         warnings.append("the recording is not complete: %s; the command ran to its end" % outcome.log_truncated)
+    if tracer.backend == "audit" and outcome.exit_status < 0:
+        warnings.append("killed by a signal: what it did in its last 0.1 s or so may be missing from the recording")
     if outcome.descendants_left:
         warnings.append(
             "processes that outlive the command were still running %g s after it ended: the recording stops there "
             "(--wait-descendants)" % options.wait_descendants_s
         )
+    if outcome.descendants_left and tracer.backend != "audit":
         session.leave_to_janitor(outcome.tracer_pid, scratch)
     else:
         scratch_dir.remove(scratch)
@@ -234,6 +238,7 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
         "MARKS = ": os.path.join(scratch, scratch_dir.MARKS),
         "MODE = ": mode,
         "NAMES = ": tuple(host.TARGET_VARIABLES),
+        "AUDIT = ": audit.hook_source() if mode == audit.MARKERS else "",
     }
     for i, line in enumerate(lines):
         for start in filled:
@@ -263,6 +268,7 @@ def first_facts(
         cwd=_cwd(),
         backend=tracer.backend,
         backend_version=tracer.version,
+        backend_why=tracer.why,
         markers=tracer.markers,
         started_s=time.time(),
         cache="unknown",
@@ -362,6 +368,8 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
 def _marks_blocks(directory: "str") -> "Iterator[bytes]":
     """Each file of the hooks, led by a line `@name size`."""
     for name in sorted(os.listdir(directory)):
+        if name.startswith(audit.CALLS):
+            continue  # they are the log
         try:
             with open(os.path.join(directory, name), "rb") as source:
                 data = source.read()
@@ -394,10 +402,12 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
             "they are named %s... in /dev/shm, $TMPDIR or /tmp" % scratch_dir.PREFIX,
         )
     log = os.path.join(scratch, scratch_dir.LOG)
+    if state.get("backend") == "audit":
+        audit.gather(scratch)
     if not tracelog.size_bytes(log):
         raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
     pid = tracelog.first_pid(log)
-    running = tracelog.is_written(log)
+    running = bool(audit.running(scratch)) if state.get("backend") == "audit" else tracelog.is_written(log)
     # a killed fsprobe may have been writing the recording already
     unfinished = recording.part_name(str(state.pop("output", "")), int(state.get("fsprobe_pid") or 0))
     if os.path.isfile(unfinished) and not session.is_running(int(state.get("fsprobe_pid") or 0)):

@@ -21,7 +21,7 @@ _ARGUMENT = re.compile(
 )
 _TOKEN = re.compile(_STRING + rb"|" + _ANNOTATION + rb'|[^",<(\[{)\]}]+|.', re.DOTALL)
 _RESULT = re.compile(
-    rb"(?:-1 (?:E[A-Z0-9_]+ \(.*\)|\(errno \d+\))|\?(?: E[A-Z0-9_]+ \(.*\))?|(?:\d+|0x[0-9a-f]+)(?:"
+    rb"(?:-1 (?:E[A-Z0-9_]+(?: \(.*\))?|\(errno \d+\))|\?(?: E[A-Z0-9_]+ \(.*\))?|(?:\d+|0x[0-9a-f]+)(?:"
     + _ANNOTATION
     + rb"(?:\(deleted\))?)?)(?: \(.*\)| /\*.*\*/| <unavailable>)?",
     re.DOTALL,

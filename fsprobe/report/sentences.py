@@ -75,6 +75,7 @@ def backend_line(profile: JsonObject) -> str:
         "access": "imports marked by visible calls",
         "both": "imports marked both ways",
         "none": "imports estimated from the paths",
+        "inside": "imports marked inside the process",
     }
     return f"{manifest.get('backend') or 'unknown backend'}{version}, {ways.get(str(manifest.get('markers')), 'imports not observed')}"
 
@@ -103,6 +104,14 @@ def quality_lines(profile: JsonObject) -> list[str]:
     """What a reader must know before trusting the numbers; empty for a clean run."""
     quality, manifest = profile["quality"], profile["manifest"]
     lines = []
+    if manifest.get("backend") == "audit":
+        why = f" ({manifest['backend_why']})" if manifest.get("backend_why") else ""
+        lines.append(
+            f"no tracer{why}: interpreters noted their own calls. Not observed: the dynamic loader, what ran before site, programs that "
+            "are not Python, durations. A tracer would add them: see `fsprobe doctor`"
+        )
+    elif manifest.get("backend_why"):
+        lines.append(f"{manifest['backend']} was taken because {manifest['backend_why']}")
     if quality["n_unparsed"]:
         example = quality["unparsed_examples"][0] if quality["unparsed_examples"] else ""
         lines.append(f"{numbers.plural(quality['n_unparsed'], 'line')} of the log not understood, e.g. {example[:120]}")

@@ -13,9 +13,10 @@ every mode: they tell the tracer's clock and process numbers from those that thi
 MARKS = ""
 MODE = "access"
 NAMES = ()
+AUDIT = ""
 
 
-def _install(marks, mode, names):
+def _install(marks, mode, names, audit):
     import sys
 
     here = __file__.rpartition("/")[0]
@@ -66,6 +67,9 @@ def _install(marks, mode, names):
     }
     exec(compile(_SOURCE, "<frozen importlib._bootstrap>", "exec"), space)
     state = space["State"]
+    if audit:
+        exec(compile(audit, "<frozen importlib._bootstrap>", "exec"), space)
+        space["prepare"](sys, posix)
     space["begin_process"]("begin")
     try:
         _describe(sys, posix, state, space, names)
@@ -76,6 +80,8 @@ def _install(marks, mode, names):
     bootstrap._ModuleLockManager = space["_ModuleLockManager"]
     site = sys.modules.get("site")
     space["note"]("ready", " %d" % bool(getattr(site, "ENABLE_USER_SITE", None)))
+    if audit:
+        space["watch"](sys, posix)
 
 
 def _describe(sys, posix, state, space, names):
@@ -209,7 +215,7 @@ def mark(kind, name, step):
         State.lines.append("%d %d %s%s\n" % (when, tid, kind, name.replace("\n", "\\n")))
         depth = State.depth[tid] = State.depth[tid] + step
         # what is not yet written is lost when the process is killed, replaced or ended by os._exit
-        if depth <= 0 or when - State.flushed > 100000000:
+        if depth <= 0 or when - State.flushed > 20000000:
             flush(when)
 
 
@@ -245,8 +251,8 @@ class _ModuleLockManager(original):
             original.__exit__(self, *args, **kwargs)
 '''
 
-_install(MARKS, MODE, NAMES)
-del _install, _describe, _forget_bytecode, _SOURCE, MARKS, MODE, NAMES
+_install(MARKS, MODE, NAMES, AUDIT)
+del _install, _describe, _forget_bytecode, _SOURCE, MARKS, MODE, NAMES, AUDIT
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
 import sys as _sys
 

@@ -1,0 +1,224 @@
+"""The audit backend: no tracer. The command runs directly, and each interpreter in it notes its own calls.
+
+What runs in the target is `hook/audit.py`; it leaves one file `calls.TOKEN` per process. `run` starts the command and waits
+as `session.run` does for a tracer; `gather` then makes of those files one log in strace's own words, so that all that
+follows reads it as it reads any other. Not observed: the loader, whatever runs before `site`, programs that are not Python,
+durations, and results of calls that only an audit event tells of (` = ?`).
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+import signal
+import time
+
+from fsprobe.capture import host, session, shipped
+from fsprobe.capture import scratch as scratch_dir
+from fsprobe.errors import EXIT_NOT_FOUND, FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MARKERS = "inside"
+"""How imports are marked: in the stream itself, by the process itself."""
+CALLS = "calls."
+BLOCK_BYTES = 1 << 18
+_FULL = "marks.full"
+_CLONE = b"clone(child_stack=NULL, flags=%s) = %d"
+
+
+def hook_source() -> "str":
+    """The text that the hook executes in each interpreter."""
+    return shipped.read("hook", "audit.py")
+
+
+# ---- running ------------------------------------------------------------------------------------------------------
+
+
+def run(
+    command: "list[str]",
+    environment: "Mapping[str, str]",
+    scratch: "str",
+    max_log_bytes: "int",
+    wait_descendants_s: "float",
+    on_tick: "Callable[[], None] | None" = None,
+    held: "session.SignalsHeld | None" = None,
+) -> "session.Outcome":
+    """Start the command itself, wait, gather what its processes noted, and say how it went; see `session.run`.
+
+    Raises:
+        FsprobeError: the command can't be started.
+    """
+    if held is None:
+        with session.SignalsHeld() as held:
+            return run(command, environment, scratch, max_log_bytes, wait_descendants_s, on_tick, held)
+    program = host.find_program(command[0], environment)[0]
+    if program is None:
+        raise FsprobeError("%s: command not found" % command[0], "check the name and PATH", EXIT_NOT_FOUND)
+    outcome = session.Outcome()
+    read_before = session.read_bytes()
+    outcome.started_s = time.time()
+    begin = time.monotonic()
+    pid = session.start(command, environment, held, limited=False, program=program)
+    outcome.tracer_pid = outcome.target_pid = pid
+    watched = [*session.FORWARDED, signal.SIGCHLD]
+    while True:
+        arrived = signal.sigtimedwait(watched, session.TICK_S)
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            break
+        if arrived is not None and arrived.si_signo != signal.SIGCHLD and arrived.si_code != session.TTY_SIGNAL_CODE:
+            session.send(pid, arrived.si_signo)
+        outcome.log_truncated = outcome.log_truncated or _bound(scratch, max_log_bytes)
+        if on_tick is not None:
+            try:
+                on_tick()
+            except (OSError, ValueError):
+                on_tick = None
+    outcome.wall_s = time.monotonic() - begin
+    session.account(outcome, pid)
+    # there is no tracer: the process is the target, and what it has waited for are its children
+    outcome.user_s += outcome.tracer_user_s
+    outcome.sys_s += outcome.tracer_sys_s
+    outcome.tracer_user_s = outcome.tracer_sys_s = 0.0
+    status = os.waitpid(pid, 0)[1]
+    outcome.exit_status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    read_after = session.read_bytes()
+    if read_before is not None and read_after is not None:
+        outcome.read_bytes = read_after - read_before
+    outcome.descendants_left = _descendants_left(scratch, wait_descendants_s, watched)
+    _stop_writers(scratch)
+    gather(scratch)
+    return outcome
+
+
+def _bound(scratch: "str", max_log_bytes: "int") -> "str":
+    """Take the hooks' place away when there is too much in it or too little room; say why, or ""."""
+    place = os.path.join(scratch, scratch_dir.MARKS)
+    try:
+        with os.scandir(place) as entries:
+            size = sum(entry.stat().st_size for entry in entries)
+        free = scratch_dir.free_bytes(scratch)
+    except OSError:
+        return ""
+    if size <= max_log_bytes and free >= session.LOW_SPACE_BYTES:
+        return ""
+    _stop_writers(scratch)
+    return "the log reached --max-log" if size > max_log_bytes else "the scratch filesystem is nearly full"
+
+
+def _stop_writers(scratch: "str") -> "None":
+    # a hook appends by path: in a place that is not there it writes no more
+    try:
+        os.rename(os.path.join(scratch, scratch_dir.MARKS), os.path.join(scratch, _FULL))
+    except OSError:
+        pass
+
+
+def _descendants_left(scratch: "str", wait_s: "float", watched: "list[int]") -> "bool":
+    """Wait for interpreters that outlive the command; whether some are still there when the time is over."""
+    end = time.monotonic() + wait_s
+    while running(scratch):
+        arrived = signal.sigtimedwait(watched, 0.02)
+        asked = arrived is not None and arrived.si_signo != signal.SIGCHLD
+        if asked or time.monotonic() >= end:
+            return True
+    return False
+
+
+def running(scratch: "str") -> "list[int]":
+    """Processes that a hook of this run noted and that are still there, with the hook in their environment."""
+    place = os.path.join(scratch, scratch_dir.MARKS)
+    try:
+        names = [name for name in os.listdir(place) if name.startswith(CALLS)]
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        word = name[len(CALLS) :].split(".")[0]
+        if word.isdigit() and session.is_running(int(word)) and int(word) not in found:
+            try:
+                with open("/proc/%s/environ" % word, "rb", buffering=0) as source:
+                    is_ours = os.fsencode(scratch) in source.read(1 << 20)
+            except OSError:
+                is_ours = False
+            if is_ours:
+                found.append(int(word))
+    return found
+
+
+# ---- one log ------------------------------------------------------------------------------------------------------
+
+
+def gather(scratch: "str") -> "None":
+    """Make the log of what the processes noted, ordered by time, each after what shows who started it."""
+    import heapq  # only here: it costs a dozen metadata calls, and this module is loaded with every recorder
+
+    place = os.path.join(scratch, scratch_dir.MARKS)
+    if not os.path.isdir(place):
+        os.rename(os.path.join(scratch, _FULL), place)
+    to_wall_ns = int(time.time() * 1e9) - int(time.monotonic() * 1e9)
+    paths = [os.path.join(place, name) for name in os.listdir(place) if name.startswith(CALLS)]
+    births = {path: birth for path, birth in ((path, _birth(path)) for path in paths) if birth is not None}
+    streams = [_stream(path, births[path]) for path in births]
+    streams.append(iter(_clones(sorted(births.values(), key=lambda birth: birth.at_ns))))
+    log = os.path.join(scratch, scratch_dir.LOG)
+    with open(log, "wb") as target:
+        for at_ns, tid, rest in heapq.merge(*streams, key=lambda entry: entry[0]):
+            seconds, ns = divmod(at_ns + to_wall_ns, 1000000000)
+            target.write(b"%d %d.%09d %s\n" % (tid, seconds, ns, rest))
+
+
+class Birth:
+    """The first line of a process's file: how it came to be, when, and by whom."""
+
+    def __init__(self, words: "list[bytes]") -> "None":
+        self.word = words[0].decode("ascii", "replace")
+        self.pid, self.parent, self.tid, self.at_ns, self.forked_by, self.forked_ns = [int(one) for one in words[1:7]]
+
+
+def _birth(path: "str") -> "Birth | None":
+    try:
+        with open(path, "rb", buffering=0) as source:
+            head = source.read(256).split(b"\n", 1)[0]
+        return Birth(head[1:].split()) if head[:1] == b"!" else None
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _clones(births: "list[Birth]") -> "list[tuple[int, int, bytes]]":
+    """The calls that made the processes, as far as their parents are known: sorted by time."""
+    born = {}  # type: dict[int, Birth]
+    found = []
+    for birth in births:
+        if birth.word == "fork":
+            by = birth.forked_by or birth.parent
+            flags = b"CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD"
+            found.append((birth.forked_ns or birth.at_ns - 1, by, _CLONE % (flags, birth.pid)))
+        elif birth.parent in born and birth.pid not in born:
+            flags = b"CLONE_VM|CLONE_VFORK|SIGCHLD"
+            found.append((birth.at_ns - 1, birth.parent, _CLONE % (flags, birth.pid)))
+        born[birth.pid] = birth
+    return sorted(found)
+
+
+def _stream(path: "str", birth: "Birth") -> "Iterator[tuple[int, int, bytes]]":
+    """The lines of one file, in its order; read by path in blocks, since there may be more files than descriptors."""
+    at, rest, last_ns = 0, b"", birth.at_ns
+    while True:
+        with open(path, "rb", buffering=0) as source:
+            source.seek(at)
+            block = source.read(BLOCK_BYTES)
+        at += len(block)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            words = line.split(b" ", 2)
+            if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
+                # threads take their stamps side by side: in the file's order, but never backwards
+                last_ns = max(last_ns, int(words[1]))
+                yield last_ns, int(words[0]), words[2]
+            elif line[:1] != b"!" and line:
+                yield last_ns, birth.tid, line
+        if not block:
+            return
