@@ -9,7 +9,7 @@ a difference ends with 1, and so does this.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -18,22 +18,34 @@ from pathlib import Path
 from benchmarks.environments import prepare
 from benchmarks.evidence import say
 
-BENCHMARKS: dict[str, tuple[list[str], list[str] | None]] = {
-    # name -> (options, options with --quick; None: not among the quick ones)
-    "accuracy": ([], ["--quick"]),
-    "parse_speed": ([], ["--quick"]),
-    "overhead": ([], ["--quick", "--no-growth"]),
-    "peers": ([], None),
+BENCHMARKS: dict[str, list[str] | None] = {
+    # name -> further options with --quick; None: not among the quick ones
+    "accuracy": [],
+    "parse_speed": [],
+    "layouts": [],
+    "nodes": [],
+    "overhead": ["--no-growth"],
+    "peers": None,
 }
 """In an order in which the quickest tell first that something is wrong."""
+ON_A_SERVER = ("layouts", "nodes")
+"""These need root and /dev/fuse, take an environment, and are given the name of their JSON file."""
 
 
-def run(name: str, options: list[str], python: str, output: Path) -> tuple[int, float]:
+def command(name: str, python: str, output: Path, quick: bool) -> list[str]:
+    """The command line of one benchmark."""
+    words = [sys.executable, "-m", f"benchmarks.{name}"]
+    if name in ON_A_SERVER:
+        words += [str(Path(python).parent.parent), "-o", str(output / f"{name}.json")]
+    else:
+        words += ["--python", python, "-o", str(output)]
+    return [*words, "--quick", *(BENCHMARKS[name] or [])] if quick else words
+
+
+def run(words: list[str]) -> tuple[int, float]:
     """(exit code, wall s) of one benchmark."""
     begin = time.monotonic()
-    words = [sys.executable, "-m", f"benchmarks.{name}", *options, "--python", python, "-o", str(output)]
-    done = subprocess.run(words, stdout=subprocess.DEVNULL)
-    return done.returncode, time.monotonic() - begin
+    return subprocess.run(words, stdout=subprocess.DEVNULL).returncode, time.monotonic() - begin
 
 
 def main() -> int:
@@ -48,18 +60,22 @@ def main() -> int:
     unknown = set(words.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    chosen = {
-        name: quick if words.quick else full
-        for name, (full, quick) in BENCHMARKS.items()
-        if (not words.names or name in words.names) and importlib.util.find_spec(f"benchmarks.{name}") is not None
-    }
-    todo = {name: options for name, options in chosen.items() if options is not None}
+    can_serve = os.geteuid() == 0 and os.access("/dev/fuse", os.R_OK | os.W_OK)
+    todo = []
+    for name, quick in BENCHMARKS.items():
+        if (words.names and name not in words.names) or (words.quick and quick is None):
+            continue
+        if name in ON_A_SERVER and not can_serve:
+            say(f"{name} is left out: it needs root and /dev/fuse")
+            continue
+        todo.append(name)
     begin = time.monotonic()
     python = str(prepare())
+    words.output.mkdir(parents=True, exist_ok=True)
     ends = {}
-    for number, (name, options) in enumerate(todo.items(), 1):
+    for number, name in enumerate(todo, 1):
         say(f"[{number}/{len(todo)}] {name} (since the start: {time.monotonic() - begin:.0f} s)")
-        ends[name] = run(name, options, python, words.output)
+        ends[name] = run(command(name, python, words.output, words.quick))
     for name, (code, seconds) in ends.items():
         print(f"{name:16} {'done' if not code else f'exit code {code}':14} {seconds:6.0f} s   {words.output / name}.md")
     print(f"{time.monotonic() - begin:.0f} s in all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 from benchmarks import evidence
@@ -9,6 +10,8 @@ from benchmarks.evidence import Json
 
 COUNT, BARE = "strace -f -c", "fsprobe's strace line alone"
 RECORD = "fsprobe run --record-only (strace)"
+FULL = "fsprobe run (strace)"
+PLAIN = "fsprobe run --record-only --no-markers (strace)"
 AIM = 0.9
 
 
@@ -57,7 +60,7 @@ def markdown(result: Json) -> str:
                 [
                     [
                         f"{row['n']:,}", row["n_runs"],
-                        *(f"{row['arms'][name]['cpu_s']['median']:.2f} / {row['arms'][name]['wall_s']['median']:.2f}" for name in names),
+                        *(_both(row["arms"], name) for name in names),
                     ]
                     for row in rows
                 ],
@@ -70,6 +73,10 @@ def _shown(spread: Json) -> str:
     return f"{spread['median']:.3f} ({spread['min']:.3f}-{spread['max']:.3f})"
 
 
+def _both(arms: Json, name: str) -> str:
+    return f"{_median(arms, name):.2f} / {_median(arms, name, 'wall_s'):.2f}" if name in arms else "not run"
+
+
 def _growth_text(what: str) -> str:
     program = {
         "calls": "One process that stats one directory n times",
@@ -79,30 +86,42 @@ def _growth_text(what: str) -> str:
     return f"{program}. CPU s / wall s, medians.\n"
 
 
+def _against(arms: Json, arm: str, base: str) -> str:
+    """Ratio of medians, median of the rounds' own ratios, ratio of the least: they agree on a quiet machine."""
+    over, under = arms[arm]["cpu_s"], arms[base]["cpu_s"]
+    by_round = statistics.median(a / b for a, b in zip(over["runs"], under["runs"], strict=True))
+    return f"{over['median'] / under['median']:.2f} / {by_round:.2f} / {over['min'] / under['min']:.2f}"
+
+
 def _against_the_aim(result: Json) -> list[str]:
     rows = []
+    met, missed = [], []
     for name, workload in result["workloads"].items():
         found = workload["arms"]
-        if not {COUNT, BARE, RECORD} <= found.keys():
+        if not {COUNT, BARE, RECORD, FULL, PLAIN} <= found.keys():
             continue
-        record, bare, count = (_median(found, arm) for arm in (RECORD, BARE, COUNT))
-        plain = found.get("fsprobe run --record-only --no-markers (strace)")
+        least = {arm: found[arm]["cpu_s"]["min"] for arm in (COUNT, BARE, RECORD, FULL, PLAIN)}
+        (met if _median(found, RECORD) / _median(found, COUNT) <= AIM else missed).append(name)
         rows.append(
             [
-                name, f"{record / count:.2f}", f"{bare / count:.2f}", f"{record - bare:+.3f}",
-                f"{plain['cpu_s']['median'] - bare:+.3f}" if plain else None, f"{count:.3f}",
-                f"{_median(found, 'fsprobe run (strace)') - record:+.3f}" if "fsprobe run (strace)" in found else None,
+                name, _against(found, RECORD, COUNT), _against(found, BARE, COUNT), f"{least[COUNT]:.3f}",
+                f"{least[BARE]:.3f}", f"{least[RECORD] - least[BARE]:+.3f}", f"{least[RECORD] - least[PLAIN]:+.3f}",
+                f"{least[FULL] - least[RECORD]:+.3f}",
             ]
         )  # fmt: skip
     own = ", ".join(f"{n} for `{code}`" for code, n in result["n_own_calls"].items())
     return [
         f"## `fsprobe run --record-only` against `{COUNT}`\n",
-        f"The aim is {AIM} of its CPU. What stands between: strace's line itself, which no recorder can undercut with this backend; "
-        "then fsprobe's own interpreter (start, modules, the recording packed and written, what is looked up after the run), "
-        "and the hook in the target. All in s of CPU.\n",
+        f"The aim is {AIM} of its CPU, by medians: met for {', '.join(met) or 'none'}; not for {', '.join(missed) or 'none'}. What "
+        "stands in the way is, first, strace's line itself (the third column), which keeps every call's line where -c keeps a "
+        "sum, and which no recorder that uses strace can undercut. On top of it comes what does not depend on the program (an "
+        "interpreter, its modules, asking strace for its version) and what grows with the log (reading it once for what has to be "
+        "looked up right after the run, packing it). The markers are the hook's start in each interpreter and two noted times "
+        "an import. Three ratios: of medians, median of the rounds' own, of the least; where they differ, other work on the "
+        "machine was in the figures. The columns in s are of the least.\n",
         evidence.table(
-            ["workload", f"record-only over `{COUNT}`", "strace line alone over it", "record-only minus line alone",
-             "the same without markers", f"`{COUNT}` itself", "full run adds"],
+            ["workload", f"record-only over `{COUNT}`", "strace line alone over it", f"`{COUNT}`, s", "line alone, s",
+             "record-only adds, s", "of that markers, s", "full run adds, s"],
             rows,
         ),
         f"strace of /bin/true costs {result['strace_of_true_cpu_s']['median'] * 1e3:.0f} ms of CPU. fsprobe's own metadata calls in "
@@ -141,13 +160,14 @@ def picture(result: Json, path: Path) -> None:
     if lower is not None:
         for panel, (what, rows) in zip(lower.subplots(1, len(growth), squeeze=False)[0], growth.items(), strict=True):
             for arm in rows[0]["arms"]:
+                measured = [row for row in rows if arm in row["arms"]]
                 panel.plot(
-                    [row["n"] for row in rows],
-                    [row["arms"][arm]["cpu_s"]["median"] for row in rows],
+                    [row["n"] for row in measured],
+                    [_median(row["arms"], arm) for row in measured],
                     marker=".",
                     label=arm,
                 )
             panel.set(xscale="log", yscale="log", xlabel=what, ylabel="CPU s")
             panel.tick_params(labelsize=8)
-        panel.legend(frameon=False, fontsize=7)
+        lower.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)

@@ -220,7 +220,7 @@ def peers(python: str) -> list[Peer]:
             name="fatrace",
             words=lambda python, script, out: ["sh", "-c", f"fatrace -f O -s 6 -o {out} & sleep 1; {python} {script}; wait"],
             answers=_fatrace,
-            excerpt=r"pandas/(?:core/)?__pycache__|pandas/_libs",
+            excerpt=r"fsprobe-bench/\S*pandas",
             n_lines=6,
             needs_root=True,
         ),
@@ -270,5 +270,6 @@ def peers(python: str) -> list[Peer]:
                 [*fsprobe, "report", f"{out}.fsprobe", "--format", "json", "-o", str(out)],
             ),
             answers=_fsprobe,
+            n_lines=80,
         ),
     ]  # fmt: skip
