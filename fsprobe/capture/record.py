@@ -309,7 +309,7 @@ def write_state(scratch: "str", state: "dict[str, Any]") -> "None":
     """Write the facts into the scratch directory; that it fails is no reason to stop a run."""
     try:
         path = os.path.join(scratch, scratch_dir.STATE)
-        with open(path + ".new", "w", encoding="ascii") as target:
+        with open(path + ".new", "w", encoding="utf-8") as target:
             json.dump(state, target)
         os.replace(path + ".new", path)
     except OSError:
