@@ -40,8 +40,11 @@ EXIT_OWN_FAILURE = 125
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 
-_PASSED_BY = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGPIPE", "SIGTERM", "SIGTTOU", "SIGTTIN")
-"""What this process ignores, as strace does with -o: the target gets them from the terminal or from our caller."""
+_PASSED_BY = (
+    "SIGHUP SIGINT SIGQUIT SIGPIPE SIGTERM SIGTTOU SIGTTIN SIGUSR1 SIGUSR2 SIGVTALRM SIGPROF SIGXCPU SIGIO SIGPWR"
+).split()
+"""What this process ignores: the target gets them from the terminal, from our caller, or as one of all processes of a job
+step. strace dies of SIGUSR1 and what follows, and with it every traced call of its target."""
 
 
 class CannotTrace(Exception):
