@@ -4,9 +4,11 @@
 
 SETTINGS is JSON: `warm` (run the command once before the timed run: a file system that was mounted a moment ago has an
 empty cache), `cold` ("" for nothing, "drop" for sync and the kernel's drop_caches, else a shell command), `starter` (the
-process that started all this, where a layout is mounted: what else runs below it serves the mount; else 0), `meeting`
-(two descriptors, or none: a byte is written and one awaited right before and right after the run, for whoever reads a
-server's counters). The start of this program, of a mount helper or of the shell command is not in the measured time.
+process that started all this, where a layout is mounted: what else runs below it serves the mount; else 0), `variables`
+(set for the command alone: what mounts a layout looks for its tools on PATH, and must not do that in the environment
+that is measured), `meeting` (two descriptors, or none: a byte is written and one awaited right before and right after the
+run, for whoever reads a server's counters). The start of this program, of a mount helper or of the shell command is not
+in the measured time.
 
 Writes JSON to OUT: wall_s, user_s, sys_s, majflt, beside_s (CPU of what serves the mount, during the run; null where
 it can't be told), exit_status (minus the signal's number), cold ("" or why the caches could not be emptied). Standard library only.
@@ -129,6 +131,7 @@ def main() -> "int":
     """Run the command; our exit code is its."""
     out, settings = sys.argv[1], json.loads(sys.argv[2])
     command = sys.argv[4:]
+    os.environ.update(settings["variables"])
     meeting = settings["meeting"]
     for descriptor in meeting:
         os.set_inheritable(descriptor, False)

@@ -36,10 +36,14 @@ class Bench:
 
     # -- what is started ----------------------------------------------------------------------------------------------
 
+    def activation(self, side: Side) -> dict[str, str]:
+        """The variables that activate the environment."""
+        home = side.layout.where if side.in_place else self.plan.env
+        return {"PATH": f"{home}/bin:{os.environ.get('PATH', os.defpath)}", "VIRTUAL_ENV": str(home)}
+
     def environment(self, side: Side) -> dict[str, str]:
         """The caller's variables, with the environment activated."""
-        home = side.layout.where if side.in_place else self.plan.env
-        return {**os.environ, "PATH": f"{home}/bin:{os.environ.get('PATH', os.defpath)}", "VIRTUAL_ENV": str(home)}
+        return {**os.environ, **self.activation(side)}
 
     def command(self, side: Side) -> list[str]:
         """The command; for a layout that runs from where it lies, with the environment's path replaced by its own."""
@@ -100,7 +104,7 @@ class Bench:
         self.n_started += 1
         argv = traced.argv(str(path), [], {"label": "mounting"}, [*side.layout.enter, "/bin/true"])
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        if self._run(argv, self.environment(side), quiet) != 0 or not path.exists():
+        if self._run(argv, os.environ, quiet) != 0 or not path.exists():
             return None  # a setuid mount helper has no rights under a tracer
         requests = pipeline.read(path).requests
         return None if requests is None else requests.environment(os.fsencode(os.path.realpath(side.layout.where)))
@@ -120,6 +124,7 @@ class Bench:
             "warm": cache == "warm",
             "cold": self.how_cold if cache == "cold" else "",
             "starter": os.getpid() if side.layout.enter else 0,
+            "variables": self.activation(side),
             "meeting": theirs,
         }
         timer = [sys.executable, "-I", "-S", timed.__file__, str(out), json.dumps(settings), "--"]
@@ -127,7 +132,7 @@ class Bench:
         with self._output(side, f"{self.n_started:03d}-{cache}") as streams:
             status = self._run(
                 [*side.layout.enter, *timer, *self.command(side)],
-                self.environment(side),
+                os.environ,
                 streams,
                 passed=theirs,
                 meeting=ours,
@@ -216,21 +221,28 @@ class Bench:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started: first it is asked to, then its whole tree is killed."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            # what mounted something is killed last: the supervisor unmounts once its command is gone
-            below = list(descendants(process.pid))
-            for pid in reversed(below):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+    """End a process and all that it started: it is asked to, then what is below it is killed, then it itself."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    if not _ends(process):
+        # the process itself last: where a layout was mounted, it is the one that takes the mount away
+        for pid in descendants(process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if not _ends(process):
             process.kill()
             process.wait()
+
+
+def _ends(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _pipes() -> tuple[list[int], list[int]]:

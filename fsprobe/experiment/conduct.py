@@ -16,6 +16,7 @@ from fsprobe.experiment.interruption import Interrupted, interruptions
 from fsprobe.experiment.plan import BASELINE, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.summary import summarise
 from fsprobe.layouts.plain import plain
+from fsprobe.layouts.supervision import descendants, end_processes
 from fsprobe.model import JsonObject
 
 Checkpoint = Callable[[JsonObject, "dict[str, bytes]"], None]
@@ -64,11 +65,14 @@ def run(
     ):
         if server is None:
             server = find_counters(plan, state)
+        bystanders = set(descendants(os.getpid()))
         bench = Bench(plan, Path(scratch), how_cold, server)
         try:
             prepare(plan, state, bench, stack, say)
             measure(plan, state, bench, say, empty, checkpoint)
         except Interrupted as error:
+            signals.hold()
+            end_processes(bystanders, quiet_s=0)  # a process that was just being started is nobody's yet
             state.interrupted = str(error)
             if not any(side.analysis for side in state.sides):
                 raise

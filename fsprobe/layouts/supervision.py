@@ -95,13 +95,14 @@ def run_supervised(
     report_read, report_write = os.pipe()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     syscalls.adopt_orphans(True)
+    kept: list[int] = []
     try:
         caller = os.getpid()
         supervisor = os.fork()
         if supervisor == 0:
             _supervise_and_exit(prepare, argv, env, caller, mask, report_write)
         os.close(report_write)
-        status = _wait_for(supervisor, lambda: supervisor)
+        status = _wait_for(supervisor, lambda: supervisor, kept=None if argv else kept)
         report: dict[str, Any] = json.loads(_read_all(report_read) or b"{}")
         if not report:
             end_processes(bystanders, quiet_s=0, grace_s=0)
@@ -113,6 +114,8 @@ def run_supervised(
         os.close(report_read)
         syscalls.adopt_orphans(False)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for number in kept:  # there was no command that they could be for
+        signal.raise_signal(number)
     if "not_ready" in report:
         raise NotReady(report["not_ready"])
     if report["errno"]:
@@ -234,8 +237,10 @@ def _children_that_ended() -> list[int]:
     return ended
 
 
-def _wait_for(child: int, target: Callable[[], int], lost: Callable[[], bool] = lambda: False) -> int | None:
-    """Wait for `child`, passing signals on to `target()`; None when `lost()` became true before it ended."""
+def _wait_for(
+    child: int, target: Callable[[], int], lost: Callable[[], bool] = lambda: False, kept: list[int] | None = None
+) -> int | None:
+    """Wait for `child`, passing signals on to `target()`, or into `kept`; None when `lost()` became true before it ended."""
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -243,6 +248,10 @@ def _wait_for(child: int, target: Callable[[], int], lost: Callable[[], bool] = 
         if lost():
             return None
         info = signal.sigtimedwait(_WATCHED, _POLL_S)
+        if kept is not None:
+            if info and info.si_signo in _FORWARDED:
+                kept.append(info.si_signo)
+            continue
         # si_code > 0 means that the kernel made it (terminal, child): the command got its own
         if info and info.si_signo in _FORWARDED and info.si_code <= 0 and not lost():
             try:

@@ -1,0 +1,349 @@
+"""fsprobe compare as users type it: every layout, real mounts, a real (slow) file server, and interruptions."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.standin import serve
+from fsprobe import experiment
+from fsprobe.recording import Recording
+from tests.layouts.environments import (
+    fsprobe,
+    fsprobe_argv,
+    fsprobe_environment,
+    left_behind,
+    make_venv,
+    need,
+    site_of,
+)
+
+CODE = "import pears, sys; print(sys.prefix)"
+
+
+@pytest.fixture
+def env(pristine_env: Path, tmp_path: Path) -> Iterator[Path]:
+    """An environment that the test may change; in the end nothing may be mounted from it."""
+    copy = tmp_path / "venv"
+    shutil.copytree(pristine_env, copy, symlinks=True)
+    yield copy
+    assert left_behind(str(tmp_path)) == []
+
+
+@pytest.fixture(scope="module")
+def pristine_env(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_venv(tmp_path_factory.mktemp("pristine") / "venv")
+
+
+def compare(tmp_path: Path, env: Path, *words: str, code: str = CODE, status: int = 0) -> dict[str, Any]:
+    """Run `fsprobe compare`; the comparison as the file has it, which is also what --json printed."""
+    file = tmp_path / "c.fsprobe"
+    done = fsprobe(
+        "compare", "--env", str(env), *words, "--json", "-o", str(file), "--", "python", "-c", code, cwd=tmp_path
+    )
+    assert done.returncode == status, done.stderr.decode()
+    recording = Recording(str(file))
+    recording.verify()
+    printed: dict[str, Any] = json.loads(done.stdout)
+    assert printed == recording.manifest
+    return printed
+
+
+def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
+    need("strace", "mksquashfs", "squashfuse_ll", root=True)
+    (tmp_path / "flash").mkdir()
+    result = compare(
+        tmp_path,
+        env,
+        "--flash",
+        f"{tmp_path}/flash",
+        "--squashfs",
+        "--overlay",
+        "--runs",
+        "2",
+        "--plot",
+        f"{tmp_path}/c.png",
+    )
+    rows = {row["layout"]: row for row in result["rows"]}
+    assert list(rows) == ["plain", "flash", "squashfs", "overlay"]
+    assert [row["kind"] for row in rows.values()] == ["plain", "copy", "squashfs", "overlay"]
+    calls = {label: row["metrics"]["n_metadata"] for label, row in rows.items()}
+    assert len(set(calls.values())) == 1, calls
+    assert [found["n_paths"] for found in result["differences"].values()] == [0, 0, 0]
+    assert all(len(row["wall_s"]["runs"]) == 2 and row["exit_codes"] == [0] for row in rows.values())
+    # who begins a round changes; every run is in the record
+    labels = [label for label, _ in result["order"]]
+    assert labels == ["plain", "flash", "squashfs", "overlay", "flash", "squashfs", "overlay", "plain"]
+    for label in ("squashfs", "overlay"):
+        counts = rows[label]["requests"]["environment_counts"]
+        assert counts["lookup"] == 1
+        assert 1 <= counts["open"] <= 4
+        assert rows[label]["ratio_requests"] < 0.2
+    assert rows["plain"]["cpu_s"]["around"]["median"] == 0
+    # what was made is gone; what the command said is in files, each layout at the environment's own path
+    assert list((tmp_path / "flash").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.glob("venv-fsprobe-*")) == []
+    outputs = list((tmp_path / "c.fsprobe.output").glob("*.out"))
+    assert {line for path in outputs for line in path.read_text().split()} == {str(env)}
+    assert len(outputs) == 1 + 4 + 8
+    assert (tmp_path / "c.png").stat().st_size > 10_000
+
+
+def test_the_file_opens_as_a_report_and_holds_the_recordings(env: Path, tmp_path: Path) -> None:
+    need("strace", root=True)
+    compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "1")
+    for style, mark in (("terminal", b"flash"), ("md", b"Layouts compared"), ("json", b'"rows"'), ("html", b"<html")):
+        done = fsprobe("report", str(tmp_path / "c.fsprobe"), "--format", style)
+        assert done.returncode == 0, done.stderr
+        assert mark in done.stdout
+    experiment.extract(str(tmp_path / "c.fsprobe"), "flash", str(tmp_path / "flash.fsprobe"))
+    done = fsprobe("report", str(tmp_path / "flash.fsprobe"), "--format", "json")
+    assert json.loads(done.stdout)["manifest"]["layout"]["kind"] == "copy"
+
+
+def test_one_missing_pyc_in_an_image_is_named(env: Path, tmp_path: Path) -> None:
+    need("strace", "mksquashfs", root=True)
+    image = tmp_path / "lacking.sqsh"
+    compiled = next(site_of(env).glob("apples/__pycache__/core.*.pyc"))
+    subprocess.run(
+        ["mksquashfs", str(env), str(image), "-quiet", "-no-progress", "-e", str(compiled.relative_to(env))],
+        check=True,
+        capture_output=True,
+    )
+    result = compare(tmp_path, env, "--squashfs", str(image), "--runs", "1")
+    found = result["differences"]["squashfs"]
+    assert found["n_layout"] > found["n_baseline"]
+    named = {(row["op"], row["path"]): (row["baseline"], row["layout"]) for row in found["rows"]}
+    source = site_of(env) / "apples" / "core.py"
+    assert named["open", str(source)] == (0, 1)
+    # the failed write of the .pyc on a read-only image
+    assert any(path.startswith(str(compiled)) and left < right for (_, path), (left, right) in named.items())
+    assert any("squashfs lacks 1 valid .pyc" in note and "apples/core.py" in note for note in result["notes"])
+
+
+def test_without_a_way_to_mount_copies_run_in_place(env: Path, tmp_path: Path) -> None:
+    """A user whom nobody lets mount anything: capabilities and namespaces are taken away."""
+    need("strace", "setpriv", "unshare", root=True)
+    (tmp_path / "flash").mkdir()
+    # user namespaces are switched off in a user namespace of its own, where root has no rights outside
+    line = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "sh",
+        "-c",
+        'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"',
+        "sh",
+    ]
+    line += ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--", "sh", "-c", 'exec "$@"', "sh"]
+    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--squashfs", "--runs", "1", "--json"]
+    done = subprocess.run(
+        [*line, *fsprobe_argv(*words, "--", "python", "-c", CODE)],
+        capture_output=True,
+        env=fsprobe_environment(PATH=path_without("bwrap", tmp_path)),
+        timeout=60,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    result = json.loads(done.stdout)
+    rows = {row["layout"]: row for row in result["rows"]}
+    assert set(rows) == {"plain", "flash"}
+    assert rows["flash"]["in_place"]
+    assert any("flash ran from" in note for note in result["notes"])
+    assert any("squashfs is left out" in note for note in result["notes"])
+
+
+def path_without(name: str, tmp_path: Path) -> str:
+    """PATH with all programs but one."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    for directory in os.environ["PATH"].split(":"):
+        for program in Path(directory).iterdir() if Path(directory).is_dir() else ():
+            if program.name != name and not os.path.lexists(place / program.name):
+                (place / program.name).symlink_to(program)
+    return str(place)
+
+
+def test_two_recordings(env: Path, tmp_path: Path) -> None:
+    need("strace")
+    other = tmp_path / "other"
+    shutil.copytree(env, other, symlinks=True)
+    files = []
+    for number, (place, code) in enumerate([(env, "import apples"), (other, "import apples"), (env, "import pears")]):
+        files.append(str(tmp_path / f"{number}.fsprobe"))
+        python = str(place / "bin" / "python")
+        done = fsprobe("run", "--record-only", "-q", "-o", files[-1], "--", python, "-c", code, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    differs = fsprobe("compare", files[0], files[2], "--json", cwd=tmp_path)
+    assert differs.returncode == 1
+    result = json.loads(differs.stdout)
+    paths = {row["path"] for row in result["differences"][files[2]]["rows"]}
+    assert str(next(site_of(env).glob("__pycache__/pears.*.pyc"))) in paths
+    assert result["rows"][1]["ratio_requests"] > 1
+    # the same program from another place: what differs is not below the environment
+    moved = json.loads(fsprobe("compare", files[0], files[1], "--json", cwd=tmp_path).stdout)
+    below = [row for row in moved["differences"][files[1]]["rows"] if row["path"].startswith((str(env), str(other)))]
+    assert below == []
+    assert fsprobe("compare", files[0], files[0]).returncode == 3
+
+
+# -- a file server that counts ----------------------------------------------------------------------------------------
+
+
+def test_what_the_server_counts_is_what_was_predicted(env: Path, tmp_path: Path) -> None:
+    """Cold by mounting anew: requests for the environment, and for an image with its mounting, one by one."""
+    need("strace", "mksquashfs", "squashfuse_ll", "/dev/fuse", root=True)
+    images, mount = tmp_path / "images", tmp_path / "mnt"
+    images.mkdir()
+    mount.mkdir()
+    fsprobe("pack", str(env), "-o", str(images / "env.sqsh"))
+    with serve(env, env, meta_ms=0, read_ms=0) as plain, serve(images, mount, meta_ms=0, read_ms=0) as packed:
+
+        def empty() -> None:
+            plain.remount()
+            packed.remount()
+
+        def counted() -> dict[str, int]:
+            both = [server.counters().as_json() for server in (plain, packed)]
+            return {name: both[0][name] + both[1][name] for name in both[0]}
+
+        plan = experiment.Plan(
+            env=env,
+            command=["python", "-c", CODE],
+            images=tuple(
+                experiment.Image(label=way, kind="squashfs", image=mount / "env.sqsh", way=way)
+                for way in ("root+kernel", "root+fuse")
+            ),
+            n_runs=1,
+            caches=("cold", "warm"),
+            output_dir=tmp_path,
+        )
+        result, _ = experiment.run(plan, server=counted, empty=empty)
+    rows = {(row["layout"], row["cache"]): row for row in result["rows"]}
+    plain_row = rows["plain", "cold"]
+    kinds = ("lookup", "negative", "open", "opendir", "readlink", "readdir")
+    served = {kind: plain_row["server_requests"][kind]["median"] for kind in kinds}
+    predicted = {kind: plain_row["requests"]["environment_counts"][kind] for kind in kinds}
+    assert served == predicted
+    # warm: names, listings and links are known, every open is a request all the same
+    warm = rows["plain", "warm"]["server_requests"]
+    assert warm["lookup"]["median"] == warm["readdir"]["median"] == warm["readlink"]["median"] == 0
+    assert warm["open"]["median"] == served["open"]
+    for way in ("root+kernel", "root+fuse"):
+        cold = rows[way, "cold"]
+        asked = {name: value["median"] for name, value in cold["server_requests"].items()}
+        counts = cold["requests"]["environment_counts"]
+        assert asked["lookup"] == counts["lookup"] == 1
+        assert asked["open"] >= counts["open"] >= 1
+        assert asked["read"] > 0, "a cold image must be read"
+        assert asked["metadata"] < served["lookup"] / 5
+        assert rows[way, "warm"]["server_requests"]["metadata"]["median"] == 0
+    assert rows["root+fuse", "cold"]["cpu_s"]["around"]["median"] > 0
+    assert rows["root+kernel", "cold"]["cpu_s"]["around"]["median"] == 0
+
+
+def test_a_shell_command_makes_cold(env: Path, tmp_path: Path) -> None:
+    need("strace", root=True)
+    result = compare(
+        tmp_path,
+        env,
+        "--flash",
+        str(tmp_path),
+        "--runs",
+        "1",
+        "--cache",
+        "cold",
+        "--make-cold",
+        f"echo x >> {tmp_path}/cold",
+    )
+    assert {row["cache"] for row in result["rows"]} == {"cold"}
+    assert (tmp_path / "cold").read_text() == "x\nx\n"
+    assert result["make_cold"]
+    done = fsprobe(
+        "compare", "--env", str(env), "--flash", str(tmp_path), "--runs", "1", "--cache", "cold",
+        "--make-cold", "exit 9", "--", "python", "-c", "pass", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert b"ended with 9" in done.stderr
+
+
+# -- interruptions ----------------------------------------------------------------------------------------------------
+
+SLOW = "import time, pears; time.sleep(0.4)"
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 40
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come so far"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("when", ["copying or packing", "traced", "timed"])
+def test_interrupted_at_any_moment(env: Path, tmp_path: Path, signum: signal.Signals, when: str) -> None:
+    need("strace", "mksquashfs", root=True)
+    file, output = tmp_path / "c.fsprobe", tmp_path / "c.fsprobe.output"
+    (tmp_path / "flash").mkdir()
+    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--squashfs", "--runs", "20"]
+    with subprocess.Popen(
+        fsprobe_argv(*words, "-o", str(file), "--", "python", "-c", SLOW),
+        env=fsprobe_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        start_new_session=True,
+    ) as process:
+        if when == "copying or packing":
+            wait_until(lambda: list((tmp_path / "flash").iterdir()))
+        elif when == "traced":
+            wait_until(lambda: list(output.glob("flash-traced.out")))
+        else:
+            wait_until(lambda: len(list(output.glob("*-warm.out"))) >= 5)
+        if signum == signal.SIGINT:
+            os.killpg(process.pid, signum)  # as a terminal does
+        else:
+            process.send_signal(signum)
+        assert process.wait(30) == (130 if when == "copying or packing" else 128 + signum)
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+    assert list((tmp_path / "flash").iterdir()) == []
+    assert list(tmp_path.glob("venv-fsprobe-*")) == []
+    if when == "copying or packing":
+        assert not file.exists()
+        return
+    comparison = Recording(str(file)).manifest
+    assert comparison["interrupted"] == signum.name
+    assert len(comparison["order"]) >= (3 if when == "timed" else 0)
+    n_runs = sum(len(row["wall_s"]["runs"]) for row in comparison["rows"] if row["wall_s"])
+    assert n_runs == len(comparison["order"])
+    assert fsprobe("report", str(file)).returncode == 0
+
+
+def test_killed_with_its_runs_in_the_file(env: Path, tmp_path: Path) -> None:
+    """kill -9 leaves the copy, which nobody can take away then, but no mount, no process and no lost run."""
+    need("strace", root=True)
+    (tmp_path / "flash").mkdir()
+    file = tmp_path / "c.fsprobe"
+    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--runs", "20", "-o", str(file)]
+    with subprocess.Popen(
+        fsprobe_argv(*words, "--", "python", "-c", "import time; time.sleep(0.1)"),
+        env=fsprobe_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+    ) as process:
+        wait_until(file.exists)
+        process.kill()
+    assert len(Recording(str(file)).manifest["order"]) >= 2
+    wait_until(lambda: not left_behind(str(tmp_path)))
