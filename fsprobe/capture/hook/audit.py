@@ -51,13 +51,13 @@ def note(word, rest=""):
     if word in ("begin", "fork"):
         start_stream(word)
     try:
-        put('faccessat2(-1, "fsprobe!%s %s %d %d%s", F_OK)' % (word, State.token, gettid(), now(), rest), "-1 EBADF (Bad file descriptor)")
+        put('faccessat2(-1, "fsprobe!%s %s %d %d%s", F_OK)' % (word, State.token, gettid(), now(), rest), "-1 EBADF")
     except Exception:
         pass
 
 
 def mark(kind, name, step):
-    put("faccessat2(-1, %s, F_OK)" % quoted("fsprobe" + kind + name), "-1 EBADF (Bad file descriptor)")
+    put("faccessat2(-1, %s, F_OK)" % quoted("fsprobe" + kind + name), "-1 EBADF")
 
 
 def put(call, result):
@@ -145,7 +145,7 @@ def outcome(failure, result):
     if failure is None:
         return result
     number = getattr(failure, "errno", None)
-    return "-1 %s" % error_names.get(number, "(errno %s)" % number) if isinstance(failure, OSError) and number else None
+    return "-1 %s" % error_names.get(number, "E%s" % number) if isinstance(failure, OSError) and number else None
 
 
 # ---- wrapped functions ------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def record_access(args, kwargs, result, failure):
     mode = args[1] if len(args) > 1 else kwargs["mode"]
     if failure is None and path is not None:
         shown = "|".join([name for bit, name in ((4, "R_OK"), (2, "W_OK"), (1, "X_OK")) if mode & bit]) or "F_OK"
-        value = "0" if result else "?" if mode else NOT_THERE
+        value = "0" if result else "?" if mode else "-1 ENOENT"
         put("faccessat(AT_FDCWD, %s, %s)" % (located(path, kwargs.get("dir_fd")), shown), value)
 
 
@@ -422,7 +422,7 @@ class Proxy:
 
 
 def watch(sys, posix):
-    put('faccessat2(-1, "fsprobe!audit %s", F_OK)' % ("events" if audited else "functions"), "-1 EBADF (Bad file descriptor)")
+    put('faccessat2(-1, "fsprobe!audit %s", F_OK)' % ("events" if audited else "functions"), "-1 EBADF")
     os_module = sys.modules.get("os")
     recorders = {
         "stat": record_stat,
@@ -526,8 +526,7 @@ def prepare(sys, posix):
     globals().update(
         partial=_functools.partial,
         methodcaller=_operator.methodcaller,
-        error_names={number: "%s (%s)" % (errno.errorcode[number], posix.strerror(number)) for number in errno.errorcode},
-        NOT_THERE="-1 ENOENT (No such file or directory)",
+        error_names=dict(errno.errorcode),
         exhausted=generator,
         new_object=object.__new__,
         encoding=sys.getfilesystemencoding(),
