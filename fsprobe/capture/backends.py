@@ -23,6 +23,11 @@ ALLOW_TRACING = (
 )
 
 
+JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+SIGNALS_OF_JOBS = "this is a batch job: a signal to all processes of a step, such as SIGUSR1, would end strace"
+"""A program under --seccomp-bpf whose strace is gone gets ENOSYS from every traced call; `scancel --signal` does that."""
+
+
 class Tracer:
     """A backend that was chosen: its name, how it marks imports, its version, and its whole command line."""
 
@@ -70,6 +75,8 @@ def choose(options: "RunOptions", environment: "Mapping[str, str]", scratch: "st
 
 def best(environment: "Mapping[str, str]") -> "tuple[str, str]":
     """The backend that `auto` takes on this machine, and what kept it from a better one ("" for strace)."""
+    if any(environment.get(name) for name in JOB_VARIABLES) and not why_not_ptrace():
+        return "ptrace", SIGNALS_OF_JOBS
     no_strace = why_not_strace(environment)
     if not no_strace:
         denied = why_not_allowed()
