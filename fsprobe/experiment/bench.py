@@ -179,7 +179,9 @@ class Bench:
                 argv, env=dict(environment), stdin=subprocess.DEVNULL, pass_fds=tuple(passed), **streams
             )
         except OSError as error:
-            raise FsprobeError(f"{argv[0]}: {error.strerror}") from error
+            raise BadInput(
+                f"{argv[0]}: {error.strerror}", "check the command and the environment's bin directory"
+            ) from error
         finally:
             for descriptor in passed:
                 os.close(descriptor)

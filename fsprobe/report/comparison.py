@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fsprobe.model import JsonObject
-from fsprobe.report import numbers
+from fsprobe.report import facts, numbers
 from fsprobe.report.terminal import WIDTH, clean
 
 
@@ -73,12 +73,15 @@ def draw(console: Console, comparison: JsonObject) -> None:
             console.print(Text(f"{row['layout']}: {row['verdict']}", style="bold") + Text(f" ({row['cache']} cache)"))
     console.print()
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    for name in ("layout", "cache", "start", "spread", "CPU", "calls", "requests"):
+    served = [facts.n_served(row) for row in rows]
+    columns = ["layout", "cache", "start", "spread", "CPU", "calls", "requests"]
+    columns += ["served"] if any(n is not None for n in served) else []
+    for name in columns:
         table.add_column(
             name, justify="left" if name in ("layout", "cache") else "right", no_wrap=True, overflow="ellipsis"
         )
-    for row in rows:
-        table.add_row(*cells(row))
+    for row, n in zip(rows, served, strict=True):
+        table.add_row(*cells(row), *([numbers.count(n)] if "served" in columns else []))
     console.print(table)
     draw_places(console, comparison)
     draw_differences(console, comparison)
@@ -102,7 +105,7 @@ def cells(row: JsonObject) -> list[str]:
         str(row["cache"]),
         numbers.seconds(wall["median"]) if wall else numbers.NOT_OBSERVED,
         f"{numbers.seconds(wall['min'])}-{numbers.seconds(wall['max'])}" if wall and len(wall["runs"]) > 1 else "",
-        numbers.seconds(sum(cpu[name]["median"] for name in ("user", "sys"))) if cpu else "",
+        numbers.seconds(sum(part["median"] for part in cpu.values() if part is not None)) if cpu else "",
         numbers.count(row["metrics"]["n_metadata"]),
         numbers.count(requests) if requests is not None else "",
     ]
@@ -156,8 +159,14 @@ def draw_notes(console: Console, comparison: JsonObject) -> None:
     lines = list(comparison.get("notes", []))
     if n_runs:
         lines.append(
-            f"start: median of {n_runs} untraced runs, taken in turn; CPU: user and system of the command; calls: one traced run; requests: "
-            "what a cold client would ask the file server for the environment (a model, validated against a FUSE server)"
+            f"start: median of {n_runs} untraced runs, taken in turn, without the mounting; CPU: user and system of the command, and of what "
+            "serves its mount; calls: one traced run; requests: what a cold client would ask the file server for the environment, or "
+            "for mounting its image (a model, validated against a FUSE server)"
+            + (
+                "; served: metadata requests that were counted"
+                if any(row["server_requests"] for row in comparison["rows"])
+                else ""
+            )
         )
     for line in lines:
         console.print(Text(clean(line), style="dim"))
