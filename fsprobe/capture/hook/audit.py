@@ -7,6 +7,7 @@
 
 NOTED_LINES = 2000  # this many lines or this much time, then they are written: what is not is lost when the process is killed
 NOTED_NS = 100000000
+IMPORTED_NS = 10000000  # an import that has ended is written sooner: what follows may never call again
 KEPT_LINES = 200000  # more than this are not kept when they can't be written
 
 
@@ -58,6 +59,8 @@ def note(word, rest=""):
 
 def mark(kind, name, step):
     put("faccessat2(-1, %s, F_OK)" % quoted("fsprobe" + kind + name), "-1 EBADF")
+    if step < 0 and now() - Stream.flushed > IMPORTED_NS:
+        flush()
 
 
 def put(call, result):
@@ -456,12 +459,7 @@ def watch(sys, posix):
         posix.register_at_fork(before=before_fork)
     if audited:
         sys.addaudithook(heard)
-    had_atexit = "atexit" in sys.modules
-    import atexit
-
-    atexit.register(flush)
-    if not had_atexit:
-        sys.modules.pop("atexit", None)
+    at_exit(flush)
 
 
 def wrap_type(file_type):
@@ -513,8 +511,11 @@ def prepare(sys, posix):
     before = set(sys.modules)
     import _functools
     import _operator
+    import atexit
     import errno
 
+    if sys.version_info < (3, 10):
+        before.add("atexit")  # what is registered lives in that very module: a second one would take its place
     for name in set(sys.modules) - before:
         del sys.modules[name]
     generator = nothing()
@@ -524,6 +525,7 @@ def prepare(sys, posix):
         "O_CREAT O_EXCL O_NOCTTY O_TRUNC O_APPEND O_NONBLOCK O_DSYNC O_DIRECTORY O_NOFOLLOW O_CLOEXEC O_PATH O_NOATIME"
     ).split()
     globals().update(
+        at_exit=atexit.register,
         partial=_functools.partial,
         methodcaller=_operator.methodcaller,
         error_names=dict(errno.errorcode),
