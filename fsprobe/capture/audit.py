@@ -8,6 +8,7 @@ durations, and results of calls that only an audit event tells of (` = ?`).
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+import errno
 import os
 import signal
 import time
@@ -76,20 +77,28 @@ def run(
             except (OSError, ValueError):
                 on_tick = None
     outcome.wall_s = time.monotonic() - begin
-    session.account(outcome, pid)
-    # there is no tracer: the process is the target, and what it has waited for are its children
-    outcome.user_s += outcome.tracer_user_s
-    outcome.sys_s += outcome.tracer_sys_s
-    outcome.tracer_user_s = outcome.tracer_sys_s = 0.0
-    status = os.waitpid(pid, 0)[1]
+    # there is no tracer: the process is the target, and its usage holds that of the children it has waited for
+    _, status, usage = os.wait4(pid, 0)
+    outcome.user_s, outcome.sys_s, outcome.majflt = usage.ru_utime, usage.ru_stime, usage.ru_majflt
     outcome.exit_status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     read_after = session.read_bytes()
     if read_before is not None and read_after is not None:
         outcome.read_bytes = read_after - read_before
     outcome.descendants_left = _descendants_left(scratch, wait_descendants_s, watched)
-    _stop_writers(scratch)
-    gather(scratch)
+    stop_writers(scratch)
+    try:
+        outcome.log_truncated = gather(scratch) or outcome.log_truncated
+    except OSError as error:
+        raise FsprobeError(
+            "what the interpreters noted in %s cannot be read: %s" % (scratch, error.strerror),
+            "the command has run; name another place with --tmp-dir",
+            _exit_code(outcome.exit_status) or None,
+        )
     return outcome
+
+
+def _exit_code(status: "int") -> "int":
+    return status if status >= 0 else 128 - status
 
 
 def _bound(scratch: "str", max_log_bytes: "int") -> "str":
@@ -103,12 +112,12 @@ def _bound(scratch: "str", max_log_bytes: "int") -> "str":
         return ""
     if size <= max_log_bytes and free >= session.LOW_SPACE_BYTES:
         return ""
-    _stop_writers(scratch)
+    stop_writers(scratch)
     return "the log reached --max-log" if size > max_log_bytes else "the scratch filesystem is nearly full"
 
 
-def _stop_writers(scratch: "str") -> "None":
-    # a hook appends by path: in a place that is not there it writes no more
+def stop_writers(scratch: "str") -> "None":
+    """Take the hooks' place away: they append by path, and where that is not there they write no more."""
     try:
         os.rename(os.path.join(scratch, scratch_dir.MARKS), os.path.join(scratch, _FULL))
     except OSError:
@@ -150,8 +159,15 @@ def running(scratch: "str") -> "list[int]":
 # ---- one log ------------------------------------------------------------------------------------------------------
 
 
-def gather(scratch: "str") -> "None":
-    """Make the log of what the processes noted, ordered by time, each after what shows who started it."""
+def gather(scratch: "str") -> "str":
+    """Make the log of what the processes noted, ordered by time, each after what shows who started it.
+
+    Returns:
+        Why the log is not complete, "" when it is.
+
+    Raises:
+        OSError: what they noted can't be read.
+    """
     import heapq  # only here: it costs a dozen metadata calls, and this module is loaded with every recorder
 
     place = os.path.join(scratch, scratch_dir.MARKS)
@@ -163,10 +179,16 @@ def gather(scratch: "str") -> "None":
     streams = [_stream(path, births[path]) for path in births]
     streams.append(iter(_clones(sorted(births.values(), key=lambda birth: birth.at_ns))))
     log = os.path.join(scratch, scratch_dir.LOG)
-    with open(log, "wb") as target:
-        for at_ns, tid, rest in heapq.merge(*streams, key=lambda entry: entry[0]):
-            seconds, ns = divmod(at_ns + to_wall_ns, 1000000000)
-            target.write(b"%d %d.%09d %s\n" % (tid, seconds, ns, rest))
+    try:
+        with open(log, "wb") as target:
+            for at_ns, tid, rest in heapq.merge(*streams, key=lambda entry: entry[0]):
+                seconds, ns = divmod(at_ns + to_wall_ns, 1000000000)
+                target.write(b"%d %d.%09d %s\n" % (tid, seconds, ns, rest))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return "the scratch filesystem is full"
+    return ""
 
 
 class Birth:

@@ -173,6 +173,8 @@ def _record(
     if outcome.descendants_left and tracer.backend != "audit":
         session.leave_to_janitor(outcome.tracer_pid, scratch)
     else:
+        if outcome.descendants_left:
+            audit.stop_writers(scratch)
         scratch_dir.remove(scratch)
     return Recorded(path, outcome, warnings)
 
@@ -403,7 +405,10 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
         )
     log = os.path.join(scratch, scratch_dir.LOG)
     if state.get("backend") == "audit":
-        audit.gather(scratch)
+        try:
+            audit.gather(scratch)
+        except OSError as error:
+            raise BadInput("%s cannot be read: %s" % (scratch, error.strerror), "nothing can be made of it")
     if not tracelog.size_bytes(log):
         raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
     pid = tracelog.first_pid(log)
@@ -417,7 +422,9 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
         state["log_truncated"] = "it was streamed, and of its log only the head was kept"
     if not state.get("log_truncated") and tracelog.has_hole(log):
         state["log_truncated"] = "the log reached --max-log, or its filesystem was nearly full"
-    if state.get("exit_code") is None and (not running or not session.is_running(pid)):
+    # without a tracer nobody has seen how the command ended
+    traced = state.get("backend") != "audit"
+    if state.get("exit_code") is None and traced and (not running or not session.is_running(pid)):
         status = tracelog.exit_status(log, pid)
         state["exit_code"] = status if status >= 0 else 128 - status
         state["signal"] = -status if status < 0 else None

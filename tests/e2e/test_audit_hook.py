@@ -15,7 +15,7 @@ from fsprobe import pipeline
 from fsprobe.analysis.attribute import Attributed, Notes
 from fsprobe.model import Op, ParseQuality
 from fsprobe.recording import Recording
-from tests.conftest import FSPROBE, INTERPRETERS
+from tests.conftest import FSPROBE, INTERPRETERS, need
 
 EVERY = pytest.mark.parametrize("interpreter", list(INTERPRETERS.values()), ids=list(INTERPRETERS))
 WITH_EVENTS = [path for version, path in INTERPRETERS.items() if version not in ("3.6", "3.7")]
@@ -250,3 +250,44 @@ def test_a_signal_reaches_the_command(tmp_path: Path) -> None:
     process.terminate()
     assert process.wait(20) == 9
     assert Recording(str(tmp_path / "x.fsprobe")).manifest["exit_code"] == 9
+
+
+def test_children_that_outlive_the_command_leave_nothing_behind(tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-c', 'import os, time\\nfor _ in range(60): os.stat(\"/\"); time.sleep(0.05)'],"
+        " stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)\n"
+        "time.sleep(0.5)\n"
+    )
+    words = ("--tmp-dir", str(tmp_path), "--wait-descendants", "0.2")
+    done = run(tmp_path / "x.fsprobe", sys.executable, "-c", code, words=words)
+    assert done.returncode == 0
+    manifest = Recording(str(tmp_path / "x.fsprobe")).manifest
+    assert manifest["descendants_left"] is True
+    assert manifest["user_s"] > 0
+    time.sleep(1.0)
+    assert list(tmp_path.glob("fsprobe-*")) == []
+
+
+@pytest.mark.needs_root
+def test_a_full_scratch_costs_the_tail_alone(tmp_path: Path) -> None:
+    need(os.geteuid() == 0, "a small filesystem needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=66M", "small", str(place)], check=True)
+    try:
+        code = (
+            "import os, sys, time\n"
+            "for _ in range(20): [os.stat('/') for _ in range(2000)]; time.sleep(0.01)\n"
+            "f = open(sys.argv[1] + '/fill', 'wb')\n"
+            "try:\n"
+            "    while True: f.write(b'x' * 65536); f.flush()\n"
+            "except OSError: print('full')\n"
+            "[os.stat('/') for _ in range(5000)]\n"
+        )
+        done = run(tmp_path / "x.fsprobe", sys.executable, "-c", code, str(place), words=("--tmp-dir", str(place)))
+        assert (done.returncode, done.stdout) == (0, b"full\n"), done.stderr
+        assert Recording(str(tmp_path / "x.fsprobe")).manifest["log_truncated"]
+        assert list(place.glob("fsprobe-*")) == []
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
