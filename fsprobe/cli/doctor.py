@@ -43,6 +43,10 @@ def examine() -> JsonObject:
         *(doctor.isolated(kind, _check_images(kind), os.environ) for kind in ("squashfs", "overlay")),
     ]
     checks.append(doctor.isolated("packing", _check_packing, os.environ))
+    no_place = next((check for check in checks if check["check"] == "scratch" and check["status"] == doctor.NO), None)
+    if no_place is not None:
+        # every backend keeps its log there
+        name, why = "", f"no place for the log: {no_place['found']}"
     return {"kind": "doctor", "backend": name, "why": why, "checks": checks}
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture import backends, doctor
+from tests.conftest import need
+from tests.layouts.environments import as_user_argv, fsprobe_argv, fsprobe_environment, public_python, user_home
 
 
 def run_doctor(path: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -106,3 +108,40 @@ def test_no_place_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     found = doctor.check_scratch({})
     assert found["status"] == "no"
     assert "--tmp-dir" in found["hint"]
+
+
+def test_where_tracing_is_denied_it_says_audit(strace_program: str) -> None:
+    # a program that is traced already can't be traced again: that is how tracing is denied here
+    outer = [strace_program, "-f", "-q", "-o", os.devnull, "-e", "trace=none"]
+    done = subprocess.run([*outer, sys.executable, "-m", "fsprobe", "doctor", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["backend"] == "audit"
+    assert "trace" in answer["why"]
+    assert checks_of(done)["ptrace"]["status"] == "no"
+
+
+def test_no_backend_at_all_is_exit_code_4(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from fsprobe.capture import scratch\n"
+        f"scratch.candidates = lambda environment: [{str(tmp_path / 'gone')!r}]\n"
+        "from fsprobe.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True)
+    assert done.returncode == 4, done.stderr
+    assert "no backend works here" in done.stdout
+    assert "--tmp-dir" in done.stdout
+
+
+@pytest.mark.needs_root
+def test_a_plain_user_gets_an_answer(tmp_path_factory: pytest.TempPathFactory) -> None:
+    need(os.geteuid() == 0, "becoming another user needs root")
+    with user_home() as home:
+        argv = as_user_argv(home, home, fsprobe_argv("doctor", "--json", python=public_python()))
+        done = subprocess.run(argv, capture_output=True, text=True, env=fsprobe_environment(), cwd=home, timeout=60)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["backend"] in ("strace", "ptrace", "audit")
+    assert all("the check itself failed" not in check["found"] for check in answer["checks"])
