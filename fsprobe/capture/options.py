@@ -13,7 +13,13 @@ BACKENDS = ("auto", "strace", "ptrace", "audit")
 
 # (name, attribute, metavar or "" for a flag, default, help)
 OPTIONS = [
-    ("-o, --output", "output", "FILE", "", "The recording, or a directory for it [default: named after command, host, time and pid]."),
+    (
+        "-o, --output",
+        "output",
+        "FILE",
+        "",
+        "The recording, or a directory for it [default: named after command, host, time and pid].",
+    ),
     ("--backend", "backend", "|".join(BACKENDS), "auto", "How to observe [default: auto]."),
     ("--no-markers", "no_markers", "", "", "Put nothing into the target; imports are then an estimate."),
     ("--record-only", "record_only", "", "", "Write the recording, don't analyse it."),

@@ -64,7 +64,9 @@ def record(
         FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room (125).
     """
     if options.stream and consume is None:
-        raise FsprobeError("the recorder alone can't fold what it records", "leave --stream away, or use fsprobe itself")
+        raise FsprobeError(
+            "the recorder alone can't fold what it records", "leave --stream away, or use fsprobe itself"
+        )
     environment = own_environment()
     rank = ranks.identify(environment)
     if options.ranks and rank is not None and not ranks.selects(options.ranks, rank):
