@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 OK, WARN, NO = "ok", "limited", "no"
 CONTAINER_STARTERS = ("apptainer", "singularity", "singularity-ce")
+CLONE_NEWUSER = 0x10000000
+FUSE_TOOLS = (("squashfuse_ll", "squashfuse"), ("fusermount3", "fusermount"), ("bwrap",))
+GET_FUSE = "load modules that have them, or ask the site for squashfuse, fuse3 and bubblewrap"
 PYTHONS = ["python3." + str(minor) for minor in range(6, 15)]
 
 
@@ -31,6 +34,8 @@ def examine(environment: "Mapping[str, str]") -> "list[dict[str, Any]]":
         ("ptrace", check_ptrace),
         ("scratch", check_scratch),
         ("network filesystems", check_network),
+        ("user namespaces", check_user_namespaces),
+        ("fuse", check_fuse),
         ("containers", check_containers),
         ("batch system", check_batch),
         ("interpreters", check_interpreters),
@@ -101,6 +106,51 @@ def check_network(environment: "Mapping[str, str]") -> "dict[str, Any]":
             found.append("%s (%s)" % (path.decode("utf-8", "backslashreplace"), fstype))
     shown = ", ".join(found[:6]) + (" and %d more" % (len(found) - 6) if len(found) > 6 else "")
     return row("network filesystems", OK, shown or "none in sight")
+
+
+def check_user_namespaces(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Whether a program may make a user namespace; a child of ours tries it."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    pid = os.fork()
+    if pid == 0:
+        code = 255
+        try:
+            code = 0 if libc.unshare(CLONE_NEWUSER) == 0 else min(ctypes.get_errno(), 254)
+        finally:
+            os._exit(code)
+    status = os.waitpid(pid, 0)[1]
+    code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 255
+    if code == 0:
+        return row("user namespaces", OK, "allowed")
+    reason = os.strerror(code) if code < 255 else "the attempt ended badly"
+    return row(
+        "user namespaces", NO, "not allowed: %s" % reason, "images need another way: root, or a container runtime"
+    )
+
+
+def check_fuse(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Whether /dev/fuse can be opened, and which programs there are that mount images with it."""
+    found, missing = [], []
+    for names in FUSE_TOOLS:
+        paths = [path for path, why in (host.find_program(name, environment) for name in names) if path and not why]
+        if paths:
+            gain = host.privilege_of(paths[0])
+            found.append(os.path.basename(paths[0]) + (" (%s)" % gain if gain else ""))
+        else:
+            missing.append(names[0])
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+        device = "/dev/fuse can be opened"
+    except OSError as error:
+        device = "/dev/fuse cannot be opened (%s)" % error.strerror
+    shown = (
+        device + ("; " + ", ".join(found) if found else "") + ("; not there: " + ", ".join(missing) if missing else "")
+    )
+    if "cannot" in device:
+        return row("fuse", NO, shown, "ask the site for /dev/fuse with mode 0666, or use a container runtime")
+    return row("fuse", WARN if missing else OK, shown, GET_FUSE if missing else "")
 
 
 def check_containers(environment: "Mapping[str, str]") -> "dict[str, Any]":

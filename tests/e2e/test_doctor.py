@@ -103,6 +103,23 @@ def test_a_setuid_starter_is_named(tmp_path: Path) -> None:
     assert "inside" in found["hint"]
 
 
+def test_user_namespaces_are_tried() -> None:
+    found = doctor.check_user_namespaces({})
+    allowed = subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode == 0
+    assert found["status"] == ("ok" if allowed else "no")
+
+
+def test_missing_fuse_tools_are_named(tmp_path: Path) -> None:
+    found = doctor.check_fuse({"PATH": str(tmp_path)})
+    assert "not there: squashfuse_ll, fusermount3, bwrap" in found["found"]
+    assert found["hint"]
+    for name in ("squashfuse", "fusermount3", "bwrap"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o4755 if name == "fusermount3" else 0o755)
+    found = doctor.check_fuse({"PATH": str(tmp_path)})
+    assert "squashfuse, fusermount3 (setuid), bwrap" in found["found"]
+
+
 def test_no_place_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fsprobe.capture.scratch.candidates", lambda environment: [str(tmp_path / "gone")])
     found = doctor.check_scratch({})
