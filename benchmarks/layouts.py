@@ -25,12 +25,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.layouts_report import LAYOUTS, TOLERANCE, cpu_s, render, served
 from benchmarks.standin import Server, serve
 from fsprobe import experiment
 from fsprobe.capture import host
 from fsprobe.layouts.pack import pack
 from fsprobe.model import JsonObject
-from fsprobe.report import numbers, plots
 
 WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
@@ -42,8 +42,6 @@ N_RUNS = 5
 N_CALIBRATION = 60
 N_TRIES = 5
 """Comparisons of the environment with its own copy."""
-LAYOUTS = ("plain", "native", "flash-like", "squashfs", "squashfuse", "overlay")
-TOLERANCE = 0.15
 KINDS = ("metadata", "read", "ioctl")
 """Requests that a call waits for. IOCTL (isatty of each opened .pyc) has no latency set, but is a round trip all the same."""
 
@@ -197,17 +195,6 @@ def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]]) -> lis
     return rows
 
 
-def served(row: JsonObject, name: str) -> float:
-    """Median of what the servers counted."""
-    return float(row["server_requests"][name]["median"])
-
-
-def cpu_s(row: JsonObject) -> float:
-    """Median user and system time, with that of the mount's server."""
-    cpu = row["cpu_s"]
-    return float(sum(cpu[name]["median"] for name in ("user", "sys", "around") if cpu[name] is not None))
-
-
 def trimmed(result: JsonObject) -> JsonObject:
     """A comparison without what says nothing here: most of the servers' counters."""
     kept = (
@@ -233,85 +220,6 @@ def trimmed(result: JsonObject) -> JsonObject:
     }
     result["environment"] = "VENV"
     return result
-
-
-def markdown(report: JsonObject) -> str:
-    """The tables, from the JSON alone."""
-    lines = ["# Before and after on the stand-in file server", "", f"Made by `{report['made_by']}`.", ""]
-    lines += [*report["conditions"], ""]
-    for cell in report["cells"]:
-        lines += [
-            f"## {cell['workload']}, {cell['latency_ms']:g} ms a metadata request, {cell['read_ms']:g} ms a read",
-            "",
-            "Seconds are medians of {n} runs; in brackets least and most. Requests: medians of the servers' own counters. "
-            "Load average meanwhile {a:.1f} to {b:.1f}.".format(n=cell["n_runs"], a=cell["load"][0], b=cell["load"][1]),
-            "",
-            "| layout | cold s | warm s | CPU cold s | CPU warm s | of which mount server | calls | metadata requests cold | READs cold | "
-            "metadata requests warm |",
-            "|---|---|---|---|---|---|---|---|---|---|",
-        ]
-        rows = {(row["layout"], row["cache"]): row for row in cell["comparison"]["rows"]}
-        for label in LAYOUTS:
-            cold, warm = rows[label, "cold"], rows[label, "warm"]
-            around = cold["cpu_s"]["around"]
-            lines.append(
-                f"| {label} | {spread_of(cold)} | {spread_of(warm)} | {cpu_s(cold):.2f} | {cpu_s(warm):.2f} | "
-                f"{around['median'] if around else 0:.2f} | {numbers.count(cold['metrics']['n_metadata'])} | "
-                f"{numbers.count(round(served(cold, 'metadata')))} | {numbers.count(round(served(cold, 'read')))} | "
-                f"{numbers.count(round(served(warm, 'metadata')))} |"
-            )
-        lines += [
-            "",
-            f"A client waits {cell['wait_ms']['metadata']:.3f} ms for a metadata request, {cell['wait_ms']['read']:.3f} ms for a read and "
-            f"{cell['wait_ms']['ioctl']:.3f} ms for an ioctl, which has no latency but its way (measured, medians).",
-            "",
-            "| against plain | cache | gained s | requests x latency s | (metadata + reads + ioctl) | CPU less s | ratio | within 15 % |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        for row in cell["gains"]:
-            lines.append(
-                f"| {row['layout']} | {row['cache']} | {row['measured_s']:.2f} | {row['predicted_s']:.2f} | "
-                f"{row['predicted_metadata_s']:.2f} + {row['predicted_read_s']:.2f} + {row['predicted_ioctl_s']:.2f} | "
-                f"{row['cpu_difference_s']:.2f} | "
-                f"{'' if row['error'] is None else format(1 + row['error'], '.2f')} | {'yes' if row['is_within'] else 'no'} |"
-            )
-        lines.append("")
-    lines += ["## In short", "", *[f"- {line}" for line in report["short"]], ""]
-    return "\n".join(lines)
-
-
-def spread_of(row: JsonObject) -> str:
-    """Median (least-most)."""
-    wall = row["wall_s"]
-    return f"{wall['median']:.2f} ({wall['min']:.2f}-{wall['max']:.2f})"
-
-
-def in_short(cells: Sequence[JsonObject]) -> list[str]:
-    """The claims, each with what it rests on."""
-    rows = [(cell, row) for cell in cells for row in cell["gains"]]
-    cold = [(cell, row) for cell, row in rows if row["cache"] == "cold"]
-    image = [
-        row["ratio_metadata_requests"] for _, row in cold if row["layout"] in ("squashfs", "squashfuse", "overlay")
-    ]
-    reads = [
-        row["server_requests"]["read"]["median"]
-        for cell in cells
-        for row in cell["comparison"]["rows"]
-        if row["cache"] == "cold" and row["kind"] in ("squashfs", "overlay")
-    ]
-    lines = [
-        f"Cold: the gain is within {TOLERANCE:.0%} of requests x latency in {sum(bool(row['is_within']) for _, row in cold)} of {len(cold)} "
-        f"cases; in all, warm ones too, in {sum(bool(row['is_within']) for _, row in rows)} of {len(rows)}.",
-        f"An image asks {min(image):g} to {max(image):g} times fewer metadata requests of a cold client than the plain environment.",
-        f"A cold image is read: {min(reads):g} to {max(reads):g} READs.",
-    ]
-    lines += [
-        f"Outside: {cell['workload']}, {cell['latency_ms']:g} ms, {row['layout']}, {row['cache']}: {row['measured_s']:.2f} s gained, "
-        f"{row['predicted_s']:.2f} s predicted, {row['cpu_difference_s']:+.2f} s less CPU."
-        for cell, row in rows
-        if not row["is_within"]
-    ]
-    return lines
 
 
 def main() -> int:
@@ -385,36 +293,6 @@ def main() -> int:
     words.output.write_text(json.dumps(report, indent=1) + "\n")
     render(report, words.output)
     return 0
-
-
-def render(report: JsonObject, output: Path) -> None:
-    """Markdown and pictures from the JSON."""
-    clear = sum(bool(row["clear"]) for row in report["alike"])
-    report["short"] = [
-        *in_short(report["cells"]),
-        f"Plain against its own copy on the same filesystem: a clear difference in {clear} of {len(report['alike'])} tries (ratios "
-        + ", ".join(f"{row['ratio_wall']:.2f}" for row in report["alike"])
-        + ").",
-    ]
-    output.with_suffix(".md").write_text(markdown(report))
-    points = [
-        {
-            "series": row["layout"],
-            "group": row["cache"],
-            "predicted": row["predicted_s"],
-            "measured": row["measured_s"],
-        }
-        for cell in report["cells"]
-        for row in cell["gains"]
-    ]
-    plots.predicted_and_measured(
-        points, output.with_suffix(".png"), what="time gained against plain, s", band=TOLERANCE
-    )
-    for cell in report["cells"]:
-        if cell["latency_ms"] == 1.0:
-            name = cell["workload"].replace("+", "-")
-            plots.comparison(cell["comparison"], output.with_name(f"{output.stem}-{name}.png"))
-    print("\n".join(report["short"]))
 
 
 if __name__ == "__main__":
