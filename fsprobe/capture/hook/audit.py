@@ -163,6 +163,7 @@ def wrap(function, record):
     # A stand-in for a built-in function that adds no frame to a traceback. What is called is a class: its __new__ calls
     # the function and records; when that raises, __new__ returns an instance whose __init__ raises the very exception from C
     # (throw of an exhausted generator). An instance of a class without __get__ does not bind as a method.
+    # One difference remains: a warning that the function itself gives (a bool as a descriptor, 3.13) names this file's line.
     throw = exhausted.throw
 
     def _call_with_frames_removed(cls, *args, **kwargs):
