@@ -22,8 +22,8 @@ BENCHMARKS: dict[str, list[str] | None] = {
     # name -> further options with --quick; None: not among the quick ones
     "accuracy": [],
     "parse_speed": [],
-    "layouts": [],
-    "nodes": [],
+    "layouts": None,
+    "nodes": None,
     "overhead": ["--no-growth"],
     "peers": None,
 }
