@@ -31,6 +31,7 @@ WORKLOADS = {
     "stack": "import sklearn.ensemble, scipy.stats, matplotlib.pyplot",
     "files": (
         "import os, pathlib, shutil, tempfile\n"
+        "tempfile.tempdir = '/tmp'\n"  # else a name at random is tried, another in each run
         "place = pathlib.Path(tempfile.gettempdir(), 'fsprobe-audit'); shutil.rmtree(place, ignore_errors=True)\n"
         "place.mkdir()\n"
         "for i in range(20): (place / str(i)).write_text('x')\n"

@@ -11,6 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# CI looks at the same examples in each run, so that a failure is of the change and not of the day; no deadline, since a machine
+# that is busy with something else is no defect
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 ROOT = Path(__file__).resolve().parent.parent
 FSPROBE = (

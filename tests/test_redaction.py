@@ -132,7 +132,10 @@ def test_different_paths_stay_different_and_deep_as_they_were(paths: list[bytes]
             depth = path[:at].count(b"/") + 1
             assert redaction.path(path[:at]) == b"/".join(new.split(b"/")[:depth])
         head, _, tail = path.rpartition(b"/")
-        assert redaction.path(tail, head or b"/") == new.rpartition(b"/")[2]
+        if b".." not in path.split(
+            b"/"
+        ):  # below `/home/..` a name alone is told by the root, in a path by what stands before it
+            assert redaction.path(tail, head or b"/") == new.rpartition(b"/")[2]
         assert ALICE.encode() not in new or user != ALICE
         assert b"nid001234" not in new
         assert b"project_465000123" not in new

@@ -5,6 +5,7 @@ Nothing here knows which system calls exist. Formats: strace 6.1 (`string_quote`
 
 from __future__ import annotations
 
+import errno
 import re
 
 _NAMED = {0x0A: b"\\n", 0x09: b"\\t", 0x0D: b"\\r", 0x0B: b"\\v", 0x0C: b"\\f", 0x5C: b"\\\\", 0x22: b'\\"'}
@@ -26,6 +27,7 @@ _RESULT = re.compile(
     + rb"(?:\(deleted\))?)?)(?: \(.*\)| /\*.*\*/| <unavailable>)?",
     re.DOTALL,
 )
+_ERRORS = frozenset(name.encode() for name in errno.errorcode.values())
 _DURATION = re.compile(rb"(\d+)\.(\d{1,9})>")
 
 
@@ -125,7 +127,9 @@ def error_of(result: bytes) -> str | None:
     if value not in (b"-1", b"?"):
         return ""
     if rest[:1] == b"E":
-        return rest.partition(b" ")[0].decode("ascii")
+        name, message, _ = rest.partition(b" ")
+        # without its message it may be the beginning of a name, cut off
+        return name.decode("ascii") if message or name in _ERRORS else None
     if value == b"?":
         return "?"
     return rest.strip(b"()").decode("ascii", "backslashreplace") if rest[:7] == b"(errno " else ""
