@@ -109,13 +109,13 @@ for top, directories, files in os.walk(sys.argv[1]):
 
 
 def test_a_program_that_walks_and_reads_small_files(src: Path, mnt: Path) -> None:
-    for number in range(400):
+    for number in range(2000):
         path = src / str(number % 7) / str(number % 3) / f"{number}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * number)
     result = run_program(src, mnt, WALK)
     assert result.difference(COMPARED) == {}
-    assert result.totals()["open"] == (400, 400)
+    assert result.totals()["open"] == (2000, 2000)
     assert result.read_max is not None
     assert 0 < result.n_reads <= result.read_max
 
