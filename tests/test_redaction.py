@@ -351,7 +351,11 @@ def test_a_comparison_is_redacted_with_the_recordings_in_it(tmp_path: Path) -> N
     recordings.write(
         str(given),
         "comparison",
-        [("manifest", json.dumps(manifest).encode()), ("recording.0", b'{"label": "plain"}\n' + inner.read_bytes())],
+        [
+            ("manifest", json.dumps(manifest).encode()),
+            ("layouts", b'["plain"]'),
+            ("recording.0", inner.read_bytes()),
+        ],
     )
     output = redacted(given, ALICE)
     shown = Recording(str(output)).manifest
@@ -359,7 +363,8 @@ def test_a_comparison_is_redacted_with_the_recordings_in_it(tmp_path: Path) -> N
     assert shown["host"] == {"host": shown["host"]["host"], "uid": None, "job": {}, "environment": {}}
     assert list(shown["rows"][0]["requests"]) == ["/users/user1"]
     assert shown["differences"]["plain"]["rows"][0] == {"path": "/users/user1/env/x", "op": "open"}
-    assert disclosure.extract(Recording(str(output)), "recording.0", str(tmp_path / "inner")) == {"label": "plain"}
+    assert json.loads(b"".join(Recording(str(output)).section("layouts"))) == ["plain"]
+    disclosure.extract(Recording(str(output)), "recording.0", str(tmp_path / "inner"))
     data = all_bytes(tmp_path / "inner")
     assert not any(name in content for content in data.values() for name in (b"alice17", b"nid001234", b"SECRET"))
     before, after = pipeline.analyse(inner), pipeline.analyse(tmp_path / "inner")

@@ -69,6 +69,8 @@ def disclose(
             yield name, _json(recording, name, lambda value: _lookups(value, hide))
         elif name == "tally":
             yield name, _json(recording, name, lambda value: _tally(value, hide))
+        elif recording.kind == "comparison" and name == "layouts":
+            yield name, _json(recording, name, lambda value: json_value(value, hide))
         elif recording.kind == "comparison" and name.startswith("recording."):
             yield name, _nested(recording, name, hide, variables)
 
@@ -319,37 +321,25 @@ def _json(recording: Recording, section: str, change: Callable[[Any], Any]) -> b
         raise BadInput(f"{recording.path} is damaged: its section {section} can't be read", "record again") from None
 
 
-def extract(recording: Recording, section: str, output: str) -> Any:
-    """Write a recording that a comparison holds into a file of its own.
-
-    Returns:
-        What the comparison says of it (its label).
+def extract(recording: Recording, section: str, output: str) -> None:
+    """Write a recording that a comparison holds into a file of its own; which layout's it is stands in section `layouts`.
 
     Raises:
         BadInput: the section is damaged.
     """
-    head = b""
     with open(output, "wb") as target:
         for block in recording.section(section):
-            if b"\n" not in head:
-                head += block
-                block = head.partition(b"\n")[2]
             target.write(block)
-    try:
-        return json.loads(head.partition(b"\n")[0])
-    except ValueError:
-        raise BadInput(f"{recording.path} is damaged: its section {section} can't be read", "compare again") from None
 
 
 def _nested(recording: Recording, section: str, hide: Unchanged, variables: Collection[str]) -> Iterator[bytes]:
     with tempfile.TemporaryDirectory(prefix="fsprobe-ticket-") as scratch:
         given, new = os.path.join(scratch, "given"), os.path.join(scratch, "new")
-        label = extract(recording, section, given)
+        extract(recording, section, given)
         inner = Recording(given)
         for home in _homes(inner):
             hide.home(home)
         write(inner, new, hide, variables)
-        yield json.dumps(json_value(label, hide)).encode("ascii") + b"\n"
         yield from recordings.read_file(new)
 
 
