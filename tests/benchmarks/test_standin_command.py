@@ -91,6 +91,8 @@ def test_a_plain_user_can_serve(src: Path, mnt: Path, tmp_path: Path) -> None:
         ),
         None,
     )
+    if not device & 0o006:
+        pytest.skip("/dev/fuse is not for all users here, which is the machine's choice and no missing tool")
     missing = [
         what
         for what, there in (
