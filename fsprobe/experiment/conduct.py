@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fsprobe.capture import counters
-from fsprobe.errors import BadInput, FsprobeError
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.experiment import sides
 from fsprobe.experiment.bench import Bench
 from fsprobe.experiment.interruption import Interrupted, interruptions
-from fsprobe.experiment.plan import BASELINE, Plan, Probe, Progress, Side, State
+from fsprobe.experiment.plan import BASELINE, LAYOUT_HINT, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.summary import summarise
 from fsprobe.layouts.plain import plain
 from fsprobe.layouts.supervision import descendants, end_processes
@@ -55,7 +55,7 @@ def run(
         raise BadInput(
             f"{plan.env} is no environment: it has no bin directory", "give the directory that `python -m venv` made"
         )
-    check_labels(plan)
+    check_layouts(plan)
     state = State()
     how_cold = choose_caches(plan, state, empty is not None)
     with (
@@ -81,12 +81,25 @@ def run(
         return summarise(plan, state), recordings_of(state)
 
 
-def check_labels(plan: Plan) -> None:
-    """No two layouts may have the same name."""
+def check_layouts(plan: Plan) -> None:
+    """What can be told of the layouts before the command runs for the first time, which may take long.
+
+    Raises:
+        FsprobeError: nothing to compare with; two of one name.
+        BadInput: a copy that is not there.
+    """
     labels = [BASELINE, *plan.copies, *plan.existing, *(image.label for image in plan.images)]
+    if len(labels) < 2:
+        raise FsprobeError("nothing to compare with", LAYOUT_HINT, EXIT_USAGE)
     for label in labels:
         if labels.count(label) > 1:
-            raise FsprobeError(f"two layouts are called {label}", "give each --layout a name of its own", 2)
+            raise FsprobeError(f"two layouts are called {label}", "give each --layout a name of its own", EXIT_USAGE)
+    for label, place in plan.existing.items():
+        if not (place / "bin").is_dir():
+            raise BadInput(
+                f"{place} is no environment: it has no bin directory",
+                f"--layout {label}=DIR takes a copy of the environment; --flash DIR makes one",
+            )
 
 
 def choose_caches(plan: Plan, state: State, has_empty: bool) -> str:

@@ -15,6 +15,8 @@ CACHES = ("cold", "warm")
 IMAGES = ("squashfs", "overlay")
 """Kinds of layouts that are one file to the file server."""
 
+LAYOUT_HINT = "add --flash DIR, --layout LABEL=DIR, --squashfs or --overlay"
+
 Probe = Callable[[], Mapping[str, int]]
 """Reads a file server's counters; they may only grow."""
 Progress = Callable[[str, int, int], None]

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
-from fsprobe.experiment.plan import IMAGES, Image, Plan, Progress, Side, State
+from fsprobe.errors import EXIT_USAGE, FsprobeError, MachineCannot
+from fsprobe.experiment.plan import IMAGES, LAYOUT_HINT, Image, Plan, Progress, Side, State
 from fsprobe.layouts import venv as environments
 from fsprobe.layouts.copied import copy_of
 from fsprobe.layouts.image import read_listing
@@ -34,8 +34,6 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress) -> None:
         )
         state.sides.append(directory(plan.env, copy, label))
     for label, place in plan.existing.items():
-        if not (place / "bin").is_dir():
-            raise BadInput(f"{place} is no environment: it has no bin directory")
         state.sides.append(directory(plan.env, Path(os.path.realpath(place)), label))
     wanted = []
     for image in plan.images:
@@ -61,9 +59,7 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress) -> None:
     if len(state.sides) < 2:
         if refused:
             raise refused[0]
-        raise FsprobeError(
-            "nothing to compare with", "add --flash DIR, --layout LABEL=DIR, --squashfs or --overlay", EXIT_USAGE
-        )
+        raise FsprobeError("nothing to compare with", LAYOUT_HINT, EXIT_USAGE)
 
 
 def _check_ways(image: Image) -> None:

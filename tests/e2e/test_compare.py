@@ -18,13 +18,17 @@ from benchmarks.standin import serve
 from fsprobe import experiment
 from fsprobe.recording import Recording
 from tests.layouts.environments import (
+    USER,
+    as_user_argv,
     fsprobe,
     fsprobe_argv,
     fsprobe_environment,
     left_behind,
     make_venv,
     need,
+    public_python,
     site_of,
+    user_home,
 )
 
 CODE = "import pears, sys; print(sys.prefix)"
@@ -128,6 +132,109 @@ def test_one_missing_pyc_in_an_image_is_named(env: Path, tmp_path: Path) -> None
     # the failed write of the .pyc on a read-only image
     assert any(path.startswith(str(compiled)) and left < right for (_, path), (left, right) in named.items())
     assert any("squashfs lacks 1 valid .pyc" in note and "apples/core.py" in note for note in result["notes"])
+
+
+def test_a_copy_that_is_there_is_given_its_byte_code_and_is_alike(env: Path, tmp_path: Path) -> None:
+    """A/A: the same environment twice. What a copy that can be written to lacks is written before anything is counted."""
+    need("strace", root=True)
+    other = tmp_path / "other"
+    shutil.copytree(env, other, symlinks=True)
+    compiled = next(site_of(other).glob("apples/__pycache__/core.*.pyc"))
+    compiled.unlink()
+    result = compare(tmp_path, env, "--layout", f"again={other}", "--runs", "3")
+    assert compiled.exists()
+    assert result["differences"]["again"] == {**result["differences"]["again"], "n_paths": 0, "rows": []}
+    row = result["rows"][1]
+    assert (row["layout"], row["kind"], row["where"], row["in_place"]) == ("again", "copy", str(other), False)
+    # a copy that is mounted there is its mount's root: its own name is not looked up any more
+    asked, asked_there = (each["requests"]["environment_counts"] for each in result["rows"])
+    assert {**asked, "lookup": asked["lookup"] - 1, "metadata": asked["metadata"] - 1} == asked_there
+    # three runs of each can't show a difference, whatever the machine is doing (enough of them: benchmarks/layouts.py)
+    assert not row["clear"]
+    assert "too few runs to tell" in row["verdict"]
+    assert result["notes"] == []
+    shown = fsprobe("report", str(tmp_path / "c.fsprobe"))
+    assert b"too few runs to tell" in b" ".join(shown.stdout.split())
+
+
+def test_a_copy_that_lacks_a_pyc_and_cannot_be_given_one_is_named(env: Path, tmp_path: Path) -> None:
+    need("strace", root=True)
+    other = tmp_path / "other"
+    shutil.copytree(env, other, symlinks=True)
+    cache = next(site_of(other).glob("apples/__pycache__"))
+    compiled = next(cache.glob("core.*.pyc"))
+    compiled.unlink()
+    compiled.mkdir()  # nobody can write a file of this name, not even root
+    result = compare(tmp_path, env, "--layout", f"lacking={other}", "--runs", "1")
+    found = {
+        (row["op"], row["path"]): (row["baseline"], row["layout"]) for row in result["differences"]["lacking"]["rows"]
+    }
+    assert found["open", str(site_of(env) / "apples" / "core.py")] == (0, 1)
+    assert any("lacking lacks 1 valid .pyc" in note for note in result["notes"])
+    shown = fsprobe("report", str(tmp_path / "c.fsprobe"))
+    assert b"core.py" in shown.stdout
+
+
+def test_cold_without_root_and_without_a_command_is_a_note(tmp_path: Path) -> None:
+    need("strace", "setpriv", "unshare", root=True)
+    with user_home() as home:
+        python = public_python()
+        env = make_venv(home / "venv", python=python)
+        shutil.copytree(env, home / "other", symlinks=True)
+        subprocess.run(["chown", "-R", f"{USER}:{USER}", str(home)], check=True)
+        words = ["compare", "--env", str(env), "--layout", f"other={home}/other", "--cache", "cold", "--runs", "2"]
+        words += ["-o", f"{home}/c.fsprobe", "--json", "--", "python", "-c", CODE]
+        done = subprocess.run(
+            as_user_argv(tmp_path / "scratch", home, fsprobe_argv(*words, python=python)),
+            capture_output=True,
+            env=fsprobe_environment(),
+            timeout=60,
+            cwd="/",
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        result = json.loads(done.stdout)
+        assert {row["cache"] for row in result["rows"]} == {"unknown"}
+        assert all(len(row["wall_s"]["runs"]) == 2 for row in result["rows"])
+        assert [note for note in result["notes"] if note.startswith("no cold runs") and "--make-cold" in note]
+        assert result["differences"]["other"]["n_paths"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--env", "HERE/none", "--squashfs", "--", "true"], 3, "no environment"),
+        (["--env", "HERE/nobin", "--squashfs", "--", "true"], 3, "no bin directory"),
+        (["--env", "ENV", "--layout", "x=HERE/nobin", "--", "touch", "HERE/ran"], 3, "no bin directory"),
+        (["--env", "ENV", "--layout", "x", "--", "touch", "HERE/ran"], 2, "not LABEL=DIR"),
+        (["--env", "ENV", "--", "touch", "HERE/ran"], 2, "nothing to compare with"),
+        (["--env", "ENV", "--flash", "HERE"], 2, "no command given"),
+        (["--env", "ENV", "--flash", "HERE/none", "--", "true"], 3, "no such directory"),
+        (["--env", "ENV", "--flash", "HERE", "--layout", "flash=ENV", "--", "touch", "HERE/ran"], 2, "two layouts"),
+        (["--env", "ENV", "--flash", "HERE", "--", "nonesuch"], 3, "nonesuch: No such file"),
+        (["--env", "ENV", "--flash", "HERE", "--", "sh", "-c", "exit 7"], 3, "ends with 7 in the layout plain"),
+        (["--env", "ENV", "--squashfs", "HERE/text", "--", "true"], 3, "not a SquashFS image"),
+        (["--env", "ENV", "--flash", "HERE", "--plot", "x.txt", "--", "touch", "HERE/ran"], 2, "neither .png nor .svg"),
+        (["HERE/text", "HERE/other"], 3, "not an fsprobe file"),
+        (["HERE/text"], 2, "nothing to compare"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_with_a_hint(
+    env: Path, tmp_path: Path, words: list[str], status: int, said: str
+) -> None:
+    (tmp_path / "nobin").mkdir()
+    (tmp_path / "text").write_text("x" * 200)
+    (tmp_path / "other").write_text("y" * 200)
+    words = [word.replace("HERE", str(tmp_path)).replace("ENV", str(env)) for word in words]
+    done = fsprobe("compare", *words, cwd=tmp_path)
+    lines = [line for line in done.stderr.decode().splitlines() if "the first run" not in line]
+    assert done.returncode == status, lines
+    assert len(lines) == 2, lines
+    assert said in lines[0]
+    assert lines[1].startswith("fsprobe: hint: ")
+    assert done.stdout == b""
+    # what can be told beforehand is told before the command runs for the first time
+    assert not (tmp_path / "ran").exists()
 
 
 def test_without_a_way_to_mount_copies_run_in_place(env: Path, tmp_path: Path) -> None:
