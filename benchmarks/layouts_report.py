@@ -52,7 +52,7 @@ def markdown(report: JsonObject) -> str:
             f"## {cell['workload']}, {cell['latency_ms']:g} ms a metadata request, {cell['read_ms']:g} ms a read",
             "",
             "Seconds are medians of {n} runs; in brackets least and most. Requests: medians of the servers' own counters. "
-            "Load average meanwhile {a:.1f} to {b:.1f}.".format(n=cell["n_runs"], a=cell["load"][0], b=cell["load"][1]),
+            "{meanwhile}".format(n=cell["n_runs"], meanwhile=meanwhile(cell)),
             "",
             "| layout | cold s | warm s | CPU cold s | CPU warm s | of which mount server | calls | metadata requests cold | READs cold | "
             "metadata requests warm |",
@@ -84,8 +84,35 @@ def markdown(report: JsonObject) -> str:
                 f"{'' if row['error'] is None else format(1 + row['error'], '.2f')} | {'yes' if row['is_within'] else 'no'} |"
             )
         lines.append("")
+        for earlier in cell.get("earlier", []):
+            lines += [
+                f"Measured before at a load average of {earlier['load'][0]:.1f} to {earlier['load'][1]:.1f}: within 15 % in "
+                f"{n_within(earlier['gains'])} of {len(earlier['gains'])}, here in {n_within(cell['gains'])} "
+                f"(ratios then: {ratios(earlier['gains'])}).",
+                "",
+            ]
     lines += ["## In short", "", *[f"- {line}" for line in report["short"]], ""]
     return "\n".join(lines)
+
+
+def meanwhile(cell: JsonObject) -> str:
+    """What the machine was doing besides."""
+    said = "Load average meanwhile {:.1f} to {:.1f}".format(*cell["load"])
+    if cell.get("share_cpu_stalled") is not None:
+        said += f"; in {cell['share_cpu_stalled']:.0%} of the time some process waited for a CPU"
+    return said + "."
+
+
+def n_within(gains: Sequence[JsonObject]) -> int:
+    """How many gains are as predicted."""
+    return sum(bool(row["is_within"]) for row in gains)
+
+
+def ratios(gains: Sequence[JsonObject]) -> str:
+    """Measured to predicted, one after another."""
+    return ", ".join(
+        f"{row['layout']} {row['cache']} {1 + row['error']:.2f}" for row in gains if row["error"] is not None
+    )
 
 
 def spread_of(row: JsonObject) -> str:
@@ -113,6 +140,21 @@ def in_short(cells: Sequence[JsonObject]) -> list[str]:
         f"An image asks {min(image):g} to {max(image):g} times fewer metadata requests of a cold client than the plain environment.",
         f"A cold image is read: {min(reads):g} to {max(reads):g} READs.",
     ]
+    for latency_ms in sorted({cell["latency_ms"] for cell in cells}):
+        at = [(cell, row) for cell, row in rows if cell["latency_ms"] == latency_ms]
+        loads = [load for cell, _ in at for load in cell["load"]]
+        lines.append(
+            f"{latency_ms:g} ms: cold {n_within([row for _, row in at if row['cache'] == 'cold'])} of "
+            f"{sum(row['cache'] == 'cold' for _, row in at)}, warm {n_within([row for _, row in at if row['cache'] == 'warm'])} of "
+            f"{sum(row['cache'] == 'warm' for _, row in at)}; load average {min(loads):.1f} to {max(loads):.1f}."
+        )
+    again = [(cell, earlier) for cell in cells for earlier in cell.get("earlier", [])]
+    if again:
+        lines.append(
+            f"{len({(cell['workload'], cell['latency_ms']) for cell, _ in again})} cells were measured again because others had computed "
+            f"on the machine (load average {min(e['load'][1] for _, e in again):.1f} to {max(e['load'][1] for _, e in again):.1f} at its "
+            f"highest): then {sum(n_within(e['gains']) for _, e in again)} of {sum(len(e['gains']) for _, e in again)} were within."
+        )
     lines += [
         f"Outside: {cell['workload']}, {cell['latency_ms']:g} ms, {row['layout']}, {row['cache']}: {row['measured_s']:.2f} s gained, "
         f"{row['predicted_s']:.2f} s predicted, {row['cpu_difference_s']:+.2f} s less CPU."
