@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks import evidence
 from benchmarks.standin import Server, SharedCap, serve, share_cap
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
@@ -179,8 +180,13 @@ def main() -> int:
                         "load": round(os.getloadavg()[0], 2),
                     }
                 )
+    about = evidence.head("nodes")
     report = {
+        "benchmark": "nodes",
         "made_by": "python -m benchmarks.nodes VENV -o reports/nodes.json",
+        "date": about["date"],
+        "commit": about["commit"],
+        "machine": about["machine"],
         "program": CODE,
         "rate": RATE,
         "latency_ms": LATENCY_MS,
@@ -203,20 +209,21 @@ def render(report: JsonObject, output: Path) -> None:
     lines = [
         "# Many nodes, one metadata server",
         "",
-        f"Made by `{report['made_by']}`: `{report['program']}`, {report['rate']:g} requests/s for all nodes together, {report['latency_ms']:g} ms "
+        f"Made by `{report['made_by']}` on {report['date']} at commit {report['commit']}: `{report['program']}`, {report['rate']:g} requests/s for all nodes together, {report['latency_ms']:g} ms "
         f"a request ({report['wait_ms']:.2f} ms as a client sees it), {report['t_cpu_s']:.2f} s CPU a start, reads free. A node is a mount of "
         f"its own, cold. Medians of {report['n_runs']}; {report['n_cores']} cores do all nodes' work. The knee is predicted at "
         f"{report['knee_nodes']:g} nodes.",
         "",
         "| layout | nodes | processes a node | predicted s | measured s (all) | measured to predicted | requests predicted | "
-        "requests served | the server is what all wait for | this machine's cores need at least s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "requests served | served at the rate s | the server is what all wait for | this machine's cores need at least s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
         lines.append(
             f"| {row['layout']} | {row['nodes']} | {row['ranks_per_node']} | {row['predicted_s']:.2f} | {row['measured_s']:.2f} "
             f"({', '.join(f'{value:.2f}' for value in row['runs_s'])}) | {row['measured_s'] / row['predicted_s']:.2f} | "
-            f"{row['predicted_requests']:,} | {row['served_requests']:,} | {'yes' if row['is_saturated'] else 'no'} | {row['cpu_bound_s']:.1f} |"
+            f"{row['predicted_requests']:,} | {row['served_requests']:,} | "
+            f"{row['served_requests'] / report['rate']:.2f} | {'yes' if row['is_saturated'] else 'no'} | {row['cpu_bound_s']:.1f} |"
         )
     saturated = [row for row in report["rows"] if row["is_saturated"]]
     within = [row for row in saturated if abs(row["measured_s"] / row["predicted_s"] - 1) <= TOLERANCE]

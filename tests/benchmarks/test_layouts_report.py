@@ -1,0 +1,97 @@
+"""The benchmarks of layouts and nodes: what they work out, and that their reports are what their JSON says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import evidence, layouts, layouts_report, nodes
+
+LAYOUTS, NODES = evidence.REPORTS / "layouts.json", evidence.REPORTS / "nodes.json"
+
+
+def row(layout: str, cache: str, wall_s: float, metadata: int, read: int, cpu_s: float = 1.0) -> dict[str, Any]:
+    """One row of a comparison, as far as gains look at it."""
+    medians = {"metadata": metadata, "read": read, "ioctl": 0}
+    return {
+        "layout": layout,
+        "cache": cache,
+        "wall_s": {"median": wall_s},
+        "cpu_s": {"user": {"median": cpu_s}, "sys": {"median": 0.0}, "around": None},
+        "server_requests": {name: {"median": n} for name, n in medians.items()},
+    }
+
+
+def test_gains_are_differences_of_requests_times_waits() -> None:
+    rows = []
+    for cache in ("cold", "warm"):
+        rows += [row(label, cache, 2.0, 10, 300) for label in layouts_report.LAYOUTS]
+        rows[-len(layouts_report.LAYOUTS)] = row("plain", cache, 5.0, 2010, 500)
+    waits = {"metadata": [0.9e-3, 1e-3, 9e-3], "read": [0.5e-3], "ioctl": [1e-5]}
+    waits |= {"flash metadata": [0.3e-3], "flash read": [0.15e-3], "flash ioctl": [1e-5]}
+    found = {(gain["layout"], gain["cache"]): gain for gain in layouts.gains({"rows": rows}, waits)}
+    squashfs = found["squashfs", "cold"]
+    assert squashfs["predicted_s"] == pytest.approx(2000 * 1e-3 + 200 * 0.5e-3)
+    assert squashfs["measured_s"] == pytest.approx(3.0)
+    assert squashfs["is_within"] is False
+    assert squashfs["ratio_metadata_requests"] == 201
+    # what is asked of the faster server is waited for less
+    assert found["flash-like", "cold"]["predicted_s"] == pytest.approx(2.01 + 0.25 - 10 * 0.3e-3 - 300 * 0.15e-3)
+
+
+def test_a_cell_that_is_measured_again_keeps_what_came_out_before() -> None:
+    def cell(name: str, ms: float, load: float) -> dict[str, Any]:
+        return {"workload": name, "latency_ms": ms, "load": [1.0, load], "gains": [load], "commit": "x", "date": "d"}
+
+    cells: list[Any] = []
+    for name, ms, load in (("scipy+pyplot", 1.0, 2), ("pandas", 1.0, 5), ("pandas", 0.1, 6), ("pandas", 1.0, 1)):
+        cells = layouts.merged(cells, cell(name, ms, load))
+    assert [(each["workload"], each["latency_ms"]) for each in cells] == [
+        ("pandas", 0.1),
+        ("pandas", 1.0),
+        ("scipy+pyplot", 1.0),
+    ]
+    again = cells[1]
+    assert again["gains"] == [1]
+    assert [earlier["gains"] for earlier in again["earlier"]] == [[5]]
+    third = layouts.merged(cells, cell("pandas", 1.0, 3))[1]
+    assert [earlier["gains"] for earlier in third["earlier"]] == [[5], [1]]
+
+
+def test_a_quiet_machine_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(layouts, "busy_share", lambda: asked.append(1) or 0.0)
+    wait = layouts.Patience()
+    wait("", 0, 1)
+    assert len(asked) == 1
+    spent = layouts.Patience(left_s=0.0)
+    monkeypatch.setattr(layouts, "busy_share", lambda: 1.0)
+    spent("", 0, 1)  # comes back although the machine is busy
+
+
+@pytest.mark.skipif(not LAYOUTS.exists(), reason="no report of layouts in this checkout")
+def test_the_report_of_layouts_is_what_its_json_makes(tmp_path: Path) -> None:
+    report = json.loads(LAYOUTS.read_text())
+    layouts_report.render(report, tmp_path / "layouts.json")
+    assert (tmp_path / "layouts.md").read_text() == LAYOUTS.with_suffix(".md").read_text()
+    assert (tmp_path / "layouts.png").stat().st_size > 10_000
+    assert {(cell["workload"], cell["latency_ms"]) for cell in report["cells"]} == set(
+        layouts.wanted_cells(False, layouts.LATENCIES_MS)
+    )
+    for cell in report["cells"]:
+        rows = {(each["layout"], each["cache"]): each for each in cell["comparison"]["rows"]}
+        plain = rows["plain", "cold"]["server_requests"]["metadata"]["median"]
+        for label in ("squashfs", "squashfuse", "overlay"):
+            served = rows[label, "cold"]["server_requests"]
+            assert served["metadata"]["median"] * 100 <= plain
+            assert min(served["read"]["runs"]) > 0, "a run that was called cold read nothing"
+
+
+@pytest.mark.skipif(not NODES.exists(), reason="no report of nodes in this checkout")
+def test_the_report_of_nodes_is_what_its_json_makes(tmp_path: Path) -> None:
+    nodes.render(json.loads(NODES.read_text()), tmp_path / "nodes.json")
+    assert (tmp_path / "nodes.md").read_text() == NODES.with_suffix(".md").read_text()
+    assert (tmp_path / "nodes.png").stat().st_size > 10_000
