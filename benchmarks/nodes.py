@@ -209,7 +209,8 @@ def render(report: JsonObject, output: Path) -> None:
     lines = [
         "# Many nodes, one metadata server",
         "",
-        f"Made by `{report['made_by']}` on {report['date']} at commit {report['commit']}: `{report['program']}`, {report['rate']:g} requests/s for all nodes together, {report['latency_ms']:g} ms "
+        f"Made by `{report['made_by']}` on {report['date']} at commit {report['commit']}: "
+        f"`{report['program']}`, {report['rate']:g} requests/s for all nodes together, {report['latency_ms']:g} ms "
         f"a request ({report['wait_ms']:.2f} ms as a client sees it), {report['t_cpu_s']:.2f} s CPU a start, reads free. A node is a mount of "
         f"its own, cold. Medians of {report['n_runs']}; {report['n_cores']} cores do all nodes' work. The knee is predicted at "
         f"{report['knee_nodes']:g} nodes.",

@@ -62,11 +62,10 @@ def test_a_cell_that_is_measured_again_keeps_what_came_out_before() -> None:
 
 
 def test_a_quiet_machine_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(layouts, "busy_share", lambda: asked.append(1) or 0.0)
-    wait = layouts.Patience()
-    wait("", 0, 1)
-    assert len(asked) == 1
+    shares = iter([1.0, 0.0])  # a third question would be an error
+    monkeypatch.setattr(layouts, "busy_share", lambda: next(shares))
+    layouts.Patience()("", 0, 1)
+    assert list(shares) == []
     spent = layouts.Patience(left_s=0.0)
     monkeypatch.setattr(layouts, "busy_share", lambda: 1.0)
     spent("", 0, 1)  # comes back although the machine is busy
