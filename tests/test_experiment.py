@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,13 +11,14 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fsprobe import experiment
-from fsprobe.capture import timed
+from fsprobe.capture import counters, timed
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment import bench, conduct, sides, summary
 from fsprobe.experiment.interruption import Interrupted, interruptions
@@ -24,6 +26,7 @@ from fsprobe.experiment.plan import Plan, Run, Side, State
 from fsprobe.layouts import namespace
 from fsprobe.layouts.plain import Layout
 from fsprobe.recording import Recording
+from fsprobe.report import comparison
 from tests.layouts.environments import make_venv, site_of
 
 
@@ -331,6 +334,26 @@ def test_a_layout_in_which_the_command_fails_is_not_faster() -> None:
     assert row["ratio_wall"] is None
     assert row["exit_codes"] == [1]
     assert "ended with 1" in row["verdict"]
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+def test_what_a_client_counted_is_not_called_the_servers(by_client: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = state_of([2.0], [1.0])
+    state.runs = [replace(run, server={"metadata": 40 * n, "lookup": 30 * n}) for n, run in enumerate(state.runs, 1)]
+    if by_client:
+        source = counters.Source("the NFS client (/proc/self/mountstats)", dict)
+        monkeypatch.setattr(counters, "find", lambda path: (source, ""))
+        assert conduct.find_counters(PLAN, state) is source.read
+    result = summary.summarise(PLAN, state)
+    found, empty = ("client_counters", "server_requests")[:: 1 if by_client else -1]
+    assert [row[empty] for row in result["rows"]] == [None, None]
+    assert [row[found]["metadata"]["runs"] for row in result["rows"]] == [[40], [80]]
+    assert any("of the whole node" in note for note in result["notes"]) == by_client
+    shown = io.StringIO()
+    comparison.show(result, shown)
+    words = " ".join(shown.getvalue().split())
+    assert ("client: metadata requests" in words, "served: metadata requests" in words) == (by_client, not by_client)
+    assert " 80 " in words
 
 
 def test_an_interrupted_comparison_says_so_and_needs_no_runs() -> None:

@@ -282,6 +282,7 @@ def recording_row(name: str, profile: JsonObject) -> JsonObject:
         },
         "requests": (profile["requests"] or {}).get("by_mount", {}),
         "server_requests": None,
+        "client_counters": None,
         "ratio_wall": None,
         "ratio_requests": None,
         "clear": None,

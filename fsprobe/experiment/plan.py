@@ -107,4 +107,4 @@ class State:
     interrupted: str = ""
     """the signal that ended it early"""
     counted_by: str = ""
-    """whose counters `Run.server` has"""
+    """the filesystem's client in the kernel, where `Run.server` has its counters; "" where they are a server's own"""

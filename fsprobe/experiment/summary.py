@@ -39,7 +39,7 @@ def summarise(plan: Plan, state: State) -> JsonObject:
         of_base = [run for run in state.runs if run.layout == BASELINE and run.cache == cache]
         for side in traced:
             runs = [run for run in state.runs if run.layout == side.layout.label and run.cache == cache]
-            rows.append(_row(plan, side, base, cache, runs, of_base))
+            rows.append(_row(plan, side, base, cache, runs, of_base, bool(state.counted_by)))
     differences = {}
     notes = list(state.notes)
     for side in traced[1:]:
@@ -73,7 +73,9 @@ def summarise(plan: Plan, state: State) -> JsonObject:
     }
 
 
-def _row(plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of_base: Sequence[Run]) -> JsonObject:
+def _row(
+    plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of_base: Sequence[Run], by_client: bool
+) -> JsonObject:
     assert side.analysis is not None
     counts, base_counts = environment_counts(plan, side), environment_counts(plan, base)
     verdict, words = None, "baseline"
@@ -87,6 +89,7 @@ def _row(plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of
         else:
             words = "no runs"
     servers = [run.server for run in runs if run.server is not None]
+    counted = {name: spread([server[name] for server in servers]) for name in servers[0]} if servers else None
     beside = [run.beside_s for run in runs if run.beside_s is not None]
     metrics = side.analysis.profile["metrics"]
     return {
@@ -113,9 +116,9 @@ def _row(plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of
             "environment": None if counts is None else counts["metadata"],
             "environment_counts": counts,
         },
-        "server_requests": {name: spread([server[name] for server in servers]) for name in servers[0]}
-        if servers
-        else None,
+        "server_requests": None if by_client else counted,
+        # what this node's kernel counted, for all its programs together: not the same thing as what a server was asked
+        "client_counters": counted if by_client else None,
         "ratio_wall": None if verdict is None else round(verdict.ratio, 4),
         "ratio_wall_low": None if verdict is None else round(verdict.low, 4),
         "ratio_wall_high": None if verdict is None else round(verdict.high, 4),

@@ -73,15 +73,18 @@ def draw(console: Console, comparison: JsonObject) -> None:
             console.print(Text(f"{row['layout']}: {row['verdict']}", style="bold") + Text(f" ({row['cache']} cache)"))
     console.print()
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    served = [facts.n_served(row) for row in rows]
+    by_client = any(row.get("client_counters") for row in rows)
+    source = "client_counters" if by_client else "server_requests"
+    served = [facts.n_served({"server_requests": row.get(source)}) for row in rows]
+    counted = "client" if by_client else "served"
     columns = ["layout", "cache", "start", "spread", "CPU", "calls", "requests"]
-    columns += ["served"] if any(n is not None for n in served) else []
+    columns += [counted] if any(n is not None for n in served) else []
     for name in columns:
         table.add_column(
             name, justify="left" if name in ("layout", "cache") else "right", no_wrap=True, overflow="ellipsis"
         )
     for row, n in zip(rows, served, strict=True):
-        table.add_row(*cells(row), *([numbers.count(n)] if "served" in columns else []))
+        table.add_row(*cells(row), *([numbers.count(n)] if counted in columns else []))
     console.print(table)
     draw_places(console, comparison)
     draw_differences(console, comparison)
@@ -165,6 +168,11 @@ def draw_notes(console: Console, comparison: JsonObject) -> None:
             + (
                 "; served: metadata requests that were counted"
                 if any(row["server_requests"] for row in comparison["rows"])
+                else ""
+            )
+            + (
+                "; client: metadata requests that the kernel's client of the filesystem counted, of all programs on this node"
+                if any(row.get("client_counters") for row in comparison["rows"])
                 else ""
             )
         )
