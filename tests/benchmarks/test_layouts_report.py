@@ -42,6 +42,17 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
     assert found["flash-like", "cold"]["predicted_s"] == pytest.approx(2.01 + 0.25 - 10 * 0.3e-3 - 300 * 0.15e-3)
 
 
+def test_what_unpacking_takes_is_told_of_images_alone() -> None:
+    rows = [row(label, "cold", 2.0, 10, 300, cpu_s=0.5) for label in layouts_report.LAYOUTS]
+    rows[layouts_report.LAYOUTS.index("squashfuse")] = row("squashfuse", "cold", 2.0, 3, 300, cpu_s=0.8)
+    cell: dict[str, Any] = {"comparison": {"rows": rows}}
+    gain = {"layout": "squashfuse", "cache": "cold", "measured_s": 1.0, "predicted_s": 1.3}
+    took = layouts_report.unpacking_s(cell, gain)
+    assert took == pytest.approx(0.3)
+    assert layouts_report.ratio_with(gain, 0.3) == pytest.approx(1.0)
+    assert layouts_report.unpacking_s(cell, {**gain, "layout": "flash-like"}) is None
+
+
 def test_a_cell_that_is_measured_again_keeps_what_came_out_before() -> None:
     def cell(name: str, ms: float, load: float) -> dict[str, Any]:
         return {"workload": name, "latency_ms": ms, "load": [1.0, load], "gains": [load], "commit": "x", "date": "d"}
