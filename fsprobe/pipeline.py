@@ -110,7 +110,9 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         thresholds=thresholds,
     )
     profile["findings"] = [finding_row(finding) for finding in find(evidence)]
-    profile["verdict"] = verdict(evidence)
+    # a run of which no hook told anything has zeros that count nothing: they must not acquit the filesystem
+    is_observed = recording.manifest.get("backend") != "audit" or bool(tally.by_process)
+    profile["verdict"] = verdict(evidence) if is_observed else None
     return Analysis(profile=profile, tally=tally, notes=notes, requests=requests)
 
 
@@ -320,6 +322,12 @@ def not_as_written(recording: Recording, where: str) -> BadInput:
     )
 
 
+def has_audit_events(fact: Mapping[str, Any]) -> bool:
+    """Whether the interpreter has sys.addaudithook (3.8): below it the audit backend hears of wrapped functions alone."""
+    words = str(fact.get("version") or "").split(".")
+    return not (len(words) > 1 and words[0] == "3" and words[1].isdigit() and int(words[1]) < 8)
+
+
 def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount]) -> JsonObject:
     """The manifest as a profile shows it: with what the interpreters said, and without what only the recorder needs."""
     manifest = dict(recording.manifest)
@@ -333,6 +341,8 @@ def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iter
         else None
     )
     manifest["n_python_processes"] = len(facts) if facts else None
+    if manifest.get("backend") == "audit":
+        manifest["n_python_without_events"] = sum(not has_audit_events(fact) for fact in facts)
     manifest["mounts"] = [
         {"path": mount.path.decode("utf-8", "backslashreplace"), "fstype": mount.fstype, "fs_class": mount.fs_class}
         for mount in mounts

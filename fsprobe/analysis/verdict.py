@@ -221,6 +221,11 @@ def _sentence(evidence: Evidence, level: str, served: list[Mapping[str, Any]], r
     if level == NOT:
         if not served:
             return f"It is not the filesystem: {plural(n, 'metadata call')}, none of them to a file server."
+        if evidence.profile["metrics"].get("fs_time_s") is None:
+            return (
+                f"By number it is not the filesystem: {plural(_n_calls(served), 'metadata call')} on {_names(served)}; how long "
+                "they took was not observed."
+            )
         return (
             f"It is not the filesystem in this run: {plural(_n_calls(served), 'metadata call')} on {_names(served)}, and "
             "they took little of the time; with empty caches or many processes it may be."
@@ -245,7 +250,8 @@ def _beside(evidence: Evidence) -> list[str]:
         parts.append(plural(int(manifest["majflt"]), "major page fault"))
     if manifest.get("read_bytes") is not None:
         parts.append(f"{manifest['read_bytes'] / 1e6:,.1f} MB read")
-    return ["under the tracer: " + ", ".join(parts)] if parts else []
+    where = "under the hooks" if manifest.get("backend") == "audit" else "under the tracer"
+    return [f"{where}: " + ", ".join(parts)] if parts else []
 
 
 def unseen(evidence: Evidence) -> list[str]:
@@ -262,6 +268,7 @@ def unseen(evidence: Evidence) -> list[str]:
         found.append("on which filesystems the paths lie: no mount table")
     if observes is not None and "loader" not in observes:
         found.append("what the dynamic loader and programs other than Python looked up")
+        found.append("interpreters under -I, -E, -S or without the environment, and what ran before site")
     if metrics.get("by_module") is None:
         found.append("which import made which call: no markers")
     if manifest.get("privileged"):

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 OK, WARN, NO = "ok", "limited", "no"
+MORE_PLACES = "/usr/sbin:/sbin:/usr/bin:/bin"
+"""Where helpers of mounting are looked for besides PATH, as `fsprobe exec` and `compare` do."""
 CONTAINER_STARTERS = ("apptainer", "singularity", "singularity-ce")
+STARTER_PLACES = (("libexec",), ("lib",), ("lib", "x86_64-linux-gnu"), ("lib", "aarch64-linux-gnu"))
 CLONE_NEWUSER = 0x10000000
 FUSE_TOOLS = (("squashfuse_ll", "squashfuse"), ("fusermount3", "fusermount"), ("bwrap",))
 GET_FUSE = "load modules that have them, or ask the site for squashfuse, fuse3 and bubblewrap"
@@ -79,9 +82,8 @@ def check_ptrace(environment: "Mapping[str, str]") -> "dict[str, Any]":
     scope = _read("/proc/sys/kernel/yama/ptrace_scope").strip()
     why = backends.why_not_ptrace()
     if why:
-        return row(
-            "ptrace", NO, why, "run fsprobe outside of the container or tracer that forbids it, or use --backend audit"
-        )
+        hint = "run fsprobe outside of the container or tracer that forbids it, or use --backend audit"
+        return row("ptrace", NO, why + ("; Yama scope %s" % scope if scope else "; no Yama"), hint)
     return row("ptrace", OK, "allowed" + (", Yama scope %s" % scope if scope else ", no Yama"))
 
 
@@ -134,7 +136,8 @@ def check_fuse(environment: "Mapping[str, str]") -> "dict[str, Any]":
     """Whether /dev/fuse can be opened, and which programs there are that mount images with it."""
     found, missing = [], []
     for names in FUSE_TOOLS:
-        paths = [path for path, why in (host.find_program(name, environment) for name in names) if path and not why]
+        tried = [host.find_program(name, where) for name in names for where in (environment, {"PATH": MORE_PLACES})]
+        paths = [path for path, why in tried if path and not why]
         if paths:
             gain = host.privilege_of(paths[0])
             found.append(os.path.basename(paths[0]) + (" (%s)" % gain if gain else ""))
@@ -159,18 +162,17 @@ def check_containers(environment: "Mapping[str, str]") -> "dict[str, Any]":
     inside = environment.get("APPTAINER_CONTAINER") or environment.get("SINGULARITY_CONTAINER")
     if inside:
         found.append("this is one (%s)" % os.path.basename(inside))
+    seen = []
     for name in CONTAINER_STARTERS:
         path, why = host.find_program(name, environment)
-        if path is None or why:
+        if path is None or why or os.path.realpath(path) in seen:
             continue
-        starter = os.path.join(
-            os.path.dirname(os.path.dirname(os.path.realpath(path))),
-            "libexec",
-            name.split("-")[0],
-            "bin",
-            "starter-suid",
-        )
-        if host.privilege_of(starter):
+        # apptainer's packages have `singularity` as a link to it: one program, whose starter lies below its real name
+        real = os.path.realpath(path)
+        seen.append(real)
+        prefix, real_name = os.path.dirname(os.path.dirname(real)), os.path.basename(real).split("-")[0]
+        starters = [os.path.join(prefix, *words + (real_name, "bin", "starter-suid")) for words in STARTER_PLACES]
+        if any(host.privilege_of(starter) for starter in starters):
             found.append("%s with a setuid starter" % name)
             hint = "run fsprobe inside: %s exec IMAGE fsprobe run -- ..." % name
         else:

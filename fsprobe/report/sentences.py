@@ -8,6 +8,7 @@ from fsprobe.model import JsonObject
 from fsprobe.report import numbers
 
 NO_IMPORT = "(not in an import)"
+NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
 PASSED_ON = 0.8
 """An import that accounts for more than this share of the one that asked for it says nothing new. A judgement."""
 
@@ -15,6 +16,8 @@ PASSED_ON = 0.8
 def headline(profile: JsonObject) -> str:
     """One sentence: how many metadata calls before the program did any work, where they went, in vain, from which import."""
     metrics = profile["metrics"]
+    if is_unobserved(profile):
+        return NOTHING_NOTED
     n_startup = metrics["n_startup"]
     if has_python(profile):
         parts = [f"{numbers.plural(n_startup, 'metadata call')} to start"]
@@ -31,6 +34,11 @@ def headline(profile: JsonObject) -> str:
     if top:
         parts.append(f"most from {top[0]['key']}")
     return ", ".join(parts) + "."
+
+
+def is_unobserved(profile: JsonObject) -> bool:
+    """Whether no process of the run was seen at all: its zeros are then no counts."""
+    return profile["manifest"].get("backend") == "audit" and not profile["metrics"]["by_process"]
 
 
 def has_python(profile: JsonObject) -> bool:
@@ -66,8 +74,11 @@ def costly_imports(rows: Sequence[JsonObject]) -> list[JsonObject]:
     return kept
 
 
+A_TRACER_ADDS = "a tracer (strace, ptrace) would add the dynamic loader, what runs before site, programs that are not Python, and durations"
+
+
 def backend_line(profile: JsonObject) -> str:
-    """Which backend it was, and how imports were told apart."""
+    """Which backend it was, how imports were told apart, and what a better one would add."""
     manifest = profile["manifest"]
     version = f" {manifest['backend_version']}" if manifest.get("backend_version") else ""
     ways = {
@@ -77,7 +88,9 @@ def backend_line(profile: JsonObject) -> str:
         "none": "imports estimated from the paths",
         "inside": "imports marked inside the process",
     }
-    return f"{manifest.get('backend') or 'unknown backend'}{version}, {ways.get(str(manifest.get('markers')), 'imports not observed')}"
+    name = manifest.get("backend") or "unknown backend"
+    line = f"{name}{version}, {ways.get(str(manifest.get('markers')), 'imports not observed')}"
+    return f"{line}; {A_TRACER_ADDS}" if name == "audit" else line
 
 
 def process_line(profile: JsonObject) -> str:
@@ -107,9 +120,14 @@ def quality_lines(profile: JsonObject) -> list[str]:
     if manifest.get("backend") == "audit":
         why = f" ({manifest['backend_why']})" if manifest.get("backend_why") else ""
         lines.append(
-            f"no tracer{why}: interpreters noted their own calls. Not observed: the dynamic loader, what ran before site, programs that "
-            "are not Python, durations. A tracer would add them: see `fsprobe doctor`"
+            f"no tracer{why}: interpreters noted their own calls. What a tracer would add is not observed, nor are interpreters under "
+            "-I, -E, -S or without the environment. How to get a tracer: `fsprobe doctor`"
         )
+        if manifest.get("n_python_without_events"):
+            lines.append(
+                f"{numbers.plural(manifest['n_python_without_events'], 'interpreter')} older than Python 3.8, which has no audit events: "
+                "what open() opens is not observed, nor are changes (mkdir, rename, unlink, ...)"
+            )
     elif manifest.get("backend_why"):
         lines.append(f"{manifest['backend']} was taken because {manifest['backend_why']}")
     if quality["n_unparsed"]:

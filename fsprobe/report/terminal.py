@@ -254,7 +254,8 @@ def draw_imports(console: Console, profile: JsonObject) -> None:
     rows = profile["metrics"]["by_module"]
     if rows is None:
         _heading(console, "Imports")
-        text = numbers.NOT_OBSERVED if sentences.has_python(profile) else "there was no Python in this run"
+        seen = sentences.has_python(profile) or sentences.is_unobserved(profile)
+        text = numbers.NOT_OBSERVED if seen else "there was no Python in this run"
         console.print(Text(text, style="dim"))
         return
     shown = sentences.costly_imports(rows)[:TOP]

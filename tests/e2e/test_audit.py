@@ -12,7 +12,10 @@ import pytest
 
 from benchmarks import audit_accuracy
 from fsprobe import pipeline
-from tests.conftest import INTERPRETERS
+from fsprobe.capture import backends
+from fsprobe.report import sentences
+from tests.conftest import INTERPRETERS, need
+from tests.e2e.test_faults import DENY
 
 BEHAVES = """
 import os, posix, sys, pathlib, shutil, tempfile, threading, subprocess, functools, pickle, multiprocessing
@@ -89,6 +92,83 @@ def test_what_it_can_not_see_is_not_observed_and_said(tmp_path: Path) -> None:
     ).stdout
     assert "audit, imports marked inside the process" in text
     assert "dynamic loader" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("words", [[sys.executable, "-I", "-c", "import json"], ["/bin/ls", "/"]], ids=["-I", "ls"])
+def test_a_run_that_no_hook_saw_acquits_nothing(words: list[str], tmp_path: Path) -> None:
+    assert run(words, tmp_path / "x.fsprobe", "--backend", "audit").returncode == 0
+    profile = pipeline.analyse(tmp_path / "x.fsprobe")
+    assert profile["verdict"] is None
+    assert profile["metrics"]["by_process"] == []
+    for form in ("terminal", "md", "html"):
+        done = subprocess.run(
+            [sys.executable, "-m", "fsprobe", "report", str(tmp_path / "x.fsprobe"), "--format", form],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        text = " ".join(done.stdout.split())
+        assert "Nothing was observed" in text
+        assert "not the filesystem" not in text
+        assert "there was no Python" not in text
+
+
+@pytest.mark.parametrize("interpreter", list(INTERPRETERS.values()), ids=list(INTERPRETERS))
+def test_what_old_interpreters_do_not_tell_is_said(interpreter: str, tmp_path: Path) -> None:
+    place = tmp_path / "written"
+    code = f"open({str(place)!r}, 'w').close(); import os; os.mkdir({str(place) + '.d'!r}); os.stat({str(place)!r})"
+    run([str(interpreter), "-c", code], tmp_path / "x.fsprobe", "--backend", "audit")
+    profile = pipeline.analyse(tmp_path / "x.fsprobe")
+    opened = [row for row in profile["metrics"]["by_path"] if row["key"] == str(place)]
+    assert [row["n_stat"] for row in opened] == [1]
+    minor = int(profile["manifest"]["python"]["version"].split(".")[1])
+    has_events = minor >= 8
+    assert profile["manifest"]["n_python_without_events"] == (0 if has_events else 1)
+    assert [row["n_open"] for row in opened] == [int(has_events)]
+    assert profile["metrics"]["n_change"] == int(has_events)
+    said = " ".join(sentences.quality_lines(profile))
+    assert ("1 interpreter older than Python 3.8" in said) is not has_events
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("3.6.15", False), ("3.7.16", False), ("3.8.18", True), ("3.13.0", True), ("3.15.0a1+", True), ("", True)],
+)
+def test_which_versions_have_audit_events(version: str, expected: bool) -> None:
+    assert pipeline.has_audit_events({"version": version}) is expected
+
+
+def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
+    # as in a container on a machine without strace: a seccomp filter answers ptrace with EPERM
+    need(os.uname().machine in ("x86_64", "aarch64"), "the filter is written for two machines")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    command = [
+        sys.executable,
+        "-m",
+        "fsprobe",
+        "run",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--",
+        "python",
+        "-c",
+        "import pandas",
+    ]
+    environment = {name: value for name, value in os.environ.items() if name not in backends.JOB_VARIABLES}
+    environment["PATH"] = str(tmp_path / "bin")
+    done = subprocess.run([sys.executable, "-c", DENY, *command], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    head = done.stderr.split("\n\n")[0].split("\n", 2)[2] if done.stderr.startswith("\n") else done.stderr
+    assert head.startswith("audit, imports marked inside the process; a tracer (strace, ptrace) would add"), done.stderr
+    profile = pipeline.analyse(tmp_path / "x.fsprobe")
+    assert "no strace on PATH" in profile["manifest"]["backend_why"]
+    assert "Operation not permitted" in profile["manifest"]["backend_why"]
+    assert profile["quality"]["n_unparsed"] == 0
+    modules = {row["key"]: row for row in profile["metrics"]["by_module"]}
+    assert modules["pandas"]["n_metadata_cum"] > 1000
+    assert modules["numpy"]["n_open"] > 0
 
 
 def test_a_machine_where_nothing_may_trace_gets_a_report(tmp_path: Path, strace_program: str) -> None:

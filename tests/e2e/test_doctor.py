@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture import backends, doctor
+from fsprobe.cli import doctor as cli_doctor
 from tests.conftest import need
 from tests.layouts.environments import as_user_argv, fsprobe_argv, fsprobe_environment, public_python, user_home
 
@@ -103,13 +104,46 @@ def test_a_setuid_starter_is_named(tmp_path: Path) -> None:
     assert "inside" in found["hint"]
 
 
+@pytest.mark.parametrize("place", ["libexec", "lib", "lib/x86_64-linux-gnu"])
+def test_a_link_to_apptainer_is_not_another_program(place: str, tmp_path: Path) -> None:
+    starter = tmp_path / place / "apptainer/bin/starter-suid"
+    starter.parent.mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    for program in (tmp_path / "bin/apptainer", starter):
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    starter.chmod(0o4755)
+    (tmp_path / "bin/singularity").symlink_to("apptainer")
+    assert doctor.check_containers({"PATH": str(tmp_path / "bin")})["found"] == "apptainer with a setuid starter"
+
+
+def test_helpers_outside_of_path_are_found_as_exec_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bwrap").write_text("#!/bin/sh\n")
+    (tmp_path / "bwrap").chmod(0o755)
+    monkeypatch.setattr(doctor, "MORE_PLACES", str(tmp_path))
+    found = doctor.check_fuse({"PATH": str(tmp_path / "none")})["found"]
+    assert "; bwrap; not there: squashfuse_ll, fusermount3" in found
+
+
+def test_a_choice_that_fails_leaves_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(environment: object) -> tuple[str, str]:
+        raise OSError("boom")
+
+    monkeypatch.setattr(backends, "best", broken)
+    answer = cli_doctor.examine()
+    assert answer["backend"] == ""
+    assert "boom" in answer["why"]
+    assert len(answer["checks"]) > 8
+
+
 def test_user_namespaces_are_tried() -> None:
     found = doctor.check_user_namespaces({})
     allowed = subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode == 0
     assert found["status"] == ("ok" if allowed else "no")
 
 
-def test_missing_fuse_tools_are_named(tmp_path: Path) -> None:
+def test_missing_fuse_tools_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "MORE_PLACES", str(tmp_path / "none"))
     found = doctor.check_fuse({"PATH": str(tmp_path)})
     assert "not there: squashfuse_ll, fusermount3, bwrap" in found["found"]
     assert found["hint"]
