@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe import executors, job, pipeline
+from fsprobe import executors, job, pipeline, recording
 from fsprobe.analysis.tally import check_sums
 from fsprobe.errors import EXIT_BAD_INPUT, EXIT_USAGE
 from fsprobe.recording import Recording
-from tests.conftest import FSPROBE, clean_environment, run_plain
+from tests.conftest import FSPROBE, ROOT, clean_environment, run_plain
 from tests.jobs import copies, cut, merge, profile, rank_variables, run_rank
 
 PROGRAM = "import json, csv; print('rank done')"
@@ -155,7 +155,7 @@ def test_jobs_are_not_mixed(one_run: Path, tmp_path: Path) -> None:
     other = Recording(str(one_run))
     manifest = dict(other.manifest, job=rank_variables(0, size=1, per_node=1, job="78"))
     sections = [(name, b"".join(other.section(name))) for name in other.names() if name != "manifest"]
-    job.recording.write(
+    recording.write(
         str(tmp_path / "ranks" / "z.fsprobe"), "recording", [("manifest", json.dumps(manifest).encode()), *sections]
     )
     done = merge(str(tmp_path / "ranks"))
@@ -184,7 +184,7 @@ def test_memory_does_not_grow_with_the_number_of_ranks(one_run: Path, tmp_path: 
     peaks = []
     for size in (8, 96):
         copies(one_run, tmp_path / f"{size}", size=size, per_node=4)
-        root = str(Path(job.__file__).parent.parent)
+        root = str(ROOT)
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / f"{size}")],
             env=clean_environment(PYTHONPATH=root),
@@ -223,7 +223,7 @@ def test_rates_are_on_a_common_clock(one_run: Path, tmp_path: Path) -> None:
         # the first absolute stamp is what a log's clock is anchored to
         log = sections["log"].replace(stamp, moved, 1)
         manifest = dict(opened.manifest, job=rank_variables(1, size=2, per_node=1))
-        job.recording.write(
+        recording.write(
             str(place / "r0001.fsprobe"),
             "recording",
             [

@@ -1,0 +1,180 @@
+"""The whole job: parts are added in the order of nodes and ranks, and the sum becomes a profile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import Executor
+
+from fsprobe import pipeline, recording
+from fsprobe.analysis.merge import NodeRequests
+from fsprobe.analysis.places import Owners
+from fsprobe.analysis.profile import make_profile
+from fsprobe.analysis.ranks import bounded, section, sum_of
+from fsprobe.analysis.requests_counts import CAVEAT, RequestCounts
+from fsprobe.errors import BadInput
+from fsprobe.job.files import Files
+from fsprobe.job.parts import Part, read_all
+from fsprobe.model import JsonObject, text
+
+REQUESTS = (
+    "A node asks for names, listings and links once for all its ranks, and for every open of every process. " + CAVEAT
+)
+
+
+def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) -> JsonObject:
+    """Merge the recordings of a job: its profile, of kind "job", with a section "job".
+
+    Args:
+        files: as `gather` gave them.
+        executor: where chunks are read; here and now without one.
+        n_workers: how many the executor has.
+
+    Raises:
+        BadInput: not one of them could be read.
+    """
+    total = Part()
+    nodes: dict[str, RequestCounts] = {}
+    by_mount: dict[str, RequestCounts] = {}
+    by_path: dict[bytes, RequestCounts] = {}
+    current, asked = "", NodeRequests()
+    n_unplaced = 0
+    for node, part in read_all(files.ranks, executor, n_workers):
+        if node != current:
+            _close_node(current, asked, nodes, by_mount, by_path)
+            current, asked = node, NodeRequests()
+        asked.join(part.requests.per_path, part.requests.mount_of)
+        n_unplaced += part.requests.n_unplaced
+        total.add(part)
+    _close_node(current, asked, nodes, by_mount, by_path)
+    if not total.rows:
+        raise BadInput(
+            f"none of {len(files.ranks)} recordings can be read ({total.failed[0][1]})", "see `fsprobe salvage --help`"
+        )
+    return _profile(files, total, nodes, by_mount, by_path, n_unplaced)
+
+
+def _close_node(
+    node: str,
+    asked: NodeRequests,
+    nodes: dict[str, RequestCounts],
+    by_mount: dict[str, RequestCounts],
+    by_path: dict[bytes, RequestCounts],
+) -> None:
+    if not node:
+        return
+    nodes[node] = asked.total()
+    for path, row in asked.per_path.items():
+        mount = asked.mount_of[path]
+        key = text(mount.path) if mount is not None else "(not known)"
+        by_mount.setdefault(key, RequestCounts()).add(row)
+        by_path.setdefault(path, RequestCounts()).add(row)
+
+
+def _profile(
+    files: Files,
+    total: Part,
+    nodes: Mapping[str, RequestCounts],
+    by_mount: Mapping[str, RequestCounts],
+    by_path: Mapping[bytes, RequestCounts],
+    n_unplaced: int,
+) -> JsonObject:
+    tally = total.tally
+    table = pipeline.mount_finder(total.mounts.values(), tally)
+    owners = Owners([{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None))
+    by_package: dict[str, RequestCounts] = {}
+    for path, row in by_path.items():
+        by_package.setdefault(owners.of(path), RequestCounts()).add(row)
+    manifest = _manifest(files, total)
+    walls = [row["wall_s"] for row in total.rows if row["wall_s"] is not None]
+    profile = make_profile(
+        kind="job",
+        # the calls' share of the time: of all ranks' time together
+        manifest={**manifest, "wall_s": sum(walls) if walls else None},
+        tally=tally,
+        notes=total.notes,
+        quality=total.quality,
+        mounts=table,
+        owners=owners,
+        requests={
+            "by_mount": {key: row.as_json() for key, row in _most_first(by_mount)},
+            "by_package": {key: row.as_json() for key, row in _most_first(by_package)},
+            "by_module": {},
+            "n_unplaced": n_unplaced,
+            "caveat": REQUESTS,
+        }
+        if total.n_without_requests < len(total.rows)
+        else None,
+        n_marks_unread=total.n_marks_unread,
+    )
+    profile["manifest"] = manifest
+    profile["metrics"]["by_process"] = bounded(profile["metrics"]["by_process"])
+    profile["job"] = section(
+        files.ranks,
+        total.rows,
+        nodes,
+        tally.total,
+        unreadable=[*files.unreadable, *total.failed],
+        n_without_requests=total.n_without_requests,
+    )
+    profile["job"].update(n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ)
+    return profile
+
+
+def _most_first(table: Mapping[str, RequestCounts]) -> list[tuple[str, RequestCounts]]:
+    return sorted(table.items(), key=lambda item: (-item[1].metadata, item[0]))
+
+
+def _manifest(files: Files, total: Part) -> JsonObject:
+    """What the ranks' manifests have in common."""
+    first = recording.Recording(next(file.path for file in files.ranks if file.name == total.rows[0]["key"])).manifest
+    starts = [row["started_s"] for row in total.rows if row["started_s"] is not None]
+    ends = [
+        row["started_s"] + row["wall_s"]
+        for row in total.rows
+        if row["started_s"] is not None and row["wall_s"] is not None
+    ]
+    manifest = {
+        name: first.get(name)
+        for name in (
+            "command",
+            "label",
+            "backend",
+            "backend_version",
+            "markers",
+            "cwd",
+            "layout",
+            "cache",
+            "fsprobe_version",
+        )
+    }
+    codes = {row["exit_code"] for row in total.rows}
+    manifest.update(
+        job_id=files.ranks[0].job or None,
+        job_name=(first.get("job") or {}).get("SLURM_JOB_NAME"),
+        exit_code=codes.pop() if len(codes) == 1 else max((code for code in codes if code is not None), default=None),
+        started_s=min(starts, default=None),
+        wall_s=round(max(ends) - min(starts), 6) if ends else None,
+        user_s=sum_of(total.rows, "user_s"),
+        sys_s=sum_of(total.rows, "sys_s"),
+        majflt=None,
+        read_bytes=sum_of(total.rows, "read_bytes"),
+        python=None,
+        environment=first.get("environment"),
+        observes=list(pipeline.OBSERVES.get(str(first.get("backend")), ())),
+        mounts=[
+            {"path": text(mount.path), "fstype": mount.fstype, "fs_class": mount.fs_class}
+            for mount in total.mounts.values()
+            if mount.fs_class != "pseudo"
+        ],
+    )
+    return manifest
+
+
+def write(path: str, profile: JsonObject) -> None:
+    """Write a job's file: the profile itself, so that what comes later needs no recording of a rank.
+
+    Raises:
+        FsprobeError: it can't be written.
+    """
+    recording.write(path, "job", [("manifest", json.dumps(profile, indent=1).encode("ascii"))])
