@@ -125,11 +125,12 @@ def run_supervised(
 
 def not_started(program: str | bytes, number: int) -> FsprobeError:
     """The error of a command that could not be started: 127 where it was not found, else 126."""
-    missing = number in (errno.ENOENT, errno.ENOTDIR)
-    return FsprobeError(
-        f"{os.fsdecode(program)}: {os.strerror(number)}",
-        exit_code=EXIT_NOT_FOUND if missing else EXIT_NOT_EXECUTABLE,
-    )
+    name = os.fsdecode(program)
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        if os.path.isfile(name):
+            return FsprobeError(f"{name}: its interpreter is not there", "see its first line", EXIT_NOT_FOUND)
+        return FsprobeError(f"{name}: command not found", "check the name and PATH", EXIT_NOT_FOUND)
+    return FsprobeError(f"{name}: {os.strerror(number)}", "it can't be executed", EXIT_NOT_EXECUTABLE)
 
 
 def start_and_exec(start_fd: int, argv: Sequence[str | bytes], env: Mapping[str, str] | None = None) -> NoReturn:

@@ -98,9 +98,13 @@ def test_the_command_line(packed: tuple[Path, Path]) -> None:
     assert inside(venv, image, "nonesuch").returncode == 127
     assert inside(venv, image, "/etc/passwd").returncode == 126
     assert inside(venv, image, "sh", "-c", "kill -USR1 $$").returncode == -signal.SIGUSR1
-    assert fsprobe("exec", "--image", str(image), "--at", str(venv)).returncode == 2
+    # what a command may well end with (argparse: 2) is never fsprobe's own
+    assert inside(venv, image, "sh", "-c", "exit 2").returncode == 2
+    assert fsprobe("exec", "--image", str(image), "--at", str(venv)).returncode == 125
+    assert fsprobe("exec", "--image", str(image), "true").returncode == 125
+    assert inside(venv, image, "true", options=("--nope",)).returncode == 125
     upper = inside(venv, image, "true", options=("--upper", "/tmp"))
-    assert (upper.returncode, b"--writable" in upper.stderr) == (2, True)
+    assert (upper.returncode, b"--writable" in upper.stderr) == (125, True)
 
 
 def test_bad_input_is_one_line(packed: tuple[Path, Path], tmp_path: Path) -> None:
@@ -114,7 +118,7 @@ def test_bad_input_is_one_line(packed: tuple[Path, Path], tmp_path: Path) -> Non
         (image, image, b"not a directory"),
     ):
         done = inside(at, img, "true")
-        assert done.returncode == 3
+        assert done.returncode == 125
         assert words in done.stderr
         assert b"Traceback" not in done.stderr
         assert len(done.stderr.splitlines()) <= 2
@@ -127,7 +131,7 @@ def test_a_damaged_image_lists_each_way(packed: tuple[Path, Path], tmp_path: Pat
     content[64:72] = content[72:80] = content[80:88] = b"\xff" * 8  # where its tables lie
     broken.write_bytes(content)
     done = inside(venv, broken, "true")
-    assert done.returncode == 4
+    assert done.returncode == 125
     for way in WAYS:
         assert f"{way}: ".encode() in done.stderr
     assert left_behind(str(broken)) == []
@@ -313,7 +317,7 @@ class TestWritable:
         venv, image = packed
         for upper, words in ((tmp_path / "none", b"no such directory"), (venv / "lib", b"lies below")):
             done = inside(venv, image, "true", options=("--writable", "--upper", str(upper)))
-            assert (done.returncode, words in done.stderr) == (3, True)
+            assert (done.returncode, words in done.stderr) == (125, True)
 
 
 @pytest.mark.parametrize("way", ["root", "user", "bwrap"])
