@@ -96,10 +96,14 @@ class TestEnvironments:
 class TestProcesses:
     def test_ranks(self) -> None:
         paths, facts = files(VENV, 500), [fact("/project/me/venv")]
-        finding = found(make(paths, facts=facts, job={"SLURM_NTASKS": "256"}))["FSP017"]
+        step = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "3"}
+        finding = found(make(paths, facts=facts, job={**step, "SLURM_NTASKS": "256"}))["FSP017"]
         assert finding.severity == "warn"
         assert "128,000" in finding.evidence
-        assert "FSP017" not in found(make(paths, facts=facts, job={"SLURM_NTASKS": "19"}))
+        assert "FSP017" not in found(make(paths, facts=facts, job={**step, "SLURM_NTASKS": "19"}))
+        assert "FSP017" not in found(make(paths, facts=facts, job={"SLURM_PROCID": "0", "SLURM_NTASKS": "256"}))
+        mpi = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "256", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}
+        assert "256 processes" in found(make(paths, facts=facts, job=mpi))["FSP017"].evidence
         assert "FSP017" not in found(make(paths, facts=facts))
 
     def test_ranks_in_the_recording(self) -> None:
@@ -110,10 +114,18 @@ class TestProcesses:
 
     def test_nodes(self) -> None:
         paths, facts = files(VENV, 500), [fact("/project/me/venv")]
-        finding = found(make(paths, facts=facts, job={"SLURM_JOB_NUM_NODES": "16"}))["FSP018"]
+        step = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "3"}
+        finding = found(make(paths, facts=facts, job={**step, "SLURM_JOB_NUM_NODES": "16"}))["FSP018"]
         assert finding.severity == "warn"
-        assert finding.commands[0] == "sbcast /project/me/venv.sqsh /tmp/venv.sqsh"
-        assert "FSP018" not in found(make(paths, facts=facts, job={"SLURM_JOB_NUM_NODES": "1"}))
+        assert finding.commands == (
+            "mksquashfs /project/me/venv /project/me/venv.sqsh -processors 1 -no-xattrs",
+            "sbcast /project/me/venv.sqsh /tmp/venv.sqsh",
+            'srun singularity exec -B /tmp/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
+        )
+        assert "FSP018" not in found(make(paths, facts=facts, job={**step, "SLURM_JOB_NUM_NODES": "1"}))
+        assert "FSP018" not in found(make(paths, facts=facts, job={"SLURM_JOB_NUM_NODES": "16"}))
+        mpi = {"PMI_RANK": "3", "PMI_SIZE": "256", "SLURM_JOB_NUM_NODES": "16"}
+        assert "FSP018" in found(make(paths, facts=facts, job=mpi))
 
     @pytest.mark.parametrize(("n", "expected"), [(9, False), (10, True)])
     def test_short_interpreters(self, n: int, expected: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -36,9 +37,10 @@ def record(command: list[str], where: Path, environment: Mapping[str, str] | Non
     # -E: the variables are the command's, not fsprobe's own
     words = [sys.executable, "-E", "-s", "-c", start, "run", "-q", "-o", str(file), "--record-only", "--", *command]
     done = subprocess.run(words, env=clean, cwd=where, capture_output=True, stdin=subprocess.DEVNULL)
-    assert file.exists(), done.stderr.decode()
+    made = sorted(where.glob(f"{file.stem}*.fsprobe"))  # a rank of a job has its number in the name
+    assert len(made) == 1, done.stderr.decode()
     assert done.returncode == 0, done.stderr.decode()
-    return file
+    return made[0]
 
 
 def evidence_of(file: Path, remap: Callable[[bytes], Mount | None] | None = None) -> Evidence:
@@ -63,6 +65,38 @@ def evidence_of(file: Path, remap: Callable[[bytes], Mount | None] | None = None
         count_without=model.count,
         watch=seen,
     )
+
+
+def run(command: list[str], where: Path, environment: Mapping[str, str] | None = None) -> Evidence:
+    """Record a command, and give what the rules look at."""
+    return evidence_of(record(command, where, environment))
+
+
+def type_line(line: str, where: Path, environment: Mapping[str, str] | None = None) -> str:
+    """Type a line of a finding into a shell, `fsprobe` being on PATH; give what it printed."""
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from fsprobe.__main__ import main; sys.exit(main())"
+    (where / "bin").mkdir(exist_ok=True)
+    command = where / "bin" / "fsprobe"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(start)} "$@"\n')
+    command.chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if name not in CLEARED}
+    clean.update({"PYTHONNOUSERSITE": "1", "PATH": f"{command.parent}:{os.environ['PATH']}", **(environment or {})})
+    done = subprocess.run(["bash", "-c", line], env=clean, cwd=where, capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, (line, done.stdout.decode(), done.stderr.decode())
+    return done.stdout.decode()
+
+
+def plant(place: Path, package: str, n: int) -> None:
+    """Write a package of n modules m0 ... with nothing in them."""
+    (place / package).mkdir(parents=True)
+    (place / package / "__init__.py").write_text("")
+    for number in range(n):
+        (place / package / f"m{number}.py").write_text(f"x = {number}\n")
+
+
+def import_some(package: str, n: int) -> str:
+    """A program that imports the first n modules of a planted package; of none, not even the package."""
+    return f"import importlib\nfor n in range({n}): importlib.import_module('{package}.m%d' % n)"
 
 
 def findings_of(evidence: Evidence) -> dict[str, Finding]:

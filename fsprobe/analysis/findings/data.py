@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 
+from fsprobe.analysis.findings.environment import image_commands, name_the_container
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
     is_file,
+    is_under,
     n_calls,
     n_requests_below,
     on_network,
@@ -54,19 +56,41 @@ def small_files(evidence: Evidence) -> Seen | None:
     severity = weigh(evidence, "data_files", len(rows))
     if severity is None:
         return None
-    root = os.path.commonpath([os.path.dirname(path) for path, _ in rows])
+    root = _data_root(evidence, [path for path, _ in rows])
+    inside = [(path, counted) for path, counted in rows if is_under(path, root)]
     requests = n_requests_below(evidence, root)
-    image = root.rstrip(b"/") + b".sqsh"
+    more = f", and {plural(len(rows) - len(inside), 'more', 'more')} elsewhere" if len(inside) < len(rows) else ""
     return Seen(
         severity=severity,
-        evidence=f"{plural(len(rows), 'data file')} were opened below {text(root)}: {plural(n_calls(rows), 'call')}.",
-        advice="Pack the data set into one file: SquashFS needs no change in the program; HDF5, LMDB or WebDataset shuffle better.",
-        commands=[
-            f"mksquashfs {quote(root)} {quote(image)} -processors 1 -no-xattrs -comp zstd",
-            f'singularity exec -B {quote(b"%b:%b:image-src=/" % (image, root))} "$SIF" ...',
-        ],
+        evidence=f"{plural(len(inside), 'data file')} were opened below {text(root)}: {plural(n_calls(inside), 'call')}{more}.",
+        advice="Pack the data set into one file: SquashFS needs no change in the program; HDF5, LMDB or WebDataset shuffle better."
+        + name_the_container(evidence),
+        commands=image_commands(evidence, root),
         saves={"requests": requests - 2} if requests and requests > 2 else {},
     )
+
+
+def _data_root(evidence: Evidence, paths: list[bytes]) -> bytes:
+    """The directory to pack: what the files have in common, or of that the part with most of them.
+
+    A whole filesystem, or a directory that holds the interpreter or the working directory too, is no data set.
+    """
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    cwd = os.fsencode(str(evidence.profile["manifest"].get("cwd") or ""))
+    others = [*prefixes(evidence), *([cwd] if cwd else [])]
+    while True:
+        mount = evidence.mounts_of(root + b"/x")
+        is_whole = root == b"/" or (mount is not None and mount.path == root)
+        if not is_whole and not any(is_under(other, root) and other != root for other in others):
+            return root
+        parts: dict[bytes, list[bytes]] = {}
+        for path in paths:
+            head, slash, _ = path[len(root.rstrip(b"/")) + 1 :].partition(b"/")
+            if slash:
+                parts.setdefault(os.path.join(root, head), []).append(path)
+        if not parts:
+            return root
+        root, paths = max(parts.items(), key=lambda entry: (len(entry[1]), entry[0]))
 
 
 def slow_image(evidence: Evidence) -> Seen | None:
@@ -77,9 +101,10 @@ def slow_image(evidence: Evidence) -> Seen | None:
     Costs: the program serves one request after the other. apptainer#665: the kernel's mount 18:00, squashfuse_ll with
     threads 17:57, squashfuse 27:37 (min:s) for the same work.
 
-    Do: squashfuse_ll (multithreaded), or a kernel mount where the site's container runtime may do it.
+    Do: a kernel mount where the site's container runtime may do it, or squashfuse_ll in a build that has threads (0.2 or
+    later; Apptainer brings its own). The squashfuse_ll of 0.1 has none.
 
-    Saving: not computed: the calls are the same, they wait less.
+    Saving: none in calls or requests: these stay the same and wait less.
     """
     table: dict[bytes, tuple[Mount, list[tuple[bytes, PathTally]]]] = {}
     for path, counted in evidence.tally.by_path.items():
@@ -97,6 +122,10 @@ def slow_image(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=f"{plural(len(evidence.facts), 'interpreter')} made {plural(n, 'call')} on {text(mount.path)}, which squashfuse "
         "serves with one thread.",
-        advice="Use squashfuse_ll, or let the container runtime mount with the kernel.",
-        commands=[f"squashfuse_ll IMAGE {quote(mount.path)}"],
+        advice="Let the container runtime mount with the kernel, or use a squashfuse_ll that has threads (0.2 or later). The "
+        "first line shows which image it is: set IMAGE to it.",
+        commands=[
+            "pgrep -a squashfuse",
+            f'fusermount3 -u {quote(mount.path)} && squashfuse_ll "$IMAGE" {quote(mount.path)}',
+        ],
     )

@@ -32,6 +32,9 @@ from fsprobe.analysis.tally import PathTally
 from fsprobe.model import Counts, text
 
 _CONDA = re.compile(rb"/(?:mini|ana|mamba)(?:conda|forge)\d*(?:/|$)|/(?:micromamba|conda|mamba)/envs/|/\.conda/envs/")
+_CODE = re.compile(rb"\.(?:py|pyc|pyd|so(?:\.[0-9.]+)?|pth|egg-link|zip|egg|whl)$|\.(?:dist|egg)-info/|/pyvenv\.cfg$")
+_SIF = '"$SIF"'
+_EDITABLE_NAME = re.compile(rb"/(?:__editable__\.)?([^/]+?)(?:-[0-9][^/-]*)?\.(?:pth|egg-link)$")
 _EDITABLE = re.compile(rb"/(?:__editable__[^/]*|[^/]*\.egg-link|easy-install\.pth)$")
 
 
@@ -48,7 +51,8 @@ class Root:
 def network_roots(evidence: Evidence) -> list[Root]:
     """The trees on network filesystems that modules were read from, the one with the most files first.
 
-    A tree is the prefix of an interpreter, its base prefix, or a sys.path entry outside both.
+    A tree is the prefix of an interpreter, its base prefix, or a sys.path entry outside both. Of such an entry only code
+    counts: a script's own directory is one, and the data beside the script is no environment.
     """
     places: list[bytes] = prefixes(evidence)
     places += [os.fsencode(str(fact["base_prefix"])) for fact in evidence.facts if fact.get("base_prefix")]
@@ -60,13 +64,14 @@ def network_roots(evidence: Evidence) -> list[Root]:
     # a tree in a tree (a venv in the directory of a PYTHONPATH entry) counts for itself: the longest match owns a path
     table = {place: Root(place) for place in dict.fromkeys(places) if place not in (b"/", b"/usr", b"/usr/local")}
     ordered = sorted(table, key=len, reverse=True)
+    whole = {*prefixes(evidence), *(os.fsencode(str(fact.get("base_prefix") or "")) for fact in evidence.facts)}
     owners: dict[bytes, bytes | None] = {}
     for path, counted in evidence.tally.by_path.items():
         directory = path.rpartition(b"/")[0]
         if directory not in owners:
             owners[directory] = next((place for place in ordered if is_under(directory + b"/", place)), None)
         owner = path if path in table else owners[directory]
-        if owner is None:
+        if owner is None or (owner not in whole and is_file(counted) and not _CODE.search(path)):
             continue
         mount = evidence.mounts_of(path)
         if mount is None or mount.fs_class != "network":
@@ -90,7 +95,12 @@ def container_image(evidence: Evidence) -> str:
     for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
         if variables.get(name, "").startswith("/"):
             return quote(variables[name])
-    return '"$SIF"'
+    return _SIF
+
+
+def name_the_container(evidence: Evidence) -> str:
+    """What to say of commands that hold `$SIF`; "" where the container is known."""
+    return "" if container_image(evidence) != _SIF else " Set SIF to the container image, where you use one."
 
 
 def image_commands(evidence: Evidence, root: bytes) -> list[str]:
@@ -98,12 +108,11 @@ def image_commands(evidence: Evidence, root: bytes) -> list[str]:
     image = root + b".sqsh"
     where = b"%b:%b:image-src=/" % (image, root)
     lines = [f"mksquashfs {quote(root)} {quote(image)} -processors 1 -no-xattrs"]
-    variables = environment(evidence)
-    if any(name in variables for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER")):
+    if container_image(evidence) != _SIF:
         lines.append(f"singularity exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
     else:
         lines.append(f"fsprobe run --image {quote(image)} --at {quote(root)} -- {command_line(evidence)}")
-        lines.append(f'singularity exec -B {quote(where)} "$SIF" {command_line(evidence)}')
+        lines.append(f"singularity exec -B {quote(where)} {_SIF} {command_line(evidence)}")
     return lines
 
 
@@ -139,7 +148,8 @@ def environment_on_network(evidence: Evidence) -> Seen | None:
         evidence=f"The run opened {plural(root.n_files, 'file')} of {text(root.path)} ({root.fstype}): "
         f"{plural(n_calls(root.rows), 'metadata call')} there, {sum(c.counts.n_missing for _, c in root.rows):,} of them in vain.",
         advice="Pack it into one SquashFS image and mount that at the same path (build the venv at its final path), or "
-        "install the packages into the container. Compile bytecode before packing; an image is read-only.",
+        "install the packages into the container. Compile bytecode before packing; an image is read-only."
+        + name_the_container(evidence),
         commands=image_commands(evidence, root.path),
         saves=_image_saving(evidence, root),
     )
@@ -153,7 +163,8 @@ def conda_on_network(evidence: Evidence) -> Seen | None:
     Costs: as for a venv, but such an environment has tens to hundreds of thousands of files, which also count against
     the quota (LUMI: 100,000 files in a project's directory; raises for conda are refused).
 
-    Do: put it into a container (LUMI container wrapper, Tykky) or pack it into an image with conda-pack.
+    Do: pack it into an image that is mounted at the same path, so that nothing in it has to be rewritten; or let the
+    LUMI container wrapper or Tykky build it anew inside a container.
 
     Saving: the metadata requests below the environment, less the two for the image file.
     """
@@ -168,10 +179,13 @@ def conda_on_network(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=f"The run opened {plural(root.n_files, 'file')} of the conda environment {text(root.path)} ({root.fstype}): "
         f"{plural(n_calls(root.rows), 'metadata call')} there.",
-        advice="Put the environment into a container, or pack it into one image.",
+        advice="Pack it into one image, mounted at the same path; or build it anew in a container (on LUMI the last two lines, "
+        "after `module load LUMI lumi-container-wrapper`), and put that one's bin directory on PATH."
+        + name_the_container(evidence),
         commands=[
-            "conda-containerize new --prefix INSTALL_DIR env.yml",
-            f"conda-pack -p {quote(root.path)} --format squashfs -o {quote(os.path.basename(root.path) + b'.sqsh')}",
+            *image_commands(evidence, root.path),
+            f"conda env export -p {quote(root.path)} -f environment.yml",
+            f"conda-containerize new --prefix {quote(root.path + b'-container')} environment.yml",
         ],
         saves=_image_saving(evidence, root),
     )
@@ -274,11 +288,9 @@ def path_files(evidence: Evidence) -> Seen | None:
 
     Do: install for production without `-e`; uninstall what is not needed.
 
-    Saving: not computed: a normal install replaces the look-ups by others.
+    Saving: not computed: a normal install replaces the look-ups by others, and what a .pth file runs is not known from here.
     """
-    files = sorted(
-        path for path, counted in evidence.tally.by_path.items() if path.endswith(b".pth") and is_file(counted)
-    )
+    files = _path_files_of_one(evidence)
     editable = [path for path in files if _EDITABLE.search(path)]
     severity = weigh(evidence, "path_files", len(files), files)
     on_server = [path for path in editable if on_network(evidence, path)]
@@ -290,9 +302,38 @@ def path_files(evidence: Evidence) -> Seen | None:
     return Seen(
         severity=severity,
         evidence=f"{plural(len(files), '.pth file')} read at each start of Python, {len(editable)} of editable installs ({names}).",
-        advice="Install without -e for production, and uninstall what is not needed.",
-        commands=[f"{quote(python_of(evidence))} -m pip install --force-reinstall --no-deps ./SOURCE_OF_THE_PACKAGE"],
+        advice="Install without -e for production (the line asks pip for the source and installs that), and uninstall what is "
+        "not needed."
+        if editable
+        else "Look at what they do, and uninstall the packages that you do not need.",
+        commands=_install_commands(evidence, editable) or [f"grep -H . {' '.join(quote(path) for path in files)}"],
     )
+
+
+def _path_files_of_one(evidence: Evidence) -> list[bytes]:
+    """The .pth files that one interpreter read: of the one with the most, where there were several environments."""
+    files = sorted(
+        path for path, counted in evidence.tally.by_path.items() if path.endswith(b".pth") and is_file(counted)
+    )
+    of_each = [
+        [path for path in files if os.fsdecode(os.path.dirname(path)) in entries]
+        for entries in ({str(entry) for entry in fact.get("path") or ()} for fact in evidence.facts)
+    ]
+    return max(of_each, key=len, default=[]) or files
+
+
+def _install_commands(evidence: Evidence, editable: list[bytes]) -> list[str]:
+    """For each editable install: ask pip where its source is, and install from there for good."""
+    python = quote(python_of(evidence))
+    lines = []
+    for path in editable[:5]:
+        name = _EDITABLE_NAME.search(path)
+        if path.endswith(b"/easy-install.pth"):
+            lines.append(f"{python} -m pip list --editable")
+        elif name:
+            show = f"{python} -m pip show {quote(name.group(1))} | sed -n 's/^Editable project location: //p'"
+            lines.append(f'{python} -m pip install --force-reinstall --no-deps "$({show})"')
+    return lines
 
 
 def flash_only(evidence: Evidence) -> Seen | None:
@@ -314,7 +355,8 @@ def flash_only(evidence: Evidence) -> Seen | None:
     return Seen(
         severity="info",
         evidence=f"{text(root.path)} lies on flash storage ({root.fstype}); the run opened {plural(root.n_files, 'file')} of it.",
-        advice="Flash storage is for tests, not the cure: the number of metadata requests stays. Pack the environment.",
+        advice="Flash storage is for tests, not the cure: the number of metadata requests stays. Pack the environment."
+        + name_the_container(evidence),
         commands=image_commands(evidence, root.path),
         saves=_image_saving(evidence, root),
     )
@@ -366,6 +408,6 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
 def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:
     python = os.path.join(base_prefix, f"bin/python{'.'.join(version.split('.')[:2])}") if base_prefix else "python"
     line = f"{quote(python)} -m venv --clear {quote(prefix)}"
-    if container_image(evidence) != '"$SIF"':
+    if container_image(evidence) != _SIF:
         line = f"singularity exec {container_image(evidence)} {line}"
     return [line, f"{quote(prefix + b'/bin/python')} -m pip install -r requirements.txt"]

@@ -12,6 +12,7 @@ from fsprobe.analysis.attribute import Attributed, Notes
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
 from fsprobe.analysis.requests import Requests
 from fsprobe.analysis.tally import PathTally, ProcessTally, Tally
+from fsprobe.capture import ranks
 from fsprobe.model import JsonObject, Mount, Op, text
 
 SPAWN = "multiprocessing.spawn"
@@ -19,6 +20,7 @@ FONT_MANAGER = "matplotlib.font_manager"
 TRACKER = "multiprocessing.resource_tracker"
 _SPAWN_MACHINERY = frozenset({SPAWN, TRACKER, "multiprocessing.popen_spawn_posix", "runpy", "pkgutil"})
 _FORK = "multiprocessing.popen_fork"
+_SEMAPHORE = b"/dev/shm/sem.mp-"
 
 
 @dataclass(slots=True)
@@ -37,7 +39,7 @@ class Watch:
     machinery: dict[str, int] = field(default_factory=dict)
     """Process -> metadata calls of imports that only the start method spawn needs."""
     run_paths: dict[str, dict[bytes, int]] = field(default_factory=dict)
-    """Spawned worker -> {path: metadata calls outside any import}"""
+    """Spawned worker -> {path: metadata calls outside any import}; without the semaphores that it was handed."""
     n_searches: int = 0
     """Looks of interpreters for their own name along PATH, the successful ones included."""
     font_paths: dict[bytes, int] = field(default_factory=dict)
@@ -70,7 +72,9 @@ def _note(row: Attributed, seen: Watch) -> None:
         if row.module == FONT_MANAGER:
             seen.font_paths[path] = seen.font_paths.get(path, 0) + 1
     elif phase == "run":
-        if seen.first_import.get(key) == SPAWN:
+        # a forked worker has its parent's semaphores open; a spawned one opens them by name
+        is_handed = row.call.op is Op.OPEN and path.startswith(_SEMAPHORE)
+        if seen.first_import.get(key) == SPAWN and not is_handed:
             paths = seen.run_paths.setdefault(key, {})
             paths[path] = paths.get(path, 0) + 1
     elif phase == "init" and row.call.op is Op.STAT and process.kind == "python":
@@ -126,20 +130,28 @@ def directories(value: str) -> list[bytes]:
 
 
 def n_ranks(evidence: Evidence) -> int:
-    """How many processes the job starts like this one, by its variables; 1 where there is no job."""
-    return max(
-        _number(evidence, name) for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS_PER_NODE", "")
-    )
+    """How many processes the launcher started like this one.
+
+    1 where no launcher did: a program that a batch script runs by itself has the job's variables too, but runs once.
+    """
+    rank = ranks.identify(_job(evidence))
+    return max(1, rank.size or 1) if rank is not None else 1
 
 
 def n_nodes(evidence: Evidence) -> int:
-    """How many nodes the job has; 1 where there is no job."""
-    return max(_number(evidence, name) for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES", ""))
+    """On how many nodes the launcher started processes like this one; 1 where no launcher did."""
+    job = _job(evidence)
+    rank = ranks.identify(job)
+    if rank is None:
+        return 1
+    # mpirun does not tell the number of nodes, the batch job around it does
+    words = (str(rank.n_nodes or ""), job.get("SLURM_JOB_NUM_NODES", ""), job.get("SLURM_NNODES", ""))
+    return max(1, next((int(word) for word in words if word.isdigit()), 1))
 
 
-def _number(evidence: Evidence, name: str) -> int:
-    value = str((evidence.profile["manifest"].get("job") or {}).get(name) or "1")
-    return int(value) if value.isdigit() else 1
+def _job(evidence: Evidence) -> Mapping[str, str]:
+    job = evidence.profile["manifest"].get("job") or {}
+    return {str(name): str(value) for name, value in job.items()}
 
 
 def n_pythons(evidence: Evidence) -> int:

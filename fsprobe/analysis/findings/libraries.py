@@ -14,8 +14,10 @@ from fsprobe.analysis.findings.evidence import (
     n_pythons,
     on_network,
     plural,
+    prefixes,
     python_of,
     quote,
+    saving,
     some,
     weigh,
 )
@@ -24,15 +26,19 @@ _METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
 _FONT_LIST = re.compile(rb"/fontlist-v[^/]*\.json(?:\.matplotlib-lock)?$")
 _FONT = re.compile(rb"\.(?:ttf|otf|afm|ttc|pfb|pcf(?:\.gz)?)$", re.IGNORECASE)
 _FONT_PLACE = re.compile(rb"(?:/fonts|/\.fonts|/Fonts)(?:/|$)|/X11/(?:fonts|TTF)|/matplotlib/mpl-data/fonts|/texmf")
-_CACHES = (b"/.triton/", b"/.cache/", b"/.config/matplotlib/", b"/.nv/", b"/.numba/", b"/torch_extensions/")
-_CACHE_VARIABLES = {
+_CACHES = {
     b"/.triton/": "TRITON_CACHE_DIR",
     b"/.config/matplotlib/": "MPLCONFIGDIR",
+    b"/.config/miopen/": "MIOPEN_USER_DB_PATH",
+    b"/.cache/miopen/": "MIOPEN_CUSTOM_CACHE_DIR",
     b"/.numba/": "NUMBA_CACHE_DIR",
     b"/.nv/": "CUDA_CACHE_PATH",
     b"/torch_extensions/": "TORCH_EXTENSIONS_DIR",
     b"/.cache/": "XDG_CACHE_HOME",
 }
+"""Part of a path -> the variable that moves this cache; the first one that fits counts."""
+_NO_CACHES = (b"/.cache/huggingface/",)
+"""Downloaded data under ~/.cache: to be kept, not to be made again on each node."""
 
 
 def package_resources(evidence: Evidence) -> Seen | None:
@@ -166,18 +172,29 @@ def caches_on_network(evidence: Evidence) -> Seen | None:
 
     Do: point the cache's variable to node-local storage.
 
-    Saving: not computed: on node-local storage the calls stay, the requests go.
+    Saving: the metadata requests for these paths. The calls stay: on node-local storage they ask no server. The first run
+    on each node has to fill the cache again.
     """
-    rows = [(path, c) for path, c in evidence.tally.by_path.items() if any(name in path for name in _CACHES)]
-    rows = [(path, c) for path, c in rows if on_network(evidence, path)]
+    homes = tuple(prefix + b"/" for prefix in prefixes(evidence))
+    rows, variables = [], []
+    for path, counted in evidence.tally.by_path.items():
+        variable = next((v for name, v in _CACHES.items() if name in path + b"/"), None)
+        # an environment may lie below ~/.cache (poetry): its files are no cache
+        if variable is None or path.startswith(homes) or any(name in path + b"/" for name in _NO_CACHES):
+            continue
+        if on_network(evidence, path):
+            rows.append((path, counted))
+            variables.append(variable)
     severity = weigh(evidence, "cache_calls", n_calls(rows))
     if severity is None:
         return None
-    variables = [v for name, v in _CACHE_VARIABLES.items() if any(name in path for path, _ in rows)]
     return Seen(
         severity=severity,
         evidence=f"{plural(n_calls(rows), 'call')} on {plural(len(rows), 'path')} in cache directories on a network "
         f"filesystem ({some([path for path, _ in rows], 2)}).",
         advice="Keep caches on the node (on LUMI /tmp is memory and counts as such), or fill them once and ship them.",
-        commands=[f'export {name}="/tmp/$USER/{name.lower()}"' for name in variables],
+        commands=[
+            f'export {name}="/tmp/$USER/{name.lower()}"; mkdir -p "${name}"' for name in dict.fromkeys(variables)
+        ],
+        saves={name: n for name, n in saving(evidence, 0, rows).items() if name == "requests"},
     )

@@ -30,6 +30,7 @@ from fsprobe.analysis.tally import PathTally, ProcessTally
 from fsprobe.model import text
 
 _LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")
+_SYSTEM_LIBRARIES = re.compile(rb"^(?:/usr(?:/local)?)?/lib(?:32|64|x32)?(?:/[^/]+-linux-[^/]+)?$")
 _SHIM = re.compile(
     r"^(?:env|pyenv\S*|conda|mamba|micromamba|asdf|python[0-9.]*|pip[0-9.]*|ipython|pytest|jupyter)(?: |$)"
 )
@@ -154,29 +155,53 @@ def run_path(evidence: Evidence) -> Seen | None:
     Do: for what you build yourself, shorten the lists or let Shrinkwrap write the libraries' full paths into the program;
     on many nodes, Spindle or one image per node.
 
-    Saving: not computed: it depends on which libraries are rebuilt. The failed look-ups are the most it can be.
+    Saving: all calls of the loader on and below those directories that gave no library at all, by taking them out of the
+    lists. Directories that gave some are needed.
     """
     from_variable = directories(environment(evidence).get("LD_LIBRARY_PATH", ""))
     per_directory: dict[bytes, int] = {}
     for (reason, path), n in evidence.tally.missing.items():
-        if reason == missing.LIBRARY and not any(is_under(path, entry) for entry in from_variable):
-            directory = path.rpartition(b"/")[0]
+        directory = _searched(path)
+        if reason != missing.LIBRARY or directory is None or _SYSTEM_LIBRARIES.match(directory):
+            continue
+        if not any(is_under(path, entry) for entry in from_variable):
             per_directory[directory] = per_directory.get(directory, 0) + n
     n_misses = sum(per_directory.values())
     busiest = sorted(per_directory, key=lambda directory: (-per_directory[directory], directory))
     severity = weigh(evidence, "rpath_misses", n_misses, busiest[:20])
     if severity is None:
         return None
+    rows: list[tuple[bytes, PathTally]] = []
+    n_useless = 0
+    for directory in busiest:
+        below = list(under(evidence, [directory]))
+        if not any(counted.resolved is not None for _, counted in below):
+            n_useless += 1
+            rows += [(path, counted) for path, counted in below if _is_library_probe(path, directory)]
+    calls = n_calls(dict(rows).items())
     return Seen(
         severity=severity,
         evidence=f"{plural(n_misses, 'failed look-up')} of libraries in {plural(len(busiest), 'directory', 'directories')} "
-        f"of RPATH or RUNPATH, most in {some(busiest)}.",
-        advice="Find who carries the list and shorten it; Shrinkwrap writes the full paths into a program, so that nothing is searched.",
+        f"of RPATH or RUNPATH, most in {some(busiest)}; {n_useless:,} of these gave no library at all.",
+        advice="The line shows which files carry the lists and how often they were searched. Build these with fewer directories; "
+        "Shrinkwrap writes the full paths into a program, so that nothing is searched.",
         commands=[
-            f"readelf -d {quote(python_of(evidence))} | grep -E 'R(UN)?PATH'",
-            "LD_DEBUG=libs " + command_line(evidence),
+            f"LD_DEBUG=libs {command_line(evidence)} 2>&1 | grep -oE '\\(R(UN)?PATH from file [^)]*\\)' | sort | uniq -c | sort -rn"
         ],
+        saves=saving(evidence, calls, rows) if calls else {},
     )
+
+
+def _searched(path: bytes) -> bytes | None:
+    """The entry of a search list that a look-up of the loader belongs to; None for a bare name."""
+    head, marker, _ = path.partition(b"/glibc-hwcaps/")
+    if marker:
+        return head
+    # the loader also asks for the directories themselves
+    directory = path.rpartition(b"/")[0] if _LIBRARY_FILE.search(path) else path
+    while directory.rpartition(b"/")[2] in _HWCAPS:
+        directory = directory.rpartition(b"/")[0]
+    return directory or None
 
 
 def start_flags(evidence: Evidence) -> Seen | None:
@@ -190,8 +215,8 @@ def start_flags(evidence: Evidence) -> Seen | None:
     Do: start such helpers with `-I -S` (no site, no user site, no PYTHONPATH) where they need the standard library only,
     or do the work in one process.
 
-    Saving: not computed: with `-S` fsprobe's own import markers are off, so it can't be checked in the same way. The
-    calls of phase site are what goes.
+    Saving: not computed. The calls of phase site are the most it can be; what site imported for itself and a helper needs
+    too, the helper then imports.
     """
     if evidence.watch is None:
         return None

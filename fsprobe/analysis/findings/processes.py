@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 
-from fsprobe.analysis.findings.environment import network_roots
+from fsprobe.analysis.findings.environment import container_image, image_commands, name_the_container, network_roots
 from fsprobe.analysis.findings.evidence import (
     SPAWN,
     TRACKER,
     Evidence,
     Seen,
+    Watch,
     command_line,
     key_of,
     n_calls,
@@ -22,6 +24,9 @@ from fsprobe.analysis.findings.evidence import (
 )
 from fsprobe.analysis.tally import ProcessTally
 from fsprobe.model import text
+
+_NO_INPUT = os.fsencode(os.devnull)
+_NOT_TO_PRELOAD = frozenset({"multiprocessing", "encodings", "site", "sitecustomize", "usercustomize"})
 
 
 def spawned_workers(evidence: Evidence) -> Seen | None:
@@ -44,6 +49,7 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
         return None
     workers = [p for p in evidence.tally.by_process.values() if watch.first_import.get(key_of(p)) == SPAWN]
     parents = {worker.parent for worker in workers}
+    workers += [p for p in evidence.tally.by_process.values() if _is_cut_short(p, watch) and p.parent in parents]
     trackers = [
         process
         for process in evidence.tally.by_process.values()
@@ -59,7 +65,8 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
     calls += sum(
         watch.machinery.get(key_of(p), 0) for p in evidence.tally.by_process.values() if p.pid in parents - pids
     )
-    calls -= _only_in_workers(evidence, {key_of(p) for p in (*workers, *trackers)})
+    keys = {key_of(p) for p in (*workers, *trackers)}
+    calls -= _only_in_workers(evidence, keys)
     calls -= len(workers) * _asks_for_threads(evidence)
     roots = network_roots(evidence)
     if not roots and severity != "info":
@@ -72,17 +79,44 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
         "In PyTorch: persistent_workers=True, and fewer workers.",
         commands=[
             'multiprocessing.set_start_method("fork")  # in Python, before the first worker',
-            'multiprocessing.set_start_method("forkserver"); multiprocessing.set_forkserver_preload(["your_imports"])',
+            'multiprocessing.set_start_method("forkserver"); '
+            f"multiprocessing.set_forkserver_preload({json.dumps(_to_preload(evidence, keys))})",
         ],
         saves={"calls": calls} if calls > 0 else {},
     )
 
 
+def _is_cut_short(process: ProcessTally, watch: Watch) -> bool:
+    """Whether a process of multiprocessing was ended before its first import: a pool does so to workers that are late."""
+    return (
+        process.kind == "python" and "(multiprocessing)" in process.label and key_of(process) not in watch.first_import
+    )
+
+
+def _to_preload(evidence: Evidence, workers: set[str]) -> list[str]:
+    """The packages that cost the workers most calls, three at most."""
+    assert evidence.watch is not None
+    costs: dict[str, int] = {}
+    for name in set().union(*(evidence.watch.modules.get(key, set()) for key in workers)):
+        top, module = name.partition(".")[0], evidence.tally.by_module.get(name)
+        if module is not None and top.isidentifier() and top not in _NOT_TO_PRELOAD:
+            costs[top] = costs.get(top, 0) + module.own.n_metadata
+    return sorted(sorted(costs), key=lambda name: -costs[name])[:3]
+
+
 def _own_work(evidence: Evidence, worker: ProcessTally) -> int:
-    """What a worker did besides starting: a forked one does it too. Reading the main script again is a part of the start."""
+    """What a worker did besides starting: a forked one does it too. Reading the main script again is a part of the start.
+
+    Each worker opens /dev/null in place of its input before its first task. One that has not come so far was ended by its
+    pool while it still started, so it did nothing of its own; a forked one comes so far.
+
+    Source: multiprocessing.process, BaseProcess._bootstrap; multiprocessing.util, _close_stdin (CPython 3.6 to 3.13).
+    """
     assert evidence.watch is not None
     scripts = {p.label.partition(" ")[2].encode() for p in evidence.tally.by_process.values() if p.pid == worker.parent}
     paths = evidence.watch.run_paths.get(key_of(worker), {})
+    if _NO_INPUT not in paths:
+        return 1
     return sum(n for path, n in paths.items() if path.rpartition(b"/")[2] not in scripts)
 
 
@@ -135,14 +169,22 @@ def ranks(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=f"{plural(n, 'process', 'processes')} x {plural(one, 'call')} on {text(roots[0].path)} ({roots[0].fstype}) = "
         f"{one * n:,} calls when the job starts.",
-        advice="Serve the environment from one image per node; on very many nodes, Spindle or Copper.",
-        commands=[
-            f"mksquashfs {quote(roots[0].path)} {quote(roots[0].path + b'.sqsh')} -processors 1 -no-xattrs",
-            f'srun singularity exec -B {quote(b"%b.sqsh:%b:image-src=/" % (roots[0].path, roots[0].path))} "$SIF" '
-            + command_line(evidence),
-        ],
+        advice="Serve the environment from one image per node; on very many nodes, Spindle or Copper."
+        + name_the_container(evidence),
+        commands=_commands_of_ranks(evidence, roots[0].path),
         saves={} if not requests or requests <= 2 else {"requests": (requests - 2) * n_nodes(evidence)},
     )
+
+
+def _commands_of_ranks(evidence: Evidence, root: bytes) -> list[str]:
+    if n_ranks(evidence) < _n_alike(evidence):
+        return image_commands(evidence, root)  # the command itself starts the ranks
+    return [image_commands(evidence, root)[0], _srun_line(evidence, root + b".sqsh", root)]
+
+
+def _srun_line(evidence: Evidence, image: bytes, root: bytes) -> str:
+    where = quote(b"%b:%b:image-src=/" % (image, root))
+    return f"srun singularity exec -B {where} {container_image(evidence)} {command_line(evidence)}"
 
 
 def _n_alike(evidence: Evidence) -> int:
@@ -177,9 +219,11 @@ def stage_to_nodes(evidence: Evidence) -> Seen | None:
     return Seen(
         severity=severity,
         evidence=f"{n_nodes(evidence)} nodes each open {plural(roots[0].n_files, 'file')} of {text(roots[0].path)} ({roots[0].fstype}).",
-        advice="Send one image to the nodes, then bind it from there.",
+        advice="Make the image once; in each job send it to the nodes, then bind it from there."
+        + name_the_container(evidence),
         commands=[
+            image_commands(evidence, roots[0].path)[0],
             f"sbcast {quote(image)} {quote(local)}",
-            f'srun singularity exec -B {quote(b"%b:%b:image-src=/" % (local, roots[0].path))} "$SIF" {command_line(evidence)}',
+            _srun_line(evidence, local, roots[0].path),
         ],
     )
