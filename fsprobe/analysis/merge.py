@@ -68,7 +68,7 @@ def add_tally(into: Tally, other: Tally, *, prefix: str = "", shift_ns: int = 0)
     n_bins = shift_ns // BIN_NS
     for key, process in other.by_process.items():
         _add_process(into, prefix + key, process, n_bins)
-    _add_timeline(into, other, n_bins)
+    add_timeline(into, other, n_bins)
     into.n_timed += other.n_timed
     into.first_ns = _least(into.first_ns, _moved(other.first_ns, shift_ns))
     into.last_ns = _most(into.last_ns, _moved(other.last_ns, shift_ns))
@@ -97,7 +97,8 @@ def _add_process(into: Tally, key: str, process: ProcessTally, n_bins: int) -> N
             mine[number + n_bins] = mine.get(number + n_bins, 0) + n
 
 
-def _add_timeline(into: Tally, other: Tally, n_bins: int) -> None:
+def add_timeline(into: Tally, other: Tally, n_bins: int) -> None:
+    """Add the timeline of a run, moved by whole bins; the wider step of the two counts."""
     step = max(into.timeline_step, other.timeline_step)
     if step != into.timeline_step:
         before, into.timeline, into.timeline_step = into.timeline, {}, step

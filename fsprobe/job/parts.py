@@ -12,6 +12,7 @@ from typing import Any
 from fsprobe import pipeline, recording
 from fsprobe.analysis import merge as merging
 from fsprobe.analysis.attribute import Notes
+from fsprobe.analysis.clock import NodeClock
 from fsprobe.analysis.merge import NodeRequests
 from fsprobe.analysis.missing import WhyMissing
 from fsprobe.analysis.ranks import RankFile, rank_row
@@ -37,6 +38,7 @@ class Part:
     notes: Notes = field(default_factory=Notes)
     quality: ParseQuality = field(default_factory=ParseQuality)
     requests: NodeRequests = field(default_factory=NodeRequests)
+    clock: NodeClock = field(default_factory=NodeClock)
     rows: list[JsonObject] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     mounts: dict[bytes, Mount] = field(default_factory=dict)
@@ -48,7 +50,7 @@ class Part:
     n_without_requests: int = 0
 
     def add(self, other: Part) -> None:
-        """Add another part, but for its requests: those are joined by node."""
+        """Add another part, but for its requests and its clock: those are joined by node."""
         merging.add_tally(self.tally, other.tally)
         merging.add_notes(self.notes, other.notes)
         merging.add_quality(self.quality, other.quality)
@@ -91,6 +93,7 @@ def read_chunk(files: Sequence[RankFile]) -> Part:
                 part.failed.append((file.path, error.message))
     finally:
         gc.set_threshold(*thresholds)
+    part.clock.join(part.tally)
     return part
 
 

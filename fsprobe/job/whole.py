@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 
 from fsprobe import pipeline, recording
+from fsprobe.analysis.clock import NodeClock, make_slots
 from fsprobe.analysis.merge import NodeRequests
 from fsprobe.analysis.places import Owners
 from fsprobe.analysis.profile import make_profile
 from fsprobe.analysis.ranks import bounded, section, sum_of
-from fsprobe.analysis.requests_counts import CAVEAT, RequestCounts
+from fsprobe.analysis.requests_counts import CAVEAT, RequestCounts, Requests
 from fsprobe.errors import BadInput
 from fsprobe.job.files import Files
 from fsprobe.job.parts import Part, read_all
@@ -20,6 +22,43 @@ from fsprobe.model import JsonObject, text
 REQUESTS = (
     "A node asks for names, listings and links once for all its ranks, and for every open of every process. " + CAVEAT
 )
+
+
+@dataclass(slots=True)
+class Whole:
+    """The sum of all parts, and what is kept apart by node."""
+
+    total: Part = field(default_factory=Part)
+    nodes: dict[str, RequestCounts] = field(default_factory=dict)
+    clocks: dict[str, NodeClock] = field(default_factory=dict)
+    by_mount: dict[str, RequestCounts] = field(default_factory=dict)
+    requests: Requests = field(default_factory=Requests)
+    """Of all nodes, by path."""
+    _node: str = ""
+    _asked: NodeRequests = field(default_factory=NodeRequests)
+
+    def add(self, node: str, part: Part) -> None:
+        """Add a part; the parts of a node come one after the other."""
+        if node != self._node:
+            self.close()
+            self._node = node
+        self._asked.join(part.requests.per_path, part.requests.mount_of)
+        self.requests.n_unplaced += part.requests.n_unplaced
+        self.clocks.setdefault(node, NodeClock()).add(part.clock)
+        self.total.add(part)
+
+    def close(self) -> None:
+        """Add what the node that is under way asks for: nothing more of it will come."""
+        if not self._node:
+            return
+        self.nodes[self._node] = self._asked.total()
+        for path, row in self._asked.per_path.items():
+            mount = self._asked.mount_of[path]
+            key = text(mount.path) if mount is not None else "(not known)"
+            self.by_mount.setdefault(key, RequestCounts()).add(row)
+            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
+            self.requests.mount_of.setdefault(path, mount)
+        self._node, self._asked = "", NodeRequests()
 
 
 def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) -> JsonObject:
@@ -33,58 +72,23 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
     Raises:
         BadInput: not one of them could be read.
     """
-    total = Part()
-    nodes: dict[str, RequestCounts] = {}
-    by_mount: dict[str, RequestCounts] = {}
-    by_path: dict[bytes, RequestCounts] = {}
-    current, asked = "", NodeRequests()
-    n_unplaced = 0
+    whole = Whole()
     for node, part in read_all(files.ranks, executor, n_workers):
-        if node != current:
-            _close_node(current, asked, nodes, by_mount, by_path)
-            current, asked = node, NodeRequests()
-        asked.join(part.requests.per_path, part.requests.mount_of)
-        n_unplaced += part.requests.n_unplaced
-        total.add(part)
-    _close_node(current, asked, nodes, by_mount, by_path)
+        whole.add(node, part)
+    whole.close()
+    total = whole.total
     if not total.rows:
         raise BadInput(
             f"none of {len(files.ranks)} recordings can be read ({total.failed[0][1]})", "see `fsprobe salvage --help`"
         )
-    return _profile(files, total, nodes, by_mount, by_path, n_unplaced)
+    return _profile(files, whole)
 
 
-def _close_node(
-    node: str,
-    asked: NodeRequests,
-    nodes: dict[str, RequestCounts],
-    by_mount: dict[str, RequestCounts],
-    by_path: dict[bytes, RequestCounts],
-) -> None:
-    if not node:
-        return
-    nodes[node] = asked.total()
-    for path, row in asked.per_path.items():
-        mount = asked.mount_of[path]
-        key = text(mount.path) if mount is not None else "(not known)"
-        by_mount.setdefault(key, RequestCounts()).add(row)
-        by_path.setdefault(path, RequestCounts()).add(row)
-
-
-def _profile(
-    files: Files,
-    total: Part,
-    nodes: Mapping[str, RequestCounts],
-    by_mount: Mapping[str, RequestCounts],
-    by_path: Mapping[bytes, RequestCounts],
-    n_unplaced: int,
-) -> JsonObject:
+def _profile(files: Files, whole: Whole) -> JsonObject:
+    total = whole.total
     tally = total.tally
     table = pipeline.mount_finder(total.mounts.values(), tally)
     owners = Owners([{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None))
-    by_package: dict[str, RequestCounts] = {}
-    for path, row in by_path.items():
-        by_package.setdefault(owners.of(path), RequestCounts()).add(row)
     manifest = _manifest(files, total)
     walls = [row["wall_s"] for row in total.rows if row["wall_s"] is not None]
     profile = make_profile(
@@ -97,10 +101,10 @@ def _profile(
         mounts=table,
         owners=owners,
         requests={
-            "by_mount": {key: row.as_json() for key, row in _most_first(by_mount)},
-            "by_package": {key: row.as_json() for key, row in _most_first(by_package)},
+            "by_mount": {key: row.as_json() for key, row in _most_first(whole.by_mount)},
+            "by_package": {key: row.as_json() for key, row in whole.requests.by_package(owners).items()},
             "by_module": {},
-            "n_unplaced": n_unplaced,
+            "n_unplaced": whole.requests.n_unplaced,
             "caveat": REQUESTS,
         }
         if total.n_without_requests < len(total.rows)
@@ -112,13 +116,32 @@ def _profile(
     profile["job"] = section(
         files.ranks,
         total.rows,
-        nodes,
+        whole.nodes,
         tally.total,
         unreadable=[*files.unreadable, *total.failed],
         n_without_requests=total.n_without_requests,
     )
     profile["job"].update(n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ)
+    _add_times(profile["job"], whole)
     return profile
+
+
+def _add_times(section: JsonObject, whole: Whole) -> None:
+    """When the nodes made their calls: slots of the common clock, for each node and for all."""
+    slots = make_slots(whole.total.tally)
+    calls = {node: slots.sums(clock.calls()) for node, clock in whole.clocks.items()} if slots is not None else {}
+    for row in section["nodes"]:
+        clock = whole.clocks[row["key"]]
+        row.update(clock.rates(), timeline=calls.get(row["key"]))
+    section["timeline"] = (
+        {
+            "start_s": round(slots.start_s, 3),
+            "slot_s": slots.slot_s,
+            "n_metadata": [sum(column) for column in zip(*calls.values(), strict=True)],
+        }
+        if slots is not None
+        else None
+    )
 
 
 def _most_first(table: Mapping[str, RequestCounts]) -> list[tuple[str, RequestCounts]]:

@@ -13,7 +13,7 @@ import jinja2
 
 from fsprobe import __version__
 from fsprobe.model import JsonObject
-from fsprobe.report import facts, numbers, sentences
+from fsprobe.report import facts, html_job, numbers, ranks, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.imports import import_tree
 from fsprobe.report.tables import all_tables, with_requests
@@ -23,7 +23,7 @@ MAX_BINS = 900
 """More bars than that can't be told apart on a screen; neighbouring bins are added."""
 MAX_NODES = 6_000
 """Modules in the icicle; the smallest ones beyond that are added up below the module that asked for them."""
-SCRIPTS = ("common.js", "icicle.js", "timeline.js", "tables.js", "report.js")
+SCRIPTS = ("common.js", "icicle.js", "timeline.js", "tables.js", "job.js", "report.js")
 LATENCY_AXIS_MS = (0.001, 1_000.0)
 
 
@@ -50,7 +50,7 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
         share=numbers.share,
         ratio=numbers.ratio,
     )
-    style = _template_text(environment, "report.css")
+    style = _template_text(environment, "report.css") + _template_text(environment, "job.css")
     comparison = shown.get("kind") == "comparison"
     names = ("common.js", "report.js") if comparison else SCRIPTS
     script = "(() => {\n'use strict';\n" + "\n".join(_template_text(environment, name) for name in names) + "\n})();\n"
@@ -91,14 +91,19 @@ def profile_view(profile: JsonObject, recording: str | None) -> JsonObject:
         "timeline": timeline(metrics.get("timeline") or []),
         "tables": all_tables(profile),
     }
+    is_job = profile.get("kind") == "job"
+    if is_job:
+        data["tables"] = html_job.tables(profile) + data["tables"]
+        data["job"] = html_job.charts(profile)
     return {
         "title": facts.command_line(profile["manifest"]) or "fsprobe report",
-        "head": facts.head(profile, recording),
-        "headline": sentences.headline(profile),
+        "head": ranks.head(profile, recording) if is_job else facts.head(profile, recording),
+        "headline": ranks.headline(profile) if is_job else sentences.headline(profile),
+        "job": html_job.view(profile) if is_job else None,
         "verdict": verdict,
         "level": facts.LEVELS.index(verdict["level"]) if verdict and verdict.get("level") in facts.LEVELS else None,
         "levels": facts.LEVELS,
-        "figures": facts.key_figures(profile),
+        "figures": ranks.figures(profile) if is_job else facts.key_figures(profile),
         "findings": [{**row, "saving": facts.saving(row, profile)} for row in facts.findings(profile)],
         "phases": metrics.get("by_phase") or [],
         "missing": metrics.get("missing") or [],
@@ -109,7 +114,7 @@ def profile_view(profile: JsonObject, recording: str | None) -> JsonObject:
         "n_cut": (data["icicle"] or {}).get("n_cut", 0),
         "n_metadata": metrics["n_metadata"],
         "n_missing": metrics["n_missing"],
-        "notes": sentences.quality_lines(profile),
+        "notes": (ranks.notes(profile["job"]) if is_job else []) + sentences.quality_lines(profile),
         "method": facts.method(profile),
         "data": embed(data),
     }

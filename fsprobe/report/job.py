@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -12,22 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fsprobe.model import JsonObject
-from fsprobe.report import numbers
+from fsprobe.report import numbers, ranks
 from fsprobe.report.terminal import clean
 
 WIDTH = 80
 N_NODES = 8
-N_NAMED = 8
-Format = Callable[[float | None], str]
-_SPREADS: tuple[tuple[str, str, Format], ...] = (
-    ("wall_s", "wall, traced", numbers.seconds),
-    ("startup_s", "start and import", numbers.seconds),
-    ("n_metadata", "metadata calls", numbers.count),
-    ("n_open", "opens", numbers.count),
-    ("n_missing", "in vain", numbers.count),
-    ("fs_time_s", "time in calls", numbers.seconds),
-    ("peak_open_per_s", "opens/s, busiest 1 s", numbers.count),
-)
 
 
 def show(profile: JsonObject, out: TextIO, recording: str) -> None:
@@ -52,53 +41,9 @@ def draw(console: Console, profile: JsonObject, recording: str) -> None:
     _nodes(console, profile["job"])
     _scaled(console, profile["job"])
     console.print()
-    console.print(Text(profile["job"]["clock"] + " Rates are those under the tracer.", style="dim"))
+    console.print(Text(profile["job"]["clock"] + " " + ranks.TRACED_RATES, style="dim"))
     if recording:
         console.print(Text(f"All of it: fsprobe report {shlex.quote(clean(recording))} --format html", style="dim"))
-
-
-def who(job: JsonObject) -> str:
-    """How many ranks were traced, of how many."""
-    traced, size = job["n_ranks_traced"], job["n_ranks"]
-    words = numbers.plural(traced, "rank")
-    if size is not None and size != traced:
-        words = f"{numbers.count(traced)} of {numbers.plural(size, 'rank')}"
-    nodes = numbers.plural(job["n_nodes_traced"], "node")
-    if job["n_nodes"] is not None and job["n_nodes"] != job["n_nodes_traced"]:
-        nodes = f"{numbers.count(job['n_nodes_traced'])} of {numbers.plural(job['n_nodes'], 'node')}"
-    return f"{words} on {nodes}"
-
-
-def warnings(job: JsonObject) -> list[str]:
-    """What is missing or went wrong, one sentence each."""
-    lines = []
-    absent = job["missing"]
-    if absent["ranks"]:
-        lines.append(f"no recording of {numbers.plural(absent['n'], 'rank')}: {_named(map(str, absent['ranks']))}")
-    elif absent["n"]:
-        lines.append(f"no recording of {numbers.plural(absent['n'], 'node')}")
-    if job["unreadable"]:
-        n_files = numbers.plural(len(job["unreadable"]), "file")
-        lines.append(f"{n_files} left out: {_named(row['file'] for row in job['unreadable'])}")
-    if job["killed"]:
-        lines.append("killed: " + _named(f"{row['of']} (signal {row['signal']})" for row in job["killed"]))
-    if job["failed"]:
-        lines.append("failed: " + _named(f"{row['of']} (exit code {row['exit_code']})" for row in job["failed"]))
-    if job["incomplete"]:
-        lines.append("not complete: " + _named(job["incomplete"]))
-    if job["repeated"]:
-        lines.append("more than one recording: " + _named(job["repeated"]))
-    if job["n_without_requests"]:
-        lines.append(f"requests not observed in {numbers.plural(job['n_without_requests'], 'recording')}")
-    if job["n_mounts_differ"]:
-        lines.append("the nodes have different filesystems at one place: the first one met names it")
-    return lines
-
-
-def _named(names: object) -> str:
-    listed = [str(name) for name in names]  # type: ignore[attr-defined]
-    more = f" and {numbers.count(len(listed) - N_NAMED)} more" if len(listed) > N_NAMED else ""
-    return ", ".join(listed[:N_NAMED]) + more
 
 
 def _head(console: Console, profile: JsonObject) -> None:
@@ -106,8 +51,8 @@ def _head(console: Console, profile: JsonObject) -> None:
     command = shlex.join(str(word) for word in manifest.get("command") or [])
     console.print(Text("fsprobe  ", style="bold") + Text(clean(command, console.width - 12), style="cyan"))
     name = f"job {manifest['job_id']}, " if manifest.get("job_id") else ""
-    console.print(Text(clean(f"{name}{who(job)}, {manifest['backend']}"), style="dim"))
-    for line in warnings(job):
+    console.print(Text(clean(f"{name}{ranks.who(job)}, {manifest['backend']}"), style="dim"))
+    for line in ranks.warnings(job):
         console.print(Text("note: " + clean(line), style="yellow"))
 
 
@@ -149,7 +94,7 @@ def _totals(console: Console, profile: JsonObject) -> None:
 
 def _spreads(console: Console, job: JsonObject) -> None:
     table = _table("each rank", ("min", "median", "max", "max of", "outliers"))
-    for name, title, show_number in _SPREADS:
+    for name, title, show_number in ranks.SPREADS:
         row = job["spread"].get(name)
         if row is None:
             table.add_row(title, numbers.NOT_OBSERVED, "", "", "", "")
@@ -168,7 +113,7 @@ def _spreads(console: Console, job: JsonObject) -> None:
         console.print(Text("slowest: " + ", ".join(clean(name, 16) for name in job["slowest"]), style="dim"))
     far = {entry["of"] for row in job["spread"].values() if row for entry in row["outliers"]}
     if far:
-        console.print(Text("unlike the others: " + _named(sorted(clean(name, 16) for name in far)), style="dim"))
+        console.print(Text("unlike the others: " + ranks.named(sorted(clean(name, 16) for name in far)), style="dim"))
 
 
 def _nodes(console: Console, job: JsonObject) -> None:
@@ -196,13 +141,10 @@ def _nodes(console: Console, job: JsonObject) -> None:
 
 
 def _scaled(console: Console, job: JsonObject) -> None:
-    scaled = job["scaled"]
-    if scaled is None:
+    found = ranks.estimate(job)
+    if found is None:
         return
-    metrics, requests = scaled["metrics"], scaled["requests"]
-    words = f"{numbers.count(metrics['n_metadata'])} metadata calls, {numbers.count(metrics['n_open'])} opens"
-    if requests is not None:
-        words += f", {numbers.count(requests['metadata'])} requests from {numbers.plural(scaled['n_nodes'], 'node')}"
+    words, label = found
     console.print()
     console.print(Text(f"The whole job: {words}", style="bold"))
-    console.print(Text(clean(scaled["label"]), style="dim"))
+    console.print(Text(clean(label), style="dim"))

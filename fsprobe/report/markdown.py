@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from fsprobe import __version__
 from fsprobe.model import JsonObject
-from fsprobe.report import facts, numbers, sentences
+from fsprobe.report import facts, numbers, ranks, sentences
 from fsprobe.report.foreign import visible_in
 
 TOP = 8
@@ -33,16 +33,21 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
     verdict = shown.get("verdict") or {}
     if verdict:
         lines += [f"**{text(str(verdict['sentence']))}**", ""]
-    lines += [text(sentences.headline(shown)), ""]
-    lines += [f"> Note: {text(note)}." for note in sentences.quality_lines(shown)]
+    is_job = shown.get("kind") == "job"
+    lines += [text(ranks.headline(shown) if is_job else sentences.headline(shown)), ""]
+    notes = ranks.notes(shown["job"]) if is_job else []
+    lines += [f"> Note: {text(note)}." for note in [*notes, *sentences.quality_lines(shown)]]
     if lines[-1]:
         lines.append("")
-    lines += table(("Run", ""), ((label, text(value)) for label, value in facts.head(shown, visible_in(recording))))
+    head = (ranks.head if is_job else facts.head)(shown, visible_in(recording))
+    lines += table(("Job" if is_job else "Run", ""), ((label, text(value)) for label, value in head))
+    figures = ranks.figures(shown) if is_job else facts.key_figures(shown)
     lines += table(
         ("Key figure", "", ""),
-        ((row.label, f"**{text(row.value)}**", text(row.note)) for row in facts.key_figures(shown)),
+        ((row.label, f"**{text(row.value)}**", text(row.note)) for row in figures),
     )
     lines += _findings(shown)
+    lines += _job(shown["job"]) if is_job else []
     lines += _imports(shown)
     lines += ["### Packages", ""]
     lines += _top_table(
@@ -129,7 +134,7 @@ def _findings(profile: JsonObject) -> list[str]:
     lines = ["### Findings", ""]
     found = facts.findings(profile)
     if not found:
-        return [*lines, "No finding for this run.", ""]
+        return [*lines, f"No finding for this {'job' if profile.get('kind') == 'job' else 'run'}.", ""]
     for row in found:
         saved = facts.saving(row, profile)
         lines.append(f"**{text(str(row['code']))} ({text(str(row['severity']))}): {text(row['title'])}**")
@@ -143,6 +148,70 @@ def _findings(profile: JsonObject) -> list[str]:
         if row.get("source"):
             lines += [f"Source: {text(row['source'])}", ""]
     return lines
+
+
+def _job(job: JsonObject) -> list[str]:
+    """The ranks and nodes of a job: how they differ, who stands out, what each node does."""
+    lines = ["### Job: ranks and nodes", "", text(f"{ranks.who(job)} traced."), ""]
+    lines += [f"- {text(line)}" for line in ranks.warnings(job)]
+    if lines[-1]:
+        lines.append("")
+    guess = ranks.estimate(job)
+    if guess is not None:
+        lines += [f"**Estimate of the whole job: {text(guess[0])}.** {text(guess[1][:1].upper() + guess[1][1:])}.", ""]
+    cells = []
+    for row in ranks.spread_rows(job):
+        if not row["observed"]:
+            cells.append([text(row["title"]), numbers.NOT_OBSERVED, "", "", "", ""])
+            continue
+        values = [text(row[name]) for name in ("min", "median", "max")]
+        cells.append([text(row["title"]), *values, text(row["max_of"]), text(row["outliers"]) or "none"])
+    made = table(("Each rank", "min", "median", "max", "max of", "outliers"), cells)
+    made[1] = "| --- | ---: | ---: | ---: | --- | --- |"
+    return [*lines, *made, *_ranks(job), *_nodes(job), text(job["clock"] + " " + ranks.TRACED_RATES), ""]
+
+
+def _ranks(job: JsonObject) -> list[str]:
+    shown, rest = ranks.rank_rows(job)
+    counts = ("n_metadata", "n_open", "n_stat", "n_missing")
+    cells = [
+        [
+            code(row["key"], MAX_CELL),
+            code(row["node"], MAX_CELL),
+            numbers.seconds(row["wall_s"]),
+            numbers.seconds(row["startup_s"]),
+            *(numbers.count(row[name]) for name in counts),
+            text(row["why"]),
+        ]
+        for row in shown
+    ]
+    if rest is not None:
+        times = (numbers.seconds(rest[name]) for name in ("wall_s", "startup_s"))
+        sums = (numbers.count(rest[name]) for name in counts)
+        cells.append([f"{numbers.count(rest['n'])} more", "", *times, *sums, "calls summed, times the median"])
+    head = ("Rank" if rest is None else "Ranks that stand out", "node", "wall", "start and import")
+    made = table((*head, "calls", "open", "stat", "in vain", "why" if rest is not None else "remarkable"), cells)
+    made[1] = "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    return made
+
+
+def _nodes(job: JsonObject) -> list[str]:
+    shown, rest = ranks.node_rows(job)
+    counts = ("n_recordings", "n_metadata", "n_open", "n_stat", "n_missing", "n_requests")
+    cells = [
+        [
+            code(row["key"], MAX_CELL),
+            *(numbers.count(row[name]) for name in counts),
+            numbers.rate(row.get("peak_metadata_per_s")),
+            numbers.seconds(row["wall_s"]),
+        ]
+        for row in shown
+    ]
+    if rest is not None:
+        sums = (numbers.count(rest[name]) for name in counts)
+        cells.append([f"{numbers.count(rest['n'])} more", *sums, "", numbers.seconds(rest["wall_s"])])
+    head = ("Node", "ranks", "calls", "open", "stat", "in vain", "requests", "busiest 1 s", "slowest rank")
+    return table(head, cells, n_left=1)
 
 
 def _imports(profile: JsonObject) -> list[str]:

@@ -75,4 +75,5 @@ if (DATA.tables) {
   makeIcicle();
   makeTimeline();
   makeTables();
+  makeJob();
 }
