@@ -282,7 +282,8 @@ class Stub:
     def __init__(self) -> None:
         from fsprobe.analysis.tally import Tally
 
-        self.profile: dict[str, Any] = {"metrics": dict.fromkeys(summary.METRICS, 1), "requests": None}
+        metrics = dict.fromkeys(summary.METRICS, 1)
+        self.profile: dict[str, Any] = {"manifest": {"exit_code": 0}, "metrics": metrics, "requests": None}
         self.tally = Tally()
         self.requests = None
 
@@ -329,11 +330,13 @@ def test_a_verdict_is_in_the_rows() -> None:
 
 
 def test_a_layout_in_which_the_command_fails_is_not_faster() -> None:
-    row = summary.summarise(PLAN, state_of([2.0] * 5, [0.1] * 5, status=1))["rows"][1]
+    result = summary.summarise(PLAN, state_of([2.0] * 5, [0.1] * 5, status=1))
+    assert result["notes"][0].startswith("the command failed in x, in 5 of 5 timed runs (exit code 1)")
+    row = result["rows"][1]
     assert row["clear"] is None
     assert row["ratio_wall"] is None
-    assert row["exit_codes"] == [1]
-    assert "ended with 1" in row["verdict"]
+    assert row["exit_codes"] == [0, 1]  # the traced run's too
+    assert row["verdict"] == "not compared: the command failed in x"
 
 
 @pytest.mark.parametrize("by_client", [True, False])
@@ -371,8 +374,9 @@ def test_recordings_come_out_of_the_file_as_they_went_in(tmp_path: Path) -> None
     Recording(str(file)).verify()
     experiment.extract(str(file), "squash/fs", str(tmp_path / "out"))
     assert (tmp_path / "out").read_bytes() == b"two" * 1000
-    with pytest.raises(BadInput, match="no recording of a layout none"):
+    with pytest.raises(BadInput, match="no recording of a layout none") as caught:
         experiment.extract(str(file), "none", str(tmp_path / "out"))
+    assert caught.value.hint == "it has: plain, squash/fs"
 
 
 # -- interruptions ----------------------------------------------------------------------------------------------------

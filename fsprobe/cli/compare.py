@@ -75,6 +75,8 @@ def command(
     The plain environment is the baseline. A first run writes its missing byte code. Calls are counted in one traced run a
     layout, times in untraced runs taken in turn; a warm run comes right after another one that is not counted. The
     command's output goes to files beside -o. Ctrl-C ends it with what there is.
+
+    Exit code 1: the command failed in a layout, or the two recordings made different calls.
     """
     if env is None:
         if len(words) != 2:
@@ -86,6 +88,10 @@ def command(
         return compare_recordings(words[0], words[1], as_json)
     if not words:
         raise FsprobeError("no command given", "fsprobe compare --env VENV --squashfs -- python app.py", EXIT_USAGE)
+    if plot:
+        check_plot(plot)
+    if output:
+        check_output(output)
     plan = experiment.Plan(
         env=Path(env).absolute(),
         command=list(words),
@@ -103,36 +109,72 @@ def command(
         keep=keep,
         output_dir=None if show_output else output_directory(output),
     )
-    if plot:
-        check_plot(plot)
-    result = conduct(plan, output)
-    if output:
+    try:
+        result, unwritten = conduct(plan, output)
+    except experiment.Interrupted as error:
+        say(f"interrupted ({error}) before anything was counted: there is nothing to show")
+        return 128 + error.number
+    show(result, as_json)
+    if output and unwritten is None:
         say(f"comparison: {output}")
+    if plan.output_dir is not None:
+        say(f"the command's output is in {plan.output_dir}")
     if plot:
         from fsprobe.report import plots
 
         plots.comparison(result, plot)
         say(f"plot: {plot}")
+    if unwritten is not None:
+        raise unwritten
+    if result["interrupted"]:
+        return 128 + signal.Signals[result["interrupted"]]
+    return EXIT_NO if any(any(row["exit_codes"]) for row in result["rows"]) else 0
+
+
+def show(result: JsonObject, as_json: bool) -> None:
+    """Print a comparison."""
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
         comparison_report.show(result, sys.stdout)
-    if plan.output_dir is not None:
-        say(f"the command's output is in {plan.output_dir}")
-    return 128 + signal.Signals[result["interrupted"]] if result["interrupted"] else 0
 
 
-def conduct(plan: experiment.Plan, output: str | None) -> JsonObject:
-    """Run the experiment; what there is of it is in the file after every round, and after an interruption."""
+def conduct(plan: experiment.Plan, output: str | None) -> tuple[JsonObject, FsprobeError | None]:
+    """Run the experiment; what there is of it is in the file after every round, and whatever ends it.
+
+    Returns:
+        The comparison, and why it could not be written to the file (the runs go on all the same, and are shown).
+    """
+    unwritten: list[FsprobeError] = []
 
     def keep_in_file(result: JsonObject, recordings: dict[str, bytes]) -> None:
-        if output:
+        if not output:
+            return
+        try:
             experiment.write(output, result, recordings)
+            unwritten.clear()
+        except FsprobeError as error:
+            if not unwritten:
+                say(error.message)
+            unwritten[:] = [error]
 
     with comparison_report.progress(sys.stderr) as progress:
-        result, recordings = experiment.run(plan, progress=progress, checkpoint=keep_in_file)
-    keep_in_file(result, recordings)
-    return result
+        result, _ = experiment.run(plan, progress=progress, checkpoint=keep_in_file)
+    return result, unwritten[0] if unwritten else None
+
+
+def check_output(output: str) -> None:
+    """A file that can't be written is told before the runs, not after them.
+
+    Raises:
+        BadInput: it is a directory, or its directory takes no files.
+    """
+    parent = os.path.dirname(os.path.abspath(output))
+    if os.path.exists(output) and not os.path.isfile(output):
+        raise BadInput(f"{output} is there and is no file", "name another place with -o")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        reason = "not writable for you" if os.path.isdir(parent) else "no such directory"
+        raise BadInput(f"cannot write {output}: {parent}: {reason}", "name another place with -o")
 
 
 def check_plot(plot: str) -> None:

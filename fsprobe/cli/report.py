@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +31,20 @@ def load(file: str, thresholds: str | None = None) -> JsonObject:
         recording.verify()
         return recording.manifest
     return pipeline.analyse(file, read_thresholds(thresholds) if thresholds else DEFAULTS)
+
+
+def load_layout(file: str, label: str, thresholds: str | None = None) -> JsonObject:
+    """The profile of the traced run of one layout, from the comparison that holds it.
+
+    Raises:
+        BadInput: no comparison; it has no such layout (the hint names those it has).
+    """
+    from fsprobe import experiment
+
+    with tempfile.TemporaryDirectory(prefix="fsprobe-report-") as scratch:
+        recording = os.path.join(scratch, "layout.fsprobe")
+        experiment.extract(file, label, recording)
+        return load(recording, thresholds)
 
 
 def to_terminal(profile: JsonObject, file: str) -> str:
@@ -64,7 +80,10 @@ def _export(name: str) -> Callable[[JsonObject, str], str]:
         from fsprobe.report import exports
 
         if profile["kind"] == "comparison":
-            raise BadInput(f"{file} is a comparison, which has no {name} export", "terminal, json, html and md show it")
+            raise BadInput(
+                f"{file} is a comparison, which has no {name} export",
+                "--layout LABEL exports one of its layouts; terminal, json, html and md show it whole",
+            )
         text: str = getattr(exports, name)(profile)
         return text
 
@@ -89,6 +108,7 @@ PLOTS = (".png", ".svg")
 @click.option(
     "--format", "style", type=click.Choice(list(FORMATS)), help="[default: from the name after -o, else terminal]"
 )
+@click.option("--layout", metavar="LABEL", help="Of a comparison: show the traced run of this layout.")
 @click.option(
     "--thresholds",
     type=click.Path(),
@@ -100,9 +120,10 @@ PLOTS = (".png", ".svg")
     type=click.Path(),
     help="Write to this file; .html, .md, .json, .csv, .png and .svg say which format.",
 )
-def command(file: str, style: str | None, thresholds: str | None, output: str | None) -> None:
-    """Show FILE, a recording or a comparison."""
-    profile = load(file, thresholds)
+def command(file: str, style: str | None, layout: str | None, thresholds: str | None, output: str | None) -> None:
+    """Show FILE: a recording, a comparison or a job."""
+    profile = load(file, thresholds) if layout is None else load_layout(file, layout, thresholds)
+    shown = file if layout is None else f"{file}, layout {layout}"
     suffix = Path(output or "").suffix.lower()
     if output is not None and style is None and suffix in PLOTS:
         plot(profile, output)
@@ -114,11 +135,11 @@ def command(file: str, style: str | None, thresholds: str | None, output: str | 
         if profile["kind"] == "comparison":
             comparison.show(profile, sys.stdout)
         elif profile["kind"] == "job":
-            job.show(profile, sys.stdout, recording=file)
+            job.show(profile, sys.stdout, recording=shown)
         else:
-            terminal.show(profile, sys.stdout, recording=file)
+            terminal.show(profile, sys.stdout, recording=shown)
         return
-    text = FORMATS[style](profile, file)
+    text = FORMATS[style](profile, shown)
     if output is None:
         click.echo(text, nl=False)
         return

@@ -41,7 +41,7 @@ def run(
         server: counters of the file server, where somebody has access to them (benchmarks do); else those that the
             kernel keeps for the environment's mount are read, if it keeps any.
         empty: makes the client cold before a layout is mounted for a cold run, instead of `plan.make_cold`.
-        checkpoint: called after each round of runs.
+        checkpoint: called after each round of runs, and with whatever there is when an interruption or an error ends it.
 
     Returns:
         The comparison (Contract: Comparison JSON), and the recording of each layout's traced run by label.
@@ -50,7 +50,6 @@ def run(
         FsprobeError: the environment or the command is not there; the command fails; no room for a copy.
         Interrupted: before any layout was traced.
     """
-    say = progress or (lambda what, done, of: None)
     if not (plan.env / "bin").is_dir():
         raise BadInput(
             f"{plan.env} is no environment: it has no bin directory", "give the directory that `python -m venv` made"
@@ -58,11 +57,17 @@ def run(
     check_layouts(plan)
     state = State()
     how_cold = choose_caches(plan, state, empty is not None)
+    tell = progress or (lambda what, done, of: None)
     with (
+        interruptions() as signals,  # the outermost: until everything is taken away nothing else may end us
         tempfile.TemporaryDirectory(prefix="fsprobe-compare-") as scratch,
-        interruptions() as signals,
         ExitStack() as stack,
     ):
+
+        def say(what: str, done: int, of: int) -> None:
+            signals.check()
+            tell(what, done, of)
+
         if server is None:
             server = find_counters(plan, state)
         bystanders = set(descendants(os.getpid()))
@@ -72,13 +77,29 @@ def run(
             measure(plan, state, bench, say, empty, checkpoint)
         except Interrupted as error:
             signals.hold()
+            tell("ending what runs", 0, 1)
             end_processes(bystanders, quiet_s=0)  # a process that was just being started is nobody's yet
             state.interrupted = str(error)
-            if not any(side.analysis for side in state.sides):
+            if not is_traced(state):
                 raise
+        except FsprobeError as error:
+            signals.hold()
+            if checkpoint is not None and is_traced(state):
+                state.notes.insert(0, f"ended early: {error.message}")
+                checkpoint(summarise(plan, state), recordings_of(state))
+            raise
         finally:
             signals.hold()
-        return summarise(plan, state), recordings_of(state)
+            tell("cleaning up", 0, 1)
+        result, recordings = summarise(plan, state), recordings_of(state)
+        if checkpoint is not None:
+            checkpoint(result, recordings)
+        return result, recordings
+
+
+def is_traced(state: State) -> bool:
+    """Is there anything to tell of?"""
+    return any(side.analysis is not None for side in state.sides)
 
 
 def check_layouts(plan: Plan) -> None:

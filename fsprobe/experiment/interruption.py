@@ -25,12 +25,20 @@ class Interruptions:
 
     def __init__(self) -> None:
         self.may_raise = True
+        self.number = 0
+        """the first signal that came; 0 while none did"""
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """The handler."""
+        self.number = self.number or number
         if self.may_raise:
             self.may_raise = False
             raise Interrupted(number)
+
+    def check(self) -> None:
+        """Raise what was raised before and lost: an exception in a finaliser or a callback of a library ends there."""
+        if self.number:
+            raise Interrupted(self.number)
 
     def hold(self) -> None:
         """From here on nothing is interrupted: what was made is being taken away."""

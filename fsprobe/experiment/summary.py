@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fsprobe import recording
 from fsprobe.analysis import compare
@@ -52,6 +53,7 @@ def summarise(plan: Plan, state: State) -> JsonObject:
             notes.append(
                 f"what {side.layout.label} asks for its image was not observed: mounting it can't be traced here"
             )
+    notes[:0] = failure_notes(plan, state)
     if state.interrupted:
         notes.insert(0, f"interrupted ({state.interrupted}) after {len(state.runs)} timed runs: these are in here")
     return {
@@ -80,9 +82,9 @@ def _row(
     counts, base_counts = environment_counts(plan, side), environment_counts(plan, base)
     verdict, words = None, "baseline"
     if side is not base:
-        failed = sorted({run.exit_status for run in [*runs, *of_base]} - {0})
-        if failed:
-            words = f"not compared: the command ended with {', '.join(map(str, failed))}"
+        failing = [one.layout.label for one, its in ((side, runs), (base, of_base)) if any(r.exit_status for r in its)]
+        if failing:
+            words = f"not compared: the command failed in {' and '.join(failing)}"
         elif runs and of_base:
             verdict = compare.compare_runs([run.wall_s for run in of_base], [run.wall_s for run in runs])
             words = verdict.reason
@@ -109,7 +111,7 @@ def _row(
         if runs
         else None,
         "majflt": spread([run.majflt for run in runs]),
-        "exit_codes": sorted({run.exit_status for run in runs}),
+        "exit_codes": sorted({run.exit_status for run in runs} | _traced_codes(side)),
         "metrics": {name: metrics[name] for name in METRICS},
         "requests": {
             **(side.analysis.profile["requests"] or {}).get("by_mount", {}),
@@ -129,6 +131,45 @@ def _row(
         "clear": None if verdict is None else verdict.clear,
         "verdict": words,
     }
+
+
+def failure_notes(plan: Plan, state: State) -> list[str]:
+    """Of each layout in which the command failed: how often, with what, and where to read why."""
+    notes = []
+    for side in state.sides:
+        if side.analysis is None:
+            continue
+        label = side.layout.label
+        traced = _exit_words(side.analysis.profile["manifest"])
+        timed = [run.exit_status for run in state.runs if run.layout == label]
+        failed = [status for status in timed if status]
+        parts = [f"the traced run ({traced})"] if traced else []
+        if failed:
+            said = ", ".join(sorted({_status_words(status) for status in failed}))
+            parts.append(f"{len(failed)} of {len(timed)} timed runs ({said})")
+        if parts:
+            where = f"; what it said is in {plan.output_dir}/{label.replace('/', '_')}-*" if plan.output_dir else ""
+            notes.append(
+                f"the command failed in {label}, in {' and '.join(parts)}: its calls and times there are not those of a whole run{where}"
+            )
+    return notes
+
+
+def _traced_codes(side: Side) -> set[int]:
+    manifest = side.analysis.profile["manifest"] if side.analysis is not None else {}
+    if manifest.get("signal"):
+        return {-int(manifest["signal"])}
+    return set() if manifest.get("exit_code") is None else {int(manifest["exit_code"])}
+
+
+def _exit_words(manifest: Mapping[str, Any]) -> str:
+    if manifest.get("signal"):
+        return _status_words(-int(manifest["signal"]))
+    return _status_words(int(manifest["exit_code"])) if manifest.get("exit_code") else ""
+
+
+def _status_words(status: int) -> str:
+    return f"exit code {status}" if status > 0 else f"killed by signal {-status}"
 
 
 def environment_counts(plan: Plan, side: Side) -> JsonObject | None:
@@ -171,11 +212,11 @@ def extract(path: str, label: str, out: str) -> None:
         BadInput: no comparison, or it has no such layout.
     """
     opened = Recording(path)
-    labels = json.loads(b"".join(opened.section("layouts")) or b"[]") if opened.kind == "comparison" else []
+    if opened.kind != "comparison":
+        raise BadInput(f"{path} is a {opened.kind}: it has no layouts", "`fsprobe compare -o FILE` writes one that has")
+    labels = json.loads(b"".join(opened.section("layouts")) or b"[]")
     if label not in labels:
-        raise BadInput(
-            f"{path} holds no recording of a layout {label}", f"it has: {', '.join(labels)}" if labels else ""
-        )
+        raise BadInput(f"{path} holds no recording of a layout {label}", f"it has: {', '.join(labels)}")
     with open(out, "wb") as target:
         for block in opened.section(f"recording.{labels.index(label)}"):
             target.write(block)

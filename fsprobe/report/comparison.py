@@ -59,26 +59,18 @@ def render(comparison: JsonObject) -> str:
 
 
 def draw(console: Console, comparison: JsonObject) -> None:
-    """The table of layouts, what differs in calls, and how it was measured."""
+    """The answer, the table of layouts, what differs in calls, and how it was measured."""
     rows = comparison["rows"]
     console.print()
-    for row in rows:
-        if row["clear"]:
-            cold = f", {row['cache']} cache" if row["cache"] in ("cold", "warm") else ""
-            console.print(
-                Text(f"{row['layout']}: {row['verdict']}", style="bold green" if row["ratio_wall"] < 1 else "bold red")
-                + Text(f" than {comparison['baseline']}{cold} (95 %: {interval(row)})")
-            )
-        elif row["verdict"] not in ("baseline", ""):
-            console.print(Text(f"{row['layout']}: {row['verdict']}", style="bold") + Text(f" ({row['cache']} cache)"))
+    draw_answers(console, comparison)
     console.print()
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     by_client = any(row.get("client_counters") for row in rows)
     source = "client_counters" if by_client else "server_requests"
     served = [facts.n_served({"server_requests": row.get(source)}) for row in rows]
     counted = "client" if by_client else "served"
     columns = ["layout", "cache", "start", "spread", "CPU", "calls", "requests"]
     columns += [counted] if any(n is not None for n in served) else []
+    table = _table()
     for name in columns:
         table.add_column(
             name, justify="left" if name in ("layout", "cache") else "right", no_wrap=True, overflow="ellipsis"
@@ -91,11 +83,61 @@ def draw(console: Console, comparison: JsonObject) -> None:
     draw_notes(console, comparison)
 
 
+def _table() -> Table:
+    return Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+
+
+def draw_answers(console: Console, comparison: JsonObject) -> None:
+    """Of each layout and cache state: is it faster, by how much, how sure; and what it asks the file server for."""
+    baseline = clean(str(comparison["baseline"]))
+    fewer: dict[str, list[str]] = {}
+    for row in comparison["rows"]:
+        label = clean(str(row["layout"]), 20)
+        ratio = row.get("ratio_requests")
+        if ratio is not None and not SAME_REQUESTS <= ratio <= 1 / SAME_REQUESTS:
+            words = (
+                "no metadata requests"
+                if ratio == 0
+                else f"{numbers.ratio(1 / ratio)} fewer metadata requests"
+                if ratio < 1
+                else f"{numbers.ratio(ratio)} the metadata requests"
+            )
+            named = fewer.setdefault(words, [])
+            named += [label] if label not in named else []
+        if row["verdict"] in ("baseline", ""):
+            continue
+        style = "bold"
+        if row["clear"]:
+            style = "bold green" if row["ratio_wall"] < 1 else "bold red"
+        state = f", {row['cache']}" if row["cache"] in ("cold", "warm") else ""
+        answer = clean(str(row["verdict"])) + (f" than {baseline}" if row["clear"] else "")
+        console.print(Text(f"{label}{state}: {answer}", style=style) + Text(certainty(row)))
+    for words, labels in fewer.items():
+        console.print(Text(f"{' and '.join(labels)}: {words}", style="bold") + Text(" (cold client, predicted)"))
+
+
+SAME_REQUESTS = 0.9
+"""Up to this ratio of requests it is not worth a line. A judgement."""
+
+
+def certainty(row: JsonObject) -> str:
+    """The ratio of medians where it is not said yet, its interval, and the chance of such a difference without a cause."""
+    if row.get("ratio_wall") is None:
+        return ""
+    parts = [f"95 %: {interval(row)}"]
+    if not row["clear"]:
+        parts.insert(0, f"{row['ratio_wall']:.2f}x the time")
+    if row.get("p") is not None:
+        parts.append(f"p {row['p']:.2g}")
+    return f" ({', '.join(parts)})"
+
+
 def interval(row: JsonObject) -> str:
-    """The interval of the ratio as factors, the smaller first."""
-    factors = sorted(
-        1 / value if row["ratio_wall"] < 1 else value for value in (row["ratio_wall_low"], row["ratio_wall_high"])
-    )
+    """The interval of the ratio, the smaller end first; of a clear one as the factor that the verdict names."""
+    low, high = row["ratio_wall_low"], row["ratio_wall_high"]
+    if not row["clear"]:
+        return f"{low:.2f}-{high:.2f}"
+    factors = sorted(1 / value if row["ratio_wall"] < 1 else value for value in (low, high))
     return f"{factors[0]:.2g} to {factors[1]:.2g} times"
 
 
@@ -116,19 +158,22 @@ def cells(row: JsonObject) -> list[str]:
 
 def draw_places(console: Console, comparison: JsonObject) -> None:
     """Where each layout's files lie, and how they are mounted."""
-    seen = set()
+    rows = {str(row["layout"]): row for row in reversed(comparison["rows"]) if row["where"]}
+    if not rows:
+        return
+    how = {label: row["mount_how"] and f"through {row['mount_how']}" for label, row in rows.items()}
+    types = {label: row["fstype"] or "?" for label, row in rows.items()}
+    table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False, style="dim")
+    for _ in range(4):
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    taken = sum(
+        max(map(len, words)) + 2 for words in ([clean(label, 20) for label in rows], types.values(), how.values())
+    )
+    for label in reversed(rows):
+        where = clean(rows[label]["where"], max(12, min(console.width, 160) - taken - 1))
+        table.add_row(clean(label, 20), where, types[label], how[label])
     console.print()
-    for row in comparison["rows"]:
-        if row["layout"] in seen or not row["where"]:
-            continue
-        seen.add(row["layout"])
-        how = f", seen through {row['mount_how']}" if row["mount_how"] else ""
-        console.print(
-            Text(
-                f"{clean(str(row['layout']), 12):12} {clean(row['where'], 36)} on {row['fstype'] or '?'}{how}",
-                style="dim",
-            )
-        )
+    console.print(table)
 
 
 def draw_differences(console: Console, comparison: JsonObject) -> None:
@@ -156,25 +201,29 @@ def draw_differences(console: Console, comparison: JsonObject) -> None:
 
 
 def draw_notes(console: Console, comparison: JsonObject) -> None:
-    """How it was measured, and what to mind."""
+    """What to mind, and how it was measured."""
     console.print()
+    for line in comparison.get("notes", []):
+        console.print(Text("note: " + clean(line), style="yellow"))
     n_runs = comparison.get("n_runs")
-    lines = list(comparison.get("notes", []))
-    if n_runs:
+    if not n_runs:
+        return
+    if comparison.get("notes"):
+        console.print()
+    rows = comparison["rows"]
+    lines = [
+        f"start: median of {n_runs} untraced runs, taken in turn, without the mounting; spread: the fastest and the slowest",
+        "CPU: user and system of the command, and of what serves its mount; calls: metadata calls of one traced run",
+        "requests: metadata requests of a cold client for the environment, or for mounting its image: a model, validated "
+        "against a FUSE server",
+        "95 %: bootstrap interval of the ratio of the medians; p: how often chance alone makes such a difference (rank sums, "
+        "all ways to deal them out, or 20,000 at random)",
+    ]
+    if any(row["server_requests"] for row in rows):
+        lines.append("served: metadata requests that the file server counted, median")
+    if any(row.get("client_counters") for row in rows):
         lines.append(
-            f"start: median of {n_runs} untraced runs, taken in turn, without the mounting; CPU: user and system of the command, and of what "
-            "serves its mount; calls: one traced run; requests: what a cold client would ask the file server for the environment, or "
-            "for mounting its image (a model, validated against a FUSE server)"
-            + (
-                "; served: metadata requests that were counted"
-                if any(row["server_requests"] for row in comparison["rows"])
-                else ""
-            )
-            + (
-                "; client: metadata requests that the kernel's client of the filesystem counted, of all programs on this node"
-                if any(row.get("client_counters") for row in comparison["rows"])
-                else ""
-            )
+            "client: metadata requests that this node's client of the filesystem counted, of all its programs, median"
         )
     for line in lines:
-        console.print(Text(clean(line), style="dim"))
+        console.print(Text(line, style="dim"))

@@ -359,6 +359,49 @@ def test_what_the_server_counts_is_what_was_predicted(env: Path, tmp_path: Path)
     assert rows["root+kernel", "cold"]["cpu_s"]["around"]["median"] == 0
 
 
+def test_a_command_that_fails_in_one_layout_is_a_note_and_exit_code_1(env: Path, tmp_path: Path) -> None:
+    """It writes into its environment, which an image does not take and an overlay does."""
+    need("strace", "mksquashfs", root=True)
+    code = "import sys, pathlib; p = pathlib.Path(sys.prefix, 'note'); p.write_text('x'); p.unlink()"
+    result = compare(tmp_path, env, "--squashfs", "--overlay", "--runs", "2", code=code, status=1)
+    rows = {row["layout"]: row for row in result["rows"]}
+    assert {label: row["exit_codes"] for label, row in rows.items()} == {"plain": [0], "squashfs": [1], "overlay": [0]}
+    assert rows["squashfs"]["verdict"] == "not compared: the command failed in squashfs"
+    assert rows["squashfs"]["clear"] is None
+    assert len(rows["squashfs"]["wall_s"]["runs"]) == 2
+    (note,) = [note for note in result["notes"] if "failed" in note]
+    assert "the traced run (exit code 1) and 2 of 2 timed runs (exit code 1)" in note
+    assert f"{tmp_path}/c.fsprobe.output/squashfs-*" in note
+    said = (tmp_path / "c.fsprobe.output" / "squashfs-traced.err").read_text()
+    assert "Read-only file system" in said
+    shown = b" ".join(fsprobe("report", str(tmp_path / "c.fsprobe")).stdout.split())
+    assert b"note: the command failed in squashfs" in shown
+
+
+def test_what_there_is_survives_an_error_in_between(env: Path, tmp_path: Path) -> None:
+    need("strace", root=True)
+    (tmp_path / "flash").mkdir()
+    # the caches can be made cold three times
+    cold = f"echo x >> {tmp_path}/n; test $(wc -l < {tmp_path}/n) -le 3"
+    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--cache", "cold", "--make-cold", cold]
+    done = fsprobe(*words, "-o", f"{tmp_path}/c.fsprobe", "--", "true", cwd=tmp_path)
+    assert done.returncode == 4
+    assert b"could not be emptied" in done.stderr
+    comparison = Recording(str(tmp_path / "c.fsprobe")).manifest
+    assert comparison["order"] == [["plain", "cold"], ["flash", "cold"], ["flash", "cold"]]
+    assert comparison["notes"][0].startswith("ended early: the caches could not be emptied")
+    assert list((tmp_path / "flash").iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_command_runs(env: Path, tmp_path: Path) -> None:
+    for output in (tmp_path, tmp_path / "none" / "c.fsprobe"):
+        words = ["compare", "--env", str(env), "--flash", str(tmp_path), "-o", str(output), "--", "touch"]
+        done = fsprobe(*words, f"{tmp_path}/ran", cwd=tmp_path)
+        assert (done.returncode, len(done.stderr.splitlines())) == (3, 2)
+        assert not (tmp_path / "ran").exists()
+        assert not (tmp_path / "none").exists()
+
+
 def test_a_shell_command_makes_cold(env: Path, tmp_path: Path) -> None:
     need("strace", root=True)
     result = compare(
@@ -421,7 +464,7 @@ def test_interrupted_at_any_moment(env: Path, tmp_path: Path, signum: signal.Sig
             os.killpg(process.pid, signum)  # as a terminal does
         else:
             process.send_signal(signum)
-        assert process.wait(30) == (130 if when == "copying or packing" else 128 + signum)
+        assert process.wait(30) == 128 + signum
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
     assert list((tmp_path / "flash").iterdir()) == []
