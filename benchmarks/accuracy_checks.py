@@ -107,6 +107,8 @@ def against_summary(command: Sequence[str], scratch: Path, mode: str) -> Json:
         recording = make_recording(command, scratch / "x.fsprobe", *words)
     log = b"".join(recording.section("log")).decode("utf-8", "replace")
     expected = read_summary(log)
+    if recording.manifest.get("shield"):  # whose line is left out of the log
+        expected["execve"] = (expected["execve"][0] - 1, expected["execve"][1])
     tally, notes, quality, hooks = pipeline.tally_recording(recording)
     calls = Counter({name: n for name, (n, _) in tally.by_syscall.items()})
     errors = Counter({name: n for name, (_, n) in tally.by_syscall.items()})

@@ -11,7 +11,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 import re
 
-from fsprobe.capture import names
+from fsprobe.capture import names, shield
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ MAX_LOG_BYTES = 256 << 20
 _IN_SITE = re.compile(rb'"(/[^"\\\n]*?/(?:site|dist)-packages)/(?:__pycache__/)?([A-Za-z0-9_]+)')
 
 
-def collect(log: "str") -> "dict[str, Any]":
+def collect(log: "str", own: "str" = "") -> "dict[str, Any]":
     """Look up what `log` leaves open.
+
+    Args:
+        log: the log.
+        own: the shield's path, whose line is not the command's.
 
     Returns:
         {"distributions": {site directory: {top-level name: distribution}}, "links": {path: target, or None for a
@@ -40,6 +44,8 @@ def collect(log: "str") -> "dict[str, Any]":
             data = source.read(MAX_LOG_BYTES)
     except OSError:
         data = b""
+    if shield.is_own(data[: data.find(b"\n") + 1], own):
+        data = data[data.find(b"\n") + 1 :]
     used = {}  # type: dict[bytes, set[bytes]]
     for site, name in _IN_SITE.findall(data):
         used.setdefault(site, set()).add(name)

@@ -11,7 +11,7 @@ import time
 
 import fsprobe
 from fsprobe import recording
-from fsprobe.capture import audit, backends, host, lookups, mounts, naming, ranks, session, shipped, tracelog
+from fsprobe.capture import audit, backends, host, lookups, mounts, naming, ranks, session, shield, shipped, tracelog
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.capture.environment import own_environment
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
@@ -94,7 +94,7 @@ def _record(
     consume: "Callable[..., Any] | None",
 ) -> "Recorded":
     scratch = scratch_dir.make(options.tmp_dir or None, environment, mounts.parse_mountinfo(mounts.read_own()))
-    follower = None
+    follower = cover = None
     try:
         tracer = backends.choose(options, environment, scratch)
         if options.stream:
@@ -107,6 +107,8 @@ def _record(
         if tracer.markers != "none":
             install_hook(scratch, tracer.markers, target_environment)
         state = first_facts(options, tracer, environment, layout, scratch)
+        cover = _cover(tracer, options.command, environment, scratch, held) if not enter else None
+        state["shield"] = "" if cover is None else cover.path
         path = naming.output_path(
             options.output,
             options.command,
@@ -126,13 +128,15 @@ def _record(
         )
     if options.stream and consume is not None:
         state["streamed"] = True
-        follower = stream.Follower(tracer.log, options.max_log_bytes, functools.partial(consume, state=state))
+        follower = stream.Follower(
+            tracer.log, options.max_log_bytes, functools.partial(consume, state=state), str(state["shield"])
+        )
         held.flush = functools.partial(follower.ask, functools.partial(_flush, scratch, state, path))
         on_tick = follower.along(on_tick)
     elif tracer.backend != "audit":  # whose log is put together at the end
         held.flush = lambda: _flush(scratch, state, path)
     try:
-        run = audit.run if tracer.backend == "audit" else session.run
+        run = audit.run if tracer.backend == "audit" else functools.partial(session.run, cover=cover)
         outcome = run(
             list(enter or []) + tracer.words,
             target_environment,
@@ -142,13 +146,16 @@ def _record(
             on_tick,
             held,
         )
-        raise_if_not_run(outcome, tracer, options.command)
+        raise_if_not_run(outcome, tracer, options.command, str(state["shield"]))
     except FsprobeError:
         if follower is not None:
             follower.finish()
         # nothing has run; after any other exception the scratch stays, for the tracer may be at work in it
         scratch_dir.remove(scratch)
         raise
+    finally:
+        if cover is not None:
+            cover.close()
     streamed = None
     if follower is not None:
         streamed = follower.finish()
@@ -165,6 +172,7 @@ def _record(
         raise
     if outcome.log_truncated:
         warnings.append("the recording is not complete: %s; the command ran to its end" % outcome.log_truncated)
+    warnings.extend(said(scratch))
     if tracer.backend == "audit" and outcome.exit_status < 0:
         warnings.append("killed by a signal: what it did in its last 0.1 s or so may be missing from the recording")
     if outcome.descendants_left:
@@ -181,6 +189,31 @@ def _record(
     return Recorded(path, outcome, warnings)
 
 
+def _cover(
+    tracer: "backends.Tracer",
+    command: "list[str]",
+    environment: "dict[str, str]",
+    scratch: "str",
+    held: "session.SignalsHeld",
+) -> "shield.Shield | None":
+    """Shield a strace, whose command line then ends in the shield's."""
+    program = host.find_program(command[0], environment)[0]
+    if tracer.backend != "strace" or program is None:
+        return None
+    cover = shield.make(scratch, program, command, held.mask)
+    if cover is not None:
+        tracer.words[-len(command) :] = cover.command
+    return cover
+
+
+def said(scratch: "str") -> "list[str]":
+    """Warnings that pass on what the tracer complained of."""
+    lines = shield.complaints(scratch)
+    if not lines:
+        return []
+    return ["the tracer said: %s%s" % (lines[0], " (and %d more such lines)" % (len(lines) - 1) if lines[1:] else "")]
+
+
 def _flush(scratch: "str", state: "dict[str, Any]", path: "str", streamed: "Any" = None) -> "None":
     """Write what there is so far, for a command that was asked to end and goes on: the next signal may end everything."""
     try:
@@ -189,15 +222,24 @@ def _flush(scratch: "str", state: "dict[str, Any]", path: "str", streamed: "Any"
         pass  # the end of the run will say it
 
 
-def raise_if_not_run(outcome: "session.Outcome", tracer: "backends.Tracer", command: "list[str]") -> "None":
+def raise_if_not_run(
+    outcome: "session.Outcome", tracer: "backends.Tracer", command: "list[str]", own: "str" = ""
+) -> "None":
     """Tell a command that was never started from one that failed.
+
+    Args:
+        outcome: how the tracer ended.
+        tracer: what was started.
+        command: the command.
+        own: the shield's path.
 
     Raises:
         FsprobeError: tracing is denied (125), or the command's execve failed (126 or 127).
     """
     if outcome.empty_log:
-        raise FsprobeError("%s could not trace %s" % (tracer.backend, command[0]), DENIED_HINT)
-    name = tracelog.exec_error(tracer.log)
+        reason = "".join(": " + line for line in shield.complaints(os.path.dirname(tracer.log))[:1])
+        raise FsprobeError("%s could not trace %s%s" % (tracer.backend, command[0], reason), DENIED_HINT)
+    name = tracelog.exec_error(tracer.log, own)
     if name and outcome.exit_status > 0:
         reason = os.strerror(getattr(errno, name, errno.ENOEXEC))
         hint = "see `man 2 execve`, %s" % name
@@ -329,20 +371,21 @@ def write_recording(
         FsprobeError: it can't be written; the scratch is as it was.
     """
     log = os.path.join(scratch, scratch_dir.LOG)
-    programs = programs_of(log) if streamed is None else streamed.programs()
+    own = str(state.get("shield") or "")
+    programs = programs_of(log, own) if streamed is None else streamed.programs()
     state["privileged"] = privileged_execs(programs) if state.get("uid") else []
     for program, gain in state["privileged"]:
         warnings.append(
             "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
             % (program, gain)
         )
-    found = lookups.collect(log) if streamed is None else lookups.distributions(streamed.site_names())
+    found = lookups.collect(log, own) if streamed is None else lookups.distributions(streamed.site_names())
     recording.write(
         path,
         "recording",
         [
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", tracelog.blocks(log)) if streamed is None else ("tally", streamed.blocks()),
+            ("log", tracelog.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", mounts.read_own()),
             ("lookups", json.dumps(found).encode("ascii")),
@@ -350,12 +393,14 @@ def write_recording(
     )
 
 
-def programs_of(log: "str") -> "list[bytes]":
-    """Programs that were started in the run, the first ones."""
+def programs_of(log: "str", own: "str" = "") -> "list[bytes]":
+    """Programs that were started in the run, the first ones, without the shield at `own`."""
     paths = {}  # type: dict[bytes, None]
     try:
         with open(log, "rb") as source:
-            for line in source:
+            for number, line in enumerate(source):
+                if number == 0 and shield.is_own(line, own):
+                    continue
                 if b" execve(" in line and b" = 0" in line and len(paths) < N_EXECS_LOOKED_AT:
                     paths[line.split(b'"', 2)[1]] = None
     except (OSError, IndexError):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from fsprobe.capture.shield import Shield
+
 
 TICK_S = 0.1
 LOW_SPACE_BYTES = 32 << 20
@@ -98,6 +100,7 @@ def run(
     wait_descendants_s: "float",
     on_tick: "Callable[[], None] | None" = None,
     held: "SignalsHeld | None" = None,
+    cover: "Shield | None" = None,
 ) -> "Outcome":
     """Start `tracer` (a whole command line that ends in the command), wait, and say how it went.
 
@@ -109,20 +112,21 @@ def run(
         wait_descendants_s: how long to wait, once the main process has ended, for those it left behind.
         on_tick: called about every `TICK_S` while it runs.
         held: the signals, where the caller holds them already.
+        cover: what keeps the tracer's stderr and signals from those of the command, where `tracer` ends in its command.
 
     Raises:
         FsprobeError: the tracer can't be started.
     """
     if held is None:
         with SignalsHeld() as held:
-            return run(tracer, environment, scratch, max_log_bytes, wait_descendants_s, on_tick, held)
+            return run(tracer, environment, scratch, max_log_bytes, wait_descendants_s, on_tick, held, cover)
     outcome = Outcome()
     log = os.path.join(scratch, scratch_dir.LOG)
     limits = _own_limits()
     read_before = read_bytes()
     outcome.started_s = time.time()
     begin = time.monotonic()
-    tracer_pid = outcome.tracer_pid = start(tracer, environment, held, "file size" in limits)
+    tracer_pid = outcome.tracer_pid = start(tracer, environment, held, "file size" in limits, cover=cover)
     waiting: "list[Any]" = []
     bound = tracelog.Bound(log, scratch, max_log_bytes, LOW_SPACE_BYTES)
     seen = tracelog.SignalsSeen(log)
@@ -190,7 +194,12 @@ def run(
 
 
 def start(
-    command: "list[str]", environment: "Mapping[str, str]", held: "SignalsHeld", limited: "bool", program: "str" = ""
+    command: "list[str]",
+    environment: "Mapping[str, str]",
+    held: "SignalsHeld",
+    limited: "bool",
+    program: "str" = "",
+    cover: "Shield | None" = None,
 ) -> "int":
     """Start a child with the signals as fsprobe found them, and give its process id.
 
@@ -200,6 +209,7 @@ def start(
         held: the signals.
         limited: whether a limit of the file size must not end it.
         program: path to execute.
+        cover: what a tracer puts on.
 
     Raises:
         FsprobeError: it can't be started.
@@ -231,11 +241,13 @@ def start(
         # Python ignores these in itself; a program that it starts expects the default. A limit of the file size counts
         # for the log too, and a tracer must not die of it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        if not limited:
+        if not limited or cover is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         if held.on_child is not None:
             signal.signal(signal.SIGCHLD, held.on_child)
         signal.pthread_sigmask(signal.SIG_SETMASK, held.mask)
+        if cover is not None:
+            cover.put_on(held.mask)
         os.execve(program or command[0], command, dict(environment))
     except OSError as error:
         os.write(write_end, b"%d" % (error.errno or 0))

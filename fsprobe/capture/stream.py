@@ -12,7 +12,7 @@ import os
 import threading
 import time
 
-from fsprobe.capture import tracelog
+from fsprobe.capture import shield, tracelog
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -62,8 +62,10 @@ class Follower:
     The thread begins at the first `tick`: the tracer must have been forked off before.
     """
 
-    def __init__(self, log: "str", max_backlog_bytes: "int", consume: "Callable[..., Any]") -> "None":
+    def __init__(self, log: "str", max_backlog_bytes: "int", consume: "Callable[..., Any]", own: "str" = "") -> "None":
         self.log = log
+        self.own = own
+        """The shield's path: its line is not the command's."""
         self.max_backlog_bytes = max_backlog_bytes
         self.n_skipped_bytes = 0
         """What was thrown away unread, because the reader was too far behind."""
@@ -170,6 +172,8 @@ class Follower:
             rest = lines.pop()
             if not target and lines:
                 target = lines[0].split(None, 1)[0] + b" "
+                if shield.is_own(lines[0], self.own):
+                    del lines[0]
             if b" +++ " in block:
                 for line in lines:
                     if b" +++ " in line and line.startswith(target):

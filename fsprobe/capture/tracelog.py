@@ -12,6 +12,7 @@ import signal
 import time
 
 from fsprobe.capture import scratch as scratch_dir
+from fsprobe.capture import shield
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 SIGNAL_WAIT_S = 0.1
 """How long to wait for the tracer to print that the target got the same signal itself. A judgement."""
+_SIGRTMIN = 32
 SIGNAL_TAIL_BYTES = 1 << 18
 
 
@@ -41,8 +43,12 @@ def first_pid(log: "str") -> "int":
     return int(words[0]) if len(words) > 1 and words[0].isdigit() else 0
 
 
-def blocks(log: "str") -> "Iterator[bytes]":
-    """The log's content up to its end or its first hole."""
+def blocks(log: "str", own: "str" = "") -> "Iterator[bytes]":
+    """The log's content up to its end or its first hole, without the line of the shield at `own`."""
+    return shield.without_own(_blocks(log), own)
+
+
+def _blocks(log: "str") -> "Iterator[bytes]":
     with open(log, "rb", buffering=0) as source:
         while True:
             block = source.read(BLOCK_BYTES)
@@ -91,17 +97,18 @@ def ending(line: "bytes", pid: "int", before: "int | None") -> "int | None":
     if words[:2] == [b"exited", b"with"] and len(words) > 2 and words[2].isdigit():
         return int(words[2])
     if words[:2] == [b"killed", b"by"] and len(words) > 2:
-        return -int(getattr(signal, words[2].decode("ascii", "replace"), 0))
+        return -_number(words[2].decode("ascii", "replace"))
     return before
 
 
-def exec_error(log: "str") -> "str":
-    """The errno name with which the target's very first execve failed; "" when it did not."""
+def exec_error(log: "str", own: "str" = "") -> "str":
+    """The errno name with which the target's very first execve failed; "" when it did not. `own`: the shield's path."""
     try:
         with open(log, "rb", buffering=0) as source:
-            line = source.read(1 << 18).split(b"\n", 1)[0]
+            lines = source.read(1 << 18).split(b"\n", 2)
     except OSError:
         return ""
+    line = lines[1] if len(lines) > 1 and shield.is_own(lines[0], own) else lines[0]
     # a thread's execve under seccomp is printed as an error without a name; the first one is no thread's
     found = re.search(rb' execve\(.*\) += -1 (E[A-Z0-9]+) [^"]*$', line)
     return found.group(1).decode("ascii") if found else ""
@@ -237,10 +244,16 @@ class SignalsSeen:
 
 
 def _name(number: "int") -> "bytes":
-    try:
-        return signal.Signals(number).name.encode("ascii")
-    except ValueError:
-        return b"SIGRT_%d" % (number - 32)
+    """As a tracer prints it: real-time signals count from the kernel's first, not from the C library's."""
+    if number > _SIGRTMIN:
+        return b"SIGRT_%d" % (number - _SIGRTMIN)
+    return signal.Signals(number).name.encode("ascii")
+
+
+def _number(name: "str") -> "int":
+    if name.startswith("SIGRT_") and name[6:].isdigit():
+        return _SIGRTMIN + int(name[6:])
+    return int(getattr(signal, name, 0))
 
 
 def _is_recent(line: "bytes") -> "bool":

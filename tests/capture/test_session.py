@@ -41,7 +41,13 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("ending", "status"),
-    [("exited with 7", 7), ("exited with 0", 0), ("killed by SIGKILL", -9), ("killed by SIGSEGV (core dumped)", -11)],
+    [
+        ("exited with 7", 7),
+        ("exited with 0", 0),
+        ("killed by SIGKILL", -9),
+        ("killed by SIGSEGV (core dumped)", -11),
+        ("killed by SIGRT_2", -34),
+    ],
 )
 def test_how_a_process_ended(log: Path, ending: str, status: int) -> None:
     log.write_bytes(line(5, "x()") + line(55, "+++ exited with 3 +++") + line(5, f"+++ {ending} +++") + line(6, "y()"))
