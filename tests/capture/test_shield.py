@@ -80,7 +80,7 @@ def test_where_there_is_no_shield(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         def fcntl(*_: object) -> int:
             raise OSError(24, "Too many open files")
 
-        monkeypatch.setattr(shield.fcntl, "fcntl", fcntl)
+        monkeypatch.setattr("fcntl.fcntl", fcntl)
     assert shield.make(str(tmp_path), "/bin/true", ["true"], ()) is None
     assert len(os.listdir("/proc/self/fd")) == n_before
 

@@ -6,6 +6,7 @@ to the byte.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe import pipeline
 from tests.conftest import Done, Fsprobe, clean_environment, need, run_plain
 
 Same = Callable[..., Done]
@@ -72,6 +74,32 @@ def test_under_each_option_of_the_interpreter(run_same: Same, options: list[str]
 
 def test_without_site_the_program_runs_the_same(run_same: Same) -> None:
     run_same([sys.executable, "-S", "-c", "import sys, json; print(sorted(sys.modules), sys.flags)"])
+
+
+def test_without_site_our_entry_of_the_path_stays_and_costs_nothing_that_is_counted(
+    run_fsprobe: Fsprobe, interpreter: str
+) -> None:
+    """Nothing of ours runs there that could take it away; children without -S need it."""
+    command = [interpreter, "-S", "-c", "import sys, json; print(sys.path)"]
+    plain = ast.literal_eval(run_plain(command).out.decode())
+    metrics = []
+    for options in (("-q",), ("-q", "--no-markers")):
+        done = run_fsprobe(command, options=options)
+        seen = ast.literal_eval(done.out.decode())
+        ours = [entry for entry in seen if entry.endswith("/hook")]
+        assert len(ours) == (1 if "--no-markers" not in options else 0)
+        assert [entry for entry in seen if entry not in ours] == plain
+        metrics.append(pipeline.analyse(done.recording)["metrics"]["by_syscall"])
+    assert metrics[0] == metrics[1]
+
+
+@pytest.mark.parametrize("how", ["", "-S"])
+def test_interpreter_started_without_site_by_one_with_it(run_fsprobe: Fsprobe, how: str) -> None:
+    inner = "import os, subprocess, sys; subprocess.run([sys.executable, '-c', 'import json'], check=True)"
+    done = run_fsprobe([sys.executable, *how.split(), "-c", inner])
+    assert done.status == 0, done.err
+    rows = pipeline.analyse(done.recording)["metrics"]["by_module"]
+    assert "json.decoder" in [row["key"] for row in rows]
 
 
 def test_safe_path(run_same: Same) -> None:
