@@ -210,10 +210,16 @@ def output_directory(output: str | None) -> Path:
 
 def compare_recordings(first: str, second: str, as_json: bool) -> int:
     """Two recordings side by side; exit code 1 when they made different calls."""
-    if "job" in (Recording(first).kind, Recording(second).kind):
+    kinds = {file: Recording(file).kind for file in (first, second)}
+    for file, kind in kinds.items():
+        if kind == "comparison":
+            raise BadInput(
+                f"{file} is a comparison already", f"`fsprobe report {file}` shows it; two recordings compare"
+            )
+    if "job" in kinds.values():
         return compare_jobs(first, second, as_json)
     if os.path.realpath(first) == os.path.realpath(second):
-        raise BadInput("both recordings are the same file")
+        raise BadInput("both recordings are the same file", "name two")
     left, right = pipeline.read(first), pipeline.read(second)
     prefixes = [environment_of(side) for side in (left, right)]
     notes = ["one traced run each: times say nothing, the calls do"]
@@ -265,6 +271,8 @@ def environment_of(analysis: pipeline.Analysis) -> bytes | None:
 
 def compare_jobs(first: str, second: str, as_json: bool) -> int:
     """Two merged jobs side by side, by what all their ranks did; exit code 1 when the totals differ."""
+    if os.path.realpath(first) == os.path.realpath(second):
+        raise BadInput("both jobs are the same file", "name two")
     profiles = []
     for file in (first, second):
         opened = Recording(file)

@@ -6,161 +6,278 @@ import json
 import math
 import os
 import sys
+from dataclasses import dataclass
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
-from fsprobe.errors import BadInput
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model import FORMAT, JsonObject
 from fsprobe.recording import Recording
 from fsprobe.report import numbers
 from fsprobe.report.terminal import WIDTH, clean
 
-TRACED = (
-    "CPU is that of the traced run, which is more than without the tracer; the image is a layout that was not run: see "
-    "`fsprobe compare`."
-)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What FILE says of each layout, and what it can't say."""
+
+    demands: list[whatif.Demand]
+    requests_of: str
+    """what the requests are of, in words"""
+    notes: list[str]
+    nodes: int = 1
+    ranks_per_node: int = 1
+    """where the user names none"""
 
 
 @click.command("whatif", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", type=click.Path())
 @click.option(
-    "--env", type=click.Path(), help="The environment's path [default: the interpreter's prefix, as recorded]."
+    "--env",
+    type=click.Path(),
+    help="Of a recording: the environment's path [default: the interpreter's prefix, as recorded].",
 )
-@click.option("--nodes", default=1, show_default=True, type=click.IntRange(1), help="Nodes that start at once.")
-@click.option("--ranks-per-node", default=1, show_default=True, type=click.IntRange(1), help="Processes on each.")
+@click.option(
+    "--nodes", type=click.IntRange(1), metavar="N", help="Nodes that start at once [default: 1, of a job its own]."
+)
+@click.option(
+    "--ranks-per-node", type=click.IntRange(1), metavar="R", help="Processes on each [default: 1, of a job its own]."
+)
 @click.option(
     "--mds-rate",
     default=whatif.DEFAULT_RATE,
     show_default=True,
     type=click.FloatRange(min=1),
+    metavar="OPS",
     help="Requests/s that the metadata server answers.",
 )
 @click.option(
-    "--latency-ms", type=click.FloatRange(min=0), help="Time of a request, instead of the table of filesystems."
+    "--latency-ms",
+    type=click.FloatRange(min=0),
+    metavar="MS",
+    help="Time of a request, instead of the table of filesystems.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--plot", type=click.Path(), help="Draw start-up over nodes to this file (.png or .svg).")
 def command(
     file: str,
     env: str | None,
-    nodes: int,
-    ranks_per_node: int,
+    nodes: int | None,
+    ranks_per_node: int | None,
     mds_rate: float,
     latency_ms: float | None,
     as_json: bool,
     plot: str | None,
 ) -> None:
-    """Estimate start-up for the recording or comparison FILE on other filesystems and on many nodes.
+    """Estimate start-up for FILE on other filesystems and on many nodes.
+
+    FILE is a comparison (each of its layouts), a recording (as it is, and with its environment as one image) or a job.
 
     t >= max(CPU + requests x latency, nodes x requests of a node / server rate). Estimates: latencies are published
-    figures, and requests are a model.
+    figures, and requests are a model. The curve of --plot is for a quiet Lustre (0.5 ms), or for --latency-ms.
     """
-    demands = demands_of(file, env)
-    latencies = (
-        whatif.PROFILES
-        if latency_ms is None
-        else (whatif.Latency(name=f"{latency_ms:g} ms", ms=latency_ms, source="--latency-ms"),)
+    question = question_of(file, env)
+    nodes, ranks_per_node = nodes or question.nodes, ranks_per_node or question.ranks_per_node
+    given = None if latency_ms is None else whatif.Latency(name="as given", ms=latency_ms, source="--latency-ms")
+    rows = whatif.table(
+        question.demands,
+        whatif.PROFILES if given is None else (given,),
+        nodes=nodes,
+        ranks_per_node=ranks_per_node,
+        rate=mds_rate,
     )
-    rows = whatif.table(demands, latencies, nodes=nodes, ranks_per_node=ranks_per_node, rate=mds_rate)
-    curves = [row for demand in demands for row in whatif.curve(demand, latencies[-1].ms, ranks_per_node, mds_rate)]
+    of_curve = given or whatif.CURVE
     if plot:
-        from fsprobe.report import plots
-
-        plots.nodes_curve(curves, plot)
+        draw_curve(question.demands, of_curve, ranks_per_node, mds_rate, plot)
     if as_json:
-        click.echo(json.dumps({"format": FORMAT, "kind": "whatif", "rows": rows, "curve": curves}, indent=1))
+        curve = [
+            row for demand in question.demands for row in whatif.curve(demand, of_curve.ms, ranks_per_node, mds_rate)
+        ]
+        notes = [f"requests: {question.requests_of}", *question.notes]
+        found = {"format": FORMAT, "kind": "whatif", "rows": rows, "curve": curve, "notes": notes}
+        click.echo(json.dumps(found, indent=1))
         return
-    draw(
-        Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False),
-        rows,
-        nodes,
-        ranks_per_node,
-        mds_rate,
-        "" if Recording(file).kind == "comparison" else TRACED,
-    )
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    draw(console, question, rows)
 
 
-def demands_of(file: str, env: str | None) -> list[whatif.Demand]:
-    """What each layout asks of the server: a comparison's layouts, or a recording's environment plain and as one file."""
+def question_of(file: str, env: str | None) -> Question:
+    """What each layout asks of the server.
+
+    Raises:
+        FsprobeError: --env for what has no need of it.
+        BadInput: requests were not predicted, or nothing says for which environment.
+    """
     recording = Recording(file)
+    if recording.kind != "recording" and env:
+        raise FsprobeError(f"{file} is a {recording.kind}: --env is for a recording", "leave it out", EXIT_USAGE)
     if recording.kind == "comparison":
-        return demands_of_comparison(recording.manifest)
+        recording.verify()
+        return question_of_comparison(recording.manifest)
+    if recording.kind == "job":
+        recording.verify()
+        return question_of_job(recording.manifest)
     analysis = pipeline.read(file)
     python = analysis.profile["manifest"].get("python") or {}
     prefix = env or python.get("prefix")
-    if analysis.requests is None or not prefix:
+    if analysis.requests is None:
+        raise BadInput(f"the requests of {file} were not predicted", "record it without --stream, and not with audit")
+    if not prefix:
         raise BadInput(f"{file} does not say which environment it is about", "name it with --env")
     counts = analysis.requests.environment(os.fsencode(os.path.abspath(str(prefix))))
-    plain = whatif.from_profile(analysis.profile, "plain", counts)
-    return [plain, whatif.one_file(plain)]
+    layout = analysis.profile["manifest"].get("layout") or {}
+    name = str(layout.get("label") or "plain")
+    plain = whatif.from_profile(analysis.profile, name, counts)
+    notes = [] if counts["metadata"] else [f"nothing at or below {prefix} was asked for: another --env may be meant"]
+    demands = [plain]
+    if layout.get("kind", "plain") not in ("squashfs", "overlay"):
+        demands.append(whatif.one_file(plain))
+        notes.append("squashfs was not run: it is the same program with 2 requests a node; `fsprobe compare` runs it")
+    return Question(demands=demands, requests_of=f"for {prefix} and what is below it", notes=notes)
 
 
-def demands_of_comparison(comparison: JsonObject) -> list[whatif.Demand]:
+def question_of_job(profile: JsonObject) -> Question:
+    """An average rank of a job, on an average node."""
+    job = profile["job"]
+    n_nodes = max(1, job["n_nodes"] or job["n_nodes_traced"] or len(job["nodes"]))
+    n_ranks = max(1, job["n_ranks"] or job["n_recordings"])
+    return Question(
+        demands=[whatif.from_job(profile, "as recorded")],
+        requests_of="for all files, whether of the environment or not: mean of the nodes and ranks that were traced",
+        notes=[
+            "what the environment as an image would change: see `whatif` of one rank's recording, or of a comparison"
+        ],
+        nodes=n_nodes,
+        ranks_per_node=math.ceil(n_ranks / n_nodes),
+    )
+
+
+def question_of_comparison(comparison: JsonObject) -> Question:
     """The layouts of a comparison, each with its own measured CPU."""
     demands: dict[str, whatif.Demand] = {}
+    why_not: dict[str, str] = {}
+    notes = []
     # the estimate is of a cold client: CPU of cold runs where there are any
     for row in sorted(comparison["rows"], key=lambda row: row["cache"] != "cold"):
-        counts = row["requests"].get("environment_counts")
-        if row["layout"] in demands or counts is None or not row["cpu_s"]:
-            continue
-        parts = [row["cpu_s"][name] for name in ("user", "sys", "around")]
-        t_cpu_s = sum(part["median"] for part in parts if part is not None)
-        demands[row["layout"]] = whatif.demand_of(
-            row["layout"], t_cpu_s, counts, is_image=row["kind"] in ("squashfs", "overlay")
-        )
+        label, counts = row["layout"], row["requests"].get("environment_counts")
+        if counts is None:
+            why_not[label] = "what it asks the file server was not observed"
+        elif not row["cpu_s"]:
+            why_not[label] = "it has no timed runs"
+        elif label not in demands:
+            parts = [row["cpu_s"][name] for name in ("user", "sys", "around")]
+            state = f"{row['cache']} " if row["cache"] in ("cold", "warm") else ""
+            demands[label] = whatif.demand_of(
+                label,
+                sum(part["median"] for part in parts if part is not None),
+                counts,
+                is_image=row["kind"] in ("squashfs", "overlay"),
+                t_cpu_from=f"median of {numbers.plural(len(parts[0]['runs']), f'untraced {state}run')}",
+            )
+            if any(row["exit_codes"]):
+                notes.append(f"the command failed in {label}: its numbers are not those of a whole start")
     if not demands:
         raise BadInput(
             "this comparison has no timed runs, or its requests were not observed", "compare two layouts by --env"
         )
+    notes += [f"{label} is left out: {reason}" for label, reason in why_not.items() if label not in demands]
     order = list(dict.fromkeys(row["layout"] for row in comparison["rows"]))
-    return sorted(demands.values(), key=lambda demand: order.index(demand.layout))
-
-
-def draw(console: Console, rows: list[JsonObject], nodes: int, ranks_per_node: int, rate: float, notes: str) -> None:
-    """The table, and what to mind."""
-    console.print()
-    many = nodes > 1 or ranks_per_node > 1
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    columns = ["layout", "filesystem", "a request", "requests", "alone"]
-    if many:
-        columns += [f"{nodes:,} x {ranks_per_node:,}", "knee"]
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i < 2 else "right", no_wrap=True)
-    last = ""
-    for row in rows:
-        cells = [
-            clean(row["layout"], 16) if row["layout"] != last else "",
-            row["latency"],
-            numbers.milliseconds(row["latency_ms"]),
-            numbers.count(row["requests"]),
-            numbers.seconds(row["start_s"]),
-        ]
-        last = row["layout"]
-        if many:
-            cells += [numbers.seconds(row["job_s"]), knee(row["knee_nodes"])]
-        table.add_row(*cells)
-    console.print(table)
-    console.print()
-    text = "Estimates. Alone: CPU + requests x latency, on a cold client. "
-    if many:
-        text += (
-            f"{numbers.plural(nodes, 'node')} with {numbers.plural(ranks_per_node, 'process', 'processes')} each: at least requests of a node "
-            f"x nodes / {rate:,.0f} a second, which is what one metadata server answers; names are looked up once a node, opens are each "
-            "process's own. Knee: the number of nodes from which on all wait for the server. "
-        )
-    text += (
-        "An image is mounted once a node. Latencies are published figures (`--json` has their sources); reads of file contents are "
-        "left out. "
+    return Question(
+        demands=sorted(demands.values(), key=lambda demand: order.index(demand.layout)),
+        requests_of=f"for {comparison.get('environment', 'the environment')} and what is below it, or for mounting its image",
+        notes=[*notes, "each layout is taken as if it lay on the filesystem of the line, wherever it lay when it ran"],
     )
-    text += notes
-    console.print(Text(text, style="dim"))
+
+
+FILESYSTEM, REQUEST, ALONE, JOB = 20, 11, 10, 16
+"""Widths of columns, in characters."""
+
+
+def draw(console: Console, question: Question, rows: list[JsonObject]) -> None:
+    """A table for each layout, and what is measured, predicted and assumed."""
+    first = rows[0]
+    many = first["nodes"] > 1 or first["ranks_per_node"] > 1
+    job = f"{first['nodes']:,} x {first['ranks_per_node']:,}"
+    for demand in question.demands:
+        own = [row for row in rows if row["layout"] == demand.layout]
+        asked = numbers.plural(own[0]["requests"], "request")
+        if many and own[0]["requests_node"] != own[0]["requests"]:
+            asked += f" alone, {numbers.count(own[0]['requests_node'])} a node"
+        console.print()
+        console.print(
+            Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {numbers.seconds(own[0]['t_cpu_s'])}")
+        )
+        head = f"{'if a request takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
+        console.print(Text(head + (f"{job:>{JOB}}   the server limits" if many else ""), style="dim"))
+        for row in own:
+            line = f"{row['latency']:{FILESYSTEM}}{numbers.milliseconds(row['latency_ms']):>{REQUEST}}"
+            line += f"{numbers.seconds(row['start_s']):>{ALONE}}"
+            if many:
+                line += f"{numbers.seconds(row['job_s']):>{JOB}}   {knee(row['knee_nodes'])}"
+            console.print(Text(line.rstrip()))
+    console.print()
+    for note in question.notes:
+        console.print(Text(f"note: {clean(note)}", style="yellow"))
+    for line in explained(question, first, many):
+        console.print(Text(line, style="dim"))
+
+
+def explained(question: Question, row: JsonObject, many: bool) -> list[str]:
+    """What each number is: measured, predicted or assumed; and what is in none of them."""
+    sources = ", ".join(dict.fromkeys(demand.t_cpu_from for demand in question.demands))
+    lines = [
+        "All times are estimates. alone: CPU + requests x latency: one process on a node with empty caches.",
+        f"measured: CPU ({sources})",
+        f"predicted: metadata requests of a cold client, {clean(question.requests_of)}, from the calls of a traced run "
+        "(a model, validated against a FUSE server)",
+        "assumed: the latency, "
+        + (
+            "as given"
+            if row["latency_source"] == "--latency-ms"
+            else "from published start-up times and mdtest (--json has the sources); most hold reads too, so they are upper bounds"
+        ),
+    ]
+    if many:
+        rate = f"{row['rate']:,.0f} requests/s"
+        if row["rate"] == whatif.DEFAULT_RATE:
+            rate += f" ({whatif.DEFAULT_RATE_SOURCE})"
+        lines += [
+            f"assumed: a metadata server that answers {rate}",
+            f"{row['nodes']:,} x {row['ranks_per_node']:,}: that many nodes and processes on each start at once; at least "
+            "the larger of alone and nodes x requests of a node / rate. A node asks for names, listings and links once, "
+            "each of its processes for its opens; an image is mounted once a node.",
+            "the server limits: from so many nodes on all wait for the server, and more nodes make every start longer",
+        ]
+    return [*lines, "left out: reads of file contents, and what other jobs ask meanwhile"]
 
 
 def knee(n_nodes: float | None) -> str:
-    """From how many nodes on; a start that asks for nothing never waits."""
-    return "never" if n_nodes is None else numbers.count(max(1, math.ceil(n_nodes)))
+    """From how many nodes on the server is what a start waits for; one that asks for nothing never waits."""
+    if n_nodes is None:
+        return "never"
+    return f"from {numbers.plural(max(1, math.ceil(n_nodes)), 'node')}"
+
+
+def draw_curve(
+    demands: list[whatif.Demand], latency: whatif.Latency, ranks_per_node: int, rate: float, picture: str
+) -> None:
+    """The time over the number of nodes, close enough that each knee is where it belongs."""
+    from fsprobe.report import plots
+
+    rows = []
+    for demand in demands:
+        at = {float(n) for n in whatif.DEFAULT_NODES}
+        bend = whatif.knee_nodes(demand, latency.ms, ranks_per_node, rate)
+        at |= {bend} if whatif.DEFAULT_NODES[0] < bend < whatif.DEFAULT_NODES[-1] else set()
+        rows += whatif.curve(demand, latency.ms, ranks_per_node, rate, sorted(at))
+    name = f"{latency.name}, " if latency.source != "--latency-ms" else ""
+    plots.nodes_curve(
+        rows,
+        picture,
+        title=f"Start-up over nodes, {numbers.plural(ranks_per_node, 'process', 'processes')} on each: an estimate",
+        subtitle=f"{name}{numbers.milliseconds(latency.ms)} a request, a metadata server of {rate:,.0f} requests/s",
+    )

@@ -27,6 +27,7 @@ PHASE_COLOURS = {
 }
 ACCENT, SECOND, INK, SOFT, LINE = "#0d6468", "#8f9bd0", "#1d2125", "#5d646b", "#e3e0d9"
 SERIES = (ACCENT, "#d69d3c", "#6f7fc4", "#a8433a", "#5f8f45", "#8a6aa0", "#a09a8e")
+LINES = ("-", (0, (6, 3)), (0, (2, 2)), (0, (6, 2, 1.5, 2)))
 SUFFIXES = (".png", ".svg")
 DPI = 160
 
@@ -51,7 +52,11 @@ def comparison(comparison: JsonObject, path: str | Path) -> None:
         requests.annotate(
             numbers.count(n), (n or 0, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9, color=INK
         )
-    requests.set_xlabel("metadata requests of a cold client (predicted)")
+    command = visible(facts.command_line(comparison))
+    if command:
+        short = _plain(command if len(command) <= 90 else command[:89] + "…")
+        figure.suptitle(short, x=0.01, ha="left", fontsize=10, color=INK)
+    requests.set_xlabel("metadata requests of a cold client, predicted")
     requests.margins(x=0.22)
     requests.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     requests.xaxis.set_major_formatter(lambda value, _: numbers.count(value))
@@ -81,10 +86,21 @@ def _draw_walls(axes: Axes, rows: Sequence[JsonObject], at: Sequence[int], basel
             axes.plot(runs, [y] * len(runs), "o", color=INK, markersize=3.5, alpha=0.65)
         n_runs = len(runs) if isinstance(runs, list) else runs
         label = numbers.seconds(median) + (f" (n={n_runs})" if n_runs else "")
-        label += "\nno clear difference" if row.get("clear") is False and row.get("layout") != baseline else ""
+        label += _answer(row) if row.get("layout") != baseline else ""
         axes.annotate(label, (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9, color=INK)
     axes.set_xlabel("wall time without the tracer, s (bar: median; dots: runs)")
     axes.set_xlim(right=longest * 1.3 or 1)
+
+
+def _answer(row: JsonObject) -> str:
+    """What the runs say against the baseline's, on a line of its own."""
+    if row.get("clear") is False:
+        few = str(row.get("verdict") or "").startswith("too few")
+        return "\ntoo few runs to tell" if few else "\nno clear difference"
+    if row.get("clear") and row.get("ratio_wall"):
+        ratio = row["ratio_wall"]
+        return f"\n{numbers.ratio(1 / ratio if ratio < 1 else ratio)} {'faster' if ratio < 1 else 'slower'}"
+    return "\nnot compared" if str(row.get("verdict") or "").startswith("not compared") else ""
 
 
 def _layout_label(row: JsonObject) -> str:
@@ -131,12 +147,14 @@ def timeline(profile: JsonObject, path: str | Path) -> None:
     _save(figure, path)
 
 
-def nodes_curve(rows: Sequence[JsonObject], path: str | Path) -> None:
+def nodes_curve(rows: Sequence[JsonObject], path: str | Path, *, title: str = "", subtitle: str = "") -> None:
     """Time to start over the number of nodes: predicted as lines, measured as dots, both axes logarithmic.
 
     Args:
         rows: `{"layout", "nodes", "predicted_s", "measured_s"}`, either time None where there is none.
         path: the picture; .png or .svg.
+        title: what it shows.
+        subtitle: what it assumes.
 
     Raises:
         BadInput: no rows, or a suffix that is neither .png nor .svg.
@@ -144,16 +162,25 @@ def nodes_curve(rows: Sequence[JsonObject], path: str | Path) -> None:
     """
     if not rows:
         raise BadInput("there are no rows to draw a curve of")
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.subplots()
-    for number, layout in enumerate(dict.fromkeys(str(row["layout"]) for row in rows)):
+    has_measured = any(row.get("measured_s") is not None for row in rows)
+    layouts = list(dict.fromkeys(str(row["layout"]) for row in rows))
+    for number, layout in enumerate(layouts):
         colour = SERIES[number % len(SERIES)]
         own = sorted((row for row in rows if str(row["layout"]) == layout), key=lambda row: row["nodes"])
         predicted = _points(own, "predicted_s")
         measured = _points(own, "measured_s")
         name = _plain(visible(layout))
         if predicted:
-            axes.plot(*zip(*predicted, strict=True), color=colour, linewidth=1.8, label=f"{name}, predicted")
+            # lines that lie on one another are all seen: the first is the widest, and the later ones have gaps
+            axes.plot(
+                *zip(*predicted, strict=True),
+                color=colour,
+                linewidth=max(1.6, 3.6 - 0.8 * number),
+                linestyle=LINES[number % len(LINES)],
+                label=f"{name}, predicted" if has_measured else name,
+            )
         if measured:
             axes.plot(
                 *zip(*measured, strict=True),
@@ -165,16 +192,35 @@ def nodes_curve(rows: Sequence[JsonObject], path: str | Path) -> None:
             )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    nodes = sorted({row["nodes"] for row in rows})
+    nodes = sorted({row["nodes"] for row in rows if float(row["nodes"]).is_integer()})
     shown = nodes if len(nodes) <= 12 else nodes[:: -(-len(nodes) // 12)]
     axes.set_xticks(shown, [numbers.count(n) for n in shown])
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("nodes")
-    axes.set_ylabel("time to start, s")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if _is_narrow(rows) else (1,)))
+    axes.yaxis.set_major_formatter(lambda value, _: numbers.seconds(value))
+    axes.set_xlabel("nodes that start at once")
+    axes.set_ylabel("time to start")
     _calm(axes, "both")
-    axes.legend(frameon=False, fontsize=9)
+    if title:
+        axes.set_title(_plain(title), loc="left", fontsize=11, color=INK, pad=24 if subtitle else 8)
+    if subtitle:
+        axes.annotate(
+            _plain(subtitle),
+            (0, 1),
+            xytext=(0, 8),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=SOFT,
+            fontsize=9,
+        )
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), handlelength=3)
     _save(figure, path)
+
+
+def _is_narrow(rows: Sequence[JsonObject]) -> bool:
+    """Do the times span so little that powers of ten alone would label too few places?"""
+    times = [row[name] for row in rows for name in ("predicted_s", "measured_s") if row.get(name)]
+    return not times or max(times) / min(times) < 1000
 
 
 def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what: str, band: float) -> None:

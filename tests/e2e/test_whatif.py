@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from benchmarks.standin import serve
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
-from tests.layouts.environments import clean_environment, fsprobe, make_venv, need
+from tests.layouts.environments import clean_environment, fsprobe, fsprobe_environment, make_venv, need
 
 CODE = "import pears"
 
@@ -61,9 +62,42 @@ def test_the_terminal_table_fits_and_says_what_it_is(recording: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("1.5 ms", "Estimates", "1,000 a second", "traced run", "knee"):
+    for word in (
+        "1.5 ms",
+        "are estimates",
+        "1,000 requests/s",
+        "measured: CPU (of the traced run",
+        "the server limits",
+    ):
         assert word in " ".join(text.split())
+    assert re.search(r"from [0-9,]+ nodes?\b", text)
+    assert "squashfs was not run" in " ".join(text.split())
     assert picture.stat().st_size > 10_000
+
+
+def test_a_job_is_its_average_rank_on_its_average_node(env: Path, tmp_path: Path) -> None:
+    need("strace")
+    python = str(env / "bin" / "python")
+    for rank, node in enumerate(("a", "a", "b", "b")):
+        variables = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NTASKS": "4"}
+        variables.update(SLURM_NNODES="2", SLURMD_NODENAME=node, SLURM_LOCALID=str(rank % 2))
+        words = ["run", "--record-only", "-q", "-o", f"{tmp_path}/ranks/", "--", python, "-c", CODE]
+        (tmp_path / "ranks").mkdir(exist_ok=True)
+        done = fsprobe(*words, env=fsprobe_environment(**variables), cwd="/")
+        assert done.returncode == 0, done.stderr
+    job, one = tmp_path / "job.fsprobe", next((tmp_path / "ranks").glob("*.fsprobe"))
+    assert fsprobe("merge", f"{tmp_path}/ranks", "-o", str(job)).returncode == 0
+    done = fsprobe("whatif", str(job), "--latency-ms", "1", "--json")
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["nodes"], row["ranks_per_node"]) == (2, 2)  # the job's own
+    # four ranks that did the same: what one of them asks, and of a node its opens once more
+    requests = pipeline.read(one).requests
+    assert requests is not None
+    classes = {mount["key"]: mount["fs_class"] for mount in pipeline.analyse(one)["metrics"]["by_mount"]}
+    rows = [counts for key, counts in requests.by_mount().items() if classes.get(key) not in ("memory", "pseudo")]
+    assert row["requests"] == sum(counts.metadata for counts in rows)
+    assert row["requests_node"] == row["requests"] + sum(counts.open + counts.opendir for counts in rows)
+    assert fsprobe("whatif", str(job), "--env", str(env)).returncode == 2
 
 
 def test_a_comparison_has_a_row_for_each_of_its_layouts(env: Path, tmp_path: Path) -> None:
