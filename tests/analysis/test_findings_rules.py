@@ -40,7 +40,7 @@ class TestEnvironments:
     def test_its_commands(self) -> None:
         finding = found(make(files(VENV, 500), facts=[fact("/project/me/venv")]))["FSP001"]
         assert finding.commands == (
-            "mksquashfs /project/me/venv /project/me/venv.sqsh -processors 1 -no-xattrs",
+            "mksquashfs /project/me/venv /project/me/venv.sqsh -noappend -processors 1 -no-xattrs",
             "fsprobe run --image /project/me/venv.sqsh --at /project/me/venv -- python train.py",
             'singularity exec -B /project/me/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )
@@ -118,7 +118,7 @@ class TestProcesses:
         finding = found(make(paths, facts=facts, job={**step, "SLURM_JOB_NUM_NODES": "16"}))["FSP018"]
         assert finding.severity == "warn"
         assert finding.commands == (
-            "mksquashfs /project/me/venv /project/me/venv.sqsh -processors 1 -no-xattrs",
+            "mksquashfs /project/me/venv /project/me/venv.sqsh -noappend -processors 1 -no-xattrs",
             "sbcast /project/me/venv.sqsh /tmp/venv.sqsh",
             'srun singularity exec -B /tmp/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )

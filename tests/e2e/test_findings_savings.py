@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -12,19 +13,16 @@ from pathlib import Path
 import pytest
 
 from fsprobe.analysis.findings.evidence import Evidence
+from fsprobe.analysis.findings.thresholds import DEFAULTS
 from fsprobe.model import Mount
 from tests.conftest import need
-from tests.e2e.findings_runs import evidence_of, findings_of, n_metadata, record
+from tests.e2e.findings_runs import evidence_of, findings_of, n_metadata, record, run
 
 pytestmark = pytest.mark.usefixtures("strace_program")
 
 PYTHON = os.path.join(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 SMALL = [PYTHON, "-c", "import json, email.message"]
 LUSTRE = Mount(path=b"/pfs", fstype="lustre", fs_class="network", source=b"mds:/pfs", options="rw")
-
-
-def run(command: list[str], where: Path, environment: Mapping[str, str] | None = None) -> Evidence:
-    return evidence_of(record(command, where, environment))
 
 
 def check_saving(code: str, before: Evidence, after: Evidence) -> None:
@@ -77,15 +75,15 @@ class TestSearchPaths:
     def test_a_library_path_that_is_used(self, tmp_path: Path) -> None:
         library = tmp_path / "lib"
         library.mkdir()
-        libz = next((path for path in Path("/").glob("lib*/*/libz.so.1")), None)
-        need(libz, "no libz.so.1 to put into a directory of LD_LIBRARY_PATH")
-        assert libz is not None
-        shutil.copy(libz, library / "libz.so.1")
-        command = [PYTHON, "-c", "import zlib; print(zlib.__file__)"]
-        after = run(command, tmp_path, {"LD_LIBRARY_PATH": str(library)})
-        if not any(path == os.fsencode(library / "libz.so.1") for path in after.tally.by_path):
-            pytest.skip("this Python has zlib built in")
-        assert "FSP003" not in findings_of(after)
+        # every interpreter loads the C library
+        maps = Path("/proc/self/maps").read_text().split()
+        (libc,) = {word for word in maps if os.path.basename(word) in ("libc.so.6", "libc.musl-x86_64.so.1")}
+        shutil.copy(libc, library / os.path.basename(libc))
+        used = run(SMALL, tmp_path, {"LD_LIBRARY_PATH": str(library)})
+        assert used.tally.by_path[os.fsencode(library / os.path.basename(libc))].resolved is not None
+        assert "FSP003" not in findings_of(used)
+        (library / os.path.basename(libc)).unlink()
+        assert "FSP003" in findings_of(run(SMALL, tmp_path, {"LD_LIBRARY_PATH": str(library)}))
 
     def test_user_site(self, tmp_path: Path) -> None:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -132,6 +130,13 @@ class TestBytecode:
     def compile(self, finding_commands: tuple[str, ...]) -> None:
         subprocess.run(["bash", "-ec", finding_commands[0]], check=True)
 
+    @staticmethod
+    def refusing(tree: Path) -> tuple[list[str], dict[str, str]]:
+        """The same program where nothing can be written: only a mount refuses root."""
+        need(os.geteuid() == 0 and shutil.which("unshare"), "a read-only mount of one's own needs root and unshare")
+        script = f'mount --bind "{tree}" "{tree}" && mount -o remount,bind,ro "{tree}" && exec "{PYTHON}" -c "import top, json"'
+        return ["unshare", "-m", "bash", "-c", script], {"PYTHONPATH": str(tree)}
+
     def test_written_in_the_first_run(self, tree: Path) -> None:
         before = self.measure(tree)
         check_saving("FSP007", before, self.measure(tree))
@@ -160,11 +165,7 @@ class TestBytecode:
 
     @pytest.mark.needs_root
     def test_refused(self, tree: Path) -> None:
-        need(os.geteuid() == 0 and shutil.which("unshare"), "a read-only mount of one's own needs root and unshare")
-        # only a mount refuses root
-        script = f'mount --bind "{tree}" "{tree}" && mount -o remount,bind,ro "{tree}" && exec "{PYTHON}" -c "import top, json"'
-        command = ["unshare", "-m", "bash", "-c", script]
-        paths = {"PYTHONPATH": str(tree)}
+        command, paths = self.refusing(tree)
         before = run(command, tree.parent, paths)
         assert "FSP007" not in findings_of(before)
         self.compile(tuple(findings_of(before)["FSP008"].commands))
@@ -172,8 +173,36 @@ class TestBytecode:
 
     def test_few_modules_are_not_worth_a_word(self, tree: Path) -> None:
         self.measure(tree)
-        shutil.rmtree(tree / "planted" / "inner" / "__pycache__")
-        assert not {"FSP007", "FSP008", "FSP025"} & set(findings_of(self.measure(tree)))
+        self.forget(tree, 10)
+        assert "FSP007" in findings_of(self.measure(tree))
+        self.forget(tree, 9)
+        assert "FSP007" not in findings_of(self.measure(tree))
+
+    def test_few_modules_with_writing_off(self, tree: Path) -> None:
+        self.measure(tree)
+        self.forget(tree, 10)
+        off = {"PYTHONDONTWRITEBYTECODE": "1"}
+        assert "FSP025" in findings_of(self.measure(tree, off))
+        self.measure(tree)
+        self.forget(tree, 9)
+        assert "FSP025" not in findings_of(self.measure(tree, off))
+
+    @pytest.mark.needs_root
+    def test_few_modules_with_writing_refused(self, tree: Path) -> None:
+        command, paths = self.refusing(tree)
+        self.measure(tree)
+        self.forget(tree, 10)
+        assert "FSP008" in findings_of(run(command, tree.parent, paths))
+        self.measure(tree)
+        self.forget(tree, 9)
+        assert "FSP008" not in findings_of(run(command, tree.parent, paths))
+
+    @staticmethod
+    def forget(tree: Path, n: int) -> None:
+        """Take the bytecode of n modules away."""
+        for number in range(n):
+            (path,) = (tree / "planted" / "__pycache__").glob(f"m{number}.*.pyc")
+            path.unlink()
 
 
 class TestLibraries:
@@ -184,25 +213,52 @@ class TestLibraries:
         check_saving("FSP009", before, run([PYTHON, "-c", "pass"], tmp_path))
 
     def test_entry_points_scanned_again(self, tmp_path: Path) -> None:
-        for n in range(20):
-            info = tmp_path / "site" / f"planted_{n}-1.0.dist-info"
-            info.mkdir(parents=True)
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: planted-{n}\nVersion: 1.0\n")
-            (info / "entry_points.txt").write_text("[console_scripts]\nx = y:z\n")
+        self.plant_distributions(tmp_path / "site", 20)
         program = "import importlib.metadata as m\nfor n in range({}): list(m.entry_points())"
         paths = {"PYTHONPATH": str(tmp_path / "site")}
         before = run([PYTHON, "-c", program.format(9)], tmp_path, paths)
         after = run([PYTHON, "-c", program.format(1)], tmp_path, paths)
-
-        def opens(seen: Evidence) -> int:
-            return sum(c.counts.n_open for path, c in seen.tally.by_path.items() if b".dist-info/" in path)
-
         saved = findings_of(before)["FSP010"].saves["calls"]
-        assert saved == opens(before) - opens(after)
+        assert saved == self.n_opens(before) - self.n_opens(after)
         # each scan also asks the directories of sys.path: the saving is no exaggeration
         assert saved <= n_metadata(before) - n_metadata(after)
         single = findings_of(after).get("FSP010")  # this Python may have many distributions of its own
         assert single is None or single.saves == {}
+
+    def test_just_enough_entry_points_and_one_less(self, tmp_path: Path) -> None:
+        venv = tmp_path / "venv"
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(venv)], check=True)
+        site = next(venv.glob("lib/python*/site-packages"))
+        command = [str(venv / "bin" / "python"), "-c", "import importlib.metadata as m; list(m.entry_points())"]
+        enough = int(DEFAULTS["entry_point_files"].info)
+        self.plant_distributions(site, 10)
+        per_distribution = self.n_opens(run(command, tmp_path)) / 10
+        n = math.ceil(enough / per_distribution)
+        self.plant_distributions(site, n)
+        just = run(command, tmp_path)
+        assert self.n_opens(just) >= enough
+        assert findings_of(just)["FSP010"].saves == {}  # a single scan
+        shutil.rmtree(site / f"planted_{n - 1}-1.0.dist-info")
+        below = run(command, tmp_path)
+        assert 0 < self.n_opens(below) < enough
+        assert "FSP010" not in findings_of(below)
+
+    @staticmethod
+    def n_opens(evidence: Evidence) -> int:
+        return sum(c.counts.n_open for path, c in evidence.tally.by_path.items() if b".dist-info/" in path)
+
+    @staticmethod
+    def plant_distributions(site: Path, n: int) -> None:
+        for number in range(n):
+            info = site / f"planted_{number}-1.0.dist-info"
+            info.mkdir(parents=True, exist_ok=True)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: planted-{number}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text("[console_scripts]\nx = y:z\n")
+
+    def test_without_package_resources(self, tmp_path: Path) -> None:
+        # the advice: the same question without the scan
+        program = "import importlib.metadata as m\ntry: m.version('pip')\nexcept m.PackageNotFoundError: pass"
+        assert "FSP009" not in findings_of(run([PYTHON, "-c", program], tmp_path))
 
     def test_font_list(self, tmp_path: Path) -> None:
         pytest.importorskip("matplotlib")
@@ -262,6 +318,36 @@ if __name__ == "__main__":
         program.write_text(self.PROGRAM)
         before = run([PYTHON, str(program), "spawn"], tmp_path)
         check_saving("FSP016", before, run([PYTHON, str(program), "fork"], tmp_path))
+
+    POOLS = """
+import multiprocessing, json, email.message, os, sys
+from concurrent.futures import ProcessPoolExecutor
+
+def work(n):
+    import csv
+    os.stat("/etc")
+    return n
+
+if __name__ == "__main__":
+    if sys.argv[1] == "fork":
+        import csv
+    context = multiprocessing.get_context(sys.argv[1])
+    if sys.argv[2] == "Pool":
+        with context.Pool(4) as pool:
+            pool.map(work, range(40))
+    else:
+        with ProcessPoolExecutor(4, mp_context=context) as pool:
+            list(pool.map(work, range(40)))
+"""
+
+    @pytest.mark.parametrize("kind", ["Pool", "ProcessPoolExecutor"])
+    def test_spawned_pools(self, tmp_path: Path, kind: str) -> None:
+        # a pool that is done early ends its workers while they still start: what they had not asked is not saved either
+        program = tmp_path / "pools.py"
+        program.write_text(self.POOLS)
+        before = run([PYTHON, str(program), "spawn", kind], tmp_path)
+        check_saving("FSP016", before, run([PYTHON, str(program), "fork", kind], tmp_path))
+        assert "email" in findings_of(before)["FSP016"].commands[1]
 
     def test_one_worker_is_not_worth_a_word(self, tmp_path: Path) -> None:
         program = tmp_path / "workers.py"
@@ -330,4 +416,5 @@ def test_a_polling_loop(tmp_path: Path) -> None:
     once = run([PYTHON, "-c", program.format(1)], tmp_path)
     assert finding.saves["calls"] == 1999
     assert "FSP023" not in findings_of(once)
-    assert "FSP023" not in findings_of(run([PYTHON, "-c", program.format(500)], tmp_path))
+    assert "FSP023" in findings_of(run([PYTHON, "-c", program.format(1000)], tmp_path))
+    assert "FSP023" not in findings_of(run([PYTHON, "-c", program.format(999)], tmp_path))

@@ -19,6 +19,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.tally import PathTally
+from fsprobe.model import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)
 _TEMPORARY = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)
@@ -196,17 +197,20 @@ def refused_bytecode(evidence: Evidence) -> Seen | None:
         return None
     commands = _compile_commands(evidence, found)
     places = _roots(found.sources)
-    if any(fs_class(evidence, root) == "image" for root in places):
+    mount = next((evidence.mounts_of(root) for root in places if fs_class(evidence, root) == "image"), None)
+    if mount is not None:
+        # -s and -p: tracebacks name the place where the image is mounted
         commands = [
-            "unsquashfs -d unpacked IMAGE.sqsh",
-            f"{quote(python_of(evidence))} -m compileall -q -j 0 unpacked",
-            "mksquashfs unpacked IMAGE.sqsh -noappend -processors 1 -no-xattrs",
+            'unsquashfs -d unpacked "$IMAGE"',
+            f"{quote(python_of(evidence))} -m compileall -q -j 0 -s unpacked -p {quote(mount.path)} unpacked",
+            'mksquashfs unpacked "$IMAGE" -noappend -processors 1 -no-xattrs',
         ]
     return Seen(
         severity=severity,
         evidence=f"{plural(value, 'module')} had no usable bytecode in {some(places)}, and writing it was refused "
         f"{plural(found.n_refused, 'time')}: {plural(found.n_calls, 'call')}, again at each start.",
-        advice="Rebuild the environment or image with bytecode, or keep it on the node (last line).",
+        advice="Rebuild the environment or image with bytecode, or keep it on the node (last line)."
+        + (f" Set IMAGE to the image that is mounted at {text(mount.path)}." if mount is not None else ""),
         commands=[*commands, 'export PYTHONPYCACHEPREFIX="/tmp/$USER/pycache"'],
         saves=_saves(evidence, found),
     )

@@ -107,7 +107,7 @@ def image_commands(evidence: Evidence, root: bytes) -> list[str]:
     """What to type to serve a tree from one file, at its own path."""
     image = root + b".sqsh"
     where = b"%b:%b:image-src=/" % (image, root)
-    lines = [f"mksquashfs {quote(root)} {quote(image)} -processors 1 -no-xattrs"]
+    lines = [f"mksquashfs {quote(root)} {quote(image)} -noappend -processors 1 -no-xattrs"]
     if container_image(evidence) != _SIF:
         lines.append(f"singularity exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
     else:
@@ -148,7 +148,7 @@ def environment_on_network(evidence: Evidence) -> Seen | None:
         evidence=f"The run opened {plural(root.n_files, 'file')} of {text(root.path)} ({root.fstype}): "
         f"{plural(n_calls(root.rows), 'metadata call')} there, {sum(c.counts.n_missing for _, c in root.rows):,} of them in vain.",
         advice="Pack it into one SquashFS image and mount that at the same path (build the venv at its final path), or "
-        "install the packages into the container. Compile bytecode before packing; an image is read-only."
+        "install the packages into the container. Compile bytecode before packing (`fsprobe pack --compile` does both); an image is read-only."
         + name_the_container(evidence),
         commands=image_commands(evidence, root.path),
         saves=_image_saving(evidence, root),

@@ -153,7 +153,8 @@ def ranks(evidence: Evidence) -> Seen | None:
 
     Do: one image per node, mounted at the environment's path; Spindle, Copper or mpi-bcast where that can't be.
 
-    Saving: the requests of the environment as they were predicted for this run, once for each node of the job.
+    Saving: the requests of the environment as they were predicted for this run, once for each node of the job. Ranks of a
+    node that ask for the same in the same moment may each be sent on: then it is more.
     """
     roots = network_roots(evidence)
     n = max(n_ranks(evidence), _n_alike(evidence))
