@@ -64,10 +64,8 @@ def draw(console: Console, comparison: JsonObject) -> None:
     console.print()
     draw_answers(console, comparison)
     console.print()
-    by_client = any(row.get("client_counters") for row in rows)
-    source = "client_counters" if by_client else "server_requests"
-    served = [facts.n_served({"server_requests": row.get(source)}) for row in rows]
-    counted = "client" if by_client else "served"
+    served = [facts.n_served(row) for row in rows]
+    counted = "client" if any(row.get("client_counters") for row in rows) else "served"
     columns = ["layout", "cache", "start", "spread", "CPU", "calls", "requests"]
     columns += [counted] if any(n is not None for n in served) else []
     table = _table()
@@ -111,34 +109,13 @@ def draw_answers(console: Console, comparison: JsonObject) -> None:
             style = "bold green" if row["ratio_wall"] < 1 else "bold red"
         state = f", {row['cache']}" if row["cache"] in ("cold", "warm") else ""
         answer = clean(str(row["verdict"])) + (f" than {baseline}" if row["clear"] else "")
-        console.print(Text(f"{label}{state}: {answer}", style=style) + Text(certainty(row)))
+        console.print(Text(f"{label}{state}: {answer}", style=style) + Text(facts.certainty(row)))
     for words, labels in fewer.items():
         console.print(Text(f"{' and '.join(labels)}: {words}", style="bold") + Text(" (cold client, predicted)"))
 
 
 SAME_REQUESTS = 0.9
 """Up to this ratio of requests it is not worth a line. A judgement."""
-
-
-def certainty(row: JsonObject) -> str:
-    """The ratio of medians where it is not said yet, its interval, and the chance of such a difference without a cause."""
-    if row.get("ratio_wall") is None:
-        return ""
-    parts = [f"95 %: {interval(row)}"]
-    if not row["clear"]:
-        parts.insert(0, f"{row['ratio_wall']:.2f}x the time")
-    if row.get("p") is not None:
-        parts.append(f"p {row['p']:.2g}")
-    return f" ({', '.join(parts)})"
-
-
-def interval(row: JsonObject) -> str:
-    """The interval of the ratio, the smaller end first; of a clear one as the factor that the verdict names."""
-    low, high = row["ratio_wall_low"], row["ratio_wall_high"]
-    if not row["clear"]:
-        return f"{low:.2f}-{high:.2f}"
-    factors = sorted(1 / value if row["ratio_wall"] < 1 else value for value in (low, high))
-    return f"{factors[0]:.2g} to {factors[1]:.2g} times"
 
 
 def cells(row: JsonObject) -> list[str]:

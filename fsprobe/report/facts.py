@@ -265,8 +265,11 @@ def cpu_seconds(row: JsonObject) -> float | None:
 
 
 def n_served(row: JsonObject) -> int | None:
-    """Metadata requests that the file server itself counted for a layout, median over the runs; None without a server."""
-    counted = row.get("server_requests")
+    """Metadata requests that were counted for a layout, median over the runs; None where nobody counted.
+
+    They are the file server's own count, else that of the node's client of the filesystem (see `counted_where`).
+    """
+    counted = row.get("server_requests") or row.get("client_counters")
     if not isinstance(counted, Mapping):
         return counted
     wanted = ("metadata",) if "metadata" in counted else REQUEST_KINDS
@@ -278,33 +281,54 @@ def n_served(row: JsonObject) -> int | None:
     return round(sum(found)) if found else None
 
 
+def counted_where(row: JsonObject) -> str:
+    """Who counted the requests of `n_served`, in words."""
+    return "at the server" if row.get("server_requests") else "by this node's client, of all its programs"
+
+
 def comparison_sentence(row: JsonObject, comparison: JsonObject) -> str:
     """What one layout of a comparison comes to, in words, with the interval of the ratio where it was computed."""
     if row.get("layout") == comparison.get("baseline"):
         return "the baseline"
-    wall, low, high = (row.get(name) for name in ("ratio_wall", "ratio_wall_low", "ratio_wall_high"))
+    wall, verdict = row.get("ratio_wall"), str(row.get("verdict") or "")
     parts = []
     if not wall:
-        parts.append(f"wall time {numbers.NOT_OBSERVED}")
+        parts.append(verdict if verdict.startswith("not compared") else f"wall time {numbers.NOT_OBSERVED}")
     elif row.get("clear") is False:
-        parts.append(f"{row.get('verdict') or 'no clear difference'} in wall time")
+        parts.append(f"{verdict or 'no clear difference'} in wall time{certainty(row)}")
     else:
         words = "faster" if wall < 1 else "slower"
-        factors = sorted(1 / value if wall < 1 else value for value in (low, high) if value)
-        interval = f" (95 %: {numbers.ratio(factors[0])} to {numbers.ratio(factors[1])})" if len(factors) == 2 else ""
-        parts.append(f"{numbers.ratio(1 / wall if wall < 1 else wall)} {words}{interval}")
+        parts.append(f"{numbers.ratio(1 / wall if wall < 1 else wall)} {words}{certainty(row)}")
     requests = row.get("ratio_requests")
     if requests is not None:
-        parts.append(
-            "no requests left"
-            if requests == 0
-            else f"{numbers.ratio(1 / requests)} fewer requests"
-            if requests < 0.995
-            else "as many requests"
-            if requests < 1.005
-            else f"{numbers.ratio(requests)} the requests"
-        )
+        parts.append(requests_words(requests))
     return ", ".join(parts)
+
+
+def certainty(row: JsonObject) -> str:
+    """The interval of the ratio of wall times, as a factor of what the sentence says, and p; empty where not computed."""
+    wall, low, high = (row.get(name) for name in ("ratio_wall", "ratio_wall_low", "ratio_wall_high"))
+    if not wall or not low or not high:
+        return ""
+    clear = row.get("clear") is not False
+    ends = sorted(1 / value if clear and wall < 1 else value for value in (low, high))
+    words = f"95 %: {numbers.ratio(ends[0])} to {numbers.ratio(ends[1])}"
+    if not clear:
+        words = f"{numbers.ratio(wall)} the time, {words}"
+    return f" ({words}{_p(row)})"
+
+
+def _p(row: JsonObject) -> str:
+    return f", p {row['p']:.2g}" if row.get("p") is not None else ""
+
+
+def requests_words(ratio: float) -> str:
+    """How many requests a layout makes, for a ratio of layout over baseline."""
+    if ratio == 0:
+        return "no requests left"
+    if 0.95 < ratio < 1.05:
+        return "as many requests" if 0.995 < ratio < 1.005 else "about as many requests"
+    return f"{numbers.ratio(1 / ratio)} fewer requests" if ratio < 1 else f"{numbers.ratio(ratio)} the requests"
 
 
 def comparison_head(comparison: JsonObject, recording: str | None) -> list[tuple[str, str]]:
@@ -328,7 +352,7 @@ def comparison_notes(comparison: JsonObject) -> list[str]:
     """What to mind before believing a comparison."""
     notes = [str(note) for note in comparison.get("notes") or []]
     failed = sorted({str(row["layout"]) for row in comparison["rows"] if any(row.get("exit_codes") or [])})
-    if failed:
+    if failed and not any(note.startswith("the command failed in ") for note in notes):
         notes.append(f"the command failed in {', '.join(failed)}")
     return notes
 
@@ -342,7 +366,17 @@ def comparison_headline(comparison: JsonObject) -> str:
         if row.get("layout") != baseline and row.get("clear") and (row.get("ratio_wall") or 1) < 1
     ]
     if not faster:
-        return f"No layout is clearly faster than {baseline}."
+        return f"No layout is clearly faster than {baseline}.{_fewest(comparison)}"
     best = min(faster, key=lambda row: row["ratio_wall"])
     cache = f" with a {best['cache']} cache" if best.get("cache") in ("cold", "warm") else ""
     return f"Against {baseline}, {best['layout']} does best{cache}: {comparison_sentence(best, comparison)}."
+
+
+def _fewest(comparison: JsonObject) -> str:
+    """Of layouts none of which is faster here: the one that asks the file server for the least, if that is a great deal less."""
+    rows = [row for row in comparison["rows"] if row.get("ratio_requests") is not None]
+    best = min(rows, key=lambda row: row["ratio_requests"], default=None)
+    if best is None or best["ratio_requests"] > 0.5:
+        return ""
+    words = requests_words(best["ratio_requests"])
+    return f" {best['layout']} has {words} to the file server, which tells where that is slow, or shared by many."

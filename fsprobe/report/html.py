@@ -241,6 +241,7 @@ def comparison_view(comparison: JsonObject, recording: str) -> JsonObject:
                     (row["cpu_s"].get("around") or {}).get("median") if isinstance(row.get("cpu_s"), dict) else None
                 ),
                 "n_served": facts.n_served(row),
+                "counted_where": facts.counted_where(row),
                 "sentence": facts.comparison_sentence(row, comparison),
             }
         )

@@ -194,10 +194,23 @@ def test_a_comparison_says_which_layout_is_best_and_what_is_not_known() -> None:
 
 def test_a_comparison_of_a_layout_with_itself_says_that_nothing_is_clear() -> None:
     same = comparison()
-    same["rows"][1].update(clear=False, ratio_wall=0.98, ratio_requests=1.0, verdict="no clear difference")
+    same["rows"][1].update(clear=False, ratio_wall=0.98, ratio_wall_low=0.9, ratio_wall_high=1.1, p=0.4)
+    same["rows"][1].update(ratio_requests=1.0, verdict="no clear difference")
     text = Page(html.render(same)).text
     assert "No layout is clearly faster than plain." in text
-    assert "no clear difference in wall time, as many requests" in text
+    assert "no clear difference in wall time (0.98x the time, 95 %: 0.9x to 1.1x, p 0.4), as many requests" in text
+
+
+def test_a_comparison_says_where_fewer_requests_would_tell_and_what_was_not_compared() -> None:
+    one = comparison()
+    one["rows"][1].update(clear=None, ratio_wall=None, verdict="not compared: the command failed in squashfs")
+    one["rows"][1].update(server_requests=None, client_counters={"metadata": {"median": 12}})
+    one["notes"] = ["the command failed in squashfs, in 3 of 3 timed runs"]
+    text = Page(html.render(one)).text
+    assert "faster than plain. squashfs has 833x fewer requests to the file server" in text
+    assert "not compared: the command failed in squashfs, 833x fewer requests" in text
+    assert "12 by this node's client, of all its programs" in text
+    assert text.count("the command failed in squashfs, in 3 of 3 timed runs") == 1
 
 
 def test_latency_axis_is_logarithmic_and_closed() -> None:
