@@ -95,7 +95,9 @@ def make_conda(prefix: Path) -> None:
     (prefix / "conda-meta" / "history").write_text("==> 2024-01-01 00:00:00 <==\n")
     shutil.copy2(PYTHON, prefix / "bin" / NAME)
     (prefix / "bin" / "python").symlink_to(NAME)
-    large = "site-packages test tests idlelib tkinter ensurepip config-* lib2to3 pydoc_data unittest distutils *.opt-*.pyc"
+    large = (
+        "site-packages test tests idlelib tkinter ensurepip config-* lib2to3 pydoc_data unittest distutils *.opt-*.pyc"
+    )
     skipped = shutil.ignore_patterns(*large.split())
     shutil.copytree(library / NAME, prefix / "lib" / NAME, ignore=skipped)
     plant(prefix / "lib" / NAME / "site-packages", "planted", N_MODULES)
@@ -283,7 +285,7 @@ class TestJobs:
         script = tmp_path / "rank.py"
         script.write_text(import_some("planted", N_MODULES))
         # one after the other: of ranks that ask in the same moment more than one may be sent on, which nothing can predict
-        line = f"for n in $(seq 8); do {far.venv}/bin/python {script}; done"
+        line = f"for n in $(seq 12); do {far.venv}/bin/python {script}; done"
         check_packed("FSP017", far, ["bash", "-c", line], tmp_path)
 
     def test_nodes(self, far: Far, tmp_path: Path) -> None:

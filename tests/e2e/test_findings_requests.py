@@ -1,4 +1,4 @@
-"""Savings in requests, counted by a file server; and the verdict on a slow one."""
+"""Savings in requests, counted by a file server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.standin import Server, serve
-from fsprobe.analysis.verdict import verdict
 from fsprobe.model import Finding
 from tests.conftest import need
 from tests.e2e.findings_runs import evidence_of, findings_of, record
@@ -128,11 +127,3 @@ def test_an_environment_in_an_image(server: Server, src: Path, mnt: Path, tmp_pa
     assert done.returncode == 0, done.stderr.decode()
     after = (server.counters() - earlier).metadata
     assert saved == pytest.approx(before[1] - after, rel=0.02)
-
-
-def test_many_calls_to_a_slow_server_are_heavy(src: Path, mnt: Path, tmp_path: Path) -> None:
-    program = f"import os\nfor n in range(4000): os.path.exists({str(mnt)!r} + '/gone%d' % n)"
-    with serve(src, mnt, meta_ms=1.0, read_ms=0):
-        judged = verdict(evidence_of(record([PYTHON, "-c", program], tmp_path)))
-    assert judged["level"] == "heavy"
-    assert str(mnt) in judged["sentence"]
