@@ -15,7 +15,8 @@ from fsprobe import pipeline
 from fsprobe import recording as recordings
 from fsprobe.model import JsonObject
 from fsprobe.parse import disclosure
-from fsprobe.parse.redaction import Learning, Names, Redaction, from_environment
+from fsprobe.parse.names import Names, from_environment
+from fsprobe.parse.redaction import Learning, Redaction
 from fsprobe.recording import Recording
 
 VARIABLES = frozenset({"PYTHONPATH", "VIRTUAL_ENV", "SLURM_JOB_NAME", "SLURMD_NODENAME", "SLURM_JOB_ID"})
@@ -69,6 +70,17 @@ def replaced(user: str, path: str, *, learned: Iterable[bytes] = ()) -> str:
         (ALICE, "/p/scratch/proj9/x", "/p/scratch/owner1/x"),
         (ALICE, "/project/env.sqsh", "/project/owner1.sqsh"),
         (ALICE, "/home/../usr/lib/x", "/home/../usr/lib/x"),
+        (LIB, "/home/../lib/x", "/home/../lib/x"),
+        (LIB, "/home/lib/../../lib/x", "/home/user1/../../lib/x"),
+        (LIB, "/usr/../home/lib/lib", "/usr/../home/user1/lib"),
+        (LIB, "/../home/lib", "/../home/user1"),
+        (ALICE, "/project/p1/bob/data", "/project/owner1/owner2/data"),
+        (ALICE, "/project/p1/models/bob/data", "/project/owner1/models/bob/data"),
+        (ALICE, "/project/p1/users/bob/data", "/project/owner1/users/user1/data"),
+        (ALICE, "/project/p1/bob.sqsh", "/project/owner1/bob.sqsh"),
+        (ALICE, "/project/p1/alice17/x", "/project/owner1/user1/x"),
+        (ALICE, "/project/p1/env/lib/python3.11", "/project/owner1/env/lib/python3.11"),
+        (ALICE, "/tmp/thing/x", "/tmp/thing/x"),
         (ALICE, "alice17/x", "user1/x"),
         ("home", "/home/home/x", "/home/user1/x"),
         ("numpy", "/users/numpy/env/lib/python3.11/site-packages/numpy/core", "/users/user1/env/lib/python3.11/site-packages/numpy/core"),
@@ -132,13 +144,61 @@ def test_different_paths_stay_different_and_deep_as_they_were(paths: list[bytes]
             depth = path[:at].count(b"/") + 1
             assert redaction.path(path[:at]) == b"/".join(new.split(b"/")[:depth])
         head, _, tail = path.rpartition(b"/")
-        if b".." not in path.split(
-            b"/"
-        ):  # below `/home/..` a name alone is told by the root, in a path by what stands before it
+        if tail not in (b"", b"..", b"."):
             assert redaction.path(tail, head or b"/") == new.rpartition(b"/")[2]
         assert ALICE.encode() not in new or user != ALICE
         assert b"nid001234" not in new
         assert b"project_465000123" not in new
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "shown"),
+    [
+        (b"/home/x/..", b"lib", b"user2"),
+        (b"/home/..", b"lib", b"lib"),
+        (b"/home/lib/../../usr", b"lib", b"lib"),
+        (b"/usr/../home", b"lib", b"user1"),
+    ],
+)
+def test_a_name_alone_is_judged_by_where_its_directory_leads(directory: bytes, name: bytes, shown: bytes) -> None:
+    redaction = Redaction(names_of(LIB))
+    redaction.path(directory)
+    assert redaction.path(name, directory) in (shown, b"user1" if shown.startswith(b"user") else shown)
+
+
+MOUNTS = b"""1 2 0:3 / /tmp rw - tmpfs tmpfs rw
+3 2 0:4 / /tmp/secret-study/disk rw - tmpfs tmpfs rw
+4 2 0:5 / /run/user/1234 rw - tmpfs tmpfs rw
+5 2 0:6 / /var/tmp/mine rw - ext4 /dev/loop1 rw
+6 2 0:7 / /dev/shm rw - tmpfs tmpfs rw
+7 2 0:8 / /data/nvme rw - xfs /dev/nvme0 rw
+"""
+
+
+def test_mount_points_of_users_are_replaced_and_paths_in_them_alike() -> None:
+    names = names_of(ALICE)
+    disclosure.mount_table(MOUNTS, Learning(names))
+    redaction = Redaction(names)
+    shown = [line.split()[4] for line in disclosure.mount_table(MOUNTS, redaction).splitlines()]
+    assert shown == [b"/tmp", b"/tmp/name1/name2", b"/run/user/user1", b"/var/tmp/name3", b"/dev/shm", b"/data/nvme"]
+    assert redaction.path(b"/tmp/secret-study/disk/x") == b"/tmp/name1/name2/x"
+    assert redaction.path(b"/tmp/secret-study/other") == b"/tmp/name1/other"
+    assert redaction.path(b"/opt/disk") == b"/opt/disk"
+
+
+def test_what_was_kept_and_may_be_a_name_is_told() -> None:
+    paths = [
+        b"/tmp/thing/x",
+        b"/project/p1/models/bob/data",
+        b"/tmp/tmpab12xy/x",
+        b"/usr/lib/word",
+        b"/project/p1/models/src",
+    ]
+    names = names_of(ALICE, learned=paths)
+    redaction = Redaction(names)
+    for path in paths:
+        redaction.path(path)
+    assert redaction.left_as_they_are == {b"thing", b"bob"}
 
 
 # -- recordings -------------------------------------------------------------------------------------------------------

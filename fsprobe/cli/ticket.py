@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,19 @@ from fsprobe.capture import host
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 from fsprobe.model import JsonObject
+from fsprobe.model import text as shown
 from fsprobe.parse import disclosure
-from fsprobe.parse.redaction import Names, Redaction, Unchanged, from_environment
+from fsprobe.parse.names import Names, from_environment
+from fsprobe.parse.redaction import Redaction, Unchanged
 from fsprobe.recording import Recording
 from fsprobe.report import ticket
 
+MAX_ACCOUNTS_ASKED = 500
+"""Each may be a question to a directory server."""
+FIRST_UID_OF_PEOPLE = 1000
+"""login.defs(5), UID_MIN."""
+UID_OF_NOBODY = 65534
+N_SHOWN = 10
 VARIABLES = frozenset({*host.TARGET_VARIABLES, *host.JOB_VARIABLES})
 
 
@@ -67,11 +75,10 @@ def scan(env: str) -> JsonObject:
         BadInput: no such directory.
     """
     from fsprobe.layouts.scan import scan_environment
-    from fsprobe.model import text
 
     found = scan_environment(env, os.environ)
     return {
-        "path": text(found.path),
+        "path": shown(found.path),
         "is_venv": found.is_venv,
         "python": found.python,
         **{
@@ -106,10 +113,29 @@ def redaction(recordings: list[Recording], words: tuple[str, ...], environment: 
         disclosure.learn(recording, names, VARIABLES)
     if environment is not None:
         disclosure.json_value(environment, disclosure.Learning(names))
+    for name in accounts(names.candidates):
+        names.add("user", name)
     shy = [os.fsdecode(name) for name in names.only_in_place()]
     if shy:
         say(f"also ordinary words, so replaced only below home and project directories: {', '.join(shy)}")
     return Redaction(names)
+
+
+def accounts(candidates: Collection[bytes]) -> list[bytes]:
+    """Which words are people's accounts on this machine."""
+    try:
+        import pwd
+    except ImportError:
+        return []
+    found = []
+    for name in sorted(candidates)[:MAX_ACCOUNTS_ASKED]:
+        try:
+            uid = pwd.getpwnam(os.fsdecode(name)).pw_uid
+        except (KeyError, ValueError, OSError):
+            continue
+        if uid >= FIRST_UID_OF_PEOPLE and uid != UID_OF_NOBODY:
+            found.append(name)
+    return found
 
 
 def disclosed(recording: Recording, name: str, scratch: Path, hide: Unchanged) -> ticket.Item:
@@ -156,7 +182,7 @@ def as_json(value: Any) -> bytes:
 
 
 def report_what_is_left(hide: Redaction, entries: list[ticket.Entry]) -> None:
-    """Say which names still stand inside of longer words: whether those tell anything is for their owner to judge."""
+    """Say which names still stand inside of longer words, and which words may be names: that is for their owner to judge."""
     left: dict[bytes, set[bytes]] = {}
     for entry in entries:
         if entry.name.endswith(".html"):
@@ -167,6 +193,10 @@ def report_what_is_left(hide: Redaction, entries: list[ticket.Entry]) -> None:
     for name, longer in sorted(left.items()):
         some = ", ".join(os.fsdecode(word) for word in sorted(longer)[:3])
         say(f"warning: {os.fsdecode(name)} still stands inside longer words ({some}): hide those with --name WORD")
+    kept = sorted(shown(name) for name in hide.left_as_they_are)
+    if kept:
+        more = f" and {len(kept) - N_SHOWN} more" if len(kept) > N_SHOWN else ""
+        say(f"left as they are, and perhaps names: {', '.join(kept[:N_SHOWN])}{more}: hide those with --name NAME")
 
 
 def contents(entry: ticket.Entry) -> Iterator[bytes]:

@@ -17,7 +17,8 @@ from typing import Any
 from fsprobe import recording as recordings
 from fsprobe.errors import BadInput
 from fsprobe.parse.cuts import Cut
-from fsprobe.parse.redaction import Learning, Names, Redaction, Unchanged
+from fsprobe.parse.names import Names
+from fsprobe.parse.redaction import Learning, Redaction, Unchanged
 from fsprobe.recording import Recording
 
 _HOST_KEYS = frozenset({"host", "node", "nodename", "SLURMD_NODENAME", "SLURM_CLUSTER_NAME"})
@@ -153,7 +154,7 @@ def mount_table(data: bytes, hide: Unchanged) -> bytes:
         if separator and len(before) >= 6 and len(after) >= 2:
             # what of its filesystem is mounted is a path on the server, where anybody may stand at the top
             before[3] = _escaped(hide.path(_ANYWHERE + _unescaped(before[3])).removeprefix(_ANYWHERE))
-            before[4] = _escaped(hide.path(_unescaped(before[4])))
+            before[4] = _escaped(hide.mount_point(_unescaped(before[4])))
             after[1] = _escaped(_source(_unescaped(after[1]), after[0], hide))
             after[2:] = [b",".join(_option(option, hide) for option in field.split(b",")) for field in after[2:]]
             line = b" ".join(before) + separator + b" ".join(after)

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 HOMES = frozenset(b"home homes users user jusers people staff students u".split())
+PEOPLE = HOMES - {b"u", b"home"}
+"""What is called so inside of a project holds its members' directories; `home` may be any program's."""
+MAX_PEOPLE_DEPTH = 2
 PROJECTS = frozenset(
     b"project projects projappl proj prj cdirs group groups scratch flash work workspace workspaces ws campaign".split()
 )
@@ -25,6 +28,14 @@ STRUCTURE = frozenset(
     b"lost+found .snapshot .snapshots shared public software modules test tests".split()
 )
 """Components that say what kind of directory it is: analysis reads them, so they stay unless they are known to be a name."""
+COMMON = frozenset(
+    b"apps app archive archives backup backups benchmark benchmarks bench build builds checkpoint checkpoints code codes config "
+    b"configs containers container dataset datasets doc docs environment environments example examples experiment experiments "
+    b"figures git image images input inputs install installs job jobs library libraries log logs miniconda miniconda3 miniforge "
+    b"miniforge3 model models modulefiles notebooks output outputs packages plots repo repos repositories result results run "
+    b"runs scripts script simulation simulations source sources spack team tools training workflow workflows".split()
+)
+"""Directories of a project that are hardly anybody's name. A judgement."""
 ROOTS: Mapping[tuple[bytes, ...], str] = {
     (b"run", b"user"): "home",
     (b"run", b"media"): "home",
@@ -42,6 +53,7 @@ ROOTS: Mapping[tuple[bytes, ...], str] = {
 }
 MAX_DEPTH = 8
 """How deep a directory called `home` or `project` may lie and still be where people or projects are."""
+_LIKE_A_NAME = re.compile(rb"[a-z][a-z_.-]{2,20}[0-9]{0,4}")
 _PACKAGES = re.compile(rb"(?:site|dist)-packages|(?:python|pypy)\d+(?:\.\d+)*|python\d+\.zip|node_modules")
 
 
@@ -72,6 +84,32 @@ def is_link_of_area(zone: Zone, name: bytes) -> bool:
 
 def _is_letter(zone: Zone, name: bytes) -> bool:
     return zone.kind == "home" and len(name) == 1
+
+
+def is_member(zone: Zone, name: bytes) -> bool:
+    """Whether a component right below a project's directory is likely to be a member's: it is no directory's usual name."""
+    return (
+        zone.kind == "project"
+        and zone.depth == 1
+        and not zone.has_user
+        and name not in STRUCTURE
+        and name.lower() not in COMMON
+        and name not in PEOPLE
+        and name not in PROJECTS
+        and not name.startswith(b".")
+        and len(name) > 1
+    )
+
+
+def may_be_name(zone: Zone, name: bytes) -> bool:
+    """Whether a component stands where names often do, without much certainty: top of /tmp, second level of a project."""
+    return (
+        ((zone.kind == "open" and zone.depth == 0) or (zone.kind == "project" and zone.depth in (1, 2)))
+        and _LIKE_A_NAME.fullmatch(name) is not None
+        and name not in STRUCTURE
+        and name not in COMMON
+        and name not in PROJECTS
+    )
 
 
 def step(
@@ -107,6 +145,8 @@ def step(
         area = "home" if name in HOMES else "project" if name in PROJECTS else ""
         if area and (name not in known or not before):
             return Zone(area, 0)
+    if zone.kind == "project" and name in PEOPLE and name not in known and zone.depth <= MAX_PEOPLE_DEPTH:
+        return Zone("home", 0)
     if is_link_of_area(zone, name) and name not in known:
         return Zone("project" if name in PROJECTS else zone.kind, 0)
     return Zone(zone.kind, zone.depth + 1, zone.has_user or known.get(name) in ("user", "name"))

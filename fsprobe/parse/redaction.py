@@ -2,32 +2,21 @@
 
 Two passes over the same material: `Learning` looks on and finds the names, `Redaction` replaces them. Both have the
 methods of `Unchanged`, so that whoever takes a recording apart need not know which pass it is.
-
-A name that could not be anything else is replaced wherever it stands as a word. One that is also an ordinary word
-(a user called `lib`, a project called `test`) is replaced only in its place, see `places`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.model import text as shown
 from fsprobe.parse import places
+from fsprobe.parse.names import ADDRESS, IDENTIFIER, MIN_LETTERS_ELSE, ORDINARY, Names
 from fsprobe.parse.places import START, STRUCTURE, Zone
 
 KINDS = ("user", "project", "host", "server", "owner", "job", "name", "address")
-MIN_LETTERS = {"host": 2, "server": 2}
-MIN_LETTERS_ELSE = 3
-"""A shorter name stands in too many words' company to be replaced outside of its place. A judgement."""
 CACHE_SIZE = 200_000
-NOT_NAMES = frozenset(b"root localhost nobody user users none unknown default".split())
-ORDINARY = frozenset(
-    b"python python3 fsprobe strace ptrace audit program launcher process main init site import run loader launch stat "
-    b"open list exec change other sh bash dash env pip numpy pandas scipy torch time text json path name true false null".split()
-)
-_ID = re.compile(rb"(?=.*\d)[A-Za-z][A-Za-z0-9_.-]{4,}")
 _FILE = re.compile(
     rb"(.+?)((?:\.cpython-[^/]*|\.abi3)?\.(?:py[cdwi]?|so[0-9.]*|sif|simg|sqsh|squashfs|sqfs|img|sh|zip|whl|egg|pth|cfg|toml|"
     rb"json|yaml|txt|log|fsprobe))"
@@ -36,7 +25,6 @@ _PATH_IN_TEXT = re.compile(rb"/[^\s:;,|\"'`<>()\[\]{}=\\]*")
 _ODD_TEXT = re.compile(rb"[\s:;,|\"'`<>()\[\]{}=\\]")
 _WORD = rb"A-Za-z0-9\x80-\xff"
 _IDS = re.compile(rb"\b((?:st|si|e|s|fs|r)?_?[ug]id)=\d+")
-_ADDRESS = re.compile(rb"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 
 
 class Unchanged:
@@ -47,6 +35,10 @@ class Unchanged:
     def path(self, path: bytes, directory: bytes | None = None) -> bytes:
         """A path, whole; a relative one starts from `directory` where that is known."""
         return path
+
+    def mount_point(self, path: bytes) -> bytes:
+        """A path on which something is mounted."""
+        return self.path(path)
 
     def text(self, value: bytes) -> bytes:
         """Text that may hold paths and names."""
@@ -73,83 +65,6 @@ class Unchanged:
 
 
 @dataclass(slots=True)
-class Names:
-    """What is to be hidden, and what must not be taken for it."""
-
-    known: dict[bytes, str] = field(default_factory=dict)
-    """Name -> kind: people, projects, hosts."""
-    forced: set[bytes] = field(default_factory=set)
-    """Names that somebody asked for by name: ordinary or not."""
-    roots: dict[tuple[bytes, ...], str] = field(default_factory=dict)
-    """Directories in which people's directories lie, whatever they are called."""
-    homes: set[tuple[bytes, ...]] = field(default_factory=set)
-    ordinary: set[bytes] = field(default_factory=set)
-    """Names of system directories, modules and packages, in small letters."""
-    taken: set[bytes] = field(default_factory=set)
-    """Words that look like a replacement already."""
-
-    def add(self, kind: str, name: bytes) -> None:
-        """Take a name in; what names nobody is left out."""
-        name = name.strip()
-        if (
-            name
-            and name.lower() not in NOT_NAMES
-            and name.strip(b".")
-            and b"/" not in name
-            and not name.startswith(b"(")
-        ):
-            self.known.setdefault(name, kind)
-
-    def add_host(self, name: bytes, kind: str = "host") -> None:
-        """A host's or server's name, with and without its domain."""
-        short, _, domain = name.strip().partition(b".")
-        if _ADDRESS.fullmatch(name.strip()):
-            self.add("address", name)
-            return
-        self.add(kind, name)
-        self.add(kind, short)
-        if domain.count(b"."):
-            self.add(kind, domain)
-
-    def add_home(self, path: bytes) -> None:
-        """A home directory: its last component is a user, and so is what lies beside it."""
-        parts = tuple(part for part in path.split(b"/") if part)
-        if not path.startswith(b"/") or len(parts) < 2 or parts[-1] in NOT_NAMES:
-            return
-        self.add("user", parts[-1])
-        self.homes.add(parts)
-        parent = parts[:-1]
-        if (
-            parent not in places.ROOTS
-            and parent[-1] not in STRUCTURE
-            and parent[0] not in places.SYSTEM | places.ELSEWHERE
-        ):
-            self.roots.setdefault(parent, "home")
-
-    def add_forced(self, name: bytes) -> None:
-        """A name that was asked for; with its spelling in JSON and in reports where that differs."""
-        self.known[name] = self.known.get(name, "name")
-        self.forced.add(name)
-
-    def is_everywhere(self, name: bytes) -> bool:
-        """Whether a name is replaced wherever it stands as a word, not only in its place."""
-        if name in self.forced:
-            return name not in STRUCTURE
-        small = name.lower()
-        return (
-            len(name) >= MIN_LETTERS.get(self.known.get(name, ""), MIN_LETTERS_ELSE)
-            and small not in STRUCTURE
-            and small not in ORDINARY
-            # letters with digits are hardly ever a word, even where a directory of the system is called so
-            and (small not in self.ordinary or _ID.fullmatch(name) is not None)
-        )
-
-    def only_in_place(self) -> list[bytes]:
-        """The names that are ordinary words too."""
-        return sorted(name for name in self.known if not self.is_everywhere(name))
-
-
-@dataclass(slots=True)
 class _Walker:
     """Splits paths into components and knows the zone of each."""
 
@@ -170,7 +85,10 @@ class _Walker:
 
 
 def _components(path: bytes, start: tuple[bytes, ...]) -> list[tuple[int, tuple[bytes, ...], bytes]]:
-    """(index in the split path, components before, component) of each that is a name."""
+    """(index in the split path, components before, component) of each that is a name.
+
+    `..` leads back as it is written: whose a component is depends on where the path has led to, though its text stays.
+    """
     found = []
     stack = () if path.startswith(b"/") else start
     for index, part in enumerate(path.split(b"/")):
@@ -186,8 +104,11 @@ def _components(path: bytes, start: tuple[bytes, ...]) -> list[tuple[int, tuple[
 
 def _stack_of(directory: bytes) -> tuple[bytes, ...]:
     stack: tuple[bytes, ...] = ()
-    for _, before, part in _components(directory, ()):
-        stack = (*before, part)
+    for part in directory.split(b"/"):
+        if part == b"..":
+            stack = stack[:-1]
+        elif part not in (b"", b"."):
+            stack = (*stack, part)
     return stack
 
 
@@ -225,12 +146,22 @@ class Learning(Unchanged):
             names.ordinary.add(name.lower())
             names.ordinary.add(name.partition(b".")[0].lower())
         elif places.is_area(zone) and zone.depth == 0 and not places.is_link_of_area(zone, name):
-            if name in STRUCTURE or _FILE.fullmatch(name):
+            if name in STRUCTURE or _FILE.fullmatch(name) or _is_ours((name,)):
                 return
             if zone.kind == "home":
                 names.add("user", name)
-            elif _ID.fullmatch(name):
+            elif IDENTIFIER.fullmatch(name):
                 names.add("project", name)
+        elif places.may_be_name(zone, name) and not _FILE.fullmatch(name):
+            names.candidates.add(name)
+
+    def mount_point(self, path: bytes) -> bytes:
+        stack = _stack_of(path)
+        for length in range(1, len(stack) + 1):
+            before = stack[: length - 1]
+            if self._walker.zone(before).kind == "open" and not _is_ours(stack[:length]):
+                self.names.mounted.add(stack[:length])
+        return self.path(path)
 
     def _note_taken(self, value: bytes) -> None:
         for word in re.findall(rb"(?:%s)\d+" % "|".join(KINDS).encode(), value):
@@ -271,6 +202,8 @@ class Redaction(Unchanged):
 
     def __init__(self, names: Names) -> None:
         self.names = names
+        self.left_as_they_are: set[bytes] = set()
+        """Components that were kept and stand where names often do."""
         self._aliases: dict[bytes, bytes] = {}
         self._numbers: dict[str, int] = {}
         self._walker = _Walker(names)
@@ -322,12 +255,21 @@ class Redaction(Unchanged):
             if name in STRUCTURE or stem.lower() in names.ordinary or name.startswith(b"fsprobe"):
                 return self.words(name)
             return self.alias("user" if zone.kind == "home" else "owner", stem) + suffix
+        if (*before, name) in names.mounted and name not in STRUCTURE:
+            return self.alias("name", name)
+        if not is_known and places.is_member(zone, name) and not _is_ours(before):
+            stem, suffix = _split(name)
+            if not suffix and name.lower() not in names.ordinary and name.lower() not in ORDINARY:
+                return self.alias("owner", name)
         if is_known and zone.kind not in ("system", "package"):
             # `lib` again, deeper: /scratch/lib/env/lib is a person's environment, and its libraries
             may_be = (places.is_area(zone) and zone.depth <= 1) or (zone.kind == "open" and zone.depth == 0)
             if name not in STRUCTURE or (may_be and not zone.has_user):
                 return self.alias("user", name)
-        return self.words(name)
+        shown = self.words(name)
+        if shown == name and name in names.candidates and name not in names.ordinary and places.may_be_name(zone, name):
+            self.left_as_they_are.add(name)
+        return shown
 
     def text(self, value: bytes) -> bytes:
         if value.startswith(b"/") and not _ODD_TEXT.search(value):
@@ -349,7 +291,7 @@ class Redaction(Unchanged):
         return self.alias(kind, value) if value.strip() else value
 
     def ids(self, raw: bytes) -> bytes:
-        return _IDS.sub(rb"\1=0", _ADDRESS.sub(lambda match: self.alias("address", match.group()), raw))
+        return _IDS.sub(rb"\1=0", ADDRESS.sub(lambda match: self.alias("address", match.group()), raw))
 
     def left_in(self, data: bytes) -> dict[bytes, set[bytes]]:
         """Which names that should be nowhere still stand in `data`, and the longer words that they are a part of."""
@@ -360,6 +302,11 @@ class Redaction(Unchanged):
                 words = re.findall(rb"[%s]*%s[%s]*" % (_WORD, re.escape(name.lower()), _WORD), small)
                 found[name] = set(words)
         return found
+
+
+def _is_ours(before: tuple[bytes, ...]) -> bool:
+    """Whether a scratch directory of fsprobe is among the components: it says nothing of anybody, and is known by its names."""
+    return any(part.startswith(b"fsprobe-") for part in before)
 
 
 def _split(name: bytes) -> tuple[bytes, bytes]:
@@ -377,15 +324,3 @@ def _pattern(names: Iterable[bytes]) -> re.Pattern[bytes]:
     # after `%2F` a name begins although a letter stands before it
     before = rb"(?:(?<![%s])|(?<=%%[0-9A-Fa-f]{2}))" % _WORD
     return re.compile(before + rb"(?:" + longest_first + rb")(?![%s])" % _WORD, re.IGNORECASE)
-
-
-def from_environment(names: Names, environment: Mapping[str, str]) -> None:
-    """Take in what the variables of a shell say of its user, projects and host."""
-    for name in ("USER", "LOGNAME", "SLURM_JOB_USER", "SUDO_USER", "PBS_O_LOGNAME"):
-        names.add("user", environment.get(name, "").encode("utf-8", "surrogateescape"))
-    for name in ("SLURM_JOB_ACCOUNT", "SBATCH_ACCOUNT", "SALLOC_ACCOUNT", "SLURM_ACCOUNT", "PBS_ACCOUNT", "PROJECT"):
-        value = environment.get(name, "").encode("utf-8", "surrogateescape")
-        names.add("project", value.rpartition(b"/")[2])
-    for name in ("HOSTNAME", "SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "PBS_O_HOST"):
-        names.add_host(environment.get(name, "").encode("utf-8", "surrogateescape"))
-    names.add_home(environment.get("HOME", "").encode("utf-8", "surrogateescape"))

@@ -208,6 +208,46 @@ def test_further_names_and_what_is_left_of_them(tmp_path: Path, run_fsprobe: Fsp
     assert "moonshot still stands inside longer words (supermoonshots)" in said
 
 
+def test_colleagues_below_a_project_are_replaced_and_what_may_be_a_name_is_told(
+    tmp_path: Path, run_fsprobe: Fsprobe
+) -> None:
+    site = Site(tmp_path, "alice17")
+    (site.home / "app.py").write_text(
+        "import os, sys\n"
+        f"project = {str(site.project.parent)!r}\n"
+        "for place in (project + '/bobby/data', project + '/models/carol/x', '/tmp/secretstudy/x', '/home/../lib/dave/x'):\n"
+        "    os.path.exists(place)\n"
+    )
+    place, said = site.ticket(str(site.record(run_fsprobe)), "--redact")
+    log = b"".join(Recording(str(place / "recordings" / "01.fsprobe")).section("log"))
+    assert b"bobby" not in log
+    assert re.search(rb"/scratch/project1/owner\d+/data", log)
+    assert b"/scratch/project1/models/carol/x" in log
+    assert b"/home/../lib/dave/x" in log
+    (line,) = [line for line in said.splitlines() if "perhaps names" in line]
+    assert "carol" in line
+    assert "secretstudy" in line
+    assert "dave" not in line
+    assert "--name" in line
+    place, said = site.ticket(str(tmp_path / "x.fsprobe"), "--name", "carol", "--name", "secretstudy")
+    assert all(b"carol" not in data and b"secretstudy" not in data for _, data in everything(place))
+
+
+def test_accounts_of_this_machine_are_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+    from types import SimpleNamespace
+
+    from fsprobe.cli.ticket import accounts
+
+    known = {"bobby": 1005, "daemon": 2, "nobody": 65534}
+
+    def look_up(name: str) -> SimpleNamespace:
+        return SimpleNamespace(pw_uid=known[name])
+
+    monkeypatch.setattr(pwd, "getpwnam", look_up)
+    assert accounts({b"bobby", b"daemon", b"nobody", b"models", b"\xff"}) == [b"bobby"]
+
+
 def test_the_same_files_make_the_same_ticket(tmp_path: Path, run_fsprobe: Fsprobe) -> None:
     site = Site(tmp_path, "alice17")
     recording = str(site.record(run_fsprobe))
