@@ -25,25 +25,61 @@ def rank_variables(number: int, *, size: int, per_node: int, job: str = "77") ->
 
 
 def run_rank(
-    place: Path, number: int, command: Sequence[str], *, size: int, per_node: int, options: Sequence[str] = ()
+    place: Path,
+    number: int,
+    command: Sequence[str],
+    *,
+    size: int,
+    per_node: int,
+    options: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> Done:
     """Run one rank under fsprobe, its recording in the directory `place`."""
     words = [*FSPROBE, "run", "-q", "--record-only", "-o", f"{place}/", *options, "--", *command]
-    return run_plain(words, env=clean_environment(**rank_variables(number, size=size, per_node=per_node)))
+    environment = {**rank_variables(number, size=size, per_node=per_node), **(variables or {})}
+    return run_plain(words, env=clean_environment(**environment))
 
 
-def copies(source: Path, place: Path, *, size: int, per_node: int) -> None:
-    """Write one recording once for each rank, each with the variables of its rank."""
+def copies(
+    source: Path, place: Path, *, size: int, per_node: int, network: bytes = b"", ranks: Sequence[int] | None = None
+) -> None:
+    """Write one recording once for each rank, each with the variables of its rank.
+
+    Args:
+        source: the recording.
+        place: the directory for the copies; made.
+        size: ranks of the job.
+        per_node: ranks of a node.
+        network: a directory that shall have been on Lustre.
+        ranks: those to write; all without it.
+    """
     place.mkdir(exist_ok=True)
     opened = recording.Recording(str(source))
-    sections = [(name, b"".join(opened.section(name))) for name in opened.names() if name != "manifest"]
-    for number in range(size):
+    sections = {name: b"".join(opened.section(name)) for name in opened.names() if name != "manifest"}
+    if network:
+        line = b"9999 1 0:99 / %b rw - lustre mds@tcp:/project rw\n" % network
+        sections["mounts"] += line
+        sections["marks"] = _with_mount(sections["marks"], line)
+    for number in range(size) if ranks is None else ranks:
         manifest = dict(opened.manifest, job=rank_variables(number, size=size, per_node=per_node))
         recording.write(
             str(place / f"r{number:04d}.fsprobe"),
             "recording",
-            [("manifest", json.dumps(manifest).encode()), *sections],
+            [("manifest", json.dumps(manifest).encode()), *sections.items()],
         )
+
+
+def _with_mount(marks: bytes, line: bytes) -> bytes:
+    """The section `marks` with one more line in each mount table that a hook left: files led by `@name size`."""
+    made = b""
+    while marks:
+        head, _, rest = marks.partition(b"\n")
+        name, size = head.split()
+        body, marks = rest[: int(size)], rest[int(size) :]
+        if name.startswith(b"@mounts."):
+            body += line
+        made += b"%b %d\n%b" % (name, len(body), body)
+    return made
 
 
 def merge(*words: str, env: Mapping[str, str] | None = None) -> Done:

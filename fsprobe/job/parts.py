@@ -7,20 +7,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import Any
 
-from fsprobe import pipeline, recording
+from fsprobe import pipeline
 from fsprobe.analysis import merge as merging
 from fsprobe.analysis.attribute import Notes
 from fsprobe.analysis.clock import NodeClock
 from fsprobe.analysis.merge import NodeRequests
-from fsprobe.analysis.missing import WhyMissing
 from fsprobe.analysis.ranks import RankFile, rank_row
-from fsprobe.analysis.requests import RequestModel
-from fsprobe.analysis.tally import Tally, fold
+from fsprobe.analysis.tally import Tally
 from fsprobe.errors import FsprobeError
+from fsprobe.job.reading import read_rank
 from fsprobe.model import JsonObject, Mount, ParseQuality
-from fsprobe.parse.marks import HookFiles
 
 CHUNK = 16
 """Recordings that one task reads: enough to make its way to a worker worth it, few enough to spread."""
@@ -98,42 +95,27 @@ def read_chunk(files: Sequence[RankFile]) -> Part:
 
 
 def _read_into(part: Part, file: RankFile) -> None:
-    opened = recording.Recording(file.path)
-    hooks = pipeline.read_hooks(opened)
-    mounts = pipeline.read_mounts(opened, hooks)
-    lookups = pipeline.read_json(opened, "lookups")
-    tally, notes, quality, model = _fold(opened, hooks, mounts, lookups)
-    start_ns = quality.wall_start_ns
+    read = read_rank(file.path)
+    tally, manifest = read.tally, read.recording.manifest
+    start_ns = read.quality.wall_start_ns
     if start_ns is None and tally.first_ns is not None:
         # the log tells only how long after each other things were; the recorder noted when it began
-        began_ns = int(float(opened.manifest.get("started_s") or 0) * 1e9)
+        began_ns = int(float(manifest.get("started_s") or 0) * 1e9)
         start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
-    part.rows.append(rank_row(file, opened.manifest, tally, quality, start_ns or 0))
+    part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
     merging.add_tally(part.tally, tally, prefix=f"{file.name}: ", shift_ns=start_ns or 0)
-    merging.add_notes(part.notes, notes)
-    merging.add_quality(part.quality, quality)
-    part.n_marks_unread += hooks.n_unread
-    entries = (str(entry) for fact in hooks.facts.values() for entry in fact.get("path") or ())
-    part.add_places(mounts, entries, lookups.get("distributions", {}), [pipeline.cwd_of(opened)])
-    if model is None:
+    merging.add_notes(part.notes, read.notes)
+    merging.add_quality(part.quality, read.quality)
+    part.n_marks_unread += read.hooks.n_unread
+    entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
+    cwd = pipeline.cwd_of(read.recording)
+    part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])
+    if read.model is None:
         part.n_without_requests += 1
         return
-    requests = model.count()
+    requests = read.model.count()
     part.requests.join(requests.per_path, requests.mount_of)
     part.requests.n_unplaced += requests.n_unplaced
-
-
-def _fold(
-    opened: recording.Recording, hooks: HookFiles, mounts: Sequence[Mount], lookups: Mapping[str, Any]
-) -> tuple[Tally, Notes, ParseQuality, RequestModel | None]:
-    if pipeline.is_streamed(opened):
-        # of a run that kept no log: its tally is what there is
-        return (*pipeline.tally_recording(opened)[:3], None)
-    quality, notes = ParseQuality(), Notes()
-    model = RequestModel(mounts, lookups, pipeline.cwd_of(opened))
-    events = pipeline.read_events(opened, quality, hooks, watch=model.watch)
-    rows = pipeline.taken_in(pipeline.attributed(opened, events, notes), model)
-    return fold(rows, WhyMissing(hooks.facts.values())), notes, quality, model
 
 
 def chunks(files: Sequence[RankFile]) -> Iterator[list[RankFile]]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from fsprobe import pipeline, recording
 from fsprobe.analysis.clock import NodeClock, make_slots
 from fsprobe.analysis.merge import NodeRequests
-from fsprobe.analysis.places import Owners
+from fsprobe.analysis.places import Mounts, Owners
 from fsprobe.analysis.profile import make_profile
 from fsprobe.analysis.ranks import bounded, section, sum_of
 from fsprobe.analysis.requests_counts import CAVEAT, RequestCounts, Requests
 from fsprobe.errors import BadInput
 from fsprobe.job.files import Files
+from fsprobe.job.looks import judge
 from fsprobe.job.parts import Part, read_all
 from fsprobe.model import JsonObject, text
 
@@ -81,10 +82,14 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
         raise BadInput(
             f"none of {len(files.ranks)} recordings can be read ({total.failed[0][1]})", "see `fsprobe salvage --help`"
         )
-    return _profile(files, whole)
+    profile, mounts = _profile(files, whole)
+    profile["findings"], profile["verdict"] = judge(
+        files.ranks, total, whole.requests, profile, mounts, executor=executor
+    )
+    return profile
 
 
-def _profile(files: Files, whole: Whole) -> JsonObject:
+def _profile(files: Files, whole: Whole) -> tuple[JsonObject, Mounts]:
     total = whole.total
     tally = total.tally
     table = pipeline.mount_finder(total.mounts.values(), tally)
@@ -123,7 +128,7 @@ def _profile(files: Files, whole: Whole) -> JsonObject:
     )
     profile["job"].update(n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ)
     _add_times(profile["job"], whole)
-    return profile
+    return profile, table
 
 
 def _add_times(section: JsonObject, whole: Whole) -> None:

@@ -56,6 +56,7 @@ def view(profile: JsonObject) -> JsonObject:
     most = max((n for row in job["nodes"] for n in row.get("timeline") or ()), default=0)
     timeline = job.get("timeline")
     return {
+        "reasons": ranks.reasons(profile),
         "who": ranks.who(job),
         "n_ranks": len(job["ranks"]),
         "n_nodes": len(job["nodes"]),

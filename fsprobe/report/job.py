@@ -13,10 +13,16 @@ from rich.text import Text
 
 from fsprobe.model import JsonObject
 from fsprobe.report import numbers, ranks
-from fsprobe.report.terminal import clean
+from fsprobe.report.terminal import clean, draw_findings
 
 WIDTH = 80
 N_NODES = 8
+_STYLES = {
+    "not the filesystem": "bold green",
+    "noticeable": "bold yellow",
+    "heavy": "bold red",
+    "danger": "bold red",
+}
 
 
 def show(profile: JsonObject, out: TextIO, recording: str) -> None:
@@ -40,6 +46,7 @@ def draw(console: Console, profile: JsonObject, recording: str) -> None:
     _spreads(console, profile["job"])
     _nodes(console, profile["job"])
     _scaled(console, profile["job"])
+    draw_findings(console, profile)
     console.print()
     console.print(Text(profile["job"]["clock"] + " " + ranks.TRACED_RATES, style="dim"))
     if recording:
@@ -52,6 +59,10 @@ def _head(console: Console, profile: JsonObject) -> None:
     console.print(Text("fsprobe  ", style="bold") + Text(clean(command, console.width - 12), style="cyan"))
     name = f"job {manifest['job_id']}, " if manifest.get("job_id") else ""
     console.print(Text(clean(f"{name}{ranks.who(job)}, {manifest['backend']}"), style="dim"))
+    verdict = profile.get("verdict")
+    if verdict:
+        style = _STYLES.get(verdict["level"], "bold")
+        console.print(Text(clean(str(verdict["sentence"])), style=style))
     for line in ranks.warnings(job):
         console.print(Text("note: " + clean(line), style="yellow"))
 

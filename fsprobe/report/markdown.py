@@ -34,6 +34,8 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
     if verdict:
         lines += [f"**{text(str(verdict['sentence']))}**", ""]
     is_job = shown.get("kind") == "job"
+    if is_job and ranks.reasons(shown):
+        lines += [*(f"- {text(reason)}" for reason in ranks.reasons(shown)), ""]
     lines += [text(ranks.headline(shown) if is_job else sentences.headline(shown)), ""]
     notes = ranks.notes(shown["job"]) if is_job else []
     lines += [f"> Note: {text(note)}." for note in [*notes, *sentences.quality_lines(shown)]]

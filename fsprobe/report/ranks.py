@@ -227,6 +227,13 @@ def headline(profile: JsonObject) -> str:
     return ", ".join(parts) + "."
 
 
+def reasons(profile: JsonObject) -> list[str]:
+    """Why the verdict on a job is as it is, without what its sentence says already."""
+    verdict = profile.get("verdict") or {}
+    found = [str(reason) for reason in verdict.get("reasons") or ()]
+    return found if verdict.get("level") == facts.LEVELS[0] else found[1:]
+
+
 def head(profile: JsonObject, recording: str | None) -> list[tuple[str, str]]:
     """Label and text of what stands at the top of a job's report."""
     manifest, job = profile["manifest"], profile["job"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,3 +269,86 @@ def test_a_job_asked_to_end_leaves_what_it_had(tmp_path: Path, strace_program: s
     assert Recording(str(file)).manifest["flushed"] is True
     row = job.merge(job.gather([str(tmp_path)]))["job"]
     assert row["incomplete"] == ["rank 1"]
+
+
+@pytest.fixture(scope="module")
+def environment_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A recording of a program that imports 100 modules, and the directory that they lie in."""
+    place = tmp_path_factory.mktemp("environment")
+    env = place / "env"
+    env.mkdir()
+    for number in range(100):
+        (env / f"module_{number}.py").write_text("VALUE = 1\n")
+    code = "\n".join(f"import module_{number}" for number in range(100))
+    for _ in range(2):  # the first one writes byte code
+        shutil.rmtree(place / "one", ignore_errors=True)
+        variables = {"PYTHONPATH": str(env)}
+        done = run_rank(place / "one", 0, [sys.executable, "-c", code], size=1, per_node=1, variables=variables)
+        assert done.status == 0, done.err
+    (file,) = (place / "one").glob("*.fsprobe")
+    return file, env
+
+
+def test_findings_are_of_the_whole_job(environment_run: tuple[Path, Path], tmp_path: Path, strace_program: str) -> None:
+    file, env = environment_run
+    place = tmp_path / "ranks"
+    copies(file, place, size=30, per_node=10, network=os.fsencode(env))
+    # one rank that never comes to the modules: of another kind
+    (place / "r0005.fsprobe").unlink()
+    short = run_rank(tmp_path / "short", 5, [sys.executable, "-c", "pass"], size=30, per_node=10)
+    assert short.status == 0
+    (other,) = (tmp_path / "short").glob("*.fsprobe")
+    copies(other, place, size=30, per_node=10, network=os.fsencode(env), ranks=[5])
+    made = job.merge(job.gather([str(place)]))
+    found = {row["code"]: row for row in made["findings"]}
+    assert found["FSP001"]["evidence"].startswith("In 29 of 30 ranks, each as in rank 0: ")
+    assert found["FSP017"]["evidence"].startswith("30 processes x ")
+    assert found["FSP018"]["evidence"].startswith("3 nodes each open ")
+    # what the job asks for the environment, less a look-up and an open of an image by each node
+    asked = made["requests"]["by_mount"][str(env)]["metadata"]
+    assert found["FSP017"]["saves"] == {"requests": asked - 2 * 3}
+    assert found["FSP001"]["saves"] == {"requests": asked - 2 * 3}
+    verdict = made["verdict"]
+    assert verdict["level"] in ("noticeable", "heavy", "danger", "not the filesystem")
+    assert f"30 traced processes on 3 cold nodes ask file servers for {asked:,} metadata requests" in "; ".join(
+        verdict["reasons"]
+    )
+
+
+def test_findings_of_ranks_that_kept_no_log(
+    environment_run: tuple[Path, Path], tmp_path: Path, strace_program: str
+) -> None:
+    _, env = environment_run
+    code = "\n".join(f"import module_{number}" for number in range(100))
+    variables = {"PYTHONPATH": str(env)}
+    words = [sys.executable, "-c", code]
+    done = run_rank(tmp_path / "one", 0, words, size=1, per_node=1, options=["--stream"], variables=variables)
+    assert done.status == 0, done.err
+    (file,) = (tmp_path / "one").glob("*.fsprobe")
+    copies(file, tmp_path / "ranks", size=6, per_node=2, network=os.fsencode(env))
+    files = job.gather([str(tmp_path / "ranks")])
+    made = job.merge(files)
+    found = {row["code"]: row for row in made["findings"]}
+    assert {"FSP001", "FSP018"} <= set(found)
+    assert found["FSP001"]["saves"] == {}
+    assert any("requests were not predicted" in line for line in made["verdict"]["unseen"])
+    with executors.executor("local=2") as (pool, n_workers):
+        assert job.merge(files, pool, n_workers) == made
+
+
+def test_calls_that_advice_saves_are_those_of_all_ranks(tmp_path: Path, strace_program: str) -> None:
+    empty = [tmp_path / f"empty{number}" for number in range(3)]
+    for place in empty:
+        place.mkdir()
+    variables = {"PYTHONPATH": ":".join(map(str, empty))}
+    words = [sys.executable, "-c", "import json, csv, http.client"]
+    done = run_rank(tmp_path / "one", 0, words, size=1, per_node=1, variables=variables)
+    assert done.status == 0, done.err
+    (file,) = (tmp_path / "one").glob("*.fsprobe")
+    alone = {row["code"]: row for row in pipeline.analyse(file)["findings"]}
+    assert any(row["saves"].get("calls") for row in alone.values())
+    copies(file, tmp_path / "ranks", size=8, per_node=4)
+    made = {row["code"]: row for row in job.merge(job.gather([str(tmp_path / "ranks")]))["findings"]}
+    for code, row in alone.items():
+        assert made[code]["evidence"] == "In all 8 ranks, each as in rank 0: " + row["evidence"]
+        assert made[code]["saves"].get("calls") == (8 * row["saves"]["calls"] if "calls" in row["saves"] else None)
