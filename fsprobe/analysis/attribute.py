@@ -8,174 +8,41 @@ that program's calls back until it is; at most `MAX_HELD` of them.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
-from fsprobe.analysis.segments import ModuleNames, belongs_to_last, chain
+from fsprobe.analysis.images import (
+    NO_IMPORT,
+    PHASES,
+    UNMARKED,
+    Attributed,
+    Frame,
+    Image,
+    Notes,
+    ProcessInfo,
+    Running,
+    Thread,
+)
+from fsprobe.analysis.labels import PYTHON_NAME, label_of, without_hook
+from fsprobe.analysis.phases import INTERPRETER_SIGN, phase_of
+from fsprobe.analysis.segments import belongs_to_last, chain
 from fsprobe.model import Call, Event, Mark, Op, Process
 from fsprobe.parse.arguments import exec_argv
 
-NO_IMPORT = "(not in an import)"
-PHASES = ("launch", "loader", "init", "site", "import", "run")
+__all__ = [
+    "NO_IMPORT",
+    "PHASES",
+    "UNMARKED",
+    "Attributed",
+    "Frame",
+    "Notes",
+    "ProcessInfo",
+    "Running",
+    "attribute",
+    "label_of",
+    "without_hook",
+]
+
 MAX_HELD = 8_000
-UNMARKED = ("options", "hidden", "environment")
-"""Why an interpreter runs without the hook: -E, -I or -S; the hook's directory is not there in its namespace; it was
-started without PYTHONPATH."""
-
-_INTERPRETER_SIGN = re.compile(rb"/(?:pyvenv\.cfg|encodings(?:/.*)?|python3\d*\.zip|lib-dynload)$")
-_SHARED_OBJECT = re.compile(rb"\.so(?:\.[0-9.]+)?$")
-_LOADER = re.compile(rb"^/etc/ld[.-]|/glibc-hwcaps/|/ld-linux|\.so(?:\.[0-9.]+)?$|/(?:tls|haswell|x86_64)(?:/|$)")
-_SITE = re.compile(
-    rb"/(?:site|dist)-packages(?:/|$)|/site\.(?:py|cpython.*)$|/pyvenv\.cfg$|\.pth$|/(?:site|user)customize"
-)
-_SITE_MODULES = re.compile(
-    rb"/encodings/|/(?:__pycache__/)?(?:site|sitecustomize|usercustomize|os|stat|posixpath|genericpath|_collections_abc|abc|"
-    rb"codecs|io|_sitebuiltins|_bootlocale|_weakrefset)\.[^/]*$"
-)
-_SHELLS = (b"sh", b"bash", b"dash", b"zsh", b"ksh")
-_PYTHON_NAME = re.compile(rb"^(?:python|pypy)[0-9.]*$")
-
-
-@dataclass(slots=True)
-class Frame:
-    """An import under way in a thread."""
-
-    name: str
-    parent: str | None
-    recursive: bool
-    """The same module is already being imported below: its cumulative counts are counted there."""
-
-
-@dataclass(slots=True)
-class ProcessInfo:
-    """A process as the report shows it."""
-
-    pid: int
-    parent: int
-    label: str = ""
-    kind: str = "program"
-    """python | launcher (before or around the interpreter) | program (started by it)"""
-
-    @property
-    def key(self) -> str:
-        """Names the image in tables: a wrapper may be called as the interpreter that takes its place."""
-        return f"{self.pid} {self.label}".strip() + (" (launcher)" if self.kind == "launcher" else "")
-
-
-@dataclass(slots=True)
-class _Image:
-    """A program image: what runs in a process between two execs. Forked processes get a copy."""
-
-    process: ProcessInfo
-    under_python: bool
-    state: str = "unknown"  # unknown | loader | init | site | main | foreign
-    hooked: bool = False
-    in_hook: bool = False
-    site_marks_left: tuple[str, ...] = ()
-    seen_encodings: bool = False
-    expects_hook: bool = False
-    """The hook was put on PYTHONPATH, and the interpreter was not told to leave that or site alone."""
-    why_unmarked: str = ""
-    """Why the hook can't run in it, one of `UNMARKED`; "" while nothing speaks against it."""
-    asked_for_hook: bool = False
-    found_hook: bool = False
-    """Whether it looked at the hook's directory, and that was there."""
-    walks_up_to: bytes = b""
-    """The directory that `zipimport` looks at next, after the hook's was not there: it searches for an archive above it."""
-    names: ModuleNames = field(default_factory=ModuleNames)
-    held: list[tuple[Call, _Thread]] = field(default_factory=list)
-    doubtful: list[Attributed] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Thread:
-    image: _Image
-    stack: list[Frame] = field(default_factory=list)
-    seen_stack: tuple[Frame, ...] = ()
-    """The stack as the last call saw it: one value for all calls between two marks."""
-    argv: list[bytes] = field(default_factory=list)
-    """Arguments of the thread's last successful exec."""
-    segment: list[Attributed] = field(default_factory=list)
-    """Without markers: calls since the last load, which belong to the next one."""
-    last_module: str = ""
-    last_stack: tuple[Frame, ...] = ()
-    """Without markers: what was loaded last."""
-
-
-@dataclass(slots=True)
-class Attributed:
-    """A call and where it belongs. `own` calls are fsprobe's: counted apart, in no grouping."""
-
-    call: Call
-    phase: str
-    module: str
-    stack: tuple[Frame, ...]
-    """The imports under way, outermost first; empty outside any import."""
-    process: ProcessInfo
-    own: bool = False
-
-
-@dataclass(slots=True)
-class Notes:
-    """What the stream said besides calls."""
-
-    n_own_marks: int = 0
-    """Visible calls of the hook (anchors, access markers)."""
-    imports: dict[str, dict[str, int]] = field(default_factory=dict)
-    """module -> {parent: how often}"""
-    n_imports: dict[str, int] = field(default_factory=dict)
-    n_marks_lost: int = 0
-    n_killed: int = 0
-    n_unpaired_marks: int = 0
-    hooked: bool = False
-    n_estimated: int = 0
-    """Calls whose import is estimated from the paths."""
-    first_site_done_ns: int | None = None
-    unmarked: dict[str, int] = field(default_factory=dict)
-    """reason (see `UNMARKED`) -> interpreters that imported something without the hook"""
-
-
-def label_of(program: bytes, argv: Sequence[bytes]) -> str:
-    """How a report names a program image: the program and, of an interpreter, what it was told to run; nothing more.
-
-    Further arguments may hold what is nobody else's business.
-    """
-    words = [os.path.basename(program)]
-    is_python = _PYTHON_NAME.match(words[0]) is not None
-    if is_python or words[0] in _SHELLS or words[0] == b"env":
-        rest = iter(argv[1:])
-        for word in rest:
-            if word == b"-m" and is_python:
-                words += [word, next(rest, b"")]
-            elif is_python and word[:2] in (b"-W", b"-X"):
-                if len(word) == 2:
-                    next(rest, None)
-                continue
-            elif word.startswith(b"-") and not word.startswith(b"--") and b"c" in word and words[0] != b"env":
-                words.append(b"-c")  # alone or among others (-ec): code follows
-            elif (word.startswith(b"-") and len(word) > 1) or (words[0] == b"env" and b"=" in word):
-                continue
-            else:
-                # `env -S` holds a whole command line in one word
-                words.append(os.path.basename(word.split()[0] if word.split() else b""))
-            break
-        if any(b"multiprocessing" in word for word in argv[1:]):
-            words.append(b"(multiprocessing)")
-    return b" ".join(words).decode("utf-8", "backslashreplace")
-
-
-def without_hook(argv: Sequence[bytes]) -> bool:
-    """Whether an interpreter's options keep PYTHONPATH or site from it: -E, -I, -S, alone or among others."""
-    rest = iter(argv[1:])
-    for word in rest:
-        if word in (b"-W", b"-X"):
-            next(rest, None)
-        elif not word.startswith(b"-") or word[:2] in (b"--", b"-m", b"-c") or word == b"-":
-            return False
-        elif set(word[1:]) & set(b"EIS") and word[1:2] not in (b"W", b"X"):
-            return True
-    return False
 
 
 class _Attributor:
@@ -184,21 +51,21 @@ class _Attributor:
         self.hook_prefix = hook_dir + b"/" if hook_dir else b"\0"
         self.marks_prefix = marks_dir + b"/marks." if marks_dir else b"\0"
         self.notes = notes
-        self.threads: dict[int, _Thread] = {}
+        self.threads: dict[int, Thread] = {}
 
-    def thread(self, tid: int) -> _Thread:
+    def thread(self, tid: int) -> Thread:
         thread = self.threads.get(tid)
         if thread is None:
             process = ProcessInfo(tid, 0)
-            thread = self.threads[tid] = _Thread(_Image(process, under_python=False))
+            thread = self.threads[tid] = Thread(Image(process, under_python=False))
         return thread
 
     def begin(self, running: Running) -> None:
         """All threads of a process that is past its start."""
         process = ProcessInfo(running.pid, 0, running.label, "python" if running.is_python else "program")
-        image = _Image(process, under_python=True, state="main" if running.is_python else "foreign")
+        image = Image(process, under_python=True, state="main" if running.is_python else "foreign")
         for tid in running.tids:
-            self.threads[tid] = _Thread(image)
+            self.threads[tid] = Thread(image)
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -224,8 +91,8 @@ class _Attributor:
         if event.kind == "fork":
             process = ProcessInfo(event.child, image.process.pid, image.process.label, image.process.kind)
             state = image.state if image.state not in ("loader", "init", "site") else "main"
-            image = _Image(process, image.under_python, state, hooked=image.hooked, site_marks_left=())
-        self.threads[event.child] = _Thread(image, list(parent.stack))
+            image = Image(process, image.under_python, state, hooked=image.hooked, site_marks_left=())
+        self.threads[event.child] = Thread(image, list(parent.stack))
 
     def _exec(self, event: Process) -> Iterator[Attributed]:
         old = self.thread(event.tid)
@@ -238,10 +105,10 @@ class _Attributor:
         kind = "program" if under_python else "launcher"
         tid = event.child or event.tid
         process = ProcessInfo(tid, old.image.process.parent, label, kind)
-        image = _Image(process, under_python)
+        image = Image(process, under_python)
         image.expects_hook = bool(self.hook_dir) and not without_hook(old.argv)
         image.why_unmarked = "" if image.expects_hook or not self.hook_dir else "options"
-        self.threads[tid] = _Thread(image)
+        self.threads[tid] = Thread(image)
 
     def mark(self, event: Mark) -> Iterator[Attributed]:
         thread = self.thread(event.tid)
@@ -273,7 +140,7 @@ class _Attributor:
                 if self.notes.first_site_done_ns is None:
                     self.notes.first_site_done_ns = event.t_ns
 
-    def _note(self, event: Mark, thread: _Thread) -> Iterator[Attributed]:
+    def _note(self, event: Mark, thread: Thread) -> Iterator[Attributed]:
         image = thread.image
         word, _, rest = event.name.partition(b" ")
         if word == b"begin":
@@ -302,14 +169,14 @@ class _Attributor:
             thread.argv = exec_argv(call)
         if image.state == "unknown":
             image.held.append((call, thread))
-            if _INTERPRETER_SIGN.search(call.path) and call.op is not Op.EXEC:
+            if INTERPRETER_SIGN.search(call.path) and call.op is not Op.EXEC:
                 yield from self._decide(image, python=True)
             elif len(image.held) >= MAX_HELD:
                 yield from self._decide(image, python=False)
             return
         yield from self._place(call, thread)
 
-    def _decide(self, image: _Image, python: bool) -> Iterator[Attributed]:
+    def _decide(self, image: Image, python: bool) -> Iterator[Attributed]:
         """Now it is known whether an image is an interpreter: let go of what was held back."""
         if image.state != "unknown":
             return
@@ -320,13 +187,13 @@ class _Attributor:
         for call, thread in held:
             yield from self._place(call, thread)
 
-    def _place(self, call: Call, thread: _Thread) -> Iterator[Attributed]:
+    def _place(self, call: Call, thread: Thread) -> Iterator[Attributed]:
         image = thread.image
         stack = thread.seen_stack
         if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
             stack = thread.seen_stack = tuple(thread.stack)
         module = stack[-1].name if stack else NO_IMPORT
-        phase = self._phase(call, image, stack)
+        phase = phase_of(call, image, stack, self.hook_prefix)
         row = Attributed(call, phase, module, stack, image.process)
         if image.in_hook or (
             call.op is Op.OPEN and call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
@@ -350,7 +217,7 @@ class _Attributor:
         else:
             yield row
 
-    def _segment(self, row: Attributed, thread: _Thread) -> Iterator[Attributed]:
+    def _segment(self, row: Attributed, thread: Thread) -> Iterator[Attributed]:
         """Without markers: hold a call back until it is known what is loaded next."""
         call = row.call
         loaded = (
@@ -375,63 +242,19 @@ class _Attributor:
         elif len(thread.segment) >= MAX_HELD:
             yield from self._end_segment(thread)
 
-    def _estimated(self, row: Attributed, thread: _Thread) -> Attributed:
+    def _estimated(self, row: Attributed, thread: Thread) -> Attributed:
         row.module, row.phase, row.stack = thread.last_module, "import", thread.last_stack
         self.notes.n_estimated += 1
         return row
 
-    def _end_segment(self, thread: _Thread) -> Iterator[Attributed]:
+    def _end_segment(self, thread: Thread) -> Iterator[Attributed]:
         """Nothing more is loaded: what was held back is in no import."""
         yield from thread.segment
         thread.segment = []
 
-    def _phase(self, call: Call, image: _Image, stack: tuple[Frame, ...]) -> str:
-        state = image.state
-        if state == "main":
-            return "import" if stack else "run"
-        if state == "foreign":
-            return "run" if image.under_python else "launch"
-        if state == "loader":
-            if _LOADER.search(call.path):
-                return "loader"
-            if call.op is Op.EXEC:
-                return "launch"
-            if call.op is Op.STAT and b"S_IFDIR" in call.args and not _INTERPRETER_SIGN.search(call.path):
-                return "loader"  # ld.so looks whether a search directory exists
-            image.state = state = "init"
-        if state == "init":
-            if b"/encodings" in call.path:
-                if not image.seen_encodings and image.expects_hook and not image.found_hook:
-                    # the first import searches sys.path from its begin, where the hook's directory would be
-                    image.expects_hook = False
-                    image.why_unmarked = "hidden" if image.asked_for_hook else "environment"
-                image.seen_encodings = True
-            elif image.seen_encodings and _SITE.search(call.path):
-                image.state = "site"
-                return "site"
-            elif image.seen_encodings and not image.expects_hook and self._leaves_site(call):
-                image.state = "main"  # -S: there is no site
-                return "import" if stack else "run"
-            return "init"
-        if not image.hooked and not image.expects_hook and self._leaves_site(call):
-            image.state = "main"
-            return "import" if stack else "run"
-        return "site"
-
-    def _leaves_site(self, call: Call) -> bool:
-        # only where no hook tells: the first file that is opened for anything but site's own business
-        return (
-            call.op is Op.OPEN
-            and not call.error
-            and b"O_DIRECTORY" not in call.args
-            and not _SITE.search(call.path)
-            and not _SITE_MODULES.search(call.path)
-            and not (self.hook_dir and call.path.startswith(self.hook_prefix))
-        )
-
-    def _close(self, image: _Image) -> Iterator[Attributed]:
+    def _close(self, image: Image) -> Iterator[Attributed]:
         """An image has ended: what is still in doubt is decided."""
-        python = bool(_PYTHON_NAME.match(image.process.label.partition(" ")[0].encode())) and any(
+        python = bool(PYTHON_NAME.match(image.process.label.partition(" ")[0].encode())) and any(
             self.hook_dir and call.path.startswith(self.hook_dir) for call, _ in image.held
         )
         yield from self._decide(image, python)
@@ -449,16 +272,6 @@ class _Attributor:
             if id(thread.image) not in seen:
                 seen.add(id(thread.image))
                 yield from self._close(thread.image)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A process that ran already when its log began."""
-
-    pid: int
-    tids: Sequence[int]
-    label: str
-    is_python: bool
 
 
 def attribute(
