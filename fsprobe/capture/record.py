@@ -5,25 +5,23 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import errno
 import functools
-import json
 import os
 import time
 
 import fsprobe
-from fsprobe import recording
-from fsprobe.capture import audit, backends, host, lookups, mounts, naming, ranks, session, shield, shipped, tracelog
+from fsprobe.capture import audit, backends, host, mounts, naming, ranks, session, shield, shipped, tracelog
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.capture.environment import own_environment
-from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
+from fsprobe.capture.sections import write_recording, write_state
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from fsprobe.capture.options import RunOptions
 
-N_EXECS_LOOKED_AT = 50
 DENIED_HINT = (
     "tracing is not allowed here (container policy, Yama, or already traced): see `fsprobe doctor`, "
     "or use `--backend audit`"
@@ -349,134 +347,3 @@ def last_facts(outcome: "session.Outcome") -> "dict[str, Any]":
         "log_truncated": outcome.log_truncated,
         "descendants_left": outcome.descendants_left,
     }
-
-
-def write_state(scratch: "str", state: "dict[str, Any]") -> "None":
-    """Write the facts into the scratch directory; that it fails is no reason to stop a run."""
-    try:
-        path = os.path.join(scratch, scratch_dir.STATE)
-        with open(path + ".new", "w", encoding="utf-8") as target:
-            json.dump(state, target)
-        os.replace(path + ".new", path)
-    except OSError:
-        pass
-
-
-def write_recording(
-    scratch: "str", state: "dict[str, Any]", path: "str", warnings: "list[str]", streamed: "Any" = None
-) -> "None":
-    """Make the recording from what lies in the scratch directory; `streamed` is what `record`'s `consume` returned.
-
-    Raises:
-        FsprobeError: it can't be written; the scratch is as it was.
-    """
-    log = os.path.join(scratch, scratch_dir.LOG)
-    own = str(state.get("shield") or "")
-    programs = programs_of(log, own) if streamed is None else streamed.programs()
-    state["privileged"] = privileged_execs(programs) if state.get("uid") else []
-    for program, gain in state["privileged"]:
-        warnings.append(
-            "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
-            % (program, gain)
-        )
-    found = lookups.collect(log, own) if streamed is None else lookups.distributions(streamed.site_names())
-    recording.write(
-        path,
-        "recording",
-        [
-            ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", tracelog.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
-            ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
-            ("mounts", mounts.read_own()),
-            ("lookups", json.dumps(found).encode("ascii")),
-        ],
-    )
-
-
-def programs_of(log: "str", own: "str" = "") -> "list[bytes]":
-    """Programs that were started in the run, the first ones, without the shield at `own`."""
-    paths = {}  # type: dict[bytes, None]
-    try:
-        with open(log, "rb") as source:
-            for number, line in enumerate(source):
-                if number == 0 and shield.is_own(line, own):
-                    continue
-                if b" execve(" in line and b" = 0" in line and len(paths) < N_EXECS_LOOKED_AT:
-                    paths[line.split(b'"', 2)[1]] = None
-    except (OSError, IndexError):
-        pass
-    return list(paths)
-
-
-def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
-    """Which of the programs have setuid, setgid or file capabilities: [path, what it has]."""
-    gains = [(os.fsdecode(path), host.privilege_of(os.fsdecode(path))) for path in paths[:N_EXECS_LOOKED_AT]]
-    return [[path, gain] for path, gain in gains if gain]
-
-
-def _marks_blocks(directory: "str") -> "Iterator[bytes]":
-    """Each file of the hooks, led by a line `@name size`."""
-    for name in sorted(os.listdir(directory)):
-        if name.startswith(audit.CALLS):
-            continue  # they are the log
-        try:
-            with open(os.path.join(directory, name), "rb") as source:
-                data = source.read()
-        except OSError:
-            continue
-        yield b"@%s %d\n" % (os.fsencode(name), len(data))
-        yield data
-
-
-def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
-    """Make a recording from the scratch directory of a run whose fsprobe was killed.
-
-    Returns:
-        The recording's path, and whether the run still goes on (the scratch is then left alone).
-
-    Raises:
-        BadInput: not a scratch directory of fsprobe, or nothing in it yet.
-        FsprobeError: fsprobe is still at it itself, or the recording can't be written.
-    """
-    scratch = os.path.abspath(scratch)
-    try:
-        with open(os.path.join(scratch, scratch_dir.STATE), encoding="ascii") as source:
-            state = json.load(source)
-        command = [str(word) for word in state["command"]]
-        host_name = str(state["host"])
-        job = {str(name): str(value) for name, value in dict(state.get("job") or {}).items()}
-    except (OSError, ValueError, LookupError, TypeError):
-        raise BadInput(
-            "%s is no scratch directory of fsprobe" % scratch,
-            "they are named %s... in /dev/shm, $TMPDIR or /tmp" % scratch_dir.PREFIX,
-        )
-    log = os.path.join(scratch, scratch_dir.LOG)
-    if state.get("backend") == "audit":
-        try:
-            audit.gather(scratch)
-        except OSError as error:
-            raise BadInput("%s cannot be read: %s" % (scratch, error.strerror), "nothing can be made of it")
-    if not tracelog.size_bytes(log):
-        raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
-    pid = tracelog.first_pid(log)
-    running = bool(audit.running(scratch)) if state.get("backend") == "audit" else tracelog.is_written(log)
-    # a killed fsprobe may have been writing the recording already
-    unfinished = recording.part_name(str(state.pop("output", "")), int(state.get("fsprobe_pid") or 0))
-    if os.path.isfile(unfinished) and not session.is_running(int(state.get("fsprobe_pid") or 0)):
-        os.unlink(unfinished)
-    state["salvaged"] = True
-    if state.pop("streamed", False):
-        state["log_truncated"] = "it was streamed, and of its log only the head was kept"
-    if not state.get("log_truncated") and tracelog.has_hole(log):
-        state["log_truncated"] = "the log reached --max-log, or its filesystem was nearly full"
-    # without a tracer nobody has seen how the command ended
-    traced = state.get("backend") != "audit"
-    if state.get("exit_code") is None and traced and (not running or not session.is_running(pid)):
-        status = tracelog.exit_status(log, pid)
-        state["exit_code"] = status if status >= 0 else 128 - status
-        state["signal"] = -status if status < 0 else None
-    path = naming.output_path(output, command, naming.node_name(job, host_name), ranks.identify(job))
-    write_recording(scratch, state, path, [])
-    if not running:
-        scratch_dir.remove(scratch)
-    return path, running

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fsprobe.capture import record
+from fsprobe.capture import salvage
 from fsprobe.cli.failures import say
 
 
@@ -13,7 +13,7 @@ from fsprobe.cli.failures import say
 @click.option("-o", "--output", type=click.Path(), default="", help="The recording [default: named as by `run`].")
 def command(directory: str, output: str) -> None:
     """Make a recording from the scratch directory DIRECTORY of a run whose fsprobe was killed."""
-    path, running = record.salvage(directory, output)
+    path, running = salvage.salvage(directory, output)
     say(f"recording: {path}")
     if running:
         say("the command is still running: the recording holds what it did so far, and the scratch directory stays")

@@ -77,7 +77,7 @@ def record(words: "list[str]") -> "int":
 def salvage(words: "list[str]") -> "int":
     """Make a recording of a scratch directory that was left behind."""
     from fsprobe.capture.options import usage
-    from fsprobe.capture.record import salvage as salvage_run
+    from fsprobe.capture.salvage import salvage as salvage_run
     from fsprobe.cli.failures import say
 
     if len(words) not in (1, 3) or (len(words) == 3 and words[1] not in ("-o", "--output")):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import backends, host, options, record, scratch, session
+from fsprobe.capture import backends, host, options, record, salvage, scratch, sections, session
 from fsprobe.capture.environment import own_environment
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.recording import Recording
@@ -73,7 +73,7 @@ def test_privileged_programs_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(mode)
     paths = [os.fsencode(tmp_path / name) for name in ("plain", "setuid", "missing")]
-    assert record.privileged_execs(paths) == [[str(tmp_path / "setuid"), "setuid"]]
+    assert sections.privileged_execs(paths) == [[str(tmp_path / "setuid"), "setuid"]]
 
 
 def test_a_setuid_command_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def planted_scratch(place: Path, log: bytes) -> Path:
 )
 def test_salvage(tmp_path: Path, tail: bytes, exit_code: int, signal: int | None) -> None:
     place = planted_scratch(tmp_path / "fsprobe-1", b'5 1.0 stat("/x") = 0\n' + tail)
-    path, running = record.salvage(str(place), str(tmp_path / "out"))
+    path, running = salvage.salvage(str(place), str(tmp_path / "out"))
     assert not running
     assert not place.exists()
     recording = Recording(path)
@@ -134,7 +134,7 @@ def test_salvage(tmp_path: Path, tail: bytes, exit_code: int, signal: int | None
 
 def test_salvage_of_a_log_with_a_hole_says_so(tmp_path: Path) -> None:
     place = planted_scratch(tmp_path / "fsprobe-1", b"5 1.0 x() = 0\n" + bytes(5000) + b"rest\n5 2.0 y() = 0\n")
-    path, _ = record.salvage(str(place), str(tmp_path / "out"))
+    path, _ = salvage.salvage(str(place), str(tmp_path / "out"))
     assert Recording(path).manifest["log_truncated"]
     assert b"".join(Recording(path).section("log")) == b"5 1.0 x() = 0\n"
 
@@ -142,11 +142,11 @@ def test_salvage_of_a_log_with_a_hole_says_so(tmp_path: Path) -> None:
 def test_salvage_that_cannot_write_leaves_all_as_it_was(tmp_path: Path) -> None:
     place = planted_scratch(tmp_path / "fsprobe-1", b"5 1.0 x() = 0\n")
     with pytest.raises(FsprobeError, match="cannot write"):
-        record.salvage(str(place), str(tmp_path / "missing" / "out"))
+        salvage.salvage(str(place), str(tmp_path / "missing" / "out"))
     assert (place / scratch.LOG).read_bytes() == b"5 1.0 x() = 0\n"
-    record.salvage(str(place), str(tmp_path / "out"))
+    salvage.salvage(str(place), str(tmp_path / "out"))
     with pytest.raises(BadInput):
-        record.salvage(str(place), str(tmp_path / "out"))
+        salvage.salvage(str(place), str(tmp_path / "out"))
 
 
 def test_nothing_of_a_failed_start_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

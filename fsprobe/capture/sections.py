@@ -1,0 +1,95 @@
+"""The parts of a recording, made of what lies in a scratch directory.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import json
+import os
+
+from fsprobe import recording
+from fsprobe.capture import audit, host, lookups, mounts, shield, tracelog
+from fsprobe.capture import scratch as scratch_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+N_EXECS_LOOKED_AT = 50
+
+
+def write_state(scratch: "str", state: "dict[str, Any]") -> "None":
+    """Write the facts into the scratch directory; that it fails is no reason to stop a run."""
+    try:
+        path = os.path.join(scratch, scratch_dir.STATE)
+        with open(path + ".new", "w", encoding="utf-8") as target:
+            json.dump(state, target)
+        os.replace(path + ".new", path)
+    except OSError:
+        pass
+
+
+def write_recording(
+    scratch: "str", state: "dict[str, Any]", path: "str", warnings: "list[str]", streamed: "Any" = None
+) -> "None":
+    """Make the recording from what lies in the scratch directory; `streamed` is what `record`'s `consume` returned.
+
+    Raises:
+        FsprobeError: it can't be written; the scratch is as it was.
+    """
+    log = os.path.join(scratch, scratch_dir.LOG)
+    own = str(state.get("shield") or "")
+    programs = programs_of(log, own) if streamed is None else streamed.programs()
+    state["privileged"] = privileged_execs(programs) if state.get("uid") else []
+    for program, gain in state["privileged"]:
+        warnings.append(
+            "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
+            % (program, gain)
+        )
+    found = lookups.collect(log, own) if streamed is None else lookups.distributions(streamed.site_names())
+    recording.write(
+        path,
+        "recording",
+        [
+            ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
+            ("log", tracelog.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
+            ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
+            ("mounts", mounts.read_own()),
+            ("lookups", json.dumps(found).encode("ascii")),
+        ],
+    )
+
+
+def programs_of(log: "str", own: "str" = "") -> "list[bytes]":
+    """Programs that were started in the run, the first ones, without the shield at `own`."""
+    paths = {}  # type: dict[bytes, None]
+    try:
+        with open(log, "rb") as source:
+            for number, line in enumerate(source):
+                if number == 0 and shield.is_own(line, own):
+                    continue
+                if b" execve(" in line and b" = 0" in line and len(paths) < N_EXECS_LOOKED_AT:
+                    paths[line.split(b'"', 2)[1]] = None
+    except (OSError, IndexError):
+        pass
+    return list(paths)
+
+
+def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
+    """Which of the programs have setuid, setgid or file capabilities: [path, what it has]."""
+    gains = [(os.fsdecode(path), host.privilege_of(os.fsdecode(path))) for path in paths[:N_EXECS_LOOKED_AT]]
+    return [[path, gain] for path, gain in gains if gain]
+
+
+def _marks_blocks(directory: "str") -> "Iterator[bytes]":
+    """Each file of the hooks, led by a line `@name size`."""
+    for name in sorted(os.listdir(directory)):
+        if name.startswith(audit.CALLS):
+            continue  # they are the log
+        try:
+            with open(os.path.join(directory, name), "rb") as source:
+                data = source.read()
+        except OSError:
+            continue
+        yield b"@%s %d\n" % (os.fsencode(name), len(data))
+        yield data
