@@ -27,20 +27,21 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
         def line(what: str, done: int, of: int) -> None:
             if time.monotonic() - last[0] > 60:
                 last[0] = time.monotonic()
-                out.write(f"fsprobe: {what} ({done} of {of})\n")
+                out.write(f"fsprobe: {clean(what)}" + (f" ({done:,} of {of:,})\n" if of > 1 else "\n"))
 
         yield line
         return
     columns = (TextColumn("{task.description:32}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=out), transient=True) as bar:
-        task = bar.add_task("", total=1)
-        total = [1]
+        task = bar.add_task("", total=None)
+        total = [0]
 
         def draw_bar(what: str, done: int, of: int) -> None:
             if of != total[0]:
                 # another kind of steps begins: the time left is not to be reckoned from the old ones
                 total[0] = of
-                bar.reset(task, total=max(of, 1))
+                # of none it is not known how many there will be
+                bar.reset(task, total=of or None)
             bar.update(task, description=clean(what, 32), completed=done)
 
         yield draw_bar
@@ -107,9 +108,10 @@ def draw_answers(console: Console, comparison: JsonObject) -> None:
         style = "bold"
         if row["clear"]:
             style = "bold green" if row["ratio_wall"] < 1 else "bold red"
+        sure = facts.certainty(row)
         state = f", {row['cache']}" if row["cache"] in ("cold", "warm") else ""
         answer = clean(str(row["verdict"])) + (f" than {baseline}" if row["clear"] else "")
-        console.print(Text(f"{label}{state}: {answer}", style=style) + Text(facts.certainty(row)))
+        console.print(Text(f"{label}{state}: {answer}", style=style) + Text(f" ({sure})" if sure else ""))
     for words, labels in fewer.items():
         console.print(Text(f"{' and '.join(labels)}: {words}", style="bold") + Text(" (cold client, predicted)"))
 

@@ -286,19 +286,21 @@ def counted_where(row: JsonObject) -> str:
     return "at the server" if row.get("server_requests") else "by this node's client, of all its programs"
 
 
-def comparison_sentence(row: JsonObject, comparison: JsonObject) -> str:
-    """What one layout of a comparison comes to, in words, with the interval of the ratio where it was computed."""
+def comparison_sentence(row: JsonObject, comparison: JsonObject, *, with_certainty: bool = True) -> str:
+    """What one layout of a comparison comes to, in words; with the interval of the ratio where it was computed."""
     if row.get("layout") == comparison.get("baseline"):
         return "the baseline"
     wall, verdict = row.get("ratio_wall"), str(row.get("verdict") or "")
+    sure = certainty(row) if with_certainty else ""
+    sure = f" ({sure})" if sure else ""
     parts = []
     if not wall:
         parts.append(verdict if verdict.startswith("not compared") else f"wall time {numbers.NOT_OBSERVED}")
     elif row.get("clear") is False:
-        parts.append(f"{verdict or 'no clear difference'} in wall time{certainty(row)}")
+        parts.append(f"{verdict or 'no clear difference'} in wall time{sure}")
     else:
         words = "faster" if wall < 1 else "slower"
-        parts.append(f"{numbers.ratio(1 / wall if wall < 1 else wall)} {words}{certainty(row)}")
+        parts.append(f"{numbers.ratio(1 / wall if wall < 1 else wall)} {words}{sure}")
     requests = row.get("ratio_requests")
     if requests is not None:
         parts.append(requests_words(requests))
@@ -315,11 +317,7 @@ def certainty(row: JsonObject) -> str:
     words = f"95 %: {numbers.ratio(ends[0])} to {numbers.ratio(ends[1])}"
     if not clear:
         words = f"{numbers.ratio(wall)} the time, {words}"
-    return f" ({words}{_p(row)})"
-
-
-def _p(row: JsonObject) -> str:
-    return f", p {row['p']:.2g}" if row.get("p") is not None else ""
+    return words + (f", p {row['p']:.2g}" if row.get("p") is not None else "")
 
 
 def requests_words(ratio: float) -> str:
@@ -379,4 +377,4 @@ def _fewest(comparison: JsonObject) -> str:
     if best is None or best["ratio_requests"] > 0.5:
         return ""
     words = requests_words(best["ratio_requests"])
-    return f" {best['layout']} has {words} to the file server, which tells where that is slow, or shared by many."
+    return f" {best['layout']} has {words} to the file server: that counts where it is slow, or shared by many."

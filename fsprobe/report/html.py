@@ -242,7 +242,8 @@ def comparison_view(comparison: JsonObject, recording: str) -> JsonObject:
                 ),
                 "n_served": facts.n_served(row),
                 "counted_where": facts.counted_where(row),
-                "sentence": facts.comparison_sentence(row, comparison),
+                "sentence": facts.comparison_sentence(row, comparison, with_certainty=False),
+                "certainty": facts.certainty(row),
             }
         )
     return {
