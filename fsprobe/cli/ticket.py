@@ -22,7 +22,7 @@ from fsprobe.parse import disclosure
 from fsprobe.parse.names import Names, from_environment
 from fsprobe.parse.redaction import Redaction, Unchanged
 from fsprobe.recording import Recording
-from fsprobe.report import ticket
+from fsprobe.report import archive, reproducer, ticket
 
 MAX_ACCOUNTS_ASKED = 500
 """Each may be a question to a directory server."""
@@ -64,7 +64,7 @@ def command(files: tuple[str, ...], output: str, redact: bool, words: tuple[str,
         entries = list(bundle(items, environment, Path(scratch), hide))
         if isinstance(hide, Redaction):
             report_what_is_left(hide, entries)
-        ticket.write(output, entries)
+        archive.write(output, entries)
     say(f"ticket: {output}")
 
 
@@ -138,37 +138,39 @@ def accounts(candidates: Collection[bytes]) -> list[bytes]:
     return found
 
 
-def disclosed(recording: Recording, name: str, scratch: Path, hide: Unchanged) -> ticket.Item:
+def disclosed(recording: Recording, name: str, scratch: Path, hide: Unchanged) -> reproducer.Item:
     """Write the recording as it may be given away, and read that one: no report can show more than it holds."""
     place = scratch / f"{name}.fsprobe"
     disclosure.write(recording, str(place), hide, VARIABLES)
     profile = pipeline.analyse(place) if recording.kind == "recording" else Recording(str(place)).manifest
-    return ticket.Item(name=name, file="" if hide.is_redacting else os.path.basename(recording.path), profile=profile)
+    return reproducer.Item(
+        name=name, file="" if hide.is_redacting else os.path.basename(recording.path), profile=profile
+    )
 
 
 def bundle(
-    items: list[ticket.Item], environment: JsonObject | None, scratch: Path, hide: Unchanged
-) -> Iterator[ticket.Entry]:
+    items: list[reproducer.Item], environment: JsonObject | None, scratch: Path, hide: Unchanged
+) -> Iterator[archive.Entry]:
     """The files of the archive, in its order."""
     from fsprobe.report import html
 
     here = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     is_redacted = hide.is_redacting
-    yield ticket.Entry(name="summary.md", body=encoded(ticket.summary(items, environment, is_redacted=is_redacted)))
-    yield ticket.Entry(
+    yield archive.Entry(name="summary.md", body=encoded(ticket.summary(items, environment, is_redacted=is_redacted)))
+    yield archive.Entry(
         name="reproduce.sh",
-        body=ticket.reproducer(items, is_redacted=is_redacted).encode("utf-8", "surrogateescape"),
+        body=reproducer.reproducer(items, is_redacted=is_redacted).encode("utf-8", "surrogateescape"),
         is_program=True,
     )
-    yield ticket.Entry(name="versions.json", body=as_json(ticket.versions(items, here)))
-    yield ticket.Entry(name="job.json", body=as_json(ticket.job_facts(items)))
+    yield archive.Entry(name="versions.json", body=as_json(ticket.versions(items, here)))
+    yield archive.Entry(name="job.json", body=as_json(ticket.job_facts(items)))
     if environment is not None:
-        yield ticket.Entry(name="environment.json", body=as_json(environment))
+        yield archive.Entry(name="environment.json", body=as_json(environment))
     for item in items:
         recording = f"recordings/{item.name}.fsprobe"
-        yield ticket.Entry(name=f"reports/{item.name}.html", body=encoded(html.render(item.profile, recording)))
-        yield ticket.Entry(name=f"reports/{item.name}.json", body=as_json(item.profile))
-        yield ticket.Entry(name=recording, body=scratch / f"{item.name}.fsprobe")
+        yield archive.Entry(name=f"reports/{item.name}.html", body=encoded(html.render(item.profile, recording)))
+        yield archive.Entry(name=f"reports/{item.name}.json", body=as_json(item.profile))
+        yield archive.Entry(name=recording, body=scratch / f"{item.name}.fsprobe")
 
 
 def encoded(text: str) -> bytes:
@@ -181,7 +183,7 @@ def as_json(value: Any) -> bytes:
     return encoded(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def report_what_is_left(hide: Redaction, entries: list[ticket.Entry]) -> None:
+def report_what_is_left(hide: Redaction, entries: list[archive.Entry]) -> None:
     """Say which names still stand inside of longer words, and which words may be names: that is for their owner to judge."""
     left: dict[bytes, set[bytes]] = {}
     for entry in entries:
@@ -199,7 +201,7 @@ def report_what_is_left(hide: Redaction, entries: list[ticket.Entry]) -> None:
         say(f"left as they are, and perhaps names: {', '.join(kept[:N_SHOWN])}{more}: hide those with --name NAME")
 
 
-def contents(entry: ticket.Entry) -> Iterator[bytes]:
+def contents(entry: archive.Entry) -> Iterator[bytes]:
     """What an entry holds, unpacked."""
     if isinstance(entry.body, bytes):
         yield entry.body

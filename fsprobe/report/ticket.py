@@ -7,28 +7,16 @@ file or asks the machine: everything is handed in.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shlex
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fsprobe import __version__
 from fsprobe.capture import ranks
-from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 from fsprobe.model import JsonObject
 from fsprobe.report import facts, markdown, numbers, sentences
 from fsprobe.report.foreign import visible_in
+from fsprobe.report.reproducer import Item, job_size
 
-SUMS = "SHA256SUMS"
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The oldest date that a ZIP archive can hold: the same input makes the same archive, whenever that is done."""
-LEVEL = 6
-_BLOCK_BYTES = 1 << 20
-_TOLD_BY_CONTAINER = ("APPTAINER_", "SINGULARITY_")
 LEFT_OUT = (
     "file contents, and what was read or written",
     "environment variables, but for a fixed list that concerns Python, libraries, caches and the job",
@@ -39,31 +27,10 @@ REDACTED = (
     "which stands for which is not stored.",
     "A name that is also an ordinary word (a user called `lib`, a project called as a package) is replaced only where it stands "
     "for the user or project: below home, project and scratch directories.",
-    "Not hidden, and to be looked at by you before this is given away: names that nobody can know for such (a colleague's below "
-    "a project directory, what files, modules and data sets are called), names inside of longer words, text after `-c` in the "
+    "Not hidden, and to be looked at by you before this is given away: names that nobody can know for such (a colleague's deeper "
+    "below a project directory, what files, modules and data sets are called), names inside of longer words, text after `-c` in the "
     "command, the job's number, the cluster's software paths, the lengths of names (sizes of links and directories), times.",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One file of the ticket."""
-
-    name: str
-    """How the ticket calls it: `01`."""
-    file: str
-    """What it was called; "" if that is nobody's business."""
-    profile: JsonObject
-    """Its profile, comparison or job, as the JSON report has it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One file in the archive."""
-
-    name: str
-    body: bytes | Path
-    is_program: bool = False
 
 
 # -- summary ------------------------------------------------------------------------------------------------------------
@@ -156,24 +123,13 @@ def nodes_and_ranks(profile: JsonObject) -> str:
         return f"{numbers.count(section['n_nodes'])} x {numbers.count(section['n_ranks'])} ({traced})"
     job = {name: str(value) for name, value in (profile["manifest"].get("job") or {}).items()}
     rank = ranks.identify(job)
-    n_nodes, n_ranks = _job_size(job, rank)
+    n_nodes, n_ranks = job_size(job, rank)
     if n_nodes is None and n_ranks is None:
         return "no job that fsprobe knows: one process was started" if rank is None else numbers.NOT_OBSERVED
     which = (
         f" (this is rank {rank.number})" if rank is not None else " (this is the batch script, or outside of its ranks)"
     )
     return f"{numbers.count(n_nodes)} x {numbers.count(n_ranks)}{which}"
-
-
-def _job_size(job: Mapping[str, str], rank: ranks.Rank | None) -> tuple[int | None, int | None]:
-    n_nodes = rank.n_nodes if rank is not None else None
-    n_ranks = rank.size if rank is not None else None
-    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES"):
-        if n_nodes is None and job.get(name, "").isdigit():
-            n_nodes = int(job[name])
-    if n_ranks is None and job.get("SLURM_NTASKS", "").isdigit():
-        n_ranks = int(job["SLURM_NTASKS"])
-    return n_nodes, n_ranks
 
 
 def filesystem(profile: JsonObject) -> str:
@@ -265,139 +221,3 @@ def job_facts(items: Sequence[Item]) -> JsonObject:
             found.update({name: section[name] for name in ("n_nodes", "n_ranks", "n_nodes_traced", "n_ranks_traced")})
         rows[item.name] = found
     return rows
-
-
-def reproducer(items: Sequence[Item], *, is_redacted: bool) -> str:
-    """A script with the exact commands of the runs: once without a tracer for the time, once with fsprobe for the counts."""
-    lines = ["#!/usr/bin/env bash", f"# Runs again what this ticket is about. Made by fsprobe {__version__}."]
-    if is_redacted:
-        lines.append("# Names of users, projects and hosts were replaced: put your own in their place first.")
-    for item in items:
-        lines += ["", f"# {item.name}", "(", *_again(item), ")"]
-    return "\n".join(lines) + "\n"
-
-
-def _again(item: Item) -> list[str]:
-    profile = item.profile
-    if profile["kind"] == "comparison":
-        return _compare_again(item)
-    manifest = profile["manifest"]
-    command = manifest.get("command")
-    if not command:
-        return ["# the command is not known: the log does not show it", ":"]
-    line = facts.command_line(manifest)
-    lines = [f"cd {shlex.quote(str(manifest['cwd']))} || exit 1"] if manifest.get("cwd") else []
-    variables = manifest.get("environment") or {}
-    container = next((variables[n] for n in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER") if variables.get(n)), None)
-    if container:
-        lines.append(f"# inside of the container {' '.join(str(container).split())}")
-    lines += [
-        f"export {name}={shlex.quote(str(value))}"
-        for name, value in sorted(variables.items())
-        if not name.startswith(_TOLD_BY_CONTAINER)
-    ]
-    launcher = _launcher(profile)
-    options = [f"--ranks {shlex.quote(str(manifest['ranks']))}"] if manifest.get("ranks") else []
-    if manifest.get("backend") in ("ptrace", "audit"):
-        options.append(f"--backend {manifest['backend']}")
-    place = f"{item.name}-again/" if profile["kind"] == "job" else f"{item.name}-again.fsprobe"
-    traced = " ".join(["fsprobe run -o", place, *options, "--", line])
-    lines += [f"time {launcher}{line}", f"{launcher}{traced}"]
-    if profile["kind"] == "job":
-        lines.append(f"fsprobe merge {place} -o {item.name}-again.fsprobe")
-    return lines
-
-
-def _launcher(profile: JsonObject) -> str:
-    if profile["kind"] == "job":
-        section = profile["job"]
-        n_nodes, n_ranks = section["n_nodes"], section["n_ranks"]
-        is_slurm = bool(profile["manifest"].get("job_id"))
-    else:
-        job = {name: str(value) for name, value in (profile["manifest"].get("job") or {}).items()}
-        rank = ranks.identify(job)
-        if rank is None:
-            return ""
-        n_nodes, n_ranks = _job_size(job, rank)
-        is_slurm = "SLURM_JOB_ID" in job
-    if n_ranks is None or n_ranks < 2:
-        return ""
-    return f"srun --nodes={n_nodes or 1} --ntasks={n_ranks} " if is_slurm else f"mpirun -n {n_ranks} "
-
-
-def _compare_again(item: Item) -> list[str]:
-    profile = item.profile
-    if not profile.get("environment") or not profile.get("command"):
-        return ["# two recordings were compared: see the recordings themselves", ":"]
-    words = ["fsprobe", "compare", "--env", str(profile["environment"])]
-    kinds: dict[str, Mapping[str, Any]] = {str(row["layout"]): row for row in profile["rows"]}
-    for label, row in kinds.items():
-        if row["kind"] == "copy":
-            words += ["--layout", f"{label}={row['where']}"]
-        elif row["kind"] in ("squashfs", "overlay"):
-            words.append(f"--{row['kind']}")
-    caches = {row["cache"] for row in profile["rows"]} & {"cold", "warm"}
-    words += [
-        "--runs",
-        str(profile.get("n_runs") or 7),
-        "--cache",
-        "both" if len(caches) == 2 else min(caches, default="warm"),
-    ]
-    if profile.get("make_cold") and not str(profile["make_cold"]).startswith("("):
-        words += ["--make-cold", str(profile["make_cold"])]
-    words += ["-o", f"{item.name}-again.fsprobe", "--", *(str(word) for word in profile["command"])]
-    return [
-        "# in the directory where it was made: a comparison does not keep it",
-        " ".join(shlex.quote(word) for word in words),
-    ]
-
-
-# -- the archive --------------------------------------------------------------------------------------------------------
-
-
-def write(path: str, entries: Iterable[Entry]) -> None:
-    """Write the archive, whole or not at all: the same entries give the same bytes. `SHA256SUMS` is added.
-
-    Args:
-        path: where it shall be.
-        entries: in the order of the archive.
-
-    Raises:
-        FsprobeError: the directory or the disk does not take it.
-    """
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        try:
-            with zipfile.ZipFile(part, "x", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
-                sums = [f"{_add(archive, entry)}  {entry.name}\n" for entry in entries]
-                _add(archive, Entry(name=SUMS, body="".join(sums).encode()))
-            os.replace(part, path)
-        except OSError as error:
-            raise FsprobeError(
-                f"cannot write {path}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT
-            ) from error
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
-
-
-def _add(archive: zipfile.ZipFile, entry: Entry) -> str:
-    info = zipfile.ZipInfo(entry.name, EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.create_system = 3  # Unix, wherever it was made
-    info.external_attr = (0o100755 if entry.is_program else 0o100644) << 16
-    digest = hashlib.sha256()
-    with archive.open(info, "w", force_zip64=True) as target:
-        for block in _blocks(entry.body):
-            digest.update(block)
-            target.write(block)
-    return digest.hexdigest()
-
-
-def _blocks(body: bytes | Path) -> Iterator[bytes]:
-    if isinstance(body, bytes):
-        yield body
-        return
-    with body.open("rb") as source:
-        while block := source.read(_BLOCK_BYTES):
-            yield block

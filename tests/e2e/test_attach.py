@@ -478,7 +478,7 @@ def test_yama(scope: int, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(attach, "_read_number", lambda path: scope)
     monkeypatch.setattr(attach.os, "getuid", lambda: os.geteuid() or 1000)
     monkeypatch.setattr(
-        attach, "_status", lambda pid: {"Uid": f"{os.geteuid() or 1000} 0 0 0", "State": "S (sleeping)"}
+        attach, "status_of", lambda pid: {"Uid": f"{os.geteuid() or 1000} 0 0 0", "State": "S (sleeping)"}
     )
     error = attach._refusal(attach.Target(7, [7], ["x"], "/x"), str(tmp_path))
     assert isinstance(error, MachineCannot)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fsprobe.errors import FsprobeError
-from fsprobe.report import ticket
+from fsprobe.report import archive, reproducer, ticket
 
 from .profiles import hand_built
 
@@ -29,13 +29,13 @@ ENVIRONMENT = {
 }
 
 
-def item(**manifest: Any) -> ticket.Item:
+def item(**manifest: Any) -> reproducer.Item:
     profile = hand_built()
     profile["manifest"].update(manifest)
-    return ticket.Item(name="01", file="slow.fsprobe", profile=profile)
+    return reproducer.Item(name="01", file="slow.fsprobe", profile=profile)
 
 
-def answers(one: ticket.Item, environment: dict[str, Any] | None = None) -> dict[str, str]:
+def answers(one: reproducer.Item, environment: dict[str, Any] | None = None) -> dict[str, str]:
     return dict(ticket.answers(one.profile, environment))
 
 
@@ -78,7 +78,7 @@ def test_a_batch_script_is_no_rank() -> None:
 
 def test_the_summary_holds_verdict_findings_tables_and_what_is_left_out() -> None:
     profile = hand_built()
-    one = ticket.Item(name="01", file="a|b`.fsprobe", profile=profile)
+    one = reproducer.Item(name="01", file="a|b`.fsprobe", profile=profile)
     text = ticket.summary([one], ENVIRONMENT, is_redacted=False)
     for wanted in (
         "11,128",
@@ -137,7 +137,7 @@ def test_the_reproducer_calls_the_very_command(tmp_path: Path) -> None:
     one = item(
         command=command, cwd=str(place), environment={"PYTHONPATH": "/p q:/r", "APPTAINER_NAME": "x\ny"}, ranks="0,3"
     )
-    told = "\n".join(run_script(ticket.reproducer([one], is_redacted=False), tmp_path))
+    told = "\n".join(run_script(reproducer.reproducer([one], is_redacted=False), tmp_path))
     words = ["run", "-o", "01-again.fsprobe", "--ranks", "0,3", "--", *command]
     assert told == "fsprobe" + "".join(f" [{word}]" for word in words) + f"\n{place}\n/p q:/r"
 
@@ -145,14 +145,14 @@ def test_the_reproducer_calls_the_very_command(tmp_path: Path) -> None:
 def test_the_reproducer_of_a_rank_starts_all_ranks(tmp_path: Path) -> None:
     job = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_NTASKS": "4", "SLURM_NNODES": "2"}
     calls = run_script(
-        ticket.reproducer([item(cwd=str(tmp_path), command=["true"], job=job)], is_redacted=True), tmp_path
+        reproducer.reproducer([item(cwd=str(tmp_path), command=["true"], job=job)], is_redacted=True), tmp_path
     )
     assert calls[0] == "srun [--nodes=2] [--ntasks=4] [true]"
     assert calls[3] == "srun [--nodes=2] [--ntasks=4] [fsprobe] [run] [-o] [01-again.fsprobe] [--] [true]"
 
 
 def test_the_reproducer_of_what_is_not_known_does_nothing() -> None:
-    script = ticket.reproducer([item(command=None)], is_redacted=False)
+    script = reproducer.reproducer([item(command=None)], is_redacted=False)
     assert subprocess.run(["bash", "-c", script], check=False, timeout=30).returncode == 0
     assert "fsprobe run" not in script
 
@@ -171,7 +171,7 @@ def test_the_reproducer_of_a_comparison() -> None:
             {**row, "layout": "squashfs", "kind": "squashfs", "cache": "warm"},
         ],
     }
-    script = ticket.reproducer([ticket.Item(name="02", file="", profile=comparison)], is_redacted=False)
+    script = reproducer.reproducer([reproducer.Item(name="02", file="", profile=comparison)], is_redacted=False)
     (line,) = [line for line in script.split("\n") if line.startswith("fsprobe")]
     assert shlex.split(line) == [
         *[
@@ -194,46 +194,46 @@ def test_the_reproducer_of_a_comparison() -> None:
 # -- the archive --------------------------------------------------------------------------------------------------------
 
 
-def entries(place: Path) -> list[ticket.Entry]:
+def entries(place: Path) -> list[archive.Entry]:
     big = place / "big"
     big.write_bytes(os.urandom(3) * 1_000_000)
     return [
-        ticket.Entry(name="summary.md", body=b"# x\n"),
-        ticket.Entry(name="reproduce.sh", body=b"#!/bin/sh\n", is_program=True),
-        ticket.Entry(name="recordings/01.fsprobe", body=big),
+        archive.Entry(name="summary.md", body=b"# x\n"),
+        archive.Entry(name="reproduce.sh", body=b"#!/bin/sh\n", is_program=True),
+        archive.Entry(name="recordings/01.fsprobe", body=big),
     ]
 
 
 def test_the_archive_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
     given = entries(tmp_path)
-    ticket.write(str(tmp_path / "a.zip"), given)
+    archive.write(str(tmp_path / "a.zip"), given)
     os.utime(tmp_path / "big", (1, 1))
-    ticket.write(str(tmp_path / "b.zip"), given)
+    archive.write(str(tmp_path / "b.zip"), given)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        assert archive.testzip() is None
-        assert archive.namelist() == ["summary.md", "reproduce.sh", "recordings/01.fsprobe", "SHA256SUMS"]
-        assert {info.date_time for info in archive.infolist()} == {ticket.EPOCH}
-        assert [info.external_attr >> 16 for info in archive.infolist()] == [0o100644, 0o100755, 0o100644, 0o100644]
-        for line in archive.read(ticket.SUMS).decode().splitlines():
+    with zipfile.ZipFile(tmp_path / "a.zip") as opened:
+        assert opened.testzip() is None
+        assert opened.namelist() == ["summary.md", "reproduce.sh", "recordings/01.fsprobe", "SHA256SUMS"]
+        assert {info.date_time for info in opened.infolist()} == {archive.EPOCH}
+        assert [info.external_attr >> 16 for info in opened.infolist()] == [0o100644, 0o100755, 0o100644, 0o100644]
+        for line in opened.read(archive.SUMS).decode().splitlines():
             digest, name = line.split("  ")
-            assert hashlib.sha256(archive.read(name)).hexdigest() == digest
+            assert hashlib.sha256(opened.read(name)).hexdigest() == digest
 
 
 def test_sha256sum_agrees(tmp_path: Path) -> None:
-    ticket.write(str(tmp_path / "a.zip"), entries(tmp_path))
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        archive.extractall(tmp_path / "out")
+    archive.write(str(tmp_path / "a.zip"), entries(tmp_path))
+    with zipfile.ZipFile(tmp_path / "a.zip") as opened:
+        opened.extractall(tmp_path / "out")
     done = subprocess.run(
-        ["sha256sum", "-c", "--strict", ticket.SUMS], cwd=tmp_path / "out", capture_output=True, check=False
+        ["sha256sum", "-c", "--strict", archive.SUMS], cwd=tmp_path / "out", capture_output=True, check=False
     )
     assert (done.returncode, done.stdout.count(b": OK")) == (0, 3)
 
 
 def test_an_archive_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FsprobeError, match="cannot write"):
-        ticket.write(str(tmp_path / "no" / "a.zip"), entries(tmp_path))
-    missing = ticket.Entry(name="x", body=tmp_path / "gone")
+        archive.write(str(tmp_path / "no" / "a.zip"), entries(tmp_path))
+    missing = archive.Entry(name="x", body=tmp_path / "gone")
     with pytest.raises(FsprobeError, match="cannot write"):
-        ticket.write(str(tmp_path / "a.zip"), [missing])
+        archive.write(str(tmp_path / "a.zip"), [missing])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["big"]
