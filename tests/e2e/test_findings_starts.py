@@ -183,7 +183,7 @@ class TestHelpers:
         enough = int(DEFAULTS["short_interpreters"].info)
         just = self.look(enough, "pass", tmp_path)
         finding = findings_of(just)["FSP014"]
-        assert finding.evidence.startswith(f"{enough} interpreters spent ")
+        assert finding.evidence.startswith(f"{enough} interpreters (-c) spent ")
         assert "FSP014" not in findings_of(self.look(enough - 1, "pass", tmp_path))
 
     def test_many_that_work(self, tmp_path: Path) -> None:

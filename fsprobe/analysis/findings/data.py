@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 
-from fsprobe.analysis.findings.environment import image_commands, name_the_container
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -20,6 +19,7 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
+from fsprobe.analysis.findings.images import image_commands, name_the_container
 from fsprobe.analysis.tally import PathTally
 from fsprobe.model import Mount, text
 

@@ -10,7 +10,6 @@ from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
     assignment,
-    command_line,
     directories,
     environment,
     is_file,
@@ -28,12 +27,12 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
+from fsprobe.analysis.findings.images import container_image, image_commands, is_container_known, name_the_container
 from fsprobe.analysis.tally import PathTally
 from fsprobe.model import Counts, text
 
 _CONDA = re.compile(rb"/(?:mini|ana|mamba)(?:conda|forge)\d*(?:/|$)|/(?:micromamba|conda|mamba)/envs/|/\.conda/envs/")
 _CODE = re.compile(rb"\.(?:py|pyc|pyd|so(?:\.[0-9.]+)?|pth|egg-link|zip|egg|whl)$|\.(?:dist|egg)-info/|/pyvenv\.cfg$")
-_SIF = '"$SIF"'
 _EDITABLE_NAME = re.compile(rb"/(?:__editable__\.)?([^/]+?)(?:-[0-9][^/-]*)?\.(?:pth|egg-link)$")
 _EDITABLE = re.compile(rb"/(?:__editable__[^/]*|[^/]*\.egg-link|easy-install\.pth)$")
 
@@ -87,33 +86,6 @@ def is_conda(evidence: Evidence, root: bytes) -> bool:
     """Whether a tree is a conda environment, by its path or the recorded variables."""
     prefix = environment(evidence).get("CONDA_PREFIX")
     return bool(_CONDA.search(root + b"/")) or bool(prefix and os.fsencode(prefix) == root)
-
-
-def container_image(evidence: Evidence) -> str:
-    """The container that the run was in, as a word to type; `$SIF` where it is not known."""
-    variables = environment(evidence)
-    for name in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
-        if variables.get(name, "").startswith("/"):
-            return quote(variables[name])
-    return _SIF
-
-
-def name_the_container(evidence: Evidence) -> str:
-    """What to say of commands that hold `$SIF`; "" where the container is known."""
-    return "" if container_image(evidence) != _SIF else " Set SIF to the container image, where you use one."
-
-
-def image_commands(evidence: Evidence, root: bytes) -> list[str]:
-    """What to type to serve a tree from one file, at its own path."""
-    image = root + b".sqsh"
-    where = b"%b:%b:image-src=/" % (image, root)
-    lines = [f"mksquashfs {quote(root)} {quote(image)} -noappend -processors 1 -no-xattrs"]
-    if container_image(evidence) != _SIF:
-        lines.append(f"singularity exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
-    else:
-        lines.append(f"fsprobe run --image {quote(image)} --at {quote(root)} -- {command_line(evidence)}")
-        lines.append(f"singularity exec -B {quote(where)} {_SIF} {command_line(evidence)}")
-    return lines
 
 
 def _image_saving(evidence: Evidence, root: Root) -> dict[str, int]:
@@ -386,7 +358,8 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
                 severity="critical",
                 evidence=f"Python {version} ran in the venv {text(os.fsencode(prefix))}, but {text(site)} does not exist: "
                 "the venv was made by another Python, and none of its packages was found.",
-                advice="Build the venv again with this interpreter, in the container that will use it.",
+                advice="Build the venv again with this interpreter, in the container that will use it. The first line keeps "
+                "the list of its packages, the second one empties it.",
                 commands=_rebuild(evidence, os.fsencode(prefix), str(fact.get("base_prefix") or ""), version),
             )
     claimed = environment(evidence).get("VIRTUAL_ENV")
@@ -400,14 +373,24 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
         severity="warn",
         evidence=f"VIRTUAL_ENV is {text(os.fsencode(claimed))}, but the interpreter that ran has the prefix {text(used)}: "
         "the packages of the venv were not used.",
-        advice="Start the venv's own interpreter, or build the venv again in this container.",
-        commands=[f"{quote(os.path.join(claimed, 'bin/python'))} ..."],
+        advice="Start the venv's own interpreter. If that does not run here, the venv belongs to another container: build it again.",
+        commands=[quote(os.path.join(claimed, "bin/python")) + _arguments_of_python(evidence)],
     )
+
+
+def _arguments_of_python(evidence: Evidence) -> str:
+    """What followed `python` in the command, as words to type."""
+    words = [str(word) for word in evidence.profile["manifest"].get("command") or []]
+    if not words or not os.path.basename(words[0]).startswith("python"):
+        return " ..."
+    return "".join(f" {quote(word)}" for word in words[1:])
 
 
 def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:
     python = os.path.join(base_prefix, f"bin/python{'.'.join(version.split('.')[:2])}") if base_prefix else "python"
-    line = f"{quote(python)} -m venv --clear {quote(prefix)}"
-    if container_image(evidence) != _SIF:
-        line = f"singularity exec {container_image(evidence)} {line}"
-    return [line, f"{quote(prefix + b'/bin/python')} -m pip install -r requirements.txt"]
+    inside = f"singularity exec {container_image(evidence)} " if is_container_known(evidence) else ""
+    return [
+        f"{inside}{quote(python)} -m pip freeze --path {quote(prefix)}/lib/python3.*/site-packages > requirements.txt",
+        f"{inside}{quote(python)} -m venv --clear {quote(prefix)}",
+        f"{inside}{quote(prefix + b'/bin/python')} -m pip install -r requirements.txt",
+    ]

@@ -40,6 +40,8 @@ class Watch:
     """Process -> metadata calls of imports that only the start method spawn needs."""
     run_paths: dict[str, dict[bytes, int]] = field(default_factory=dict)
     """Spawned worker -> {path: metadata calls outside any import}; without the semaphores that it was handed."""
+    launching: set[str] = field(default_factory=set)
+    """Processes that listed their open files, as those do that are about to become another program."""
     n_searches: int = 0
     """Looks of interpreters for their own name along PATH, the successful ones included."""
     font_paths: dict[bytes, int] = field(default_factory=dict)
@@ -77,6 +79,8 @@ def _note(row: Attributed, seen: Watch) -> None:
         if seen.first_import.get(key) == SPAWN and not is_handed:
             paths = seen.run_paths.setdefault(key, {})
             paths[path] = paths.get(path, 0) + 1
+        if path == b"/proc/self/fd":
+            seen.launching.add(key)
     elif phase == "init" and row.call.op is Op.STAT and process.kind == "python":
         directory, _, name = path.rpartition(b"/")
         if name == process.label.partition(" ")[0].encode() and not directory.endswith((b"/lib", b"/lib64")):

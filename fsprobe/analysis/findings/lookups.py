@@ -221,20 +221,24 @@ def start_flags(evidence: Evidence) -> Seen | None:
     if evidence.watch is None:
         return None
     n_short = n_site = n_start = 0
+    programs: dict[str, int] = {}
     for process in evidence.tally.by_process.values():
         phases = evidence.watch.phases.get(key_of(process), {})
         start = sum(phases.get(phase, 0) for phase in _START_PHASES)
         if process.kind == "python" and start > sum(phases.values()) - start:
             n_short, n_start, n_site = n_short + 1, n_start + start, n_site + phases.get("site", 0)
+            program = process.label.partition(" ")[2]
+            programs[program] = programs.get(program, 0) + 1
     severity = weigh(evidence, "short_interpreters", n_short)
     if severity is None:
         return None
+    most = max(programs, key=lambda program: (programs[program], program))
     return Seen(
         severity=severity,
-        evidence=f"{plural(n_short, 'interpreter')} spent {n_start:,} calls on starting, {n_site:,} of them on site "
-        "(site-packages, .pth files), and fewer on what they were started for.",
+        evidence=f"{plural(n_short, 'interpreter')} ({most or 'no script'}) spent {n_start:,} calls on starting, {n_site:,} of "
+        "them on site (site-packages, .pth files), and fewer on what they were started for.",
         advice="Start helpers that need the standard library only with -I -S, or do their work in one process.",
-        commands=[f"{quote(python_of(evidence))} -I -S helper.py"],
+        commands=[f"{quote(python_of(evidence))} -I -S " + (quote(most) if most.endswith(".py") else f"{most} ...")],
     )
 
 

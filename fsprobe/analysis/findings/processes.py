@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 
-from fsprobe.analysis.findings.environment import container_image, image_commands, name_the_container, network_roots
+from fsprobe.analysis.findings.environment import network_roots
 from fsprobe.analysis.findings.evidence import (
     SPAWN,
     TRACKER,
@@ -22,6 +23,7 @@ from fsprobe.analysis.findings.evidence import (
     quote,
     weigh,
 )
+from fsprobe.analysis.findings.images import container_image, image_commands, image_of, name_the_container
 from fsprobe.analysis.tally import ProcessTally
 from fsprobe.model import text
 
@@ -42,14 +44,20 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
 
     Saving: by start method fork, with all imports done before: the calls of the workers' starts and imports, all of
     multiprocessing's resource tracker, and the parent's import of the spawn machinery; less one import of each module
-    that only the workers imported.
+    that only the workers imported. Workers that a pool ended while they still started count with what they had done by
+    then, so two runs of one program may differ.
     """
     watch = evidence.watch
     if watch is None:
         return None
     workers = [p for p in evidence.tally.by_process.values() if watch.first_import.get(key_of(p)) == SPAWN]
     parents = {worker.parent for worker in workers}
-    workers += [p for p in evidence.tally.by_process.values() if _is_cut_short(p, watch) and p.parent in parents]
+    images = Counter(process.pid for process in evidence.tally.by_process.values())
+    workers += [
+        process
+        for process in evidence.tally.by_process.values()
+        if process.parent in parents and _is_cut_short(process, watch, images[process.pid])
+    ]
     trackers = [
         process
         for process in evidence.tally.by_process.values()
@@ -86,11 +94,11 @@ def spawned_workers(evidence: Evidence) -> Seen | None:
     )
 
 
-def _is_cut_short(process: ProcessTally, watch: Watch) -> bool:
-    """Whether a process of multiprocessing was ended before its first import: a pool does so to workers that are late."""
-    return (
-        process.kind == "python" and "(multiprocessing)" in process.label and key_of(process) not in watch.first_import
-    )
+def _is_cut_short(process: ProcessTally, watch: Watch, n_images: int) -> bool:
+    """Whether a process was ended before its first import, or before its interpreter: a pool does so to workers that are late."""
+    if "(multiprocessing)" in process.label:
+        return process.kind == "python" and key_of(process) not in watch.first_import
+    return n_images == 1 and key_of(process) in watch.launching
 
 
 def _to_preload(evidence: Evidence, workers: set[str]) -> list[str]:
@@ -180,7 +188,7 @@ def ranks(evidence: Evidence) -> Seen | None:
 def _commands_of_ranks(evidence: Evidence, root: bytes) -> list[str]:
     if n_ranks(evidence) < _n_alike(evidence):
         return image_commands(evidence, root)  # the command itself starts the ranks
-    return [image_commands(evidence, root)[0], _srun_line(evidence, root + b".sqsh", root)]
+    return [image_commands(evidence, root)[0], _srun_line(evidence, image_of(evidence, root), root)]
 
 
 def _srun_line(evidence: Evidence, image: bytes, root: bytes) -> str:
@@ -215,7 +223,7 @@ def stage_to_nodes(evidence: Evidence) -> Seen | None:
     severity = weigh(evidence, "nodes", n_nodes(evidence))
     if severity is None:
         return None
-    image = roots[0].path + b".sqsh"
+    image = image_of(evidence, roots[0].path)
     local = b"/tmp/" + os.path.basename(image)
     return Seen(
         severity=severity,
