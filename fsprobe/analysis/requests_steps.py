@@ -90,13 +90,15 @@ class Steps:
 
     def add(self, call: Call, module: str) -> None:
         """Take in one call."""
-        path, error = call.path, call.error
+        _, _, syscall, _, path, error, _, args, _ = call
         if path[:1] != b"/":
             self.n_unplaced += 1
             return
-        args = call.args
-        action = ACTION_OF_SYSCALL.get(call.syscall, LOOK)
-        flags = self._flags_of(call.syscall, action, args)
+        action = ACTION_OF_SYSCALL.get(syscall, LOOK)
+        if action == LOOK and syscall not in NO_FOLLOW_SYSCALLS and b"NOFOLLOW" not in args:
+            flags = 0
+        else:
+            flags = self._flags_of(syscall, action, args)
         key = (action, flags, error, path)
         step = self._seen.get(key)
         # failed changes ask again each time, and their second path is not in the key
@@ -105,7 +107,7 @@ class Steps:
             if action != LOOK or step.size is not None or error:
                 return
         else:
-            step = Step(action, call.syscall, path, error, flags, {module: 1})
+            step = Step(action, syscall, path, error, flags, {module: 1})
             self.steps.append(step)
             self._seen[key] = step
         if action in (HARD_LINK, RENAME):

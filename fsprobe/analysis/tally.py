@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribute import NO_IMPORT, Attributed
-from fsprobe.model import MISSING_ERRORS, Call, Counts, Op
+from fsprobe.model import MISSING_ERRORS, Counts, Op
 
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
@@ -27,6 +27,8 @@ _FIELD = {
     Op.CHANGE: "n_change",
     Op.OTHER: "n_other",
 }
+
+_STAT, _OPEN, _OTHER = Op.STAT, Op.OPEN, Op.OTHER  # a member of an enumeration takes longer to look up than a name
 
 
 def add_call(counts: Counts, op: Op, missing: bool, time_ns: int) -> None:
@@ -183,24 +185,23 @@ class Folder:
 
     def fold(self, row: Attributed) -> None:
         """Add one call."""
+        # written out, not in small functions: this is done for each call of a run, or of a job of a thousand ranks
         tally = self.tally
         call = row.call
-        op = call.op
+        _, t_ns, syscall, op, name, error, dur_ns, _, result = call
         if row.own:
             tally.own[op.value] = tally.own.get(op.value, 0) + 1
-            tally.own_by_syscall[call.syscall] = tally.own_by_syscall.get(call.syscall, 0) + 1
+            tally.own_by_syscall[syscall] = tally.own_by_syscall.get(syscall, 0) + 1
             return
-        calls = tally.by_syscall.get(call.syscall)
+        calls = tally.by_syscall.get(syscall)
         if calls is None:
-            calls = tally.by_syscall[call.syscall] = [0, 0]
+            calls = tally.by_syscall[syscall] = [0, 0]
         calls[0] += 1
-        if call.error and call.error != "?":
+        if error and error != "?":
             calls[1] += 1
-        if op is Op.OTHER:
+        if op is _OTHER:
             tally.total.n_other += 1
             return
-        missing = call.error in MISSING_ERRORS
-        time_ns = call.dur_ns or 0
         first = self._first
         if (
             first is None
@@ -212,13 +213,38 @@ class Folder:
             self.close()
             self._first = row
             self._process_now = self._process(row)
-        add_call(self._stretch, op, missing, time_ns)
-        self._fold_path(call, op, missing, time_ns)
-        if missing:
-            key = (self.why_missing(row), call.path)
+        path = tally.by_path.get(name)
+        if path is None:
+            path = tally.by_path[name] = PathTally()
+        stretch, counts = self._stretch, path.counts
+        if op is _STAT:
+            stretch.n_stat += 1
+            counts.n_stat += 1
+        elif op is _OPEN:
+            stretch.n_open += 1
+            counts.n_open += 1
+            if path.resolved is None and not error:
+                start = result.find(b"<")
+                if start >= 0 and result.endswith(b">"):
+                    path.resolved = result[start + 1 : -1]
+        else:
+            add_call(stretch, op, False, 0)
+            add_call(counts, op, False, 0)
+        if error in MISSING_ERRORS:
+            stretch.n_missing += 1
+            counts.n_missing += 1
+            key = (self.why_missing(row), name)
             tally.missing[key] = tally.missing.get(key, 0) + 1
-        if call.t_ns is not None and self._process_now is not None:
-            self._fold_time(row, self._process_now, op, call.t_ns)
+        if dur_ns is not None:
+            stretch.time_ns += dur_ns
+            counts.time_ns += dur_ns
+            number = latency_bin(dur_ns)
+            path.latency[number] = path.latency.get(number, 0) + 1
+            tally.floor[number] = tally.floor.get(number, 0) + 1
+            if dur_ns > path.max_ns:
+                path.max_ns = dur_ns
+        if t_ns is not None and self._process_now is not None:
+            self._fold_time(row, self._process_now, op, t_ns)
 
     def close(self) -> None:
         """Add the stretch that is under way to the tables."""
@@ -246,22 +272,6 @@ class Folder:
         process.kind = info.kind
         return process
 
-    def _fold_path(self, call: Call, op: Op, missing: bool, time_ns: int) -> None:
-        path = self.tally.by_path.get(call.path)
-        if path is None:
-            path = self.tally.by_path[call.path] = PathTally()
-        add_call(path.counts, op, missing, time_ns)
-        if call.dur_ns is not None:
-            number = latency_bin(time_ns)
-            path.latency[number] = path.latency.get(number, 0) + 1
-            self.tally.floor[number] = self.tally.floor.get(number, 0) + 1
-            if time_ns > path.max_ns:
-                path.max_ns = time_ns
-        if path.resolved is None and op is Op.OPEN and not call.error:
-            start = call.result.find(b"<")
-            if start >= 0 and call.result.endswith(b">"):
-                path.resolved = call.result[start + 1 : -1]
-
     def _fold_time(self, row: Attributed, process: ProcessTally, op: Op, t_ns: int) -> None:
         tally = self.tally
         number = t_ns // BIN_NS
@@ -271,7 +281,7 @@ class Folder:
         slot[row.phase] = slot.get(row.phase, 0) + 1
         tally.n_timed += 1
         process.n_metadata_by_bin[number] = process.n_metadata_by_bin.get(number, 0) + 1
-        if op is Op.OPEN:
+        if op is _OPEN:
             process.n_open_by_bin[number] = process.n_open_by_bin.get(number, 0) + 1
         if tally.first_ns is None or t_ns < tally.first_ns:
             tally.first_ns = t_ns

@@ -11,7 +11,7 @@ from fsprobe.analysis.attribute import Notes
 from fsprobe.analysis.findings.evidence import Watch, watch
 from fsprobe.analysis.missing import WhyMissing
 from fsprobe.analysis.requests import RequestModel
-from fsprobe.analysis.tally import Tally, fold
+from fsprobe.analysis.tally import Folder, Tally
 from fsprobe.model import Mount, ParseQuality
 from fsprobe.parse.marks import HookFiles
 from fsprobe.recording import Recording
@@ -58,11 +58,17 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         quality, notes = ParseQuality(), Notes()
         model = RequestModel(mounts, lookups, pipeline.cwd_of(recording))
         events = pipeline.read_events(recording, quality, hooks, watch=model.watch)
-        rows = pipeline.taken_in(pipeline.attributed(recording, events, notes), model)
+        rows = pipeline.attributed(recording, events, notes)
         if is_watched:
             seen = Watch()
             rows = watch(rows, seen)
-        tally = fold(rows, WhyMissing(facts))
+        tally = Tally()
+        folder = Folder(tally, WhyMissing(facts))
+        take, add = model.fold, folder.fold
+        for row in rows:
+            take(row)
+            add(row)
+        folder.close()
     return Reading(
         recording=recording,
         hooks=hooks,

@@ -51,7 +51,7 @@ def parse(lines: Iterable[bytes], quality: ParseQuality, *, cwd: bytes | None = 
     first_pid, source = find_first_pid(lines)
     # The hot loop's own names: a global or an attribute costs as much as a split.
     threads, errors, durations, directories = log.families.threads, log.errors, log.durations, log.directories
-    shapes, new, call_type, stat_op, open_op = SHAPES, tuple.__new__, Call, Op.STAT, Op.OPEN
+    shapes, new, call_type, stat_op, open_op, list_op = SHAPES, tuple.__new__, Call, Op.STAT, Op.OPEN, Op.LIST
     others = log.others
     clock: Clock | None = None
     is_summed = has_line_ends = False
@@ -113,7 +113,7 @@ def parse(lines: Iterable[bytes], quality: ParseQuality, *, cwd: bytes | None = 
             elif shape is None:
                 if name in others and after.rstrip()[-4:] != b"...>" and count_other(log, name, after):
                     continue
-            elif shape.is_simple and (log.has_annotations or shape.op is not open_op):
+            elif (shape.is_simple or shape.op is list_op) and (log.has_annotations or shape.op is not open_op):
                 args, _, tail = after.rpartition(b") = ")
                 result, has_duration, lasted = tail.rpartition(b" <")
                 if has_duration:
@@ -130,7 +130,18 @@ def parse(lines: Iterable[bytes], quality: ParseQuality, *, cwd: bytes | None = 
                     else:
                         error = remember_error(log, result)
                 quoted = args.split(b'"', 2)
-                if (dur is not None or not has_duration) and error is not None and error != "?" and len(quoted) == 3:
+                if error is None or error == "?" or (dur is None and has_duration):
+                    pass
+                elif shape.op is list_op:
+                    # `3</x>, ` of a directory that was seen before; a `>` of its name is written as an escape
+                    at = args.find(b">, ")
+                    directory = directories.get(args[: at + 3])
+                    # (known without its last slash, which only the root has, unless the log is not the kernel's)
+                    if directory is not None and (not directory or args[at - 1 : at] != b"/"):
+                        path = directory or b"/"
+                        yield new(call_type, (thread.tid, t_ns, shape.syscall, list_op, path, error, dur, args, result))
+                        continue
+                elif len(quoted) == 3:
                     before, path, _ = quoted
                     is_at = shape.dirfd_at == 0
                     is_known = False
