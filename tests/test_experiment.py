@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from fsprobe.capture import counters, timed
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment import bench, conduct, sides, summary
 from fsprobe.experiment.interruption import Interrupted, interruptions
+from fsprobe.experiment.janitor import janitor
 from fsprobe.experiment.plan import Plan, Run, Side, State
 from fsprobe.layouts import namespace
 from fsprobe.layouts.plain import Layout
@@ -173,11 +175,13 @@ def test_an_image_that_cannot_be_mounted_is_left_out(
         sides=[Side(layout=Layout(label="plain", kind="plain", where=env, fstype="", mount_how="", enter=[]))]
     )
     with ExitStack() as stack, pytest.raises(MachineCannot):
-        sides.build(Plan(env=env, command=["true"], images=(image,)), state, stack, quiet)
+        sides.build(
+            Plan(env=env, command=["true"], images=(image,)), state, stack, quiet, env, lambda directory, stays: None
+        )
     (tmp_path / "flash").mkdir()
     with ExitStack() as stack:
         plan = Plan(env=env, command=["true"], images=(image,), copies={"flash": tmp_path / "flash"})
-        sides.build(plan, state, stack, quiet)
+        sides.build(plan, state, stack, quiet, tmp_path, lambda directory, stays: None)
     assert [side.layout.label for side in state.sides] == ["plain", "flash"]
     assert any("squashfs is left out" in note for note in state.notes)
 
@@ -443,3 +447,31 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+# -- what is taken away when nobody else can --------------------------------------------------------------------------
+
+
+def test_the_janitor_removes_what_was_noted_and_not_spared(tmp_path: Path) -> None:
+    for name in ("goes", "stays", "gone already"):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "inner" / "file").write_text("x")
+        (tmp_path / name / "inner").chmod(0o500)
+    odd = os.path.join(os.fsencode(tmp_path), b"new\nline\xff")
+    os.mkdir(odd)
+    with janitor() as behind_us:
+        for name in ("goes", "stays", "gone already"):
+            behind_us.note(str(tmp_path / name))
+        behind_us.note(os.fsdecode(odd))
+        behind_us.spare(str(tmp_path / "stays"))
+        shutil.rmtree(tmp_path / "gone already")
+        assert (tmp_path / "goes").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["stays"]
+
+
+def test_without_its_janitor_a_comparison_goes_on(tmp_path: Path) -> None:
+    with janitor() as behind_us:
+        behind_us._process.kill()
+        behind_us._process.wait()
+        behind_us.note(str(tmp_path))
+    assert tmp_path.exists()

@@ -13,6 +13,7 @@ from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.experiment import sides
 from fsprobe.experiment.bench import Bench
 from fsprobe.experiment.interruption import Interrupted, interruptions
+from fsprobe.experiment.janitor import Janitor, janitor
 from fsprobe.experiment.plan import BASELINE, LAYOUT_HINT, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.summary import summarise
 from fsprobe.layouts.plain import plain
@@ -60,9 +61,11 @@ def run(
     tell = progress or (lambda what, done, of: None)
     with (
         interruptions() as signals,  # the outermost: until everything is taken away nothing else may end us
+        janitor() as behind_us,
         tempfile.TemporaryDirectory(prefix="fsprobe-compare-") as scratch,
         ExitStack() as stack,
     ):
+        behind_us.note(scratch)
 
         def say(what: str, done: int, of: int) -> None:
             signals.check()
@@ -73,7 +76,7 @@ def run(
         bystanders = set(descendants(os.getpid()))
         bench = Bench(plan, Path(scratch), how_cold, server)
         try:
-            prepare(plan, state, bench, stack, say)
+            prepare(plan, state, bench, stack, say, behind_us)
             measure(plan, state, bench, say, empty, checkpoint)
         except Interrupted as error:
             signals.hold()
@@ -151,13 +154,17 @@ def find_counters(plan: Plan, state: State) -> Probe | None:
     return source.read
 
 
-def prepare(plan: Plan, state: State, bench: Bench, stack: ExitStack, say: Progress) -> None:
+def prepare(plan: Plan, state: State, bench: Bench, stack: ExitStack, say: Progress, behind_us: Janitor) -> None:
     """Make the layouts, with the same byte code on all sides as far as they can be written to."""
+
+    def made(directory: str, stays: bool) -> None:
+        (behind_us.spare if stays else behind_us.note)(directory)
+
     say("the first run", 0, 1)
     base = Side(layout=stack.enter_context(plain(plan.env, label=BASELINE)))
     bench.warm_up(base)
     state.sides.append(base)
-    sides.build(plan, state, stack, say)
+    sides.build(plan, state, stack, say, bench.scratch, made)
     for side in state.sides[1:]:
         if side.layout.label in plan.existing:
             say(f"the first run in {side.layout.label}", 0, 1)

@@ -14,15 +14,17 @@ from fsprobe.layouts import venv as environments
 from fsprobe.layouts.copied import copy_of
 from fsprobe.layouts.image import read_listing
 from fsprobe.layouts.namespace import Spec, choose_way, enter_argv
-from fsprobe.layouts.plain import Layout, fstype_of
+from fsprobe.layouts.plain import Layout, Made, fstype_of
 from fsprobe.layouts.squashfs import image_for, mounted
 from fsprobe.layouts.tree import Tree, walk
 from fsprobe.layouts.ways import hint_for, plan_ways, read_host_facts
 from fsprobe.model import text
 
 
-def build(plan: Plan, state: State, stack: ExitStack, say: Progress) -> None:
+def build(plan: Plan, state: State, stack: ExitStack, say: Progress, scratch: Path, made: Made) -> None:
     """Add every layout but the baseline to `state.sides`; what can't be mounted here is left out, and a note says why.
+
+    Whatever directory this makes outside of `scratch`, `made` is told of it.
 
     Raises:
         FsprobeError: nothing to compare with; no room for a copy or an image; an image that is none.
@@ -30,7 +32,7 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress) -> None:
     refused: list[MachineCannot] = []
     for label, parent in plan.copies.items():
         copy = stack.enter_context(
-            copy_of(plan.env, parent, keep=plan.keep, progress=partial(say, f"copying to {parent}"))
+            copy_of(plan.env, parent, keep=plan.keep, progress=partial(say, f"copying to {parent}"), made=made)
         )
         state.sides.append(directory(plan.env, copy, label))
     for label, place in plan.existing.items():
@@ -47,7 +49,9 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress) -> None:
     for image in wanted:
         if image.image is None and new is None:
             # compiled in a copy where something has no .pyc: whether that matters is looked at below
-            new = stack.enter_context(image_for(plan.env, None, plan.image_dir, True, plan.keep, say))
+            new = stack.enter_context(
+                image_for(plan.env, None, plan.image_dir, True, plan.keep, say, staging=str(scratch), made=made)
+            )
         where = image.image or new
         assert where is not None
         try:

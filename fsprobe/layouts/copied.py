@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fsprobe.errors import BadInput, MachineCannot
 from fsprobe.layouts.namespace import Spec, choose_way, enter_argv
-from fsprobe.layouts.plain import Layout, fstype_of
+from fsprobe.layouts.plain import Layout, Made, fstype_of
 from fsprobe.layouts.tree import copy_tree, remove_tree, walk
 
 
@@ -54,11 +54,16 @@ def copied(
 
 @contextmanager
 def copy_of(
-    venv: str | Path, to: str | Path, *, keep: bool = False, progress: Callable[[int, int], None] | None = None
+    venv: str | Path,
+    to: str | Path,
+    *,
+    keep: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    made: Made | None = None,
 ) -> Iterator[Path]:
     """Copy the environment below `to` without mounting it anywhere; arguments and errors as `copied`.
 
-    With `keep` a copy that is complete stays, whatever comes after.
+    With `keep` a copy that is complete stays, whatever comes after. `made` is told of the directory (see `Made`).
     """
     source = os.path.realpath(venv)
     if not os.path.isdir(source):
@@ -76,11 +81,15 @@ def copy_of(
     try:
         try:
             directory = tempfile.mkdtemp(prefix=f"{os.path.basename(source)}-fsprobe-", dir=parent)
+            if made is not None:
+                made(directory, False)
             copy = Path(directory, "copy")
             copy_tree(tree, os.fsencode(copy), progress)
         except OSError as error:
             raise MachineCannot(f"copying {source} to {parent} failed: {error.strerror or error}") from error
         kept = keep
+        if made is not None and kept:
+            made(directory, True)
         yield copy
     finally:
         if directory and not kept:

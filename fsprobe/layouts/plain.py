@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe.capture.mounts import mount_of, parse_mountinfo
 from fsprobe.errors import BadInput
+
+Made = Callable[[str, bool], None]
+"""Is told of a directory right after it was made (and is removed later), and once more, with True, when it is to stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

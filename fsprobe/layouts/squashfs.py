@@ -12,7 +12,7 @@ from pathlib import Path
 from fsprobe.errors import BadInput
 from fsprobe.layouts.namespace import Spec, choose_way, enter_argv
 from fsprobe.layouts.pack import Progress, pack
-from fsprobe.layouts.plain import Layout, fstype_of
+from fsprobe.layouts.plain import Layout, Made, fstype_of
 from fsprobe.layouts.tree import remove_tree
 
 
@@ -54,8 +54,14 @@ def image_for(
     compile_missing: bool,
     keep: bool,
     progress: Progress | None,
+    *,
+    staging: str | None = None,
+    made: Made | None = None,
 ) -> Iterator[Path]:
-    """The image to mount: the one given, or a new one for as long as the context lasts (longer with `keep`)."""
+    """The image to mount: the one given, or a new one for as long as the context lasts (longer with `keep`).
+
+    `staging` as in `pack`; `made` is told of the directory (see `Made`).
+    """
     if image is not None:
         yield Path(os.path.realpath(image))
         return
@@ -66,10 +72,18 @@ def image_for(
     directory = tempfile.mkdtemp(prefix=f"{root.name}-fsprobe-", dir=parent)
     kept = False
     try:
+        if made is not None:
+            made(directory, False)
         packed = pack(
-            str(root), os.path.join(directory, f"{root.name}.sqsh"), compile_missing=compile_missing, progress=progress
+            str(root),
+            os.path.join(directory, f"{root.name}.sqsh"),
+            compile_missing=compile_missing,
+            staging=staging,
+            progress=progress,
         )
         kept = keep
+        if made is not None and kept:
+            made(directory, True)
         yield packed.image
     finally:
         if not kept:

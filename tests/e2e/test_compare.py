@@ -480,20 +480,38 @@ def test_interrupted_at_any_moment(env: Path, tmp_path: Path, signum: signal.Sig
     assert fsprobe("report", str(file)).returncode == 0
 
 
-def test_killed_with_its_runs_in_the_file(env: Path, tmp_path: Path) -> None:
-    """kill -9 leaves the copy, which nobody can take away then, but no mount, no process and no lost run."""
-    need("strace", root=True)
-    (tmp_path / "flash").mkdir()
+@pytest.mark.parametrize("when", ["copying or packing", "timed"])
+def test_killed_with_its_runs_in_the_file(env: Path, tmp_path: Path, when: str) -> None:
+    """kill -9 leaves no mount, no process, no lost run, and no copy or image either: somebody else takes them away."""
+    need("strace", "mksquashfs", root=True)
+    flash, scratch = tmp_path / "flash", tmp_path / "scratch"
+    flash.mkdir()
+    scratch.mkdir()
     file = tmp_path / "c.fsprobe"
-    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--runs", "20", "-o", str(file)]
+    words = ["compare", "--env", str(env), "--flash", str(flash), "--squashfs", "--runs", "20", "-o", str(file)]
     with subprocess.Popen(
         fsprobe_argv(*words, "--", "python", "-c", "import time; time.sleep(0.1)"),
-        env=fsprobe_environment(),
+        env=fsprobe_environment(TMPDIR=str(scratch)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=tmp_path,
     ) as process:
-        wait_until(file.exists)
+        wait_until(file.exists if when == "timed" else lambda: list(flash.iterdir()))
         process.kill()
-    assert len(Recording(str(file)).manifest["order"]) >= 2
+    if when == "timed":
+        assert len(Recording(str(file)).manifest["order"]) >= 3
     wait_until(lambda: not left_behind(str(tmp_path)))
+    wait_until(lambda: not [*flash.iterdir(), *scratch.iterdir(), *tmp_path.glob("venv-fsprobe-*")])
+
+
+def test_what_is_to_be_kept_stays(env: Path, tmp_path: Path) -> None:
+    need("strace", "mksquashfs", root=True)
+    (tmp_path / "flash").mkdir()
+    compare(tmp_path, env, "--flash", f"{tmp_path}/flash", "--squashfs", "--runs", "1", "--keep")
+    (copy,) = (tmp_path / "flash").glob("venv-fsprobe-*/copy")
+    (image,) = tmp_path.glob("venv-fsprobe-*/venv.sqsh")
+    assert (copy / "bin" / "python").exists()
+    # and can be given the next time
+    result = compare(tmp_path, env, "--layout", f"flash={copy}", "--squashfs", str(image), "--runs", "1")
+    assert [row["layout"] for row in result["rows"]] == ["plain", "flash", "squashfs"]
+    assert image.exists()
