@@ -16,16 +16,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from fsprobe.analysis import requests_changes as changes
 from fsprobe.analysis import requests_places as place_of
 from fsprobe.analysis.attribute import NO_IMPORT, Attributed
 from fsprobe.analysis.requests_counts import CAVEAT, FIELDS, RequestCounts, Requests
+from fsprobe.analysis.requests_evidence import COUNT, LEARN, LINKS
 from fsprobe.analysis.requests_places import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
 from fsprobe.analysis.requests_steps import (
     CREATE,
-    EXCHANGE,
     EXCLUSIVE,
     EXECUTE,
-    FOLLOW,
     FSTAT,
     HARD_LINK,
     IS_DIRECTORY,
@@ -42,7 +42,7 @@ from fsprobe.analysis.requests_steps import (
     Steps,
     kind_of_mode,
 )
-from fsprobe.analysis.requests_tree import COUNT, LEARN, LINKS, Tree
+from fsprobe.analysis.requests_tree import Tree
 from fsprobe.model import Call, Mount
 
 __all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
@@ -52,7 +52,6 @@ READ_BYTES = 131_072
 MAX_LINK_PASSES = 6
 MAX_PROGRAMS = 7
 """Scripts whose interpreter is a script: the kernel opens six interpreters and gives up (ELOOP)."""
-_DOTS = frozenset({b"", b".", b".."})
 
 
 class RequestModel:
@@ -202,13 +201,13 @@ class RequestModel:
         elif action == EXECUTE:
             self._execute(step)
         elif action == MAKE:
-            self._make(step)
+            changes.make(self._tree, step)
         elif action == HARD_LINK:
-            self._hard_link(step)
+            changes.hard_link(self._tree, step)
         elif action == REMOVE:
-            self._remove(step)
+            changes.remove(self._tree, step)
         else:
-            self._rename(step)
+            changes.rename(self._tree, step)
 
     def _look(self, step: Step) -> None:
         place = self._tree.walk(step.path, step.error, follow=not step.flags & NO_FOLLOW)
@@ -305,87 +304,6 @@ class RequestModel:
             if following is None:
                 return
             path = following
-
-    # -- changes ----------------------------------------------------------------------------------------------------
-
-    def _new_name(self, path: bytes, error: str) -> Place | None:
-        """Walk to a name that is to be made: it is asked for whatever is known."""
-        head, _, name = path.rstrip(b"/").rpartition(b"/")
-        if name in _DOTS:
-            self._tree.walk(path, error, follow=True)
-            return None
-        directory = self._tree.directory(head, error)
-        if directory is None:
-            return None
-        return self._tree.last(directory, name, error, follow=False, creates=True, afresh=True)
-
-    def _make(self, step: Step) -> None:
-        place = self._new_name(step.path, step.error)
-        if place is None or step.error:
-            return
-        kind = {"m": DIRECTORY, "s": LINK}[step.syscall[0]]
-        if step.syscall.startswith("mknod"):
-            kind = SOME
-        made = self._tree.bind(place, kind)
-        if kind == LINK:
-            self._tree.learn_link(made, step.second)
-            made.target = step.second
-        self._tree.change(place.parent, made)
-
-    def _hard_link(self, step: Step) -> None:
-        # an error may be about either name
-        error = step.error if step.error in ("", "ENOENT", "ENOTDIR") else "EEXIST"
-        old = self._tree.walk(step.path, error, follow=bool(step.flags & FOLLOW), is_exec=True)
-        if step.second is None or (step.error and (old is None or old.kind == MISSING)):
-            return
-        place = self._new_name(step.second, step.error)
-        if place is None or step.error:
-            return
-        made = self._tree.bind(place, FILE)
-        if old is not None:
-            made.target, made.size, made.is_read = old.target, old.size, old.is_read
-            made.kind = old.kind if old.kind not in (UNKNOWN, MISSING) else FILE
-        self._tree.change(place.parent, made)
-
-    def _remove(self, step: Step) -> None:
-        place = self._existing_name(step.path, step.error)
-        if place is not None and not step.error:
-            gone = self._tree.bind(place, MISSING, is_cached=False)
-            self._tree.change(place.parent, gone)
-
-    def _existing_name(self, path: bytes, error: str) -> Place | None:
-        head, _, name = path.rstrip(b"/").rpartition(b"/")
-        directory = self._tree.directory(head, error)
-        if directory is None or name in _DOTS:
-            return None
-        return self._tree.last(directory, name, error, follow=False)
-
-    def _rename(self, step: Step) -> None:
-        tree = self._tree
-        old_directory = tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], step.error)
-        if step.second is None or step.second[:1] != b"/":
-            return
-        head, _, name = step.second.rstrip(b"/").rpartition(b"/")
-        directory = tree.directory(head, step.error) if old_directory is not None else None
-        if directory is None or name in _DOTS:
-            return
-        # an error that is not ENOENT is about both names: they are there, as something
-        error = step.error if step.error in ("", "ENOENT", "EXDEV") else "EEXIST"
-        if error == "EXDEV":
-            return
-        old = self._existing_name(step.path, error)
-        if old is None or old.kind == MISSING:
-            return
-        new = tree.last(directory, name, error, follow=False, creates=True, afresh=True)
-        if new is None or step.error or new is old:
-            return
-        old_home, new_home = old.parent, new.parent
-        if step.flags & EXCHANGE:
-            return
-        tree.move(old, new)
-        tree.change(old_home, old)
-        if new_home is not None:
-            new_home.is_listed = False
 
     # -- the result -------------------------------------------------------------------------------------------------
 

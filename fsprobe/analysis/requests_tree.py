@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from fsprobe.analysis.requests_evidence import COUNT, LEARN, LINKS, decide_last, decide_on_the_way
 from fsprobe.analysis.requests_places import (
     CHANGE,
     DIRECTORY,
@@ -29,9 +30,6 @@ from fsprobe.analysis.requests_places import (
     Place,
 )
 from fsprobe.model import Mount
-
-LINKS, LEARN, COUNT = range(3)
-"""What a pass over the run is for: only links; what exists and what it is; the requests."""
 
 MAX_LINKS = 40
 _DOTS = frozenset({b"", b".", b".."})
@@ -209,7 +207,7 @@ class Tree:
         while True:
             child = self.child(directory, name)
             if child.kind == UNKNOWN or (child.kind == MISSING and not error and not creates):
-                decided = self._decide_last(child, error, is_open or is_exec, is_exec, creates)
+                decided = decide_last(self, child, error, is_open or is_exec, is_exec, creates)
                 if decided is None:
                     return None
                 child = decided
@@ -267,7 +265,7 @@ class Tree:
             child = self.child(here, name)
             if child.kind in (UNKNOWN, MISSING, SOME, FILE):
                 nothing_follows = is_last and all(left in (b"", b".") for left in names)
-                decided = self._decide_on_the_way(child, error, nothing_follows)
+                decided = decide_on_the_way(self, child, error, nothing_follows)
                 if decided is None:
                     return None
                 child = decided
@@ -284,62 +282,6 @@ class Tree:
             else:
                 here = child
         return here
-
-    def _decide_last(self, child: Place, error: str, is_open: bool, is_exec: bool, creates: bool) -> Place | None:
-        """What the last name of a path is, from how the call ended; None: not even asked for."""
-        if self.mode == LINKS:
-            return child
-        if not error:
-            if creates:
-                child.kind = MISSING
-            elif child.kind == MISSING:
-                # it came to be without a call that was seen; who had it cached as missing would not see it yet
-                return self.bind(child, SOME, role=3, is_cached=child.cached_in == self.pass_number)
-            else:
-                child.kind = SOME
-        elif error in ("ENOENT", "ELOOP") and is_exec and self.mode == LEARN:
-            return None  # is the program missing, or its interpreter?
-        elif error == "ENOENT" or (creates and error in ("EROFS", "EACCES", "EPERM")):
-            child.kind = MISSING
-        elif error == "ENOTDIR":
-            child.kind = FILE
-        elif error == "EISDIR":
-            child.kind = DIRECTORY
-        elif error in ("EACCES", "EPERM"):
-            if not is_open:
-                return None  # it was the directory that may not be searched
-            child.kind = SOME
-        elif error == "ELOOP":
-            child.kind = LINK
-        elif error == "EEXIST" or self.mode == COUNT:
-            child.kind = SOME
-        return child
-
-    def _decide_on_the_way(self, child: Place, error: str, is_last: bool) -> Place | None:
-        """What a name on the way is; None: the walk is not followed further in this pass."""
-        kind = child.kind
-        if self.mode == LINKS:
-            return child
-        if not error:
-            if kind == MISSING:
-                return self.bind(child, DIRECTORY, role=3, is_cached=child.cached_in == self.pass_number)
-            child.kind = DIRECTORY
-        elif kind == UNKNOWN:
-            if is_last and error in ("ENOENT", "ENOTDIR"):
-                child.kind = MISSING if error == "ENOENT" else FILE
-            elif self.mode == LEARN or error in ("EACCES", "EPERM"):
-                return None
-            elif error == "ENOENT":
-                child.kind = MISSING  # nothing was ever found in it, and nobody looked after the run
-            elif error == "ENOTDIR":
-                child.kind = FILE
-            else:
-                child.kind = DIRECTORY
-        elif kind == SOME and error == "ENOTDIR":
-            if self.mode == LEARN:
-                return None
-            child.kind = FILE
-        return child
 
     # -- what the client asks ---------------------------------------------------------------------------------------
 
