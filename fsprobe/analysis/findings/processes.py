@@ -161,8 +161,9 @@ def ranks(evidence: Evidence) -> Seen | None:
 
     Do: one image per node, mounted at the environment's path; Spindle, Copper or mpi-bcast where that can't be.
 
-    Saving: the requests of the environment as they were predicted for this run, once for each node of the job. Ranks of a
-    node that ask for the same in the same moment may each be sent on: then it is more.
+    Saving: the requests of the environment as they were predicted for this run, once for each node of the job: the least it
+    can be. Each further rank of a node opens its files again (`fsprobe merge` of their recordings counts that), and ranks
+    that ask for the same name in the same moment may each be sent on.
     """
     roots = network_roots(evidence)
     n = max(n_ranks(evidence), _n_alike(evidence))
