@@ -29,9 +29,12 @@ _FULL = "marks.full"
 _CLONE = b"clone(child_stack=NULL, flags=%s) = %d"
 
 
+HOOK_PARTS = ("audit_stream.py", "audit_functions.py", "audit_events.py", "audit.py")
+
+
 def hook_source() -> "str":
     """The text that the hook executes in each interpreter."""
-    return shipped.read("hook", "audit.py")
+    return "\n\n".join(shipped.read("hook", name) for name in HOOK_PARTS)
 
 
 # ---- running ------------------------------------------------------------------------------------------------------
