@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribute import Notes
@@ -19,7 +20,10 @@ from fsprobe.analysis.requests import RequestModel
 from fsprobe.analysis.tally import fold
 from fsprobe.model import Finding, Mount, ParseQuality
 from fsprobe.recording import Recording
+from tests.conftest import need
 
+Measured = TypeVar("Measured")
+N_TRIES = 8
 ROOT = Path(__file__).parents[2]
 CLEARED = (
     "PYTHONPATH PYTHONDONTWRITEBYTECODE PYTHONNOUSERSITE LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPYCACHEPREFIX CONDA_PREFIX "
@@ -70,6 +74,23 @@ def evidence_of(file: Path, remap: Callable[[bytes], Mount | None] | None = None
 def run(command: list[str], where: Path, environment: Mapping[str, str] | None = None) -> Evidence:
     """Record a command, and give what the rules look at."""
     return evidence_of(record(command, where, environment))
+
+
+def undisturbed(measure: Callable[[], Measured]) -> Measured:
+    """Measure while nobody empties the kernel's caches: another program that does so makes the client ask the server again."""
+    for _ in range(N_TRIES):
+        earlier = _n_drops()
+        found = measure()
+        if _n_drops() == earlier:
+            return found
+    need(False, "another program keeps emptying the kernel's caches")
+    raise AssertionError
+
+
+def _n_drops() -> int:
+    """How often /proc/sys/vm/drop_caches was written to since the machine started."""
+    rows = (line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    return sum(int(row[1]) for row in rows if row[0] in ("drop_pagecache", "drop_slab"))
 
 
 def type_line(line: str, where: Path, environment: Mapping[str, str] | None = None) -> str:

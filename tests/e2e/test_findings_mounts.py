@@ -7,18 +7,28 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from benchmarks.standin import Counters, Server, serve
+from benchmarks.standin import Server, serve
 from fsprobe.analysis.findings.environment import network_roots
 from fsprobe.analysis.findings.evidence import Evidence, n_calls
 from fsprobe.analysis.findings.thresholds import DEFAULTS
 from tests.conftest import need
-from tests.e2e.findings_runs import evidence_of, findings_of, import_some, plant, record, run, type_line
+from tests.e2e.findings_runs import (
+    Measured,
+    evidence_of,
+    findings_of,
+    import_some,
+    plant,
+    record,
+    run,
+    type_line,
+    undisturbed,
+)
 from tests.jobs import rank_variables
 
 pytestmark = [pytest.mark.usefixtures("strace_program"), pytest.mark.needs_root]
@@ -120,27 +130,31 @@ def enough_modules(venv: Path, where: Path) -> int:
     return ENOUGH - one + 1
 
 
-def n_asked(far: Far, earlier: Counters) -> int:
-    """Metadata requests since then, without GETATTR: where it may write, the client asks for the time of access after each read."""
-    since = far.server.counters() - earlier
-    return since.metadata - since.getattr
+def cold(far: Far, do: Callable[[], Measured]) -> tuple[Measured, int]:
+    """Do something with a client that knows nothing yet: what it gave, and the metadata requests that the server counted.
+
+    Without GETATTR: where it may write, the client asks for the time of access again after each read.
+    """
+
+    def measure() -> tuple[Measured, int]:
+        far.server.remount()
+        earlier = far.server.counters()
+        found = do()
+        since = far.server.counters() - earlier
+        return found, since.metadata - since.getattr
+
+    return undisturbed(measure)
 
 
 def check_packed(code: str, far: Far, command: list[str], where: Path) -> None:
     """Type what a finding says, and let the server count again: the saving in requests is the difference."""
     need(shutil.which("mksquashfs"), "no mksquashfs on PATH")
-    far.server.remount()
-    earlier = far.server.counters()
-    file = record(command, where)
-    n_before = n_asked(far, earlier)
+    file, n_before = cold(far, lambda: record(command, where))
     finding = findings_of(evidence_of(file))[code]
     pack, start = finding.commands[:2]
     type_line(pack, where)
-    far.server.remount()
-    earlier = far.server.counters()
     # to record is to look at the mount: counted without the recorder, then recorded
-    type_line(start.replace("fsprobe run ", "fsprobe exec "), where)
-    n_after = n_asked(far, earlier)
+    _, n_after = cold(far, lambda: type_line(start.replace("fsprobe run ", "fsprobe exec "), where))
     type_line(start.replace("fsprobe run ", "fsprobe run -q --record-only -o packed.fsprobe "), where)
     assert finding.saves["requests"] > 2 * ENOUGH
     assert finding.saves["requests"] == pytest.approx(n_before - n_after, rel=0.02)
@@ -341,10 +355,8 @@ class TestData:
         command = [PYTHON, "-c", READ_CACHE, "100"]
 
         def measured(environment: dict[str, str]) -> tuple[Evidence, int]:
-            far.server.remount()
-            earlier = far.server.counters()
-            file = record(command, tmp_path, {"HOME": str(far.home), **environment})
-            return evidence_of(file), n_asked(far, earlier)
+            file, n = cold(far, lambda: record(command, tmp_path, {"HOME": str(far.home), **environment}))
+            return evidence_of(file), n
 
         before, n_before = measured({})
         finding = findings_of(before)["FSP027"]
