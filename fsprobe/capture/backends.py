@@ -6,7 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 
 from fsprobe.capture import scratch as scratch_dir
-from fsprobe.capture import strace
+from fsprobe.capture import shield, strace
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -147,7 +147,14 @@ def _strace(options: "RunOptions", environment: "Mapping[str, str]", log: "str")
 def _ptrace(options: "RunOptions", log: "str") -> "Tracer":
     from fsprobe.capture import ptrace
 
-    return Tracer("ptrace", _markers(options, True, "ptrace"), "", ptrace.command(log, options.command), log)
+    complaints = os.path.join(os.path.dirname(log), shield.COMPLAINTS)
+    return Tracer(
+        "ptrace",
+        _markers(options, True, "ptrace"),
+        "",
+        ptrace.command(log, options.command, complaints=complaints),
+        log,
+    )
 
 
 def _audit(options: "RunOptions", log: "str") -> "Tracer":

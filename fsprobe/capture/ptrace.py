@@ -182,7 +182,9 @@ def _become_target(
 # ---- the command line ---------------------------------------------------------------------------------------------
 
 
-def trace(log_path: str, argv: "Sequence[str]", environment: "Sequence[bytes] | None" = None) -> int:
+def trace(
+    log_path: str, argv: "Sequence[str]", environment: "Sequence[bytes] | None" = None, complaints: str = ""
+) -> int:
     """Run a command to its end and log its calls; returns the wait status of the command itself.
 
     Must be the only thing that this process does: it changes the disposition of signals and its own stdin and stdout,
@@ -192,6 +194,7 @@ def trace(log_path: str, argv: "Sequence[str]", environment: "Sequence[bytes] | 
         log_path: file to write, made or emptied first.
         argv: the command and its arguments.
         environment: `NAME=value` entries; what this process was started with if None.
+        complaints: file for what is to be said while the command runs and of how it went; "" for stderr.
 
     Raises:
         CannotTrace: nothing was started: the command isn't there, or tracing or the log is not possible.
@@ -228,6 +231,8 @@ def trace(log_path: str, argv: "Sequence[str]", environment: "Sequence[bytes] | 
     os.write(let_go, b"g")
     os.close(let_go)
     _let_standard_streams_go()
+    if complaints:
+        _complain_to(complaints)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096) if hard > 0 else 4096, hard))
     gc.disable()
@@ -276,6 +281,17 @@ def _let_standard_streams_go() -> None:
         os.close(null)
 
 
+def _complain_to(path: str) -> None:
+    """The command's stderr is its own from now on."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(fd, 2)
+    if fd > 2:
+        os.close(fd)
+
+
 def _reader_by_call(libc: "ctypes.CDLL") -> "Callable[[int, int, int], bytes]":
     class Vector(ctypes.Structure):
         _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
@@ -291,7 +307,10 @@ def _reader_by_call(libc: "ctypes.CDLL") -> "Callable[[int, int, int], bytes]":
 
 
 def _say(text: str) -> None:
-    os.write(2, f"ptrace: {text}\n".encode("utf-8", "surrogateescape"))
+    try:
+        os.write(2, f"ptrace: {text}\n".encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass  # no room, or nobody there: that must not be how the command ended
 
 
 def _end_like(status: int) -> int:
@@ -307,20 +326,29 @@ def _end_like(status: int) -> int:
     return 128 + number
 
 
-def command(log_path: str, argv: "Sequence[str]", python: "str | None" = None) -> "list[str]":
+def command(log_path: str, argv: "Sequence[str]", python: "str | None" = None, complaints: str = "") -> "list[str]":
     """The command line that runs `argv` under this tracer; `python` is the interpreter for it (3.6 or later)."""
     # out of an archive it is started by the archive's own main
     place = [shipped.archive(), "--tracer"] if shipped.archive() else [os.path.abspath(__file__)]
-    return [python or sys.executable, "-I", "-S"] + place + ["-o", log_path, "--"] + list(argv)
+    return (
+        [python or sys.executable, "-I", "-S"]
+        + place
+        + ["-o", log_path]
+        + (["-c", complaints] if complaints else [])
+        + ["--"]
+        + list(argv)
+    )
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """`-o LOG [--] CMD ARGS...`; returns the exit code, or dies of the signal that CMD died of."""
+    """`-o LOG [-c COMPLAINTS] [--] CMD ARGS...`; returns the exit code, or dies of the signal that CMD died of."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if len(words) < 3 or words[0] != "-o":
         _say("usage: ptrace.py -o LOG [--] CMD ARGS...")
         return EXIT_OWN_FAILURE
-    log_path, argv = words[1], words[2:]
+    log_path, argv, complaints = words[1], words[2:], ""
+    if argv[0] == "-c" and len(argv) > 2:
+        complaints, argv = argv[1], argv[2:]
     if argv[0] == "--":
         argv = argv[1:]
     if not argv:
@@ -330,7 +358,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         reason = _why_not_this_kernel()
         if reason is not None:
             raise CannotTrace(reason)
-        status = trace(log_path, argv)
+        status = trace(log_path, argv, complaints=complaints)
     except CannotTrace as error:
         _say(str(error))
         return error.exit_code

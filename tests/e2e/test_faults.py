@@ -296,7 +296,8 @@ def test_scratch_runs_full_while_the_command_runs(run_fsprobe: Fsprobe, tmp_path
     assert os.listdir(small_disk) == ["filler"]
 
 
-def test_scratch_is_filled_to_the_last_byte_at_once(run_fsprobe: Fsprobe, small_disk: Path) -> None:
+@pytest.mark.parametrize("backend", ["strace", "ptrace"])
+def test_scratch_is_filled_to_the_last_byte_at_once(run_fsprobe: Fsprobe, small_disk: Path, backend: str) -> None:
     """Faster than anybody can look: the command's stderr is its own, it goes on, the recording says it is not whole."""
     resize(small_disk, "size=70m")
     program = (
@@ -307,7 +308,9 @@ def test_scratch_is_filled_to_the_last_byte_at_once(run_fsprobe: Fsprobe, small_
         "for k in range(3000):\n    os.path.exists('/nowhere/%d' % k)\n"
         "print('done')\n"
     )
-    done = run_fsprobe([sys.executable, "-c", program], options=("-q", f"--tmp-dir={small_disk}"))
+    done = run_fsprobe(
+        [sys.executable, "-c", program], options=("-q", f"--backend={backend}", f"--tmp-dir={small_disk}")
+    )
     assert (done.status, done.out, done.err) == (0, b"done\n", b"")
     assert n_missing(done.recording) >= 3000 - 100
     assert Recording(str(done.recording)).manifest["log_truncated"]
