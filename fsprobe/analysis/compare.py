@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,13 @@ SMALLEST_RATIO = 0.03
 MIN_RUNS = 5
 """With fewer runs a side no exact test can reach `CLEAR_P`: 2 / C(2n, n) is 0.029 for 4 and 0.008 for 5."""
 N_DIFFERENCES = 20
+_TEMPORARY = (b"/tmp/", b"/var/tmp/", b"/dev/shm/", b"/run/")
+_RANDOM = re.compile(
+    rb"(?<=^tmp)[a-z0-9_]{8}"  # tempfile
+    rb"|(?<=[-_.])(?:[a-z0-9_]{8}|[A-Za-z0-9]{6})$"  # tempfile with a prefix; mkstemp, shm_open of semaphores
+    rb"|(?<=[-_.])\d+(?=[-_.]|$)"  # process ids
+)
+"""Parts of names in directories of temporary files that are drawn anew in each run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,4 +167,8 @@ def _stable(path: bytes) -> bytes:
         parts[2] = b"PID"
     if parts[-1:] and b".pyc." in parts[-1] and parts[-1].rpartition(b".")[2].isdigit():
         parts[-1] = parts[-1].rpartition(b".")[0] + b".TEMPORARY"
+    for place in _TEMPORARY:
+        if path.startswith(place):
+            n = place.count(b"/")
+            parts[n:] = [_RANDOM.sub(b"TEMPORARY", part) for part in parts[n:]]
     return b"/".join(parts)
