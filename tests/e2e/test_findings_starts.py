@@ -184,6 +184,7 @@ class TestHelpers:
         just = self.look(enough, "pass", tmp_path)
         finding = findings_of(just)["FSP014"]
         assert finding.evidence.startswith(f"{enough} interpreters (-c) spent ")
+        assert "FSP026" not in findings_of(just)  # the look-ups for libpython of many are no long list
         assert "FSP014" not in findings_of(self.look(enough - 1, "pass", tmp_path))
 
     def test_many_that_work(self, tmp_path: Path) -> None:

@@ -168,7 +168,8 @@ def run_path(evidence: Evidence) -> Seen | None:
             per_directory[directory] = per_directory.get(directory, 0) + n
     n_misses = sum(per_directory.values())
     busiest = sorted(per_directory, key=lambda directory: (-per_directory[directory], directory))
-    severity = weigh(evidence, "rpath_misses", n_misses, busiest[:20])
+    # many interpreters with one directory each, as that of their libpython, have no long list
+    severity = weigh(evidence, "rpath_misses", n_misses / n_pythons(evidence), busiest[:20])
     if severity is None:
         return None
     rows: list[tuple[bytes, PathTally]] = []
@@ -181,7 +182,8 @@ def run_path(evidence: Evidence) -> Seen | None:
     calls = n_calls(dict(rows).items())
     return Seen(
         severity=severity,
-        evidence=f"{plural(n_misses, 'failed look-up')} of libraries in {plural(len(busiest), 'directory', 'directories')} "
+        evidence=f"{plural(n_misses, 'failed look-up')} of libraries by {plural(n_pythons(evidence), 'interpreter')} in "
+        f"{plural(len(busiest), 'directory', 'directories')} "
         f"of RPATH or RUNPATH, most in {some(busiest)}; {n_useless:,} of these gave no library at all.",
         advice="The line shows which files carry the lists and how often they were searched. Build these with fewer directories; "
         "Shrinkwrap writes the full paths into a program, so that nothing is searched.",

@@ -84,7 +84,14 @@ DEFAULTS: Thresholds = dict(
             _LUMI,
         ),
         _row("missing_bytecode_modules", 10, 100, 1000, "modules compiled from source in this run", "a judgement"),
-        _row("rpath_misses", 200, 1000, 10000, "failed look-ups of libraries along RPATH or RUNPATH", "a judgement"),
+        _row(
+            "rpath_misses",
+            200,
+            1000,
+            10000,
+            "failed look-ups of libraries along RPATH or RUNPATH, per interpreter",
+            "a judgement",
+        ),
         _row(
             "entry_point_files",
             100,
