@@ -12,6 +12,7 @@ import click
 
 from fsprobe import experiment, pipeline
 from fsprobe.analysis import compare
+from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model import JsonObject, text
@@ -217,7 +218,7 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
                 f"{file} is a comparison already", f"`fsprobe report {file}` shows it; two recordings compare"
             )
     if "job" in kinds.values():
-        return compare_jobs(first, second, as_json)
+        return compare_jobs(first, second, as_json, recording_row)
     if os.path.realpath(first) == os.path.realpath(second):
         raise BadInput("both recordings are the same file", "name two")
     left, right = pipeline.read(first), pipeline.read(second)
@@ -267,38 +268,6 @@ def environment_of(analysis: pipeline.Analysis) -> bytes | None:
     """The interpreter's prefix, where the recording has it."""
     prefix = (analysis.profile["manifest"].get("python") or {}).get("prefix")
     return os.fsencode(str(prefix)) if prefix else None
-
-
-def compare_jobs(first: str, second: str, as_json: bool) -> int:
-    """Two merged jobs side by side, by what all their ranks did; exit code 1 when the totals differ."""
-    if os.path.realpath(first) == os.path.realpath(second):
-        raise BadInput("both jobs are the same file", "name two")
-    profiles = []
-    for file in (first, second):
-        opened = Recording(file)
-        if opened.kind != "job":
-            raise BadInput(
-                f"{file} is no job, but the other one is", "make one of its ranks: fsprobe merge DIR -o FILE"
-            )
-        opened.verify()
-        profiles.append(opened.manifest)
-    sizes = [profile["job"]["n_ranks_traced"] for profile in profiles]
-    notes = ["one traced run each: times say nothing, the calls do"]
-    if sizes[0] != sizes[1]:
-        notes.append(f"{sizes[0]} ranks were traced in one, {sizes[1]} in the other: totals are not alike")
-    result: JsonObject = {
-        "format": profiles[0]["format"],
-        "kind": "comparison",
-        "baseline": first,
-        "rows": [recording_row(first, profiles[0]), recording_row(second, profiles[1])],
-        "differences": {},
-        "notes": notes,
-    }
-    if as_json:
-        click.echo(json.dumps(result, indent=1))
-    else:
-        comparison_report.show(result, sys.stdout)
-    return EXIT_NO if result["rows"][0]["metrics"] != result["rows"][1]["metrics"] else 0
 
 
 def recording_row(name: str, profile: JsonObject) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -10,12 +11,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fsprobe import pipeline
 from tests import slurm
-from tests.conftest import FSPROBE, clean_environment
+from tests.conftest import FSPROBE, clean_environment, need, run_plain
 from tests.jobs import cut, merge, profile
 
 PROGRAM = "import json, csv, http.client"
@@ -122,43 +124,60 @@ def test_a_cancelled_job_leaves_its_recordings(cluster: slurm.Slurm, tmp_path: P
     assert section["incomplete"] == ["rank 1"], done.out
 
 
-def test_an_image_over_the_environment(cluster: slurm.Slurm, tmp_path: Path) -> None:
-    for program in ("mksquashfs",):
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} here")
-    env = tmp_path / "env"
-    packages = env / "lib"
-    packages.mkdir(parents=True)
-    for number in range(60):
-        (packages / f"module_{number}.py").write_text("VALUE = 1\n")
-    image = tmp_path / "env.sqsh"
-    subprocess.run(
-        ["mksquashfs", str(env), str(image), "-quiet", "-no-progress", "-no-xattrs"], capture_output=True, check=True
-    )
-    code = f"import sys; sys.path.insert(0, {str(packages)!r}); sys.dont_write_bytecode = True\n"
-    code += "\n".join(f"import module_{number}" for number in range(60))
-    jobs = {}
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with rich and Jinja in it, as pip installs them, compiled."""
+    place = tmp_path_factory.mktemp("jobs") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, env=clean_environment())
+    python = place / "bin" / "python"
+    words = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "rich", "jinja2"]
+    done = subprocess.run(words, capture_output=True, check=False, env=clean_environment())
+    if done.returncode:
+        pytest.skip(f"pip reaches no registry: {done.stderr.decode('utf-8', 'replace')[-200:]}")
+    return place
+
+
+def test_an_image_over_the_environment(cluster: slurm.Slurm, venv: Path, tmp_path: Path) -> None:
+    need(shutil.which("mksquashfs"), "no mksquashfs here")
+    image = tmp_path / "venv.sqsh"
+    packed = run_plain([*FSPROBE, "pack", str(venv), "-o", str(image)])
+    assert packed.status == 0, packed.err
+    code = "import rich.console, rich.table, jinja2; print(jinja2.__file__)"
+    jobs: dict[str, dict[str, Any]] = {}
     for name in ("plain", "image"):
-        place = tmp_path / name
-        words = [*record(place), sys.executable, "-c", code]
+        place, output = tmp_path / name, tmp_path / f"{name}.fsprobe"
+        words = [*record(place), str(venv / "bin" / "python"), "-c", code]
         if name == "image":
-            words = [*FSPROBE, "exec", "--image", str(image), "--at", str(env), *words]
-        status, _, err = cluster.run(words, *WIDE)
+            words = [*FSPROBE, "exec", "--image", str(image), "--at", str(venv), *words]
+        status, out, err = cluster.run(words, *WIDE)
         assert status == 0, err
-        assert merge(str(place), "-o", str(tmp_path / f"{name}.fsprobe")).status == 0
-        check_sum(tmp_path / f"{name}.fsprobe", place)
-        jobs[name] = profile(tmp_path / f"{name}.fsprobe")
-    mounts = {name: {row["key"]: row for row in made["metrics"]["by_mount"]} for name, made in jobs.items()}  # type: ignore[index]
-    inside = mounts["image"][str(env)]
-    assert inside["fs_class"] == "image"
-    assert str(env) not in mounts["plain"]
-    # every module is read from the image by every rank, and no longer from where the environment lies
-    assert inside["n_open"] >= 8 * 60
-    outside = {
-        name: sum(row["metadata"] for mount, row in made["requests"]["by_mount"].items() if mount != str(env))  # type: ignore[index]
-        for name, made in jobs.items()
-    }
-    assert outside["plain"] - outside["image"] >= 8 * 60 + 2 * 60  # an open each a rank, a look-up each a node
+        # its paths are the same in both
+        assert set(out.splitlines()) == {os.fsencode(next(venv.rglob("jinja2/__init__.py")))}
+        assert merge(str(place), "-o", str(output)).status == 0
+        section = check_sum(output, place)
+        assert section["missing"] == {"ranks": [], "n": 0}
+        jobs[name] = dict(profile(output))
+    environment = str(venv)
+    mounts = {name: {row["key"]: row for row in made["metrics"]["by_mount"]} for name, made in jobs.items()}
+    assert environment not in mounts["plain"]
+    assert mounts["image"][environment]["fs_class"] == "image"
+    compared = run_plain([*FSPROBE, "compare", str(tmp_path / "plain.fsprobe"), str(tmp_path / "image.fsprobe")])
+    said = compared.out.decode()
+    assert compared.status == 0, said
+    n_calls = jobs["plain"]["metrics"]["n_metadata"]
+    assert f"The ranks of both jobs made the same {n_calls:,} metadata calls." in said
+    as_json = run_plain(
+        [*FSPROBE, "compare", "--json", str(tmp_path / "plain.fsprobe"), str(tmp_path / "image.fsprobe")]
+    )
+    found = json.loads(as_json.out)["jobs"]
+    assert found["same_calls"] is True
+    requests = found["requests"]
+    # what was asked for the environment is asked of the image now, by each node for itself, and of no file server
+    asked_of_image = jobs["image"]["requests"]["by_mount"][environment]["metadata"]
+    assert requests["baseline"] - requests["other"] >= asked_of_image
+    assert asked_of_image > 8 * 100  # an open of each module by each rank
+    assert requests["ratio"] < 0.75
+    assert f"{requests['baseline']:,} requests from cold nodes become {requests['other']:,}: " in said
 
 
 @pytest.mark.parametrize("launcher", ["mpirun.mpich", "mpirun.openmpi"])

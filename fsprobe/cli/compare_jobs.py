@@ -1,0 +1,72 @@
+"""fsprobe compare A.fsprobe B.fsprobe, where both are jobs: merged recordings of ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from fsprobe.analysis import job_compare
+from fsprobe.errors import EXIT_NO, BadInput
+from fsprobe.model import JsonObject
+from fsprobe.recording import Recording
+from fsprobe.report import job_comparison
+
+
+def compare_jobs(first: str, second: str, as_json: bool, recording_row: Callable[[str, JsonObject], JsonObject]) -> int:
+    """Two merged jobs side by side, by what all their ranks did and what their nodes ask for.
+
+    Args:
+        first: file of the baseline.
+        second: file of the other job.
+        as_json: print JSON.
+        recording_row: makes the row of a comparison from a name and a profile.
+
+    Returns:
+        1 when the ranks made different calls.
+
+    Raises:
+        BadInput: one is no job, is damaged, or both are the same file.
+    """
+    if os.path.realpath(first) == os.path.realpath(second):
+        raise BadInput("both jobs are the same file", "name two")
+    profiles = [_load(file) for file in (first, second)]
+    found = job_compare.compare_jobs(*profiles)
+    rows = [
+        {**recording_row(file, side), "job": job_comparison.row_of(side)}
+        for file, side in zip((first, second), profiles, strict=True)
+    ]
+    labels = [str(row["layout"]) for row in rows]
+    if labels[0] == labels[1] or "" in labels or any(label in (first, second) for label in labels):
+        names = [Path(file).name for file in (first, second)]
+        labels = names if names[0] != names[1] else [first, second]
+    for row, label in zip(rows, labels, strict=True):
+        row["layout"] = label
+    if found["requests"] is not None:
+        rows[1]["ratio_requests"] = found["requests"]["ratio"]
+    result: JsonObject = {
+        "format": profiles[0]["format"],
+        "kind": "comparison",
+        "baseline": labels[0],
+        "rows": rows,
+        "differences": {},
+        "jobs": found,
+        "notes": found["notes"],
+    }
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        job_comparison.show(result, sys.stdout)
+    return 0 if found["same_calls"] else EXIT_NO
+
+
+def _load(file: str) -> JsonObject:
+    opened = Recording(file)
+    if opened.kind != "job":
+        raise BadInput(f"{file} is no job, but the other one is", "make one of its ranks: fsprobe merge DIR -o FILE")
+    opened.verify()
+    return opened.manifest
