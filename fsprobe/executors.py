@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from fsprobe.errors import EXIT_USAGE, FsprobeError, MachineCannot
 
@@ -71,11 +73,11 @@ def _has_workers(mpi: object) -> bool:
 @contextmanager
 def _dask(address: str) -> Iterator[tuple[Executor, int]]:
     try:
-        from distributed import Client  # type: ignore[import-not-found,unused-ignore]
+        distributed: Any = importlib.import_module("distributed")  # by name: only a part of it has types
     except ImportError as error:
         raise MachineCannot(f"no Dask here: {error}", "pip install 'fsprobe[dask]'") from error
     try:
-        client = Client(address, timeout=10)
+        client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise MachineCannot(
             f"no Dask scheduler answers at {address}: {error}", "start one with `dask scheduler`, and workers"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.errors import EXIT_MACHINE, EXIT_USAGE
-from tests.conftest import FSPROBE, ROOT, clean_environment, run_plain
+from tests.conftest import FSPROBE, ROOT, clean_environment, need, run_plain
 from tests.jobs import copies, merge, run_rank
 
 
@@ -28,16 +28,10 @@ def ranks_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def need_module(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"no {name} in this environment")
-
-
 @pytest.mark.parametrize("launcher", ["mpirun.mpich", "mpirun.openmpi"])
 def test_mpi(ranks_place: Path, launcher: str) -> None:
-    need_module("mpi4py")
-    if shutil.which(launcher) is None:
-        pytest.skip(f"no {launcher} here (apt: mpich openmpi-bin)")
+    need(importlib.util.find_spec("mpi4py"), "no mpi4py in this environment")
+    need(shutil.which(launcher), f"no {launcher} here (apt: mpich openmpi-bin)")
     options = ["-n", "3"]
     if launcher.endswith("openmpi"):
         options += ["--oversubscribe", *(["--allow-run-as-root"] if os.getuid() == 0 else [])]
@@ -52,7 +46,7 @@ def test_mpi(ranks_place: Path, launcher: str) -> None:
 
 
 def test_dask(ranks_place: Path, tmp_path: Path) -> None:
-    need_module("distributed")
+    need(importlib.util.find_spec("distributed"), "no distributed in this environment")
     environment = clean_environment(PYTHONPATH=str(ROOT))
     file = tmp_path / "scheduler.json"
     started = []

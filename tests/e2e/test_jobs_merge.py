@@ -15,7 +15,7 @@ import pytest
 
 from fsprobe import executors, job, pipeline, recording
 from fsprobe.analysis.tally import check_sums
-from fsprobe.errors import EXIT_BAD_INPUT, EXIT_USAGE
+from fsprobe.errors import EXIT_BAD_INPUT, EXIT_NO, EXIT_USAGE
 from fsprobe.recording import Recording
 from tests.conftest import FSPROBE, ROOT, clean_environment, run_plain
 from tests.jobs import copies, cut, merge, profile, rank_variables, run_rank
@@ -352,3 +352,27 @@ def test_calls_that_advice_saves_are_those_of_all_ranks(tmp_path: Path, strace_p
     for code, row in alone.items():
         assert made[code]["evidence"] == "In all 8 ranks, each as in rank 0: " + row["evidence"]
         assert made[code]["saves"].get("calls") == (8 * row["saves"]["calls"] if "calls" in row["saves"] else None)
+
+
+def test_two_jobs_compared(one_run: Path, tmp_path: Path) -> None:
+    for name, size in (("a", 4), ("b", 4), ("fewer", 2)):
+        copies(one_run, tmp_path / name, size=size, per_node=2)
+        assert merge(str(tmp_path / name), "-o", str(tmp_path / f"{name}.fsprobe")).status == 0
+    files = {name: str(tmp_path / f"{name}.fsprobe") for name in ("a", "b", "fewer")}
+    done = run_plain([*FSPROBE, "compare", files["a"], files["b"]])
+    words = done.out.decode()
+    assert done.status == 0, done.err
+    n_calls = 4 * pipeline.analyse(one_run)["metrics"]["n_metadata"]
+    assert f"The ranks of both jobs made the same {n_calls:,} metadata calls." in words
+    assert "requests from cold nodes become" in words
+    assert "a.fsprobe" in words
+    assert max(map(len, words.splitlines())) <= 80
+    done = run_plain([*FSPROBE, "compare", files["a"], files["fewer"]])
+    assert done.status == EXIT_NO
+    assert b"Other ranks were traced: a rank made" in done.out
+    done = run_plain([*FSPROBE, "compare", "--json", files["a"], files["fewer"]])
+    found = json.loads(done.out)
+    assert (found["kind"], found["jobs"]["same_calls"], found["jobs"]["alike"]) == ("comparison", False, False)
+    assert found["jobs"]["per_rank"]["n_metadata"] == [n_calls / 4] * 2
+    assert run_plain([*FSPROBE, "compare", files["a"], str(one_run)]).status == EXIT_BAD_INPUT
+    assert run_plain([*FSPROBE, "compare", files["a"], files["a"]]).status == EXIT_BAD_INPUT

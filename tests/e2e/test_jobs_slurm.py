@@ -28,8 +28,9 @@ WIDE = ("-N2", "-n8", "--ntasks-per-node=4")
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[slurm.Slurm]:
     reason = slurm.why_not()
-    if reason:
+    if reason and os.getuid():
         pytest.skip(reason)
+    need(not reason, reason)
     with slurm.running() as started:
         yield started
 
@@ -182,8 +183,7 @@ def test_an_image_over_the_environment(cluster: slurm.Slurm, venv: Path, tmp_pat
 
 @pytest.mark.parametrize("launcher", ["mpirun.mpich", "mpirun.openmpi"])
 def test_mpi_launchers(launcher: str, tmp_path: Path, strace_program: str) -> None:
-    if shutil.which(launcher) is None:
-        pytest.skip(f"no {launcher} here (apt: mpich openmpi-bin)")
+    need(shutil.which(launcher), f"no {launcher} here (apt: mpich openmpi-bin)")
     place, output = tmp_path / "ranks", tmp_path / "job.fsprobe"
     options = ["-n", "4"]
     if launcher.endswith("openmpi"):
