@@ -134,6 +134,9 @@ def call_differences(baseline: Tally, layout: Tally, renamed: Mapping[bytes, byt
         largest differences, `n_paths` how many (path, op) differ in all. 0 means the runs did the same calls.
     """
     left, right = _by_path_and_op(baseline, {}), _by_path_and_op(layout, renamed or {})
+    # only what has no counterpart of its own name may be one that was drawn anew: an environment may lie in /tmp
+    own = {key for key in {*left, *right} if left[key] != right[key]}
+    left, right = (_with_stable_names(table, own) for table in (left, right))
     differing = [key for key in {*left, *right} if left[key] != right[key]]
     differing.sort(key=lambda key: (-abs(left[key] - right[key]), key))
     return {
@@ -156,17 +159,34 @@ def _by_path_and_op(tally: Tally, renamed: Mapping[bytes, bytes]) -> Counter[tup
         for op in ("open", "stat", "readlink", "list", "exec", "change"):
             n = getattr(counted.counts, f"n_{op}")
             if n:
-                table[_stable(path), op] += n
+                table[_without_pid(path), op] += n
     return table
+
+
+def _with_stable_names(table: Counter[tuple[bytes, str]], among: set[tuple[bytes, str]]) -> Counter[tuple[bytes, str]]:
+    stable: Counter[tuple[bytes, str]] = Counter()
+    for (path, op), n in table.items():
+        if (path, op) in among:
+            stable[_stable(path), op] += n
+    return stable
+
+
+def _without_pid(path: bytes) -> bytes:
+    """A path without the process id in it: of /proc, and of a .pyc that is being written."""
+    parts = path.split(b"/")
+    if len(parts) > 2 and parts[1] == b"proc" and parts[2].isdigit():
+        parts[2] = b"PID"
+    if b".pyc." in parts[-1] and parts[-1].rpartition(b".")[2].isdigit():
+        parts[-1] = parts[-1].rpartition(b".")[0] + b".TEMPORARY"
+    return b"/".join(parts)
 
 
 def _stable(path: bytes) -> bytes:
     """A path without what differs between any two runs: process ids and random names of temporary files."""
+    path = _without_pid(path)
+    if b"/site-packages" in path or b"/lib/python" in path:
+        return path  # an environment in a temporary directory: its names are its own
     parts = path.split(b"/")
-    if len(parts) > 2 and parts[1] == b"proc" and parts[2].isdigit():
-        parts[2] = b"PID"
-    if parts[-1:] and b".pyc." in parts[-1] and parts[-1].rpartition(b".")[2].isdigit():
-        parts[-1] = parts[-1].rpartition(b".")[0] + b".TEMPORARY"
     for place in _TEMPORARY:
         if path.startswith(place):
             n = place.count(b"/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from fsprobe import experiment, pipeline
 from fsprobe.analysis import compare
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
+from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model import JsonObject, text
 from fsprobe.recording import Recording
@@ -135,7 +135,7 @@ def command(
 def show(result: JsonObject, as_json: bool) -> None:
     """Print a comparison."""
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json_text(result))
     else:
         comparison_report.show(result, sys.stdout)
 
@@ -258,7 +258,7 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
         "notes": notes,
     }
     if as_json:
-        click.echo(json.dumps(result, indent=1))
+        click.echo(json_text(result))
     else:
         comparison_report.show(result, sys.stdout)
     return EXIT_NO if differences["n_paths"] else 0

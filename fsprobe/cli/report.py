@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -57,8 +58,14 @@ def to_terminal(profile: JsonObject, file: str) -> str:
 
 
 def to_json(profile: JsonObject, file: str) -> str:
-    """The profile or comparison as JSON."""
-    return json.dumps(profile, indent=1, ensure_ascii=False) + "\n"
+    """The profile or comparison as JSON; valid UTF-8 whatever the command line held."""
+    return json_text(profile) + "\n"
+
+
+def json_text(value: JsonObject) -> str:
+    """JSON that every reader accepts: a byte of an argument that is no UTF-8 becomes `\\xNN`, as in paths."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return text if text.isascii() else re.sub("[\udc80-\udcff]", lambda byte: rf"\\x{ord(byte[0]) - 0xDC00:02x}", text)
 
 
 def to_html(profile: JsonObject, file: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
+from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model import FORMAT, JsonObject
 from fsprobe.recording import Recording
@@ -99,7 +99,7 @@ def command(
         ]
         notes = [f"requests: {question.requests_of}", *question.notes]
         found = {"format": FORMAT, "kind": "whatif", "rows": rows, "curve": curve, "notes": notes}
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json_text(found))
         return
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     draw(console, question, rows)

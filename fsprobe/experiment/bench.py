@@ -17,7 +17,9 @@ from typing import Any
 from fsprobe import pipeline
 from fsprobe.capture import timed, traced
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
+from fsprobe.experiment.janitor import Janitor
 from fsprobe.experiment.plan import IMAGES, Plan, Probe, Run, Side
+from fsprobe.layouts import syscalls
 from fsprobe.layouts.supervision import descendants
 
 _END_S = 5.0
@@ -27,11 +29,14 @@ _END_S = 5.0
 class Bench:
     """Starts processes; holds what all of them share."""
 
-    def __init__(self, plan: Plan, scratch: Path, how_cold: str, server: Probe | None) -> None:
+    def __init__(
+        self, plan: Plan, scratch: Path, how_cold: str, server: Probe | None, behind_us: Janitor | None = None
+    ) -> None:
         self.plan = plan
         self.scratch = scratch
         self.how_cold = how_cold
         self.server = server
+        self.behind_us = behind_us
         self.n_started = 0
 
     # -- what is started ----------------------------------------------------------------------------------------------
@@ -176,7 +181,13 @@ class Bench:
         """Run to the end; whatever goes wrong here, nothing of it stays behind."""
         try:
             process = subprocess.Popen(
-                argv, env=dict(environment), stdin=subprocess.DEVNULL, pass_fds=tuple(passed), **streams
+                argv,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                pass_fds=tuple(passed),
+                # for the moment until the janitor knows of it
+                preexec_fn=lambda: syscalls.die_with_parent(signal.SIGTERM),
+                **streams,
             )
         except OSError as error:
             raise BadInput(
@@ -186,6 +197,7 @@ class Bench:
             for descriptor in passed:
                 os.close(descriptor)
         try:
+            self._watch(process.pid)
             for _ in range(2 if meeting else 0):
                 if not self._meets(process, meeting[0]):
                     break
@@ -198,8 +210,13 @@ class Bench:
             end(process)
             raise
         finally:
+            self._watch(0)
             for descriptor in meeting:
                 os.close(descriptor)
+
+    def _watch(self, pid: int) -> None:
+        if self.behind_us is not None:
+            self.behind_us.watch(pid)
 
     @staticmethod
     def _meets(process: subprocess.Popen[bytes], descriptor: int) -> bool:

@@ -13,7 +13,7 @@ from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.experiment import sides
 from fsprobe.experiment.bench import Bench
 from fsprobe.experiment.interruption import Interrupted, interruptions
-from fsprobe.experiment.janitor import Janitor, janitor
+from fsprobe.experiment.janitor import janitor
 from fsprobe.experiment.plan import BASELINE, LAYOUT_HINT, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.summary import summarise
 from fsprobe.layouts.plain import plain
@@ -74,9 +74,9 @@ def run(
         if server is None:
             server = find_counters(plan, state)
         bystanders = set(descendants(os.getpid()))
-        bench = Bench(plan, Path(scratch), how_cold, server)
+        bench = Bench(plan, Path(scratch), how_cold, server, behind_us)
         try:
-            prepare(plan, state, bench, stack, say, behind_us)
+            prepare(plan, state, bench, stack, say)
             measure(plan, state, bench, say, empty, checkpoint)
         except Interrupted as error:
             signals.hold()
@@ -154,11 +154,12 @@ def find_counters(plan: Plan, state: State) -> Probe | None:
     return source.read
 
 
-def prepare(plan: Plan, state: State, bench: Bench, stack: ExitStack, say: Progress, behind_us: Janitor) -> None:
+def prepare(plan: Plan, state: State, bench: Bench, stack: ExitStack, say: Progress) -> None:
     """Make the layouts, with the same byte code on all sides as far as they can be written to."""
 
     def made(directory: str, stays: bool) -> None:
-        (behind_us.spare if stays else behind_us.note)(directory)
+        if bench.behind_us is not None:
+            (bench.behind_us.spare if stays else bench.behind_us.note)(directory)
 
     say("the first run", 0, 1)
     base = Side(layout=stack.enter_context(plain(plan.env, label=BASELINE)))

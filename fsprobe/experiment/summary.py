@@ -14,7 +14,7 @@ from fsprobe.analysis import compare
 from fsprobe.capture import host
 from fsprobe.errors import BadInput
 from fsprobe.experiment.plan import BASELINE, IMAGES, Plan, Run, Side, State
-from fsprobe.model import FORMAT, JsonObject
+from fsprobe.model import FORMAT, JsonObject, text
 from fsprobe.recording import Recording
 
 METRICS = (
@@ -48,7 +48,7 @@ def summarise(plan: Plan, state: State) -> JsonObject:
         renamed = {os.fsencode(side.layout.where): os.fsencode(os.path.realpath(plan.env))} if side.in_place else {}
         differences[side.layout.label] = compare.call_differences(base.analysis.tally, side.analysis.tally, renamed)
         if side.in_place:
-            notes.append(f"{side.layout.label} ran from {side.layout.where}: {side.in_place}")
+            notes.append(f"{side.layout.label} ran from {text(os.fsencode(side.layout.where))}: {side.in_place}")
         if side.layout.kind in IMAGES and side.mounting is None:
             notes.append(
                 f"what {side.layout.label} asks for its image was not observed: mounting it can't be traced here"
@@ -60,7 +60,7 @@ def summarise(plan: Plan, state: State) -> JsonObject:
         "format": FORMAT,
         "kind": "comparison",
         "baseline": BASELINE,
-        "environment": str(plan.env),
+        "environment": text(os.fsencode(plan.env)),
         "command": plan.command,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": host.facts(os.environ),
@@ -97,7 +97,7 @@ def _row(
     return {
         "layout": side.layout.label,
         "kind": side.layout.kind,
-        "where": str(side.layout.where),
+        "where": text(os.fsencode(side.layout.where)),
         "fstype": side.layout.fstype,
         "mount_how": side.layout.mount_how,
         "in_place": bool(side.in_place),

@@ -75,7 +75,7 @@ def draw(console: Console, comparison: JsonObject) -> None:
             name, justify="left" if name in ("layout", "cache") else "right", no_wrap=True, overflow="ellipsis"
         )
     for row, n in zip(rows, served, strict=True):
-        table.add_row(*cells(row), *([numbers.count(n)] if counted in columns else []))
+        table.add_row(*map(Text, cells(row)), *([numbers.count(n)] if counted in columns else []))
     console.print(table)
     draw_places(console, comparison)
     draw_differences(console, comparison)
@@ -150,7 +150,7 @@ def draw_places(console: Console, comparison: JsonObject) -> None:
     )
     for label in reversed(rows):
         where = clean(rows[label]["where"], max(12, min(console.width, 160) - taken - 1))
-        table.add_row(clean(label, 20), where, types[label], how[label])
+        table.add_row(*map(Text, (clean(label, 20), where, types[label], how[label])))
     console.print()
     console.print(table)
 
@@ -191,7 +191,7 @@ def draw_notes(console: Console, comparison: JsonObject) -> None:
         console.print()
     rows = comparison["rows"]
     lines = [
-        f"start: median of {n_runs} untraced runs, taken in turn, without the mounting; spread: the fastest and the slowest",
+        f"start: median of {numbers.plural(n_runs, 'untraced run')}, taken in turn, without the mounting; spread: the fastest and the slowest",
         "CPU: user and system of the command, and of what serves its mount; calls: metadata calls of one traced run",
         "requests: metadata requests of a cold client for the environment, or for mounting its image: a model, validated "
         "against a FUSE server",

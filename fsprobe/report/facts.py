@@ -313,6 +313,8 @@ def certainty(row: JsonObject) -> str:
     if not wall or not low or not high:
         return ""
     clear = row.get("clear") is not False
+    if str(row.get("verdict") or "").startswith("too few"):
+        return f"{numbers.ratio(wall)} the time"
     ends = sorted(1 / value if clear and wall < 1 else value for value in (low, high))
     words = f"95 %: {numbers.ratio(ends[0])} to {numbers.ratio(ends[1])}"
     if not clear:

@@ -95,3 +95,14 @@ def test_a_layout_that_lies_elsewhere_is_compared_by_its_own_place() -> None:
     left, right = tally({b"/v/a": Counts(n_stat=1)}), tally({b"/flash/v/a": Counts(n_stat=1)})
     assert compare.call_differences(left, right)["n_paths"] == 2
     assert compare.call_differences(left, right, {b"/flash/v": b"/v"})["n_paths"] == 0
+
+
+def test_what_both_did_keeps_its_name_in_a_temporary_directory_too() -> None:
+    """An environment, or a program, that lies in /tmp: a difference there is named as it is called."""
+    same = {b"/tmp/job-17/app-2.cfg": Counts(n_open=3)}
+    source = b"/tmp/job-17/venv/lib/python3.11/site-packages/apples-1/core.py"
+    found = compare.call_differences(tally(same), tally({**same, source: Counts(n_open=1)}))
+    assert found["rows"] == [{"path": source.decode(), "op": "open", "baseline": 0, "layout": 1}]
+    # of an environment, files of two versions are not the same file
+    other = source.replace(b"-1/", b"-2/")
+    assert compare.call_differences(tally({source: Counts(n_open=1)}), tally({other: Counts(n_open=1)}))["n_paths"] == 2

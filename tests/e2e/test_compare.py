@@ -114,6 +114,46 @@ def test_the_file_opens_as_a_report_and_holds_the_recordings(env: Path, tmp_path
     assert json.loads(done.stdout)["manifest"]["layout"]["kind"] == "copy"
 
 
+def test_a_layout_of_a_comparison_is_shown_as_its_own_recording(env: Path, tmp_path: Path) -> None:
+    need("strace", root=True)
+    file = tmp_path / "c.fsprobe"
+    compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "1")
+    for style, mark in (
+        ("terminal", b"layout flash"),
+        ("json", b'"by_path"'),
+        ("html", b"<html"),
+        ("md", b"flash"),
+        ("csv", b"apples"),
+        ("folded", b";pears"),
+        ("speedscope", b"speedscope"),
+        ("chrome", b"traceEvents"),
+    ):
+        done = fsprobe("report", str(file), "--layout", "flash", "--format", style)
+        assert done.returncode == 0, (style, done.stderr)
+        assert mark in b" ".join(done.stdout.split()), style
+    profile = json.loads(fsprobe("report", str(file), "--layout", "flash", "--format", "json").stdout)
+    assert profile["manifest"]["layout"]["label"] == "flash"
+    unknown = fsprobe("report", str(file), "--layout", "none")
+    assert unknown.returncode == 3
+    assert b"hint: it has: plain, flash" in unknown.stderr
+    assert fsprobe("report", str(file), "--format", "csv").returncode == 3
+    # two comparisons, or one and a recording, are not two recordings
+    twice = fsprobe("compare", str(file), str(file))
+    assert (twice.returncode, b"is a comparison already" in twice.stderr) == (3, True)
+
+
+def test_bytes_that_are_no_text_make_valid_json(env: Path, tmp_path: Path) -> None:
+    need("strace", root=True)
+    (tmp_path / "flash").mkdir()
+    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--runs", "1", "-o", f"{tmp_path}/c.fsprobe"]
+    line: list[Any] = [*fsprobe_argv(*words, "--json", "--", "python", "-c", "pass"), b"odd\xff"]
+    done = subprocess.run(line, capture_output=True, env=fsprobe_environment(), cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode())["command"][-1] == "odd\\xff"
+    for words in (["--format", "json"], ["--format", "json", "--layout", "plain"]):
+        assert "odd\\\\xff" in fsprobe("report", f"{tmp_path}/c.fsprobe", *words).stdout.decode()
+
+
 def test_one_missing_pyc_in_an_image_is_named(env: Path, tmp_path: Path) -> None:
     need("strace", "mksquashfs", root=True)
     image = tmp_path / "lacking.sqsh"
@@ -480,7 +520,20 @@ def test_interrupted_at_any_moment(env: Path, tmp_path: Path, signum: signal.Sig
     assert fsprobe("report", str(file)).returncode == 0
 
 
-@pytest.mark.parametrize("when", ["copying or packing", "timed"])
+def scratch_directories() -> set[str]:
+    """Where recorders keep their logs."""
+    return {str(path) for path in Path("/dev/shm").glob("fsprobe-*")}
+
+
+def name_of_ours(directory: str, tmp_path: Path) -> bool:
+    """Is this the scratch of a recorder that this test started? Other tests may run meanwhile."""
+    try:
+        return str(tmp_path) in Path(directory, "state.json").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("when", ["the first run", "copying or packing", "tracing", "timed"])
 def test_killed_with_its_runs_in_the_file(env: Path, tmp_path: Path, when: str) -> None:
     """kill -9 leaves no mount, no process, no lost run, and no copy or image either: somebody else takes them away."""
     need("strace", "mksquashfs", root=True)
@@ -489,19 +542,33 @@ def test_killed_with_its_runs_in_the_file(env: Path, tmp_path: Path, when: str) 
     scratch.mkdir()
     file = tmp_path / "c.fsprobe"
     words = ["compare", "--env", str(env), "--flash", str(flash), "--squashfs", "--runs", "20", "-o", str(file)]
+    output = tmp_path / "c.fsprobe.output"
+    reached = {
+        "the first run": lambda: [path for path in output.glob("plain-first.out") if path.read_bytes()],
+        "copying or packing": lambda: list(flash.iterdir()),
+        "tracing": lambda: [path for path in output.glob("plain-traced.out") if path.read_bytes()],
+        "timed": file.exists,
+    }[when]
+    # one that would go on for long, were it not ended
+    last = {"the first run": 1, "tracing": 2}.get(when, 99)
+    code = (
+        f"import os, time; n = len(os.listdir('{output}')) // 2; print(n, flush=True); time.sleep(60 * (n == {last}))"
+    )
+    before = scratch_directories()
     with subprocess.Popen(
-        fsprobe_argv(*words, "--", "python", "-c", "import time; time.sleep(0.1)"),
+        fsprobe_argv(*words, "--", "python", "-c", code),
         env=fsprobe_environment(TMPDIR=str(scratch)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=tmp_path,
     ) as process:
-        wait_until(file.exists if when == "timed" else lambda: list(flash.iterdir()))
+        wait_until(reached)
         process.kill()
     if when == "timed":
         assert len(Recording(str(file)).manifest["order"]) >= 3
     wait_until(lambda: not left_behind(str(tmp_path)))
     wait_until(lambda: not [*flash.iterdir(), *scratch.iterdir(), *tmp_path.glob("venv-fsprobe-*")])
+    wait_until(lambda: not [name for name in scratch_directories() - before if name_of_ours(name, tmp_path)])
 
 
 def test_what_is_to_be_kept_stays(env: Path, tmp_path: Path) -> None:
