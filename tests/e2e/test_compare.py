@@ -124,7 +124,7 @@ def test_a_layout_of_a_comparison_is_shown_as_its_own_recording(env: Path, tmp_p
         ("html", b"<html"),
         ("md", b"flash"),
         ("csv", b"apples"),
-        ("folded", b";pears"),
+        ("folded", b"pears;apples"),
         ("speedscope", b"speedscope"),
         ("chrome", b"traceEvents"),
     ):
