@@ -42,7 +42,7 @@ def run(
         server: counters of the file server, where somebody has access to them (benchmarks do); else those that the
             kernel keeps for the environment's mount are read, if it keeps any.
         empty: makes the client cold before a layout is mounted for a cold run, instead of `plan.make_cold`.
-        checkpoint: called after each round of runs, and with whatever there is when an interruption or an error ends it.
+        checkpoint: called when all were traced, after each round of runs, and with whatever there is when an interruption or an error ends it.
 
     Returns:
         The comparison (Contract: Comparison JSON), and the recording of each layout's traced run by label.
@@ -189,6 +189,8 @@ def measure(
         bench.trace(side)
         done += 1
     state.notes += sides.byte_code_notes(plan, state)
+    if checkpoint is not None:
+        checkpoint(summarise(plan, state), recordings_of(state))
     for cache in state.caches:
         for number in range(plan.n_runs):
             turn = number % len(state.sides)
