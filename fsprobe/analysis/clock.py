@@ -24,14 +24,24 @@ class NodeClock:
     settled: dict[str, float] = field(default_factory=dict)
     timeline: Tally = field(default_factory=Tally)
 
-    def join(self, tally: Tally) -> None:
-        """Let in what some ranks of this node did, by their tally on the common clock."""
+    def join(self, tally: Tally, shift_ns: int) -> None:
+        """Let in what a rank of this node did.
+
+        Args:
+            tally: its tables.
+            shift_ns: what its times lie before the common clock.
+        """
+        n_bins = shift_ns // BIN_NS
         for process in tally.by_process.values():
-            add_numbers(self.calls_by_bin, process.n_metadata_by_bin)
-            add_numbers(self.opens_by_bin, process.n_open_by_bin)
+            for mine, theirs in (
+                (self.calls_by_bin, process.n_metadata_by_bin),
+                (self.opens_by_bin, process.n_open_by_bin),
+            ):
+                for number, n in theirs.items():
+                    mine[number + n_bins] = mine.get(number + n_bins, 0) + n
         for name, value in tally.settled_rates.items():
             self.settled[name] = max(value, self.settled.get(name, 0))
-        add_timeline(self.timeline, tally, 0)
+        add_timeline(self.timeline, tally, n_bins)
 
     def add(self, other: NodeClock) -> None:
         """Let in what other ranks of this node did."""

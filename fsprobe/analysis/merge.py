@@ -11,9 +11,9 @@ from statistics import median
 from typing import TypeVar
 
 from fsprobe.analysis.attribute import Notes
-from fsprobe.analysis.requests_counts import RequestCounts
+from fsprobe.analysis.requests_counts import RequestCounts, Requests
 from fsprobe.analysis.tally import BIN_NS, ModuleTally, PathTally, ProcessTally, Tally, add
-from fsprobe.model import Counts, JsonObject, Mount, ParseQuality
+from fsprobe.model import Counts, JsonObject, Mount, ParseQuality, text
 
 SHARED = ("lookup", "negative", "readdir", "readlink", "read", "unread")
 """Asked for once by a node, for all its processes: they share the client's caches of names, listings and contents."""
@@ -184,6 +184,37 @@ class NodeRequests:
         for row in self.per_path.values():
             total.add(row)
         return total
+
+
+@dataclass(slots=True)
+class JobRequests:
+    """What all nodes ask for, of those of which nothing more will come."""
+
+    nodes: dict[str, RequestCounts] = field(default_factory=dict)
+    by_mount: dict[str, RequestCounts] = field(default_factory=dict)
+    requests: Requests = field(default_factory=Requests)
+    """Of all of them, by path."""
+
+    def close(self, node: str, asked: NodeRequests) -> None:
+        """Add what a node asks for, all its ranks joined."""
+        self.nodes[node] = asked.total()
+        self.requests.n_unplaced += asked.n_unplaced
+        for path, row in asked.per_path.items():
+            mount = asked.mount_of[path]
+            key = text(mount.path) if mount is not None else "(not known)"
+            self.by_mount.setdefault(key, RequestCounts()).add(row)
+            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
+            self.requests.mount_of.setdefault(path, mount)
+
+    def add(self, other: JobRequests) -> None:
+        """Add what other nodes ask for."""
+        self.nodes.update(other.nodes)
+        self.requests.n_unplaced += other.requests.n_unplaced
+        for key, row in other.by_mount.items():
+            self.by_mount.setdefault(key, RequestCounts()).add(row)
+        for path, row in other.requests.per_path.items():
+            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
+            self.requests.mount_of.setdefault(path, other.requests.mount_of[path])
 
 
 # ---- ranks --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from fsprobe.analysis.kinds import kinds, launched
 from fsprobe.analysis.places import Mounts, Owners
 from fsprobe.analysis.profile import finding_row, make_profile
 from fsprobe.analysis.ranks import RankFile
-from fsprobe.analysis.requests_counts import Requests
 from fsprobe.job.parts import Part
 from fsprobe.job.reading import Reading, read_rank
 from fsprobe.model import JsonObject
@@ -27,7 +26,6 @@ from fsprobe.model import JsonObject
 def judge(
     files: Sequence[RankFile],
     total: Part,
-    requests: Requests,
     profile: JsonObject,
     mounts: Mounts,
     *,
@@ -38,7 +36,6 @@ def judge(
     Args:
         files: the recordings; those that stand for their kind are read again.
         total: the sum of all.
-        requests: what all nodes ask for, by path.
         profile: the job's profile so far, with its section `job`.
         mounts: finds the mount of a path.
         executor: where recordings are read; here and now without one.
@@ -62,7 +59,7 @@ def judge(
         profile={**profile, "manifest": {**profile["manifest"], "job": variables}},
         facts=looks[0].facts,
         mounts_of=mounts.of,
-        requests=requests if is_predicted else None,
+        requests=total.requests.requests if is_predicted else None,
     )
     found = merge_findings(looks, of_the_whole(whole), n_ranks=len(total.rows), n_nodes=job["n_nodes_traced"])
     # ranks of which no hook told anything have zeros that count nothing: they must not acquit the filesystem

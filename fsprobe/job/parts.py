@@ -1,4 +1,4 @@
-"""Some recordings of one node, read and added up. `read_chunk` runs in a worker, wherever the executor has one."""
+"""Some recordings, read and added up. `read_chunk` runs in a worker, wherever the executor has one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from fsprobe import pipeline
 from fsprobe.analysis import merge as merging
 from fsprobe.analysis.attribute import Notes
 from fsprobe.analysis.clock import NodeClock
-from fsprobe.analysis.merge import NodeRequests
+from fsprobe.analysis.merge import JobRequests, NodeRequests
 from fsprobe.analysis.ranks import RankFile, rank_row
 from fsprobe.analysis.tally import Tally
 from fsprobe.errors import FsprobeError
 from fsprobe.job.reading import read_rank
 from fsprobe.model import JsonObject, Mount, ParseQuality
 
-CHUNK = 16
-"""Recordings that one task reads: enough to make its way to a worker worth it, few enough to spread."""
+CHUNK = 32
+"""Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
 GC_THRESHOLD = 200_000
@@ -29,13 +30,15 @@ GC_THRESHOLD = 200_000
 
 @dataclass(slots=True)
 class Part:
-    """The sum of some recordings of one node."""
+    """The sum of some recordings: of whole nodes, or of some ranks of one node."""
 
     tally: Tally = field(default_factory=Tally)
     notes: Notes = field(default_factory=Notes)
     quality: ParseQuality = field(default_factory=ParseQuality)
-    requests: NodeRequests = field(default_factory=NodeRequests)
-    clock: NodeClock = field(default_factory=NodeClock)
+    requests: JobRequests = field(default_factory=JobRequests)
+    asked: dict[str, NodeRequests] = field(default_factory=dict)
+    """By node, of nodes that have more ranks than those that were read."""
+    clocks: dict[str, NodeClock] = field(default_factory=dict)
     rows: list[JsonObject] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     mounts: dict[bytes, Mount] = field(default_factory=dict)
@@ -47,10 +50,13 @@ class Part:
     n_without_requests: int = 0
 
     def add(self, other: Part) -> None:
-        """Add another part, but for its requests and its clock: those are joined by node."""
+        """Add another part, but for what its nodes have asked so far: that is joined by node."""
         merging.add_tally(self.tally, other.tally)
         merging.add_notes(self.notes, other.notes)
         merging.add_quality(self.quality, other.quality)
+        self.requests.add(other.requests)
+        for node, clock in other.clocks.items():
+            self.clocks.setdefault(node, NodeClock()).add(clock)
         self.rows.extend(other.rows)
         self.failed.extend(other.failed)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
@@ -77,8 +83,13 @@ class Part:
             self.cwds.setdefault(cwd)
 
 
-def read_chunk(files: Sequence[RankFile]) -> Part:
-    """Read recordings of one node and add them up; a damaged one is named in `failed` and adds nothing."""
+def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
+    """Read recordings and add them up; a damaged one is named in `failed` and adds nothing.
+
+    Args:
+        files: sorted by node.
+        is_whole: no rank of these nodes is left out, so that what they ask for can be added up.
+    """
     part = Part()
     thresholds = gc.get_threshold()
     gc.set_threshold(GC_THRESHOLD, *thresholds[1:])
@@ -90,7 +101,10 @@ def read_chunk(files: Sequence[RankFile]) -> Part:
                 part.failed.append((file.path, error.message))
     finally:
         gc.set_threshold(*thresholds)
-    part.clock.join(part.tally)
+    if is_whole:
+        for node, asked in part.asked.items():
+            part.requests.close(node, asked)
+        part.asked = {}
     return part
 
 
@@ -104,45 +118,59 @@ def _read_into(part: Part, file: RankFile) -> None:
         start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
     merging.add_tally(part.tally, tally, prefix=f"{file.name}: ", shift_ns=start_ns or 0)
+    part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)
     part.n_marks_unread += read.hooks.n_unread
     entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
     cwd = pipeline.cwd_of(read.recording)
     part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])
+    asked = part.asked.setdefault(file.node, NodeRequests())
     if read.model is None:
         part.n_without_requests += 1
         return
     requests = read.model.count()
-    part.requests.join(requests.per_path, requests.mount_of)
-    part.requests.n_unplaced += requests.n_unplaced
+    asked.join(requests.per_path, requests.mount_of)
+    asked.n_unplaced += requests.n_unplaced
 
 
-def chunks(files: Sequence[RankFile]) -> Iterator[list[RankFile]]:
-    """Cut files that are sorted by node into tasks, none of which spans two nodes."""
-    chunk: list[RankFile] = []
-    for file in files:
-        if chunk and (len(chunk) >= CHUNK or chunk[-1].node != file.node):
-            yield chunk
-            chunk = []
-        chunk.append(file)
-    if chunk:
-        yield chunk
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one task reads."""
+
+    files: Sequence[RankFile]
+    is_whole: bool
+    """All ranks of its nodes are in it."""
 
 
-def read_all(files: Sequence[RankFile], executor: Executor | None, n_workers: int) -> Iterator[tuple[str, Part]]:
-    """Read the chunks wherever the executor does, and give them in their order, each with its node."""
+def chunks(files: Sequence[RankFile]) -> Iterator[Chunk]:
+    """Cut files that are sorted by node into tasks: some whole nodes, or a part of one that is too large for that."""
+    whole: list[RankFile] = []
+    for _, group in groupby(files, lambda file: file.node):
+        node = list(group)
+        if whole and len(whole) + len(node) > CHUNK:
+            yield Chunk(whole, is_whole=True)
+            whole = []
+        if len(node) <= CHUNK:
+            whole.extend(node)
+            continue
+        for at in range(0, len(node), CHUNK):
+            yield Chunk(node[at : at + CHUNK], is_whole=False)
+    if whole:
+        yield Chunk(whole, is_whole=True)
+
+
+def read_all(files: Sequence[RankFile], executor: Executor | None, n_workers: int) -> Iterator[Part]:
+    """Read the chunks wherever the executor does, and give them in their order."""
     tasks = chunks(files)
     if executor is None:
         for chunk in tasks:
-            yield chunk[0].node, read_chunk(chunk)
+            yield read_chunk(chunk.files, is_whole=chunk.is_whole)
         return
-    under_way: deque[tuple[str, Future[Part]]] = deque()
+    under_way: deque[Future[Part]] = deque()
     for chunk in tasks:
-        under_way.append((chunk[0].node, executor.submit(read_chunk, chunk)))
+        under_way.append(executor.submit(read_chunk, chunk.files, is_whole=chunk.is_whole))
         if len(under_way) >= WINDOW * max(1, n_workers):
-            node, future = under_way.popleft()
-            yield node, future.result()
+            yield under_way.popleft().result()
     while under_way:
-        node, future = under_way.popleft()
-        yield node, future.result()
+        yield under_way.popleft().result()

@@ -8,12 +8,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from fsprobe import pipeline, recording
-from fsprobe.analysis.clock import NodeClock, make_slots
+from fsprobe.analysis.clock import make_slots
 from fsprobe.analysis.merge import NodeRequests
 from fsprobe.analysis.places import Mounts, Owners
 from fsprobe.analysis.profile import make_profile
 from fsprobe.analysis.ranks import bounded, section, sum_of
-from fsprobe.analysis.requests_counts import CAVEAT, RequestCounts, Requests
+from fsprobe.analysis.requests_counts import CAVEAT, RequestCounts
 from fsprobe.errors import BadInput
 from fsprobe.job.files import Files
 from fsprobe.job.looks import judge
@@ -27,38 +27,26 @@ REQUESTS = (
 
 @dataclass(slots=True)
 class Whole:
-    """The sum of all parts, and what is kept apart by node."""
+    """The sum of all parts."""
 
     total: Part = field(default_factory=Part)
-    nodes: dict[str, RequestCounts] = field(default_factory=dict)
-    clocks: dict[str, NodeClock] = field(default_factory=dict)
-    by_mount: dict[str, RequestCounts] = field(default_factory=dict)
-    requests: Requests = field(default_factory=Requests)
-    """Of all nodes, by path."""
     _node: str = ""
     _asked: NodeRequests = field(default_factory=NodeRequests)
 
-    def add(self, node: str, part: Part) -> None:
+    def add(self, part: Part) -> None:
         """Add a part; the parts of a node come one after the other."""
-        if node != self._node:
-            self.close()
-            self._node = node
-        self._asked.join(part.requests.per_path, part.requests.mount_of)
-        self.requests.n_unplaced += part.requests.n_unplaced
-        self.clocks.setdefault(node, NodeClock()).add(part.clock)
+        for node, asked in part.asked.items():
+            if node != self._node:
+                self.close()
+                self._node = node
+            self._asked.join(asked.per_path, asked.mount_of)
+            self._asked.n_unplaced += asked.n_unplaced
         self.total.add(part)
 
     def close(self) -> None:
         """Add what the node that is under way asks for: nothing more of it will come."""
-        if not self._node:
-            return
-        self.nodes[self._node] = self._asked.total()
-        for path, row in self._asked.per_path.items():
-            mount = self._asked.mount_of[path]
-            key = text(mount.path) if mount is not None else "(not known)"
-            self.by_mount.setdefault(key, RequestCounts()).add(row)
-            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
-            self.requests.mount_of.setdefault(path, mount)
+        if self._node:
+            self.total.requests.close(self._node, self._asked)
         self._node, self._asked = "", NodeRequests()
 
 
@@ -74,23 +62,20 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
         BadInput: not one of them could be read.
     """
     whole = Whole()
-    for node, part in read_all(files.ranks, executor, n_workers):
-        whole.add(node, part)
+    for part in read_all(files.ranks, executor, n_workers):
+        whole.add(part)
     whole.close()
     total = whole.total
     if not total.rows:
         raise BadInput(
             f"none of {len(files.ranks)} recordings can be read ({total.failed[0][1]})", "see `fsprobe salvage --help`"
         )
-    profile, mounts = _profile(files, whole)
-    profile["findings"], profile["verdict"] = judge(
-        files.ranks, total, whole.requests, profile, mounts, executor=executor
-    )
+    profile, mounts = _profile(files, total)
+    profile["findings"], profile["verdict"] = judge(files.ranks, total, profile, mounts, executor=executor)
     return profile
 
 
-def _profile(files: Files, whole: Whole) -> tuple[JsonObject, Mounts]:
-    total = whole.total
+def _profile(files: Files, total: Part) -> tuple[JsonObject, Mounts]:
     tally = total.tally
     table = pipeline.mount_finder(total.mounts.values(), tally)
     owners = Owners([{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None))
@@ -106,10 +91,10 @@ def _profile(files: Files, whole: Whole) -> tuple[JsonObject, Mounts]:
         mounts=table,
         owners=owners,
         requests={
-            "by_mount": {key: row.as_json() for key, row in _most_first(whole.by_mount)},
-            "by_package": {key: row.as_json() for key, row in whole.requests.by_package(owners).items()},
+            "by_mount": {key: row.as_json() for key, row in _most_first(total.requests.by_mount)},
+            "by_package": {key: row.as_json() for key, row in total.requests.requests.by_package(owners).items()},
             "by_module": {},
-            "n_unplaced": whole.requests.n_unplaced,
+            "n_unplaced": total.requests.requests.n_unplaced,
             "caveat": REQUESTS,
         }
         if total.n_without_requests < len(total.rows)
@@ -121,22 +106,22 @@ def _profile(files: Files, whole: Whole) -> tuple[JsonObject, Mounts]:
     profile["job"] = section(
         files.ranks,
         total.rows,
-        whole.nodes,
+        total.requests.nodes,
         tally.total,
         unreadable=[*files.unreadable, *total.failed],
         n_without_requests=total.n_without_requests,
     )
     profile["job"].update(n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ)
-    _add_times(profile["job"], whole)
+    _add_times(profile["job"], total)
     return profile, table
 
 
-def _add_times(section: JsonObject, whole: Whole) -> None:
+def _add_times(section: JsonObject, total: Part) -> None:
     """When the nodes made their calls: slots of the common clock, for each node and for all."""
-    slots = make_slots(whole.total.tally)
-    calls = {node: slots.sums(clock.calls()) for node, clock in whole.clocks.items()} if slots is not None else {}
+    slots = make_slots(total.tally)
+    calls = {node: slots.sums(clock.calls()) for node, clock in total.clocks.items()} if slots is not None else {}
     for row in section["nodes"]:
-        clock = whole.clocks[row["key"]]
+        clock = total.clocks[row["key"]]
         row.update(clock.rates(), timeline=calls.get(row["key"]))
     section["timeline"] = (
         {
