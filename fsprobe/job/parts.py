@@ -20,7 +20,7 @@ from fsprobe.errors import FsprobeError
 from fsprobe.job.reading import read_rank
 from fsprobe.model import JsonObject, Mount, ParseQuality
 
-CHUNK = 32
+CHUNK = 16
 """Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
