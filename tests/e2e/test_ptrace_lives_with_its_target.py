@@ -119,9 +119,9 @@ def test_stop_and_continue(tmp_path: Path) -> None:
     target = int(child.stdout.readline())
     for number in (signal.SIGSTOP, signal.SIGTSTP):
         os.kill(target, number)
-        # "t" is a stop that the tracer holds; the size of the log must stand still while it lasts
-        wait_until(lambda: state(target) in "tT")
-        time.sleep(0.3)
+        # "t" is a stop that the tracer holds, at each call too; the size of the log must stand still while this one lasts
+        said = f"--- stopped by {number.name} ---".encode()
+        wait_until(lambda said=said: said in log.read_bytes())  # type: ignore[misc]
         size = log.stat().st_size
         time.sleep(0.3)
         assert log.stat().st_size == size
