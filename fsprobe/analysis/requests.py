@@ -139,6 +139,12 @@ class RequestModel:
             self._play(step)
         return self._requests
 
+    def forget(self) -> None:
+        """Let go of what was learned, once all was counted; there is no counting after this."""
+        self._tree.forget()
+        self._opened = {}
+        del self._tree  # it calls back, so each holds the other
+
     def _learn(self) -> None:
         tree = self._tree
         telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if _tells_of_links(step)]

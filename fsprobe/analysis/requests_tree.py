@@ -67,6 +67,15 @@ class Tree:
             place.kind, place.is_pinned = DIRECTORY, True
             place = place.parent
 
+    def forget(self) -> None:
+        """Let go of all places. They point at each other, and as many would wait for the garbage collector for long."""
+        waiting = [self.root, *self._made.values(), *self._bound.values()]
+        while waiting:
+            place = waiting.pop()
+            waiting.extend(place.children.values())
+            place.children = {}
+        self._made, self._bound = {}, {}
+
     def begin(self, mode: int) -> None:
         """Begin a pass: names as the run found them, the client cold."""
         for place, (parent, name) in self._homes.items():

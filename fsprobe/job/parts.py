@@ -26,20 +26,21 @@ CHUNK = 16
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
 
+NEVER = 1 << 30
+"""New objects after which a worker looks for cycles: those of a chunk's trees of names go when it is read."""
+SELDOM = 200_000
+"""... and whoever adds chunks up: some of what came from another process is held by cycles."""
+
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Don't look for cycles for a while: tables of counts hold none, and looking at them all takes a tenth of the time.
-
-    Only a recording's tree of names has some; they go with the first look afterwards.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
+def seldom_collected(n_objects: int) -> Iterator[None]:
+    """Look for cycles only after so many new objects: tables of counts hold none, and looking takes a tenth of the time."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(n_objects, *thresholds[1:])
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        gc.set_threshold(*thresholds)
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
         is_whole: no rank of these nodes is left out, so that what they ask for can be added up.
     """
     part = Part()
-    with uncollected():
+    with seldom_collected(NEVER):
         for file in files:
             try:
                 _read_into(part, file)
@@ -140,6 +141,7 @@ def _read_into(part: Part, file: RankFile) -> None:
         part.n_without_requests += 1
         return
     requests = read.model.count()
+    read.model.forget()
     asked.join(requests.per_path, requests.mount_of)
     asked.n_unplaced += requests.n_unplaced
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from fsprobe import pipeline, recording
@@ -18,7 +17,7 @@ from fsprobe.analysis.requests_counts import CAVEAT, RequestCounts
 from fsprobe.errors import BadInput
 from fsprobe.job.files import Files
 from fsprobe.job.looks import judge
-from fsprobe.job.parts import Part, read_all, uncollected
+from fsprobe.job.parts import SELDOM, Part, read_all, seldom_collected
 from fsprobe.model import JsonObject, text
 
 REQUESTS = (
@@ -63,7 +62,7 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
         BadInput: not one of them could be read.
     """
     whole = Whole()
-    with uncollected() if executor is not None else nullcontext():
+    with seldom_collected(SELDOM):
         for part in read_all(files.ranks, executor, n_workers):
             whole.add(part)
     whole.close()
