@@ -15,7 +15,8 @@ _ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
 _ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
 
 _STRING = rb'"(?:[^"\\]|\\.)*"'
-_ANNOTATION = rb"<(?:->|[^<>]|<[^<>]*>)*>"
+# in a path `>` is escaped: only what is none (a socket) has `->` within, and a path may end in `-`
+_ANNOTATION = rb"<(?:/(?:[^<>]|<[^<>]*>)*|(?!/)(?:->|[^<>]|<[^<>]*>)*)>"
 _PLAIN = rb'[^",<(\[{)\]}]*'
 _ARGUMENT = re.compile(
     rb" *(" + _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _ANNOTATION + rb")" + _PLAIN + rb")*)(?:,|\Z)", re.DOTALL

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fsprobe.model import Call, Event, Op, ParseQuality
@@ -95,6 +95,7 @@ def test_unescape_undoes_escape(name: bytes, annotation: bool) -> None:
 
 
 @given(st.lists(names, max_size=5), st.lists(paths, max_size=3))
+@example([b'>"'], [b"/-"])
 def test_arguments_come_apart_where_they_were_joined(strings: list[bytes], annotated: list[bytes]) -> None:
     made = [b'"' + escape(one) + b'"' for one in strings]
     made += [b"3<" + escape(one, annotation=True) + b">" for one in annotated]
