@@ -17,7 +17,7 @@ import fsprobe
 from fsprobe import pipeline
 from fsprobe.capture.ptrace import why_not
 from fsprobe.cli import recorder
-from fsprobe.errors import EXIT_NOT_FOUND, EXIT_USAGE
+from fsprobe.errors import EXIT_NOT_FOUND, EXIT_OWN_FAILURE
 from fsprobe.recording import Recording
 from tests.conftest import FSPROBE, clean_environment, need, run_plain
 from tests.jobs import rank_variables
@@ -116,9 +116,11 @@ def test_exit_codes_signals_and_streams(archive: Path, tmp_path: Path, strace_pr
     assert run_plain([*start, "sh", "-c", "cat; exit 7"], stdin=b"through").status == 7
     assert run_plain([*start, "sh", "-c", "kill -TERM $$"]).status == -15
     assert run_plain([*start, "/no/such"]).status == EXIT_NOT_FOUND
-    assert run_plain([sys.executable, str(archive), "--nonsense", "--", "true"]).status == EXIT_USAGE
-    assert run_plain([sys.executable, str(archive), "--image", "i", "--at", "/p", "--", "true"]).status == EXIT_USAGE
-    assert run_plain([sys.executable, str(archive)]).status == EXIT_USAGE
+    assert run_plain([sys.executable, str(archive), "--nonsense", "--", "true"]).status == EXIT_OWN_FAILURE
+    assert (
+        run_plain([sys.executable, str(archive), "--image", "i", "--at", "/p", "--", "true"]).status == EXIT_OWN_FAILURE
+    )
+    assert run_plain([sys.executable, str(archive)]).status == EXIT_OWN_FAILURE
     helped = run_plain([sys.executable, str(archive), "--help"])
     assert helped.status == 0
     assert b"--ranks" in helped.out

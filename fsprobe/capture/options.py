@@ -5,7 +5,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 from fsprobe.capture import ranks
-from fsprobe.errors import EXIT_USAGE, FsprobeError
+from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 DEFAULT_MAX_LOG = "2G"
 DEFAULT_WAIT_DESCENDANTS_S = 5.0
@@ -98,7 +98,7 @@ def parse_size(text: "str") -> "int":
 
 def usage(message: "str", hint: "str" = "see `fsprobe run --help`") -> "FsprobeError":
     """An error of the command line."""
-    return FsprobeError(message, hint, EXIT_USAGE)
+    return FsprobeError(message, hint, EXIT_OWN_FAILURE)
 
 
 class HelpWanted(Exception):

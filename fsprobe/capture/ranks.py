@@ -6,7 +6,7 @@ imports nothing but `os`. Runs inside the recorder that travels: standard librar
 
 import os
 
-from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_USAGE, FsprobeError
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def check(selection: "str") -> "None":
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not (last.isdigit() and int(last) >= int(first))):
             raise FsprobeError(
-                "%r selects no ranks" % selection, "--ranks takes all, one-per-node or a list as 0,8-15", EXIT_USAGE
+                "%r selects no ranks" % selection,
+                "--ranks takes all, one-per-node or a list as 0,8-15",
+                EXIT_OWN_FAILURE,
             )
 
 

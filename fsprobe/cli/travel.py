@@ -35,12 +35,12 @@ def main(words: "list[str]") -> "int":
         if status is not None:
             return status
     from fsprobe.cli.failures import report_error
-    from fsprobe.errors import FsprobeError
+    from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
     try:
         if not words or words[0] in ("-h", "--help", "--version"):
             show_help(words)
-            return 0 if words else 2
+            return 0 if words else EXIT_OWN_FAILURE
         if words[0] == "salvage":
             return salvage(words[1:])
         return record(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsprobe.capture.options import OPTIONS, parse, parse_size
-from fsprobe.errors import EXIT_USAGE, FsprobeError
+from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(FsprobeError) as caught:
         parse_size(text)
-    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.exit_code == EXIT_OWN_FAILURE
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_values_and_defaults() -> None:
 def test_wrong_usage_has_its_exit_code_and_a_hint(words: list[str]) -> None:
     with pytest.raises(FsprobeError) as caught:
         parse(words)
-    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.exit_code == EXIT_OWN_FAILURE
     assert caught.value.hint
 
 

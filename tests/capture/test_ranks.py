@@ -12,7 +12,7 @@ import pytest
 
 from fsprobe.capture import naming, ranks
 from fsprobe.capture.options import parse
-from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_USAGE, FsprobeError
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
 from tests.conftest import FSPROBE, ROOT, clean_environment
 
 SLURM = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NODEID": "1", "SLURM_NNODES": "2"}
@@ -92,7 +92,7 @@ def test_wrong_selections_are_wrong_usage(selection: str) -> None:
         return
     with pytest.raises(FsprobeError) as caught:
         parse(["--ranks", selection, "--", "true"])
-    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.exit_code == EXIT_OWN_FAILURE
     assert "one-per-node" in caught.value.hint
 
 
