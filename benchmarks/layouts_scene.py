@@ -97,7 +97,7 @@ def scene(env: Path, images: Path, flash: Path, small: Path, latency_ms: float, 
         )
 
 
-def busy_share(span_s: float = 0.2) -> float:
+def busy_share(span_s: float = 0.1) -> float:
     """Share of the machine's CPU time that somebody uses, over a moment in which we sleep."""
 
     def look() -> tuple[int, int]:
