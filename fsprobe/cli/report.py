@@ -25,11 +25,17 @@ def load(file: str, thresholds: str | None = None) -> JsonObject:
     """The profile of a recording, or a comparison or job as it stands in its file.
 
     Raises:
-        BadInput: neither, or damaged.
+        BadInput: neither, or damaged; or thresholds for what has its findings already.
     """
     recording = Recording(file)
     if recording.kind in ("comparison", "job"):
         recording.verify()
+        if thresholds:
+            raise BadInput(
+                f"{file} is a {recording.kind}: its findings were made with it, and other thresholds do not reach them",
+                "--thresholds is for recordings"
+                + ("; for one layout of it add --layout" if recording.kind == "comparison" else ""),
+            )
         return recording.manifest
     return pipeline.analyse(file, read_thresholds(thresholds) if thresholds else DEFAULTS)
 

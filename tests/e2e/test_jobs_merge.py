@@ -376,3 +376,13 @@ def test_two_jobs_compared(one_run: Path, tmp_path: Path) -> None:
     assert found["jobs"]["per_rank"]["n_metadata"] == [n_calls / 4] * 2
     assert run_plain([*FSPROBE, "compare", files["a"], str(one_run)]).status == EXIT_BAD_INPUT
     assert run_plain([*FSPROBE, "compare", files["a"], files["a"]]).status == EXIT_BAD_INPUT
+
+
+def test_thresholds_of_a_merged_job_are_refused(one_run: Path, tmp_path: Path) -> None:
+    copies(one_run, tmp_path / "ranks", size=2, per_node=2)
+    assert merge(str(tmp_path / "ranks"), "-o", str(tmp_path / "j.fsprobe")).status == 0
+    (tmp_path / "t.json").write_text("{}")
+    words = ["report", str(tmp_path / "j.fsprobe"), "--thresholds", str(tmp_path / "t.json")]
+    done = run_plain([*FSPROBE, *words], env=clean_environment())
+    assert done.status == EXIT_BAD_INPUT
+    assert b"is a job" in done.err
