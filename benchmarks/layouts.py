@@ -104,14 +104,14 @@ def measure(
     return result
 
 
-def alike(env: Path, scratch: Path, output: Path, n_tries: int) -> list[JsonObject]:
+def alike(env: Path, copy: Path, output: Path, n_tries: int) -> list[JsonObject]:
     """The environment against its own copy on the same filesystem, again and again: what is said of no difference."""
     tries = []
     for _ in range(n_tries):
         plan = experiment.Plan(
             env=env,
             command=["python", "-c", WORKLOADS["pandas"]],
-            copies={"copy": scratch},
+            existing={"copy": copy},
             n_runs=7,
             output_dir=output,
         )
@@ -252,7 +252,7 @@ def main() -> int:
                     write(words.output, cells, tries, own)  # what is measured is kept when this is interrupted
         if not tries:
             evidence.say("alike")
-            tries = alike(env, scratch, scratch / "output", 1 if words.quick else N_TRIES)
+            tries = alike(env, native, scratch / "output", 1 if words.quick else N_TRIES)
     render(write(words.output, cells, tries, own), words.output)
     return 0
 
