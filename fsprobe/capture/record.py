@@ -72,9 +72,11 @@ def record(
     warnings = check_command(options.command, environment)
     if ranks.selection_warning(options.ranks, rank):
         warnings.append(ranks.selection_warning(options.ranks, rank))
-    for line in warnings:
-        if warn is not None:
+    if warn is not None:
+        # said at once, and not a second time when the command has ended
+        for line in warnings:
             warn(line)
+        warnings = []
     # until the recording is written: whoever wants this run to end means the command, never what was recorded of it
     with session.SignalsHeld() as held:
         return _record(options, environment, warnings, on_start, on_tick, enter, layout, held, consume)

@@ -386,3 +386,9 @@ def test_thresholds_of_a_merged_job_are_refused(one_run: Path, tmp_path: Path) -
     done = run_plain([*FSPROBE, *words], env=clean_environment())
     assert done.status == EXIT_BAD_INPUT
     assert b"is a job" in done.err
+
+
+def test_what_is_said_before_the_command_is_not_said_again(tmp_path: Path) -> None:
+    words = ["run", "--record-only", "--ranks", "one-per-node", "-o", str(tmp_path / "x.fsprobe"), "--", "true"]
+    done = run_plain([*FSPROBE, *words], env=clean_environment())
+    assert done.err.count(b"no launcher has set a rank here") == 1
