@@ -39,7 +39,7 @@ lint: $(VENV)/.test-installed
 test: system-packages lint
 	$(BIN)/python -m pytest
 
-# what reports/ holds, made again: under 30 minutes on two cores, and under 3
+# what reports/ holds, made again, with fewer runs: about half an hour on two cores; and the quick ones, under 3 minutes
 bench: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all -o reports
 

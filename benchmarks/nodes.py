@@ -136,13 +136,14 @@ def main() -> int:
     parser.add_argument("venv", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("reports/nodes.json"))
     parser.add_argument("--quick", action="store_true", help="up to 4 nodes, one run of each")
+    parser.add_argument("--runs", type=int, default=N_RUNS)
     parser.add_argument("--render", action="store_true", help="draw the table and picture of a JSON that is there")
     words = parser.parse_args()
     if words.render:
         render(json.loads(words.output.read_text()), words.output)
         return 0
     env = Path(os.path.realpath(words.venv))
-    n_runs, most = (1, 4) if words.quick else (N_RUNS, max(NODES))
+    n_runs, most = (1, 4) if words.quick else (words.runs, max(NODES))
     rows: list[JsonObject] = []
     with tempfile.TemporaryDirectory(prefix="nodes-", dir=env.parent) as place, share_cap(RATE) as cap:
         scratch = Path(place)
