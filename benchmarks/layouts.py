@@ -228,6 +228,7 @@ def main() -> int:
         there = json.loads(words.output.read_text())
         cells, tries, own = there["cells"], there["alike"], there.get("own", {})
         todo = [(c["workload"], c["latency_ms"]) for c in cells if c["load"][1] > words.again_over]
+    options = " --quick" if words.quick else f" --runs {words.runs}" if words.runs else ""
     n_runs = 2 if words.quick else words.runs  # None: by latency
     with tempfile.TemporaryDirectory(prefix="layouts-", dir=env.parent) as place:
         scratch = Path(place)
@@ -249,20 +250,22 @@ def main() -> int:
                     evidence.say(f"{name} at {latency_ms:g} ms")
                     n = n_runs or N_RUNS[latency_ms]
                     cells = merged(cells, cell_of(name, latency_ms, env, native, scratch, around, n, own[name]))
-                    write(words.output, cells, tries, own)  # what is measured is kept when this is interrupted
+                    write(words.output, cells, tries, own, options)  # what is measured is kept when this is interrupted
         if not tries:
             evidence.say("alike")
             tries = alike(env, native, scratch / "output", 1 if words.quick else N_TRIES)
-    render(write(words.output, cells, tries, own), words.output)
+    render(write(words.output, cells, tries, own, options), words.output)
     return 0
 
 
-def write(output: Path, cells: Sequence[JsonObject], tries: Sequence[JsonObject], own: JsonObject) -> JsonObject:
+def write(
+    output: Path, cells: Sequence[JsonObject], tries: Sequence[JsonObject], own: JsonObject, options: str = ""
+) -> JsonObject:
     """The JSON file; what it holds."""
     where = evidence.machine()
     report = {
         "benchmark": "layouts",
-        "made_by": "python -m benchmarks.layouts VENV -o reports/layouts.json",
+        "made_by": f"python -m benchmarks.layouts VENV{options} -o reports/layouts.json",
         "machine": where,
         "conditions": [
             f"{where['n_cpus']} cores, kernel {where['kernel']}, CPython {sys.version.split()[0]}. Cold: every slow filesystem is "
