@@ -68,9 +68,9 @@ def install(place: Path) -> None:
 
 def inside(output: Path) -> None:
     """In the namespaces: make the cluster, be the user."""
-    for directory in ("/project", "/flash", "/users"):
-        Path(directory).mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", directory], check=True)
+    for top in ("/project", "/flash", "/users"):
+        Path(top).mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", top], check=True)
     # what else is mounted below /tmp is none of this case; its own scratch directories are
     for directory in (ENV, PROJECT / "images", FLASH, RUN, HOME / "bin"):
         directory.mkdir(parents=True)
@@ -131,7 +131,12 @@ def answer_cold() -> Callable[[], object]:
 
     thread = threading.Thread(target=serve_requests, daemon=True)
     thread.start()
-    return lambda: (ask.write_text("end"), thread.join())
+
+    def end() -> None:
+        ask.write_text("end")
+        thread.join()
+
+    return end
 
 
 def as_user(words: str) -> subprocess.CompletedProcess[str]:

@@ -493,6 +493,8 @@ def test_interrupted_at_any_moment(env: Path, tmp_path: Path, signum: signal.Sig
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         start_new_session=True,
+        # under nohup SIGHUP is ignored, and compare rightly lets it be
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as process:
         if when == "copying or packing":
             wait_until(lambda: list((tmp_path / "flash").iterdir()))
