@@ -161,10 +161,25 @@ def publish(made: Path, output: Path) -> None:
         shutil.copy(made / name, output / name)
     for name in COMMANDS:
         (output / f"{name}.txt").write_text((made / f"{name}.txt").read_text())
+    picture(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if size > LIMIT_BYTES:
         raise SystemExit(f"{output} has {size:,} bytes, more than {LIMIT_BYTES:,}")
     evidence.say(f"{output}: {size:,} bytes")
+
+
+def picture(output: Path) -> None:
+    """What the top of the page looks like, where there is a Chromium."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    pages = sorted(output.rglob("*slow*.html"))
+    if browser is None or not pages:
+        evidence.say("no picture of the page")
+        return
+    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1900"]
+    done = subprocess.run(
+        [*words, f"--screenshot={output / 'report.png'}", pages[0].resolve().as_uri()], capture_output=True, cwd=output
+    )
+    evidence.say(f"picture of {pages[0].name}: exit code {done.returncode}")
 
 
 def main() -> int:
