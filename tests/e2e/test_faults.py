@@ -312,7 +312,8 @@ def test_scratch_is_filled_to_the_last_byte_at_once(run_fsprobe: Fsprobe, small_
         [sys.executable, "-c", program], options=("-q", f"--backend={backend}", f"--tmp-dir={small_disk}")
     )
     assert (done.status, done.out, done.err) == (0, b"done\n", b"")
-    assert n_missing(done.recording) >= 3000 - 100
+    # what the tracer had in its buffer when the last byte went finds no room
+    assert n_missing(done.recording) >= 3000 - 600
     assert Recording(str(done.recording)).manifest["log_truncated"]
     assert os.listdir(small_disk) == ["filler"]
 

@@ -114,6 +114,8 @@ def test_stop_and_continue(tmp_path: Path) -> None:
         ),
         cwd=tmp_path,
         stdout=-1,
+        # a group of its own in our session: SIGTSTP stops nobody in a group that has lost its session's shell
+        preexec_fn=lambda: os.setpgid(0, 0),
     )
     assert child.stdout is not None
     target = int(child.stdout.readline())
