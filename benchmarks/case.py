@@ -5,7 +5,8 @@
 In a mount namespace of its own there are a project and a flash filesystem (stand-in servers of 1 ms and 0.3 ms), a home and
 a plain user; in the project lies a venv with numpy, pandas, scikit-learn and matplotlib, made with /usr/bin/python3. The
 user's commands are in `COMMANDS`, and run as they stand there. What is kept is what the ticket holds, with its names
-replaced, and what the commands printed. Takes root, /dev/fuse, a python3 of the system with venv, and some minutes.
+replaced, and what the commands printed (the user, the project and the host are invented). Takes root, /dev/fuse, a python3 of
+the system with venv, and some minutes.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def inside(output: Path) -> None:
     for top in ("/project", "/flash", "/users"):
         Path(top).mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", top], check=True)
-    # what else is mounted below /tmp is none of this case; its own scratch directories are
+    # what else this machine has mounted is none of this case
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if line.split()[1].startswith(("/mnt/", "/media/", "/opt/", "/tmp/")):
+            subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
     for directory in (ENV, PROJECT / "images", FLASH, RUN, HOME / "bin"):
         directory.mkdir(parents=True)
     (RUN / "train.py").write_text(PROGRAM)
@@ -152,7 +156,7 @@ def as_user(words: str) -> subprocess.CompletedProcess[str]:
 
 
 def publish(made: Path, output: Path) -> None:
-    """What is committed: the ticket, what is in it, the pictures, what was printed with the same names replaced."""
+    """What is committed: the ticket, what is in it, the pictures, what was printed."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     with zipfile.ZipFile(made / "ticket.zip") as archive:
@@ -161,6 +165,8 @@ def publish(made: Path, output: Path) -> None:
         shutil.copy(made / name, output / name)
     for name in COMMANDS:
         (output / f"{name}.txt").write_text((made / f"{name}.txt").read_text())
+    for page in (output / "reports").glob("*.json"):
+        page.unlink()  # they are in the ticket; here `fsprobe report FILE --format json` makes them again
     picture(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if size > LIMIT_BYTES:
@@ -171,13 +177,15 @@ def publish(made: Path, output: Path) -> None:
 def picture(output: Path) -> None:
     """What the top of the page looks like, where there is a Chromium."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
-    pages = sorted(output.rglob("*slow*.html"))
+    pages = sorted((output / "reports").glob("01.html"))
     if browser is None or not pages:
         evidence.say("no picture of the page")
         return
     words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1900"]
     done = subprocess.run(
-        [*words, f"--screenshot={output / 'report.png'}", pages[0].resolve().as_uri()], capture_output=True, cwd=output
+        [*words, f"--screenshot={output.resolve() / 'report.png'}", pages[0].resolve().as_uri()],
+        capture_output=True,
+        cwd=output,
     )
     evidence.say(f"picture of {pages[0].name}: exit code {done.returncode}")
 
