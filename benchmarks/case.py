@@ -73,9 +73,13 @@ def inside(output: Path) -> None:
         Path(top).mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", top], check=True)
     # what else this machine has mounted is none of this case
+    needed = [str(path.resolve()) for path in (PLACE, evidence.REPOSITORY, Path(sys.prefix), Path(sys.base_prefix))]
     for line in Path("/proc/self/mounts").read_text().splitlines():
-        if line.split()[1].startswith(("/mnt/", "/media/", "/opt/", "/tmp/")):
-            subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
+        mount = line.split()[1]
+        if mount.startswith(("/mnt/", "/media/", "/opt/", "/tmp/")) and not any(
+            f"{p}/".startswith(mount) for p in needed
+        ):
+            subprocess.run(["umount", "--lazy", mount], check=False)
     for directory in (ENV, PROJECT / "images", FLASH, RUN, HOME / "bin"):
         directory.mkdir(parents=True)
     (RUN / "train.py").write_text(PROGRAM)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fsprobe.analysis.findings.evidence import Evidence
-from fsprobe.analysis.findings.table import RULES, Rule
+from fsprobe.analysis.findings.table import RULES, Rule, find
 from fsprobe.analysis.findings.thresholds import SEVERITIES
 from fsprobe.analysis.merge import OWN, SHARED
 from fsprobe.analysis.requests_counts import RequestCounts, Requests
@@ -64,24 +64,7 @@ def of_the_whole(evidence: Evidence) -> list[Finding]:
     Args:
         evidence: the merged tally and requests; the manifest's `job` tells processes and nodes.
     """
-    found = []
-    for rule in RULES:
-        seen = rule.look(evidence) if rule.code in OF_THE_JOB else None
-        if seen is not None:
-            found.append(
-                Finding(
-                    code=rule.code,
-                    severity=seen.severity,
-                    audience=rule.audience,
-                    title=rule.title,
-                    evidence=seen.evidence,
-                    advice=seen.advice,
-                    commands=tuple(seen.commands),
-                    saves=dict(seen.saves),
-                    source=rule.source,
-                )
-            )
-    return found
+    return find(evidence, OF_THE_JOB)
 
 
 def merge_findings(looks: Sequence[Look], whole: Iterable[Finding], *, n_ranks: int, n_nodes: int) -> list[Finding]:

@@ -18,7 +18,8 @@ from fsprobe.capture import backends, doctor
 from fsprobe.errors import EXIT_MACHINE
 from fsprobe.layouts.ways import plan_ways, read_host_facts
 from fsprobe.model import JsonObject
-from fsprobe.report.terminal import WIDTH, clean
+from fsprobe.report.console import console_on
+from fsprobe.report.terminal import clean
 
 _SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
 
@@ -31,7 +32,7 @@ def command(as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     else:
-        draw(Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False), answer)
+        draw(console_on(sys.stdout), answer)
     return 0 if answer["backend"] else EXIT_MACHINE
 
 

@@ -18,7 +18,8 @@ from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model import FORMAT, JsonObject
 from fsprobe.recording import Recording
 from fsprobe.report import numbers
-from fsprobe.report.terminal import WIDTH, clean
+from fsprobe.report.console import console_on
+from fsprobe.report.terminal import clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def command(
         found = {"format": FORMAT, "kind": "whatif", "rows": rows, "curve": curve, "notes": notes}
         click.echo(json_text(found))
         return
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    console = console_on(sys.stdout)
     draw(console, question, rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from rich.text import Text
 
 from fsprobe.model import JsonObject
 from fsprobe.report import facts, numbers
-from fsprobe.report.terminal import WIDTH, clean
+from fsprobe.report.console import as_text, console_on
+from fsprobe.report.terminal import clean
 
 
 @contextmanager
@@ -49,14 +49,12 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
 
 def show(comparison: JsonObject, out: TextIO) -> None:
     """Print a comparison; with colour when `out` is a terminal."""
-    draw(Console(file=out, width=None if out.isatty() else WIDTH, highlight=False), comparison)
+    draw(console_on(out), comparison)
 
 
 def render(comparison: JsonObject) -> str:
     """The same as plain text, 80 columns wide."""
-    out = io.StringIO()
-    draw(Console(file=out, width=WIDTH, highlight=False, color_system=None), comparison)
-    return out.getvalue()
+    return as_text(lambda console: draw(console, comparison))
 
 
 def draw(console: Console, comparison: JsonObject) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Sequence
 from typing import TextIO
@@ -13,9 +12,9 @@ from rich.text import Text
 
 from fsprobe.model import JsonObject
 from fsprobe.report import numbers, ranks
+from fsprobe.report.console import as_text, console_on
 from fsprobe.report.terminal import clean, draw_findings
 
-WIDTH = 80
 N_NODES = 8
 _STYLES = {
     "not the filesystem": "bold green",
@@ -27,15 +26,12 @@ _STYLES = {
 
 def show(profile: JsonObject, out: TextIO, recording: str) -> None:
     """Print the report of a job."""
-    width = None if out.isatty() else WIDTH
-    draw(Console(file=out, width=width, highlight=False), profile, recording)
+    draw(console_on(out), profile, recording)
 
 
 def render(profile: JsonObject, recording: str) -> str:
     """The same as plain text, 80 columns wide."""
-    out = io.StringIO()
-    draw(Console(file=out, width=WIDTH, highlight=False, color_system=None), profile, recording)
-    return out.getvalue()
+    return as_text(lambda console: draw(console, profile, recording))
 
 
 def draw(console: Console, profile: JsonObject, recording: str) -> None:

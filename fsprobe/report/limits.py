@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -12,21 +11,15 @@ from rich.text import Text
 
 from fsprobe.model import JsonObject
 from fsprobe.report import numbers
-from fsprobe.report.terminal import WIDTH, clean
+from fsprobe.report.console import console_on
+from fsprobe.report.terminal import clean
 
 N_SHOWN = 6
 
 
 def show(answer: JsonObject, out: TextIO) -> None:
     """Print the answer of a check; with colour when `out` is a terminal."""
-    draw(Console(file=out, width=None if out.isatty() else WIDTH, highlight=False), answer)
-
-
-def render(answer: JsonObject) -> str:
-    """The same as plain text, 80 columns wide."""
-    out = io.StringIO()
-    draw(Console(file=out, width=WIDTH, highlight=False, color_system=None), answer)
-    return out.getvalue()
+    draw(console_on(out), answer)
 
 
 def draw(console: Console, answer: JsonObject) -> None:

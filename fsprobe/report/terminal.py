@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Callable, Sequence
 from typing import TextIO
@@ -14,8 +13,8 @@ from rich.text import Text
 
 from fsprobe.model import JsonObject
 from fsprobe.report import numbers, sentences
+from fsprobe.report.console import WIDTH, as_text
 
-WIDTH = 80
 TOP = 8
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
 _LEVEL_STYLE = {
@@ -38,9 +37,7 @@ def show(profile: JsonObject, out: TextIO, recording: str) -> None:
 
 def render(profile: JsonObject, recording: str) -> str:
     """The same as plain text, 80 columns wide."""
-    out = io.StringIO()
-    draw(Console(file=out, width=WIDTH, highlight=False, color_system=None), profile, recording)
-    return out.getvalue()
+    return as_text(lambda console: draw(console, profile, recording))
 
 
 def draw(console: Console, profile: JsonObject, recording: str) -> None:

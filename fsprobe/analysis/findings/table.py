@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from fsprobe.analysis.findings import bytecode, data, environment, libraries, lookups, processes
@@ -133,11 +133,11 @@ def explanation(rule: Rule) -> tuple[str, dict[str, str]]:
     return title.rstrip("."), table
 
 
-def find(evidence: Evidence) -> list[Finding]:
-    """Ask all rules; the severest finding first, then the one that saves most."""
+def find(evidence: Evidence, codes: Container[str] | None = None) -> list[Finding]:
+    """Ask all rules, or those of `codes`; the severest finding first, then the one that saves most."""
     found = []
     for rule in RULES:
-        seen = rule.look(evidence)
+        seen = rule.look(evidence) if codes is None or rule.code in codes else None
         if seen is not None:
             found.append(
                 Finding(
