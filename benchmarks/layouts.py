@@ -40,9 +40,9 @@ from fsprobe.model import JsonObject
 
 WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
-N_RUNS = {0.1: 7, 0.3: 7, 1.0: 5, 3.0: 3}
+N_RUNS = {0.1: 11, 0.3: 9, 1.0: 5, 3.0: 3}
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by."""
-N_RUNS_OWN = 7
+N_RUNS_OWN = 9
 N_TRIES = 5
 """Comparisons of the environment with its own copy."""
 
@@ -157,6 +157,7 @@ def cell_of(
 ) -> JsonObject:
     """Measure one cell, with what the machine did meanwhile."""
     around.latencies_s.clear()
+    around.costs.clear()
     around.n_emptied = 0
     wait = Patience()
     load, stalled, begin = [os.getloadavg()[0]], cpu_stalled_s(), time.monotonic()
@@ -178,7 +179,11 @@ def cell_of(
         else round((now - stalled) / (time.monotonic() - begin), 3),
         "waited_s": round(wait.waited_s, 1),
         "wait_ms": {key: round(statistics.median(values) * 1e3, 4) for key, values in around.latencies_s.items()},
-        "gains": gains(result, around.latencies_s, own),
+        "cost_ms": {
+            key: [[round(statistics.median(part) * 1e3, 4) for part in zip(*step, strict=True)] for step in steps]
+            for key, steps in around.costs.items()
+        },
+        "gains": gains(result, around.latencies_s, own, around.costs),
         "comparison": trimmed(result),
     }
 

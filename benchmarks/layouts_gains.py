@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.layouts_report import IMAGES, LAYOUTS, TOLERANCE, cpu_s, served
+from benchmarks.layouts_work import Costs, cost_at
 from fsprobe import experiment
 from fsprobe.model import JsonObject
 
@@ -26,15 +27,26 @@ def gain_interval(base_s: Sequence[float], layout_s: Sequence[float]) -> tuple[f
     return found[int(0.025 * N_RESAMPLES)], found[int(0.975 * N_RESAMPLES) - 1]
 
 
-def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]], own: JsonObject) -> list[JsonObject]:
+def gains(
+    result: JsonObject, latencies_s: Mapping[str, Sequence[float]], own: JsonObject, costs: Costs
+) -> list[JsonObject]:
     """For each layout and cache state: measured gain against plain, and what the difference in requests would give.
 
     Args:
         result: the comparison.
         latencies_s: what a client waited, s, by kind.
         own: as `own_times` gives it.
+        costs: what a request cost with work in between.
     """
     waits = {name: statistics.median(values) for name, values in latencies_s.items()}
+
+    def cost(row: JsonObject, own_s: float, prefix: str) -> float:
+        """s that all requests of a layout cost a program that computes `own_s` between them."""
+        n = {name: served(row, name) for name in KINDS}
+        work_s = own_s / max(n["metadata"] + n["read"], 1)
+        each = {name: cost_at(costs[prefix + name], waits[prefix + name], work_s) for name in ("metadata", "read")}
+        return sum(n[name] * each.get(name, waits[prefix + name]) for name in KINDS)
+
     rows = []
     for cache in experiment.CACHES:
         of_cache = {row["layout"]: row for row in result["rows"] if row["cache"] == cache}
@@ -50,6 +62,8 @@ def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]], own: J
             times = own[cache]
             more = statistics.median(times[label]) - statistics.median(times["plain"]) if label in IMAGES else 0.0
             with_own = total - more
+            base_s = statistics.median(times["plain"])
+            with_work = cost(base, base_s, "") - cost(row, base_s + more, flash) - more
             rows.append(
                 {
                     "layout": label,
@@ -65,6 +79,9 @@ def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]], own: J
                     "predicted_with_own_s": round(with_own, 4),
                     "error_with_own": round(measured / with_own - 1, 4) if with_own else None,
                     "is_within_with_own": abs(measured / with_own - 1) <= TOLERANCE if with_own else None,
+                    "predicted_with_work_s": round(with_work, 4),
+                    "error_with_work": round(measured / with_work - 1, 4) if with_work else None,
+                    "is_within_with_work": abs(measured / with_work - 1) <= TOLERANCE if with_work else None,
                     "cpu_difference_s": round(cpu_s(base) - cpu_s(row), 4),
                     "error": round(measured / total - 1, 4) if total else None,
                     "is_within": abs(measured / total - 1) <= TOLERANCE if total else None,

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.layouts_report import LAYOUTS
+from benchmarks.layouts_work import WORK_MS, Costs, cost_s, pieces
 from benchmarks.standin import Server, serve
 
 READ_SHARE = 0.5
 """A read takes this share of a metadata request."""
 FLASH_SHARE = 0.3
 """The flash-like filesystem answers in this share of the time."""
-N_CALIBRATION = 60
+N_CALIBRATION = 120
+N_FIRST = 20
+"""Requests that are not timed: a server that was just started is slower at first."""
 PATIENCE_S = 2.0
 """How long one run waits for other work to end."""
 CELL_PATIENCE_S = 100.0
@@ -33,6 +37,8 @@ class Scene:
     calibration: Server
     flash_calibration: Server
     latencies_s: dict[str, list[float]] = field(default_factory=dict)
+    costs: Costs = field(default_factory=dict)
+    """What a request costs with work in between."""
     n_emptied: int = 0
 
     def counters(self) -> Mapping[str, int]:
@@ -45,8 +51,8 @@ class Scene:
 
     def empty(self) -> None:
         """Every client cold; once a round the latency is measured, so that it is of the same minutes as the runs."""
-        for server in self.servers:
-            server.remount()
+        with ThreadPoolExecutor(len(self.servers)) as pool:
+            list(pool.map(Server.remount, self.servers))
         if self.n_emptied % len(LAYOUTS) == 0:
             self.calibrate("", self.calibration)
             self.calibrate("flash ", self.flash_calibration)
@@ -55,7 +61,7 @@ class Scene:
     def calibrate(self, prefix: str, server: Server) -> None:
         """What a client waits for one request, s: LOOKUP of a name, READ of a file of one page, IOCTL (isatty)."""
         server.remount()
-        names = [os.path.join(server.mnt, b"f%03d" % number) for number in range(N_CALIBRATION)]
+        names = self._names(server)
         opened: list[int] = []
         try:
             self._time(prefix + "metadata", server, lambda: [os.lstat(name) for name in names])
@@ -65,6 +71,32 @@ class Scene:
         finally:
             for descriptor in opened:
                 os.close(descriptor)
+        for step, work_ms in enumerate(WORK_MS):
+            self._time_with_work(prefix, server, step, work_ms)
+
+    def _time_with_work(self, prefix: str, server: Server, step: int, work_ms: float) -> None:
+        """The same with a computation before each, once more with a cold client."""
+        server.remount()
+        names = self._names(server)
+        work = pieces(work_ms, len(names))
+        opened: list[int] = []
+        try:
+            found = {"metadata": cost_s(work, lambda number: os.lstat(names[number]))}
+            opened += [os.open(name, os.O_RDONLY) for name in names]
+            found["read"] = cost_s(work, lambda number: os.read(opened[number], 4096))
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+        for name, pair in found.items():
+            self.costs.setdefault(prefix + name, [[] for _ in WORK_MS])[step].append(pair)
+
+    @staticmethod
+    def _names(server: Server) -> list[bytes]:
+        """Files that a cold client does not know yet."""
+        names = [os.path.join(server.mnt, b"f%03d" % number) for number in range(N_CALIBRATION)]
+        for name in names[:N_FIRST]:
+            os.lstat(name)
+        return names[N_FIRST:]
 
     def _time(self, name: str, server: Server, act: Callable[[], object]) -> None:
         before = server.counters().as_json()
