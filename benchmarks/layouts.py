@@ -7,7 +7,8 @@ The environment is served at its own path, its image and a copy of it from other
 say what was asked. For each layout the time that it gains against the plain environment, measured, stands beside what
 the difference in requests would give: metadata requests, reads and ioctls, each times what a client waits for one, which is
 measured meanwhile. What a layout costs of itself, without any server (an image is unpacked), is measured beforehand on the
-local disk: the second prediction, that of `fsprobe whatif`, takes it off. VENV needs pandas, scipy and matplotlib, and must
+local disk: the second prediction, that of `fsprobe whatif`, takes it off. The third counts each request as what it costs
+a program that computes in between (see `layouts_work`). VENV needs pandas, scipy and matplotlib, and must
 be on a local disk. Root.
 
 Times of a machine that does other work too are longer than they say. Before each run other work is waited for, as long as

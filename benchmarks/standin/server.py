@@ -123,7 +123,7 @@ def _answer_requests(session: Session) -> None:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EAGAIN):  # the caller was interrupted before we got to it
                 continue
-            if error.errno == errno.ENODEV:
+            if error.errno in (errno.ENODEV, errno.ECONNABORTED):  # unmounted, or cut off
                 return
             raise
         _answer(session, protocol.unpack_request(message[:n_bytes]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import evidence, layouts, layouts_gains, layouts_report, layouts_scene, nodes
+from benchmarks import evidence, layouts, layouts_gains, layouts_report, layouts_scene, layouts_work, nodes
 
 LAYOUTS, NODES = evidence.REPORTS / "layouts.json", evidence.REPORTS / "nodes.json"
 
@@ -34,7 +34,16 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
     waits |= {"flash metadata": [0.3e-3], "flash read": [0.15e-3], "flash ioctl": [1e-5]}
     times = {"plain": [0.5, 0.6, 9.0], "squashfs": [0.9, 0.8, 1.0], "squashfuse": [0.6], "overlay": [0.6]}
     own = {"cold": times, "warm": {label: [0.5] for label in times}}
-    found = {(gain["layout"], gain["cache"]): gain for gain in layouts_gains.gains({"rows": rows}, waits, own)}
+    costs = {
+        prefix + name: [[(0.0001, wait), (0.0001, wait)], [(0.0005, wait)], [(0.0012, 2 * wait)]]
+        for prefix, name, wait in (
+            ("", "metadata", 1e-3),
+            ("", "read", 0.5e-3),
+            ("flash ", "metadata", 0.3e-3),
+            ("flash ", "read", 0.15e-3),
+        )
+    }
+    found = {(gain["layout"], gain["cache"]): gain for gain in layouts_gains.gains({"rows": rows}, waits, own, costs)}
     squashfs = found["squashfs", "cold"]
     assert squashfs["predicted_s"] == pytest.approx(2000 * 1e-3 + 200 * 0.5e-3)
     assert squashfs["measured_s"] == pytest.approx(3.0)
@@ -42,11 +51,40 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
     assert squashfs["ratio_metadata_requests"] == 201
     # unpacking takes 0.3 s more than the program takes on the local disk
     assert squashfs["predicted_with_own_s"] == pytest.approx(2.1 - 0.3)
+    # plain: 0.6 s over 2,510 requests, some 0.24 ms in between, costs no more than the wait; squashfs: 0.9 s over 310 costs twice
+    assert squashfs["predicted_with_work_s"] == pytest.approx(2010e-3 + 250e-3 - 2 * (10e-3 + 150e-3) - 0.3)
     assert found["squashfs", "warm"]["own_s"] == 0
     assert found["native", "cold"]["own_s"] == 0
     assert 2.8 <= squashfs["measured_low_s"] <= 3.0 <= squashfs["measured_high_s"] <= 3.2
     # what is asked of the faster server is waited for less
     assert found["flash-like", "cold"]["predicted_s"] == pytest.approx(2.01 + 0.25 - 10 * 0.3e-3 - 300 * 0.15e-3)
+
+
+def test_what_a_request_costs_lies_on_lines_between_the_measured_points() -> None:
+    measured = [[(0.1, 1.5), (0.1, 1.5), (0.1, 99.0)], [(0.5, 2.5)]]
+    for work, cost in ((0.0, 1.0), (0.05, 1.25), (0.3, 2.0), (7.0, 2.5)):
+        assert layouts_work.cost_at(measured, 1.0, work) == pytest.approx(cost)
+
+
+def test_a_cost_is_the_wait_and_what_slows_the_work_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    asked = []
+    slow = [0.0]
+
+    def ask(number: int) -> None:
+        asked.append(number)
+        now[0] += 3.0  # the wait
+        slow[0] = 0.25  # and what comes after it is slower
+
+    def load(code: bytes) -> None:
+        now[0] += float(code) + slow[0]
+        slow[0] = 0.0
+
+    monkeypatch.setattr(layouts_work.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(layouts_work.marshal, "loads", load)
+    work = [[b"1"], [b"2"], [b"3", b"1"], [b"5"]]
+    assert layouts_work.cost_s(work, ask) == (pytest.approx(3.0), pytest.approx(3.25))
+    assert asked == [0, 1, 2, 3]
 
 
 def test_a_cell_that_is_measured_again_keeps_what_came_out_before() -> None:
