@@ -143,6 +143,7 @@ def main() -> int:
         render(json.loads(words.output.read_text()), words.output)
         return 0
     env = Path(os.path.realpath(words.venv))
+    options = " --quick" if words.quick else f" --runs {words.runs}" if words.runs != N_RUNS else ""
     n_runs, most = (1, 4) if words.quick else (words.runs, max(NODES))
     rows: list[JsonObject] = []
     with tempfile.TemporaryDirectory(prefix="nodes-", dir=env.parent) as place, share_cap(RATE) as cap:
@@ -184,7 +185,7 @@ def main() -> int:
     about = evidence.head("nodes")
     report = {
         "benchmark": "nodes",
-        "made_by": "python -m benchmarks.nodes VENV -o reports/nodes.json",
+        "made_by": f"python -m benchmarks.nodes VENV{options} -o reports/nodes.json",
         "date": about["date"],
         "commit": about["commit"],
         "machine": about["machine"],

@@ -1,6 +1,6 @@
 """What tracing costs: CPU and wall of a program untraced, under fsprobe, and under what one would use instead.
 
-    python -m benchmarks.overhead [--runs 5] [--quick] [--no-growth] [-o DIRECTORY] [WORKLOAD ...]
+    python -m benchmarks.overhead [--runs N] [--quick] [--no-growth] [-o DIRECTORY] [WORKLOAD ...]
 
 CPU is user + system of the whole process tree (wait4), so that of the tracer is in it. Arms are run in turn (A B C A B C)
 after a round that is not counted, because a shared machine drifts; ratios are of medians. fsprobe is the installed command.
@@ -159,13 +159,15 @@ def main() -> int:
     python = words.python or str(prepare())
     names = words.workloads or (["standard library", "pandas"] if words.quick else list(WORKLOADS))
     n_runs = words.runs or (3 if words.quick else 5)
+    n_growth = 3 if n_runs >= 5 else 1
     sizes = {what: found[:2] if words.quick else found for what, found in GROWTH.items()}
     tools = evidence.package_versions(
         python, ["py-spy", "pyinstrument", "pandas", "scikit-learn", "scipy", "matplotlib"]
     )
     with tempfile.TemporaryDirectory(dir=PLACE) as directory:
         scratch = Path(directory)
-        flags = [*(["--quick"] if words.quick else []), "-o reports", *words.workloads]
+        flags = ["--quick"] if words.quick else [f"--runs {words.runs}"] if words.runs else []
+        flags += [*(["--no-growth"] if words.no_growth else []), "-o reports", *words.workloads]
         result = {
             **evidence.head("overhead", flags, n_runs=n_runs, versions=tools),
             "n_own_calls": {code: own_calls(python, scratch, code) for code in ("pass", "import pandas")},
@@ -173,9 +175,7 @@ def main() -> int:
             "workloads": {name: run_workload(python, name, n_runs, scratch) for name in names},
             "growth": {}
             if words.no_growth
-            else {
-                what: run_growth(python, what, found, 1 if words.quick else 3, scratch) for what, found in sizes.items()
-            },
+            else {what: run_growth(python, what, found, n_growth, scratch) for what, found in sizes.items()},
         }
     result["load_at_end"] = round(os.getloadavg()[0], 1)
     print(evidence.save(result, markdown, picture, words.output))
