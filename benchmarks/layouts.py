@@ -6,8 +6,8 @@ The environment is served at its own path, its image and a copy of it from other
 `fsprobe.experiment` runs the program in all of them, cold (every mount is made anew) and warm. The servers' own counters
 say what was asked. For each layout the time that it gains against the plain environment, measured, stands beside what
 the difference in requests would give: metadata requests, reads and ioctls, each times what a client waits for one, which is
-measured meanwhile. What a layout costs of itself, without any server (an image is unpacked), is measured beforehand on the
-local disk: the second prediction, that of `fsprobe whatif`, takes it off. The third counts each request as what it costs
+measured meanwhile. What a layout costs of itself (an image is unpacked) is measured in the same rounds on the local disk,
+without any server: the second prediction, that of `fsprobe whatif`, takes it off. The third counts each request as what it costs
 a program that computes in between (see `layouts_work`). VENV needs pandas, scipy and matplotlib, and must
 be on a local disk. Root.
 
@@ -32,7 +32,7 @@ from pathlib import Path
 
 from benchmarks import evidence
 from benchmarks.layouts_gains import gains
-from benchmarks.layouts_report import render
+from benchmarks.layouts_report import LOCAL, render
 from benchmarks.layouts_scene import N_CALIBRATION, READ_SHARE, Patience, Scene, cpu_stalled_s, scene
 from fsprobe import experiment
 from fsprobe.experiment.plan import Progress
@@ -41,46 +41,25 @@ from fsprobe.model import JsonObject
 
 WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
-N_RUNS = {0.1: 11, 0.3: 9, 1.0: 5, 3.0: 3}
+N_RUNS = {0.1: 9, 0.3: 7, 1.0: 5, 3.0: 3}
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by."""
-N_RUNS_OWN = 9
 N_TRIES = 5
 """Comparisons of the environment with its own copy."""
 
 
-def mounted(image: Path) -> tuple[experiment.Image, ...]:
+def mounted(image: Path, prefix: str = "") -> tuple[experiment.Image, ...]:
     """The layouts that are one image."""
     return (
-        experiment.Image(label="squashfs", kind="squashfs", image=image, way="root+kernel"),
-        experiment.Image(label="squashfuse", kind="squashfs", image=image, way="root+fuse"),
-        experiment.Image(label="overlay", kind="overlay", image=image, way="root+kernel"),
+        experiment.Image(label=f"{prefix}squashfs", kind="squashfs", image=image, way="root+kernel"),
+        experiment.Image(label=f"{prefix}squashfuse", kind="squashfs", image=image, way="root+fuse"),
+        experiment.Image(label=f"{prefix}overlay", kind="overlay", image=image, way="root+kernel"),
     )
-
-
-def own_times(env: Path, image: Path, code: str, n_runs: int, output: Path) -> JsonObject:
-    """What each layout takes on the local disk, without any server: {cache: {layout: s of each run}}.
-
-    Cold: an image is mounted anew, so that all of it that is used is unpacked; the disk itself is warm.
-    """
-    plan = experiment.Plan(
-        env=env,
-        command=["python", "-c", code],
-        images=mounted(image),
-        n_runs=n_runs,
-        caches=experiment.CACHES,
-        check_byte_code=False,
-        output_dir=output,
-    )
-    result, _ = experiment.run(plan, empty=lambda: None, progress=Patience())
-    found: JsonObject = {cache: {} for cache in experiment.CACHES}
-    for row in result["rows"]:
-        found[row["cache"]][row["layout"]] = [round(took, 4) for took in row["wall_s"]["runs"]]
-    return found
 
 
 def measure(
     env: Path,
     native: Path,
+    local: Path,
     around: Scene,
     images: Path,
     flash: Path,
@@ -89,13 +68,12 @@ def measure(
     output: Path,
     wait: Progress,
 ) -> JsonObject:
-    """One cell: a program at one latency, in every layout."""
-    image = images / "env.sqsh"
+    """One cell: a program at one latency, in every layout, and in those of an image on the local disk as well."""
     plan = experiment.Plan(
         env=env,
         command=["python", "-c", code],
         existing={"native": native, "flash-like": flash / "env"},
-        images=mounted(image),
+        images=mounted(images / local.name) + mounted(local, LOCAL),
         n_runs=n_runs,
         caches=experiment.CACHES,
         check_byte_code=False,  # done once, where it is fast
@@ -154,7 +132,7 @@ def trimmed(result: JsonObject) -> JsonObject:
 
 
 def cell_of(
-    name: str, latency_ms: float, env: Path, native: Path, scratch: Path, around: Scene, n_runs: int, own: JsonObject
+    name: str, latency_ms: float, env: Path, native: Path, scratch: Path, around: Scene, n_runs: int
 ) -> JsonObject:
     """Measure one cell, with what the machine did meanwhile."""
     around.latencies_s.clear()
@@ -163,7 +141,8 @@ def cell_of(
     wait = Patience()
     load, stalled, begin = [os.getloadavg()[0]], cpu_stalled_s(), time.monotonic()
     mounts = scratch / "mnt-images", scratch / "mnt-flash"
-    result = measure(env, native, around, *mounts, WORKLOADS[name], n_runs, scratch / "output", wait)
+    local = scratch / "env.sqsh"
+    result = measure(env, native, local, around, *mounts, WORKLOADS[name], n_runs, scratch / "output", wait)
     load.append(os.getloadavg()[0])
     now = cpu_stalled_s()
     head = evidence.head("layouts")
@@ -184,7 +163,7 @@ def cell_of(
             key: [[round(statistics.median(part) * 1e3, 4) for part in zip(*step, strict=True)] for step in steps]
             for key, steps in around.costs.items()
         },
-        "gains": gains(result, around.latencies_s, own, around.costs),
+        "gains": gains(result, around.latencies_s, around.costs),
         "comparison": trimmed(result),
     }
 
@@ -228,11 +207,10 @@ def main() -> int:
     env = Path(os.path.realpath(words.venv))
     cells: list[JsonObject] = []
     tries: list[JsonObject] = []
-    own: JsonObject = {}
     todo = wanted_cells(words.quick, (1.0,) if words.quick else LATENCIES_MS)
     if words.again_over is not None:
         there = json.loads(words.output.read_text())
-        cells, tries, own = there["cells"], there["alike"], there.get("own", {})
+        cells, tries = there["cells"], there["alike"]
         todo = [(c["workload"], c["latency_ms"]) for c in cells if c["load"][1] > words.again_over]
     options = " --quick" if words.quick else f" --runs {words.runs}" if words.runs else ""
     n_runs = 2 if words.quick else words.runs  # None: by latency
@@ -246,27 +224,23 @@ def main() -> int:
         subprocess.run([str(env / "bin/python"), "-m", "compileall", "-q", str(env / "lib")], check=False)
         shutil.copytree(env, native, symlinks=True)
         shutil.copytree(env, flash / "env", symlinks=True)
-        pack(str(env), str(images / "env.sqsh"))
-        for name in dict.fromkeys(name for name, _ in todo):
-            evidence.say(f"{name} on the local disk")
-            own[name] = own_times(env, images / "env.sqsh", WORKLOADS[name], n_runs or N_RUNS_OWN, scratch / "output")
+        pack(str(env), str(scratch / "env.sqsh"))
+        shutil.copy(scratch / "env.sqsh", images)
         for latency_ms in sorted({ms for _, ms in todo}):
             with scene(env, images, flash, small, latency_ms, scratch) as around:
                 for name in (name for name, ms in todo if ms == latency_ms):
                     evidence.say(f"{name} at {latency_ms:g} ms")
                     n = n_runs or N_RUNS[latency_ms]
-                    cells = merged(cells, cell_of(name, latency_ms, env, native, scratch, around, n, own[name]))
-                    write(words.output, cells, tries, own, options)  # what is measured is kept when this is interrupted
+                    cells = merged(cells, cell_of(name, latency_ms, env, native, scratch, around, n))
+                    write(words.output, cells, tries, options)  # what is measured is kept when this is interrupted
         if not tries:
             evidence.say("alike")
             tries = alike(env, native, scratch / "output", 1 if words.quick else N_TRIES)
-    render(write(words.output, cells, tries, own, options), words.output)
+    render(write(words.output, cells, tries, options), words.output)
     return 0
 
 
-def write(
-    output: Path, cells: Sequence[JsonObject], tries: Sequence[JsonObject], own: JsonObject, options: str = ""
-) -> JsonObject:
+def write(output: Path, cells: Sequence[JsonObject], tries: Sequence[JsonObject], options: str = "") -> JsonObject:
     """The JSON file; what it holds."""
     where = evidence.machine()
     report = {
@@ -278,7 +252,6 @@ def write(
             "mounted anew before each run, the local disk stays warm. Warm: right after another run in the same mount. Runs of "
             "all layouts in turn. The interpreter and its standard library are on the local disk.",
         ],
-        "own": own,
         "cells": list(cells),
         "alike": list(tries),
     }

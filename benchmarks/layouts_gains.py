@@ -6,7 +6,7 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchmarks.layouts_report import IMAGES, LAYOUTS, TOLERANCE, cpu_s, served
+from benchmarks.layouts_report import IMAGES, LAYOUTS, LOCAL, TOLERANCE, cpu_s, served
 from benchmarks.layouts_work import Costs, cost_at
 from fsprobe import experiment
 from fsprobe.model import JsonObject
@@ -27,15 +27,12 @@ def gain_interval(base_s: Sequence[float], layout_s: Sequence[float]) -> tuple[f
     return found[int(0.025 * N_RESAMPLES)], found[int(0.975 * N_RESAMPLES) - 1]
 
 
-def gains(
-    result: JsonObject, latencies_s: Mapping[str, Sequence[float]], own: JsonObject, costs: Costs
-) -> list[JsonObject]:
+def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]], costs: Costs) -> list[JsonObject]:
     """For each layout and cache state: measured gain against plain, and what the difference in requests would give.
 
     Args:
-        result: the comparison.
+        result: the comparison, with the layouts of an image on the local disk, whose names begin with `LOCAL`.
         latencies_s: what a client waited, s, by kind.
-        own: as `own_times` gives it.
         costs: what a request cost with work in between.
     """
     waits = {name: statistics.median(values) for name, values in latencies_s.items()}
@@ -59,10 +56,9 @@ def gains(
             measured = base["wall_s"]["median"] - row["wall_s"]["median"]
             total = sum(predicted.values())
             low, high = gain_interval(base["wall_s"]["runs"], row["wall_s"]["runs"])
-            times = own[cache]
-            more = statistics.median(times[label]) - statistics.median(times["plain"]) if label in IMAGES else 0.0
+            base_s = of_cache["native"]["wall_s"]["median"]
+            more = of_cache[LOCAL + label]["wall_s"]["median"] - base_s if label in IMAGES else 0.0
             with_own = total - more
-            base_s = statistics.median(times["plain"])
             with_work = cost(base, base_s, "") - cost(row, base_s + more, flash) - more
             rows.append(
                 {

@@ -10,7 +10,7 @@ from fsprobe.analysis.findings.evidence import Evidence, plural
 from fsprobe.analysis.kinds import launched
 from fsprobe.analysis.merge import OWN, SHARED
 from fsprobe.analysis.tally import ProcessTally, Tally
-from fsprobe.analysis.verdict import NOT, verdict
+from fsprobe.analysis.verdict import MACHINE, NOT, WAIT, Reason, judge, sentence
 from fsprobe.model import JsonObject
 
 _COUNTS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing", "n_metadata")
@@ -37,16 +37,20 @@ def job_verdict(evidence: Evidence, processes: Mapping[str, ProcessTally]) -> Js
         tally=Tally(floor=evidence.tally.floor, by_process=dict(processes)),
         profile=average_rank(profile, n_ranks),
     )
-    made = verdict(average)
-    reasons = [_of_a_rank(reason, job, n_ranks) for reason in made["reasons"]]
+    made = judge(average)
+    said = [_of_a_rank(reason, job) for reason in made.reasons if reason.about != MACHINE]
     served = _served(profile)
-    n_beside = sum(reason.startswith("in an average rank under") for reason in reasons)
-    at = len(reasons) - n_beside
-    reasons[at:at] = [*_requests(profile, served), *_rates(profile)]
-    sentence = (
-        made["sentence"].replace(made["reasons"][0], reasons[0]) if made["level"] != NOT else _not(profile, served)
-    )
-    return {**made, "sentence": sentence, "reasons": reasons}
+    return {
+        "level": made.level,
+        "sentence": _not(profile, served) if made.level == NOT else sentence(made.level, said[0]),
+        "reasons": [
+            *said,
+            *_requests(profile, served),
+            *_rates(profile),
+            *(_of_a_rank(reason, job) for reason in made.reasons if reason.about == MACHINE),
+        ],
+        "unseen": list(made.unseen),
+    }
 
 
 def average_rank(profile: JsonObject, n_processes: int) -> JsonObject:
@@ -97,12 +101,15 @@ def _cold(row: JsonObject, n: int, n_nodes: int) -> JsonObject:
     return made
 
 
-def _of_a_rank(reason: str, job: JsonObject, n_ranks: int) -> str:
-    if reason.startswith("calls on "):
-        return f"in an average rank, {reason}"
-    if reason.endswith(f" by {n_ranks:,} processes") and n_ranks > job["n_recordings"]:
-        return f"{reason}, scaled from the {job['n_recordings']:,} that were traced"
-    return f"in an average rank {reason}" if reason.startswith("under ") else reason
+def _of_a_rank(reason: Reason, job: JsonObject) -> str:
+    if reason.about == WAIT:
+        return f"in an average rank, {reason.text}"
+    if reason.about == MACHINE:
+        return f"in an average rank {reason.text}"
+    n = job["n_recordings"]
+    if reason.n_processes > n:
+        return f"{reason.text}, scaled from the {n:,} that were traced"
+    return reason.text
 
 
 def _served(profile: JsonObject) -> list[JsonObject]:

@@ -24,6 +24,8 @@ class Limit:
     n_most: int
     because: str
     """where the limit comes from, as the user gave it"""
+    is_asked: bool = True
+    """asked for by name; one that only a baseline sets is left out where the run has no such count"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ of the job. And how fast it asks, against what support staff call too much. Thre
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
@@ -28,26 +29,69 @@ _CPU_BOUND = 0.6
 """Share of the wall time that was CPU time from which on a run on local storage is called busy computing: a judgement."""
 
 
+WAIT, START, RATE, COLD, MACHINE = "wait", "start", "rate", "cold", "machine"
+"""What a reason is about: the time that calls took, their number, their rate, a start with empty caches, what else took time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One thing that was weighed."""
+
+    about: str
+    level: str
+    text: str
+    n_processes: int = 1
+    """How many processes it was multiplied by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A level and why, before it is put into a sentence."""
+
+    level: str
+    reasons: tuple[Reason, ...]
+    """The worst first, what is harmless after it, what else took time last."""
+    unseen: tuple[str, ...]
+
+
 def verdict(evidence: Evidence) -> JsonObject:
     """Judge one run.
 
     Returns:
         {"level": one of `LEVELS`, "sentence": str, "reasons": [str], "unseen": [str]}
     """
-    found: list[tuple[str, str]] = []
+    made = judge(evidence)
+    reasons = [reason.text for reason in made.reasons]
+    return {
+        "level": made.level,
+        "sentence": _not(evidence) if made.level == NOT else sentence(made.level, reasons[0]),
+        "reasons": reasons,
+        "unseen": list(made.unseen),
+    }
+
+
+def judge(evidence: Evidence) -> Judgement:
+    """Weigh what one run did."""
     served = _served(evidence)
-    found += _by_time(evidence, served)
+    found = _by_time(evidence, served)
     if served:
         found += _by_start(evidence, served) + _by_rate(evidence, served) + _by_cold_start(evidence, served)
-    level = max((name for name, _ in found), key=LEVELS.index, default=NOT)
-    reasons = [reason for name, reason in sorted(found, key=lambda pair: -LEVELS.index(pair[0])) if name != NOT]
-    reasons += [reason for name, reason in found if name == NOT]
-    return {
-        "level": level,
-        "sentence": _sentence(evidence, level, served, reasons),
-        "reasons": reasons + _beside(evidence),
-        "unseen": unseen(evidence),
+    found.sort(key=lambda reason: -LEVELS.index(reason.level))
+    return Judgement(
+        level=found[0].level if found else NOT,
+        reasons=(*found, *_beside(evidence)),
+        unseen=tuple(unseen(evidence)),
+    )
+
+
+def sentence(level: str, reason: str) -> str:
+    """The verdict in one sentence, for a level other than `NOT`."""
+    words = {
+        NOTICEABLE: "The filesystem is noticeable",
+        HEAVY: "The filesystem load is heavy",
+        DANGER: "This is a danger to the shared filesystem",
     }
+    return f"{words[level]}: {reason}."
 
 
 def _rows(evidence: Evidence) -> list[Mapping[str, Any]]:
@@ -111,12 +155,12 @@ def _n_parallel(evidence: Evidence) -> float:
     return max(1.0, sum(n * len(active[number]) for number, n in n_by_bin.items()) / total) if total else 1.0
 
 
-def _by_time(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _by_time(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
     found = []
     waited = _waited(evidence, served) if served else None
     if waited is not None:
         reason = f"calls on {_names(served)} took at most {waited[1]:.2g} s, {waited[0]:.0%} of the wall time"
-        found.append((_level_of_wait(evidence, *waited), reason))
+        found.append(Reason(about=WAIT, level=_level_of_wait(evidence, *waited), text=reason))
     others = [row for row in _rows(evidence) if row not in served]
     waited = _waited(evidence, others) if others else None
     if waited is None:
@@ -126,7 +170,7 @@ def _by_time(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[
         _level_of_wait(evidence, *waited) != NOT and waited[0] >= _MOSTLY_WAITING and not _is_computing(evidence)
     )
     # never worse than noticeable: nobody else waits for this machine's own disk
-    return [*found, (NOTICEABLE if is_waiting else NOT, reason)]
+    return [*found, Reason(about=WAIT, level=NOTICEABLE if is_waiting else NOT, text=reason)]
 
 
 def _level_of_wait(evidence: Evidence, share: float, wait_s: float) -> str:
@@ -144,14 +188,15 @@ def _is_computing(evidence: Evidence) -> bool:
     return bool(manifest.get("wall_s")) and cpu_s / float(manifest["wall_s"]) >= _CPU_BOUND
 
 
-def _by_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _by_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
     n = _start_calls(evidence, served)
     ranks = n_ranks(evidence)
     severity = evidence.thresholds["start_calls"].level(n * ranks)
     if severity is None:
         return []
     times = f" x {ranks:,} processes = {n * ranks:,}" if ranks > 1 else ""
-    return [(_OF_SEVERITY[severity], f"a start makes {plural(n, 'metadata call')} on {_names(served)}{times}")]
+    text = f"a start makes {plural(n, 'metadata call')} on {_names(served)}{times}"
+    return [Reason(about=START, level=_OF_SEVERITY[severity], text=text, n_processes=ranks)]
 
 
 def _start_calls(evidence: Evidence, served: list[Mapping[str, Any]]) -> int:
@@ -161,7 +206,7 @@ def _start_calls(evidence: Evidence, served: list[Mapping[str, Any]]) -> int:
     return round(_n_calls(served) * metrics.get("n_startup", total) / total) if total else 0
 
 
-def _by_rate(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _by_rate(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
     metrics = evidence.profile["metrics"]
     rates = metrics["rates"]
     total = metrics["n_metadata"]
@@ -173,21 +218,18 @@ def _by_rate(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[
     per_s = rates["sustained_metadata_per_s"] * share * ranks
     severity = evidence.thresholds["sustained_calls_per_s"].level(per_s)
     if severity:
-        found.append(
-            (
-                _OF_SEVERITY[severity],
-                f"{per_s:,.0f} metadata calls/s over 10 s" + (f" by {ranks:,} processes" if ranks > 1 else ""),
-            )
-        )
+        text = f"{per_s:,.0f} metadata calls/s over 10 s" + (f" by {ranks:,} processes" if ranks > 1 else "")
+        found.append(Reason(about=RATE, level=_OF_SEVERITY[severity], text=text, n_processes=ranks))
     opens = sum(int(row["n_open"]) for row in served) / max(1, int(metrics["n_open"]))
     opens_per_s = rates["sustained_open_per_s_process"] * opens
     severity = evidence.thresholds["sustained_opens_per_s_process"].level(opens_per_s)
     if severity:
-        found.append((_OF_SEVERITY[severity], f"one process opens {opens_per_s:,.0f} files/s over 10 s"))
+        text = f"one process opens {opens_per_s:,.0f} files/s over 10 s"
+        found.append(Reason(about=RATE, level=_OF_SEVERITY[severity], text=text))
     return found
 
 
-def _by_cold_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _by_cold_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
     """What the same would wait with empty caches: by published latencies, so never more than noticeable."""
     wait_s = 0.0
     sources = []
@@ -198,7 +240,8 @@ def _by_cold_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[
             sources.append(source)
     if evidence.thresholds["cold_wait_s"].level(wait_s) is None:
         return []
-    return [(NOTICEABLE, f"with empty caches the same start may wait {wait_s:,.0f} s (estimated; {sources[0]})")]
+    text = f"with empty caches the same start may wait {wait_s:,.0f} s (estimated; {sources[0]})"
+    return [Reason(about=COLD, level=NOTICEABLE, text=text)]
 
 
 def _n_cold(evidence: Evidence, row: Mapping[str, Any]) -> int:
@@ -216,29 +259,22 @@ def _names(rows: list[Mapping[str, Any]]) -> str:
     return " and ".join(shown) + (f" and {len(rows) - 2} more" if len(rows) > 2 else "")
 
 
-def _sentence(evidence: Evidence, level: str, served: list[Mapping[str, Any]], reasons: list[str]) -> str:
-    n = evidence.profile["metrics"]["n_metadata"]
-    if level == NOT:
-        if not served:
-            return f"It is not the filesystem: {plural(n, 'metadata call')}, none of them to a file server."
-        if evidence.profile["metrics"].get("fs_time_s") is None:
-            return (
-                f"By number it is not the filesystem: {plural(_n_calls(served), 'metadata call')} on {_names(served)}; how long "
-                "they took was not observed."
-            )
-        return (
-            f"It is not the filesystem in this run: {plural(_n_calls(served), 'metadata call')} on {_names(served)}, and "
-            "they took little of the time; with empty caches or many processes it may be."
-        )
-    words = {
-        NOTICEABLE: "The filesystem is noticeable",
-        HEAVY: "The filesystem load is heavy",
-        DANGER: "This is a danger to the shared filesystem",
-    }
-    return f"{words[level]}: {reasons[0]}."
+def _not(evidence: Evidence) -> str:
+    """The sentence where it is not the filesystem."""
+    metrics, served = evidence.profile["metrics"], _served(evidence)
+    if not served:
+        n = metrics["n_metadata"]
+        return f"It is not the filesystem: {plural(n, 'metadata call')}, none of them to a file server."
+    calls = f"{plural(_n_calls(served), 'metadata call')} on {_names(served)}"
+    if metrics.get("fs_time_s") is None:
+        return f"By number it is not the filesystem: {calls}; how long they took was not observed."
+    return (
+        f"It is not the filesystem in this run: {calls}, and they took little of the time; with empty caches or many processes "
+        "it may be."
+    )
 
 
-def _beside(evidence: Evidence) -> list[str]:
+def _beside(evidence: Evidence) -> list[Reason]:
     """What else took the time: CPU, wall, page faults and bytes."""
     manifest = evidence.profile["manifest"]
     parts = []
@@ -251,7 +287,7 @@ def _beside(evidence: Evidence) -> list[str]:
     if manifest.get("read_bytes") is not None:
         parts.append(f"{manifest['read_bytes'] / 1e6:,.1f} MB read")
     where = "under the hooks" if manifest.get("backend") == "audit" else "under the tracer"
-    return [f"{where}: " + ", ".join(parts)] if parts else []
+    return [Reason(about=MACHINE, level=NOT, text=f"{where}: " + ", ".join(parts))] if parts else []
 
 
 def unseen(evidence: Evidence) -> list[str]:

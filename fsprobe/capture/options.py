@@ -109,7 +109,7 @@ def parse(words: "list[str]") -> "RunOptions":
     """Parse what follows `fsprobe run`: options, then the command (after `--`, or from the first word that is no option).
 
     Raises:
-        FsprobeError: wrong usage (exit code 2).
+        FsprobeError: wrong usage (exit code 125).
         HelpWanted: help was asked for.
     """
     known = {}

@@ -15,6 +15,8 @@ HELP = """Usage: {name} [OPTIONS] -- CMD...
 
 Options:
 """
+HELP_COLUMN = 32
+"""Where the words of an option begin."""
 
 
 def main(words: "list[str]") -> "int":
@@ -92,6 +94,7 @@ def salvage(words: "list[str]") -> "int":
 def show_help(words: "list[str]") -> "None":
     """Print the help, or the version alone."""
     import os
+    import textwrap
 
     import fsprobe
     from fsprobe.capture.options import OPTIONS
@@ -102,7 +105,13 @@ def show_help(words: "list[str]") -> "None":
     print(HELP.format(name=os.path.basename(sys.argv[0]), version=fsprobe.__version__), end="")
     for names, attribute, metavar, _, text in OPTIONS:
         if attribute not in ("image", "at", "record_only", "stream"):
-            print("  %-28s %s" % (names + (" " + metavar if metavar else ""), text))
+            name = "  " + names + (" " + metavar if metavar else "")
+            if len(name) + 2 > HELP_COLUMN:
+                print(name)
+                name = ""
+            for line in textwrap.wrap(text, 80 - HELP_COLUMN, break_on_hyphens=False):
+                print(name.ljust(HELP_COLUMN) + line)
+                name = ""
 
 
 if __name__ == "__main__":

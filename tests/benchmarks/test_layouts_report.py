@@ -32,8 +32,12 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
         rows[-len(layouts_report.LAYOUTS)] = row("plain", cache, 5.0, 2010, 500)
     waits = {"metadata": [0.9e-3, 1e-3, 9e-3], "read": [0.5e-3], "ioctl": [1e-5]}
     waits |= {"flash metadata": [0.3e-3], "flash read": [0.15e-3], "flash ioctl": [1e-5]}
-    times = {"plain": [0.5, 0.6, 9.0], "squashfs": [0.9, 0.8, 1.0], "squashfuse": [0.6], "overlay": [0.6]}
-    own = {"cold": times, "warm": {label: [0.5] for label in times}}
+    for cache, squashfs_s in (("cold", 0.9), ("warm", 0.6)):
+        rows[[(each["layout"], each["cache"]) for each in rows].index(("native", cache))] = row(
+            "native", cache, 0.6, 0, 0
+        )
+        local = {"local squashfs": squashfs_s, "local squashfuse": 0.6, "local overlay": 0.6}
+        rows += [row(label, cache, wall_s, 0, 0) for label, wall_s in local.items()]
     costs = {
         prefix + name: [[(0.0001, wait), (0.0001, wait)], [(0.0005, wait)], [(0.0012, 2 * wait)]]
         for prefix, name, wait in (
@@ -43,7 +47,7 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
             ("flash ", "read", 0.15e-3),
         )
     }
-    found = {(gain["layout"], gain["cache"]): gain for gain in layouts_gains.gains({"rows": rows}, waits, own, costs)}
+    found = {(gain["layout"], gain["cache"]): gain for gain in layouts_gains.gains({"rows": rows}, waits, costs)}
     squashfs = found["squashfs", "cold"]
     assert squashfs["predicted_s"] == pytest.approx(2000 * 1e-3 + 200 * 0.5e-3)
     assert squashfs["measured_s"] == pytest.approx(3.0)
