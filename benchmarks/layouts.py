@@ -1,6 +1,6 @@
 """Before and after on the stand-in file server: the same program in every layout, at several latencies.
 
-    python -m benchmarks.layouts VENV [-o reports/layouts.json] [--quick] [--again-over LOAD]
+    python -m benchmarks.layouts VENV [-o reports/layouts.json] [--quick] [--latency MS]
 
 The environment is served at its own path, its image and a copy of it from other directories of slow servers, and
 `fsprobe.experiment` runs the program in all of them, cold (every mount is made anew) and warm. The servers' own counters
@@ -12,8 +12,7 @@ a program that computes in between (see `layouts_work`). VENV needs pandas, scip
 be on a local disk. Root.
 
 Times of a machine that does other work too are longer than they say. Before each run other work is waited for, as long as
-there is patience; what share of the time something waited for a CPU is noted. `--again-over LOAD` measures those cells of
-the JSON anew in which the load average was above LOAD, whatever had come out; what came out stays in the JSON beside it.
+there is patience; what share of the time something waited for a CPU is noted.
 """
 
 from __future__ import annotations
@@ -173,15 +172,9 @@ def wanted_cells(quick: bool, latencies: Sequence[float]) -> list[tuple[str, flo
     return [(name, ms) for ms in latencies for name in (list(WORKLOADS)[:1] if quick else WORKLOADS)]
 
 
-def merged(cells: Sequence[JsonObject], new: JsonObject) -> list[JsonObject]:
-    """Cells with one put in the place of the older one of its kind, whose outcome it keeps as `earlier`."""
-    kept = []
-    for cell in cells:
-        if (cell["workload"], cell["latency_ms"]) == (new["workload"], new["latency_ms"]):
-            said = {key: cell.get(key) for key in ("date", "commit", "load", "share_cpu_stalled", "wait_ms", "gains")}
-            new = {**new, "earlier": [*cell.get("earlier", []), said]}
-        else:
-            kept.append(cell)
+def with_cell(cells: Sequence[JsonObject], new: JsonObject) -> list[JsonObject]:
+    """Cells in the order of the report, with one put in the place of the older one of its kind."""
+    kept = [c for c in cells if (c["workload"], c["latency_ms"]) != (new["workload"], new["latency_ms"])]
     order = list(WORKLOADS)
     return sorted([*kept, new], key=lambda cell: (cell["latency_ms"], order.index(cell["workload"])))
 
@@ -194,10 +187,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one program, one latency, two runs")
     parser.add_argument("--runs", type=int, help="the same number at each latency")
     parser.add_argument(
-        "--again-over",
+        "--latency",
         type=float,
-        metavar="LOAD",
-        help="measure the cells of the JSON again that had a higher load average",
+        action="append",
+        metavar="MS",
+        help="this one alone (can be repeated); what the JSON has of others is kept",
     )
     parser.add_argument("--render", action="store_true", help="draw the tables and pictures of a JSON that is there")
     words = parser.parse_args()
@@ -207,12 +201,12 @@ def main() -> int:
     env = Path(os.path.realpath(words.venv))
     cells: list[JsonObject] = []
     tries: list[JsonObject] = []
-    todo = wanted_cells(words.quick, (1.0,) if words.quick else LATENCIES_MS)
-    if words.again_over is not None:
-        there = json.loads(words.output.read_text())
-        cells, tries = there["cells"], there["alike"]
-        todo = [(c["workload"], c["latency_ms"]) for c in cells if c["load"][1] > words.again_over]
-    options = " --quick" if words.quick else f" --runs {words.runs}" if words.runs else ""
+    latencies = words.latency or ((1.0,) if words.quick else LATENCIES_MS)
+    todo = wanted_cells(words.quick, latencies)
+    if words.latency and words.output.exists():
+        cells = json.loads(words.output.read_text())["cells"]
+    options = " --quick" if words.quick else ""
+    options += "".join(f" --latency {ms:g}" for ms in words.latency or ()) + (f" --runs {words.runs}" if words.runs else "")
     n_runs = 2 if words.quick else words.runs  # None: by latency
     with tempfile.TemporaryDirectory(prefix="layouts-", dir=env.parent) as place:
         scratch = Path(place)
@@ -231,21 +225,22 @@ def main() -> int:
                 for name in (name for name, ms in todo if ms == latency_ms):
                     evidence.say(f"{name} at {latency_ms:g} ms")
                     n = n_runs or N_RUNS[latency_ms]
-                    cells = merged(cells, cell_of(name, latency_ms, env, native, scratch, around, n))
-                    write(words.output, cells, tries, options)  # what is measured is kept when this is interrupted
-        if not tries:
-            evidence.say("alike")
-            tries = alike(env, native, scratch / "output", 1 if words.quick else N_TRIES)
-    render(write(words.output, cells, tries, options), words.output)
+                    measured = cell_of(name, latency_ms, env, native, scratch, around, n)
+                    cells = with_cell(cells, {**measured, "options": options})
+                    write(words.output, cells, tries)  # what is measured is kept when this is interrupted
+        evidence.say("alike")
+        tries = alike(env, native, scratch / "output", 1 if words.quick else N_TRIES)
+    render(write(words.output, cells, tries), words.output)
     return 0
 
 
-def write(output: Path, cells: Sequence[JsonObject], tries: Sequence[JsonObject], options: str = "") -> JsonObject:
+def write(output: Path, cells: Sequence[JsonObject], tries: Sequence[JsonObject]) -> JsonObject:
     """The JSON file; what it holds."""
     where = evidence.machine()
+    options = dict.fromkeys(cell["options"] for cell in cells)
     report = {
         "benchmark": "layouts",
-        "made_by": f"python -m benchmarks.layouts VENV{options} -o reports/layouts.json",
+        "made_by": [f"python -m benchmarks.layouts VENV{each} -o reports/layouts.json" for each in options],
         "machine": where,
         "conditions": [
             f"{where['n_cpus']} cores, kernel {where['kernel']}, CPython {sys.version.split()[0]}. Cold: every slow filesystem is "

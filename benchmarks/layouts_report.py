@@ -50,7 +50,7 @@ def render(report: JsonObject, output: Path) -> None:
 
 def markdown(report: JsonObject) -> str:
     """The tables, from the JSON alone."""
-    lines = ["# Before and after on the stand-in file server", "", f"Made by `{report['made_by']}`.", ""]
+    lines = ["# Before and after on the stand-in file server", "", f"Made by {', '.join(f'`{line}`' for line in report['made_by'])}.", ""]
     lines += [*report["conditions"], ""]
     for cell in report["cells"]:
         lines += [
@@ -91,13 +91,6 @@ def markdown(report: JsonObject) -> str:
                 f"{yes(row['is_within_with_own'])} | {ratio_of(row['error_with_work'])} | {yes(row['is_within_with_work'])} |"
             )
         lines.append("")
-        for earlier in cell.get("earlier", []):
-            lines += [
-                f"Measured before at a load average of {earlier['load'][0]:.1f} to {earlier['load'][1]:.1f}: within 15 % in "
-                f"{n_within(earlier['gains'])} of {len(earlier['gains'])}, here in {n_within(cell['gains'])} "
-                f"(ratios then: {ratios(earlier['gains'])}).",
-                "",
-            ]
     lines += ["## In short", "", *[f"- {line}" for line in report["short"]], ""]
     return "\n".join(lines)
 
@@ -109,7 +102,8 @@ def runs_of(runs: Sequence[float]) -> str:
 
 def meanwhile(cell: JsonObject) -> str:
     """What the machine was doing besides."""
-    said = "Load average meanwhile {:.1f} to {:.1f}".format(*cell["load"])
+    said = f"Measured on {cell['date']} at commit {cell['commit']}. "
+    said += "Load average meanwhile {:.1f} to {:.1f}".format(*cell["load"])
     if cell.get("share_cpu_stalled") is not None:
         said += f"; in {cell['share_cpu_stalled']:.0%} of the time some process waited for a CPU"
     return said + "."
@@ -122,18 +116,6 @@ def costs(cell: JsonObject) -> str:
         for (work, metadata), (_, read) in zip(cell["cost_ms"]["metadata"], cell["cost_ms"]["read"], strict=True)
     ]
     return f"A metadata request and a read cost it {', '.join(said)}."
-
-
-def n_within(gains: Sequence[JsonObject]) -> int:
-    """How many gains are as predicted."""
-    return sum(bool(row["is_within"]) for row in gains)
-
-
-def ratios(gains: Sequence[JsonObject]) -> str:
-    """Measured to predicted, one after another."""
-    return ", ".join(
-        f"{row['layout']} {row['cache']} {1 + row['error']:.2f}" for row in gains if row["error"] is not None
-    )
 
 
 def ratio_of(error: float | None) -> str:
@@ -190,13 +172,6 @@ def in_short(cells: Sequence[JsonObject]) -> list[str]:
             parts.append(f"{cache} {n[0]}, {n[1]} and {n[2]} of {len(those)}")
         lines.append(
             f"{latency_ms:g} ms, in this order: {'; '.join(parts)}; load average {min(loads):.1f} to {max(loads):.1f}."
-        )
-    again = [(cell, earlier) for cell in cells for earlier in cell.get("earlier", [])]
-    if again:
-        lines.append(
-            f"{len({(cell['workload'], cell['latency_ms']) for cell, _ in again})} cells were measured again because others had computed "
-            f"on the machine (load average {min(e['load'][1] for _, e in again):.1f} to {max(e['load'][1] for _, e in again):.1f} at its "
-            f"highest): then {sum(n_within(e['gains']) for _, e in again)} of {sum(len(e['gains']) for _, e in again)} were within."
         )
     lines += [
         f"Outside: {cell['workload']}, {cell['latency_ms']:g} ms, {row['layout']}, {row['cache']}: {row['measured_s']:.2f} s gained "

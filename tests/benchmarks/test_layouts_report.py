@@ -91,23 +91,18 @@ def test_a_cost_is_the_wait_and_what_slows_the_work_behind_it(monkeypatch: pytes
     assert asked == [0, 1, 2, 3]
 
 
-def test_a_cell_that_is_measured_again_keeps_what_came_out_before() -> None:
-    def cell(name: str, ms: float, load: float) -> dict[str, Any]:
-        return {"workload": name, "latency_ms": ms, "load": [1.0, load], "gains": [load], "commit": "x", "date": "d"}
+def test_a_cell_that_is_measured_again_takes_the_place_of_the_older_one() -> None:
+    def cell(name: str, ms: float, n_runs: int) -> dict[str, Any]:
+        return {"workload": name, "latency_ms": ms, "n_runs": n_runs}
 
     cells: list[Any] = []
-    for name, ms, load in (("scipy+pyplot", 1.0, 2), ("pandas", 1.0, 5), ("pandas", 0.1, 6), ("pandas", 1.0, 1)):
-        cells = layouts.merged(cells, cell(name, ms, load))
-    assert [(each["workload"], each["latency_ms"]) for each in cells] == [
-        ("pandas", 0.1),
-        ("pandas", 1.0),
-        ("scipy+pyplot", 1.0),
+    for name, ms, n_runs in (("scipy+pyplot", 1.0, 2), ("pandas", 1.0, 5), ("pandas", 0.1, 6), ("pandas", 1.0, 1)):
+        cells = layouts.with_cell(cells, cell(name, ms, n_runs))
+    assert [(each["workload"], each["latency_ms"], each["n_runs"]) for each in cells] == [
+        ("pandas", 0.1, 6),
+        ("pandas", 1.0, 1),
+        ("scipy+pyplot", 1.0, 2),
     ]
-    again = cells[1]
-    assert again["gains"] == [1]
-    assert [earlier["gains"] for earlier in again["earlier"]] == [[5]]
-    third = layouts.merged(cells, cell("pandas", 1.0, 3))[1]
-    assert [earlier["gains"] for earlier in third["earlier"]] == [[5], [1]]
 
 
 def test_a_quiet_machine_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
