@@ -28,7 +28,11 @@ BENCHMARKS: dict[str, list[str] | None] = {
     "peers": None,
 }
 """In an order in which the quickest tell first that something is wrong."""
-FEWER: dict[str, list[str]] = {"layouts": ["--latency", "1", "--runs", "3"], "nodes": ["--runs", "1"], "overhead": ["--runs", "3"]}
+FEWER: dict[str, list[str]] = {
+    "layouts": ["--latency", "1", "--runs", "3"],
+    "nodes": ["--runs", "1"],
+    "overhead": ["--runs", "3"],
+}
 """What keeps all of them together below half an hour; alone, each takes its time."""
 ON_A_SERVER = ("layouts", "nodes")
 """These need root and /dev/fuse, take an environment, and are given the name of their JSON file."""

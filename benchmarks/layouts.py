@@ -7,8 +7,8 @@ The environment is served at its own path, its image and a copy of it from other
 say what was asked. For each layout the time that it gains against the plain environment, measured, stands beside what
 the difference in requests would give: metadata requests, reads and ioctls, each times what a client waits for one, which is
 measured meanwhile. What a layout costs of itself (an image is unpacked) is measured in the same rounds on the local disk,
-without any server: the second prediction, that of `fsprobe whatif`, takes it off. The third counts each request as what it costs
-a program that computes in between (see `layouts_work`). VENV needs pandas, scipy and matplotlib, and must
+without any server: the second prediction, that of `fsprobe whatif`, takes it off. The third adds what waiting costs a program
+beside the wait, measured with sleeps in place of requests (`layouts_work`). VENV needs pandas, scipy and matplotlib, and must
 be on a local disk. Root.
 
 Times of a machine that does other work too are longer than they say. Before each run other work is waited for, as long as
@@ -33,6 +33,7 @@ from benchmarks import evidence
 from benchmarks.layouts_gains import gains
 from benchmarks.layouts_report import LOCAL, render
 from benchmarks.layouts_scene import N_CALIBRATION, READ_SHARE, Patience, Scene, cpu_stalled_s, scene
+from benchmarks.layouts_work import slowdowns
 from fsprobe import experiment
 from fsprobe.experiment.plan import Progress
 from fsprobe.layouts.pack import pack
@@ -135,7 +136,6 @@ def cell_of(
 ) -> JsonObject:
     """Measure one cell, with what the machine did meanwhile."""
     around.latencies_s.clear()
-    around.costs.clear()
     around.n_emptied = 0
     wait = Patience()
     load, stalled, begin = [os.getloadavg()[0]], cpu_stalled_s(), time.monotonic()
@@ -144,6 +144,8 @@ def cell_of(
     result = measure(env, native, local, around, *mounts, WORKLOADS[name], n_runs, scratch / "output", wait)
     load.append(os.getloadavg()[0])
     now = cpu_stalled_s()
+    waits = {key: statistics.median(values) for key, values in around.latencies_s.items()}
+    slower = slowdowns(result["rows"], waits, native, WORKLOADS[name], n_runs)
     head = evidence.head("layouts")
     return {
         "workload": name,
@@ -157,14 +159,19 @@ def cell_of(
         if now is None or stalled is None
         else round((now - stalled) / (time.monotonic() - begin), 3),
         "waited_s": round(wait.waited_s, 1),
-        "wait_ms": {key: round(statistics.median(values) * 1e3, 4) for key, values in around.latencies_s.items()},
-        "cost_ms": {
-            key: [[round(statistics.median(part) * 1e3, 4) for part in zip(*step, strict=True)] for step in steps]
-            for key, steps in around.costs.items()
-        },
-        "gains": gains(result, around.latencies_s, around.costs),
+        "wait_ms": {key: round(wait * 1e3, 4) for key, wait in waits.items()},
+        "slowdowns": slower,
+        "gains": gains(result["rows"], waits, slower),
         "comparison": trimmed(result),
     }
+
+
+def slow_again(cell: JsonObject, env: Path) -> None:
+    """Measure the slowdowns of a cell anew, in place."""
+    waits = {key: wait / 1e3 for key, wait in cell["wait_ms"].items()}
+    rows = cell["comparison"]["rows"]
+    cell["slowdowns"] = slowdowns(rows, waits, env, WORKLOADS[cell["workload"]], cell["n_runs"])
+    cell["gains"] = gains(rows, waits, cell["slowdowns"])
 
 
 def wanted_cells(quick: bool, latencies: Sequence[float]) -> list[tuple[str, float]]:
@@ -193,12 +200,22 @@ def main() -> int:
         metavar="MS",
         help="this one alone (can be repeated); what the JSON has of others is kept",
     )
+    parser.add_argument(
+        "--slowdowns", action="store_true", help="measure anew only what waiting costs beside the wait, for the JSON"
+    )
     parser.add_argument("--render", action="store_true", help="draw the tables and pictures of a JSON that is there")
     words = parser.parse_args()
     if words.render:
         render(json.loads(words.output.read_text()), words.output)
         return 0
     env = Path(os.path.realpath(words.venv))
+    if words.slowdowns:
+        report = json.loads(words.output.read_text())
+        for cell in report["cells"]:
+            evidence.say(f"{cell['workload']} with the waits of {cell['latency_ms']:g} ms")
+            slow_again(cell, env)
+        render(write(words.output, report["cells"], report["alike"]), words.output)
+        return 0
     cells: list[JsonObject] = []
     tries: list[JsonObject] = []
     latencies = words.latency or ((1.0,) if words.quick else LATENCIES_MS)
@@ -206,7 +223,9 @@ def main() -> int:
     if words.latency and words.output.exists():
         cells = json.loads(words.output.read_text())["cells"]
     options = " --quick" if words.quick else ""
-    options += "".join(f" --latency {ms:g}" for ms in words.latency or ()) + (f" --runs {words.runs}" if words.runs else "")
+    options += "".join(f" --latency {ms:g}" for ms in words.latency or ()) + (
+        f" --runs {words.runs}" if words.runs else ""
+    )
     n_runs = 2 if words.quick else words.runs  # None: by latency
     with tempfile.TemporaryDirectory(prefix="layouts-", dir=env.parent) as place:
         scratch = Path(place)

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.layouts_report import IMAGES, LAYOUTS, LOCAL, TOLERANCE, cpu_s, served
-from benchmarks.layouts_work import Costs, cost_at
 from fsprobe import experiment
 from fsprobe.model import JsonObject
 
@@ -27,26 +26,20 @@ def gain_interval(base_s: Sequence[float], layout_s: Sequence[float]) -> tuple[f
     return found[int(0.025 * N_RESAMPLES)], found[int(0.975 * N_RESAMPLES) - 1]
 
 
-def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]], costs: Costs) -> list[JsonObject]:
+def gains(
+    rows_of_all: Sequence[JsonObject], waits: Mapping[str, float], slowdowns: Sequence[JsonObject]
+) -> list[JsonObject]:
     """For each layout and cache state: measured gain against plain, and what the difference in requests would give.
 
     Args:
-        result: the comparison, with the layouts of an image on the local disk, whose names begin with `LOCAL`.
-        latencies_s: what a client waited, s, by kind.
-        costs: what a request cost with work in between.
+        rows_of_all: of the comparison, with the layouts of an image on the local disk, whose names begin with `LOCAL`.
+        waits: what a client waited for one request, s, by kind.
+        slowdowns: as `layouts_work.slowdowns` gives them.
     """
-    waits = {name: statistics.median(values) for name, values in latencies_s.items()}
-
-    def cost(row: JsonObject, own_s: float, prefix: str) -> float:
-        """s that all requests of a layout cost a program that computes `own_s` between them."""
-        n = {name: served(row, name) for name in KINDS}
-        work_s = own_s / max(n["metadata"] + n["read"], 1)
-        each = {name: cost_at(costs[prefix + name], waits[prefix + name], work_s) for name in ("metadata", "read")}
-        return sum(n[name] * each.get(name, waits[prefix + name]) for name in KINDS)
-
+    slower_s = {(row["layout"], row["cache"]): float(row["slowdown_s"]) for row in slowdowns}
     rows = []
     for cache in experiment.CACHES:
-        of_cache = {row["layout"]: row for row in result["rows"] if row["cache"] == cache}
+        of_cache = {row["layout"]: row for row in rows_of_all if row["cache"] == cache}
         base = of_cache["plain"]
         for label in LAYOUTS[1:]:
             row = of_cache[label]
@@ -56,10 +49,11 @@ def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]], costs:
             measured = base["wall_s"]["median"] - row["wall_s"]["median"]
             total = sum(predicted.values())
             low, high = gain_interval(base["wall_s"]["runs"], row["wall_s"]["runs"])
-            base_s = of_cache["native"]["wall_s"]["median"]
-            more = of_cache[LOCAL + label]["wall_s"]["median"] - base_s if label in IMAGES else 0.0
+            local_s = of_cache["native"]["wall_s"]["median"]
+            more = of_cache[LOCAL + label]["wall_s"]["median"] - local_s if label in IMAGES else 0.0
             with_own = total - more
-            with_work = cost(base, base_s, "") - cost(row, base_s + more, flash) - more
+            slowdown = slower_s.get(("plain", cache), 0.0) - slower_s.get((label, cache), 0.0)
+            with_slowdown = with_own + slowdown
             rows.append(
                 {
                     "layout": label,
@@ -75,9 +69,12 @@ def gains(result: JsonObject, latencies_s: Mapping[str, Sequence[float]], costs:
                     "predicted_with_own_s": round(with_own, 4),
                     "error_with_own": round(measured / with_own - 1, 4) if with_own else None,
                     "is_within_with_own": abs(measured / with_own - 1) <= TOLERANCE if with_own else None,
-                    "predicted_with_work_s": round(with_work, 4),
-                    "error_with_work": round(measured / with_work - 1, 4) if with_work else None,
-                    "is_within_with_work": abs(measured / with_work - 1) <= TOLERANCE if with_work else None,
+                    "slowdown_s": round(slowdown, 4),
+                    "predicted_with_slowdown_s": round(with_slowdown, 4),
+                    "error_with_slowdown": round(measured / with_slowdown - 1, 4) if with_slowdown else None,
+                    "is_within_with_slowdown": abs(measured / with_slowdown - 1) <= TOLERANCE
+                    if with_slowdown
+                    else None,
                     "cpu_difference_s": round(cpu_s(base) - cpu_s(row), 4),
                     "error": round(measured / total - 1, 4) if total else None,
                     "is_within": abs(measured / total - 1) <= TOLERANCE if total else None,

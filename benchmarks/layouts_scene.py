@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.layouts_report import LAYOUTS
-from benchmarks.layouts_work import WORK_MS, Costs, cost_s, pieces
 from benchmarks.standin import Server, serve
 
 READ_SHARE = 0.5
@@ -37,8 +36,6 @@ class Scene:
     calibration: Server
     flash_calibration: Server
     latencies_s: dict[str, list[float]] = field(default_factory=dict)
-    costs: Costs = field(default_factory=dict)
-    """What a request costs with work in between."""
     n_emptied: int = 0
 
     def counters(self) -> Mapping[str, int]:
@@ -71,24 +68,6 @@ class Scene:
         finally:
             for descriptor in opened:
                 os.close(descriptor)
-        for step, work_ms in enumerate(WORK_MS):
-            self._time_with_work(prefix, server, step, work_ms)
-
-    def _time_with_work(self, prefix: str, server: Server, step: int, work_ms: float) -> None:
-        """The same with a computation before each, once more with a cold client."""
-        server.remount()
-        names = self._names(server)
-        work = pieces(work_ms, len(names))
-        opened: list[int] = []
-        try:
-            found = {"metadata": cost_s(work, lambda number: os.lstat(names[number]))}
-            opened += [os.open(name, os.O_RDONLY) for name in names]
-            found["read"] = cost_s(work, lambda number: os.read(opened[number], 4096))
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
-        for name, pair in found.items():
-            self.costs.setdefault(prefix + name, [[] for _ in WORK_MS])[step].append(pair)
 
     @staticmethod
     def _names(server: Server) -> list[bytes]:

@@ -1,101 +1,95 @@
-"""What a request costs a program that computes between its requests: more than its wait.
+"""What waiting costs a program beside the wait: after each one the processor works slower for a while.
 
-After each wait the processor works slower for a while, as it does after a sleep of the same length without any file
-system, and a server that was left alone for longer answers later. So a request is also timed between pieces of a
-computation: before every other piece, then before those that had none. What it costs is its wait and what the pieces
-behind a request take more than the others. The computation is what an import mostly does itself: byte code becomes
-objects (`marshal.loads`), over some megabytes of modules.
+Shown without any file server: the program runs from the local disk and sleeps in place of requests, as often and as long as
+it waited for them in a layout. What its own computing then takes more is the slowdown. The sleeps are spread evenly over its
+opens (an audit hook), what they really lasted is taken off.
 """
 
 from __future__ import annotations
 
-import functools
-import gc
-import itertools
-import marshal
-import os
 import statistics
-import time
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
+from benchmarks.layouts_report import LAYOUTS, served
+from fsprobe.model import JsonObject
 
-WORK_MS = (0.1, 0.5, 1.2)
-"""Computation between two requests, roughly; what it really took is measured."""
-MAX_SOURCE_BYTES, N_MODULES = 40_000, 150
-
-Costs = dict[str, list[list[tuple[float, float]]]]
-"""By kind of request, for each of `WORK_MS`: (s of computation a request, s that a request cost) of each measurement."""
-
-
-@functools.cache
-def modules() -> tuple[tuple[bytes, ...], float]:
-    """Byte code of modules of the standard library, and s that one byte of it takes."""
-    sources = sorted(Path(os.__file__).parent.glob("*.py"))
-    small = [path for path in sources if 2000 < path.stat().st_size < MAX_SOURCE_BYTES][:N_MODULES]
-    codes = tuple(marshal.dumps(compile(path.read_bytes(), path.name, "exec")) for path in small)
-    begin = time.perf_counter()
-    kept = [marshal.loads(code) for code in codes]
-    took = time.perf_counter() - begin
-    del kept
-    return codes, took / sum(map(len, codes))
-
-
-def pieces(work_ms: float, n: int) -> list[list[bytes]]:
-    """`n` pieces of computation of about `work_ms` each, one after another through all modules."""
-    codes, s_per_byte = modules()
-    found: list[list[bytes]] = []
-    at = 0
-    for _ in range(n):
-        piece: list[bytes] = []
-        while sum(map(len, piece)) * s_per_byte < work_ms / 1000:
-            piece.append(codes[at % len(codes)])
-            at += 1
-        found.append(piece)
-    return found
+KINDS = ("metadata", "read")
+N_LEAST = 20
+"""Fewer waits than these are not worth a measurement."""
+OVERSLEPT_S = 80e-6
+"""A sleep lasts about so much longer than it was asked for."""
+PROGRAM = """
+import sys, time
+per_open, wait_s = float(sys.argv[1]), float(sys.argv[2])
+slept_s, owed, n_opens = 0.0, 0.0, 0
+def hook(event, arguments):
+    global slept_s, owed, n_opens
+    if event == "open":
+        n_opens += 1
+        owed += per_open
+        while owed >= 1:
+            owed -= 1
+            begin = time.perf_counter()
+            time.sleep(wait_s)
+            slept_s += time.perf_counter() - begin
+sys.addaudithook(hook)
+begin = time.perf_counter()
+{code}
+print(n_opens, time.perf_counter() - begin - slept_s)
+"""
 
 
-def cost_s(work: Sequence[Sequence[bytes]], ask: Callable[[int], object]) -> tuple[float, float]:
-    """(s of a piece of computation, s that one request costs): each piece once behind a request and once alone.
+def slowdowns(
+    rows: Sequence[JsonObject], waits_s: Mapping[str, float], env: Path, code: str, n_runs: int
+) -> list[JsonObject]:
+    """For each layout and cache state with waits worth the name: what they cost the program beside themselves.
 
     Args:
-        ask: makes request number n, of as many as there are pieces.
+        rows: of the comparison, with the requests that the servers counted.
+        waits_s: what a client waited for one request, s, by kind.
+        env: the environment, on a local disk.
+
+    Returns:
+        [{"layout", "cache", "n_waits", "wait_ms", "slowdown_s", "alone_s", "beside_s"}], the last two with every run.
     """
-    behind = alone = waited = 0.0
-    asked = itertools.count()
-    collects = gc.isenabled()
-    gc.disable()  # how much there is to collect is our own affair
-    try:
-        kept = []
-        for parity in (0, 1):
-            for number, piece in enumerate(work):
-                asks = number % 2 == parity
-                begin = time.perf_counter()
-                if asks:
-                    ask(next(asked))
-                middle = time.perf_counter()
-                for code in piece:
-                    kept.append(marshal.loads(code))
-                end = time.perf_counter()
-                if asks:
-                    waited += middle - begin
-                    behind += end - middle
-                else:
-                    alone += end - middle
-    finally:
-        if collects:
-            gc.enable()
-    return alone / len(work), (waited + behind - alone) / len(work)
+    script = PROGRAM.format(code=code)
+    cases = []
+    for row in (row for row in rows if row["layout"] in LAYOUTS):
+        prefix = "flash " if row["layout"] == "flash-like" else ""
+        n = {kind: served(row, kind) for kind in KINDS}
+        n_waits = sum(n.values())
+        if n_waits >= N_LEAST:
+            wait_s = sum(n[kind] * waits_s[prefix + kind] for kind in KINDS) / n_waits
+            cases.append((row["layout"], row["cache"], n_waits, wait_s))
+    # images differ by a request or two: one measurement serves them all
+    alike = {case: (round(case[2], -1), round(case[3], 5)) for case in cases}
+    n_opens = max(1, run(env, script, 0.0, 0.0)[0])
+    alone: list[float] = []
+    beside: dict[tuple[float, float], list[float]] = {key: [] for key in alike.values()}
+    for _ in range(n_runs):
+        alone.append(run(env, script, 0.0, 0.0)[1])
+        for n_waits, wait_s in beside:
+            took = run(env, script, n_waits / n_opens, max(wait_s - OVERSLEPT_S, 1e-6))[1]
+            beside[n_waits, wait_s].append(took)
+    return [
+        {
+            "layout": layout,
+            "cache": cache,
+            "n_waits": n_waits,
+            "wait_ms": round(wait_s * 1e3, 4),
+            "slowdown_s": round(statistics.median(beside[key]) - statistics.median(alone), 4),
+            "alone_s": [round(took, 4) for took in alone],
+            "beside_s": [round(took, 4) for took in beside[key]],
+        }
+        for (layout, cache, n_waits, wait_s), key in alike.items()
+    ]
 
 
-def cost_at(measured: Sequence[Sequence[tuple[float, float]]], wait_s: float, work_s: float) -> float:
-    """What a request costs when `work_s` of computation lie between two: medians, joined by straight lines.
-
-    Args:
-        measured: of one kind of request, as `Costs` has it.
-        wait_s: what one costs with nothing in between.
-    """
-    points = [(statistics.median(w for w, _ in step), statistics.median(c for _, c in step)) for step in measured]
-    points = sorted([(0.0, wait_s), *points])
-    return float(np.interp(work_s, [w for w, _ in points], [c for _, c in points]))
+def run(env: Path, script: str, per_open: float, wait_s: float) -> tuple[int, float]:
+    """(opens, s that the program took without its sleeps)."""
+    words = [str(env / "bin/python"), "-c", script, str(per_open), str(wait_s)]
+    done = subprocess.run(words, check=True, cwd="/", capture_output=True, text=True)
+    n_opens, took = done.stdout.split()[-2:]
+    return int(n_opens), float(took)

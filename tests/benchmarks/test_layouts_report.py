@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +32,19 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
     for cache in ("cold", "warm"):
         rows += [row(label, cache, 2.0, 10, 300) for label in layouts_report.LAYOUTS]
         rows[-len(layouts_report.LAYOUTS)] = row("plain", cache, 5.0, 2010, 500)
-    waits = {"metadata": [0.9e-3, 1e-3, 9e-3], "read": [0.5e-3], "ioctl": [1e-5]}
-    waits |= {"flash metadata": [0.3e-3], "flash read": [0.15e-3], "flash ioctl": [1e-5]}
+    waits = {"metadata": 1e-3, "read": 0.5e-3, "ioctl": 1e-5}
+    waits |= {"flash metadata": 0.3e-3, "flash read": 0.15e-3, "flash ioctl": 1e-5}
     for cache, squashfs_s in (("cold", 0.9), ("warm", 0.6)):
         rows[[(each["layout"], each["cache"]) for each in rows].index(("native", cache))] = row(
             "native", cache, 0.6, 0, 0
         )
         local = {"local squashfs": squashfs_s, "local squashfuse": 0.6, "local overlay": 0.6}
         rows += [row(label, cache, wall_s, 0, 0) for label, wall_s in local.items()]
-    costs = {
-        prefix + name: [[(0.0001, wait), (0.0001, wait)], [(0.0005, wait)], [(0.0012, 2 * wait)]]
-        for prefix, name, wait in (
-            ("", "metadata", 1e-3),
-            ("", "read", 0.5e-3),
-            ("flash ", "metadata", 0.3e-3),
-            ("flash ", "read", 0.15e-3),
-        )
-    }
-    found = {(gain["layout"], gain["cache"]): gain for gain in layouts_gains.gains({"rows": rows}, waits, costs)}
+    slower = [
+        {"layout": "plain", "cache": "cold", "slowdown_s": 0.2},
+        {"layout": "squashfs", "cache": "cold", "slowdown_s": 0.05},
+    ]
+    found = {(gain["layout"], gain["cache"]): gain for gain in layouts_gains.gains(rows, waits, slower)}
     squashfs = found["squashfs", "cold"]
     assert squashfs["predicted_s"] == pytest.approx(2000 * 1e-3 + 200 * 0.5e-3)
     assert squashfs["measured_s"] == pytest.approx(3.0)
@@ -55,8 +52,8 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
     assert squashfs["ratio_metadata_requests"] == 201
     # unpacking takes 0.3 s more than the program takes on the local disk
     assert squashfs["predicted_with_own_s"] == pytest.approx(2.1 - 0.3)
-    # plain: 0.6 s over 2,510 requests, some 0.24 ms in between, costs no more than the wait; squashfs: 0.9 s over 310 costs twice
-    assert squashfs["predicted_with_work_s"] == pytest.approx(2010e-3 + 250e-3 - 2 * (10e-3 + 150e-3) - 0.3)
+    # and waiting slows the plain one down by 0.15 s more
+    assert squashfs["predicted_with_slowdown_s"] == pytest.approx(2.1 - 0.3 + 0.15)
     assert found["squashfs", "warm"]["own_s"] == 0
     assert found["native", "cold"]["own_s"] == 0
     assert 2.8 <= squashfs["measured_low_s"] <= 3.0 <= squashfs["measured_high_s"] <= 3.2
@@ -64,31 +61,23 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
     assert found["flash-like", "cold"]["predicted_s"] == pytest.approx(2.01 + 0.25 - 10 * 0.3e-3 - 300 * 0.15e-3)
 
 
-def test_what_a_request_costs_lies_on_lines_between_the_measured_points() -> None:
-    measured = [[(0.1, 1.5), (0.1, 1.5), (0.1, 99.0)], [(0.5, 2.5)]]
-    for work, cost in ((0.0, 1.0), (0.05, 1.25), (0.3, 2.0), (7.0, 2.5)):
-        assert layouts_work.cost_at(measured, 1.0, work) == pytest.approx(cost)
-
-
-def test_a_cost_is_the_wait_and_what_slows_the_work_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    asked = []
-    slow = [0.0]
-
-    def ask(number: int) -> None:
-        asked.append(number)
-        now[0] += 3.0  # the wait
-        slow[0] = 0.25  # and what comes after it is slower
-
-    def load(code: bytes) -> None:
-        now[0] += float(code) + slow[0]
-        slow[0] = 0.0
-
-    monkeypatch.setattr(layouts_work.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(layouts_work.marshal, "loads", load)
-    work = [[b"1"], [b"2"], [b"3", b"1"], [b"5"]]
-    assert layouts_work.cost_s(work, ask) == (pytest.approx(3.0), pytest.approx(3.25))
-    assert asked == [0, 1, 2, 3]
+def test_a_slowdown_is_what_computing_takes_more_beside_sleeps(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    rows = [
+        row("plain", "cold", 1.0, 30, 20),
+        row("native", "cold", 1.0, 0, 0),
+        row("local squashfs", "cold", 1.0, 99, 0),
+    ]
+    code = "for _ in range(25): open('/dev/null').close()"
+    (found,) = layouts_work.slowdowns(rows, {"metadata": 2e-3, "read": 1e-3}, tmp_path, code, 2)
+    assert (found["layout"], found["n_waits"], found["wait_ms"]) == ("plain", 50, pytest.approx(1.6))
+    # 50 sleeps of 1.6 ms are 80 ms: they are taken off
+    assert all(0 < took < 0.08 for took in found["alone_s"] + found["beside_s"])
+    script = layouts_work.PROGRAM.format(code=code)
+    begin = time.perf_counter()
+    assert layouts_work.run(tmp_path, script, 2.0, 1.5e-3)[0] == 25
+    assert time.perf_counter() - begin > 50 * 1.5e-3
 
 
 def test_a_cell_that_is_measured_again_takes_the_place_of_the_older_one() -> None:
