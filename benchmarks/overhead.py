@@ -151,6 +151,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int)
     parser.add_argument("--quick", action="store_true", help="two workloads, three runs, little growth")
     parser.add_argument("--no-growth", action="store_true")
+    parser.add_argument("--growth-to", type=int, metavar="N", help="growth up to so many calls, processes, threads")
     parser.add_argument(
         "--python", help="the target's interpreter with all packages, fsprobe beside it [default: made]"
     )
@@ -160,13 +161,15 @@ def main() -> int:
     names = words.workloads or (["standard library", "pandas"] if words.quick else list(WORKLOADS))
     n_runs = words.runs or (3 if words.quick else 5)
     n_growth = 3 if n_runs >= 5 else 1
-    sizes = {what: found[:2] if words.quick else found for what, found in GROWTH.items()}
+    most = words.growth_to or max(map(max, GROWTH.values()))
+    sizes = {what: tuple(n for n in found if n <= most)[: 2 if words.quick else None] for what, found in GROWTH.items()}
     tools = evidence.package_versions(
         python, ["py-spy", "pyinstrument", "pandas", "scikit-learn", "scipy", "matplotlib"]
     )
     with tempfile.TemporaryDirectory(dir=PLACE) as directory:
         scratch = Path(directory)
         flags = ["--quick"] if words.quick else [f"--runs {words.runs}"] if words.runs else []
+        flags += [f"--growth-to {words.growth_to}"] if words.growth_to else []
         flags += [*(["--no-growth"] if words.no_growth else []), "-o reports", *words.workloads]
         result = {
             **evidence.head("overhead", flags, n_runs=n_runs, versions=tools),
