@@ -208,6 +208,7 @@ def main() -> int:
     if words.render:
         render(json.loads(words.output.read_text()), words.output)
         return 0
+    os.environ.pop("PYTHONPATH", None)  # ours, not the measured program's
     env = Path(os.path.realpath(words.venv))
     if words.slowdowns:
         report = json.loads(words.output.read_text())

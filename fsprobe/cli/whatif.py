@@ -253,7 +253,10 @@ def explained(question: Question, row: JsonObject, many: bool) -> list[str]:
             "each of its processes for its opens; an image is mounted once a node.",
             "the server limits: from so many nodes on all wait for the server, and more nodes make every start longer",
         ]
-    return [*lines, "left out: reads of file contents, what other jobs ask meanwhile, and that a program computes slower after each wait"]
+    return [
+        *lines,
+        "left out: reads of file contents, what other jobs ask meanwhile, and that a program computes slower after each wait",
+    ]
 
 
 def knee(n_nodes: float | None) -> str:
