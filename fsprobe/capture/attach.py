@@ -215,7 +215,7 @@ def _wait(
         left = end - time.monotonic()
         if left <= 0 or _has_ended(tracer_pid):
             return usage(pid) or last
-        arrived = signal.sigtimedwait([*session.FORWARDED, signal.SIGCHLD], min(left, session.TICK_S))
+        arrived = session.take_signal([*session.FORWARDED, signal.SIGCHLD], min(left, session.TICK_S))
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
             return usage(pid) or last
         last = usage(pid) or last

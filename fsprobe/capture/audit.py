@@ -68,7 +68,7 @@ def run(
     outcome.tracer_pid = outcome.target_pid = pid
     watched = [*session.FORWARDED, signal.SIGCHLD]
     while True:
-        arrived = signal.sigtimedwait(watched, session.TICK_S)
+        arrived = session.take_signal(watched, session.TICK_S)
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             break
         if arrived is not None and arrived.si_signo != signal.SIGCHLD and arrived.si_code != session.TTY_SIGNAL_CODE:
@@ -131,7 +131,7 @@ def _descendants_left(scratch: "str", wait_s: "float", watched: "list[int]") -> 
     """Wait for interpreters that outlive the command; whether some are still there when the time is over."""
     end = time.monotonic() + wait_s
     while running(scratch):
-        arrived = signal.sigtimedwait(watched, 0.02)
+        arrived = session.take_signal(watched, 0.02)
         asked = arrived is not None and arrived.si_signo != signal.SIGCHLD
         if asked or time.monotonic() >= end:
             return True

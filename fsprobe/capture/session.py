@@ -18,7 +18,7 @@ from fsprobe.errors import EXIT_NOT_EXECUTABLE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
     from fsprobe.capture.shield import Shield
@@ -60,6 +60,25 @@ class Outcome:
     tracer_pid = 0
     target_pid = 0
     empty_log = False
+
+
+_taken = None  # type: Any  # the last that `take_signal` gave
+
+
+def take_signal(wanted: "Collection[int]", timeout_s: "float") -> "Any":
+    """The next of the blocked signals `wanted`, as `signal.sigtimedwait` gives it; None when the time is over.
+
+    CPython's own returns what happens to lie on its stack when the time is over just as a stop and a SIGCONT interrupt it:
+    a number that is no signal, or once more the signal that it returned last.
+    """
+    global _taken
+    begin = time.monotonic()
+    found = signal.sigtimedwait(wanted, timeout_s)
+    is_late = found is not None and time.monotonic() - begin >= timeout_s > 0
+    if is_late and (found.si_signo not in wanted or found == _taken):
+        return None
+    _taken = found if found is not None else _taken
+    return found
 
 
 class SignalsHeld:
@@ -133,7 +152,7 @@ def run(
     gone_at = None
     ended = False
     while not ended:
-        arrived = signal.sigtimedwait([*FORWARDED, signal.SIGCHLD], TICK_S)
+        arrived = take_signal([*FORWARDED, signal.SIGCHLD], TICK_S)
         held.heed(None if arrived is None else arrived.si_signo)
         # left a zombie at first: its CPU can be told apart from its children's only before it is reaped
         ended = os.waitid(os.P_PID, tracer_pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

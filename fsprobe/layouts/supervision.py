@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fsprobe.capture.host import find_program
+from fsprobe.capture.session import take_signal
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
 from fsprobe.layouts import syscalls
 
@@ -248,7 +249,7 @@ def _wait_for(
             return os.waitstatus_to_exitcode(status)
         if lost():
             return None
-        info = signal.sigtimedwait(_WATCHED, _POLL_S)
+        info = take_signal(_WATCHED, _POLL_S)
         if kept is not None:
             if info and info.si_signo in _FORWARDED:
                 kept.append(info.si_signo)

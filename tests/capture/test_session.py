@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -313,3 +314,32 @@ def test_forwarded_signals_are_those_that_somebody_may_send() -> None:
         session.FORWARDED
     )
     assert sys.platform == "linux"
+
+
+class Info(NamedTuple):
+    """What stands for a siginfo."""
+
+    si_signo: int
+    si_pid: int = 7
+
+
+def test_what_no_signal_is_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [signal.SIGTERM, signal.SIGCHLD]
+    given: list[tuple[float, Info | None]] = [
+        (0.0, Info(signal.SIGTERM)),
+        (0.02, Info(-1694905280)),  # the time is over, and what lies on the stack is nothing ...
+        (0.02, Info(signal.SIGTERM)),  # ... or the last signal once more
+        (0.0, Info(signal.SIGTERM)),  # in time: somebody sent it again
+        (0.02, Info(signal.SIGTERM, 8)),  # another sender, in the last moment
+        (0.02, None),
+    ]
+
+    def wait(_: object, __: float) -> Info | None:
+        took, found = given.pop(0)
+        time.sleep(took)
+        return found
+
+    monkeypatch.setattr(session, "_taken", None)
+    monkeypatch.setattr(session.signal, "sigtimedwait", wait)
+    found = [session.take_signal(wanted, 0.01) for _ in range(6)]
+    assert found == [Info(signal.SIGTERM), None, None, Info(signal.SIGTERM), Info(signal.SIGTERM, 8), None]
