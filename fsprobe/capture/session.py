@@ -73,7 +73,7 @@ def take_signal(wanted: "Collection[int]", timeout_s: "float") -> "Any":
     """
     global _taken
     begin = time.monotonic()
-    found = signal.sigtimedwait(wanted, timeout_s)
+    found = signal.sigtimedwait(wanted, timeout_s)  # type: Any
     is_late = found is not None and time.monotonic() - begin >= timeout_s > 0
     if is_late and (found.si_signo not in wanted or found == _taken):
         return None
