@@ -39,7 +39,7 @@ lint: $(VENV)/.test-installed
 test: system-packages lint
 	$(BIN)/python -m pytest
 
-# what reports/ holds, made again, with fewer runs: about half an hour on two cores; and the quick ones, under 3 minutes
+# what reports/ holds, made again, with fewer runs: under 30 minutes on two cores; and the quick ones, under 3
 bench: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all -o reports
 

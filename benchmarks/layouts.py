@@ -43,6 +43,7 @@ WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, mat
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
 N_RUNS = {0.1: 9, 0.3: 7, 1.0: 5, 3.0: 3}
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by."""
+N_RUNS_ELSE = 5
 N_TRIES = 5
 """Comparisons of the environment with its own copy."""
 
@@ -172,6 +173,10 @@ def slow_again(cell: JsonObject, env: Path) -> None:
     rows = cell["comparison"]["rows"]
     cell["slowdowns"] = slowdowns(rows, waits, env, WORKLOADS[cell["workload"]], cell["n_runs"])
     cell["gains"] = gains(rows, waits, cell["slowdowns"])
+    cell["notes"] = [
+        *cell.get("notes", []),
+        f"The slowdowns were measured afterwards, at commit {evidence.head('layouts')['commit']}.",
+    ]
 
 
 def wanted_cells(quick: bool, latencies: Sequence[float]) -> list[tuple[str, float]]:
@@ -244,7 +249,7 @@ def main() -> int:
             with scene(env, images, flash, small, latency_ms, scratch) as around:
                 for name in (name for name, ms in todo if ms == latency_ms):
                     evidence.say(f"{name} at {latency_ms:g} ms")
-                    n = n_runs or N_RUNS[latency_ms]
+                    n = n_runs or N_RUNS.get(latency_ms, N_RUNS_ELSE)
                     measured = cell_of(name, latency_ms, env, native, scratch, around, n)
                     cells = with_cell(cells, {**measured, "options": options})
                     write(words.output, cells, tries)  # what is measured is kept when this is interrupted

@@ -112,7 +112,7 @@ def meanwhile(cell: JsonObject) -> str:
     said += "Load average meanwhile {:.1f} to {:.1f}".format(*cell["load"])
     if cell.get("share_cpu_stalled") is not None:
         said += f"; in {cell['share_cpu_stalled']:.0%} of the time some process waited for a CPU"
-    return said + "."
+    return " ".join([said + ".", *cell.get("notes", [])])
 
 
 def slowdown_of(cell: JsonObject) -> str:

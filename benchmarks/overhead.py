@@ -1,6 +1,6 @@
 """What tracing costs: CPU and wall of a program untraced, under fsprobe, and under what one would use instead.
 
-    python -m benchmarks.overhead [--runs N] [--quick] [--no-growth] [-o DIRECTORY] [WORKLOAD ...]
+    python -m benchmarks.overhead [--runs N] [--quick] [--no-growth | --growth-to N] [-o DIRECTORY] [WORKLOAD ...]
 
 CPU is user + system of the whole process tree (wait4), so that of the tracer is in it. Arms are run in turn (A B C A B C)
 after a round that is not counted, because a shared machine drifts; ratios are of medians. fsprobe is the installed command.

@@ -182,6 +182,8 @@ def test_ranks_that_were_not_traced_count_as_processes() -> None:
     made = judged(job_profile(n=8, per_rank=2000, fs_class="network", fstype="lustre", n_ranks=1000))
     assert made["level"] == "danger"
     assert "90,000 metadata calls/s over 10 s by 1,000 processes, scaled from the 8 that were traced" in made["reasons"]
+    start = "a start makes 2,000 metadata calls on /project (lustre) x 1,000 processes = 2,000,000"
+    assert f"{start}, scaled from the 8 that were traced" in made["reasons"]
 
 
 def test_a_job_on_local_disks_is_acquitted() -> None:

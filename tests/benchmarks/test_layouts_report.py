@@ -70,10 +70,10 @@ def test_a_slowdown_is_what_computing_takes_more_beside_sleeps(tmp_path: Path) -
         row("local squashfs", "cold", 1.0, 99, 0),
     ]
     code = "for _ in range(25): open('/dev/null').close()"
-    (found,) = layouts_work.slowdowns(rows, {"metadata": 2e-3, "read": 1e-3}, tmp_path, code, 2)
-    assert (found["layout"], found["n_waits"], found["wait_ms"]) == ("plain", 50, pytest.approx(1.6))
-    # 50 sleeps of 1.6 ms are 80 ms: they are taken off
-    assert all(0 < took < 0.08 for took in found["alone_s"] + found["beside_s"])
+    (found,) = layouts_work.slowdowns(rows, {"metadata": 20e-3, "read": 10e-3}, tmp_path, code, 2)
+    assert (found["layout"], found["n_waits"], found["wait_ms"]) == ("plain", 50, pytest.approx(16))
+    # 50 sleeps of 16 ms are 0.8 s: they are taken off
+    assert all(0 < took < 0.8 for took in found["alone_s"] + found["beside_s"])
     script = layouts_work.PROGRAM.format(code=code)
     begin = time.perf_counter()
     assert layouts_work.run(tmp_path, script, 2.0, 1.5e-3)[0] == 25

@@ -142,6 +142,9 @@ def test_what_was_not_seen_passes_nothing(before: Path, after: Path, tmp_path: P
     done = fsprobe("check", str(streamed), "--max-requests", "100000")
     assert done.returncode == EXIT_BAD_INPUT
     assert "requests are not predicted" in done.stderr
+    beside = answer(str(streamed), "--baseline", str(before), "--tolerance", "1000%", status=EXIT_DONE)
+    assert [limit["name"] for limit in beside["limits"]] == ["metadata", "missing"]
+    assert "note: requests are not compared: none were predicted for this recording" in beside["notes"]
     done = fsprobe("check", str(audit), "--baseline", str(before))
     assert done.returncode == EXIT_BAD_INPUT
     assert "do not see the same calls" in done.stderr
