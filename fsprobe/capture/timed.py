@@ -49,11 +49,12 @@ class Child:
     def __init__(self) -> "None":
         self.pid = 0
         self.is_asked_to_end = False
-        for number in FORWARDED:
-            signal.signal(number, self._forward)
-        # what the terminal sends reaches the command too, which decides
-        for number in (signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, lambda number, frame: None)
+        self.taken = []  # type: list[int]
+        for number in (*FORWARDED, signal.SIGINT, signal.SIGQUIT):
+            if signal.getsignal(number) != signal.SIG_IGN:  # what was ignored stays that, in the command too
+                # what the terminal sends reaches the command too, which decides
+                signal.signal(number, self._forward if number in FORWARDED else lambda number, frame: None)
+                self.taken.append(number)
 
     def _forward(self, number: "int", frame: "Any") -> "None":
         self.is_asked_to_end = True
@@ -65,7 +66,7 @@ class Child:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                for number in (*FORWARDED, signal.SIGPIPE):
+                for number in (*self.taken, signal.SIGPIPE):
                     signal.signal(number, signal.SIG_DFL)
                 os.execvp(command[0], command)
             except OSError as error:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from fsprobe.capture import timed, traced
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment.janitor import Janitor
 from fsprobe.experiment.plan import IMAGES, Plan, Probe, Run, Side
-from fsprobe.layouts import syscalls
+from fsprobe.layouts.starting import started
 from fsprobe.layouts.supervision import descendants
 
 _END_S = 5.0
@@ -179,24 +179,29 @@ class Bench:
         counted: list[Mapping[str, int]] | None = None,
     ) -> int:
         """Run to the end; whatever goes wrong here, nothing of it stays behind."""
-        try:
-            process = subprocess.Popen(
-                argv,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                pass_fds=tuple(passed),
-                # for the moment until the janitor knows of it
-                preexec_fn=lambda: syscalls.die_with_parent(signal.SIGTERM),
-                **streams,
-            )
-        except OSError as error:
-            raise BadInput(
-                f"{argv[0]}: {error.strerror}", "check the command and the environment's bin directory"
-            ) from error
-        finally:
-            for descriptor in passed:
-                os.close(descriptor)
-        try:
+        with ExitStack() as stack:
+            for descriptor in meeting:
+                stack.callback(os.close, descriptor)
+            stack.callback(self._watch, 0)
+            try:
+                process = stack.enter_context(
+                    started(
+                        argv,
+                        end,
+                        deadly=signal.SIGTERM,  # for the moment until the janitor knows of it
+                        env=dict(environment),
+                        stdin=subprocess.DEVNULL,
+                        pass_fds=tuple(passed),
+                        **streams,
+                    )
+                )
+            except OSError as error:
+                raise BadInput(
+                    f"{argv[0]}: {error.strerror}", "check the command and the environment's bin directory"
+                ) from error
+            finally:
+                for descriptor in passed:
+                    os.close(descriptor)
             self._watch(process.pid)
             for _ in range(2 if meeting else 0):
                 if not self._meets(process, meeting[0]):
@@ -206,13 +211,6 @@ class Bench:
                 counted.append(self.server())
                 os.write(meeting[1], b"+")
             return process.wait()
-        except BaseException:
-            end(process)
-            raise
-        finally:
-            self._watch(0)
-            for descriptor in meeting:
-                os.close(descriptor)
 
     def _watch(self, pid: int) -> None:
         if self.behind_us is not None:

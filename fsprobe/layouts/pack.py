@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe.errors import BadInput, MachineCannot
-from fsprobe.layouts import sidefile, syscalls
+from fsprobe.layouts import sidefile
 from fsprobe.layouts import venv as environments
 from fsprobe.layouts.compilation import compile_sources
 from fsprobe.layouts.image import Listing, read_listing, read_superblock
+from fsprobe.layouts.starting import started
 from fsprobe.layouts.tree import Links, Tree, check_links, copy_tree, remove_tree, walk
 from fsprobe.model import text
 
@@ -370,31 +371,33 @@ def _run_mksquashfs(tree: Tree, part: Path, comp: str, progress: Progress | None
         # one owner, who is mapped in a user namespace: with another, nothing in a writable overlay can be changed
         line += ["-force-uid", str(os.geteuid()), "-force-gid", str(os.getegid())]
     last: list[bytes] = []
-    process = subprocess.Popen(
+    with started(
         line,
+        _kill,
+        deadly=signal.SIGKILL,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=lambda: syscalls.die_with_parent(signal.SIGKILL),
-    )
-    assert process.stdout is not None
-    try:
+    ) as process:
+        assert process.stdout is not None
         n_done, total = 0, len(tree.nodes)
-        for said in process.stdout:
-            if said.startswith((b"file ", b"directory ", b"symbolic link ")):
-                n_done += 1
-                if progress:
-                    progress("packing", min(n_done, total), total)
-            elif said.strip():
-                last = [*last[-4:], said.strip()]
+        with process.stdout:
+            for said in process.stdout:
+                if said.startswith((b"file ", b"directory ", b"symbolic link ")):
+                    n_done += 1
+                    if progress:
+                        progress("packing", min(n_done, total), total)
+                elif said.strip():
+                    last = [*last[-4:], said.strip()]
         code = process.wait()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
     if code:
         words = os.fsdecode(b"; ".join(last))
         if "No space left" in words or "quota" in words.lower():
             raise MachineCannot(f"no room for the image in {part.parent}", "choose another place with -o")
         hint = "try another --comp" if "ompressor" in words else "see what mksquashfs said"
         raise MachineCannot(f"mksquashfs ended with {code}: {words}", hint)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
