@@ -41,7 +41,7 @@ from fsprobe.model import JsonObject
 
 WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
-N_RUNS = {0.1: 9, 0.3: 7, 1.0: 5, 3.0: 3}
+N_RUNS = {0.1: 15, 0.3: 11, 1.0: 5, 3.0: 3}
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by."""
 N_RUNS_ELSE = 5
 N_TRIES = 5
