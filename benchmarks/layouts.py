@@ -5,11 +5,11 @@
 The environment is served at its own path, its image and a copy of it from other directories of slow servers, and
 `fsprobe.experiment` runs the program in all of them, cold (every mount is made anew) and warm. The servers' own counters
 say what was asked. For each layout the time that it gains against the plain environment, measured, stands beside what
-the difference in requests would give: metadata requests, reads and ioctls, each times what a client waits for one, which is
-measured meanwhile. What a layout costs of itself (an image is unpacked) is measured in the same rounds on the local disk,
-without any server: the second prediction, that of `fsprobe whatif`, takes it off. The third adds what waiting costs a program
-beside the wait, measured with sleeps in place of requests (`layouts_work`). VENV needs pandas, scipy and matplotlib, and must
-be on a local disk. Root.
+the difference in requests would give: look-ups and the like, opens, reads and ioctls, each times what a client waits for
+one in a program that loads modules (`layouts_waits`), which is measured meanwhile. What a layout costs of itself (an image
+is unpacked) is measured in the same rounds on the local disk, without any server: the second prediction, that of `fsprobe
+whatif`, takes it off. The third adds what waiting costs a program beside the wait, measured with sleeps in place of requests
+(`layouts_work`). VENV needs pandas, scipy and matplotlib, and must be on a local disk. Root.
 
 Times of a machine that does other work too are longer than they say. Before each run other work is waited for, as long as
 there is patience; what share of the time something waited for a CPU is noted.
@@ -41,7 +41,7 @@ from fsprobe.model import JsonObject
 
 WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
-N_RUNS = {0.1: 15, 0.3: 11, 1.0: 5, 3.0: 3}
+N_RUNS = {0.1: 11, 0.3: 9, 1.0: 5, 3.0: 3}
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by."""
 N_RUNS_ELSE = 5
 N_TRIES = 5

@@ -7,12 +7,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchmarks.layouts_report import IMAGES, LAYOUTS, LOCAL, TOLERANCE, cpu_s, served
+from benchmarks.layouts_waits import asked
 from fsprobe import experiment
 from fsprobe.model import JsonObject
 
 N_RESAMPLES = 2000
-KINDS = ("metadata", "read", "ioctl")
-"""Requests that a call waits for. IOCTL (isatty of each opened .pyc) has no latency set, but is a round trip all the same."""
 
 
 def gain_interval(base_s: Sequence[float], layout_s: Sequence[float]) -> tuple[float, float]:
@@ -44,8 +43,10 @@ def gains(
         for label in LAYOUTS[1:]:
             row = of_cache[label]
             flash = "flash " if label == "flash-like" else ""
-            asked = {name: (served(base, name), served(row, name), waits[name], waits[flash + name]) for name in KINDS}
-            predicted = {name: n * t - own_n * own_t for name, (n, own_n, t, own_t) in asked.items()}
+            predicted = {
+                kind: n * waits[kind] - own_n * waits[flash + kind]
+                for (kind, n), own_n in zip(asked(base).items(), asked(row).values(), strict=True)
+            }
             measured = base["wall_s"]["median"] - row["wall_s"]["median"]
             total = sum(predicted.values())
             low, high = gain_interval(base["wall_s"]["runs"], row["wall_s"]["runs"])
@@ -60,7 +61,7 @@ def gains(
                     "cache": cache,
                     "measured_s": round(measured, 4),
                     "predicted_s": round(total, 4),
-                    "predicted_metadata_s": round(predicted["metadata"], 4),
+                    "predicted_metadata_s": round(predicted["lookup"] + predicted["open"], 4),
                     "predicted_read_s": round(predicted["read"], 4),
                     "predicted_ioctl_s": round(predicted["ioctl"], 4),
                     "measured_low_s": round(low, 4),

@@ -80,8 +80,7 @@ def markdown(report: JsonObject) -> str:
             )
         lines += [
             "",
-            f"A client waits {cell['wait_ms']['metadata']:.3f} ms for a metadata request, {cell['wait_ms']['read']:.3f} ms for a read and "
-            f"{cell['wait_ms']['ioctl']:.3f} ms for an ioctl, which has no latency but its way (measured, medians). {slowdown_of(cell)}",
+            f"{waits_of(cell)} {slowdown_of(cell)}",
             "",
             "| against plain | cache | gained s (95 % interval) | requests x latency s | (metadata + reads + ioctl) | ratio | "
             "within 15 % | own time s | ratio with it | within 15 % | slowdown s | ratio with it too | within 15 % |",
@@ -113,6 +112,16 @@ def meanwhile(cell: JsonObject) -> str:
     if cell.get("share_cpu_stalled") is not None:
         said += f"; in {cell['share_cpu_stalled']:.0%} of the time some process waited for a CPU"
     return " ".join([said + ".", *cell.get("notes", [])])
+
+
+def waits_of(cell: JsonObject) -> str:
+    """What a client waits for one request of each kind."""
+    ms = cell["wait_ms"]
+    return (
+        f"A client that loads modules waits {ms['lookup']:.3f} ms for a look-up or another metadata request, {ms['open']:.3f} ms for "
+        f"an open with its close, {ms['read']:.3f} ms for a read and {ms['ioctl']:.3f} ms for an ioctl, which has no latency but its "
+        "way (measured, medians)."
+    )
 
 
 def slowdown_of(cell: JsonObject) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks.layouts_report import LAYOUTS
+from benchmarks.layouts_waits import Work, waits_s
 from benchmarks.standin import Server, serve
 
 READ_SHARE = 0.5
@@ -36,6 +36,7 @@ class Scene:
     servers: list[Server]
     calibration: Server
     flash_calibration: Server
+    work: Work = field(default_factory=Work)
     latencies_s: dict[str, list[float]] = field(default_factory=dict)
     n_emptied: int = 0
 
@@ -57,22 +58,11 @@ class Scene:
         self.n_emptied += 1
 
     def calibrate(self, prefix: str, server: Server) -> None:
-        """What a client waits for one request, s: LOOKUP of a name, READ of a file of one page, IOCTL (isatty).
-
-        The last is asked for where Python does it, between open and close: there it takes longer than in a row of
-        its own, because the server still releases the file before.
-        """
+        """Note what a client waits for one request of each kind, s."""
         server.remount()
-        names = self._names(server)
-        opened: list[int] = []
-        try:
-            self._time(prefix + "metadata", server, lambda: _timed(os.lstat, names))
-            opened += [os.open(name, os.O_RDONLY) for name in names]
-            self._time(prefix + "read", server, lambda: _timed(lambda descriptor: os.read(descriptor, 4096), opened))
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
-        self._time(prefix + "ioctl", server, lambda: sum(map(_isatty_s, names)))
+        found = waits_s(self._names(server), lambda: server.counters().as_json(), self.work)
+        for kind, wait_s in found.items():
+            self.latencies_s.setdefault(prefix + kind, []).append(wait_s)
 
     @staticmethod
     def _names(server: Server) -> list[bytes]:
@@ -81,34 +71,6 @@ class Scene:
         for name in names[:N_FIRST]:
             os.lstat(name)
         return names[N_FIRST:]
-
-    def _time(self, name: str, server: Server, act: Callable[[], float]) -> None:
-        """Note what `act` says it took, by the requests of this kind that the server counted meanwhile."""
-        field_name = name.rpartition(" ")[2]
-        before = server.counters().as_json()[field_name]
-        took_s = act()
-        n = server.counters().as_json()[field_name] - before
-        self.latencies_s.setdefault(name, []).append(took_s / n)
-
-
-def _timed(act: Callable[[Any], object], each: Sequence[Any]) -> float:
-    begin = time.perf_counter()
-    for one in each:
-        act(one)
-    return time.perf_counter() - begin
-
-
-def _isatty_s(name: bytes) -> float:
-    """How long isatty takes in what Python does to load a file."""
-    os.stat(name)
-    descriptor = os.open(name, os.O_RDONLY)
-    try:
-        os.fstat(descriptor)
-        took_s = _timed(os.isatty, [descriptor])
-        os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
-    return took_s
 
 
 @contextmanager

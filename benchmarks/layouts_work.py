@@ -12,10 +12,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.layouts_report import LAYOUTS, served
+from benchmarks.layouts_report import LAYOUTS
+from benchmarks.layouts_waits import asked
 from fsprobe.model import JsonObject
 
-KINDS = ("metadata", "read")
+KINDS = ("lookup", "open", "read")
 N_LEAST = 20
 """Fewer waits than these are not worth a measurement."""
 OVERSLEPT_S = 80e-6
@@ -58,7 +59,7 @@ def slowdowns(
     cases = []
     for row in (row for row in rows if row["layout"] in LAYOUTS):
         prefix = "flash " if row["layout"] == "flash-like" else ""
-        n = {kind: served(row, kind) for kind in KINDS}
+        n = {kind: n for kind, n in asked(row).items() if kind in KINDS}
         n_waits = sum(n.values())
         if n_waits >= N_LEAST:
             wait_s = sum(n[kind] * waits_s[prefix + kind] for kind in KINDS) / n_waits
