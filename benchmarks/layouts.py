@@ -239,7 +239,8 @@ def main() -> int:
         for directory in (images, flash, small, scratch / "output"):
             directory.mkdir()
         for number in range(N_CALIBRATION):
-            (small / f"f{number:03d}").write_bytes(bytes(4096))
+            for suffix in (".py", ".pyc"):
+                (small / f"f{number:03d}{suffix}").write_bytes(bytes(4096))
         subprocess.run([str(env / "bin/python"), "-m", "compileall", "-q", str(env / "lib")], check=False)
         shutil.copytree(env, native, symlinks=True)
         shutil.copytree(env, flash / "env", symlinks=True)

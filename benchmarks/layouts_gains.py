@@ -32,7 +32,7 @@ def gains(
 
     Args:
         rows_of_all: of the comparison, with the layouts of an image on the local disk, whose names begin with `LOCAL`.
-        waits: what a client waited for one request, s, by kind.
+        waits: what a client waited for one request, s, as `layouts_waits.waits_s` gives it; that of the faster server as "flash " and so on.
         slowdowns: as `layouts_work.slowdowns` gives them.
     """
     slower_s = {(row["layout"], row["cache"]): float(row["slowdown_s"]) for row in slowdowns}
@@ -44,7 +44,7 @@ def gains(
             row = of_cache[label]
             flash = "flash " if label == "flash-like" else ""
             predicted = {
-                kind: n * waits[kind] - own_n * waits[flash + kind]
+                kind: n * waits[f"{cache} {kind}"] - own_n * waits[f"{flash}{cache} {kind}"]
                 for (kind, n), own_n in zip(asked(base).items(), asked(row).values(), strict=True)
             }
             measured = base["wall_s"]["median"] - row["wall_s"]["median"]

@@ -60,17 +60,20 @@ class Scene:
     def calibrate(self, prefix: str, server: Server) -> None:
         """Note what a client waits for one request of each kind, s."""
         server.remount()
-        found = waits_s(self._names(server), lambda: server.counters().as_json(), self.work)
-        for kind, wait_s in found.items():
-            self.latencies_s.setdefault(prefix + kind, []).append(wait_s)
+        found = waits_s(self._modules(server), lambda: server.counters().as_json(), self.work)
+        for name, wait_s in found.items():
+            self.latencies_s.setdefault(prefix + name, []).append(wait_s)
 
     @staticmethod
-    def _names(server: Server) -> list[bytes]:
-        """Files that a cold client does not know yet."""
-        names = [os.path.join(server.mnt, b"f%03d" % number) for number in range(N_CALIBRATION)]
-        for name in names[:N_FIRST]:
+    def _modules(server: Server) -> list[tuple[bytes, bytes]]:
+        """Source and byte code that a cold client does not know yet."""
+        modules = [
+            (os.path.join(server.mnt, b"f%03d.py" % number), os.path.join(server.mnt, b"f%03d.pyc" % number))
+            for number in range(N_CALIBRATION)
+        ]
+        for name, _ in modules[:N_FIRST]:
             os.lstat(name)
-        return names[N_FIRST:]
+        return modules[N_FIRST:]
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def slowdowns(
 
     Args:
         rows: of the comparison, with the requests that the servers counted.
-        waits_s: what a client waited for one request, s, by kind.
+        waits_s: what a client waited for one request, s, as `gains` takes it.
         env: the environment, on a local disk.
 
     Returns:
@@ -62,7 +62,7 @@ def slowdowns(
         n = {kind: n for kind, n in asked(row).items() if kind in KINDS}
         n_waits = sum(n.values())
         if n_waits >= N_LEAST:
-            wait_s = sum(n[kind] * waits_s[prefix + kind] for kind in KINDS) / n_waits
+            wait_s = sum(n[kind] * waits_s[f"{prefix}{row['cache']} {kind}"] for kind in KINDS) / n_waits
             cases.append((row["layout"], row["cache"], n_waits, wait_s))
     # images differ by a request or two: one measurement serves them all
     alike = {case: (round(case[2], -1), round(case[3], 5)) for case in cases}

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks import evidence, layouts, layouts_gains, layouts_report, layouts_scene, layouts_work, nodes
+from benchmarks import (
+    evidence,
+    layouts,
+    layouts_gains,
+    layouts_report,
+    layouts_scene,
+    layouts_waits,
+    layouts_work,
+    nodes,
+)
 
 LAYOUTS, NODES = evidence.REPORTS / "layouts.json", evidence.REPORTS / "nodes.json"
 
@@ -32,8 +41,10 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
     for cache in ("cold", "warm"):
         rows += [row(label, cache, 2.0, 10, 300) for label in layouts_report.LAYOUTS]
         rows[-len(layouts_report.LAYOUTS)] = row("plain", cache, 5.0, 2010, 500)
-    waits = {"lookup": 1e-3, "open": 2e-3, "read": 0.5e-3, "ioctl": 1e-5}
-    waits |= {"flash lookup": 0.3e-3, "flash open": 0.6e-3, "flash read": 0.15e-3, "flash ioctl": 1e-5}
+    waits = {}
+    for cache in layouts_waits.CACHES:
+        waits |= {f"{cache} lookup": 1e-3, f"{cache} open": 2e-3, f"{cache} read": 0.5e-3, f"{cache} ioctl": 1e-5}
+    waits |= {f"flash {name}": 0.3 * wait_s for name, wait_s in waits.items()}
     for cache, squashfs_s in (("cold", 0.9), ("warm", 0.6)):
         rows[[(each["layout"], each["cache"]) for each in rows].index(("native", cache))] = row(
             "native", cache, 0.6, 0, 0
@@ -70,7 +81,9 @@ def test_a_slowdown_is_what_computing_takes_more_beside_sleeps(tmp_path: Path) -
         row("local squashfs", "cold", 1.0, 99, 0),
     ]
     code = "for _ in range(25): open('/dev/null').close()"
-    (found,) = layouts_work.slowdowns(rows, {"lookup": 20e-3, "open": 1.0, "read": 10e-3}, tmp_path, code, 2)
+    (found,) = layouts_work.slowdowns(
+        rows, {"cold lookup": 20e-3, "cold open": 1.0, "cold read": 10e-3}, tmp_path, code, 2
+    )
     assert (found["layout"], found["n_waits"], found["wait_ms"]) == ("plain", 50, pytest.approx(16))
     # 50 sleeps of 16 ms are 0.8 s: they are taken off
     assert all(0 < took < 0.8 for took in found["alone_s"] + found["beside_s"])
@@ -78,6 +91,36 @@ def test_a_slowdown_is_what_computing_takes_more_beside_sleeps(tmp_path: Path) -
     begin = time.perf_counter()
     assert layouts_work.run(tmp_path, script, 2.0, 1.5e-3)[0] == 25
     assert time.perf_counter() - begin > 50 * 1.5e-3
+
+
+def test_waits_are_by_the_requests_that_were_counted(tmp_path: Path) -> None:
+    modules = [(tmp_path / f"{number}.py", tmp_path / f"{number}.pyc") for number in range(4)]
+    for path in (path for pair in modules for path in pair):
+        path.write_bytes(b"x")
+    counted = iter(
+        [
+            dict.fromkeys(layouts_waits.KINDS, 0),
+            {"lookup": 8, "open": 4, "read": 4, "ioctl": 4},  # cold
+            {"lookup": 8, "open": 4, "read": 4, "ioctl": 4},
+            {"lookup": 8, "open": 6, "read": 4, "ioctl": 8},  # warm
+        ]
+    )
+    done: list[int] = []
+    pairs = [(bytes(source), bytes(byte_code)) for source, byte_code in modules]
+    found = layouts_waits.waits_s(pairs, lambda: next(counted), lambda: done.append(1))
+    assert len(done) == 8
+    assert set(found) == {f"{cache} {kind}" for cache in layouts_waits.CACHES for kind in layouts_waits.KINDS}
+    assert found["warm lookup"] == found["warm open"]
+    assert found["warm read"] == found["cold read"]
+    assert all(0 < wait_s < 0.1 for wait_s in found.values())
+
+
+def test_the_work_between_two_requests_is_computing() -> None:
+    work = layouts_waits.Work()
+    begin = time.process_time()
+    for _ in layouts_waits.MODULES:
+        work()
+    assert time.process_time() - begin > 1e-3
 
 
 def test_a_cell_that_is_measured_again_takes_the_place_of_the_older_one() -> None:
