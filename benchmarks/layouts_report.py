@@ -33,6 +33,8 @@ def render(report: JsonObject, output: Path) -> None:
             "group": row["cache"],
             "predicted": row["predicted_with_slowdown_s"],
             "measured": row["measured_s"],
+            "low": row["measured_low_s"],
+            "high": row["measured_high_s"],
         }
         for cell in report["cells"]
         for row in cell["gains"]

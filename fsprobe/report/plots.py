@@ -228,7 +228,7 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
 
     Args:
         rows: `{"series", "group", "predicted", "measured"}`, colour and shape by the first two; what is not positive has no
-            place on these axes and is left out.
+            place on these axes and is left out. With `"low"` and `"high"`, the interval of what was measured is drawn.
         path: the picture; .png or .svg.
         what: the quantity with its unit.
         band: half the width of the band, as a share.
@@ -247,6 +247,11 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
     low, high = ([value * (1 + sign * band) for value in ends] for sign in (-1, 1))
     axes.fill_between(ends, low, high, color=LINE, label=f"within {band:.0%}", linewidth=0)
     axes.plot(ends, ends, color=SOFT, linewidth=1)
+    for row in shown:
+        if "low" in row:
+            # below the axis, and so open downwards, where it reaches to 0
+            bounds = [max(row["low"], ends[0] / 10), row["high"]]
+            axes.plot([row["predicted"]] * 2, bounds, color=SOFT, linewidth=0.8, alpha=0.6)
     colours = {
         name: SERIES[i % len(SERIES)] for i, name in enumerate(dict.fromkeys(str(row["series"]) for row in shown))
     }
