@@ -43,7 +43,7 @@ WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, mat
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
 N_RUNS = {
     "pandas": {0.1: 11, 0.3: 9, 1.0: 5, 3.0: 3},
-    "scipy+pyplot": {0.1: 21, 0.3: 19, 1.0: 5, 3.0: 3},
+    "scipy+pyplot": {0.1: 13, 0.3: 11, 1.0: 5, 3.0: 3},
 }
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by; those of scipy
 and pyplot, which start more threads, differ by three times as much as those of pandas."""
@@ -171,18 +171,6 @@ def cell_of(
     }
 
 
-def slow_again(cell: JsonObject, env: Path) -> None:
-    """Measure the slowdowns of a cell anew, in place."""
-    waits = {key: wait / 1e3 for key, wait in cell["wait_ms"].items()}
-    rows = cell["comparison"]["rows"]
-    cell["slowdowns"] = slowdowns(rows, waits, env, WORKLOADS[cell["workload"]], cell["n_runs"])
-    cell["gains"] = gains(rows, waits, cell["slowdowns"])
-    cell["notes"] = [
-        *cell.get("notes", []),
-        f"The slowdowns were measured afterwards, at commit {evidence.head('layouts')['commit']}.",
-    ]
-
-
 def wanted_cells(names: Sequence[str], latencies: Sequence[float]) -> list[tuple[str, float]]:
     """(workload, latency in ms) in the order of measuring."""
     return [(name, ms) for ms in latencies for name in names]
@@ -210,9 +198,6 @@ def main() -> int:
         help="this one alone (can be repeated); what the JSON has of others is kept",
     )
     parser.add_argument("--workload", choices=WORKLOADS, help="this one alone; what the JSON has of the other is kept")
-    parser.add_argument(
-        "--slowdowns", action="store_true", help="measure anew only what waiting costs beside the wait, for the JSON"
-    )
     parser.add_argument("--render", action="store_true", help="draw the tables and pictures of a JSON that is there")
     words = parser.parse_args()
     if words.render:
@@ -220,13 +205,6 @@ def main() -> int:
         return 0
     os.environ.pop("PYTHONPATH", None)  # ours, not the measured program's
     env = Path(os.path.realpath(words.venv))
-    if words.slowdowns:
-        report = json.loads(words.output.read_text())
-        for cell in report["cells"]:
-            evidence.say(f"{cell['workload']} with the waits of {cell['latency_ms']:g} ms")
-            slow_again(cell, env)
-        render(write(words.output, report["cells"], report["alike"]), words.output)
-        return 0
     cells: list[JsonObject] = []
     tries: list[JsonObject] = []
     latencies = words.latency or ((1.0,) if words.quick else LATENCIES_MS)

@@ -113,7 +113,7 @@ def meanwhile(cell: JsonObject) -> str:
     said += "Load average meanwhile {:.1f} to {:.1f}".format(*cell["load"])
     if cell.get("share_cpu_stalled") is not None:
         said += f"; in {cell['share_cpu_stalled']:.0%} of the time some process waited for a CPU"
-    return " ".join([said + ".", *cell.get("notes", [])])
+    return said + "."
 
 
 def waits_of(cell: JsonObject) -> str:

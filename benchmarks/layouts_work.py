@@ -3,7 +3,8 @@
 Shown without any file server: the program runs from the local disk and sleeps in place of requests, as often and as long as
 it waited for them in a layout. What its own computing then takes more is the slowdown. The sleeps are spread evenly over its
 opens (an audit hook), what they really lasted is taken off. What it is set against sleeps as often, but for no time, so that
-what the hook itself takes is on both sides.
+what the hook itself takes is on both sides. How much slower it gets is not the same every day, so it is measured right after
+the runs that it is to explain.
 """
 
 from __future__ import annotations
