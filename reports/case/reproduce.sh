@@ -4,13 +4,13 @@
 
 # 01
 (
-cd /project/project2/run || exit 1
-time /project/project2/env/bin/python train.py
-fsprobe run -o 01-again.fsprobe -- /project/project2/env/bin/python train.py
+cd /project/project1/run || exit 1
+time /project/project1/env/bin/python train.py
+fsprobe run -o 01-again.fsprobe -- /project/project1/env/bin/python train.py
 )
 
 # 02
 (
 # in the directory where it was made: a comparison does not keep it
-fsprobe compare --env /project/project2/env --layout flash=/flash/project2/owner2/copy --squashfs --runs 5 --cache both --make-cold /users/user2/bin/cold -o 02-again.fsprobe -- /project/project2/env/bin/python train.py
+fsprobe compare --env /project/project1/env --layout flash=/flash/project1/owner1/copy --squashfs --runs 5 --cache both --make-cold /users/user1/bin/cold -o 02-again.fsprobe -- /project/project1/env/bin/python train.py
 )
