@@ -46,7 +46,7 @@ N_RUNS = {
     "scipy+pyplot": {0.1: 13, 0.3: 11, 1.0: 5, 3.0: 3},
 }
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by; those of scipy
-and pyplot, which start more threads, differ by three times as much as those of pandas."""
+and pyplot, which compute longer, differ by more than those of pandas."""
 N_RUNS_ELSE = 5
 N_TRIES = 5
 """Comparisons of the environment with its own copy."""

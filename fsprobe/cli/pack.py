@@ -12,7 +12,8 @@ from typing import NoReturn
 import click
 
 from fsprobe.cli.failures import printable, say
-from fsprobe.layouts.pack import COMPRESSORS, Packed, Progress, pack
+from fsprobe.layouts.mksquashfs import COMPRESSORS
+from fsprobe.layouts.pack import Packed, Progress, pack
 from fsprobe.layouts.usage import usage_lines
 
 

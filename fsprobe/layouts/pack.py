@@ -9,8 +9,6 @@ import fcntl
 import os
 import re
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,18 +20,13 @@ from fsprobe.layouts import sidefile
 from fsprobe.layouts import venv as environments
 from fsprobe.layouts.compilation import compile_sources
 from fsprobe.layouts.image import Listing, read_listing, read_superblock
-from fsprobe.layouts.starting import started
+from fsprobe.layouts.mksquashfs import run_mksquashfs
 from fsprobe.layouts.tree import Links, Tree, check_links, copy_tree, remove_tree, walk
 from fsprobe.model import text
 
 Progress = Callable[[str, int, int], None]
 """(what is going on, done, of all)"""
 
-COMPRESSORS = ("zstd", "gzip", "lz4", "lzo", "xz")
-ZSTD_LEVEL = 3
-"""Of 401 MiB: level 3 takes 4.2 s for 126 MiB, level 15 54 s; gzip, mksquashfs' own default, 71 s."""
-BLOCK = "128K"
-"""1M blocks read slower: one page of a module costs a whole block."""
 SHARE_LEFT_AT_BEST = 0.3
 """Compressed over plain size of a scientific environment; files that are compressed already shrink less."""
 
@@ -157,7 +150,7 @@ def pack(
         image: where the image goes.
         compile_missing: compile sources that have no valid .pyc, in a copy.
         force: replace an image that is there.
-        comp: one of COMPRESSORS.
+        comp: one of mksquashfs.COMPRESSORS.
         staging: directory for the copy, the system's temporary one when None.
         environment: the container's name is taken from it.
         progress: told about each step.
@@ -178,7 +171,7 @@ def pack(
         if found.to_compile:
             tree = stack.enter_context(_compiled_copy(found, staging, progress))
         part = stack.enter_context(_part_of(target))
-        _run_mksquashfs(tree, part, comp, progress)
+        run_mksquashfs(tree, part, comp, (lambda n, total: progress("packing", n, total)) if progress else None)
         listing = read_listing(str(part))
         n_pycs = verify(listing, walk(tree.root), found, progress)
         description = sidefile.describe(part, found.venv, found.base, environment)
@@ -358,46 +351,3 @@ def _part_of(target: Path) -> Iterator[Path]:
 
 def _escape_glob(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
-
-
-def _run_mksquashfs(tree: Tree, part: Path, comp: str, progress: Progress | None) -> None:
-    line = ["mksquashfs", os.fsdecode(tree.root), str(part), "-noappend", "-comp", comp, "-b", BLOCK]
-    if comp == "zstd":
-        line += ["-Xcompression-level", str(ZSTD_LEVEL)]
-    # -info prints a line for each name: the only progress that can be read by a program
-    line += ["-no-xattrs", "-no-recovery", "-no-progress", "-quiet", "-info"]
-    line += ["-processors", str(len(os.sched_getaffinity(0)))]
-    if os.geteuid() != 0:
-        # one owner, who is mapped in a user namespace: with another, nothing in a writable overlay can be changed
-        line += ["-force-uid", str(os.geteuid()), "-force-gid", str(os.getegid())]
-    last: list[bytes] = []
-    with started(
-        line,
-        _kill,
-        deadly=signal.SIGKILL,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        assert process.stdout is not None
-        n_done, total = 0, len(tree.nodes)
-        with process.stdout:
-            for said in process.stdout:
-                if said.startswith((b"file ", b"directory ", b"symbolic link ")):
-                    n_done += 1
-                    if progress:
-                        progress("packing", min(n_done, total), total)
-                elif said.strip():
-                    last = [*last[-4:], said.strip()]
-        code = process.wait()
-    if code:
-        words = os.fsdecode(b"; ".join(last))
-        if "No space left" in words or "quota" in words.lower():
-            raise MachineCannot(f"no room for the image in {part.parent}", "choose another place with -o")
-        hint = "try another --comp" if "ompressor" in words else "see what mksquashfs said"
-        raise MachineCannot(f"mksquashfs ended with {code}: {words}", hint)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()

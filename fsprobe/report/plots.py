@@ -228,7 +228,7 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
 
     Args:
         rows: `{"series", "group", "predicted", "measured"}`, colour and shape by the first two; what is not positive has no
-            place on these axes and is left out. With `"low"` and `"high"`, the interval of what was measured is drawn.
+            place on these axes and is left out. With `"low"` and `"high"`, the 95 % interval of what was measured is drawn.
         path: the picture; .png or .svg.
         what: the quantity with its unit.
         band: half the width of the band, as a share.
@@ -247,11 +247,18 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
     low, high = ([value * (1 + sign * band) for value in ends] for sign in (-1, 1))
     axes.fill_between(ends, low, high, color=LINE, label=f"within {band:.0%}", linewidth=0)
     axes.plot(ends, ends, color=SOFT, linewidth=1)
-    for row in shown:
-        if "low" in row:
-            # below the axis, and so open downwards, where it reaches to 0
-            bounds = [max(row["low"], ends[0] / 10), row["high"]]
-            axes.plot([row["predicted"]] * 2, bounds, color=SOFT, linewidth=0.8, alpha=0.6)
+    intervals = [row for row in shown if "low" in row]
+    if intervals:
+        # one that reaches to 0 has no end on these axes: it goes on below them
+        axes.vlines(
+            [row["predicted"] for row in intervals],
+            [max(row["low"], ends[0] / 10) for row in intervals],
+            [row["high"] for row in intervals],
+            color=SOFT,
+            linewidth=0.8,
+            alpha=0.6,
+            label="measured, 95 % interval",
+        )
     colours = {
         name: SERIES[i % len(SERIES)] for i, name in enumerate(dict.fromkeys(str(row["series"]) for row in shown))
     }

@@ -93,6 +93,24 @@ def test_a_slowdown_is_what_computing_takes_more_beside_sleeps(tmp_path: Path) -
     assert time.perf_counter() - begin > 50 * 1.5e-3
 
 
+def test_what_a_slowdown_is_set_against_sleeps_as_often_for_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def run(env: Path, script: str, per_open: float, wait_s: float) -> tuple[int, float]:
+        asked.append((per_open, wait_s))
+        return 10, 1.25 if wait_s else 1.0
+
+    monkeypatch.setattr(layouts_work, "run", run)
+    waits = {"cold lookup": 20e-3, "cold open": 1.0, "cold read": 10e-3}
+    (found,) = layouts_work.slowdowns([row("plain", "cold", 1.0, 30, 20)], waits, tmp_path, "", 2)
+    assert found["slowdown_s"] == 0.25
+    # 50 waits over 10 opens; the first run counts the opens
+    slept = pytest.approx(16e-3 - layouts_work.OVERSLEPT_S)
+    assert asked == [(0.0, 0.0), (5.0, 0.0), (5.0, slept), (5.0, 0.0), (5.0, slept)]
+
+
 def test_waits_are_by_the_requests_that_were_counted(tmp_path: Path) -> None:
     modules = [(tmp_path / f"{number}.py", tmp_path / f"{number}.pyc") for number in range(4)]
     for path in (path for pair in modules for path in pair):

@@ -165,13 +165,13 @@ def test_an_image_that_is_not_the_environment_is_refused(
 
 
 def test_a_change_while_packing_is_noticed(venv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = packing._run_mksquashfs
+    real = packing.run_mksquashfs
 
     def meddle(*args: object) -> None:
         real(*args)  # type: ignore[arg-type]
         (site_of(venv) / "pears_data" / "big.bin").write_text("changed")
 
-    monkeypatch.setattr(packing, "_run_mksquashfs", meddle)
+    monkeypatch.setattr(packing, "run_mksquashfs", meddle)
     with pytest.raises(BadInput) as caught:
         pack(str(venv), str(tmp_path / "i"))
     assert "changed the environment while" in caught.value.hint
