@@ -31,7 +31,7 @@ def _install(marks, mode, names, audit):
     except ImportError:
         return
     bootstrap = sys.modules.get("_frozen_importlib")
-    if bootstrap is None or hasattr(bootstrap, "_fsprobe") or not hasattr(bootstrap, "_ModuleLockManager"):
+    if hasattr(bootstrap, "_fsprobe"):
         return
     try:
         from time import monotonic_ns as now
@@ -58,7 +58,10 @@ def _install(marks, mode, names, audit):
         "now": now,
         "gettid": gettid,
         "getpid": posix.getpid,
-        "original": bootstrap._ModuleLockManager,
+        "get_ident": _thread.get_ident,
+        "get_frame": sys._getframe,
+        "exc_info": sys.exc_info,
+        "sys": sys,
         "modules": sys.modules,
         "marks": marks,
         "timed": mode in ("time", "both"),
@@ -76,8 +79,8 @@ def _install(marks, mode, names, audit):
     except Exception:
         pass
     _forget_bytecode(sys, posix)
-    bootstrap._fsprobe = True
-    bootstrap._ModuleLockManager = space["_ModuleLockManager"]
+    if bootstrap is not None:
+        space["mark_imports"](bootstrap)
     site = sys.modules.get("site")
     space["note"]("ready", " %d" % bool(getattr(site, "ENABLE_USER_SITE", None)))
     if audit:
@@ -144,6 +147,7 @@ _SOURCE = r'''
 class State:
     token = ""
     depth = {}
+    early = {}
     lines = []
     lock = None
     flushed = 0
@@ -163,6 +167,8 @@ def begin_process(word):
     State.depth = {gettid(): 0}
     State.lines = []
     State.lock = new_lock()
+    # a process that was forked off goes on with the imports of the thread that forked
+    State.early = {get_ident(): State.early.get(get_ident(), [])}
     note(word)
     if timed:
         note("at")
@@ -219,43 +225,194 @@ def mark(kind, name, step):
             flush(when)
 
 
-class _ModuleLockManager(original):
-    # importlib holds one of these while it loads a module. Marking where it is entered and left, and not around the load,
-    # adds no frame to the stack of what is loaded: neither to its tracebacks nor to its depth.
+def mark_imports(importlib):
+    # Where a load begins and ends differs by version, and is told by what `_find_and_load` uses, not by the version's number.
+    # Marking in what it calls before and after, and not around the load, adds no frame to the stack of what is loaded: neither
+    # to its tracebacks nor to its depth. Where there is neither, no mark comes, and the report says so.
+    importlib._fsprobe = True
+    code = getattr(getattr(importlib, "_find_and_load", None), "__code__", None)
+    if hasattr(importlib, "_ModuleLockManager"):
+        importlib._ModuleLockManager = managed(importlib._ModuleLockManager)
+    if hasattr(importlib, "_get_module_lock") and "_ModuleLockManager" not in getattr(code, "co_names", ()):
+        unloaded = getattr(importlib, "_NEEDS_LOADING", None)
+        importlib._get_module_lock = locked(importlib._get_module_lock, importlib.__dict__, unloaded)
 
-    def __enter__(self):
-        result = original.__enter__(self)
-        self.marked = None
+
+def managed(original):
+    # up to CPython 3.14 importlib holds one of these while it loads a module
+    class _ModuleLockManager(original):
+        def __enter__(self):
+            result = original.__enter__(self)
+            self.marked = None
+            try:
+                if self._name not in modules:
+                    self.marked = self._name
+                    mark(">", self._name, 1)
+            except RecursionError:
+                # what is imported here goes deeper than a mark; to go on after one can end an older interpreter
+                self.marked = None
+                original.__exit__(self)
+                raise
+            except Exception:
+                self.marked = None
+            except BaseException:
+                self.__exit__()
+                raise
+            return result
+
+        def __exit__(self, *args, **kwargs):
+            try:
+                if self.marked is not None:
+                    mark("<", self.marked, -1)
+            except Exception:
+                pass
+            finally:
+                original.__exit__(self, *args, **kwargs)
+
+    return _ModuleLockManager
+
+
+def locked(get_lock, importlib, unloaded):
+    # From CPython 3.15 on it takes the module's lock itself, once the packages above the module are loaded, and takes the same
+    # lock where it only waits for another thread.
+    def _get_module_lock(name):
+        lock = get_lock(name)
         try:
-            if self._name not in modules:
-                mark(">", self._name, 1)
-                self.marked = self._name
+            frame = get_frame(1)
+            if frame.f_globals is importlib and frame.f_code.co_name == "_find_and_load":
+                if frame.f_locals.get("module", unloaded) is unloaded:
+                    return Load(lock, name, *above(frame.f_back, importlib))
         except RecursionError:
-            # what is imported here goes deeper than a mark; to go on after one can end an older interpreter
-            original.__exit__(self)
+            raise
+        except Exception:
+            pass
+        return lock
+
+    return _get_module_lock
+
+
+def above(frame, importlib):
+    # the modules whose packages are loaded first, outermost first (`a.b.c` and `a.b` while `a` is loaded), and who asked
+    waiting = []
+    while frame is not None and frame.f_globals is importlib and frame.f_code.co_name != "_find_and_load_unlocked":
+        if frame.f_code.co_name == "_resolve_parents":
+            waiting.insert(0, frame.f_locals["name"])
+        frame = frame.f_back
+    return waiting, frame
+
+
+class Load:
+    # Stands for a module's lock while that is loaded. A module that waits for its packages has begun with the first of them, as
+    # `-X importtime` and older versions have it: its begin is marked there, and it stays in State.early until its own lock.
+    __slots__ = ("lock", "name", "waiting", "use", "handled", "marked")
+
+    def __init__(self, lock, name, waiting, frame):
+        self.lock = lock
+        self.name = name
+        self.waiting = waiting
+        self.use = used_at((waiting + [name])[0], frame)
+        self.handled = id(exc_info()[1])
+        self.marked = False
+
+    def acquire(self):
+        try:
+            result = self.lock.acquire()
+        except BaseException:
+            self.end(True)
+            raise
+        try:
+            self.begin()
+        except RecursionError:
+            self.lock.release()
             raise
         except Exception:
             pass
         except BaseException:
-            original.__exit__(self)
+            self.end(True)
+            self.lock.release()
             raise
         return result
 
-    def __exit__(self, *args, **kwargs):
+    def begin(self):
+        early = State.early.setdefault(get_ident(), [])
+        if early and early[-1] == self.name:
+            self.marked = True
+            early.pop()
+        elif self.name not in modules:
+            if early[len(early) - len(self.waiting):] != self.waiting:
+                self.tell_use()
+                for name in self.waiting:
+                    early.append(name)
+                    mark(">", name, 1)
+            elif not self.waiting:
+                self.tell_use()
+            self.marked = True
+            mark(">", self.name, 1)
+
+    def tell_use(self):
+        if self.use:
+            note("lazy", self.use)
+
+    def end(self, failed):
+        # what fails takes along the modules that wait for it
+        early = State.early.get(get_ident())
+        if self.marked:
+            self.marked = False
+            mark("<", self.name, -1)
+        elif failed and early and early[-1] == self.name:
+            early.pop()
+            mark("<", self.name, -1)
+        while failed and early and self.waiting and early[-1] == self.waiting[-1]:
+            self.waiting.pop()
+            mark("<", early.pop(), -1)
+        if not early:
+            State.early.pop(get_ident(), None)
+
+    def release(self):
         try:
-            if self.marked is not None:
-                mark("<", self.marked, -1)
+            self.end(id(exc_info()[1]) != self.handled or self.name not in modules)
         except Exception:
             pass
         finally:
-            original.__exit__(self, *args, **kwargs)
+            self.lock.release()
+
+    def __getattr__(self, name):
+        return getattr(self.lock, name)
+
+
+def used_at(name, frame):
+    # PEP 810: a module that was imported lazily is loaded at its first use, which is neither an import nor a call
+    if frame is None or name not in getattr(sys, "lazy_modules", ()):
+        return ""
+    user = frame.f_globals.get("__name__")
+    if frame.f_code.co_code[frame.f_lasti] in no_use or not name.replace(".", "_").isidentifier():
+        return ""
+    return " %d %s %s" % (frame.f_lineno, user if type(user) is str and user.replace(".", "_").isidentifier() else "?", name)
+
+
+no_use = set()
+if hasattr(sys, "lazy_modules"):
+
+    def learn(*args, **kwargs):
+        frame = get_frame(1)
+        no_use.add(frame.f_code.co_code[frame.f_lasti])
+        return ()
+
+    exec(
+        compile("import a\nf()\nf(a=1)\nf(*a)\n", "<frozen importlib._bootstrap>", "exec"),
+        {"__builtins__": {"__import__": learn, "__lazy_import__": learn, "f": learn}},
+    )
 '''
 
 _install(MARKS, MODE, NAMES, AUDIT)
 del _install, _describe, _forget_bytecode, _SOURCE, MARKS, MODE, NAMES, AUDIT
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
-import sys as _sys
+try:
+    # in a `try`, where no import is lazy (`-X lazy_imports=all`)
+    import sys as _sys
 
-_sys.modules.pop("sitecustomize", None)
-del _sys
-import sitecustomize  # noqa: E402,F401
+    _sys.modules.pop("sitecustomize", None)
+    del _sys
+    import sitecustomize  # noqa: F401
+finally:
+    pass
