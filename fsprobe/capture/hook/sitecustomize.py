@@ -281,7 +281,7 @@ def locked(get_lock, importlib, unloaded):
             frame = get_frame(1)
             if frame.f_globals is importlib and frame.f_code.co_name == "_find_and_load":
                 if frame.f_locals.get("module", unloaded) is unloaded:
-                    return Load(lock, name, *above(frame.f_back, importlib))
+                    return Load(lock, (name, id(frame)), *above(frame.f_back, importlib))
         except RecursionError:
             raise
         except Exception:
@@ -292,11 +292,12 @@ def locked(get_lock, importlib, unloaded):
 
 
 def above(frame, importlib):
-    # the modules whose packages are loaded first, outermost first (`a.b.c` and `a.b` while `a` is loaded), and who asked
+    # The modules whose packages are loaded first, outermost first (`a.b.c` and `a.b` while `a` is loaded), and who asked. Each
+    # with the frame that loads it: `a` may import the same module again.
     waiting = []
     while frame is not None and frame.f_globals is importlib and frame.f_code.co_name != "_find_and_load_unlocked":
         if frame.f_code.co_name == "_resolve_parents":
-            waiting.insert(0, frame.f_locals["name"])
+            waiting.insert(0, (frame.f_locals["name"], id(frame.f_back)))
         frame = frame.f_back
     return waiting, frame
 
@@ -304,13 +305,13 @@ def above(frame, importlib):
 class Load:
     # Stands for a module's lock while that is loaded. A module that waits for its packages has begun with the first of them, as
     # `-X importtime` and older versions have it: its begin is marked there, and it stays in State.early until its own lock.
-    __slots__ = ("lock", "name", "waiting", "use", "handled", "marked")
+    __slots__ = ("lock", "key", "waiting", "use", "handled", "marked")
 
-    def __init__(self, lock, name, waiting, frame):
+    def __init__(self, lock, key, waiting, frame):
         self.lock = lock
-        self.name = name
+        self.key = key
         self.waiting = waiting
-        self.use = used_at((waiting + [name])[0], frame)
+        self.use = used_at((waiting + [key])[0][0], frame)
         self.handled = id(exc_info()[1])
         self.marked = False
 
@@ -335,42 +336,36 @@ class Load:
 
     def begin(self):
         early = State.early.setdefault(get_ident(), [])
-        if early and early[-1] == self.name:
+        if early and early[-1] == self.key:
             self.marked = True
             early.pop()
-        elif self.name not in modules:
-            if early[len(early) - len(self.waiting):] != self.waiting:
-                self.tell_use()
-                for name in self.waiting:
-                    early.append(name)
-                    mark(">", name, 1)
-            elif not self.waiting:
-                self.tell_use()
+        elif self.key[0] not in modules:
+            if not self.waiting or early[-len(self.waiting):] != self.waiting:
+                if self.use:
+                    note("lazy", self.use)
+                for key in self.waiting:
+                    early.append(key)
+                    mark(">", key[0], 1)
             self.marked = True
-            mark(">", self.name, 1)
-
-    def tell_use(self):
-        if self.use:
-            note("lazy", self.use)
+            mark(">", self.key[0], 1)
 
     def end(self, failed):
         # what fails takes along the modules that wait for it
         early = State.early.get(get_ident())
         if self.marked:
             self.marked = False
-            mark("<", self.name, -1)
-        elif failed and early and early[-1] == self.name:
-            early.pop()
-            mark("<", self.name, -1)
+            mark("<", self.key[0], -1)
+        elif failed and early and early[-1] == self.key:
+            mark("<", early.pop()[0], -1)
         while failed and early and self.waiting and early[-1] == self.waiting[-1]:
             self.waiting.pop()
-            mark("<", early.pop(), -1)
+            mark("<", early.pop()[0], -1)
         if not early:
             State.early.pop(get_ident(), None)
 
     def release(self):
         try:
-            self.end(id(exc_info()[1]) != self.handled or self.name not in modules)
+            self.end(id(exc_info()[1]) != self.handled or self.key[0] not in modules)
         except Exception:
             pass
         finally:
