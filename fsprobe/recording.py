@@ -15,11 +15,11 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import errno
-import json
 import os
 import zlib
 
-from fsprobe.errors import BadInput, FsprobeError
+from fsprobe import files, foreign_json
+from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ MAX_SECTIONS = 10000
 
 
 def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Iterable[bytes]]]") -> "None":
-    """Write a whole file or nothing: into a temporary name beside `path`, synced, then renamed over it.
+    """Write a whole file or nothing, for its owner alone: it tells what somebody ran, and where.
 
     Args:
-        path: where the file shall be.
+        path: where the file shall be; see `files.Replacing`.
         kind: one of `KINDS`.
         sections: (name, body) in the order of the file; a body is bytes or an iterable of blocks. `manifest` is
             stored as it is, so that it can be read with `head`; every other section is compressed.
@@ -47,16 +47,8 @@ def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Itera
     Raises:
         FsprobeError: the directory or the disk does not take it; nothing is left behind.
     """
-    if os.path.islink(path):
-        path = os.path.realpath(path)
-    temporary = part_name(path, os.getpid())
     try:
-        if os.path.islink(path):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        if os.path.exists(path) and not os.path.isfile(path):
-            # a rename would put a file in the place of /dev/null
-            raise OSError(errno.EEXIST, "it is there and is no file")
-        with open(temporary, "xb") as out:
+        with files.Replacing(path, 0o600) as out:
             first = b"%s%d %s\n" % (MAGIC, FORMAT, kind.encode("ascii"))
             out.write(first)
             n_sections, crc = 0, zlib.crc32(first)
@@ -64,25 +56,13 @@ def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Itera
                 crc = zlib.crc32(_write_section(out, name, (body,) if isinstance(body, bytes) else body), crc)
                 n_sections += 1
             out.write(b"end %d %08x\n" % (n_sections, crc & 0xFFFFFFFF))
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        _forget(temporary)
         hint = (
             "free some space or name another place with -o"
             if error.errno in (errno.ENOSPC, errno.EDQUOT)
             else "name another place with -o"
         )
-        raise FsprobeError("cannot write %s: %s" % (path, error.strerror), hint)
-    except BaseException:
-        _forget(temporary)
-        raise
-
-
-def part_name(path: "str", pid: "int") -> "str":
-    """Where process `pid` keeps a file meanwhile that it writes as `path`."""
-    return "%s.%d.part" % (path, pid)
+        raise FsprobeError("cannot write %s: %s" % (path, error.strerror), hint, EXIT_BAD_INPUT)
 
 
 def _write_section(out: "BinaryIO", name: "str", blocks: "Iterable[bytes]") -> "bytes":
@@ -113,16 +93,9 @@ def _squeezed(blocks: "Iterable[bytes]", squeeze: "Any") -> "Iterator[tuple[int,
         yield 0, squeeze.flush()
 
 
-def _forget(path: "str") -> "None":
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
-
-
 def read_file(path: "str", block_bytes: "int" = _CHUNK_BYTES) -> "Iterator[bytes]":
     """Yield a file's content in blocks, for a section's body."""
-    with open(path, "rb", buffering=0) as source:
+    with files.open_to_read(path) as source:
         while True:
             block = source.read(block_bytes)
             if not block:
@@ -142,7 +115,7 @@ class Recording:
         self.path = path
         self._places: "dict[str, tuple[str, int, int, int, int]]" = {}
         try:
-            with open(path, "rb") as source:
+            with files.open_to_read(path) as source:
                 self.kind = self._read_header(source)
                 self._read_index(source)
         except OSError as error:
@@ -200,8 +173,8 @@ class Recording:
 
     def _read_manifest(self) -> "dict[str, Any]":
         try:
-            manifest = json.loads(b"".join(self.section("manifest")).decode("utf-8"))
-        except (ValueError, RecursionError):
+            manifest = foreign_json.loads(b"".join(self.section("manifest")).decode("utf-8"))
+        except ValueError:
             raise self._damaged("its manifest is not JSON")
         if not isinstance(manifest, dict):
             raise self._damaged("its manifest is no object")
@@ -233,7 +206,7 @@ class Recording:
         unpack = zlib.decompressobj() if how == "zlib" else None
         seen_crc = seen_raw = 0
         try:
-            with open(self.path, "rb") as source:
+            with files.open_to_read(self.path) as source:
                 source.seek(at)
                 left = n_stored
                 while left:

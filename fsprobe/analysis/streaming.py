@@ -12,7 +12,7 @@ from fsprobe.analysis import bounded, saved
 from fsprobe.analysis.attribute import Notes, attribute
 from fsprobe.analysis.findings.evidence import Watch, watch
 from fsprobe.analysis.tally import Folder, Tally
-from fsprobe.capture import mounts, scratch
+from fsprobe.capture import mounts, own_files, scratch
 from fsprobe.model import ParseQuality
 from fsprobe.parse import marks, strace
 
@@ -77,7 +77,11 @@ def facts_so_far(directory: Path) -> list[Mapping[str, Any]]:
 
     def blocks() -> Iterable[bytes]:
         for path in sorted(directory.glob("marks.*")):
-            data = path.read_bytes()
+            try:
+                with own_files.reader(str(path)) as source:
+                    data = source.read()
+            except OSError:
+                continue
             yield b"@%s %d\n" % (os.fsencode(path.name), len(data))
             yield data
 

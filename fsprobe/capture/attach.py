@@ -15,7 +15,7 @@ import time
 
 import fsprobe
 from fsprobe import recording
-from fsprobe.capture import host, lookups, mounts, naming, session, strace, tracelog
+from fsprobe.capture import host, lookups, mounts, naming, own_files, session, strace, tracelog
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.capture.target import Target, look_at, status_of, tids_of, tracer_of, usage
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
@@ -162,8 +162,8 @@ def _refusal(target: "Target", scratch: "str") -> "FsprobeError":
             "process %d ended before it could be traced" % target.pid, "start it with `fsprobe run` instead"
         )
     try:
-        with open(os.path.join(scratch, ERRORS), errors="replace") as source:
-            said = source.read().strip().split("\n")[0]
+        with own_files.reader(os.path.join(scratch, ERRORS)) as source:
+            said = source.read(1 << 16).decode("utf-8", "replace").strip().split("\n")[0]
     except OSError:
         said = ""
     owner = int(status.get("Uid", "0").split()[0])

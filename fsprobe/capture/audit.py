@@ -13,7 +13,7 @@ import os
 import signal
 import time
 
-from fsprobe.capture import host, session, shipped
+from fsprobe.capture import host, own_files, session, shipped
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.errors import EXIT_NOT_FOUND, FsprobeError
 
@@ -183,7 +183,8 @@ def gather(scratch: "str") -> "str":
     streams.append(iter(_clones(sorted(births.values(), key=lambda birth: birth.at_ns))))
     log = os.path.join(scratch, scratch_dir.LOG)
     try:
-        with open(log, "wb") as target:
+        with os.fdopen(own_files.open_file(log, os.O_WRONLY | os.O_CREAT), "wb") as target:
+            target.truncate()
             for at_ns, tid, rest in heapq.merge(*streams, key=lambda entry: entry[0]):
                 seconds, ns = divmod(at_ns + to_wall_ns, 1000000000)
                 target.write(b"%d %d.%09d %s\n" % (tid, seconds, ns, rest))
@@ -204,7 +205,7 @@ class Birth:
 
 def _birth(path: "str") -> "Birth | None":
     try:
-        with open(path, "rb", buffering=0) as source:
+        with own_files.reader(path, buffering=0) as source:
             head = source.read(256).split(b"\n", 1)[0]
         return Birth(head[1:].split()) if head[:1] == b"!" else None
     except (OSError, ValueError, IndexError):
@@ -231,7 +232,7 @@ def _stream(path: "str", birth: "Birth") -> "Iterator[tuple[int, int, bytes]]":
     """The lines of one file, in its order; read by path in blocks, since there may be more files than descriptors."""
     at, rest, last_ns = 0, b"", birth.at_ns
     while True:
-        with open(path, "rb", buffering=0) as source:
+        with own_files.reader(path, buffering=0) as source:
             source.seek(at)
             block = source.read(BLOCK_BYTES)
         at += len(block)

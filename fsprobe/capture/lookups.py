@@ -11,7 +11,8 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 import re
 
-from fsprobe.capture import names, shield
+from fsprobe import files
+from fsprobe.capture import names, own_files, shield
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def collect(log: "str", own: "str" = "") -> "dict[str, Any]":
         "n_left": look-ups left out by the caps}. Paths are text as `os.fsdecode` makes it.
     """
     try:
-        with open(log, "rb") as source:
+        with own_files.reader(log) as source:
             data = source.read(MAX_LOG_BYTES)
     except OSError:
         data = b""
@@ -130,7 +131,7 @@ def top_level_names(metadata: "str", budget: "Budget") -> "set[str]":
         budget.n_files += 1
         budget.n_calls += 1
         try:
-            with open(os.path.join(metadata, file), "rb", buffering=0) as source:
+            with files.open_regular(os.path.join(metadata, file)) as source:
                 text = source.read(MAX_FILE_BYTES).decode("utf-8", "replace")
         except OSError:
             continue

@@ -13,6 +13,8 @@ import os
 import re
 import stat
 
+from fsprobe import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,7 +275,7 @@ def names_in_program(path: "bytes", budget: "lookups.Budget") -> "tuple[bytes | 
     """What the kernel opens after a program (the interpreter of a script, the loader of an ELF file), and its own size."""
     budget.n_calls += 1
     try:
-        with open(path, "rb", buffering=0) as source:
+        with files.open_regular(path) as source:
             status = os.fstat(source.fileno())
             size = status.st_size
             head = source.read(4096)

@@ -13,7 +13,7 @@ from fsprobe.capture import audit, backends, host, mounts, naming, ranks, sessio
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.capture.environment import own_environment
 from fsprobe.capture.sections import write_recording, write_state
-from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ def _record(
         write_state(scratch, state)
         error.hint += "; nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % scratch
         # the command has run: its own failure is what a script that started it must see
-        if outcome.exit_status:
-            error.exit_code = outcome.exit_status if outcome.exit_status > 0 else 128 - outcome.exit_status
+        status = outcome.exit_status
+        error.exit_code = (status if status > 0 else 128 - status) if status else EXIT_OWN_FAILURE
         raise
     if outcome.log_truncated:
         warnings.append("the recording is not complete: %s; the command ran to its end" % outcome.log_truncated)

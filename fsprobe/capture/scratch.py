@@ -5,7 +5,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import os
 
-from fsprobe.capture import mounts
+from fsprobe.capture import mounts, own_files
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -92,22 +92,8 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
 
 
 def remove(path: "str") -> "None":
-    """Take a scratch directory away, as far as it goes: only what fsprobe made in it, then the empty directories."""
-    for directory, names, files in os.walk(path, topdown=False):
-        for name in files:
-            try:
-                os.unlink(os.path.join(directory, name))
-            except OSError:
-                pass
-        for name in names:
-            try:
-                os.rmdir(os.path.join(directory, name))
-            except OSError:
-                pass
-    try:
-        os.rmdir(path)
-    except OSError:
-        pass
+    """Take a scratch directory away, as far as it is the caller's own; see `own_files.remove`."""
+    own_files.remove(path)
 
 
 def left_behind(environment: "Mapping[str, str]") -> "list[str]":
@@ -120,6 +106,6 @@ def left_behind(environment: "Mapping[str, str]") -> "list[str]":
             continue
         for name in sorted(names):
             path = os.path.join(place, name)
-            if name.startswith(PREFIX) and path not in found and os.path.isfile(os.path.join(path, STATE)):
+            if name.startswith(PREFIX) and path not in found and own_files.is_own_file(os.path.join(path, STATE)):
                 found.append(path)
     return found

@@ -7,7 +7,7 @@ import json
 import os
 
 from fsprobe import recording
-from fsprobe.capture import audit, host, lookups, mounts, shield, tracelog
+from fsprobe.capture import audit, host, lookups, mounts, own_files, shield, tracelog
 from fsprobe.capture import scratch as scratch_dir
 
 TYPE_CHECKING = False
@@ -64,7 +64,7 @@ def programs_of(log: "str", own: "str" = "") -> "list[bytes]":
     """Programs that were started in the run, the first ones, without the shield at `own`."""
     paths = {}  # type: dict[bytes, None]
     try:
-        with open(log, "rb") as source:
+        with own_files.reader(log) as source:
             for number, line in enumerate(source):
                 if number == 0 and shield.is_own(line, own):
                     continue
@@ -87,7 +87,7 @@ def _marks_blocks(directory: "str") -> "Iterator[bytes]":
         if name.startswith(audit.CALLS):
             continue  # they are the log
         try:
-            with open(os.path.join(directory, name), "rb") as source:
+            with own_files.reader(os.path.join(directory, name)) as source:
                 data = source.read()
         except OSError:
             continue

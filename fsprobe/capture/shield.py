@@ -17,6 +17,8 @@ import os
 import signal
 import struct
 
+from fsprobe.capture import own_files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -217,7 +219,7 @@ def without_own(blocks: "Iterable[bytes]", path: "str") -> "Iterator[bytes]":
 def complaints(scratch: "str") -> "list[str]":
     """What strace said, each different line once."""
     try:
-        with open(os.path.join(scratch, COMPLAINTS), "rb", buffering=0) as source:
+        with own_files.reader(os.path.join(scratch, COMPLAINTS), buffering=0) as source:
             text = source.read(MAX_COMPLAINT_BYTES).decode("utf-8", "backslashreplace")
     except OSError:
         return []

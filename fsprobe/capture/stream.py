@@ -12,7 +12,7 @@ import os
 import threading
 import time
 
-from fsprobe.capture import shield, tracelog
+from fsprobe.capture import own_files, shield, tracelog
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -143,7 +143,7 @@ class Follower:
         while True:
             is_over = self._ended.is_set()
             try:
-                fd = os.open(self.log, os.O_RDWR | os.O_CLOEXEC)
+                fd = own_files.open_file(self.log, os.O_RDWR)
                 break
             except OSError:
                 if is_over:

@@ -11,8 +11,8 @@ import re
 import signal
 import time
 
+from fsprobe.capture import own_files, shield
 from fsprobe.capture import scratch as scratch_dir
-from fsprobe.capture import shield
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def size_bytes(log: "str") -> "int":
 def first_pid(log: "str") -> "int":
     """The target's process id, from the first line of the log; 0 while there is none."""
     try:
-        with open(log, "rb", buffering=0) as source:
+        with own_files.reader(log, buffering=0) as source:
             words = source.read(64).split(None, 1)
     except OSError:
         return 0
@@ -49,7 +49,7 @@ def blocks(log: "str", own: "str" = "") -> "Iterator[bytes]":
 
 
 def _blocks(log: "str") -> "Iterator[bytes]":
-    with open(log, "rb", buffering=0) as source:
+    with own_files.reader(log, buffering=0) as source:
         while True:
             block = source.read(BLOCK_BYTES)
             end = block.find(b"\0")
@@ -63,7 +63,7 @@ def _blocks(log: "str") -> "Iterator[bytes]":
 
 def has_hole(log: "str") -> "bool":
     """Whether the log was cut while it was written."""
-    with open(log, "rb", buffering=0) as source:
+    with own_files.reader(log, buffering=0) as source:
         return any(b"\0" in block for block in iter(lambda: source.read(BLOCK_BYTES), b""))
 
 
@@ -104,7 +104,7 @@ def ending(line: "bytes", pid: "int", before: "int | None") -> "int | None":
 def exec_error(log: "str", own: "str" = "") -> "str":
     """The errno name with which the target's very first execve failed; "" when it did not. `own`: the shield's path."""
     try:
-        with open(log, "rb", buffering=0) as source:
+        with own_files.reader(log, buffering=0) as source:
             lines = source.read(1 << 18).split(b"\n", 2)
     except OSError:
         return ""
@@ -156,7 +156,7 @@ class Bound:
 
     def _look_for_ending(self, target_pid: "int", size: "int") -> "None":
         try:
-            with open(self.log, "rb", buffering=0) as source:
+            with own_files.reader(self.log, buffering=0) as source:
                 source.seek(max(self._read - 256, self._kept))
                 while source.tell() < size:
                     block = source.read(BLOCK_BYTES)
@@ -184,7 +184,7 @@ class Bound:
     def _has_ending(self, target_pid: "int") -> "bool":
         # descendants may have gone on for long after it: only where the very end is cut short, or no exit is in it at all
         try:
-            with open(self.log, "rb") as source:
+            with own_files.reader(self.log) as source:
                 source.seek(-min(size_bytes(self.log), 1 << 16), os.SEEK_END)
                 tail = source.read()
         except OSError:
@@ -194,7 +194,7 @@ class Bound:
 
 def _last_line_end(log: "str", size: "int") -> "int":
     try:
-        with open(log, "rb", buffering=0) as source:
+        with own_files.reader(log, buffering=0) as source:
             start = max(0, size - (1 << 18))
             source.seek(start)
             return start + source.read(size - start).rfind(b"\n") + 1
@@ -227,7 +227,7 @@ class SignalsSeen:
         at = max(self._read, size_bytes(self.log) - SIGNAL_TAIL_BYTES)
         while True:
             try:
-                with open(self.log, "rb", buffering=0) as source:
+                with own_files.reader(self.log, buffering=0) as source:
                     source.seek(at)
                     data = source.read(SIGNAL_TAIL_BYTES * 16)
             except OSError:

@@ -6,6 +6,8 @@ import re
 import time
 from typing import TextIO
 
+from fsprobe.capture import own_files
+
 _LAST_MODULE = re.compile(
     rb'/(?:(?:site|dist)-packages|python3[.0-9]*(?:/lib-dynload)?)/([A-Za-z0-9_/]+?)(?:/__init__)?\.(?:cpython-[^"/]*\.)?(?:pyc|py|so)"'
 )
@@ -35,7 +37,7 @@ class LiveLine:
             return
         self._drawn = now
         try:
-            with open(self._log, "rb", buffering=0) as log:
+            with own_files.reader(self._log, buffering=0) as log:
                 log.seek(self._at)
                 data = log.read(1 << 22)
         except OSError:

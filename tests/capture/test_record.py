@@ -110,6 +110,7 @@ def planted_scratch(place: Path, log: bytes) -> Path:
     (place / scratch.LOG).write_bytes(log)
     (place / scratch.MARKS / "marks.5.x").write_bytes(b"1 5 >json\n")
     state = {"command": ["x"], "host": "h", "exit_code": None, "uid": 0, "fsprobe_pid": 0, "backend": "strace"}
+    place.chmod(0o700)
     (place / scratch.STATE).write_text(json.dumps(state))
     return place
 
