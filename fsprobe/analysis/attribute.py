@@ -91,7 +91,9 @@ class _Attributor:
         if event.kind == "fork":
             process = ProcessInfo(event.child, image.process.pid, image.process.label, image.process.kind)
             state = image.state if image.state not in ("loader", "init", "site") else "main"
-            image = Image(process, image.under_python, state, hooked=image.hooked, site_marks_left=())
+            child = Image(process, image.under_python, state, hooked=image.hooked, site_marks_left=())
+            child.has_marks, child.is_silent, child.why_unmarked = image.has_marks, image.is_silent, image.why_unmarked
+            image = child
         self.threads[event.child] = Thread(image, list(parent.stack))
 
     def _exec(self, event: Process) -> Iterator[Attributed]:
@@ -122,6 +124,10 @@ class _Attributor:
             parent = stack[-1].name if stack else None
             stack.append(Frame(name, parent, any(frame.name == name for frame in stack)))
             parents = self.notes.imports.setdefault(name, {})
+        self.notes.is_marked = thread.image.has_marks = True
+        if thread.image.is_silent:
+            thread.image.is_silent, thread.image.why_unmarked = False, ""
+            yield from self._end_segment(thread)
             parents[parent or ""] = parents.get(parent or "", 0) + 1
             self.notes.n_imports[name] = self.notes.n_imports.get(name, 0) + 1
             return
@@ -149,7 +155,7 @@ class _Attributor:
             image.state = "site"
         elif word == b"ready":
             self.notes.hooked = True
-            image.hooked, image.in_hook = True, False
+            image.hooked, image.has_read_hook, image.in_hook = True, True, False
             image.state = "site"
             user_site = rest.split()[-1:] == [b"1"]
             image.site_marks_left = ("sitecustomize", "usercustomize") if user_site else ("sitecustomize",)
@@ -163,8 +169,13 @@ class _Attributor:
     # -- calls --------------------------------------------------------------------------------------------------
 
     def call(self, call: Call) -> Iterator[Attributed]:
+        elif word == b"lazy":
+            words = rest.decode("utf-8", "backslashreplace").split(" ", 5)
+            if len(words) == 6:
+                self.notes.lazy.setdefault(words[5], f"{words[4]}:{words[3]}")
         thread = self.thread(call.tid)
         image = thread.image
+            image.why_unmarked = "lost"
         if call.op is Op.EXEC and not call.error:
             thread.argv = exec_argv(call)
         if image.state == "unknown":
@@ -195,6 +206,14 @@ class _Attributor:
         module = stack[-1].name if stack else NO_IMPORT
         phase = phase_of(call, image, stack, self.hook_prefix)
         row = Attributed(call, phase, module, stack, image.process)
+        if (
+            image.has_read_hook
+            and not (image.has_marks or image.is_silent or image.in_hook)
+            and self._loads(call, image)
+        ):
+            # the hook tells of itself as soon as it is read, and the first import after it is that of the user's sitecustomize
+            image.is_silent = True
+            image.why_unmarked = image.why_unmarked or ("importlib" if image.hooked else "aside")
         if image.in_hook or (
             call.op is Op.OPEN and call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
         ):
@@ -208,23 +227,28 @@ class _Attributor:
                 image.walks_up_to = os.path.dirname(call.path)
             image.doubtful.append(row)
             return
+            image.has_read_hook = image.has_read_hook or (
+                call.op is Op.OPEN and b"/sitecustomize." in call.path and not call.error
+            )
         elif image.walks_up_to and call.path == image.walks_up_to and call.op is Op.STAT:
             image.walks_up_to = os.path.dirname(call.path) if call.error else b""
             image.doubtful.append(row)
             return
-        if image.state == "main" and not image.hooked and not row.own:
+        if image.state == "main" and (not image.hooked or image.is_silent) and not row.own:
             yield from self._segment(row, thread)
         else:
             yield row
 
+    def _loads(self, call: Call, image: Image) -> str | None:
+        """The module that a call loads, by its path."""
+        if call.op is Op.OPEN and not call.error and b"O_WRONLY" not in call.args:
+            return image.names.of(call.path)
+        return None
+
     def _segment(self, row: Attributed, thread: Thread) -> Iterator[Attributed]:
         """Without markers: hold a call back until it is known what is loaded next."""
         call = row.call
-        loaded = (
-            thread.image.names.of(call.path)
-            if call.op is Op.OPEN and not call.error and b"O_WRONLY" not in call.args
-            else None
-        )
+        loaded = self._loads(call, thread.image)
         if loaded is None and thread.last_module and belongs_to_last(call.path):
             yield self._estimated(row, thread)
             return
@@ -262,7 +286,7 @@ class _Attributor:
             row.own = image.process.kind == "python"
             yield row
         image.doubtful = []
-        if image.state == "main" and image.why_unmarked and not image.hooked:
+        if image.state == "main" and image.why_unmarked and (not image.hooked or image.is_silent):
             self.notes.unmarked[image.why_unmarked] = self.notes.unmarked.get(image.why_unmarked, 0) + 1
 
     def close(self) -> Iterator[Attributed]:

@@ -10,9 +10,9 @@ from fsprobe.model import Call
 
 NO_IMPORT = "(not in an import)"
 PHASES = ("launch", "loader", "init", "site", "import", "run")
-UNMARKED = ("options", "hidden", "environment")
-"""Why an interpreter runs without the hook: -E, -I or -S; the hook's directory is not there in its namespace; it was
-started without PYTHONPATH."""
+UNMARKED = ("options", "hidden", "environment", "lost", "importlib", "aside")
+"""Why the imports of an interpreter are not marked. Without the hook: -E, -I or -S; the hook's directory is not there in its
+namespace; it was started without PYTHONPATH. With it: its marks were lost; none came though modules were loaded; it did nothing."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,12 @@ class Image:
     expects_hook: bool = False
     """The hook was put on PYTHONPATH, and the interpreter was not told to leave that or site alone."""
     why_unmarked: str = ""
-    """Why the hook can't run in it, one of `UNMARKED`; "" while nothing speaks against it."""
+    """Why its imports are not marked, one of `UNMARKED`; "" while nothing speaks against it."""
+    has_marks: bool = False
+    """Whether a mark of an import has come. The first is that of the user's own sitecustomize, right after the hook."""
+    is_silent: bool = False
+    """Its interpreter read the hook, and no mark came though a module was loaded: its imports are estimated."""
+    has_read_hook: bool = False
     asked_for_hook: bool = False
     found_hook: bool = False
     """Whether it looked at the hook's directory, and that was there."""
@@ -103,6 +108,10 @@ class Notes:
     imports: dict[str, dict[str, int]] = field(default_factory=dict)
     """module -> {parent: how often}"""
     n_imports: dict[str, int] = field(default_factory=dict)
+    is_marked: bool = False
+    """Whether a mark of an import has come from any process."""
+    lazy: dict[str, str] = field(default_factory=dict)
+    """module that was imported lazily -> `module:line` of its first use, which loaded it"""
     n_marks_lost: int = 0
     n_killed: int = 0
     n_unpaired_marks: int = 0

@@ -131,7 +131,10 @@ def add_notes(into: Notes, other: Notes) -> None:
     for module, parents in other.imports.items():
         add_numbers(into.imports.setdefault(module, {}), parents)
     add_numbers(into.n_imports, other.n_imports)
+    add_numbers(into.unmarked, other.unmarked)
     into.hooked = into.hooked or other.hooked
+    into.is_marked = into.is_marked or other.is_marked
+    into.lazy = {**other.lazy, **into.lazy}
 
 
 def add_quality(into: ParseQuality, other: ParseQuality) -> None:

@@ -54,7 +54,7 @@ def phase_of(call: Call, image: Image, stack: tuple[Frame, ...], hook_prefix: by
             image.state = "main"  # -S: there is no site
             return "import" if stack else "run"
         return "init"
-    if not image.hooked and not image.expects_hook and _leaves_site(call, hook_prefix):
+    if (image.is_silent or not (image.hooked or image.expects_hook)) and _leaves_site(call, hook_prefix):
         image.state = "main"
         return "import" if stack else "run"
     return "site"

@@ -83,6 +83,7 @@ def make_profile(
             "n_killed": notes.n_killed,
             "n_estimated": notes.n_estimated,
             "unmarked": notes.unmarked,
+            "is_marked": notes.is_marked,
             "io_uring": quality.io_uring,
         },
         "metrics": {
@@ -156,6 +157,8 @@ def by_module(tally: Tally, notes: Notes, timed: bool) -> list[JsonObject] | Non
         # of equally frequent ones the first: it is the one that really loaded the module
         entry["parent"] = (max(parents, key=parents.__getitem__) or None) if parents else None
         entry["n_imports"] = notes.n_imports.get(name, 0)
+        if name in notes.lazy:
+            entry["loaded_lazily_at"] = notes.lazy[name]
         entry["n_open_cum"] = cumulative.n_open
         entry["n_stat_cum"] = cumulative.n_stat
         entry["n_metadata_cum"] = cumulative.n_metadata

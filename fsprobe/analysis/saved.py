@@ -88,7 +88,10 @@ def read(data: bytes, name: str) -> tuple[Tally, Notes, ParseQuality, Watch]:
         saved = json.loads(data)
         if saved["version"] > VERSION:
             raise BadInput(f"{name} holds a tally of version {saved['version']}", "upgrade fsprobe")
-        return _read(saved), _dataclass(Notes, saved), _dataclass(ParseQuality, saved), _dataclass(Watch, saved)
+        notes = _dataclass(Notes, saved)
+        if "is_marked" not in saved["notes"]:  # written before it was noted
+            notes.is_marked = notes.hooked
+        return _read(saved), notes, _dataclass(ParseQuality, saved), _dataclass(Watch, saved)
     except (ValueError, LookupError, TypeError, AttributeError):
         raise BadInput(f"{name} is damaged: its tally can't be read", "record again") from None
 

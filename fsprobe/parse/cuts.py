@@ -228,7 +228,7 @@ class Cut:
         is_cut = piece.endswith(b'"...')
         value = unescape(piece[1:-4] if is_cut else piece[1:-1])
         if value.startswith(_MARK):
-            new = value if value.startswith(_MARK[0]) else value[:8] + self.hide.module(value[8:])
+            new = self._marked(value)
         elif is_cut and self.hide.is_redacting:
             # half a name is not known again
             new = self.hide.path(value.rpartition(b"/")[0], directory) + b"/cut"
@@ -237,6 +237,15 @@ class Cut:
         if new == value:
             return piece
         return b'"' + escape(new) + (b'"...' if is_cut else b'"')
+
+    def _marked(self, value: bytes) -> bytes:
+        if not value.startswith(_MARK[0]):
+            return value[:8] + self.hide.module(value[8:])
+        # `fsprobe!lazy TOKEN THREAD TIME LINE USER MODULE` is the only note that names modules
+        words = value.split(b" ", 6)
+        if words[0] != _MARK[0] + b"lazy" or len(words) != 7:
+            return value
+        return b" ".join([*words[:5], self.hide.module(words[5]), self.hide.module(words[6])])
 
     def _note(self, piece: bytes) -> bytes:
         # `</x>`, `</dev/null<char 1:3>>`, `</x (deleted)>`, `<socket:[123]>`, `<TCP:[10.0.0.1:22->...]>`
