@@ -118,16 +118,16 @@ class _Attributor:
             self.notes.n_own_marks += 1
             yield from self._note(event, thread)
             return
+        self.notes.is_marked = thread.image.has_marks = True
+        if thread.image.is_silent:
+            thread.image.is_silent, thread.image.why_unmarked = False, ""
+            yield from self._end_segment(thread)
         name = event.name.decode("utf-8", "backslashreplace")
         stack = thread.stack
         if event.kind == "begin":
             parent = stack[-1].name if stack else None
             stack.append(Frame(name, parent, any(frame.name == name for frame in stack)))
             parents = self.notes.imports.setdefault(name, {})
-        self.notes.is_marked = thread.image.has_marks = True
-        if thread.image.is_silent:
-            thread.image.is_silent, thread.image.why_unmarked = False, ""
-            yield from self._end_segment(thread)
             parents[parent or ""] = parents.get(parent or "", 0) + 1
             self.notes.n_imports[name] = self.notes.n_imports.get(name, 0) + 1
             return
@@ -163,19 +163,19 @@ class _Attributor:
                 doubtful.own = True
                 yield doubtful
             image.doubtful = []
-        elif word == b"lost":
-            self.notes.n_marks_lost += 1
-
-    # -- calls --------------------------------------------------------------------------------------------------
-
-    def call(self, call: Call) -> Iterator[Attributed]:
         elif word == b"lazy":
             words = rest.decode("utf-8", "backslashreplace").split(" ", 5)
             if len(words) == 6:
                 self.notes.lazy.setdefault(words[5], f"{words[4]}:{words[3]}")
+        elif word == b"lost":
+            self.notes.n_marks_lost += 1
+            image.why_unmarked = "lost"
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    def call(self, call: Call) -> Iterator[Attributed]:
         thread = self.thread(call.tid)
         image = thread.image
-            image.why_unmarked = "lost"
         if call.op is Op.EXEC and not call.error:
             thread.argv = exec_argv(call)
         if image.state == "unknown":
@@ -200,12 +200,6 @@ class _Attributor:
 
     def _place(self, call: Call, thread: Thread) -> Iterator[Attributed]:
         image = thread.image
-        stack = thread.seen_stack
-        if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
-            stack = thread.seen_stack = tuple(thread.stack)
-        module = stack[-1].name if stack else NO_IMPORT
-        phase = phase_of(call, image, stack, self.hook_prefix)
-        row = Attributed(call, phase, module, stack, image.process)
         if (
             image.has_read_hook
             and not (image.has_marks or image.is_silent or image.in_hook)
@@ -214,6 +208,12 @@ class _Attributor:
             # the hook tells of itself as soon as it is read, and the first import after it is that of the user's sitecustomize
             image.is_silent = True
             image.why_unmarked = image.why_unmarked or ("importlib" if image.hooked else "aside")
+        stack = thread.seen_stack
+        if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
+            stack = thread.seen_stack = tuple(thread.stack)
+        module = stack[-1].name if stack else NO_IMPORT
+        phase = phase_of(call, image, stack, self.hook_prefix)
+        row = Attributed(call, phase, module, stack, image.process)
         if image.in_hook or (
             call.op is Op.OPEN and call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
         ):
@@ -223,13 +223,13 @@ class _Attributor:
             # the directory for itself does so after it, or is no interpreter
             image.asked_for_hook = True
             image.found_hook = image.found_hook or not call.error
+            image.has_read_hook = image.has_read_hook or (
+                call.op is Op.OPEN and b"/sitecustomize." in call.path and not call.error
+            )
             if call.path == self.hook_dir and call.error and call.op is Op.STAT:
                 image.walks_up_to = os.path.dirname(call.path)
             image.doubtful.append(row)
             return
-            image.has_read_hook = image.has_read_hook or (
-                call.op is Op.OPEN and b"/sitecustomize." in call.path and not call.error
-            )
         elif image.walks_up_to and call.path == image.walks_up_to and call.op is Op.STAT:
             image.walks_up_to = os.path.dirname(call.path) if call.error else b""
             image.doubtful.append(row)
