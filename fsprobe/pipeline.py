@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fsprobe
+from fsprobe import foreign_json
 from fsprobe.analysis import saved
 from fsprobe.analysis.attribute import Attributed, Notes, Running, attribute, label_of
 from fsprobe.analysis.bounded import settle_reasons
@@ -228,10 +229,18 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
 def read_hooks(recording: Recording) -> marks.HookFiles:
     """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
     hooks = marks.read_hook_files(recording.section("marks"))
-    place = str(recording.manifest.get("scratch") or "")
+    place = os.fsdecode(hook_dir_of(recording.manifest))
     for fact in hooks.facts.values():
-        fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != f"{place}/{scratch.HOOK}"]
+        fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != place]
     return hooks
+
+
+def hook_dir_of(manifest: Mapping[str, Any]) -> bytes:
+    """The directory that was put on PYTHONPATH; b"" where there was none."""
+    place = manifest.get("hook_dir")
+    if place is None and manifest.get("scratch"):
+        place = f"{manifest['scratch']}/{scratch.HOOK}"
+    return os.fsencode(str(place or ""))
 
 
 def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> Iterator[Attributed]:
@@ -240,7 +249,7 @@ def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> I
     return attribute(
         events,
         notes,
-        hook_dir=place + b"/" + scratch.HOOK.encode() if place else b"",
+        hook_dir=hook_dir_of(recording.manifest),
         marks_dir=place + b"/" + scratch.MARKS.encode() if place else b"",
         running=running_of(recording),
     )
@@ -300,7 +309,7 @@ def read_json(recording: Recording, section: str) -> dict[str, Any]:
     if not data:
         return {}
     try:
-        value = json.loads(data.decode("utf-8", "surrogateescape"))
+        value = foreign_json.loads(data.decode("utf-8", "surrogateescape"))
     except ValueError:
         raise BadInput(f"{recording.path} is damaged: its section {section} is not JSON") from None
     if not isinstance(value, dict):
@@ -331,7 +340,7 @@ def has_audit_events(fact: Mapping[str, Any]) -> bool:
 def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount]) -> JsonObject:
     """The manifest as a profile shows it: with what the interpreters said, and without what only the recorder needs."""
     manifest = dict(recording.manifest)
-    for name in ("scratch", "fsprobe_pid"):
+    for name in ("scratch", "hook_dir", "fsprobe_pid"):
         manifest.pop(name, None)
     facts = sorted(hooks.facts.values(), key=lambda fact: int(fact.get("ns") or 0))
     first = facts[0] if facts else None

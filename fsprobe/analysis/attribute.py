@@ -8,6 +8,7 @@ that program's calls back until it is; at most `MAX_HELD` of them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 from fsprobe.analysis.images import (
@@ -43,13 +44,18 @@ __all__ = [
 ]
 
 MAX_HELD = 8_000
+_DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
+"""Names of links to the directory that they lie in; see `capture.hook_place`."""
 
 
 class _Attributor:
     def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes) -> None:
         self.hook_dir = hook_dir
-        self.hook_prefix = hook_dir + b"/" if hook_dir else b"\0"
+        # by its name on PYTHONPATH, and by where it lies, which is what a descriptor of it shows
+        self.hook_dirs = (hook_dir, _DIGITS.sub(b"/", hook_dir)) if hook_dir else ()
+        self.hook_prefixes = tuple(place + b"/" for place in self.hook_dirs)
         self.marks_prefix = marks_dir + b"/marks." if marks_dir else b"\0"
+        self.marks_dirs = (marks_dir, os.path.dirname(marks_dir)) if marks_dir else ()
         self.notes = notes
         self.threads: dict[int, Thread] = {}
 
@@ -212,13 +218,11 @@ class _Attributor:
         if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
             stack = thread.seen_stack = tuple(thread.stack)
         module = stack[-1].name if stack else NO_IMPORT
-        phase = phase_of(call, image, stack, self.hook_prefix)
+        phase = phase_of(call, image, stack, self.hook_prefixes)
         row = Attributed(call, phase, module, stack, image.process)
-        if image.in_hook or (
-            call.op is Op.OPEN and call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
-        ):
+        if image.in_hook or (call.op is Op.OPEN and self._is_of_marks(call)):
             row.own = True
-        elif not image.hooked and (call.path == self.hook_dir or call.path.startswith(self.hook_prefix)):
+        elif not image.hooked and (call.path in self.hook_dirs or call.path.startswith(self.hook_prefixes)):
             # the import system's look-ups in the hook's directory come before the hook runs; a program that lists
             # the directory for itself does so after it, or is no interpreter
             image.asked_for_hook = True
@@ -238,6 +242,12 @@ class _Attributor:
             yield from self._segment(row, thread)
         else:
             yield row
+
+    def _is_of_marks(self, call: Call) -> bool:
+        """Whether the hook opens its file of marks, or the directory of these by the flags that nobody else uses there."""
+        if call.path in self.marks_dirs:
+            return b"O_PATH" in call.args and b"O_NOFOLLOW" in call.args
+        return call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
 
     def _loads(self, call: Call, image: Image) -> str | None:
         """The module that a call loads, by its path."""

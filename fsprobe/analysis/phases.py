@@ -18,14 +18,14 @@ _SITE_MODULES = re.compile(
 )
 
 
-def phase_of(call: Call, image: Image, stack: tuple[Frame, ...], hook_prefix: bytes) -> str:
+def phase_of(call: Call, image: Image, stack: tuple[Frame, ...], hook_prefixes: tuple[bytes, ...]) -> str:
     """The phase of a call; moves its image on to the phase that the call begins.
 
     Args:
         call: the next call of the image.
         image: where it runs; not `unknown` any more.
         stack: the imports under way in its thread.
-        hook_prefix: how paths in the hook's directory begin; what no path begins with where there is none.
+        hook_prefixes: how paths in the hook's directory begin; empty where there is none.
     """
     state = image.state
     if state == "main":
@@ -50,17 +50,17 @@ def phase_of(call: Call, image: Image, stack: tuple[Frame, ...], hook_prefix: by
         elif image.seen_encodings and _SITE.search(call.path):
             image.state = "site"
             return "site"
-        elif image.seen_encodings and not image.expects_hook and _leaves_site(call, hook_prefix):
+        elif image.seen_encodings and not image.expects_hook and _leaves_site(call, hook_prefixes):
             image.state = "main"  # -S: there is no site
             return "import" if stack else "run"
         return "init"
-    if (image.is_silent or not (image.hooked or image.expects_hook)) and _leaves_site(call, hook_prefix):
+    if (image.is_silent or not (image.hooked or image.expects_hook)) and _leaves_site(call, hook_prefixes):
         image.state = "main"
         return "import" if stack else "run"
     return "site"
 
 
-def _leaves_site(call: Call, hook_prefix: bytes) -> bool:
+def _leaves_site(call: Call, hook_prefixes: tuple[bytes, ...]) -> bool:
     # only where no hook tells: the first file that is opened for anything but site's own business
     return (
         call.op is Op.OPEN
@@ -68,5 +68,5 @@ def _leaves_site(call: Call, hook_prefix: bytes) -> bool:
         and b"O_DIRECTORY" not in call.args
         and not _SITE.search(call.path)
         and not _SITE_MODULES.search(call.path)
-        and not call.path.startswith(hook_prefix)
+        and not call.path.startswith(hook_prefixes)
     )

@@ -63,7 +63,7 @@ def consume(
     rows = attribute(
         strace.parse(lines, quality, cwd=os.fsencode(str(state["cwd"])) if state.get("cwd") else None),
         notes,
-        hook_dir=place + b"/" + scratch.HOOK.encode(),
+        hook_dir=os.fsencode(str(state.get("hook_dir") or "")),
         marks_dir=marks_dir,
     )
     for row in watch(bounds.apply(rows), seen):

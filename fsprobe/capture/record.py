@@ -95,6 +95,7 @@ def _record(
 ) -> "Recorded":
     scratch = scratch_dir.make(options.tmp_dir or None, environment, mounts.parse_mountinfo(mounts.read_own()))
     follower = cover = None
+    hook_dir = no_hook = ""
     try:
         tracer = backends.choose(options, environment, scratch)
         if options.stream:
@@ -105,8 +106,11 @@ def _record(
             stream.check(scratch, tracer.backend, tracer.markers)
         target_environment = dict(environment)
         if tracer.markers != "none":
-            install_hook(scratch, tracer.markers, target_environment)
+            hook_dir, no_hook = install_hook(scratch, tracer.markers, target_environment)
+            if no_hook:
+                go_without_hook(tracer, no_hook, warnings)
         state = first_facts(options, tracer, environment, layout, scratch)
+        state.update(hook_dir=hook_dir, no_hook=no_hook, hook_fstype=_network_of(hook_dir))
         cover = _cover(tracer, options.command, environment, scratch, held) if not enter else None
         state["shield"] = "" if cover is None else cover.path
         path = naming.output_path(
@@ -119,10 +123,10 @@ def _record(
         if on_start is not None:
             on_start(tracer.log)
     except FsprobeError:
-        scratch_dir.remove(scratch)
+        _clear(scratch, hook_dir)
         raise
     except OSError as error:
-        scratch_dir.remove(scratch)
+        _clear(scratch, hook_dir)
         raise FsprobeError(
             "cannot prepare the run in %s: %s" % (scratch, error.strerror), "name a node-local directory with --tmp-dir"
         )
@@ -151,7 +155,7 @@ def _record(
         if follower is not None:
             follower.finish()
         # nothing has run; after any other exception the scratch stays, for the tracer may be at work in it
-        scratch_dir.remove(scratch)
+        _clear(scratch, hook_dir)
         raise
     finally:
         if cover is not None:
@@ -181,12 +185,29 @@ def _record(
             "(--wait-descendants)" % options.wait_descendants_s
         )
     if outcome.descendants_left and tracer.backend != "audit":
-        session.leave_to_janitor(outcome.tracer_pid, scratch)
+        session.leave_to_janitor(outcome.tracer_pid, scratch, hook_dir)
     else:
         if outcome.descendants_left:
             audit.stop_writers(scratch)
-        scratch_dir.remove(scratch)
+        _clear(scratch, hook_dir)
     return Recorded(path, outcome, warnings)
+
+
+def _network_of(hook_dir: "str") -> "str":
+    if not hook_dir:
+        return ""
+    from fsprobe.capture import hook_place
+
+    return hook_place.network_of(hook_dir)
+
+
+def _clear(scratch: "str", hook_dir: "str") -> "None":
+    """Take away what was made for this run alone."""
+    if hook_dir:
+        from fsprobe.capture import hook_place
+
+        hook_place.remove(hook_dir, scratch)
+    scratch_dir.remove(scratch)
 
 
 def _cover(
@@ -276,12 +297,19 @@ def check_command(command: "list[str]", environment: "dict[str, str]") -> "list[
     ]
 
 
-def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> "None":
-    """Put the hook into the scratch directory and its directory first on PYTHONPATH."""
-    place = os.path.join(scratch, scratch_dir.HOOK)
+def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> "tuple[str, str]":
+    """Put the hook where it can stay and its directory first on PYTHONPATH.
+
+    Returns:
+        The hook's directory and "", or "" and why there is none.
+    """
+    from fsprobe.capture import hook_place
+
+    digits = hook_place.tail_digits(scratch)
     lines = shipped.read("hook", "sitecustomize.py").split("\n")
     filled = {
-        "MARKS = ": os.path.join(scratch, scratch_dir.MARKS),
+        "PLACE = ": scratch[: len(scratch) - len(digits)],
+        "N_DIGITS = ": len(digits),
         "MODE = ": mode,
         "NAMES = ": tuple(host.TARGET_VARIABLES),
         "AUDIT = ": audit.hook_source() if mode == audit.MARKERS else "",
@@ -290,11 +318,26 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
         for start in filled:
             if line.startswith(start):
                 lines[i] = start + ascii(filled[start])
-    with open(os.path.join(place, "sitecustomize.py"), "w", encoding="utf-8") as target:
-        target.write("\n".join(lines))
+    place, why_not = hook_place.install("\n".join(lines), scratch, environment)
+    if why_not or ":" in place:
+        return "", why_not or "its path has a colon, which ends an entry of PYTHONPATH"
     # never a colon after it when there is nothing to follow: an empty entry would add the working directory
     old = environment.get("PYTHONPATH", "")
     environment["PYTHONPATH"] = place + ":" + old if old else place
+    return place, ""
+
+
+def go_without_hook(tracer: "backends.Tracer", why: "str", warnings: "list[str]") -> "None":
+    """No hook can be put into the target: imports are estimated.
+
+    Raises:
+        FsprobeError: the backend is nothing without it.
+    """
+    reason = "no directory for fsprobe's hook in which nobody else can write (%s)" % why
+    if tracer.backend == "audit":
+        raise FsprobeError(reason, "name one with XDG_CACHE_HOME, or use a tracer: see `fsprobe doctor`")
+    tracer.markers = "none"
+    warnings.append(reason + ": imports are estimated. XDG_CACHE_HOME can name one")
 
 
 def first_facts(

@@ -21,6 +21,7 @@ STATE = "state.json"
 LOG = "log"
 MARKS = "marks"
 HOOK = "hook"
+"""Where the hook was before it had a place of its own (see `hook_place`), and the name of its directory there."""
 
 
 def free_bytes(directory: "str") -> "int":
@@ -80,7 +81,6 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
             try:
                 os.mkdir(path, 0o700)
                 os.mkdir(os.path.join(path, MARKS), 0o700)
-                os.mkdir(os.path.join(path, HOOK), 0o700)
                 return path
             except FileExistsError:
                 continue

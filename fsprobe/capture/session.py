@@ -368,7 +368,7 @@ def account(outcome: "Outcome", tracer_pid: "int") -> "None":
         pass
 
 
-def leave_to_janitor(tracer_pid: "int", scratch: "str") -> "None":
+def leave_to_janitor(tracer_pid: "int", scratch: "str", hook_dir: "str" = "") -> "None":
     """Let a small detached process empty the log while the tracer still runs, and take the scratch away when it has ended.
 
     The tracer can't be stopped (see above), and its log would otherwise grow in memory for as long as what the command
@@ -392,6 +392,10 @@ def leave_to_janitor(tracer_pid: "int", scratch: "str") -> "None":
             if tracelog.size_bytes(log):
                 os.truncate(log, 0)
             time.sleep(1.0)
+        if hook_dir:
+            from fsprobe.capture import hook_place
+
+            hook_place.remove(hook_dir, scratch)
         scratch_dir.remove(scratch)
     finally:
         os._exit(0)

@@ -113,7 +113,7 @@ def process_line(profile: JsonObject) -> str:
 
 UNMARKED = {
     "options": "-E, -I or -S keeps fsprobe's hook out",
-    "hidden": "fsprobe's directory is not there for it, as in a container; --tmp-dir names one that is there inside and outside",
+    "hidden": "fsprobe's directory is not there for it, as in a container; --tmp-dir names one of your own that is there inside and outside",
     "environment": "it was started without the environment",
     "lost": "fsprobe's hook could not write them",
     "aside": "fsprobe's hook did nothing in it, as in another user's process or in an interpreter that it does not know",

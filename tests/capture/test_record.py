@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import backends, host, options, record, salvage, scratch, sections, session
+from fsprobe.capture import backends, hook_place, host, options, record, salvage, scratch, sections, session
 from fsprobe.capture.environment import own_environment
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.recording import Recording
+from tests.conftest import clean_environment
 
 
 @pytest.mark.parametrize(
@@ -20,26 +21,28 @@ from fsprobe.recording import Recording
     [(None, "{place}"), ("", "{place}"), ("/a:/b", "{place}:/a:/b"), (":/a", "{place}::/a"), ("/a:", "{place}:/a:")],
 )
 def test_hook_comes_first_and_adds_no_empty_entry(tmp_path: Path, value: str | None, after: str) -> None:
-    (tmp_path / scratch.HOOK).mkdir()
-    environment = {} if value is None else {"PYTHONPATH": value}
-    record.install_hook(str(tmp_path), "time", environment)
-    assert environment["PYTHONPATH"] == after.format(place=tmp_path / scratch.HOOK)
+    environment = dict(clean_environment(), **({} if value is None else {"PYTHONPATH": value}))
+    place, why_not = record.install_hook(str(tmp_path), "time", environment)
+    assert why_not == ""
+    assert environment["PYTHONPATH"] == after.format(place=place)
+    hook_place.remove(place, str(tmp_path))
+    assert not os.path.exists(os.path.dirname(place))
 
 
 def test_hook_is_filled_in(tmp_path: Path) -> None:
     place = tmp_path / 'it\'s \\ "odd" \udcff'
     place.mkdir()
-    (place / scratch.HOOK).mkdir()
-    record.install_hook(str(place), "both", {})
-    tree = ast.parse((place / scratch.HOOK / "sitecustomize.py").read_text())
+    hook, _ = record.install_hook(str(place), "both", clean_environment())
+    tree = ast.parse(Path(hook, "sitecustomize.py").read_text())
+    hook_place.remove(hook, str(place))
     filled = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in ("MARKS", "MODE", "NAMES")
+        and node.targets[0].id in ("PLACE", "N_DIGITS", "MODE", "NAMES")
     }
-    assert filled == {"MARKS": str(place / scratch.MARKS), "MODE": "both", "NAMES": tuple(host.TARGET_VARIABLES)}
+    assert filled == {"PLACE": str(place), "N_DIGITS": 0, "MODE": "both", "NAMES": tuple(host.TARGET_VARIABLES)}
 
 
 @pytest.mark.parametrize(
@@ -107,10 +110,10 @@ def planted_scratch(place: Path, log: bytes) -> Path:
     """What a killed fsprobe leaves."""
     for name in (scratch.MARKS, scratch.HOOK):
         (place / name).mkdir(parents=True)
+    place.chmod(0o700)
     (place / scratch.LOG).write_bytes(log)
     (place / scratch.MARKS / "marks.5.x").write_bytes(b"1 5 >json\n")
     state = {"command": ["x"], "host": "h", "exit_code": None, "uid": 0, "fsprobe_pid": 0, "backend": "strace"}
-    place.chmod(0o700)
     (place / scratch.STATE).write_text(json.dumps(state))
     return place
 

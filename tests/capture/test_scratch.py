@@ -20,9 +20,9 @@ def rows_with(path: Path, fstype: str) -> list[tuple[bytes, str, bytes, str]]:
 def test_is_private_and_goes_away(tmp_path: Path) -> None:
     place = scratch.make(str(tmp_path), {}, [])
     assert stat.S_IMODE(os.stat(place).st_mode) == 0o700
-    assert sorted(os.listdir(place)) == [scratch.HOOK, scratch.MARKS]
-    (Path(place) / scratch.HOOK / "__pycache__").mkdir()
-    (Path(place) / scratch.HOOK / "__pycache__" / "x.pyc").write_text("")
+    assert sorted(os.listdir(place)) == [scratch.MARKS]
+    (Path(place) / scratch.MARKS / "deeper").mkdir()
+    (Path(place) / scratch.MARKS / "deeper" / "x").write_text("")
     (Path(place) / scratch.LOG).write_text("")
     scratch.remove(place)
     assert os.listdir(tmp_path) == []
@@ -67,7 +67,7 @@ def test_a_half_made_one_is_taken_away(tmp_path: Path, monkeypatch: pytest.Monke
     make = os.mkdir
 
     def mkdir(path: str, mode: int = 0o777) -> None:
-        if path.endswith(scratch.HOOK):
+        if path.endswith(scratch.MARKS):
             raise OSError(28, "No space left on device")
         make(path, mode)
 

@@ -36,7 +36,7 @@ def rows_of(recording: Recording) -> tuple[list[Attributed], Notes]:
     rows = attribute(
         pipeline.read_events(recording, ParseQuality(), hooks),
         notes,
-        hook_dir=f"{place}/hook".encode(),
+        hook_dir=pipeline.hook_dir_of(recording.manifest),
         marks_dir=f"{place}/marks".encode(),
     )
     return [row for row in rows if not row.own], notes

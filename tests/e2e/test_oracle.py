@@ -121,7 +121,7 @@ def own_rows(recording: Recording, hooks: marks.HookFiles) -> list:
     rows = attribute(
         pipeline.read_events(recording, ParseQuality(), hooks),
         Notes(),
-        hook_dir=f"{place}/hook".encode(),
+        hook_dir=pipeline.hook_dir_of(recording.manifest),
         marks_dir=f"{place}/marks".encode(),
     )
     return [row for row in rows if row.own]
@@ -136,7 +136,7 @@ def call_rows(recording: Recording) -> list[tuple[str, bytes, str]]:
     rows = attribute(
         pipeline.read_events(recording, ParseQuality(), hooks),
         Notes(),
-        hook_dir=f"{place}/hook".encode(),
+        hook_dir=pipeline.hook_dir_of(recording.manifest),
         marks_dir=f"{place}/marks".encode(),
     )
     return [(row.call.syscall, row.call.path, row.call.error) for row in rows if not row.own]
@@ -162,17 +162,21 @@ def test_a_target_that_lists_our_directories_is_counted(
     program.write_text(
         "import os\n"
         "hook = os.environ['PYTHONPATH'].split(':')[0]\n"
-        "scratch = os.path.dirname(hook)\n"
+        "digits = hook.split('/')[-13:-1]\n"
+        "scratch = '/dev/shm/fsprobe-' + ''.join(digits)\n"
         "for place in (hook, scratch, scratch + '/marks'):\n"
         "    os.listdir(place)\n"
         "    os.stat(place)\n"
     )
     recording = make_recording([sys.executable, str(program)], tmp_path / "x.fsprobe", monkeypatch)
     scratch = str(recording.manifest["scratch"]).encode()
-    counted = Counter((name, path) for name, path, _ in call_rows(recording) if path.startswith(scratch))
-    for place in (scratch + b"/hook", scratch, scratch + b"/marks"):
+    hook = pipeline.hook_dir_of(recording.manifest)
+    base = hook.partition(b"/fsprobe/")[0] + b"/fsprobe/"
+    counted = Counter((name, path) for name, path, _ in call_rows(recording) if path.startswith((scratch, base)))
+    for place in (hook, scratch, scratch + b"/marks"):
         assert counted["openat", place] == 1
-        assert counted["getdents64", place] == 2
+        # a descriptor shows where the directory lies
+        assert counted["getdents64", os.fsencode(os.path.realpath(place))] == 2
         assert counted["newfstatat", place] == 1
     assert sum(counted.values()) == 12
     profile = pipeline.analyse(tmp_path / "x.fsprobe")

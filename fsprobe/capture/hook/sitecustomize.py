@@ -1,8 +1,10 @@
 """What fsprobe puts into a target: it notes when each import begins and ends, and is otherwise not there.
 
-A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines MARKS, MODE and NAMES are
-filled in for the run. It runs on CPython 3.6 and later, imports nothing that is not built into the interpreter, holds
-no file descriptor, and leaves sys.path and sys.modules as they would be without it.
+A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE and NAMES are
+filled in. PLACE and the last N_DIGITS directories above this one, each named by one digit, make the path of the run's
+scratch directory (see `capture/hook_place.py`). The copy outlives the run: where that directory is not there any more, or
+is not this user's own, nothing is done. It runs on CPython 3.6 and later, imports nothing that is not built into the
+interpreter, holds no file descriptor, and leaves sys.path and sys.modules as they would be without it.
 
 MODE "time" appends `monotonic_ns tid >module` lines by path to a file of its own (3.8+); fsprobe merges them with the
 tracer's stream by time. MODE "access" makes a system call that fails at once instead (posix.access with an invalid
@@ -10,13 +12,14 @@ directory descriptor), which the tracer prints. "both" is for tests that compare
 every mode: they tell the tracer's clock and process numbers from those that this process sees.
 """
 
-MARKS = ""
+PLACE = ""
+N_DIGITS = 0
 MODE = "access"
 NAMES = ()
 AUDIT = ""
 
 
-def _install(marks, mode, names, audit):
+def _install(place, n_digits, mode, names, audit):
     import sys
 
     here = __file__.rpartition("/")[0]
@@ -33,6 +36,13 @@ def _install(marks, mode, names, audit):
     bootstrap = sys.modules.get("_frozen_importlib")
     if hasattr(bootstrap, "_fsprobe"):
         return
+    scratch = place + "".join(here.split("/")[-1 - n_digits : -1])
+    known = _identify(posix, scratch)
+    if known is None:
+        if not had_time:
+            sys.modules.pop("time", None)
+        return
+    marks = scratch + "/marks"
     try:
         from time import monotonic_ns as now
 
@@ -50,7 +60,11 @@ def _install(marks, mode, names, audit):
     space = {
         "access": posix.access,
         "urandom": posix.urandom,
-        "open_": posix.open,
+        "os_open": posix.open,
+        "fstat": posix.fstat,
+        "geteuid": posix.geteuid,
+        "known": known,
+        "place_flags": posix.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC,
         "write": posix.write,
         "close": posix.close,
         "append_flags": posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | getattr(posix, "O_NOFOLLOW", 0),
@@ -68,6 +82,7 @@ def _install(marks, mode, names, audit):
         "visible": mode in ("access", "both"),
         "__builtins__": __builtins__,
     }
+    exec(compile(_OPENING, "<frozen importlib._bootstrap>", "exec"), space)
     exec(compile(_SOURCE, "<frozen importlib._bootstrap>", "exec"), space)
     state = space["State"]
     if audit:
@@ -85,6 +100,26 @@ def _install(marks, mode, names, audit):
     space["note"]("ready", " %d" % bool(getattr(site, "ENABLE_USER_SITE", None)))
     if audit:
         space["watch"](sys, posix)
+
+
+def _identify(posix, scratch):
+    # device, inode and owner of the directory that marks go to; None when the run is over or it isn't the user's own. What
+    # this does is counted as fsprobe's own by these very flags
+    flags = posix.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    known, opened = None, []
+    try:
+        for name in (scratch, "marks"):
+            opened.append(posix.open(name, flags, dir_fd=opened[-1] if opened else None))
+            found = posix.fstat(opened[-1])
+            if found.st_uid != posix.geteuid() or found.st_mode & 0o777 != 0o700:
+                return None
+            known = (found.st_dev, found.st_ino, found.st_uid)
+        return known
+    except (OSError, ValueError):
+        return None
+    finally:
+        for fd in opened:
+            posix.close(fd)
 
 
 def _describe(sys, posix, state, space, names):
@@ -114,7 +149,8 @@ def _describe(sys, posix, state, space, names):
             facts["environment"][name] = value.decode("utf-8", "surrogateescape")
     try:
         facts["mounts"] = "mounts.%d" % posix.stat("/proc/self/ns/mnt").st_ino
-        target = posix.open(space["marks"] + "/" + facts["mounts"], posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
+        target = space["open_"](space["marks"] + "/" + facts["mounts"], flags, 0o600)
     except OSError:
         target = -1  # another process of the same mount namespace has written it
     if target >= 0:
@@ -142,6 +178,22 @@ def _forget_bytecode(sys, posix):
     except OSError:
         pass
 
+
+_OPENING = r'''
+def open_(path, flags, mode=0o777):
+    # what is below the directory of marks is opened by way of that very directory: when the run is over, anybody may have made
+    # one of the same name
+    if path[:len(marks) + 1] != marks + "/":
+        return os_open(path, flags, mode)
+    place = os_open(marks, place_flags)
+    try:
+        found = fstat(place)
+        if (found.st_dev, found.st_ino) != known[:2] or found.st_uid not in (known[2], geteuid()) or found.st_mode & 0o777 != 0o700:
+            raise FileNotFoundError(2, "this run is over")
+        return os_open(path[len(marks) + 1:], flags, mode, dir_fd=place)
+    finally:
+        close(place)
+'''
 
 _SOURCE = r'''
 class State:
@@ -399,8 +451,8 @@ if hasattr(sys, "lazy_modules"):
     )
 '''
 
-_install(MARKS, MODE, NAMES, AUDIT)
-del _install, _describe, _forget_bytecode, _SOURCE, MARKS, MODE, NAMES, AUDIT
+_install(PLACE, N_DIGITS, MODE, NAMES, AUDIT)
+del _install, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE, PLACE, N_DIGITS, MODE, NAMES, AUDIT
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
 try:
     # in a `try`, where no import is lazy (`-X lazy_imports=all`)
