@@ -49,12 +49,13 @@ def no_file(mode: "int") -> "OSError":
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
-def open_to_read(path: "str | bytes", streams: "bool" = False) -> "BinaryIO":
+def open_to_read(path: "str | bytes", streams: "bool" = False, buffering: "int" = -1) -> "BinaryIO":
     """Open a regular file; links are followed.
 
     Args:
         path: the file.
         streams: take /dev/null, and pipes and terminals that are descriptors of this process (`/dev/stdin`, `<(...)`), too.
+        buffering: as of `open`.
 
     Raises:
         OSError: it can't be opened, or is no regular file: nothing is waited for.
@@ -63,10 +64,10 @@ def open_to_read(path: "str | bytes", streams: "bool" = False) -> "BinaryIO":
     mode = os.stat(path).st_mode  # to open a device may do something already
     if not stat.S_ISREG(mode) and not (streams and not stat.S_ISDIR(mode)):
         raise no_file(mode)
-    return open_regular(path, streams)
+    return open_regular(path, streams, buffering)
 
 
-def open_regular(path: "str | bytes", streams: "bool" = False) -> "BinaryIO":
+def open_regular(path: "str | bytes", streams: "bool" = False, buffering: "int" = -1) -> "BinaryIO":
     """As `open_to_read`, with a metadata call less: for names that are hardly ever a device."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -75,7 +76,7 @@ def open_regular(path: "str | bytes", streams: "bool" = False) -> "BinaryIO":
             if not streams or stat.S_ISDIR(mode):
                 raise no_file(mode)
             os.set_blocking(fd, True)
-        return os.fdopen(fd, "rb")
+        return os.fdopen(fd, "rb", buffering)
     except BaseException:
         os.close(fd)
         raise
@@ -219,7 +220,7 @@ class Replacing:
         self._place = place = Place(self._path)
         try:
             if place.status is not None and not stat.S_ISREG(place.status.st_mode):
-                raise no_file(place.status.st_mode)
+                raise no_file(place.status.st_mode)  # a rename would put a file in the place of /dev/null
             self._part = part_name(place.name, os.getpid())
             fd = self._create()
             if self._mode is None and place.status is not None and place.status.st_uid == os.geteuid():
@@ -260,6 +261,17 @@ class Replacing:
                 if not done:
                     _forget(self._part, directory)
                 os.close(directory)
+
+
+def check(path: "str") -> "None":
+    """Refuse what `Replacing` would, before the work is done.
+
+    Raises:
+        OSError: from `Place`, or no regular file is there.
+    """
+    with Place(path) as place:
+        if place.status is not None and not stat.S_ISREG(place.status.st_mode):
+            raise no_file(place.status.st_mode)
 
 
 def write(path: "str", data: "bytes") -> "None":

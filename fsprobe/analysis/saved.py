@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from fsprobe import foreign_json
 from fsprobe.analysis.attribute import Notes
 from fsprobe.analysis.findings.evidence import Watch
 from fsprobe.analysis.tally import ModuleTally, PathTally, ProcessTally, Tally
@@ -85,7 +86,7 @@ def read(data: bytes, name: str) -> tuple[Tally, Notes, ParseQuality, Watch]:
         BadInput: it is no tally, or of a newer version.
     """
     try:
-        saved = json.loads(data)
+        saved = foreign_json.loads(data)
         if saved["version"] > VERSION:
             raise BadInput(f"{name} holds a tally of version {saved['version']}", "upgrade fsprobe")
         notes = _dataclass(Notes, saved)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from fsprobe import experiment, pipeline
+from fsprobe import experiment, files, pipeline
 from fsprobe.analysis import compare
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
@@ -176,12 +176,20 @@ def check_output(output: str) -> None:
     if not os.access(parent, os.W_OK | os.X_OK):
         reason = "not writable for you" if os.path.isdir(parent) else "no such directory"
         raise BadInput(f"cannot write {output}: {parent}: {reason}", "name another place with -o")
+    try:
+        files.check(output)
+    except OSError as error:
+        raise BadInput(f"cannot write {output}: {error.strerror}", "name another place with -o") from error
 
 
 def check_plot(plot: str) -> None:
     """A picture that can't be drawn is told before the runs, not after them."""
     if not plot.endswith((".png", ".svg")):
         raise FsprobeError(f"{plot} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg", EXIT_USAGE)
+    try:
+        files.check(plot)
+    except OSError as error:
+        raise BadInput(f"cannot write {plot}: {error.strerror}", "name another place with --plot") from error
 
 
 def parse_layouts(layouts: tuple[str, ...]) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from fsprobe import pipeline
+from fsprobe import files, pipeline
 from fsprobe.analysis.findings.thresholds import DEFAULTS
 from fsprobe.analysis.findings.thresholds import read as read_thresholds
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
@@ -157,7 +157,7 @@ def command(file: str, style: str | None, layout: str | None, thresholds: str | 
         click.echo(text, nl=False)
         return
     try:
-        Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
+        files.write(output, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise cannot_write(output, error) from error
 

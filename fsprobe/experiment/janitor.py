@@ -8,7 +8,6 @@ gone, it ends that process as a comparison would, and removes what is left of th
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -102,13 +101,10 @@ def is_running(pid: int) -> bool:
 
 def remove(directory: bytes) -> bool:
     """Remove a directory, also where read-only ones were copied into it; False when something is left."""
-    for inner, _, _ in os.walk(directory):
-        try:
-            os.chmod(inner, 0o700)
-        except OSError:
-            pass
-    shutil.rmtree(directory, ignore_errors=True)
-    return not os.path.lexists(directory)
+    sys.path.append(ROOT)
+    from fsprobe.capture import own_files
+
+    return own_files.remove(directory)
 
 
 def main() -> None:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fsprobe import recording
+from fsprobe import foreign_json, recording
 from fsprobe.analysis import compare
 from fsprobe.capture import host
 from fsprobe.errors import BadInput
 from fsprobe.experiment.plan import BASELINE, IMAGES, Plan, Run, Side, State
 from fsprobe.model import FORMAT, JsonObject, text
+from fsprobe.parse.shapes import TEXT, misfit
 from fsprobe.recording import Recording
 
 METRICS = (
@@ -214,7 +215,12 @@ def extract(path: str, label: str, out: str) -> None:
     opened = Recording(path)
     if opened.kind != "comparison":
         raise BadInput(f"{path} is a {opened.kind}: it has no layouts", "`fsprobe compare -o FILE` writes one that has")
-    labels = json.loads(b"".join(opened.section("layouts")) or b"[]")
+    try:
+        labels = foreign_json.loads(b"".join(opened.section("layouts")) or b"[]")
+        if misfit(labels, [TEXT]):
+            raise ValueError
+    except ValueError:
+        raise BadInput(f"{path} is damaged: its section layouts can't be read", "compare again") from None
     if label not in labels:
         raise BadInput(f"{path} holds no recording of a layout {label}", f"it has: {', '.join(labels)}")
     with open(out, "wb") as target:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsprobe import recording
+from fsprobe import files, recording
 from fsprobe.analysis.ranks import RankFile, natural
 from fsprobe.capture import naming, ranks
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
@@ -73,7 +73,7 @@ def _listed(directory: str) -> list[str]:
 
 def _begins_as_ours(path: str) -> bool:
     try:
-        with open(path, "rb") as source:
+        with files.open_to_read(path) as source:
             return source.read(len(recording.MAGIC)) == recording.MAGIC
     except OSError:
         return False

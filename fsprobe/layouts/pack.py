@@ -15,6 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsprobe import files
+from fsprobe.capture import own_files
 from fsprobe.errors import BadInput, MachineCannot
 from fsprobe.layouts import sidefile
 from fsprobe.layouts import venv as environments
@@ -253,6 +255,11 @@ def _check_place(root: str, image: str, force: bool) -> None:
         raise BadInput(f"{place}: no such directory", f"make it: mkdir -p {place}")
     if os.path.isdir(target):
         raise BadInput(f"{image} is a directory", "give the image's file name too")
+    for output in (image, f"{image}.json"):
+        try:
+            files.check(os.path.abspath(output))
+        except OSError as error:
+            raise BadInput(f"cannot write {output}: {error.strerror}", "choose another place with -o") from error
     if os.path.lexists(target):
         if not force:
             raise BadInput(f"{image} exists", "add --force to replace it")
@@ -328,11 +335,11 @@ def _part_of(target: Path) -> Iterator[Path]:
     """An unfinished file beside the image, gone at the end whatever happens; also those of packs that were killed."""
     for old in target.parent.glob(f".{_escape_glob(target.name)}.*.part"):
         try:
-            with open(old, "rb") as file:
+            with own_files.reader(str(old)) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its maker is gone
                 old.unlink()
         except OSError:
-            pass
+            pass  # among others: somebody else's, or no file
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     except OSError as error:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fsprobe import files, foreign_json
 from fsprobe.layouts.tree import Tree
+
+MAX_URL_BYTES = 1 << 16
+"""Of a direct_url.json (PEP 610), which holds a URL and a hash or two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +68,8 @@ def normalise(name: str) -> str:
 
 def _is_editable(info_dir: bytes) -> bool:
     try:
-        with open(info_dir + b"/direct_url.json", "rb") as file:
-            return bool(json.load(file).get("dir_info", {}).get("editable"))
+        data = files.read(info_dir + b"/direct_url.json", MAX_URL_BYTES)
+        return bool(foreign_json.loads(data).get("dir_info", {}).get("editable"))
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -85,7 +89,10 @@ def owners(tree: Tree, site_dir: bytes, distributions: list[Distribution]) -> Ma
     for distribution in distributions:
         info_dir = site_dir + b"/" + distribution.info_dir
         try:
-            with open(tree.full(info_dir) + b"/RECORD", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            with (
+                files.open_to_read(tree.full(info_dir) + b"/RECORD") as record,
+                io.TextIOWrapper(record, encoding="utf-8", errors="surrogateescape", newline="") as file,
+            ):
                 rows = list(csv.reader(file))
         except (OSError, csv.Error):
             continue
@@ -109,7 +116,7 @@ def read_pth_files(tree: Tree, site_dir: bytes) -> list[Pth]:
         if directory != site_dir or not name.endswith(b".pth") or name.startswith(b"."):
             continue
         try:
-            with open(tree.full(path), "rb") as file:
+            with files.open_to_read(tree.full(path)) as file:
                 lines = [line.strip() for line in file.read().splitlines()]
         except OSError:
             continue

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fsprobe import files
 from fsprobe.errors import BadInput
 from fsprobe.layouts import venv as environments
 from fsprobe.layouts.packages import Distribution, Pth, list_distributions, owners, read_pth_files
@@ -230,7 +231,7 @@ def _path_in_scripts(tree: Tree) -> bytes:
     for path, node in sorted(tree.nodes.items()):
         if node.kind == "f" and path.startswith(b"bin/"):
             try:
-                with open(tree.full(path), "rb") as file:
+                with files.open_to_read(tree.full(path)) as file:
                     head = file.readline(4096)
             except OSError:
                 continue

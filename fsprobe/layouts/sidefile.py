@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from fsprobe import __version__
+from fsprobe import __version__, files, foreign_json
 from fsprobe.layouts import venv as environments
 from fsprobe.layouts.image import read_superblock
 from fsprobe.model import FORMAT, JsonObject, text
+from fsprobe.parse.shapes import COUNT, TEXT, misfit
+
+MAX_BYTES = 1 << 16
+"""Of a side file; a dozen short fields, so that paths of 4096 bytes fit many times over."""
+SHAPE = {
+    "environment": TEXT,
+    "container": TEXT,
+    "image": {"n_bytes": COUNT},
+    "python": {"version": TEXT, "program": TEXT, "program_identity": [COUNT]},
+    "platform": {"machine": TEXT},
+}
 
 
 def side_file_of(image: Path) -> Path:
@@ -72,12 +83,15 @@ def umask() -> int:
 def mismatches(image: str, at: str, environment: Mapping[str, str]) -> list[str]:
     """Why `image` may not work at `at` on this machine, in this container; empty when all fits or there is no side file.
 
-    Costs a few stat calls; the interpreter is only run when it is not the very file that the image was packed with.
+    The side file may be anybody's, as the image may: it is data. Nothing that it names is run, and what it names is only
+    looked at: a few stat calls, and the headers of an interpreter that is not the very file that the image was packed with.
     """
     path = Path(os.path.realpath(image))
     side_file = side_file_of(path)
     try:
-        described = json.loads(side_file.read_text(encoding="utf-8"))
+        described = foreign_json.loads(files.read(str(side_file), MAX_BYTES).decode("utf-8"))
+        if where := misfit(described, SHAPE):
+            raise ValueError(where)
         python, packed_in = described["python"], described["container"]
         if described["image"]["n_bytes"] != path.stat().st_size:
             return [f"{side_file.name} belongs to another image; it can't be told what this one was packed for"]
@@ -89,10 +103,9 @@ def mismatches(image: str, at: str, environment: Mapping[str, str]) -> list[str]
         machine = described["platform"]["machine"]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return [
-            f"{side_file.name} can't be used ({type(error).__name__}); it can't be told what the image was packed for"
-        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        return [f"{side_file.name} can't be used ({reason}); it can't be told what the image was packed for"]
     if machine != os.uname().machine:
         found.append(f"the image was packed on {machine}, this is {os.uname().machine}")
     return found
@@ -108,18 +121,19 @@ def _path_mismatch(packed: str, at: str) -> list[str]:
 
 def _python_mismatch(python: JsonObject, at: str) -> list[str]:
     program, identity = python["program"], python["program_identity"]
-    if not program or program.startswith(_text(at) + "/"):
+    if not program or not program.startswith("/") or program.startswith(_text(at) + "/"):
         return []  # not known, or inside the image
     here = environments.identify(program)
     if here is None:
         return [f"the interpreter that the image was packed for does not exist here: {program}"]
     if identity == list(here):
         return []
-    version = _version_of(program)
-    packed = ".".join(python["version"].split(".")[:3])
-    if version == packed:
+    packed = _digits(python["version"])
+    version = _version_of(program, packed)
+    if version and (packed + ".").startswith(version + "."):
         return []
-    return [f"the image was packed for Python {packed}; {program} is {version or 'something that does not run'} here"]
+    found = f"{version} here" if version else "another file here, whose version can't be told"
+    return [f"the image was packed for Python {packed or '(not known)'}; {program} is {found}"]
 
 
 def _container_mismatch(packed: str, here: str) -> list[str]:
@@ -129,15 +143,22 @@ def _container_mismatch(packed: str, here: str) -> list[str]:
     return [f"the image was packed in {packed or 'no container'}, this is {here or 'no container'}"]
 
 
-def _version_of(program: str) -> str:
-    code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
-    try:
-        done = subprocess.run(
-            [program, "-I", "-S", "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
+def _version_of(program: str, packed: str) -> str:
+    """The version of an interpreter by what lies beside it: 3.11.7, or 3.11 without its headers; "" where nothing says it."""
+    real = os.path.realpath(program)
+    prefix = os.path.dirname(os.path.dirname(real))
+    named = re.match(r"(?:python|pypy)(\d+\.\d+)?", os.path.basename(real), re.ASCII)
+    if named is None:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    dotted = named[1] or ".".join(packed.split(".")[:2])
+    if not named[1] and not os.path.exists(os.path.join(prefix, "lib", f"python{dotted}", "os.py")):
+        return ""
+    return _digits(environments.version_in_headers(prefix, dotted)) or dotted
+
+
+def _digits(version: str) -> str:
+    match = re.match(r"\d+(?:\.\d+){0,2}", version, re.ASCII)
+    return match[0] if match else ""
 
 
 def _text(path: str) -> str:

@@ -5,11 +5,14 @@ Paths are bytes, relative to the root.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from fsprobe.capture import own_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +135,13 @@ def _restore(path: bytes, node: Node) -> None:
 
 
 def remove_tree(path: str | bytes) -> None:
-    """Remove a directory that fsprobe made, also where a read-only directory of the original was copied."""
-    for directory, _, _ in os.walk(os.fsencode(path)):
-        os.chmod(directory, 0o700)
-    shutil.rmtree(os.fsdecode(path))
+    """Remove a directory that fsprobe made, also where a read-only directory of the original was copied.
+
+    Raises:
+        OSError: something is left of it.
+    """
+    if not own_files.remove(path):
+        raise OSError(errno.ENOTEMPTY, "it could not be removed", os.fsdecode(path))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

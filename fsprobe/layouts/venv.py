@@ -15,7 +15,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from fsprobe import files
 from fsprobe.layouts.tree import Tree
+
+MAX_CONFIG_BYTES = 1 << 20
+"""Of a pyvenv.cfg or patchlevel.h, which have some lines each."""
 
 _MAGIC = {
     (3, 6): 3379, (3, 7): 3394, (3, 8): 3413, (3, 9): 3425, (3, 10): 3439, (3, 11): 3495, (3, 12): 3531, (3, 13): 3571,
@@ -56,10 +60,10 @@ class Venv:
 def read_venv(root: str) -> Venv | None:
     """Read `root` as a virtual environment; None when it has no pyvenv.cfg."""
     try:
-        with open(os.path.join(root, "pyvenv.cfg"), encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        data = files.read(os.path.join(root, "pyvenv.cfg"), MAX_CONFIG_BYTES)
     except OSError:
         return None
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
     pairs = (line.partition("=") for line in lines if "=" in line)
     config = {key.strip().lower(): value.strip() for key, _, value in pairs}
     site_dirs = _find_site_dirs(root)
@@ -127,18 +131,19 @@ def find_base(venv: Venv) -> Base:
             if os.path.exists(os.path.join(prefix, lib, f"python{dotted}", "os.py")):
                 stdlib = os.path.join(prefix, lib, f"python{dotted}")
                 break
-        version = _version_in_headers(prefix, dotted)
+        version = version_in_headers(prefix, dotted)
     return Base(program=program, identity=identify(program), prefix=prefix, stdlib=stdlib, version=version)
 
 
-def _version_in_headers(prefix: str, dotted: str) -> str:
+def version_in_headers(prefix: str, dotted: str) -> str:
+    """The full version of an installation's Python `dotted` (3.11) by its headers; "" where they are not installed."""
     for name in (f"python{dotted}", f"python{dotted}m"):  # m: up to 3.7
         try:
-            with open(os.path.join(prefix, "include", name, "patchlevel.h"), encoding="utf-8") as file:
-                match = re.search(r'#define PY_VERSION\s+"([^"]+)"', file.read())
+            text = files.read(os.path.join(prefix, "include", name, "patchlevel.h"), MAX_CONFIG_BYTES)
         except OSError:
             continue
-        return match[1] if match else ""
+        match = re.search(rb'#define PY_VERSION\s+"([^"]+)"', text)
+        return match[1].decode("ascii", "replace") if match else ""
     return ""
 
 
@@ -203,7 +208,7 @@ def check_pycs(tree: Tree, venv: Venv, magic: int) -> Pycs:
 def is_valid_pyc(compiled: bytes, source: bytes, mtime_s: int, size_bytes: int, magic: int) -> bool:
     """Whether an interpreter with `magic` takes `compiled` for a source with this mtime and size."""
     try:
-        with open(compiled, "rb") as file:
+        with files.open_to_read(compiled) as file:
             head = file.read(16)
         if len(head) < 16 or head[:4] != struct.pack("<H", magic) + b"\r\n":
             return False
@@ -215,7 +220,7 @@ def is_valid_pyc(compiled: bytes, source: bytes, mtime_s: int, size_bytes: int, 
         if flags & 1:
             if not flags & 2:
                 return True
-            with open(source, "rb") as file:
+            with files.open_to_read(source) as file:
                 return _imp.source_hash(int.from_bytes(head[:4], "little"), file.read()) == head[8:16]
         return struct.unpack_from("<II", head, 8) == (mtime_s & 0xFFFFFFFF, size_bytes & 0xFFFFFFFF)
     except OSError:

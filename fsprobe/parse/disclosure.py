@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
+from fsprobe import foreign_json
 from fsprobe import recording as recordings
 from fsprobe.errors import BadInput
 from fsprobe.parse.cuts import Cut
@@ -317,7 +318,7 @@ def _json(recording: Recording, section: str, change: Callable[[Any], Any]) -> b
     if not data:
         return data
     try:
-        return json.dumps(change(json.loads(data))).encode("ascii") + b"\n"
+        return json.dumps(change(foreign_json.loads(data))).encode("ascii") + b"\n"
     except (ValueError, LookupError, TypeError, AttributeError):
         raise BadInput(f"{recording.path} is damaged: its section {section} can't be read", "record again") from None
 

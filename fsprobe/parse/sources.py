@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from fsprobe import files
 from fsprobe.errors import BadInput
 from fsprobe.model import ParseQuality
 from fsprobe.parse.stamps import HEAD, nanoseconds, time_of_day_ns
@@ -205,12 +206,12 @@ def _without_relative(line: bytes) -> bytes:
 
 def _open(path: Path) -> IO[bytes]:
     try:
-        with path.open("rb") as raw:
+        with files.open_to_read(str(path)) as raw:
             magic = raw.read(4)
             raw.seek(0)  # every log is opened twice: a pipe won't do
         if magic[:2] == _GZIP:
             return cast(IO[bytes], gzip.open(path, "rb"))
-        return _open_zstd(path) if magic == _ZSTD else path.open("rb", 1 << 20)
+        return _open_zstd(path) if magic == _ZSTD else files.open_to_read(str(path), buffering=1 << 20)
     except OSError as error:
         raise BadInput(
             f"can't read {path}: {error.strerror or error}", "is it a regular file that you may read?"

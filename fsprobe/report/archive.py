@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsprobe import files
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 
 SUMS = "SHA256SUMS"
@@ -37,20 +37,17 @@ def write(path: str, entries: Iterable[Entry]) -> None:
     Raises:
         FsprobeError: the directory or the disk does not take it.
     """
-    part = f"{path}.{os.getpid()}.part"
     try:
-        try:
-            with zipfile.ZipFile(part, "x", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
-                sums = [f"{_add(archive, entry)}  {entry.name}\n" for entry in entries]
-                _add(archive, Entry(name=SUMS, body="".join(sums).encode()))
-            os.replace(part, path)
-        except OSError as error:
-            raise FsprobeError(
-                f"cannot write {path}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT
-            ) from error
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
+        with (
+            files.Replacing(path) as out,
+            zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive,
+        ):
+            sums = [f"{_add(archive, entry)}  {entry.name}\n" for entry in entries]
+            _add(archive, Entry(name=SUMS, body="".join(sums).encode()))
+    except OSError as error:
+        raise FsprobeError(
+            f"cannot write {path}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT
+        ) from error
 
 
 def _add(archive: zipfile.ZipFile, entry: Entry) -> str:
