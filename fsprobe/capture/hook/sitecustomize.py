@@ -428,13 +428,22 @@ class Load:
 
 
 def used_at(name, frame):
-    # PEP 810: a module that was imported lazily is loaded at its first use, which is neither an import nor a call
-    if frame is None or name not in getattr(sys, "lazy_modules", ()):
+    # PEP 810: a module that was imported lazily is loaded at its first use, which is neither an import nor a call. `lazy import
+    # a.b` loads `a` at the use of that name
+    try:
+        if not no_use or frame is None or frame.f_code.co_code[frame.f_lasti] in no_use:
+            return ""
+        lazy = sys.lazy_modules
+        if name not in lazy and not [other for other in tuple(lazy) if other.startswith(name + ".")]:
+            return ""
+        user = frame.f_globals.get("__name__")
+        if type(user) is not str or not user.replace(".", "_").isidentifier():
+            user = "?"
+        return " %d %s %s" % (frame.f_lineno, user, name) if name.replace(".", "_").isidentifier() else ""
+    except RecursionError:
+        raise
+    except Exception:
         return ""
-    user = frame.f_globals.get("__name__")
-    if frame.f_code.co_code[frame.f_lasti] in no_use or not name.replace(".", "_").isidentifier():
-        return ""
-    return " %d %s %s" % (frame.f_lineno, user if type(user) is str and user.replace(".", "_").isidentifier() else "?", name)
 
 
 no_use = set()
