@@ -9,6 +9,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import errno
+import json
 import os
 import signal
 import time
@@ -146,17 +147,27 @@ def running(scratch: "str") -> "list[int]":
     except OSError:
         return []
     found = []
+    entry = _hook_dir(scratch)
     for name in names:
         word = name[len(CALLS) :].split(".")[0]
         if word.isdigit() and session.is_running(int(word)) and int(word) not in found:
             try:
                 with open("/proc/%s/environ" % word, "rb", buffering=0) as source:
-                    is_ours = os.fsencode(scratch) in source.read(1 << 20)
+                    is_ours = bool(entry) and entry in source.read(1 << 20)
             except OSError:
                 is_ours = False
             if is_ours:
                 found.append(int(word))
     return found
+
+
+def _hook_dir(scratch: "str") -> "bytes":
+    """What this run put on PYTHONPATH, as it wrote it down before the command started."""
+    try:
+        with own_files.reader(os.path.join(scratch, scratch_dir.STATE)) as source:
+            return os.fsencode(str(json.loads(source.read().decode("utf-8", "surrogateescape"))["hook_dir"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return b""
 
 
 # ---- one log ------------------------------------------------------------------------------------------------------

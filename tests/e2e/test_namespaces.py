@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -183,11 +184,11 @@ def test_container_in_which_the_scratch_is_not_there(app: Path, tmp_path: Path, 
 
 
 def test_container_that_is_given_the_scratch(app: Path, tmp_path: Path, strace_program: str) -> None:
-    """With `--tmp-dir` at a place that is bound into the container the imports are marked, the mounts its own."""
-    place = tmp_path / "shared"
-    place.mkdir()
-    words = (f"--tmp-dir={place}",)
-    profile = analyse(tmp_path / "x.fsprobe", *bwrap(app, "--bind", str(place), str(place)), words=words)
+    """With `--tmp-dir` at a place of the user's own that is bound into the container the imports are marked, the mounts its own."""
+    with tempfile.TemporaryDirectory(prefix="shared-", dir=Path.home()) as place:
+        words = (f"--tmp-dir={place}",)
+        profile = analyse(tmp_path / "x.fsprobe", *bwrap(app, "--bind", place, place), words=words)
+        assert os.listdir(place) == []
     assert_marked(profile)
     assert opens_by_module(tmp_path / "x.fsprobe") == Counter({"app.work": N_OPENS})
     mounts = {row["path"]: row for row in profile["manifest"]["mounts"]}
