@@ -50,8 +50,8 @@ def phase_of(call: Call, image: Image, stack: tuple[Frame, ...], hook_prefixes: 
         elif image.seen_encodings and _SITE.search(call.path):
             image.state = "site"
             return "site"
-        elif image.seen_encodings and not image.expects_hook and _leaves_site(call, hook_prefixes):
-            image.state = "main"  # -S: there is no site
+        elif (image.is_silent or (image.seen_encodings and not image.expects_hook)) and _leaves_site(call, hook_prefixes):
+            image.state = "main"  # -S: there is no site; Python 2: encodings come after it
             return "import" if stack else "run"
         return "init"
     if (image.is_silent or not (image.hooked or image.expects_hook)) and _leaves_site(call, hook_prefixes):
