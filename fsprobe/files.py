@@ -274,6 +274,22 @@ def check(path: "str") -> "None":
             raise no_file(place.status.st_mode)
 
 
+def make_directories(path: "str") -> "None":
+    """Make a directory for outputs and those above it, where they are not there; through no link that `Place` refuses.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    above = path.rstrip("/")
+    while above:
+        try:
+            with Place(above):
+                break
+        except FileNotFoundError:
+            above = os.path.dirname(above).rstrip("/")
+    os.makedirs(path, exist_ok=True)
+
+
 def write(path: "str", data: "bytes") -> "None":
     """Write an output: a file is replaced as by `Replacing`, a stream (see `is_stream`) written to.
 

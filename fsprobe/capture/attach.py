@@ -17,6 +17,7 @@ import fsprobe
 from fsprobe import recording
 from fsprobe.capture import host, lookups, mounts, naming, own_files, session, strace, tracelog
 from fsprobe.capture import scratch as scratch_dir
+from fsprobe.capture.sections import write_state
 from fsprobe.capture.target import Target, look_at, status_of, tids_of, tracer_of, usage
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 
@@ -90,6 +91,7 @@ def attach(
         try:
             before = usage(target.pid)
             state = _facts(target, label, seconds, version, scratch)
+            write_state(scratch, state, target.mounts)  # what is recorded can be salvaged, should fsprobe be killed
             begin = time.monotonic()
             if on_start is not None:
                 on_start(target, log)
@@ -104,7 +106,13 @@ def attach(
         state["log_truncated"] = bound.why
         state.update(_ending(log, target.pid))
         path = output or naming.default_name(target.words or [target.program], str(state["host"]), None)
-        _write(path, state, log, target)
+        try:
+            _write(path, state, log, target)
+        except FsprobeError as error:
+            write_state(scratch, state)
+            if is_off:
+                error.hint += "; nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % scratch
+            raise
         if is_off:
             scratch_dir.remove(scratch)
         else:

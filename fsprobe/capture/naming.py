@@ -6,6 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 import time
 
+from fsprobe import files
 from fsprobe.capture import ranks
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ def output_path(output: "str", command: "list[str]", host: "str", rank: "ranks.R
     if not output:
         return default_name(command, host, rank)
     if output.endswith("/"):
-        os.makedirs(output, exist_ok=True)
+        files.make_directories(output)
     if os.path.isdir(output):
         return os.path.join(output, default_name(command, host, rank))
     return ranks.tagged(output, rank)

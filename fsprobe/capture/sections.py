@@ -16,11 +16,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 N_EXECS_LOOKED_AT = 50
+MOUNTS = "mounts"
+"""The mount table of a program that was attached to, in the scratch directory."""
 
 
-def write_state(scratch: "str", state: "dict[str, Any]") -> "None":
-    """Write the facts into the scratch directory; that it fails is no reason to stop a run."""
+def write_state(scratch: "str", state: "dict[str, Any]", table: "bytes" = b"") -> "None":
+    """Write the facts into the scratch directory; that it fails is no reason to stop a run.
+
+    Args:
+        scratch: the directory.
+        state: the manifest so far.
+        table: the mounts of the process that is recorded, where they may be others than fsprobe's own.
+    """
     try:
+        if table:
+            with open(os.path.join(scratch, MOUNTS), "xb") as mounts_file:
+                mounts_file.write(table)
         path = os.path.join(scratch, scratch_dir.STATE)
         with open(path + ".new", "w", encoding="utf-8") as target:
             json.dump(state, target)
@@ -46,7 +57,13 @@ def write_recording(
             "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
             % (program, gain)
         )
-    found = lookups.collect(log, own) if streamed is None else lookups.distributions(streamed.site_names())
+    table, is_here = _mount_table(scratch)
+    if not is_here:
+        found = {}  # type: dict[str, Any]  # in another mount namespace the same paths may be other files
+    elif streamed is None:
+        found = lookups.collect(log, own)
+    else:
+        found = lookups.distributions(streamed.site_names())
     recording.write(
         path,
         "recording",
@@ -54,10 +71,21 @@ def write_recording(
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
             ("log", tracelog.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
-            ("mounts", mounts.read_own()),
+            ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),
         ],
     )
+
+
+def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
+    """The mounts of what was recorded, and whether they are this process's."""
+    here = mounts.read_own()
+    try:
+        with own_files.reader(os.path.join(scratch, MOUNTS)) as source:
+            table = source.read()
+    except OSError:
+        return here, True
+    return table, table == here
 
 
 def programs_of(log: "str", own: "str" = "") -> "list[bytes]":
