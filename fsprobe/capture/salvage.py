@@ -9,7 +9,7 @@ from fsprobe import files, foreign_json, recording
 from fsprobe.capture import audit, naming, own_files, ranks, session, tracelog
 from fsprobe.capture import scratch as scratch_dir
 from fsprobe.capture.sections import write_recording
-from fsprobe.errors import BadInput
+from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +101,11 @@ def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str"
         state["exit_code"] = status if status >= 0 else 128 - status
         state["signal"] = -status if status < 0 else None
     node = naming.node_name(state["job"], state["host"])
-    path = naming.output_path(output, state["command"], node, ranks.identify(state["job"]))
+    try:
+        path = naming.output_path(output, state["command"], node, ranks.identify(state["job"]))
+    except FsprobeError as error:
+        error.exit_code = EXIT_BAD_INPUT
+        raise
     write_recording(held, state, path, [])
     if not running:
         scratch_dir.remove(scratch)

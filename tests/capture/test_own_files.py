@@ -272,6 +272,15 @@ def test_an_output_of_another_shape_names_nothing(tmp_path: Path, output: object
     assert Recording(str(tmp_path / "out")).manifest["salvaged"]
 
 
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    place = left_behind(tmp_path / "fsprobe-x")
+    (tmp_path / "file").write_text("")
+    done = run_plain([*FSPROBE, "salvage", str(place), "-o", f"{tmp_path}/file/d/"])
+    assert done.status == EXIT_BAD_INPUT
+    assert done.err.startswith(b"fsprobe: cannot make the directory ")
+    assert place.exists()
+
+
 def test_a_deep_state_is_one_line(tmp_path: Path) -> None:
     place = left_behind(tmp_path / "fsprobe-x")
     (place / scratch.STATE).write_text("[" * 100_000)
