@@ -81,6 +81,9 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
             try:
                 os.mkdir(path, 0o700)
                 os.mkdir(os.path.join(path, MARKS), 0o700)
+                # the log needs an inode too
+                os.mkdir(os.path.join(path, LOG), 0o700)
+                os.rmdir(os.path.join(path, LOG))
                 return path
             except FileExistsError:
                 continue
