@@ -231,6 +231,30 @@ def test_imports_that_fail(sid: Sid, recorder: str, place: Path, python: str, ba
 
 
 @EVERY
+def test_waiting_for_another_threads_import_is_no_import(
+    sid: Sid, recorder: str, place: Path, python: str, backend: str
+) -> None:
+    """Two threads, a module that fails late: each loads it once, and the second one's waiting is not one more."""
+    program = """
+        import importlib, sys, threading, time
+        sys.go = threading.Event()
+        def work(after):
+            if after: sys.go.wait(); time.sleep(0.05)
+            try:
+                importlib.import_module('fails')
+            except ZeroDivisionError:
+                pass
+        threads = [threading.Thread(target=work, args=(k,)) for k in (0, 1)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    """
+    write(place, {"main.py": program, "fails.py": "import sys, time\nsys.go.set()\ntime.sleep(0.3)\n1 / 0\n"})
+    seen = trace(sid, recorder, place, python, backend, "main.py")
+    seen.assert_marked()
+    assert seen.notes.n_imports["fails"] == 2
+
+
+@EVERY
 def test_each_import_is_that_of_importtime(sid: Sid, recorder: str, place: Path, python: str, backend: str) -> None:
     names = (
         "json.tool, asyncio, xml.dom.minidom, email.mime.text, http.server, concurrent.futures.process, unittest.mock"
@@ -303,12 +327,23 @@ def test_a_lazy_module_loads_at_its_first_use(sid: Sid, recorder: str, place: Pa
 
 
 def test_the_users_own_sitecustomize_is_not_made_lazy(sid: Sid, recorder: str, place: Path) -> None:
-    write(place, {"sitecustomize.py": "print('mine')\n", "main.py": "print('main')\n"})
-    output = place / "x.fsprobe"
-    start = [f"python{LAZY}", recorder, "-q", "-o", sid.inside(output), "--"]
-    command = ["env", f"PYTHONPATH={sid.inside(place)}", f"python{LAZY}", "-Xlazy_imports=all", "main.py"]
-    done = sid.run([*start, *command], cwd=sid.inside(place))
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"mine\nmain\n", b"")
+    """`-X lazy_imports=all` begins after site, but a .pth file can ask for the same before the hook runs."""
+    write(place, {"sitecustomize.py": "print('mine')\n", "main.py": "import sys\nprint(sys.get_lazy_imports())\n"})
+    write(place, {f".local/lib/python{LAZY}/site-packages/a.pth": "import sys; sys.set_lazy_imports('all')\n"})
+    command = [
+        f"python{LAZY}",
+        "-I",
+        recorder,
+        "-q",
+        "-o",
+        sid.inside(place / "x.fsprobe"),
+        "--",
+        f"python{LAZY}",
+        "main.py",
+    ]
+    done = sid.run(command, cwd=sid.inside(place), HOME=sid.inside(place), PYTHONPATH=sid.inside(place))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"mine\nall\n", b"")
+    Seen(place / "x.fsprobe").assert_marked()
 
 
 # ---- nothing is changed --------------------------------------------------------------------------------------------------
