@@ -15,6 +15,7 @@ from fsprobe import pipeline
 from fsprobe import recording as recordings
 from fsprobe.model import JsonObject
 from fsprobe.parse import disclosure
+from fsprobe.parse.cuts import Cut
 from fsprobe.parse.names import Names, from_environment
 from fsprobe.parse.redaction import Learning, Redaction
 from fsprobe.recording import Recording
@@ -105,6 +106,19 @@ def test_a_name_that_was_asked_for_is_replaced_whatever_it_is() -> None:
     assert Redaction(names).path(b"/usr/lib/planet/planet-2.so") == b"/usr/lib/name1/name1-2.so"
     names.add_forced(b"lib")
     assert Redaction(names).path(b"/usr/lib/x") == b"/usr/lib/x"  # nothing could be read any more
+
+
+def test_the_modules_of_a_lazy_import_are_replaced_as_marks_are() -> None:
+    """A mark's module and both modules of the note of its first use are one name, replaced alike."""
+    lines = [
+        b'7 faccessat2(-1, "fsprobe!lazy 7.ab 7 99 12 alice17_app.main alice17_lib.x", F_OK, 0) = -1 EBADF (Bad file descriptor)\n',
+        b'7 faccessat2(-1, "fsprobe>alice17_lib.x", F_OK, 0) = -1 EBADF (Bad file descriptor)\n',
+        b'7 faccessat2(-1, "fsprobe!ready 7.ab 7 99 1", F_OK, 0) = -1 EBADF (Bad file descriptor)\n',
+    ]
+    told = list(Cut(Redaction(names_of(ALICE))).lines(lines))
+    assert told[0] == lines[0].replace(b"alice17", b"user1")
+    assert told[1] == lines[1].replace(b"alice17", b"user1")
+    assert told[2] == lines[2]
 
 
 def test_a_replacement_is_never_a_name_that_is_there() -> None:
