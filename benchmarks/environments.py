@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.evidence import PLACE, REPOSITORY, say
-from fsprobe.capture import own_files
+from fsprobe.capture.directories import own_files
 
 WORKLOAD_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "matplotlib")
 PEERS = ("py-spy", "pyinstrument", "tuna", "snaketrace", "stracetools", "importtime-waterfall", "strace-parser")

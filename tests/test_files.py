@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe import files, foreign_json, pipeline, recording
+from fsprobe import files, foreign_json, pipeline
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
-from fsprobe.report import archive
+from fsprobe.recording import file
+from fsprobe.report.ticket import archive
 from tests.conftest import FSPROBE, need, run_plain
 
 OTHER = 12345
@@ -63,7 +64,7 @@ def plant(place: Path, name: str, target: Path, uid: int = OTHER) -> Path:
 
 
 WRITERS: dict[str, Callable[[str], None]] = {
-    "recording": lambda path: recording.write(path, "recording", [("manifest", b"{}")]),
+    "recording": lambda path: file.write(path, "recording", [("manifest", b"{}")]),
     "text": lambda path: files.write(path, b"new"),
     "archive": lambda path: archive.write(path, [archive.Entry(name="x", body=b"")]),
 }
@@ -315,7 +316,7 @@ def test_json_in_a_thread_of_a_small_stack_and_at_the_bound() -> None:
 @pytest.mark.parametrize("depth", [150, 900, 5000, 100_000])
 def test_a_deep_manifest_is_a_damaged_recording(tmp_path: Path, depth: int) -> None:
     manifest = b'{"kind": "job", "x": ' + b"[" * depth + b"]" * depth + b"}"
-    recording.write(str(tmp_path / "x"), "job", [("manifest", manifest)])
+    file.write(str(tmp_path / "x"), "job", [("manifest", manifest)])
     for words in (["report", str(tmp_path / "x")], ["ticket", str(tmp_path / "x"), "-o", str(tmp_path / "t")]):
         done = run_plain([*FSPROBE, *words])
         assert done.status == EXIT_BAD_INPUT

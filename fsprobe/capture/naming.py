@@ -7,7 +7,7 @@ import os
 import time
 
 from fsprobe import files
-from fsprobe.capture import ranks
+from fsprobe.capture.machine import ranks
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False

@@ -9,9 +9,14 @@ import os
 import time
 
 import fsprobe
-from fsprobe.capture import audit, backends, host, mounts, naming, ranks, session, shield, shipped, tracelog
-from fsprobe.capture import scratch as scratch_dir
-from fsprobe.capture.environment import own_environment
+from fsprobe.capture import naming, shipped
+from fsprobe.capture.backends import choice, text_log
+from fsprobe.capture.backends.audit import waiting
+from fsprobe.capture.backends.strace import shield
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import host, mounts, ranks
+from fsprobe.capture.machine.environment import own_environment
+from fsprobe.capture.process import session
 from fsprobe.capture.sections import write_recording, write_state
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
 
@@ -97,7 +102,7 @@ def _record(
     follower = cover = None
     hook_dir = no_hook = ""
     try:
-        tracer = backends.choose(options, environment, scratch)
+        tracer = choice.choose(options, environment, scratch)
         if options.stream:
             from fsprobe.capture import stream
 
@@ -140,7 +145,7 @@ def _record(
     elif tracer.backend != "audit":  # whose log is put together at the end
         held.flush = lambda: _flush(scratch, state, path)
     try:
-        run = audit.run if tracer.backend == "audit" else functools.partial(session.run, cover=cover)
+        run = waiting.run if tracer.backend == "audit" else functools.partial(session.run, cover=cover)
         outcome = run(
             list(enter or []) + tracer.words,
             target_environment,
@@ -188,7 +193,7 @@ def _record(
         session.leave_to_janitor(outcome.tracer_pid, scratch, hook_dir)
     else:
         if outcome.descendants_left:
-            audit.stop_writers(scratch)
+            waiting.stop_writers(scratch)
         _clear(scratch, hook_dir)
     return Recorded(path, outcome, warnings)
 
@@ -196,7 +201,7 @@ def _record(
 def _network_of(hook_dir: "str") -> "str":
     if not hook_dir:
         return ""
-    from fsprobe.capture import hook_place
+    from fsprobe.capture.directories import hook_place
 
     return hook_place.network_of(hook_dir)
 
@@ -204,14 +209,14 @@ def _network_of(hook_dir: "str") -> "str":
 def _clear(scratch: "str", hook_dir: "str") -> "None":
     """Take away what was made for this run alone."""
     if hook_dir:
-        from fsprobe.capture import hook_place
+        from fsprobe.capture.directories import hook_place
 
         hook_place.remove(hook_dir, scratch)
     scratch_dir.remove(scratch)
 
 
 def _cover(
-    tracer: "backends.Tracer",
+    tracer: "choice.Tracer",
     command: "list[str]",
     environment: "dict[str, str]",
     scratch: "str",
@@ -244,7 +249,7 @@ def _flush(scratch: "str", state: "dict[str, Any]", path: "str", streamed: "Any"
 
 
 def raise_if_not_run(
-    outcome: "session.Outcome", tracer: "backends.Tracer", command: "list[str]", own: "str" = ""
+    outcome: "session.Outcome", tracer: "choice.Tracer", command: "list[str]", own: "str" = ""
 ) -> "None":
     """Tell a command that was never started from one that failed.
 
@@ -260,7 +265,7 @@ def raise_if_not_run(
     if outcome.empty_log:
         reason = "".join(": " + line for line in shield.complaints(os.path.dirname(tracer.log))[:1])
         raise FsprobeError("%s could not trace %s%s" % (tracer.backend, command[0], reason), DENIED_HINT)
-    name = tracelog.exec_error(tracer.log, own)
+    name = text_log.exec_error(tracer.log, own)
     if name and outcome.exit_status > 0:
         reason = os.strerror(getattr(errno, name, errno.ENOEXEC))
         hint = "see `man 2 execve`, %s" % name
@@ -303,7 +308,7 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
     Returns:
         The hook's directory and "", or "" and why there is none.
     """
-    from fsprobe.capture import hook_place
+    from fsprobe.capture.directories import hook_place
 
     digits = hook_place.tail_digits(scratch)
     lines = shipped.read("hook", "sitecustomize.py").split("\n")
@@ -312,7 +317,7 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
         "N_DIGITS = ": len(digits),
         "MODE = ": mode,
         "NAMES = ": tuple(host.TARGET_VARIABLES),
-        "AUDIT = ": audit.hook_source() if mode == audit.MARKERS else "",
+        "AUDIT = ": waiting.hook_source() if mode == waiting.MARKERS else "",
     }
     for i, line in enumerate(lines):
         for start in filled:
@@ -327,7 +332,7 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
     return place, ""
 
 
-def go_without_hook(tracer: "backends.Tracer", why: "str", warnings: "list[str]") -> "None":
+def go_without_hook(tracer: "choice.Tracer", why: "str", warnings: "list[str]") -> "None":
     """No hook can be put into the target: imports are estimated.
 
     Raises:
@@ -342,7 +347,7 @@ def go_without_hook(tracer: "backends.Tracer", why: "str", warnings: "list[str]"
 
 def first_facts(
     options: "RunOptions",
-    tracer: "backends.Tracer",
+    tracer: "choice.Tracer",
     environment: "dict[str, str]",
     layout: "dict[str, Any] | None",
     scratch: "str",

@@ -5,11 +5,17 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import os
 
-from fsprobe import files, foreign_json, recording
-from fsprobe.capture import audit, naming, own_files, ranks, session, tracelog
-from fsprobe.capture import scratch as scratch_dir
+from fsprobe import files, foreign_json
+from fsprobe.capture import naming
+from fsprobe.capture.backends import text_log
+from fsprobe.capture.backends.audit import waiting
+from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import ranks
+from fsprobe.capture.process import session
 from fsprobe.capture.sections import write_recording
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
+from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +81,7 @@ def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str"
     log = os.path.join(held, scratch_dir.LOG)
     if state.get("backend") == "audit":
         try:
-            audit.gather(held)
+            waiting.gather(held)
         except OSError as error:
             raise BadInput("%s cannot be read: %s" % (scratch, error.strerror), "nothing can be made of it")
     try:
@@ -84,20 +90,22 @@ def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str"
         pass
     except OSError as error:
         raise BadInput("the log in %s is not taken: %s" % (scratch, error.strerror), "nothing can be made of it")
-    if not tracelog.size_bytes(log):
+    if not text_log.size_bytes(log):
         raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
-    pid = tracelog.first_pid(log)
+    pid = text_log.first_pid(log)
     is_audit = state.get("backend") == "audit"
-    running = bool(audit.running(scratch)) if is_audit else tracelog.is_written(os.path.join(scratch, scratch_dir.LOG))
+    running = (
+        bool(waiting.running(scratch)) if is_audit else text_log.is_written(os.path.join(scratch, scratch_dir.LOG))
+    )
     _forget_unfinished(state.pop("output", ""), state["fsprobe_pid"])
     state["salvaged"] = True
     if state.pop("streamed", False):
         state["log_truncated"] = "it was streamed, and of its log only the head was kept"
-    if not state.get("log_truncated") and tracelog.has_hole(log):
+    if not state.get("log_truncated") and text_log.has_hole(log):
         state["log_truncated"] = "the log reached --max-log, or its filesystem was nearly full"
     # without a tracer nobody has seen how the command ended
     if state.get("exit_code") is None and not is_audit and (not running or not session.is_running(pid)):
-        status = tracelog.exit_status(log, pid)
+        status = text_log.exit_status(log, pid)
         state["exit_code"] = status if status >= 0 else 128 - status
         state["signal"] = -status if status < 0 else None
     node = naming.node_name(state["job"], state["host"])
@@ -119,8 +127,8 @@ def _forget_unfinished(output: "Any", pid: "int") -> "None":
     try:
         with files.Place(files.part_name(output, pid), follow_last=False) as place:
             with own_files.reader(place.name, place.directory) as source:
-                head = source.read(len(recording.MAGIC))
-            if recording.MAGIC.startswith(head):
+                head = source.read(len(file.MAGIC))
+            if file.MAGIC.startswith(head):
                 os.unlink(place.name, dir_fd=place.directory)
     except (OSError, ValueError):
         pass

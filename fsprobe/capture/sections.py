@@ -6,9 +6,14 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import json
 import os
 
-from fsprobe import recording
-from fsprobe.capture import audit, host, lookups, mounts, own_files, shield, tracelog
-from fsprobe.capture import scratch as scratch_dir
+from fsprobe.capture.backends import text_log
+from fsprobe.capture.backends.audit import waiting
+from fsprobe.capture.backends.strace import shield
+from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.lookups import collect
+from fsprobe.capture.machine import host, mounts
+from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,15 +66,15 @@ def write_recording(
     if not is_here:
         found = {}  # type: dict[str, Any]  # in another mount namespace the same paths may be other files
     elif streamed is None:
-        found = lookups.collect(log, own)
+        found = collect.collect(log, own)
     else:
-        found = lookups.distributions(streamed.site_names())
-    recording.write(
+        found = collect.distributions(streamed.site_names())
+    file.write(
         path,
         "recording",
         [
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", tracelog.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
+            ("log", text_log.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),
@@ -112,7 +117,7 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
 def _marks_blocks(directory: "str") -> "Iterator[bytes]":
     """Each file of the hooks, led by a line `@name size`."""
     for name in sorted(os.listdir(directory)):
-        if name.startswith(audit.CALLS):
+        if name.startswith(waiting.CALLS):
             continue  # they are the log
         try:
             with own_files.reader(os.path.join(directory, name)) as source:

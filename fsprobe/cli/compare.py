@@ -10,14 +10,15 @@ from pathlib import Path
 import click
 
 from fsprobe import experiment, files, pipeline
-from fsprobe.analysis import compare
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.model import JsonObject, text
-from fsprobe.recording import Recording
-from fsprobe.report import comparison as comparison_report
+from fsprobe.experiment import significance
+from fsprobe.model.formats import JsonObject
+from fsprobe.model.text import text
+from fsprobe.recording.file import Recording
+from fsprobe.report.terminal import comparison as comparison_report
 
 NEW = "(new)"
 
@@ -238,7 +239,7 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
         notes.append(
             f"paths below {text(prefixes[1])} in {second} are taken for those below {text(prefixes[0])} in {first}"
         )
-    differences = compare.call_differences(left.tally, right.tally, renamed)
+    differences = significance.call_differences(left.tally, right.tally, renamed)
     rows = [recording_row(first, left.profile), recording_row(second, right.profile)]
     counts = [
         side.requests.environment(prefix) if side.requests is not None and prefix else None

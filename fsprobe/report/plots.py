@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from fsprobe import files
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import facts, numbers
 from fsprobe.report.foreign import visible
 

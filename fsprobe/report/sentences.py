@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import numbers
 
 NO_IMPORT = "(not in an import)"
@@ -90,11 +90,12 @@ def backend_line(profile: JsonObject) -> str:
     }
     name = manifest.get("backend") or "unknown backend"
     way = ways.get(str(manifest.get("markers")), "imports not observed")
-    if manifest.get("markers") in ("time", "access", "both", "inside") and has_python(profile):
-        if not profile["quality"].get("is_marked", True):
-            way = "imports not observed" + (
-                ", estimated from the paths" if profile["quality"].get("n_estimated") else ""
-            )
+    if (
+        manifest.get("markers") in ("time", "access", "both", "inside")
+        and has_python(profile)
+        and not profile["quality"].get("is_marked", True)
+    ):
+        way = "imports not observed" + (", estimated from the paths" if profile["quality"].get("n_estimated") else "")
     line = f"{name}{version}, {way}"
     return f"{line}; {A_TRACER_ADDS}" if name == "audit" else line
 

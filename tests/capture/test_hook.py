@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import hook_place, record
+from fsprobe.capture import record
+from fsprobe.capture.directories import hook_place
 from tests.conftest import clean_environment
 
 

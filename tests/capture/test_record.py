@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import backends, hook_place, host, options, record, salvage, scratch, sections, session
-from fsprobe.capture.environment import own_environment
+from fsprobe.capture import options, record, salvage, sections
+from fsprobe.capture.backends import choice
+from fsprobe.capture.directories import hook_place, scratch
+from fsprobe.capture.machine import host
+from fsprobe.capture.machine.environment import own_environment
+from fsprobe.capture.process import session
 from fsprobe.errors import BadInput, FsprobeError
-from fsprobe.recording import Recording
+from fsprobe.recording.file import Recording
 from tests.conftest import clean_environment
 
 
@@ -99,7 +103,7 @@ def test_a_command_whose_execve_failed(tmp_path: Path, name: str, status: int) -
     log.write_text(f'5 1.0 (+0.0) execve("/x", ["x"], 0x1) = -1 {name} (Why) <0.1>\n')
     outcome = session.Outcome()
     outcome.exit_status = 1
-    tracer = backends.Tracer("strace", "time", "6.1", ["strace"], str(log))
+    tracer = choice.Tracer("strace", "time", "6.1", ["strace"], str(log))
     with pytest.raises(FsprobeError) as caught:
         record.raise_if_not_run(outcome, tracer, ["x"])
     assert caught.value.exit_code == status

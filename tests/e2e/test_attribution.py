@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.analysis.attribute import Attributed, Notes, attribute
-from fsprobe.analysis.tally import check_sums
+from fsprobe.analysis.attribution.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.counting.tally import check_sums
 from fsprobe.capture import options, record
-from fsprobe.model import Call, Mark, Op, ParseQuality
-from fsprobe.parse import marks
-from fsprobe.recording import Recording
+from fsprobe.events import marks
+from fsprobe.model.events import Call, Mark, Op, ParseQuality
+from fsprobe.recording.file import Recording
 from tests.conftest import need
 
 N_MODULES = 12

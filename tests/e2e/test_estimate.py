@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.analysis.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.attribution.attribute import Attributed, Notes, attribute
 from fsprobe.capture import options, record
-from fsprobe.model import Mark, Op, ParseQuality
-from fsprobe.parse import marks
-from fsprobe.recording import Recording
+from fsprobe.events import marks
+from fsprobe.model.events import Mark, Op, ParseQuality
+from fsprobe.recording.file import Recording
 
 MOST = 0.10
 

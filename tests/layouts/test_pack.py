@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from fsprobe.errors import BadInput, MachineCannot
-from fsprobe.layouts import pack as packing
-from fsprobe.layouts import venv as environments
 from fsprobe.layouts.image import read_listing
-from fsprobe.layouts.pack import check, pack, verify
-from fsprobe.layouts.scan import scan_environment
-from fsprobe.layouts.tree import walk
+from fsprobe.layouts.pack import build as packing
+from fsprobe.layouts.pack.build import check, pack, verify
+from fsprobe.layouts.scan import venv as environments
+from fsprobe.layouts.scan.environment import scan_environment
+from fsprobe.layouts.scan.walk import walk
 from tests.layouts.environments import clean_environment, need, site_of, snapshot
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from fsprobe.layouts.pack import pack
-from fsprobe.layouts.sidefile import mismatches
+from fsprobe.layouts.pack.build import pack
+from fsprobe.layouts.pack.side_file import mismatches
 from tests.layouts.environments import need
 
 
