@@ -53,6 +53,8 @@ class Form:
     has_columns: bool = False
     is_folded: bool = False
     """Lines were broken where they were longer than a mail."""
+    has_heads: bool = False
+    """Whether a pid or a stamp stands before each call."""
 
     @property
     def is_plain(self) -> bool:
@@ -93,6 +95,7 @@ def form_of(head: bytes, encoding: str = "") -> Form:
         prefix=best,
         has_columns=any(_columns_of(line) for line in bare),
         is_folded=_is_folded(bare),
+        has_heads=_have_heads(bare),
     )
 
 
@@ -108,7 +111,7 @@ def undressed(lines: Iterable[bytes], form: Form) -> Iterator[bytes]:
     for line in _bare_lines(lines, form):
         if not form.is_folded:
             yield line
-        elif not waiting or _is_start(line):
+        elif not waiting or _begins(line, form.has_heads):
             if waiting:
                 yield waiting
             waiting = line
@@ -166,6 +169,24 @@ def _is_start(line: bytes) -> bool:
     columns = _COLUMNS.match(line, at)
     at = columns.end() if columns is not None else at
     return _BODY.match(line, at) is not None or _CHATTER.match(line, at) is not None
+
+
+def _have_heads(lines: list[bytes]) -> bool:
+    n_heads = sum(_begins(line, True) for line in lines)
+    return n_heads >= sum(_is_start(line) and not _has_head(line) for line in lines)
+
+
+def _has_head(line: bytes) -> bool:
+    match = HEAD.match(line)
+    return match is not None and any(match.groups())
+
+
+def _begins(line: bytes, has_heads: bool) -> bool:
+    """Whether a line of a folded log is the first of one of strace's: a head alone may be, where all have one."""
+    if not has_heads or _CHATTER.match(line):
+        return _is_start(line)
+    alone = HEAD.fullmatch(line.rstrip() + b" ")
+    return (_has_head(line) and _is_start(line)) or (alone is not None and any(alone.groups()))
 
 
 def _is_folded(lines: list[bytes]) -> bool:
