@@ -28,7 +28,8 @@ from benchmarks.fileserver import Server, SharedCap, serve, share_cap
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.capture import traced
-from fsprobe.layouts.mount.namespace import Spec, enter_argv
+from fsprobe.layouts.mount.namespace import enter_argv
+from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.pack.build import pack
 from fsprobe.model.formats import JsonObject
 from fsprobe.report import plots
