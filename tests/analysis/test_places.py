@@ -72,6 +72,16 @@ def test_the_longest_mount_wins_and_the_last_hides_the_others() -> None:
     assert Mounts([]).of(b"/x") is None
 
 
+@pytest.mark.parametrize("path", [b"", b"relative", b"a/b", b"../x"])
+def test_where_the_root_is_the_only_mount_every_path_is_on_it(path: bytes) -> None:
+    found = Mounts([mount(b"/"), mount(b"/", "lustre", "network")]).of(path)
+    assert found is not None
+    assert found.fstype == "lustre"  # the last one at a place
+    assert Mounts([mount(b"/"), mount(b"/project", "lustre", "network")]).of(path) is None
+    assert Mounts([mount(b"/project")]).of(path) is None  # an incomplete table
+    assert Mounts([]).of(path) is None
+
+
 def test_a_symlinked_project_directory_is_on_the_mount_that_it_leads_to() -> None:
     table = Mounts([mount(b"/"), mount(b"/pfs/lustrep2", "lustre", "network")])
     assert table.of(b"/project/me/env/a.py").fstype == "ext4"  # type: ignore[union-attr]
