@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fsprobe.analysis.attribution import ownership
@@ -80,6 +82,16 @@ def test_where_the_root_is_the_only_mount_every_path_is_on_it(path: bytes) -> No
     assert Mounts([mount(b"/"), mount(b"/project", "lustre", "network")]).of(path) is None
     assert Mounts([mount(b"/project")]).of(path) is None  # an incomplete table
     assert Mounts([]).of(path) is None
+
+
+def test_what_is_known_of_the_root_does_not_depend_on_the_order_of_the_questions() -> None:
+    paths = [b"", b"/top", b"relative", b"/", b"/pfs/x"]
+    for order in itertools.permutations(paths):
+        table = Mounts([mount(b"/"), mount(b"/pfs", "lustre", "network")])
+        found = {path: table.of(path) for path in order}
+        assert {path: row and row.fstype for path, row in found.items()} == {
+            b"": None, b"relative": None, b"/": "ext4", b"/top": "ext4", b"/pfs/x": "lustre",
+        }  # fmt: skip
 
 
 def test_a_symlinked_project_directory_is_on_the_mount_that_it_leads_to() -> None:
