@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.fileserver.counters import Counters
-from benchmarks.fileserver.serving import serve
+from benchmarks.fileserver.running_server import serve
 from fsprobe.errors import EXIT_NOT_FOUND, FsprobeError
 
 

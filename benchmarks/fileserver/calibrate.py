@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.fileserver.pacing import share_cap
-from benchmarks.fileserver.serving import serve
+from benchmarks.fileserver.running_server import serve
 
 N_DIRECTORIES, N_FILES = 20, 250
 N_RUNS = 5

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from benchmarks.fileserver.protocol import Opcode
+from benchmarks.fileserver.kernel.protocol import Opcode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fileserver import serve
-from benchmarks.fileserver.mounting import device_at
+from benchmarks.fileserver.kernel.mounting import device_at
 from fsprobe.errors import BadInput
 from tests.benchmarks.conftest import is_mounted
 

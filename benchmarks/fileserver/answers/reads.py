@@ -11,9 +11,9 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 
-from benchmarks.fileserver import protocol
-from benchmarks.fileserver.protocol import Opcode, Request
-from benchmarks.fileserver.tree import Listing, Tree, child_of, node_for, path_of, status_of
+from benchmarks.fileserver.answers.tree import Listing, Tree, child_of, node_for, path_of, status_of
+from benchmarks.fileserver.kernel import protocol
+from benchmarks.fileserver.kernel.protocol import Opcode, Request
 
 Answer = Callable[[Tree, Request], bytes]
 

@@ -1,4 +1,4 @@
-"""Answers to the requests of a client that also writes (same form as in `operations`)."""
+"""Answers to the requests of a client that also writes (same form as in `reads`)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Mapping
 
-from benchmarks.fileserver import protocol
-from benchmarks.fileserver.operations import KEEP_FILE, Answer, entry
-from benchmarks.fileserver.protocol import NAME_OFFSET, Opcode, Request
-from benchmarks.fileserver.tree import Tree, child_of, forget_path, move_paths, path_of, status_of
+from benchmarks.fileserver.answers.reads import KEEP_FILE, Answer, entry
+from benchmarks.fileserver.answers.tree import Tree, child_of, forget_path, move_paths, path_of, status_of
+from benchmarks.fileserver.kernel import protocol
+from benchmarks.fileserver.kernel.protocol import NAME_OFFSET, Opcode, Request
 
 
 def create_file(tree: Tree, request: Request) -> bytes:

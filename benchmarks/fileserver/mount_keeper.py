@@ -17,7 +17,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-from benchmarks.fileserver import libc, mounting
+from benchmarks.fileserver.kernel import libc, mounting
 from benchmarks.fileserver.server import Settings, open_session, serve_requests
 from fsprobe.errors import FsprobeError
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.fileserver.protocol import ROOT_NODE
+from benchmarks.fileserver.kernel.protocol import ROOT_NODE
 
 Listing = list[tuple[bytes, int, int]]
 """Name, inode number and DT_ type of each entry of a directory."""

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 
-from benchmarks.fileserver import libc
+from benchmarks.fileserver.kernel import libc
 from fsprobe.errors import MachineCannot
 
 FSTYPE = b"fuse.standin"

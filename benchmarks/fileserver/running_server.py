@@ -13,8 +13,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.fileserver import counters, keeper, mounting
+from benchmarks.fileserver import counters, mount_keeper
 from benchmarks.fileserver.counters import Counters
+from benchmarks.fileserver.kernel import mounting
 from benchmarks.fileserver.pacing import MAX_LATENCY_MS, SharedCap, share_cap
 from benchmarks.fileserver.server import Settings
 from fsprobe.errors import BadInput, MachineCannot
@@ -22,7 +23,7 @@ from fsprobe.errors import BadInput, MachineCannot
 _START_TIMEOUT_S = 20
 _STOP_TIMEOUT_S = 20
 _REPOSITORY = str(Path(__file__).resolve().parents[2])
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from benchmarks.fileserver.keeper import main; main(sys.argv[2])"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from benchmarks.fileserver.mount_keeper import main; main(sys.argv[2])"
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -195,7 +196,7 @@ def _start(server: Server) -> None:
     try:
         # -I -S: nothing of the user's site or PYTHONPATH runs in it; its own session: a terminal's Ctrl-C is for us.
         server._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", _BOOT, _REPOSITORY, keeper.encode(settings)],
+            [sys.executable, "-I", "-S", "-B", "-c", _BOOT, _REPOSITORY, mount_keeper.encode(settings)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             cwd="/",
@@ -205,7 +206,7 @@ def _start(server: Server) -> None:
         os.close(status_write)
         status_write = -1
         message = _read_status(status_read)
-        if message != keeper.READY:
+        if message != mount_keeper.READY:
             raise MachineCannot(*_reason(message))
         server._device = mounting.device_at(server.mnt)
         os.stat(server.mnt)  # a real client has the root's attributes once it has mounted
