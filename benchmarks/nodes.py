@@ -2,7 +2,7 @@
 
     python -m benchmarks.nodes VENV [-o reports/nodes.json] [--quick]
 
-A node is a mount of its own of the stand-in server, with its own cache; all mounts wait for turns in one queue. On every
+A node is a mount of its own of the simulated file server, with its own cache; all mounts wait for turns in one queue. On every
 node the program starts at the same moment on an empty cache; measured is the time until the last one is done. The
 prediction is made from one recording of the program on the local disk, one start's CPU and the server's rate. Reads of
 contents cost nothing here, as in the formula. VENV needs pandas and must be on a local disk. Root.

@@ -10,6 +10,7 @@ from benchmarks.evidence import Json
 
 def markdown(result: Json) -> str:
     """The report's tables."""
+    # "stand-in" is the committed report's word; it changes with the next measurement
     parts = ["# Accuracy\n", evidence.about(result)]
     rows = result["calls"]["summary"]
     parts += [
@@ -134,7 +135,7 @@ def picture(result: Json, path: Path) -> None:
         ],
     }
     if not isinstance(result["requests"], str):
-        groups["requests: stand-in"] = [
+        groups["requests: simulated file server"] = [
             (pair["served"], pair["predicted"])
             for row in result["requests"]
             for pair in row["requests"].values()

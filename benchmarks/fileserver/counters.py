@@ -100,7 +100,7 @@ FIELD_OF_OPCODE: Mapping[int, str] = {
 
 def create_memory() -> int:
     """Make memory for the counters of one server; returns a descriptor for `map_memory` here and in the server."""
-    descriptor = os.memfd_create("standin-counters")
+    descriptor = os.memfd_create("fileserver-counters")
     os.ftruncate(descriptor, 8 * len(FIELDS))
     return descriptor
 

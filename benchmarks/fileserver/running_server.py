@@ -1,4 +1,4 @@
-"""Start and stop stand-in servers: `serve` is what benchmarks and tests use."""
+"""Start and stop simulated file servers: `serve` is what benchmarks and tests use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 @dataclass(slots=True)
 class Server:
-    """A running stand-in: ask it what it counted, make it cold. After the block only `counters` still answers."""
+    """A running server: ask it what it counted, make it cold. After the block only `counters` still answers."""
 
     src: bytes
     mnt: bytes
@@ -139,7 +139,7 @@ def serve(
         if cap is not None and not isinstance(cap, SharedCap):
             cap = cleanup.enter_context(share_cap(cap))
         memory = _descriptor(cleanup, counters.create_memory())
-        log = os.memfd_create("standin-log") if log_paths else -1
+        log = os.memfd_create("fileserver-log") if log_paths else -1
         settings = Settings(
             src=os.fsdecode(source),
             mnt=os.fsdecode(target),
@@ -243,7 +243,7 @@ def _reason(message: bytes) -> tuple[str, str]:
     try:
         text, hint = json.loads(message)
     except ValueError:
-        return "the stand-in did not start", "its own message is above"
+        return "the simulated file server did not start", "its own message is above"
     return text, hint
 
 

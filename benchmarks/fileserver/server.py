@@ -163,7 +163,7 @@ def _carry_out(session: Session, request: Request) -> tuple[int, bytes]:
     except OSError as error:
         return error.errno or errno.EIO, b""
     except Exception as error:  # a bug here must not leave a client waiting for ever
-        print(f"stand-in: opcode {request.opcode}: {error!r}", file=sys.stderr, flush=True)
+        print(f"fileserver: opcode {request.opcode}: {error!r}", file=sys.stderr, flush=True)
         return errno.EIO, b""
 
 

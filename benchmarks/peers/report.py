@@ -20,6 +20,7 @@ LIMITS = (
 
 def markdown(result: Json) -> str:
     """The table of answers, then every tool's own words."""
+    # "stand-in" is the committed report's word; it changes with the next measurement
     served = result["served"]
     rows = []
     for row in result["peers"]:
@@ -36,7 +37,7 @@ def markdown(result: Json) -> str:
             f"run, untraced: {served['metadata']:,} metadata requests "
             f"({', '.join(f'{name} {n:,}' for name, n in served['requests'].items())})."
             if served
-            else "on this machine's own disk: the stand-in needs root and /dev/fuse."
+            else "on this machine's own disk: the simulated file server needs root and /dev/fuse."
         )
         + "\n",
         evidence.table(["tool", *QUESTIONS], rows),

@@ -26,7 +26,8 @@ def mount(mnt: bytes, *, writable: bool) -> int:
         return _mount_as_root(mnt, writable) if os.geteuid() == 0 else _mount_as_user(mnt, writable)
     except OSError as error:
         raise MachineCannot(
-            f"can't mount over {os.fsdecode(mnt)}: {error}", "the stand-in needs /dev/fuse, and root or fusermount3"
+            f"can't mount over {os.fsdecode(mnt)}: {error}",
+            "the simulated file server needs /dev/fuse, and root or fusermount3",
         ) from error
 
 
@@ -71,7 +72,7 @@ def _mount_as_user(mnt: bytes, writable: bool) -> int:
 
 
 def device_at(mnt: bytes) -> bytes | None:
-    """Return `major:minor` of the stand-in mounted last over `mnt`; None if the last mount there is none.
+    """Return `major:minor` of the server mounted last over `mnt`; None if the last mount there is none.
 
     Reads only the mount table: looking at the path itself could wait for the very server that asks.
     """

@@ -1,4 +1,4 @@
-"""The part of the FUSE wire protocol that the stand-in speaks: opcodes, flags, structs. Computes nothing else.
+"""The part of the FUSE wire protocol that the simulated file server speaks: opcodes, flags, structs. Computes nothing else.
 
 Integers are in the machine's own byte order, every struct is padded to 8 bytes.
 Source: include/uapi/linux/fuse.h, protocol 7.31.

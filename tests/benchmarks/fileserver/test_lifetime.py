@@ -57,7 +57,7 @@ def is_dead(mnt: Path) -> bool:
 
 
 def start_parent(src: Path, mnt: Path, meta_ms: float = 0) -> tuple[subprocess.Popen[str], list[int]]:
-    """Start a program that serves `src`; returns it, and the processes that the stand-in consists of."""
+    """Start a program that serves `src`; returns it, and the processes that the server consists of."""
     parent = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(src), str(mnt), str(meta_ms)],
         cwd=REPOSITORY,
