@@ -140,7 +140,7 @@ def test_a_copy_that_is_there_is_given_its_byte_code_and_is_alike(env: Path, tmp
     # a copy that is mounted there is its mount's root: its own name is not looked up any more
     asked, asked_there = (each["requests"]["environment_counts"] for each in result["rows"])
     assert {**asked, "lookup": asked["lookup"] - 1, "metadata": asked["metadata"] - 1} == asked_there
-    # three runs of each can't show a difference, whatever the machine is doing (enough of them: benchmarks/layouts.py)
+    # three runs of each can't show a difference, whatever the machine is doing (enough of them: benchmarks/layouts)
     assert not row["clear"]
     assert "too few runs to tell" in row["verdict"]
     assert result["notes"] == []
