@@ -2,7 +2,7 @@
 
     python -m benchmarks.nodes VENV [-o reports/nodes.json] [--quick]
 
-A node is a mount of its own of the stand-in server, with its own cache; all mounts wait for turns in one queue. On every
+A node is a mount of its own of the simulated file server, with its own cache; all mounts wait for turns in one queue. On every
 node the program starts at the same moment on an empty cache; measured is the time until the last one is done. The
 prediction is made from one recording of the program on the local disk, one start's CPU and the server's rate. Reads of
 contents cost nothing here, as in the formula. VENV needs pandas and must be on a local disk. Root.
@@ -28,7 +28,8 @@ from benchmarks.fileserver import Server, SharedCap, serve, share_cap
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.capture import traced
-from fsprobe.layouts.mount.namespace import Spec, enter_argv
+from fsprobe.layouts.mount.namespace import enter_argv
+from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.pack.build import pack
 from fsprobe.model.formats import JsonObject
 from fsprobe.report import plots

@@ -92,7 +92,7 @@ def test_it_holds_the_recorder_and_nothing_else(archive: Path) -> None:
     outside = {
         name
         for name in names
-        if name.startswith(("fsprobe/analysis", "fsprobe/report", "fsprobe/parse", "fsprobe/layouts"))
+        if name.startswith(("fsprobe/analysis", "fsprobe/report", "fsprobe/events", "fsprobe/layouts"))
     }
     assert outside == set()
 

@@ -104,7 +104,7 @@ def _literal(data: bytes) -> dict[str, Any] | None:
 def find_anchors(lines: Iterable[bytes]) -> list[Anchor]:
     """Find the hooks' notes in a log with relative ns stamps; cheap, since it runs before the real parse.
 
-    The log's time of a line is the sum of all stamps up to it, as in `parse.strace`.
+    The log's time of a line is the sum of all stamps up to it, as in `events.strace.parser`.
     """
     anchors = []
     now_ns = 0

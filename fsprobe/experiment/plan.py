@@ -33,7 +33,7 @@ class Image:
     image: Path | None = None
     """one that is there already; None: one that is packed for all layouts that name none"""
     way: str = ""
-    """the only way to mount it (see `layouts.ways`); the first that works when empty"""
+    """the only way to mount it (see `layouts.mount.methods`); the first that works when empty"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

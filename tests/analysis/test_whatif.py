@@ -5,7 +5,7 @@ import pytest
 from fsprobe.analysis import whatif
 
 PANDAS = whatif.Demand(layout="plain", t_cpu_s=0.29, lookup=1095, open=418, opendir=54, readdir=104, readlink=2)
-"""`import pandas` on a cold client, as the stand-in file server counted it."""
+"""`import pandas` on a cold client, as the simulated file server counted it."""
 
 
 def test_one_start_alone() -> None:

@@ -19,9 +19,9 @@ def fsprobe(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "fsprobe", *map(str, words)], capture_output=True, text=True)
 
 
-def trace(strace: str, log: Path, *flags: str) -> None:
+def trace(strace: str, log: Path, *flags: str, program: str = PROGRAM) -> None:
     subprocess.run(
-        [strace, *flags, "-o", str(log), sys.executable, "-I", "-c", PROGRAM], check=True, capture_output=True
+        [strace, *flags, "-o", str(log), sys.executable, "-I", "-c", program], check=True, capture_output=True
     )
 
 
@@ -91,6 +91,23 @@ def test_the_mounts_of_the_other_machine_can_be_given(tmp_path: Path, strace_pro
     )
     mounts = pipeline.analyse(tmp_path / "x.fsprobe")["metrics"]["by_mount"]
     assert {row["fstype"] for row in mounts} == {"lustre"}
+
+
+def test_an_empty_path_is_the_programs_own_and_on_the_only_mount(tmp_path: Path, strace_program: str) -> None:
+    # as the path hook of an editable install asks for; the log knows of no hook of fsprobe, whose directory it could be
+    asks = "; [os.path.exists('') for _ in range(7)]"
+    (tmp_path / "mountinfo").write_text("30 1 0:1 / / rw - lustre 10.0.0.1@tcp:/fs rw\n")
+    for name, program in (("without", PROGRAM), ("with", PROGRAM + asks)):
+        trace(strace_program, tmp_path / name, "-f", "-y", program=program)
+        words = ("--mounts", tmp_path / "mountinfo", "-o", tmp_path / f"{name}.fsprobe")
+        assert fsprobe("load", tmp_path / name, *words).returncode == 0
+    without, with_it = counts(tmp_path / "without.fsprobe"), counts(tmp_path / "with.fsprobe")
+    assert with_it["n_stat"] - without["n_stat"] == 7
+    assert with_it["n_missing"] - without["n_missing"] == 7
+    metrics = pipeline.analyse(tmp_path / "with.fsprobe")["metrics"]
+    assert [(row["key"], row["fstype"], row["n_metadata"]) for row in metrics["by_mount"]] == [
+        ("/", "lustre", metrics["n_metadata"])
+    ]
 
 
 @pytest.mark.parametrize(

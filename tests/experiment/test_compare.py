@@ -26,7 +26,7 @@ from fsprobe.experiment import build, compare, runs, summarise
 from fsprobe.experiment.interruption import Interrupted, interruptions
 from fsprobe.experiment.janitor import janitor
 from fsprobe.experiment.plan import Plan, Run, Side, State
-from fsprobe.layouts.mount import namespace
+from fsprobe.layouts.mount.spec import Entered, Spec
 from fsprobe.layouts.plain import Layout
 from fsprobe.recording.file import Recording
 from fsprobe.report.terminal import comparison
@@ -129,7 +129,7 @@ finally:
 # -- what can't be done here ------------------------------------------------------------------------------------------
 
 
-def refuse(spec: namespace.Spec) -> namespace.Entered:
+def refuse(spec: Spec) -> Entered:
     """A machine without namespaces."""
     raise MachineCannot("nothing can be mounted here")
 

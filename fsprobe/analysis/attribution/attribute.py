@@ -45,7 +45,7 @@ __all__ = [
 
 MAX_HELD = 8_000
 _DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
-"""Names of links to the directory that they lie in; see `capture.hook_place`."""
+"""Names of links to the directory that they lie in; see `capture.directories.hook_place`."""
 
 
 class _Attributor:

@@ -114,7 +114,7 @@ class Tally:
     by_process: dict[str, ProcessTally] = field(default_factory=dict)
     by_path: dict[bytes, PathTally] = field(default_factory=dict)
     missing: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    """(reason, path) -> failed look-ups; see `analysis.missing`"""
+    """(reason, path) -> failed look-ups; see `attribution.not_found`"""
     timeline: dict[int, dict[str, int]] = field(default_factory=dict)
     """bin -> {phase: metadata calls}"""
     n_timed: int = 0
@@ -125,7 +125,7 @@ class Tally:
     floor: dict[int, int] = field(default_factory=dict)
     """latency bin -> calls, over all paths: what the cheapest calls took is the tracer's own cost"""
     n_further_rows: int = 0
-    """Rows of `by_path` that stand for many paths; see `analysis.bounded`. 0: every path has its own."""
+    """Rows of `by_path` that stand for many paths; see `streaming.bounds`. 0: every path has its own."""
     settled_rates: dict[str, float] = field(default_factory=dict)
     """The busiest windows among bins that are no longer kept; see `analysis.rates`."""
     timeline_step: int = 1

@@ -76,7 +76,7 @@ class RequestCounts:
 
 
 FIELDS = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "change", "read", "unread")
-"""Field by the numbers of `requests_tree`."""
+"""Field by the numbers of `dentries`."""
 
 
 @dataclass(slots=True)

@@ -24,7 +24,14 @@ MAX_BINS = 900
 """More bars than that can't be told apart on a screen; neighbouring bins are added."""
 MAX_NODES = 6_000
 """Modules in the icicle; the smallest ones beyond that are added up below the module that asked for them."""
-SCRIPTS = ("common.js", "icicle.js", "timeline.js", "tables.js", "job.js", "report.js")
+SCRIPTS = (
+    "shared/common.js",
+    "run/icicle.js",
+    "run/timeline.js",
+    "shared/tables.js",
+    "job/charts.js",
+    "shared/page.js",
+)
 LATENCY_AXIS_MS = (0.001, 1_000.0)
 
 
@@ -51,9 +58,9 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
         share=numbers.share,
         ratio=numbers.ratio,
     )
-    style = _template_text(environment, "report.css") + _template_text(environment, "job.css")
+    style = _template_text(environment, "shared/page.css") + _template_text(environment, "job/charts.css")
     comparison = shown.get("kind") == "comparison"
-    names = ("common.js", "report.js") if comparison else SCRIPTS
+    names = ("shared/common.js", "shared/page.js") if comparison else SCRIPTS
     script = "(() => {\n'use strict';\n" + "\n".join(_template_text(environment, name) for name in names) + "\n})();\n"
     values: dict[str, Any] = {
         # both are files of this package, so they go in as they are
@@ -64,10 +71,10 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
         "recording": visible_in(recording or ""),
     }
     if comparison:
-        return environment.get_template("comparison.html.j2").render(
+        return environment.get_template("comparison/page.html.j2").render(
             **values, **comparison_view(shown, values["recording"])
         )
-    return environment.get_template("report.html.j2").render(**values, **profile_view(shown, visible_in(recording)))
+    return environment.get_template("run/page.html.j2").render(**values, **profile_view(shown, visible_in(recording)))
 
 
 def _template_text(environment: jinja2.Environment, name: str) -> str:

@@ -15,7 +15,7 @@ from fsprobe import pipeline
 from fsprobe.capture.backends import choice
 from fsprobe.report import sentences
 from tests.conftest import INTERPRETERS, need
-from tests.e2e.transparency.test_faults import DENY
+from tests.e2e.transparency.faults.command import DENY
 
 BEHAVES = """
 import os, posix, sys, pathlib, shutil, tempfile, threading, subprocess, functools, pickle, multiprocessing

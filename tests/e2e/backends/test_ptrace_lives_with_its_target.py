@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe.capture import shipped
 from fsprobe.capture.backends.ptrace import tracer
 from tests.capture.backends.ptrace_lines import calls_by_tid, monotonic_ns
+from tests.conftest import ROOT
 
 if tracer.why_not() is not None:
     if os.environ.get("CI") == "true":
@@ -359,25 +361,19 @@ def test_as_a_plain_user(tmp_path: Path) -> None:
         interpreter = sys.executable
     if not os.access(interpreter, os.X_OK):
         pytest.skip("no interpreter that a plain user may run")
-    copy = tmp_path / "fsprobe" / "capture"
-    copy.mkdir(parents=True)
-    (copy.parent / "__init__.py").touch()
-    (copy / "__init__.py").touch()
-    for name in (
-        "ptrace.py",
-        "ptrace_abi.py",
-        "ptrace_calls.py",
-        "ptrace_decode.py",
-        "ptrace_follow.py",
-        "ptrace_memory.py",
-        "shipped.py",
-    ):
-        (copy / name).write_bytes(Path(tracer.__file__).with_name(name).read_bytes())
+    place = Path(tracer.__file__).parent
+    for file in (*place.glob("*.py"), Path(shipped.__file__)):
+        copy = tmp_path / file.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    for package in ("fsprobe", "fsprobe/capture", "fsprobe/capture/backends"):
+        (tmp_path / package / "__init__.py").touch()
+    program = tmp_path / Path(tracer.__file__).relative_to(ROOT)
     for path in [tmp_path, *tmp_path.parents][:-2]:
         if not path.stat().st_mode & 0o005:
             path.chmod(path.stat().st_mode | 0o005)
     tmp_path.chmod(0o777)
-    line = [interpreter, "-I", "-S", str(copy / "ptrace.py"), "-o", str(tmp_path / "log"), "--"]
+    line = [interpreter, "-I", "-S", str(program), "-o", str(tmp_path / "log"), "--"]
     done = subprocess.run([*user, *line, "cat", "/proc/self/status", "/etc/shadow"], capture_output=True)
     assert done.returncode == 1
     assert b"NoNewPrivs:\t1" in done.stdout
@@ -417,7 +413,6 @@ def test_32_bit_calls_are_said_not_lost_in_silence(tmp_path: Path) -> None:
 
 
 def test_as_a_module_and_under_every_way_to_start_it(tmp_path: Path) -> None:
-    root = Path(tracer.__file__).parents[4]
     for start in (
         ["-m", "fsprobe.capture.backends.ptrace.tracer"],
         [tracer.__file__],
@@ -425,7 +420,7 @@ def test_as_a_module_and_under_every_way_to_start_it(tmp_path: Path) -> None:
         ["-S", "-E", tracer.__file__],
     ):
         log = tmp_path / "log"
-        done = subprocess.run([sys.executable, *start, "-o", str(log), "/bin/sh", "-c", "exit 4"], cwd=root)
+        done = subprocess.run([sys.executable, *start, "-o", str(log), "/bin/sh", "-c", "exit 4"], cwd=ROOT)
         assert done.returncode == 4
         assert b'execve("/bin/sh", ["/bin/sh", "-c", "exit 4"]' in log.read_bytes()
 
@@ -442,7 +437,7 @@ def test_a_defect_of_the_decoder_does_not_reach_the_target(tmp_path: Path) -> No
     target = python("import os; os.access('/', 0); os.getcwd(); os.stat('/usr'); os._exit(6)")
     done = subprocess.run(
         [sys.executable, "-c", driver, "-o", str(tmp_path / "log"), *target],
-        cwd=Path(tracer.__file__).parents[4],
+        cwd=ROOT,
         capture_output=True,
     )
     assert done.returncode == 6

@@ -21,11 +21,10 @@ from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.finding import Finding
 from fsprobe.recording.file import Recording
-from tests.conftest import need
+from tests.conftest import ROOT, need
 
 Measured = TypeVar("Measured")
 N_TRIES = 8
-ROOT = Path(__file__).parents[2]
 CLEARED = (
     "PYTHONPATH PYTHONDONTWRITEBYTECODE PYTHONNOUSERSITE LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPYCACHEPREFIX CONDA_PREFIX "
     "MPLCONFIGDIR SLURM_NTASKS SLURM_JOB_NUM_NODES APPTAINER_CONTAINER SINGULARITY_CONTAINER"

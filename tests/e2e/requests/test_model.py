@@ -32,7 +32,7 @@ Case = tuple[Tree, list[Operation]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs() -> None:
-    need(os.geteuid() == 0, "the stand-in is mounted as root here")
+    need(os.geteuid() == 0, "the simulated file server is mounted as root here")
     need(os.access("/dev/fuse", os.R_OK | os.W_OK), "no /dev/fuse")
     need(shutil.which("strace"), "no strace on PATH")
 
