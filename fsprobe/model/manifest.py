@@ -36,6 +36,8 @@ class LayoutFacts:
     label: str = ""
     kind: str = ""
     where: str = ""
+    at: str = ""
+    """Where an image was mounted; "" where nobody said."""
     mount_how: str = ""
 
 
@@ -81,6 +83,10 @@ class Manifest:
     exit_code: int | None = None
     signal: int | None = None
     log_truncated: str = ""
+    no_hook: str = ""
+    """Why no hook was put into the target; "" where one was."""
+    hook_fstype: str = ""
+    """The network filesystem that the hook lay on; "" where it lay on none."""
     descendants_left: bool = False
     flushed: bool = False
     """Written when the command was asked to end, and never again: what came after is missing."""
