@@ -33,16 +33,6 @@ class CallCounts:
         return self.n_open + self.n_stat + self.n_readlink + self.n_list + self.n_exec + self.n_change
 
 
-def sum_of(rows: Iterable[CallCounts]) -> CallCounts:
-    """The sum of rows; `time_s` is that of the rows that were timed, None where none was."""
-    rows = list(rows)
-    times = [row.time_s for row in rows if row.time_s is not None]
-    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
-    return CallCounts(
-        **{name: sum(getattr(row, name) for row in rows) for name in names}, time_s=sum(times) if times else None
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row(CallCounts):
     """The calls of one key: a phase, a package."""
