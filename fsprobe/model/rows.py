@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+PROGRAM = "(program)"
+"""Key of the main module: what is in no import."""
 OURS = frozenset({"image", "memory", "pseudo"})
 """Classes of mounts that the node answers itself: what is asked of them reaches no file server and no disk by name."""
 
