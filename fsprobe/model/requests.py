@@ -88,3 +88,7 @@ class Requests:
     def of_mount(self, key: str) -> RequestCounts:
         """The row of a mount; zeros where nothing is asked there."""
         return next((row for row in self.by_mount if row.key == key), RequestCounts())
+
+    def n_at_server(self, key: str) -> int:
+        """Metadata requests of a mount that reach a file server or disk; none of an image, of memory or of /proc do."""
+        return next((row.n_metadata for row in self.by_mount if row.key == key and row.reaches_server), 0)

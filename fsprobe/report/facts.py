@@ -6,14 +6,18 @@ import datetime
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.finding import Finding
 from fsprobe.model.formats import JsonObject
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Profile
 from fsprobe.report import numbers, sentences
 
 REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
 """What metadata requests consist of; `negative` is a part of `lookup`, and reads are left out."""
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
+SERVER_REQUESTS = "Server requests, cold cache"
 REQUESTS_CAVEAT = (
     "Requests are a prediction for a client with empty caches, validated against a FUSE file server, not against Lustre or "
     "NFS."
@@ -30,186 +34,155 @@ class Figure:
     note: str = ""
 
 
-def command_line(manifest: Mapping[str, Any]) -> str:
+def command_line(of: Manifest | Comparison) -> str:
     """The command as one would type it."""
-    words = manifest.get("command") or []
-    return shlex.join(str(word) for word in words) if not isinstance(words, str) else words
+    return shlex.join(of.command or ())
 
 
-def date(manifest: Mapping[str, Any]) -> str:
+def date(manifest: Manifest) -> str:
     """When the run started, UTC."""
-    started = manifest.get("started_s")
-    if started is None:
+    if manifest.started_s is None:
         return numbers.NOT_OBSERVED
-    return datetime.datetime.fromtimestamp(started, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.datetime.fromtimestamp(manifest.started_s, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def head(profile: JsonObject, recording: str | None) -> list[tuple[str, str]]:
+def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
     """Label and text of what stands at the top of a report."""
-    manifest = profile["manifest"]
-    python = manifest.get("python") or {}
+    manifest = profile.manifest
+    python = manifest.python
     rows = [
-        ("Host", str(manifest.get("host") or numbers.NOT_OBSERVED)),
+        ("Host", manifest.host or numbers.NOT_OBSERVED),
         ("Started", date(manifest)),
         ("Exit code", _exit(manifest)),
-        ("Cache", known(manifest.get("cache"))),
+        ("Cache", known(manifest.cache)),
         ("Backend", sentences.backend_line(profile)),
-        ("Python", f"{python.get('version')}, {python.get('prefix')}" if python else numbers.NOT_OBSERVED),
+        ("Python", f"{known(python.version)}, {known(python.prefix)}" if python else numbers.NOT_OBSERVED),
     ]
-    if manifest.get("cwd"):
-        rows.append(("Directory", str(manifest["cwd"])))
-    for name, label in (("label", "Label"), ("layout", "Layout")):
-        if manifest.get(name):
-            rows.append((label, str(manifest[name])))
-    if manifest.get("job"):
-        rows.append(("Job", ", ".join(f"{name} {value}" for name, value in manifest["job"].items())))
+    if manifest.cwd:
+        rows.append(("Directory", manifest.cwd))
+    if manifest.label:
+        rows.append(("Label", manifest.label))
+    if manifest.layout is not None:
+        rows.append(("Storage layout", sentences.layout_line(manifest.layout)))
+    if manifest.job:
+        rows.append(("Job", ", ".join(f"{name} {value}" for name, value in manifest.job.items())))
     if recording:
         rows.append(("Recording", recording))
     return rows
 
 
-def _exit(manifest: Mapping[str, Any]) -> str:
-    if manifest.get("signal"):
-        return f"killed by signal {manifest['signal']}"
-    return numbers.NOT_OBSERVED if manifest.get("exit_code") is None else str(manifest["exit_code"])
+def _exit(manifest: Manifest) -> str:
+    if manifest.signal:
+        return f"killed by signal {manifest.signal}"
+    return numbers.NOT_OBSERVED if manifest.exit_code is None else str(manifest.exit_code)
 
 
-def known(value: Any) -> str:
+def known(value: str | None) -> str:
     """A state that may be unknown, in words."""
     return numbers.NOT_OBSERVED if value in (None, "", "unknown") else str(value)
 
 
-def n_requests(counts: Mapping[str, Any] | None) -> int | None:
-    """Metadata requests of one row of `requests`; None where they were not predicted."""
-    if not counts:
-        return None
-    found = [counts[name] for name in REQUEST_KINDS if counts.get(name) is not None]
-    return sum(found) if found else None
-
-
-def requests_table(profile: JsonObject, grouping: str) -> dict[str, JsonObject]:
-    """`requests` by mount or package as key -> counts; empty where nothing was predicted."""
-    table = (profile.get("requests") or {}).get(grouping) or {}
-    if isinstance(table, Mapping):
-        return {str(key): dict(counts) for key, counts in table.items()}
-    return {str(row["key"]): dict(row) for row in table}
-
-
-def total_requests(profile: JsonObject) -> int | None:
-    """Metadata requests of the run, over all mounts but those that live in this machine's memory or kernel."""
-    classes = {row["key"]: row.get("fs_class") for row in profile["metrics"].get("by_mount") or []}
-    found = [
-        n_requests(counts)
-        for key, counts in requests_table(profile, "by_mount").items()
-        if classes.get(key) not in ("memory", "pseudo")
-    ]
-    return sum(n for n in found if n is not None) if found else None
-
-
-def key_figures(profile: JsonObject) -> list[Figure]:
+def key_figures(profile: Profile) -> list[Figure]:
     """The figures that a reader needs first; what was not observed says so."""
-    metrics, manifest = profile["metrics"], profile["manifest"]
-    rates = metrics.get("rates") or {}
-    total = metrics["n_metadata"]
-    user, system = manifest.get("user_s"), manifest.get("sys_s")
-    at_most = metrics.get("share_fs_time_at_most")
-    requests = total_requests(profile)
-    peak = rates.get("peak_open_per_s_process")
-    n_processes = len({row.get("pid", row["key"]) for row in metrics.get("by_process") or []})
+    metrics, manifest, rates = profile.metrics, profile.manifest, profile.metrics.rates
+    user, requests, peak = manifest.user_s, profile.n_requests, rates.peak_open_per_s_process
     return [
         Figure(
             label="Metadata calls",
-            value=numbers.count(total),
-            note=f"{numbers.count(metrics['n_open'])} open, {numbers.count(metrics['n_stat'])} stat, "
-            f"{numbers.count(metrics['n_list'])} list",
+            value=numbers.count(metrics.n_metadata),
+            note=f"{numbers.count(metrics.n_open)} open, {numbers.count(metrics.n_stat)} stat, "
+            f"{numbers.count(metrics.n_list)} list",
         ),
         Figure(
-            label="Looked up in vain",
-            value=numbers.count(metrics["n_missing"]),
-            note=f"{numbers.part_of(metrics['n_missing'], total)} of the metadata calls",
+            label="Failed lookups (not found)",
+            value=numbers.count(metrics.n_not_found),
+            note=f"{numbers.part_of(metrics.n_not_found, metrics.n_metadata)} of the metadata calls",
         ),
         Figure(
-            label="Requests of a cold client",
+            label=SERVER_REQUESTS,
             value=numbers.count(requests),
-            note="predicted; look-ups, opens, listings, links" if requests is not None else "no prediction in this run",
+            note="predicted; lookups, opens, listings, links" if requests is not None else "no prediction for this run",
         ),
         Figure(
             label="Distinct paths",
-            value=("at least " if metrics.get("n_paths_at_least") else "") + numbers.count(metrics.get("n_paths")),
-            note=f"{numbers.count(metrics.get('n_startup'))} calls before the program's own work",
+            value=sentences.paths_line(profile),
+            note=f"{numbers.count(metrics.n_startup)} metadata calls before the program's own work",
         ),
-        Figure(
-            label="Time in filesystem calls",
-            value=f"at most {numbers.share(at_most)}" if at_most is not None else numbers.NOT_OBSERVED,
-            note="of the wall time"
-            + (f"; {numbers.seconds(metrics['fs_time_s'])} traced" if at_most is not None else ""),
-        ),
+        time_in_calls(profile, "of the wall time, tracing overhead subtracted"),
         Figure(
             label="Wall time, traced",
-            value=numbers.seconds(manifest.get("wall_s")),
-            note=f"CPU {numbers.seconds(user)} user, {numbers.seconds(system)} system"
+            value=numbers.seconds(manifest.wall_s),
+            note=f"CPU {numbers.seconds(user)} user, {numbers.seconds(manifest.sys_s)} system"
             if user is not None
             else f"CPU {numbers.NOT_OBSERVED}",
         ),
         Figure(
             label="Opens in the busiest second",
             value=numbers.rate(peak),
-            note=f"in one process; {numbers.rate(rates.get('peak_open_per_s'))} in all" if peak is not None else "",
+            note=f"in one process; {numbers.rate(rates.peak_open_per_s)} in total" if peak is not None else "",
         ),
         Figure(
             label="Processes",
-            value=numbers.count(n_processes),
+            value=sentences.process_line(profile).partition(" (")[0],
             note=_paging(manifest),
         ),
     ]
 
 
-def _paging(manifest: Mapping[str, Any]) -> str:
-    faults, read = manifest.get("majflt"), manifest.get("read_bytes")
+def time_in_calls(profile: Profile, of: str) -> Figure:
+    """The share of the time that metadata calls took: measured under tracing, its overhead subtracted."""
+    metrics = profile.metrics
+    share = metrics.share_of_wall
+    return Figure(
+        label="Time in metadata calls",
+        value=f"up to {numbers.share(share)}" if share is not None else numbers.NOT_OBSERVED,
+        note=of + (f"; {numbers.seconds(metrics.time_s)} as traced" if share is not None else ""),
+    )
+
+
+def _paging(manifest: Manifest) -> str:
+    faults, read = manifest.majflt, manifest.read_bytes
     faults_words = f"{numbers.count(faults)} major page faults" if faults is not None else "page faults not observed"
     return faults_words + (f", {numbers.size_bytes(read)} read" if read is not None else "")
 
 
-def saving(finding: JsonObject, profile: JsonObject) -> str:
+def saving(finding: Finding, profile: Profile) -> str:
     """What a finding would save in this very run; empty where that can't be computed."""
-    saves = finding.get("saves") or {}
     parts = []
-    for name, total in (("calls", profile["metrics"]["n_metadata"]), ("requests", total_requests(profile))):
-        n = saves.get(name)
+    for name, total in (("calls", profile.metrics.n_metadata), ("requests", profile.n_requests)):
+        n = finding.saves.get(name)
         if n:
             of = f" ({numbers.part_of(n, total)})" if total else ""
             parts.append(f"{numbers.count(n)} {name if n != 1 else name[:-1]}{of}")
     return " and ".join(parts)
 
 
-def findings(profile: JsonObject) -> list[JsonObject]:
+def findings(profile: Profile) -> list[Finding]:
     """The findings, most severe first, in their own order otherwise."""
     rank = {name: number for number, name in enumerate(SEVERITIES)}
-    return sorted(profile.get("findings") or [], key=lambda row: rank.get(row.get("severity", ""), len(rank)))
+    return sorted(profile.findings, key=lambda finding: rank.get(finding.severity, len(rank)))
 
 
-def method(profile: JsonObject) -> list[tuple[str, str]]:
+def method(profile: Profile) -> list[tuple[str, str]]:
     """How the numbers were made and what they leave out: (heading, text) pairs, true to this very run."""
-    manifest, quality = profile["manifest"], profile["quality"]
-    own = {name: n for name, n in (quality.get("own") or {}).items() if n}
-    observes = ", ".join(manifest.get("observes") or []) or numbers.NOT_OBSERVED
-    floor = profile["metrics"].get("tracer_floor_us")
-    taken = ", ".join(f"{numbers.count(n)} {name}" for name, n in own.items())
+    manifest, quality, metrics = profile.manifest, profile.quality, profile.metrics
+    own = ", ".join(f"{numbers.count(n)} {name}" for name, n in quality.own_calls.items() if n)
+    capabilities = ", ".join(manifest.capabilities) or numbers.NOT_OBSERVED
+    overhead = metrics.tracing_overhead_us
     rows = [
-        ("Observed by", f"{sentences.backend_line(profile)}. It observes: {observes}."),
+        ("Backend", f"{sentences.backend_line(profile)}. Capabilities: {capabilities}."),
         (
-            "Own traffic",
-            f"{numbers.plural(sum(own.values()), 'call')} of fsprobe's own taken out ({taken})."
-            if own
-            else "No call of fsprobe's own was in the recording.",
+            "fsprobe's own calls",
+            f"{numbers.count(quality.n_own_calls)} (excluded): {own}."
+            if quality.n_own_calls
+            else "None was in the recording.",
         ),
         ("Quality", quality_sentence(profile)),
         (
             "Times",
-            "Times were taken under the tracer, which slows every filesystem call; compare them with each other, not with an "
-            "untraced run."
-            + (f" Each call holds the tracer's own stop, some {floor:.0f} us here." if floor is not None else "")
-            if profile["metrics"].get("fs_time_s") is not None
+            "Times were taken under tracing, which slows every call; compare them with each other, not with an untraced run."
+            + (f" Tracing overhead per call: some {overhead:.0f} us, included." if overhead is not None else "")
+            if metrics.time_s is not None
             else "Not observed: this recording does not time calls.",
         ),
         (
@@ -219,30 +192,31 @@ def method(profile: JsonObject) -> list[tuple[str, str]]:
         ),
         (
             "Requests",
-            (profile.get("requests") or {}).get("caveat") or REQUESTS_CAVEAT
-            if profile.get("requests")
+            profile.requests.caveat or REQUESTS_CAVEAT
+            if profile.requests is not None
             else "Requests to a file server were not predicted for this run.",
         ),
     ]
-    unseen = (profile.get("verdict") or {}).get("unseen") or []
-    if unseen:
-        rows.append(("The verdict could not see", "; ".join(str(line) for line in unseen) + "."))
+    if profile.verdict is not None and profile.verdict.unseen:
+        rows.append(("The verdict could not see", "; ".join(profile.verdict.unseen) + "."))
     return rows
 
 
-def quality_sentence(profile: JsonObject) -> str:
+def quality_sentence(profile: Profile) -> str:
     """What of the log could not be used, with numbers."""
-    quality = profile["quality"]
-    names = (
-        ("n_unparsed", "not understood"),
-        ("n_partial", "seen in part"),
-        ("n_unfinished", "never returned"),
-        ("n_marks_lost", "import marks lost"),
-        ("n_marks_unread", "import marks unread"),
-        ("n_marks_unpaired", "import marks without a pair"),
+    quality = profile.quality
+    counted = ", ".join(
+        f"{numbers.count(n)} {words}"
+        for n, words in (
+            (quality.n_unparsed, "not understood"),
+            (quality.n_partial, "seen in part"),
+            (quality.n_unfinished, "never returned"),
+            (quality.n_marks_lost, "imports' times lost"),
+            (quality.n_marks_unread, "imports' times unread"),
+            (quality.n_marks_unpaired, "imports without an end"),
+        )
     )
-    counted = ", ".join(f"{numbers.count(quality[name])} {words}" for name, words in names if name in quality)
-    lines = [f"{numbers.count(quality.get('n_lines'))} lines of log: {counted}."]
+    lines = [f"{numbers.count(quality.n_lines)} lines of log: {counted}."]
     lines += [line[:1].upper() + line[1:] + "." for line in sentences.quality_lines(profile)]
     return " ".join(lines)
 
