@@ -123,8 +123,8 @@ def key_figures(profile: Profile) -> list[Figure]:
         ),
         Figure(
             label="Processes",
-            value=sentences.process_line(profile).partition(" (")[0],
-            note=_paging(manifest),
+            value=sentences.n_processes(profile),
+            note="; ".join(part for part in (sentences.process_kinds(profile), _paging(manifest)) if part),
         ),
     ]
 

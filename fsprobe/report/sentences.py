@@ -122,15 +122,19 @@ def import_timing(profile: Profile) -> str:
     return "import timing: exact"
 
 
-def process_line(profile: Profile) -> str:
-    """How many processes there were, and of what kinds; each once, by the last program that it ran."""
+def n_processes(profile: Profile) -> str:
+    """How many processes made a call; each once, however many programs it became."""
     metrics = profile.metrics
     if not metrics.n_processes:
         return numbers.NOT_OBSERVED
+    return ("at least " if metrics.n_processes_at_least else "") + numbers.count(metrics.n_processes)
+
+
+def process_kinds(profile: Profile) -> str:
+    """What these processes were, each by the last program that it ran."""
+    processes = profile.metrics.processes
     names = {"python": "Python", "launcher": "launcher", "program": "other", "": "not known"}
-    kinds = ", ".join(f"{metrics.processes[kind]} {name}" for kind, name in names.items() if metrics.processes.get(kind))
-    at_least = "at least " if metrics.n_processes_at_least else ""
-    return f"{at_least}{numbers.count(metrics.n_processes)} ({kinds})"
+    return ", ".join(f"{numbers.count(processes[kind])} {name}" for kind, name in names.items() if processes.get(kind))
 
 
 def paths_line(profile: Profile) -> str:
