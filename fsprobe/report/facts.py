@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
-from fsprobe.model.formats import JsonObject
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
 from fsprobe.report import numbers, sentences
 
-REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
-"""What metadata requests consist of; `negative` is a part of `lookup`, and reads are left out."""
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
 SERVER_REQUESTS = "Server requests, cold cache"
 REQUESTS_CAVEAT = (
@@ -219,138 +215,3 @@ def quality_sentence(profile: Profile) -> str:
     lines = [f"{numbers.count(quality.n_lines)} lines of log: {counted}."]
     lines += [line[:1].upper() + line[1:] + "." for line in sentences.quality_lines(profile)]
     return " ".join(lines)
-
-
-def n_compared(row: JsonObject) -> int | None:
-    """Metadata requests for the environment of one layout; of all paths where the environment was not told apart."""
-    requests = row.get("requests") or {}
-    if requests.get("environment") is not None:
-        return int(requests["environment"])
-    return n_requests(requests)
-
-
-def cpu_seconds(row: JsonObject) -> float | None:
-    """Median user and system time of a layout's command together; None where it was not observed."""
-    cpu = row.get("cpu_s")
-    if isinstance(cpu, Mapping):
-        medians = [cpu[name]["median"] for name in ("user", "sys") if cpu.get(name)]
-        return sum(medians) if medians else None
-    return cpu
-
-
-def n_served(row: JsonObject) -> int | None:
-    """Metadata requests that were counted for a layout, median over the runs; None where nobody counted.
-
-    They are the file server's own count, else that of the node's client of the filesystem (see `counted_where`).
-    """
-    counted = row.get("server_requests") or row.get("client_counters")
-    if not isinstance(counted, Mapping):
-        return counted
-    wanted = ("metadata",) if "metadata" in counted else REQUEST_KINDS
-    found = [
-        value["median"] if isinstance(value, Mapping) else value
-        for name, value in counted.items()
-        if name.lower() in wanted
-    ]
-    return round(sum(found)) if found else None
-
-
-def counted_where(row: JsonObject) -> str:
-    """Who counted the requests of `n_served`, in words."""
-    return "at the server" if row.get("server_requests") else "by this node's client, of all its programs"
-
-
-def comparison_sentence(row: JsonObject, comparison: JsonObject, *, with_certainty: bool = True) -> str:
-    """What one layout of a comparison comes to, in words; with the interval of the ratio where it was computed."""
-    if row.get("layout") == comparison.get("baseline"):
-        return "the baseline"
-    wall, verdict = row.get("ratio_wall"), str(row.get("verdict") or "")
-    sure = certainty(row) if with_certainty else ""
-    sure = f" ({sure})" if sure else ""
-    parts = []
-    if not wall:
-        parts.append(verdict if verdict.startswith("not compared") else f"wall time {numbers.NOT_OBSERVED}")
-    elif row.get("clear") is False:
-        parts.append(f"{verdict or 'no clear difference'} in wall time{sure}")
-    else:
-        words = "faster" if wall < 1 else "slower"
-        parts.append(f"{numbers.ratio(1 / wall if wall < 1 else wall)} {words}{sure}")
-    requests = row.get("ratio_requests")
-    if requests is not None:
-        parts.append(requests_words(requests))
-    return ", ".join(parts)
-
-
-def certainty(row: JsonObject) -> str:
-    """The interval of the ratio of wall times, as a factor of what the sentence says, and p; empty where not computed."""
-    wall, low, high = (row.get(name) for name in ("ratio_wall", "ratio_wall_low", "ratio_wall_high"))
-    if not wall or not low or not high:
-        return ""
-    clear = row.get("clear") is not False
-    if str(row.get("verdict") or "").startswith("too few"):
-        return f"{numbers.ratio(wall)} the time"
-    ends = sorted(1 / value if clear and wall < 1 else value for value in (low, high))
-    words = f"95 %: {numbers.ratio(ends[0])} to {numbers.ratio(ends[1])}"
-    if not clear:
-        words = f"{numbers.ratio(wall)} the time, {words}"
-    return words + (f", p {row['p']:.2g}" if row.get("p") is not None else "")
-
-
-def requests_words(ratio: float) -> str:
-    """How many requests a layout makes, for a ratio of layout over baseline."""
-    if ratio == 0:
-        return "no requests left"
-    if 0.95 < ratio < 1.05:
-        return "as many requests" if 0.995 < ratio < 1.005 else "about as many requests"
-    return f"{numbers.ratio(1 / ratio)} fewer requests" if ratio < 1 else f"{numbers.ratio(ratio)} the requests"
-
-
-def comparison_head(comparison: JsonObject, recording: str | None) -> list[tuple[str, str]]:
-    """Label and text of what stands at the top of a comparison."""
-    host = comparison.get("host")
-    rows = [
-        ("Environment", str(comparison.get("environment") or numbers.NOT_OBSERVED)),
-        ("Baseline", str(comparison.get("baseline") or numbers.NOT_OBSERVED)),
-        ("Host", str((host.get("host") if isinstance(host, Mapping) else host) or numbers.NOT_OBSERVED)),
-        ("Date", str(comparison.get("date") or numbers.NOT_OBSERVED)),
-        ("Timed runs of each layout", numbers.count(comparison.get("n_runs"))),
-    ]
-    if comparison.get("make_cold"):
-        rows.append(("Made cold by", str(comparison["make_cold"])))
-    if recording:
-        rows.append(("File", recording))
-    return rows
-
-
-def comparison_notes(comparison: JsonObject) -> list[str]:
-    """What to mind before believing a comparison."""
-    notes = [str(note) for note in comparison.get("notes") or []]
-    failed = sorted({str(row["layout"]) for row in comparison["rows"] if any(row.get("exit_codes") or [])})
-    if failed and not any(note.startswith("the command failed in ") for note in notes):
-        notes.append(f"the command failed in {', '.join(failed)}")
-    return notes
-
-
-def comparison_headline(comparison: JsonObject) -> str:
-    """The answer of a comparison in one sentence: the layout that is clearly fastest, or that none is."""
-    baseline = comparison.get("baseline")
-    faster = [
-        row
-        for row in comparison["rows"]
-        if row.get("layout") != baseline and row.get("clear") and (row.get("ratio_wall") or 1) < 1
-    ]
-    if not faster:
-        return f"No layout is clearly faster than {baseline}.{_fewest(comparison)}"
-    best = min(faster, key=lambda row: row["ratio_wall"])
-    cache = f" with a {best['cache']} cache" if best.get("cache") in ("cold", "warm") else ""
-    return f"Against {baseline}, {best['layout']} does best{cache}: {comparison_sentence(best, comparison)}."
-
-
-def _fewest(comparison: JsonObject) -> str:
-    """Of layouts none of which is faster here: the one that asks the file server for the least, if that is a great deal less."""
-    rows = [row for row in comparison["rows"] if row.get("ratio_requests") is not None]
-    best = min(rows, key=lambda row: row["ratio_requests"], default=None)
-    if best is None or best["ratio_requests"] > 0.5:
-        return ""
-    words = requests_words(best["ratio_requests"])
-    return f" {best['layout']} has {words} to the file server: that counts where it is slow, or shared by many."
