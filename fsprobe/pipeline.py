@@ -12,7 +12,7 @@ from typing import Any
 import fsprobe
 from fsprobe import foreign_json
 from fsprobe.analysis.attribution.attribute import Attributed, Notes, Running, attribute, label_of
-from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.profile import finding_row, make_profile
 from fsprobe.analysis.counting.tally import Tally, fold
@@ -86,7 +86,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     else:
         quality, notes, seen = ParseQuality(), Notes(), Watch()
         events = read_events(recording, quality, hooks, watch=model.watch)
-        tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyMissing(facts))
+        tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
     owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
     table = mount_finder(mounts, tally)
@@ -131,7 +131,7 @@ def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tupl
         BadInput: it is damaged, or of a newer version.
     """
     tally, notes, quality, seen = tally_file.read(b"".join(recording.section(TALLY)), recording.path)
-    settle_reasons(tally, WhyMissing(facts))
+    settle_reasons(tally, WhyNotFound(facts))
     return tally, notes, quality, seen
 
 
@@ -225,7 +225,7 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
         tally, notes, quality, _ = read_tally(recording, hooks.facts.values())
         return tally, notes, quality, hooks
     rows = attributed(recording, read_events(recording, quality, hooks), notes)
-    return fold(rows, WhyMissing(hooks.facts.values())), notes, quality, hooks
+    return fold(rows, WhyNotFound(hooks.facts.values())), notes, quality, hooks
 
 
 def read_hooks(recording: Recording) -> marks.HookFiles:

@@ -27,7 +27,7 @@ METRICS = (
     "n_list",
     "n_exec",
     "n_change",
-    "n_missing",
+    "n_not_found",
     "n_metadata",
     "n_paths",
 )

@@ -14,7 +14,7 @@ ALIKE_SHARE = 0.01
 make such differences. A judgement."""
 ALIKE_CALLS = 5
 """... or up to so many calls."""
-_NUMBERS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing")
+_NUMBERS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

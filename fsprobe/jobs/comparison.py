@@ -27,7 +27,7 @@ def compare_jobs(baseline: JsonObject, other: JsonObject) -> JsonObject:
     sides = (baseline, other)
     counts = {
         name: {"baseline": baseline["metrics"][name], "other": other["metrics"][name]}
-        for name in ("n_metadata", *OPS, "n_missing")
+        for name in ("n_metadata", *OPS, "n_not_found")
     }
     n_ranks = [side["job"]["n_recordings"] for side in sides]
     n_nodes = [side["job"]["n_nodes_traced"] for side in sides]

@@ -18,7 +18,7 @@ from fsprobe.model.formats import JsonObject
 
 N_SLOWEST = 5
 MAX_PROCESS_ROWS = 1_000
-SPREADS = ("wall_s", "startup_s", "n_metadata", "n_open", "n_missing", "fs_time_s", "peak_open_per_s")
+SPREADS = ("wall_s", "startup_s", "n_metadata", "n_open", "n_not_found", "fs_time_s", "peak_open_per_s")
 CLOCK = (
     "Times of different nodes are compared by their own clocks, as the recorder read them when each rank began: they are as good "
     "as the nodes' synchronisation (usually some ms), and bins of 0.1 s make rates right to 0.2 s."
@@ -81,7 +81,7 @@ def rank_row(
         "n_list": total.n_list,
         "n_exec": total.n_exec,
         "n_change": total.n_change,
-        "n_missing": total.n_missing,
+        "n_not_found": total.n_not_found,
         "n_metadata": total.n_metadata,
         "n_paths": len(tally.by_path),
         "fs_time_s": round(total.time_ns / 1e9, 6) if quality.has_durations else None,
@@ -188,7 +188,7 @@ def _node_rows(rows: Sequence[JsonObject], nodes: Mapping[str, RequestCounts], u
     for node in sorted(by_node, key=natural):
         members = by_node[node]
         entry: JsonObject = {"key": node, "n_recordings": len(members)}
-        for name in ("n_open", "n_stat", "n_missing", "n_metadata"):
+        for name in ("n_open", "n_stat", "n_not_found", "n_metadata"):
             entry[name] = sum(row[name] for row in members)
         walls = [row["wall_s"] for row in members if row["wall_s"] is not None]
         entry["wall_s"] = max(walls, default=None)

@@ -36,17 +36,17 @@ Key = TypeVar("Key")
 # ---- tallies ------------------------------------------------------------------------------------------------------
 
 
-def add_tally(into: Tally, other: Tally, *, prefix: str = "", shift_ns: int = 0) -> None:
+def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> None:
     """Add a run's tally to another.
 
     Args:
         into: what is added to.
         other: what is added; it is left as it was.
-        prefix: put before the key of each of its processes, so that equal process numbers of two nodes stay apart.
+        of: whose processes these are, so that equal process numbers of two nodes stay apart.
         shift_ns: what its times lie before the common clock. Its bins of 0.1 s are moved by whole bins.
     """
     add(into.total, other.total)
-    for name in ("own", "own_by_syscall", "missing", "floor"):
+    for name in ("own", "own_by_syscall", "not_found", "floor"):
         add_numbers(getattr(into, name), getattr(other, name))
     for name, (calls, errors) in other.by_syscall.items():
         row = into.by_syscall.setdefault(name, [0, 0])
@@ -70,7 +70,7 @@ def add_tally(into: Tally, other: Tally, *, prefix: str = "", shift_ns: int = 0)
         row_of.resolved = row_of.resolved if row_of.resolved is not None else counted.resolved
     n_bins = shift_ns // BIN_NS
     for key, process in other.by_process.items():
-        _add_process(into, prefix + key, process, n_bins)
+        _add_process(into, f"{of}: {key}" if of else key, process, n_bins, of)
     add_timeline(into, other, n_bins)
     into.n_timed += other.n_timed
     into.first_ns = _least(into.first_ns, _moved(other.first_ns, shift_ns))
@@ -87,10 +87,11 @@ def add_numbers(into: dict[Key, int], other: Mapping[Key, int]) -> None:
         into[key] = into.get(key, 0) + n
 
 
-def _add_process(into: Tally, key: str, process: ProcessTally, n_bins: int) -> None:
+def _add_process(into: Tally, key: str, process: ProcessTally, n_bins: int, of: str) -> None:
     row = into.by_process.get(key)
     if row is None:
         row = into.by_process[key] = ProcessTally(process.pid, process.parent, process.label, process.kind)
+        row.of = of or process.of
     add(row.counts, process.counts)
     for mine, theirs in (
         (row.n_open_by_bin, process.n_open_by_bin),
@@ -276,7 +277,7 @@ def scaled(
     """
     if n_ranks is None or n_traced == 0 or n_ranks <= n_traced:
         return None
-    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing", "n_metadata")
+    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found", "n_metadata")
     rows = list(nodes)
     requests: JsonObject | None = None
     if n_nodes is not None and rows:

@@ -13,7 +13,7 @@ from fsprobe.jobs.alike_ranks import launched
 from fsprobe.jobs.sums import OWN, SHARED
 from fsprobe.model.formats import JsonObject
 
-_COUNTS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing", "n_metadata")
+_COUNTS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found", "n_metadata")
 
 
 def job_verdict(evidence: Evidence, processes: Mapping[str, ProcessTally]) -> JsonObject:

@@ -61,7 +61,7 @@ def write(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> It
             for path, p in tally.by_path.items()
         ),
     )
-    yield from _table("missing", ([reason, _text(path), n] for (reason, path), n in tally.missing.items()))
+    yield from _table("missing", ([reason, _text(path), n] for (reason, path), n in tally.not_found.items()))
     yield b"}\n"
 
 
@@ -123,7 +123,7 @@ def _read(saved: JsonObject) -> Tally:
         )
         for path, values, resolved, latency, max_ns in saved["by_path"]
     }
-    tally.missing = {(reason, _bytes(path)): n for reason, path, n in saved["missing"]}
+    tally.not_found = {(reason, _bytes(path)): n for reason, path, n in saved["missing"]}
     return tally
 
 

@@ -129,7 +129,7 @@ def _read_into(part: Part, file: RankFile) -> None:
         began_ns = int(float(manifest.get("started_s") or 0) * 1e9)
         start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
-    merging.add_tally(part.tally, tally, prefix=f"{file.name}: ", shift_ns=start_ns or 0)
+    merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)

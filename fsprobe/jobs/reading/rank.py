@@ -8,7 +8,7 @@ from typing import Any
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
-from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.counting.tally import Folder, Tally
 from fsprobe.analysis.findings.evidence import Watch, watch
 from fsprobe.analysis.requests.model import RequestModel
@@ -63,7 +63,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
             seen = Watch()
             rows = watch(rows, seen)
         tally = Tally()
-        folder = Folder(tally, WhyMissing(facts))
+        folder = Folder(tally, WhyNotFound(facts))
         take, add = model.fold, folder.fold
         for row in rows:
             take(row)
