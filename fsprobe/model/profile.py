@@ -27,6 +27,7 @@ from fsprobe.model.rows import (
 
 STARTUP_PHASES = ("launch", "loader", "init", "site", "import")
 """What comes before the program's own work."""
+PHASES = (*STARTUP_PHASES, "run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

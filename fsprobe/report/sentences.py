@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fsprobe.model.capability import Capability
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile, Quality
-from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow
+from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, sum_of
 from fsprobe.report import numbers
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
@@ -40,7 +41,7 @@ def headline(profile: Profile) -> str:
 def _where(profile: Profile) -> str:
     """Where the calls of the whole run went."""
     metrics = profile.metrics
-    place = main_mount(profile)
+    place = main_mount(metrics.by_mount)
     if place is None or not place.fstype or not metrics.n_metadata:
         return ""
     share = place.n_metadata / metrics.n_metadata
@@ -58,11 +59,11 @@ def has_python(profile: Profile) -> bool:
     return any(row.kind == "python" for row in profile.metrics.by_process)
 
 
-def main_mount(profile: Profile) -> MountRow | None:
+def main_mount(rows: Sequence[MountRow]) -> MountRow | None:
     """The mount to speak of: the busiest network one if it has a tenth of the calls, else the busiest."""
-    rows = profile.metrics.by_mount
+    n_metadata = sum_of(rows).n_metadata
     for row in rows:
-        if row.fs_class == "network" and row.n_metadata * 10 >= profile.metrics.n_metadata:
+        if row.fs_class == "network" and row.n_metadata * 10 >= n_metadata:
             return row
     return rows[0] if rows else None
 
@@ -98,8 +99,7 @@ A_TRACER_ADDS = "a tracer (strace, ptrace) would add the dynamic loader, what ru
 
 def is_without_tracer(profile: Profile) -> bool:
     """Whether interpreters noted their own calls: nothing outside of them was seen."""
-    capabilities = profile.manifest.capabilities
-    return bool(capabilities) and "loader" not in capabilities
+    return profile.manifest.lacks(Capability.LOADER)
 
 
 def backend_line(profile: Profile) -> str:
