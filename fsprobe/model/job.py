@@ -32,6 +32,10 @@ class RankRow(Row):
     n_paths: int = 0
     peak_open_per_s: float | None = None
 
+    def offset_s(self, first_s: float | None) -> float | None:
+        """How long after the job's first rank (`Job.first_start_s`) this one began; None where not observed."""
+        return None if first_s is None or self.started_s is None else round(self.started_s - first_s, 3)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow(Row):
@@ -159,8 +163,3 @@ class Job:
     def first_start_s(self) -> float | None:
         """When the first rank began, seconds since the epoch; None where no rank's start was observed."""
         return min((row.started_s for row in self.ranks if row.started_s is not None), default=None)
-
-    def offset_s(self, row: RankRow) -> float | None:
-        """How long after the first rank this one began; None where not observed."""
-        first_s = self.first_start_s
-        return None if first_s is None or row.started_s is None else round(row.started_s - first_s, 3)

@@ -146,7 +146,8 @@ def rank_rows(job: Job) -> tuple[list[RankLine], RanksRest | None]:
         chosen = set(list(reasons)[:N_ROWS])
         shown = [row for row in job.ranks if row.key in chosen]
         rest = [row for row in job.ranks if row.key not in chosen]
-    made = [RankLine(row=row, why="; ".join(reasons.get(row.key, ())), offset_s=job.offset_s(row)) for row in shown]
+    first_s = job.first_start_s
+    made = [RankLine(row=row, why="; ".join(reasons.get(row.key, ())), offset_s=row.offset_s(first_s)) for row in shown]
     return made, _ranks_rest(rest) if rest else None
 
 
