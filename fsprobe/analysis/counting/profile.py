@@ -138,7 +138,7 @@ def make_metrics(
     )
 
 
-def time_share(tally: Tally, wall_s: float | None, timed: bool) -> dict[str, float | None]:
+def time_share(tally: Tally, wall_s: float | None, timed: bool) -> dict[str, Any]:
     """The share of the wall time that filesystem calls took, as an upper bound.
 
     A traced call's duration contains the tracing overhead. What the run's own cheapest calls took (their 10th
