@@ -53,7 +53,9 @@ def _visible_in(value: Any, keep: str) -> Any:
         return {visible(str(name)): _visible_in(inner, _kept(name, keep)) for name, inner in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = (field.name for field in dataclasses.fields(value))
-        return dataclasses.replace(value, **{name: _visible_in(getattr(value, name), _kept(name, keep)) for name in names})
+        return dataclasses.replace(
+            value, **{name: _visible_in(getattr(value, name), _kept(name, keep)) for name in names}
+        )
     return value
 
 

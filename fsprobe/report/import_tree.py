@@ -49,8 +49,7 @@ def import_tree(rows: Sequence[ModuleRow]) -> ImportTree:
     """
     by_key = {row.key: row for row in rows}
     parents: dict[str, str | None] = {
-        key: row.parent if row.parent in by_key and row.parent != key else None
-        for key, row in by_key.items()
+        key: row.parent if row.parent in by_key and row.parent != key else None for key, row in by_key.items()
     }
     n_cut = 0
     done: set[str] = set()

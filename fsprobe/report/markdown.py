@@ -181,7 +181,9 @@ def _ranks(job: Job) -> list[str]:
     ]
     if rest is not None:
         times = (numbers.seconds(rest.wall_s), numbers.seconds(rest.startup_s))
-        cells.append([f"{numbers.count(rest.n)} more", "", *times, *_calls(rest.calls), "calls summed, times the median"])
+        cells.append(
+            [f"{numbers.count(rest.n)} more", "", *times, *_calls(rest.calls), "calls summed, times the median"]
+        )
     head = ("Rank" if rest is None else "Ranks that stand out", "node", "wall", "start and import")
     made = table((*head, "calls", "open", "stat", "not found", "why" if rest is not None else "remarkable"), cells)
     made[1] = "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"

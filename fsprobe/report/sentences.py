@@ -99,7 +99,7 @@ A_TRACER_ADDS = "a tracer (strace, ptrace) would add the dynamic loader, what ru
 
 def is_without_tracer(profile: Profile) -> bool:
     """Whether interpreters noted their own calls: nothing outside of them was seen."""
-    return profile.manifest.lacks(Capability.LOADER)
+    return profile.manifest.lacks(Capability.FOREIGN_PROGRAMS)
 
 
 def backend_line(profile: Profile) -> str:

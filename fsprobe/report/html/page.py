@@ -54,6 +54,7 @@ def render(value: Profile | Comparison, recording: str | None = None) -> str:
         ms=numbers.milliseconds,
         share=numbers.share,
         ratio=numbers.ratio,
+        known=facts.known,
     )
     style = _template_text(environment, "report.css") + _template_text(environment, "job.css")
     names = ("common.js", "report.js") if isinstance(shown, Comparison) else SCRIPTS

@@ -108,7 +108,7 @@ def draw_totals(console: Console, profile: Profile) -> None:
             "wall",
             _all_or_nothing("{} traced", numbers.seconds(manifest.wall_s)),
             "in calls",
-            _all_or_nothing("up to {} of it, less overhead", numbers.share(metrics.share_of_wall)),
+            _all_or_nothing("up to {} (overhead subtracted)", numbers.share(metrics.share_of_wall)),
         ),
         (
             "CPU",
@@ -168,7 +168,7 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
 
 
 def _bar(part: int, total: int, width: int = 10) -> Text:
-    eighths = round(part / total * width * 8) if total else 0
+    eighths = min(round(part / total * width * 8), width * 8) if total else 0
     blocks = "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
     return Text(blocks.ljust(width), style="cyan")
 
@@ -211,9 +211,12 @@ def draw_requests(console: Console, profile: Profile) -> None:
         return
     by_mount = [row for row in requests.by_mount if row.reaches_server and row.n_metadata]
     shown = [f"{numbers.count(row.n_metadata)} to {clean(row.key, 30)}" for row in by_mount[:4]]
-    more = f" ({', '.join(shown)}{', ...' if by_mount[4:] else ''})" if shown else ""
     total = numbers.count(requests.at_servers.n_metadata)
-    console.print(Text(f"server requests, cold cache (predicted): {total}{more}"))
+    if len(by_mount) == 1:
+        total = shown[0]
+    elif shown:
+        total += f" ({', '.join(shown)}{', ...' if by_mount[4:] else ''})"
+    console.print(Text(f"server requests, cold cache (predicted): {total}"))
 
 
 def _grouping(justify: str, title: str, total: int, width: int) -> list[Column[Row]]:
@@ -247,15 +250,15 @@ def draw_imports(console: Console, profile: Profile) -> None:
         return
     total = profile.metrics.n_metadata
     nobody = "?" if profile.quality.n_estimated else "the program"
-    _heading(console, "Costliest imports (calls: cumulative, with what they import; self)")
+    _heading(console, "Costliest imports")
     columns: list[Column[ModuleRow]] = [
-        ("module", "fill", lambda row: clean(row.key, console.width - 60)),
-        ("calls", "right", lambda row: numbers.count(row.n_metadata_cum)),
-        ("", "left", lambda row: _bar(row.n_metadata_cum, total, 6)),
+        ("module", "fill", lambda row: clean(row.key, console.width - 56)),
+        ("cumulative", "right", lambda row: numbers.count(row.n_metadata_cum)),
+        ("", "left", lambda row: _bar(row.n_metadata_cum, total, 4)),
         ("self", "right", lambda row: numbers.count(row.n_metadata)),
         ("not found", "right", lambda row: numbers.count(row.n_not_found_cum)),
         ("time", "right", lambda row: numbers.seconds(row.time_cum_s)),
-        ("imported by", "left", lambda row: clean(row.parent or nobody, 16)),
+        ("imported by", "left", lambda row: clean(row.parent or nobody, 14)),
     ]
     draw_table(console, shown, columns)
 
@@ -306,7 +309,7 @@ def draw_findings(console: Console, profile: Profile) -> None:
 
 def _saved(finding: Finding) -> str:
     saves = finding.saves
-    return ", ".join(f"{numbers.count(saves[name])} {name}" for name in ("calls", "requests") if saves.get(name))
+    return ", ".join(numbers.plural(saves[f"{one}s"], one) for one in ("call", "request") if saves.get(f"{one}s"))
 
 
 def draw_foot(console: Console, profile: Profile, recording: str) -> None:
