@@ -66,19 +66,9 @@ class RequestCounts:
         """As it stands in a profile."""
         return values.RequestCounts(**self._fields())
 
-    def row(self, key: str, mount: Mount | None = None) -> values.RequestRow:
-        """As a row of a profile.
-
-        Args:
-            key: its name.
-            mount: where these requests go, for the row of a mount.
-        """
-        return values.RequestRow(
-            key=key,
-            fs_class=mount.fs_class if mount is not None else None,
-            fstype=mount.fstype if mount is not None else None,
-            **self._fields(),
-        )
+    def row(self, key: str, fs_class: str | None = None, fstype: str | None = None) -> values.RequestRow:
+        """As a row of a profile; `fs_class` and `fstype` are those of a mount."""
+        return values.RequestRow(key=key, fs_class=fs_class, fstype=fstype, **self._fields())
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -159,9 +149,11 @@ class Requests:
 
     def value(self, owners: Owners) -> values.Requests:
         """As it stands in a profile: the rows of mounts for all mounts, the others for what leaves the node."""
-        mounts = {text(mount.path): mount for mount in self.mount_of.values() if mount is not None}
+        kinds = {
+            text(mount.path): (mount.fs_class, mount.fstype) for mount in self.mount_of.values() if mount is not None
+        }
         return values.Requests(
-            by_mount=most_first(row.row(key, mounts.get(key)) for key, row in self.by_mount().items()),
+            by_mount=most_first(row.row(key, *kinds.get(key, ())) for key, row in self.by_mount().items()),
             by_package=most_first(row.row(key) for key, row in self.by_package(owners).items()),
             by_module=most_first(row.row(key) for key, row in self.per_module.items()),
             n_unplaced=self.n_unplaced,
