@@ -147,7 +147,9 @@ def _syscalls(profile: Profile) -> JsonObject:
     )
     rows = sorted(rows, key=lambda item: -item[1].calls)
     return {
-        **_frame("syscalls", "System calls", columns, "calls", "What the target did; fsprobe's own calls are excluded."),
+        **_frame(
+            "syscalls", "System calls", columns, "calls", "What the target did; fsprobe's own calls are excluded."
+        ),
         "rows": [[name, row.calls, row.errors] for name, row in rows],
         "rest": None,
     }
