@@ -16,8 +16,8 @@ from fsprobe.cli.failures import say
 from fsprobe.cli.renamed import Renamed
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.experiment import significance
-from fsprobe.model.comparison import Comparison, LayoutRow, Spread, layout_counts
+from fsprobe.experiment import significance, summarise
+from fsprobe.model.comparison import Comparison, LayoutRow, Spread
 from fsprobe.model.profile import Profile
 from fsprobe.model.text import text
 from fsprobe.recording.file import Recording
@@ -260,9 +260,7 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
         side.requests.environment(prefix) if side.requests is not None and prefix else None
         for side, prefix in zip((left, right), prefixes, strict=True)
     ]
-    ratio = None
-    if counts[0] is not None and counts[1] is not None and counts[0].n_metadata:
-        ratio = round(counts[1].n_metadata / counts[0].n_metadata, 6)
+    ratio = summarise.ratio_of_requests(counts[1], counts[0])
     result = Comparison(
         baseline=labels[0],
         rows=tuple(
@@ -297,6 +295,6 @@ def recording_row(name: str, profile: Profile) -> LayoutRow:
         mount_how=layout.mount_how if layout is not None else "",
         cache=manifest.cache,
         wall_s=None if wall is None else Spread(median=wall, min=wall, max=wall, runs=(wall,)),
-        metrics=layout_counts(metrics, metrics.n_paths),
+        metrics=summarise.layout_counts(metrics),
         requests=None if profile.requests is None else profile.requests.by_mount,
     )

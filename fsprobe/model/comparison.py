@@ -55,20 +55,6 @@ class LayoutCounts(CallCounts):
     n_paths: int = 0
 
 
-def layout_counts(counts: CallCounts, n_paths: int) -> LayoutCounts:
-    """The calls of a run, without the time that they took under tracing."""
-    return LayoutCounts(
-        n_open=counts.n_open,
-        n_stat=counts.n_stat,
-        n_readlink=counts.n_readlink,
-        n_list=counts.n_list,
-        n_exec=counts.n_exec,
-        n_change=counts.n_change,
-        n_not_found=counts.n_not_found,
-        n_paths=n_paths,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSummary:
     """Of a comparison of jobs: who ran, and how it went."""
