@@ -11,6 +11,8 @@ from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, sum_of
 from fsprobe.report import numbers
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
+OWN_SHARE = 0.05
+"""The module with the most calls of its own is named where these are at least this share of all. A judgement."""
 PASSED_ON = 0.8
 """An import that accounts for more than this share of the one that imported it says nothing new. A judgement."""
 NOT_FOUND = "failed lookups (not found)"
@@ -78,7 +80,7 @@ def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
     """The `n` imports worth a line, most cumulative calls first.
 
     One that only hands on to a single other import is left out for that one. The module with the most calls of its own is
-    always among them, however long the chain of imports that leads to it.
+    among them if these are many, however long the chain of imports that leads to it.
     """
     by_key = {row.key: row for row in rows}
     kept = []
@@ -89,7 +91,8 @@ def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
             kept.append(row)
     shown = kept[:n]
     busiest = max((row for row in rows if row.key != PROGRAM), key=lambda row: row.n_metadata, default=None)
-    if busiest is not None and busiest.n_metadata and busiest not in shown:
+    least = OWN_SHARE * sum_of(rows).n_metadata
+    if busiest is not None and busiest.n_metadata > least and busiest not in shown:
         shown = sorted([*shown[: n - 1], busiest], key=lambda row: -row.n_metadata_cum)
     return shown
 
@@ -147,7 +150,10 @@ def layout_line(layout: LayoutFacts) -> str:
     """A storage layout in words."""
     what = {"squashfs": "image ", "overlay": "image ", "copy": "copy at "}.get(layout.kind, "")
     parts = [layout.label or layout.kind, f"{what}{layout.where}" if layout.where else ""]
-    parts += [f"at {layout.at}" if layout.at else "", f"mounted by {layout.mount_how}" if layout.mount_how else ""]
+    parts += [
+        f"at {layout.at}" if layout.at else "",
+        f"mounted by {layout.mount_how}" if layout.mount_how not in ("", layout.kind) else "",
+    ]
     return ", ".join(part for part in parts if part)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TextIO, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -149,6 +150,8 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
     """A table without lines; a column in which nothing was observed is left out, and named below."""
     cells = {title: [cell(row) for row in rows] for title, _, cell in columns}
     absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
+    others = [title for title, justify, _ in columns if justify != "fill" and title not in absent]
+    room = console.width - sum(_width(title, cells[title]) + 2 for title in others)
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="dim")
     shown = [column for column in columns if column[0] not in absent]
     for title, justify, _ in shown:
@@ -161,10 +164,19 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
         )
     table.expand = any(justify == "fill" for _, justify, _ in shown)
     for i in range(len(rows)):
-        table.add_row(*(cells[title][i] for title, _, _ in shown))
+        table.add_row(*(_cut(cells[title][i], room if justify == "fill" else 0) for title, justify, _ in shown))
     console.print(table)
     if absent:
         console.print(Text(f"not observed: {', '.join(absent)}", style="dim"))
+
+
+def _width(title: str, cells: Sequence[str | Text]) -> int:
+    return max([cell_len(title.strip()), *(cell_len(str(cell)) for cell in cells)])
+
+
+def _cut(cell: str | Text, room: int) -> str | Text:
+    """A cell of the column that takes the room that is left: its middle left out, so that a path keeps its end."""
+    return clean(cell, max(room, 8)) if room and isinstance(cell, str) else cell
 
 
 def _bar(part: int, total: int, width: int = 10) -> Text:
@@ -178,7 +190,7 @@ def draw_mounts(console: Console, profile: Profile) -> None:
     _heading(console, "Mounts")
     shown, rest = first_rows([row for row in metrics.by_mount if row.fs_class != "pseudo"], 5)
     columns: list[Column[MountRow]] = [
-        ("mount", "fill", lambda row: clean(row.key, 30)),
+        ("mount", "fill", lambda row: clean(row.key)),
         (
             "type",
             "left",
@@ -210,7 +222,10 @@ def draw_requests(console: Console, profile: Profile) -> None:
     if requests is None:
         return
     by_mount = [row for row in requests.by_mount if row.reaches_server and row.n_metadata]
-    shown = [f"{numbers.count(row.n_metadata)} to {clean(row.key, 30)}" for row in by_mount[:4]]
+    shown = [
+        f"{numbers.count(row.n_metadata)} to {clean(row.key, 30)}{' (local disk)' if row.fs_class == 'local' else ''}"
+        for row in by_mount[:4]
+    ]
     total = numbers.count(requests.at_servers.n_metadata)
     if len(by_mount) == 1:
         total = shown[0]
@@ -219,9 +234,9 @@ def draw_requests(console: Console, profile: Profile) -> None:
     console.print(Text(f"server requests, cold cache (predicted): {total}"))
 
 
-def _grouping(justify: str, title: str, total: int, width: int) -> list[Column[Row]]:
+def _grouping(justify: str, title: str, total: int) -> list[Column[Row]]:
     return [
-        (title, justify, lambda row: clean(row.key, width)),
+        (title, justify, lambda row: clean(row.key)),
         ("calls", "right", lambda row: numbers.count(row.n_metadata)),
         ("", "left", lambda row: _bar(row.n_metadata, total)),
         ("open", "right", lambda row: numbers.count(row.n_open)),
@@ -234,7 +249,7 @@ def _grouping(justify: str, title: str, total: int, width: int) -> list[Column[R
 def draw_phases(console: Console, profile: Profile) -> None:
     metrics = profile.metrics
     _heading(console, "Phases")
-    draw_table(console, metrics.by_phase, _grouping("left", "phase", metrics.n_metadata, 10))
+    draw_table(console, metrics.by_phase, _grouping("left", "phase", metrics.n_metadata))
 
 
 def draw_imports(console: Console, profile: Profile) -> None:
@@ -248,17 +263,15 @@ def draw_imports(console: Console, profile: Profile) -> None:
     shown = sentences.costly_imports(rows, TOP)
     if not shown:
         return
-    total = profile.metrics.n_metadata
     nobody = "?" if profile.quality.n_estimated else "the program"
     _heading(console, "Costliest imports")
     columns: list[Column[ModuleRow]] = [
-        ("module", "fill", lambda row: clean(row.key, console.width - 56)),
+        ("module", "fill", lambda row: clean(row.key)),
         ("cumulative", "right", lambda row: numbers.count(row.n_metadata_cum)),
-        ("", "left", lambda row: _bar(row.n_metadata_cum, total, 4)),
         ("self", "right", lambda row: numbers.count(row.n_metadata)),
         ("not found", "right", lambda row: numbers.count(row.n_not_found_cum)),
         ("time", "right", lambda row: numbers.seconds(row.time_cum_s)),
-        ("imported by", "left", lambda row: clean(row.parent or nobody, 14)),
+        ("imported by", "left", lambda row: clean(row.parent or nobody, 18)),
     ]
     draw_table(console, shown, columns)
 
@@ -267,7 +280,7 @@ def draw_packages(console: Console, profile: Profile) -> None:
     metrics = profile.metrics
     _heading(console, "Packages")
     shown, rest = first_rows(metrics.by_package, TOP)
-    draw_table(console, shown, _grouping("fill", "package", metrics.n_metadata, 34))
+    draw_table(console, shown, _grouping("fill", "package", metrics.n_metadata))
     if rest is not None:
         words = f"{numbers.plural(rest.n_rows, 'more package')} with {numbers.count(rest.n_metadata)} calls"
         console.print(Text(words, style="dim"))
@@ -281,7 +294,7 @@ def draw_not_found(console: Console, profile: Profile) -> None:
     columns: list[Column[NotFoundRow]] = [
         ("reason", "left", lambda row: clean(row.reason)),
         ("calls", "right", lambda row: numbers.count(row.n)),
-        ("for instance", "fill", lambda row: clean(row.examples[0], 40) if row.examples else ""),
+        ("for instance", "fill", lambda row: clean(row.examples[0]) if row.examples else ""),
     ]
     draw_table(console, rows, columns)
 
