@@ -59,7 +59,7 @@ def test_what_was_not_observed_says_so_and_is_never_zero() -> None:
     assert metrics.by_module is not None
     profile = changed(
         hand_built(),
-        **dict.fromkeys((f"manifest__{name}" for name in ("wall_s", "user_s", "sys_s", "majflt", "read_bytes"))),
+        **dict.fromkeys(f"manifest__{name}" for name in ("wall_s", "user_s", "sys_s", "majflt", "read_bytes")),
         metrics__share_of_wall=None,
         metrics__by_phase=untimed(metrics.by_phase),
         metrics__by_package=untimed(metrics.by_package),
