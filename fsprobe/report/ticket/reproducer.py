@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fsprobe import __version__
 from fsprobe.capture.machine import ranks
+from fsprobe.model.capability import Capability
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts
@@ -56,7 +57,8 @@ def _again(item: Item) -> list[str]:
     ]
     launcher = _launcher(profile)
     options = [f"--ranks {shlex.quote(manifest.ranks)}"] if manifest.ranks else []
-    if manifest.backend and not manifest.logs:
+    if manifest.backend and manifest.lacks(Capability.FOREIGN_PROGRAMS):
+        # else more would be seen than the recording shows
         options.append(f"--backend {shlex.quote(manifest.backend)}")
     place = f"{item.name}-again/" if job is not None else f"{item.name}-again.fsprobe"
     traced = " ".join(["fsprobe run -o", place, *options, "--", line])
