@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.fileserver import serve
 from fsprobe import experiment
+from fsprobe.model import serial
 from fsprobe.recording.file import Recording
 from tests.layouts.environments import (
     USER,
@@ -88,7 +89,7 @@ def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
     labels = [label for label, _ in result["order"]]
     assert labels == ["plain", "flash", "squashfs", "overlay", "flash", "squashfs", "overlay", "plain"]
     for label in ("squashfs", "overlay"):
-        counts = rows[label]["requests"]["environment_counts"]
+        counts = rows[label]["environment_requests"]
         assert counts["lookup"] == 1
         assert 1 <= counts["open"] <= 4
         assert rows[label]["ratio_requests"] < 0.2
@@ -105,7 +106,7 @@ def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
 def test_the_file_opens_as_a_report_and_holds_the_recordings(env: Path, tmp_path: Path) -> None:
     need("strace", root=True)
     compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "1")
-    for style, mark in (("terminal", b"flash"), ("md", b"Layouts compared"), ("json", b'"rows"'), ("html", b"<html")):
+    for style, mark in (("terminal", b"flash"), ("md", b"layouts compared"), ("json", b'"rows"'), ("html", b"<html")):
         done = fsprobe("report", str(tmp_path / "c.fsprobe"), "--format", style)
         assert done.returncode == 0, done.stderr
         assert mark in done.stdout
@@ -187,8 +188,8 @@ def test_a_copy_that_is_there_is_given_its_byte_code_and_is_alike(env: Path, tmp
     row = result["rows"][1]
     assert (row["layout"], row["kind"], row["where"], row["in_place"]) == ("again", "copy", str(other), False)
     # a copy that is mounted there is its mount's root: its own name is not looked up any more
-    asked, asked_there = (each["requests"]["environment_counts"] for each in result["rows"])
-    assert {**asked, "lookup": asked["lookup"] - 1, "metadata": asked["metadata"] - 1} == asked_there
+    asked, asked_there = (each["environment_requests"] for each in result["rows"])
+    assert {**asked, "lookup": asked["lookup"] - 1, "n_metadata": asked["n_metadata"] - 1} == asked_there
     # three runs of each can't show a difference, whatever the machine is doing (enough of them: benchmarks/layouts.py)
     assert not row["clear"]
     assert "too few runs to tell" in row["verdict"]
@@ -375,12 +376,13 @@ def test_what_the_server_counts_is_what_was_predicted(env: Path, tmp_path: Path)
             caches=("cold", "warm"),
             output_dir=tmp_path,
         )
-        result, _ = experiment.run(plan, server=counted, empty=empty)
+        compared, _ = experiment.run(plan, server=counted, empty=empty)
+    result = serial.to_json(compared)
     rows = {(row["layout"], row["cache"]): row for row in result["rows"]}
     plain_row = rows["plain", "cold"]
     kinds = ("lookup", "negative", "open", "opendir", "readlink", "readdir")
     served = {kind: plain_row["server_requests"][kind]["median"] for kind in kinds}
-    predicted = {kind: plain_row["requests"]["environment_counts"][kind] for kind in kinds}
+    predicted = {kind: plain_row["environment_requests"][kind] for kind in kinds}
     assert served == predicted
     # warm: names, listings and links are known, every open is a request all the same
     warm = rows["plain", "warm"]["server_requests"]
@@ -389,7 +391,7 @@ def test_what_the_server_counts_is_what_was_predicted(env: Path, tmp_path: Path)
     for way in ("root+kernel", "root+fuse"):
         cold = rows[way, "cold"]
         asked = {name: value["median"] for name, value in cold["server_requests"].items()}
-        counts = cold["requests"]["environment_counts"]
+        counts = cold["environment_requests"]
         assert asked["lookup"] == counts["lookup"] == 1
         assert asked["open"] >= counts["open"] >= 1
         assert asked["read"] > 0, "a cold image must be read"
