@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from fsprobe import pipeline
 from fsprobe.analysis.counting.tally import check_sums
 from fsprobe.capture import attach
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from fsprobe.report import markdown
 from fsprobe.report.html import page
 from fsprobe.report.terminal import run as terminal
@@ -162,7 +163,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def attach_while(
     one: subprocess.Popen[str], path: Path, scratch: Path, act: Callable[[], object], seconds: float = 60.0
-) -> JsonObject:
+) -> Profile:
     """Attach, do something while the program is traced, let go by SIGINT, and give the profile."""
     words = [*COMMAND, str(one.pid), "--for", str(seconds), "-q", "-o", str(path), "--tmp-dir", str(scratch)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, env=clean_environment()) as attacher:
@@ -175,12 +176,12 @@ def attach_while(
     assert (attacher.returncode, said) == (0, b"")
     analysis = pipeline.read(path)
     assert check_sums(analysis.tally) == []
-    assert analysis.profile["quality"]["n_unparsed"] == 0, analysis.profile["quality"]["unparsed_examples"]
+    assert analysis.profile.quality.n_unparsed == 0, analysis.profile.quality.unparsed_examples
     return analysis.profile
 
 
-def rows(profile: JsonObject, grouping: str) -> dict[str, JsonObject]:
-    return {row["key"]: row for row in profile["metrics"][grouping] or ()}
+def rows(profile: Profile, grouping: str) -> dict[str, Any]:
+    return {row.key: row for row in getattr(profile.metrics, grouping) or ()}
 
 
 # ---- what is recorded ------------------------------------------------------------------------------------------------
@@ -210,26 +211,26 @@ def test_what_happens_meanwhile_is_counted_exactly(
 
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, act)
     paths = rows(profile, "by_path")
-    assert {paths[f"{tmp_path}/file-{i}"]["n_open"] for i in range(25)} == {3}
+    assert {paths[f"{tmp_path}/file-{i}"].n_open for i in range(25)} == {3}
     assert f"{tmp_path}/file-40" not in paths
-    assert {paths[f"/nowhere/{i}"]["n_missing"] for i in range(30)} == {1}
-    assert paths["/nowhere/at-all"]["n_stat"] == 1
-    assert profile["metrics"]["n_exec"] == 0
+    assert {paths[f"/nowhere/{i}"].n_not_found for i in range(30)} == {1}
+    assert paths["/nowhere/at-all"].n_stat == 1
+    assert profile.metrics.n_exec == 0
     modules = rows(profile, "by_module")
     assert {"planted", "planted.inner"} <= set(modules)
     assert "glob" not in modules
-    assert profile["quality"]["n_estimated"] > 0
-    (process,) = profile["metrics"]["by_process"]
-    assert (process["pid"], process["kind"]) == (one.pid, "python")
-    manifest = profile["manifest"]
-    assert manifest["command"][0] == sys.executable
-    assert (manifest["attached"]["pid"], manifest["attached"]["is_python"]) == (one.pid, True)
+    assert profile.quality.n_estimated > 0
+    (process,) = profile.metrics.by_process
+    assert (process.pid, process.kind) == (one.pid, "python")
+    manifest = profile.manifest
+    assert manifest.command[0] == sys.executable
+    assert (manifest.attached["pid"], manifest.attached["is_python"]) == (one.pid, True)
     # what only the start or the end of the program could tell
-    assert [manifest[name] for name in ("exit_code", "signal", "python")] == [None, None, None]
-    assert manifest["markers"] == "none"
-    assert 0.2 < manifest["wall_s"] < LIMIT_S
-    assert manifest["user_s"] >= 0
-    assert manifest["read_bytes"] > 0
+    assert [getattr(manifest, name) for name in ("exit_code", "signal", "python")] == [None, None, None]
+    assert manifest.markers == "none"
+    assert 0.2 < manifest.wall_s < LIMIT_S
+    assert manifest.user_s >= 0
+    assert manifest.read_bytes > 0
     for render in (terminal.render, page.render, markdown.render):
         assert len(render(profile, recording="x.fsprobe")) > 500
     ask(one, "assert os.path.exists('/etc')")
@@ -250,11 +251,11 @@ def test_children_and_threads_that_are_started_meanwhile(
 
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, act)
     paths = rows(profile, "by_path")
-    assert [paths[f"/nowhere/{name}"]["n_missing"] for name in ("child", "thread", "forked")] == [1, 1, 1]
-    assert profile["metrics"]["n_exec"] == 1
-    kinds = Counter(row["kind"] for row in profile["metrics"]["by_process"])
+    assert [paths[f"/nowhere/{name}"].n_not_found for name in ("child", "thread", "forked")] == [1, 1, 1]
+    assert profile.metrics.n_exec == 1
+    kinds = Counter(row.kind for row in profile.metrics.by_process)
     assert kinds["python"] >= 2
-    assert any(row["label"].startswith("sh") for row in profile["metrics"]["by_process"])
+    assert any(row.label.startswith("sh") for row in profile.metrics.by_process)
 
 
 def test_other_programs_have_no_imports(
@@ -263,9 +264,9 @@ def test_other_programs_have_no_imports(
     one = start("/bin/sh", "-c", "while read line; do test -e $line; echo did it; done")
 
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, lambda: ask(one, "/nowhere/x"))
-    assert profile["metrics"]["by_module"] is None
-    assert rows(profile, "by_path")["/nowhere/x"]["n_missing"] == 1
-    assert {row["key"] for row in profile["metrics"]["by_phase"]} == {"run"}
+    assert profile.metrics.by_module is None
+    assert rows(profile, "by_path")["/nowhere/x"].n_not_found == 1
+    assert {row.key for row in profile.metrics.by_phase} == {"run"}
 
 
 def test_a_program_that_does_nothing(
@@ -273,7 +274,7 @@ def test_a_program_that_does_nothing(
 ) -> None:
     one = start("/bin/sleep", "30")
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, lambda: None)
-    assert profile["metrics"]["n_metadata"] == 0
+    assert profile.metrics.n_metadata == 0
     assert len(terminal.render(profile, recording="x.fsprobe")) > 100
     assert_untouched(one.pid)
 
@@ -295,8 +296,8 @@ def test_mounts_are_those_of_the_program(
     assert one.stdout is not None
     assert one.stdout.readline() == "ready\n"
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, lambda: ask(one, "x"))
-    assert str(point) in {row["path"] for row in profile["manifest"]["mounts"]}
-    assert rows(profile, "by_mount")[str(point)]["n_missing"] == 1
+    assert str(point) in {row.path for row in profile.manifest.mounts}
+    assert rows(profile, "by_mount")[str(point)].n_not_found == 1
 
 
 # ---- the program goes on ---------------------------------------------------------------------------------------------
@@ -317,9 +318,9 @@ def test_twenty_times_at_a_busy_program_of_eight_threads(
         # each of the threads goes on
         wait_for(lambda then=before: all(now > n + 2 for now, n in zip(read_counts(counts), then, strict=True)))
         profile = pipeline.analyse(done.path)
-        assert rows(profile, "by_path")["/etc/hostname"]["n_open"] > 8
-        assert len(profile["manifest"]["attached"]["tids"]) == 9
-        assert len(profile["metrics"]["by_process"]) == 1
+        assert rows(profile, "by_path")["/etc/hostname"].n_open > 8
+        assert len(profile.manifest.attached["tids"]) == 9
+        assert len(profile.metrics.by_process) == 1
     (tmp_path / "stop").write_text("")
     out, _ = one.communicate(timeout=LIMIT_S)
     assert (out, one.returncode) == ("done 8 True\n", 0)
@@ -359,7 +360,7 @@ def test_a_program_that_ends_meanwhile(
     assert done.wall_s < LIMIT_S
     assert any("ended while it was traced, with exit code 7" in line for line in done.warnings)
     assert one.wait() == 7
-    assert pipeline.analyse(done.path)["manifest"]["exit_code"] == 7
+    assert pipeline.analyse(done.path).manifest.exit_code == 7
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -372,7 +373,7 @@ def test_a_signal_ends_it_early_and_the_recording_is_written(
         wait_for(lambda: all(tracer for _, tracer in state_of(one.pid)))
         attacher.send_signal(number)
         assert attacher.wait(LIMIT_S) == 0
-    assert pipeline.analyse(tmp_path / "x.fsprobe")["manifest"]["attached"]["for_s"] == 60
+    assert pipeline.analyse(tmp_path / "x.fsprobe").manifest.attached["for_s"] == 60
     assert_untouched(one.pid)
     ask(one, "pass")
 
