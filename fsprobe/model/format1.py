@@ -69,47 +69,72 @@ def _module_row(row: list[Any]) -> list[Any]:
 
 def profile(old: JsonObject) -> JsonObject:
     """The profile of a job."""
-    new = {**old, "format": 2, "manifest": _if_object(old.get("manifest"), manifest)}
-    new["quality"] = _renamed(old.get("quality"))
-    new["metrics"] = _if_object(old.get("metrics"), _metrics)
-    classes = _mounts(old)
-    new["requests"] = _if_object(old.get("requests"), lambda requests: _requests(requests, classes))
-    new["job"] = _if_object(old.get("job"), lambda job: _job(job, new["requests"]))
-    return new
+    mounts = _mounts(old)
+    new = _with_parts(
+        {**old, "format": 2},
+        manifest=manifest,
+        quality=_renamed,
+        metrics=_metrics,
+        requests=lambda requests: _requests(requests, mounts),
+    )
+    return _with_parts(new, job=lambda job: _job(job, new.get("requests")))
 
 
 def comparison(old: JsonObject) -> JsonObject:
     """A comparison of storage layouts."""
-    return {**old, "format": 2, "rows": _each(old.get("rows"), _layout_row)}
+    return _with_tables({**old, "format": 2}, rows=_layout_row)
 
 
 # ---- parts ------------------------------------------------------------------------------------------------------------
 
 
-def _if_object(value: Any, change: Callable[[JsonObject], JsonObject]) -> Any:
-    return change(value) if isinstance(value, dict) else value
+Change = Callable[[JsonObject], JsonObject]
 
 
-def _each(value: Any, change: Callable[[JsonObject], JsonObject]) -> Any:
-    return [_if_object(row, change) for row in value] if isinstance(value, list) else value
-
-
-def _renamed(value: Any) -> Any:
-    return {_RENAMED.get(name, name): inner for name, inner in value.items()} if isinstance(value, dict) else value
-
-
-def _metrics(old: JsonObject) -> JsonObject:
-    new: JsonObject = _renamed({name: value for name, value in old.items() if name != "fs_time_s"})
-    for name in ("by_phase", "by_package", "by_mount", "by_process", "by_path"):
-        new[name] = _each(old.get(name), _renamed)
-    new["by_module"] = _each(old.get("by_module"), _named_module)
-    new["timeline"] = _each(old.get("timeline"), _timeline_row)
-    new["processes"], new["n_processes_at_least"] = _processes(old.get("by_process"))
+def _with_parts(old: JsonObject, **changes: Change) -> JsonObject:
+    """An object with some of its objects changed, where it has them."""
+    new = dict(old)
+    for name, change in changes.items():
+        if isinstance(old.get(name), dict):
+            new[name] = change(old[name])
     return new
 
 
-def _named_module(old: JsonObject) -> JsonObject:
-    new: JsonObject = _renamed(old)
+def _with_tables(old: JsonObject, **changes: Change) -> JsonObject:
+    """An object with the rows of some of its lists changed, where it has them."""
+    new = dict(old)
+    for name, change in changes.items():
+        if isinstance(old.get(name), list):
+            new[name] = [change(row) if isinstance(row, dict) else row for row in old[name]]
+    return new
+
+
+def _objects(value: Any) -> list[JsonObject]:
+    """Those rows of a list that are objects."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _renamed(old: JsonObject) -> JsonObject:
+    return {_RENAMED.get(name, name): inner for name, inner in old.items()}
+
+
+def _metrics(old: JsonObject) -> JsonObject:
+    new = _with_tables(
+        _renamed({name: value for name, value in old.items() if name != "fs_time_s"}),
+        by_phase=_renamed,
+        by_module=_module,
+        by_package=_renamed,
+        by_mount=_renamed,
+        by_process=_renamed,
+        by_path=_renamed,
+        timeline=_timeline_row,
+    )
+    new["processes"], new["n_processes_at_least"] = _processes(_objects(old.get("by_process")))
+    return new
+
+
+def _module(old: JsonObject) -> JsonObject:
+    new = _renamed(old)
     return {**new, "key": PROGRAM} if new.get("key") == OUTSIDE else new
 
 
@@ -117,14 +142,12 @@ def _timeline_row(old: JsonObject) -> JsonObject:
     return {"t_s": old.get("t_s"), "by_phase": {name: value for name, value in old.items() if name != "t_s"}}
 
 
-def _processes(rows: Any) -> tuple[dict[str, int], bool]:
+def _processes(rows: list[JsonObject]) -> tuple[dict[str, int], bool]:
     """Processes by kind. Ranks may have had the same process numbers: a key that comes again is that of another rank."""
     kinds: dict[tuple[Any, int], str] = {}
     seen: Counter[tuple[Any, Any]] = Counter()
     at_least = False
-    for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, dict):
-            continue
+    for row in rows:
         pid, key = str(row.get("pid")), str(row.get("key"))
         if key in ("(rest)", "(further processes)"):
             at_least = True
@@ -139,10 +162,8 @@ def _mounts(old: JsonObject) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {}
     for part, table, key in (("manifest", "mounts", "path"), ("metrics", "by_mount", "key")):
         place = old.get(part)
-        rows = place.get(table) if isinstance(place, dict) else None
-        for row in rows if isinstance(rows, list) else ():
-            if isinstance(row, dict) and isinstance(row.get(key), str):
-                found[row[key]] = (row.get("fs_class"), row.get("fstype"))
+        for row in _objects(place.get(table)) if isinstance(place, dict) else ():
+            found[str(row.get(key))] = (row.get("fs_class"), row.get("fstype"))
     return found
 
 
@@ -157,53 +178,49 @@ def _request_rows(table: Any, mounts: Mapping[str, tuple[Any, Any]]) -> Any:
 
 
 def _requests(old: JsonObject, mounts: Mapping[str, tuple[Any, Any]]) -> JsonObject:
-    new = {**old, "by_mount": _request_rows(old.get("by_mount"), mounts)}
-    for name in ("by_package", "by_module"):
-        new[name] = _request_rows(old.get(name), {})
+    new = dict(old)
+    for name, classes in (("by_mount", mounts), ("by_package", {}), ("by_module", {})):
+        if name in old:
+            new[name] = _request_rows(old[name], classes)
     return new
 
 
 def _job(old: JsonObject, requests: Any) -> JsonObject:
-    new = {**old, "ranks": _each(old.get("ranks"), _renamed), "absent": old.get("missing")}
-    new.pop("missing", None)
-    new["spread"] = _renamed(old.get("spread"))
-    new["scaled"] = _if_object(old.get("scaled"), lambda scaled: {**scaled, "metrics": _renamed(scaled.get("metrics"))})
-    n_nodes = len(old["nodes"]) if isinstance(old.get("nodes"), list) else 0
-    ranks = [row for row in new["ranks"] if isinstance(row, dict)] if isinstance(new["ranks"], list) else []
-    new["nodes"] = _each(old.get("nodes"), lambda node: _node(node, ranks, n_nodes, requests))
-    return new
+    new = {("absent" if name == "missing" else name): value for name, value in old.items()}
+    new = _with_tables(new, ranks=_renamed)
+    new = _with_parts(new, spread=_renamed, scaled=lambda scaled: _with_parts(scaled, metrics=_renamed))
+    ranks, nodes = _objects(new.get("ranks")), _objects(new.get("nodes"))
+    by_mount = _objects(requests.get("by_mount")) if isinstance(requests, dict) else []
+    return _with_tables(new, nodes=lambda node: _node(node, ranks, by_mount, is_only=len(nodes) == 1))
 
 
 _CALLS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
+_REQUESTS = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "change")
 
 
-def _node(old: JsonObject, ranks: list[JsonObject], n_nodes: int, requests: Any) -> JsonObject:
+def _node(old: JsonObject, ranks: list[JsonObject], by_mount: list[JsonObject], is_only: bool) -> JsonObject:
     """A node's row had some classes of calls only, and requests of all mounts: the others stand in the ranks' rows."""
-    mine = [row for row in ranks if row.get("node") == old.get("key")]
-    new: JsonObject = _renamed(old)
+    new = _renamed(old)
     for name in _CALLS:
-        numbers = [row.get(name) for row in mine]
+        numbers = [row.get(name) for row in ranks if row.get("node") == old.get("key")]
         if all(isinstance(n, int) for n in numbers):
             new[name] = sum(n for n in numbers if isinstance(n, int))
-    if isinstance(new.get("requests"), dict):
-        new["requests"] = _node_requests(new["requests"], n_nodes, requests)
+    if isinstance(old.get("requests"), dict):
+        new["requests"] = _at_servers(old["requests"], by_mount, is_only)
     return new
 
 
-def _node_requests(old: JsonObject, n_nodes: int, requests: Any) -> JsonObject | None:
-    """What a node asks of servers: exact where no mount of the job answers by itself; else not known of one node of many."""
-    by_mount = requests.get("by_mount") if isinstance(requests, dict) else None
-    rows = [row for row in by_mount if isinstance(row, dict)] if isinstance(by_mount, list) else []
-    names = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "change")
-    if not any(row.get(name) for row in rows if row.get("fs_class") in OURS for name in names):
+def _at_servers(old: JsonObject, by_mount: list[JsonObject], is_only: bool) -> JsonObject | None:
+    """What a node asks of servers: exact where nothing is asked of an image or memory, else known of a job's only node."""
+    if not any(row.get(name) for row in by_mount if row.get("fs_class") in OURS for name in _REQUESTS):
         return old
-    if n_nodes > 1 or any(not isinstance(row.get(name), int) for row in rows for name in names):
+    if not is_only or any(not isinstance(row.get(name), int) for row in by_mount for name in _REQUESTS):
         return None
-    return {name: sum(row[name] for row in rows if row.get("fs_class") not in OURS) for name in names}
+    return {name: sum(row[name] for row in by_mount if row.get("fs_class") not in OURS) for name in _REQUESTS}
 
 
 def _layout_row(old: JsonObject) -> JsonObject:
-    new = {**old, "metrics": _renamed(old.get("metrics"))}
+    new = _with_parts(old, metrics=_renamed)
     requests = old.get("requests")
     if isinstance(requests, dict):
         table = {key: row for key, row in requests.items() if key not in ("environment", "environment_counts")}
