@@ -89,7 +89,7 @@ def small() -> Profile:
     rows = [rank(number, f"n{number // 4}") for number in range(8)]
     rows[6] = rank(6, "n1", wall_s=9.0, signal=9)
     scaled = Scaled(
-        label="scaled from 8 traced to 10 ranks: an estimate that takes the others for the same",
+        label="scaled from 8 traced to 10 ranks: an estimate that assumes the others do the same",
         n_traced=8,
         n_ranks=10,
         n_nodes=3,
