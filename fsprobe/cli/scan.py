@@ -100,7 +100,7 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
     editable = [row.name for row in scan.packages if row.editable]
     if editable or any(pth.editable for pth in scan.pths):
         yield from _row(
-            "editable", f"{', '.join(editable) or 'yes'}: a normal install needs fewer look-ups, and can be packed"
+            "editable", f"{', '.join(editable) or 'yes'}: a normal install needs fewer lookups, and can be packed"
         )
     for where, entry in scan.dead_paths:
         yield from _row("dead path", f"{text(entry)} (from {where})")

@@ -16,7 +16,7 @@ class Counts:
     n_exec: int = 0
     n_change: int = 0
     n_other: int = 0
-    n_missing: int = 0
+    n_not_found: int = 0
     time_ns: int = 0
 
     @property

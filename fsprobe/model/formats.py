@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 """Grows by one on a breaking change of the recording or of any JSON that scripts read."""
 
 JsonObject = dict[str, Any]

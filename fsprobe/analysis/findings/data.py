@@ -77,7 +77,7 @@ def _data_root(evidence: Evidence, paths: list[bytes]) -> bytes:
     A whole filesystem, or a directory that holds the interpreter or the working directory too, is no data set.
     """
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    cwd = os.fsencode(str(evidence.profile["manifest"].get("cwd") or ""))
+    cwd = os.fsencode(evidence.profile.manifest.cwd)
     others = [*prefixes(evidence), *([cwd] if cwd else [])]
     while True:
         mount = evidence.mounts_of(root + b"/x")

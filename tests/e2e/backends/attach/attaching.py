@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fsprobe import pipeline
 from fsprobe.analysis.counting.tally import check_sums
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from tests.conftest import ROOT, clean_environment
 
 COMMAND = (
@@ -118,7 +119,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def attach_while(
     one: subprocess.Popen[str], path: Path, scratch: Path, act: Callable[[], object], seconds: float = 60.0
-) -> JsonObject:
+) -> Profile:
     """Attach, do something while the program is traced, let go by SIGINT, and give the profile."""
     words = [*COMMAND, str(one.pid), "--for", str(seconds), "-q", "-o", str(path), "--tmp-dir", str(scratch)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, env=clean_environment()) as attacher:
@@ -131,9 +132,9 @@ def attach_while(
     assert (attacher.returncode, said) == (0, b"")
     analysis = pipeline.read(path)
     assert check_sums(analysis.tally) == []
-    assert analysis.profile["quality"]["n_unparsed"] == 0, analysis.profile["quality"]["unparsed_examples"]
+    assert analysis.profile.quality.n_unparsed == 0, analysis.profile.quality.unparsed_examples
     return analysis.profile
 
 
-def rows(profile: JsonObject, grouping: str) -> dict[str, JsonObject]:
-    return {row["key"]: row for row in profile["metrics"][grouping] or ()}
+def rows(profile: Profile, grouping: str) -> dict[str, Any]:
+    return {row.key: row for row in getattr(profile.metrics, grouping) or ()}

@@ -44,26 +44,26 @@ def test_what_happens_meanwhile_is_counted_exactly(
 
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, act)
     paths = rows(profile, "by_path")
-    assert {paths[f"{tmp_path}/file-{i}"]["n_open"] for i in range(25)} == {3}
+    assert {paths[f"{tmp_path}/file-{i}"].n_open for i in range(25)} == {3}
     assert f"{tmp_path}/file-40" not in paths
-    assert {paths[f"/nowhere/{i}"]["n_missing"] for i in range(30)} == {1}
-    assert paths["/nowhere/at-all"]["n_stat"] == 1
-    assert profile["metrics"]["n_exec"] == 0
+    assert {paths[f"/nowhere/{i}"].n_not_found for i in range(30)} == {1}
+    assert paths["/nowhere/at-all"].n_stat == 1
+    assert profile.metrics.n_exec == 0
     modules = rows(profile, "by_module")
     assert {"planted", "planted.inner"} <= set(modules)
     assert "glob" not in modules
-    assert profile["quality"]["n_estimated"] > 0
-    (process,) = profile["metrics"]["by_process"]
-    assert (process["pid"], process["kind"]) == (one.pid, "python")
-    manifest = profile["manifest"]
-    assert manifest["command"][0] == sys.executable
-    assert (manifest["attached"]["pid"], manifest["attached"]["is_python"]) == (one.pid, True)
+    assert profile.quality.n_estimated > 0
+    (process,) = profile.metrics.by_process
+    assert (process.pid, process.kind) == (one.pid, "python")
+    manifest = profile.manifest
+    assert manifest.command[0] == sys.executable
+    assert (manifest.attached["pid"], manifest.attached["is_python"]) == (one.pid, True)
     # what only the start or the end of the program could tell
-    assert [manifest[name] for name in ("exit_code", "signal", "python")] == [None, None, None]
-    assert manifest["markers"] == "none"
-    assert 0.2 < manifest["wall_s"] < LIMIT_S
-    assert manifest["user_s"] >= 0
-    assert manifest["read_bytes"] > 0
+    assert [getattr(manifest, name) for name in ("exit_code", "signal", "python")] == [None, None, None]
+    assert manifest.markers == "none"
+    assert 0.2 < manifest.wall_s < LIMIT_S
+    assert manifest.user_s >= 0
+    assert manifest.read_bytes > 0
     for render in (terminal.render, page.render, markdown.render):
         assert len(render(profile, recording="x.fsprobe")) > 500
     ask(one, "assert os.path.exists('/etc')")
@@ -84,11 +84,11 @@ def test_children_and_threads_that_are_started_meanwhile(
 
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, act)
     paths = rows(profile, "by_path")
-    assert [paths[f"/nowhere/{name}"]["n_missing"] for name in ("child", "thread", "forked")] == [1, 1, 1]
-    assert profile["metrics"]["n_exec"] == 1
-    kinds = Counter(row["kind"] for row in profile["metrics"]["by_process"])
+    assert [paths[f"/nowhere/{name}"].n_not_found for name in ("child", "thread", "forked")] == [1, 1, 1]
+    assert profile.metrics.n_exec == 1
+    kinds = Counter(row.kind for row in profile.metrics.by_process)
     assert kinds["python"] >= 2
-    assert any(row["label"].startswith("sh") for row in profile["metrics"]["by_process"])
+    assert any(row.label.startswith("sh") for row in profile.metrics.by_process)
 
 
 def test_other_programs_have_no_imports(
@@ -97,9 +97,9 @@ def test_other_programs_have_no_imports(
     one = start("/bin/sh", "-c", "while read line; do test -e $line; echo did it; done")
 
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, lambda: ask(one, "/nowhere/x"))
-    assert profile["metrics"]["by_module"] is None
-    assert rows(profile, "by_path")["/nowhere/x"]["n_missing"] == 1
-    assert {row["key"] for row in profile["metrics"]["by_phase"]} == {"run"}
+    assert profile.metrics.by_module is None
+    assert rows(profile, "by_path")["/nowhere/x"].n_not_found == 1
+    assert {row.key for row in profile.metrics.by_phase} == {"run"}
 
 
 def test_a_program_that_does_nothing(
@@ -107,7 +107,7 @@ def test_a_program_that_does_nothing(
 ) -> None:
     one = start("/bin/sleep", "30")
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, lambda: None)
-    assert profile["metrics"]["n_metadata"] == 0
+    assert profile.metrics.n_metadata == 0
     assert len(terminal.render(profile, recording="x.fsprobe")) > 100
     assert_untouched(one.pid)
 
@@ -129,5 +129,5 @@ def test_mounts_are_those_of_the_program(
     assert one.stdout is not None
     assert one.stdout.readline() == "ready\n"
     profile = attach_while(one, tmp_path / "x.fsprobe", scratch_of_the_test, lambda: ask(one, "x"))
-    assert str(point) in {row["path"] for row in profile["manifest"]["mounts"]}
-    assert rows(profile, "by_mount")[str(point)]["n_missing"] == 1
+    assert str(point) in {row.path for row in profile.manifest.mounts}
+    assert rows(profile, "by_mount")[str(point)].n_not_found == 1

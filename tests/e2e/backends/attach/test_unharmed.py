@@ -45,9 +45,9 @@ def test_twenty_times_at_a_busy_program_of_eight_threads(
         # each of the threads goes on
         wait_for(lambda then=before: all(now > n + 2 for now, n in zip(read_counts(counts), then, strict=True)))
         profile = pipeline.analyse(done.path)
-        assert rows(profile, "by_path")["/etc/hostname"]["n_open"] > 8
-        assert len(profile["manifest"]["attached"]["tids"]) == 9
-        assert len(profile["metrics"]["by_process"]) == 1
+        assert rows(profile, "by_path")["/etc/hostname"].n_open > 8
+        assert len(profile.manifest.attached["tids"]) == 9
+        assert len(profile.metrics.by_process) == 1
     (tmp_path / "stop").write_text("")
     out, _ = one.communicate(timeout=LIMIT_S)
     assert (out, one.returncode) == ("done 8 True\n", 0)
@@ -87,7 +87,7 @@ def test_a_program_that_ends_meanwhile(
     assert done.wall_s < LIMIT_S
     assert any("ended while it was traced, with exit code 7" in line for line in done.warnings)
     assert one.wait() == 7
-    assert pipeline.analyse(done.path)["manifest"]["exit_code"] == 7
+    assert pipeline.analyse(done.path).manifest.exit_code == 7
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -100,7 +100,7 @@ def test_a_signal_ends_it_early_and_the_recording_is_written(
         wait_for(lambda: all(tracer for _, tracer in state_of(one.pid)))
         attacher.send_signal(number)
         assert attacher.wait(LIMIT_S) == 0
-    assert pipeline.analyse(tmp_path / "x.fsprobe")["manifest"]["attached"]["for_s"] == 60
+    assert pipeline.analyse(tmp_path / "x.fsprobe").manifest.attached["for_s"] == 60
     assert_untouched(one.pid)
     ask(one, "pass")
 

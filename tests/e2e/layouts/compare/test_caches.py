@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.fileserver import serve
 from fsprobe import experiment
+from fsprobe.model import serial
 from tests.e2e.layouts.compare.comparing import CODE, compare
 from tests.layouts.environments import (
     USER,
@@ -76,12 +77,13 @@ def test_what_the_server_counts_is_what_was_predicted(env: Path, tmp_path: Path)
             caches=("cold", "warm"),
             output_dir=tmp_path,
         )
-        result, _ = experiment.run(plan, server=counted, empty=empty)
+        compared, _ = experiment.run(plan, server=counted, empty=empty)
+    result = serial.to_json(compared)
     rows = {(row["layout"], row["cache"]): row for row in result["rows"]}
     plain_row = rows["plain", "cold"]
     kinds = ("lookup", "negative", "open", "opendir", "readlink", "readdir")
     served = {kind: plain_row["server_requests"][kind]["median"] for kind in kinds}
-    predicted = {kind: plain_row["requests"]["environment_counts"][kind] for kind in kinds}
+    predicted = {kind: plain_row["environment_requests"][kind] for kind in kinds}
     assert served == predicted
     # warm: names, listings and links are known, every open is a request all the same
     warm = rows["plain", "warm"]["server_requests"]
@@ -90,7 +92,7 @@ def test_what_the_server_counts_is_what_was_predicted(env: Path, tmp_path: Path)
     for way in ("root+kernel", "root+fuse"):
         cold = rows[way, "cold"]
         asked = {name: value["median"] for name, value in cold["server_requests"].items()}
-        counts = cold["requests"]["environment_counts"]
+        counts = cold["environment_requests"]
         assert asked["lookup"] == counts["lookup"] == 1
         assert asked["open"] >= counts["open"] >= 1
         assert asked["read"] > 0, "a cold image must be read"

@@ -39,7 +39,7 @@ def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
     labels = [label for label, _ in result["order"]]
     assert labels == ["plain", "flash", "squashfs", "overlay", "flash", "squashfs", "overlay", "plain"]
     for label in ("squashfs", "overlay"):
-        counts = rows[label]["requests"]["environment_counts"]
+        counts = rows[label]["environment_requests"]
         assert counts["lookup"] == 1
         assert 1 <= counts["open"] <= 4
         assert rows[label]["ratio_requests"] < 0.2
@@ -56,7 +56,7 @@ def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
 def test_the_file_opens_as_a_report_and_holds_the_recordings(env: Path, tmp_path: Path) -> None:
     need("strace", root=True)
     compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "1")
-    for style, mark in (("terminal", b"flash"), ("md", b"Layouts compared"), ("json", b'"rows"'), ("html", b"<html")):
+    for style, mark in (("terminal", b"flash"), ("md", b"layouts compared"), ("json", b'"rows"'), ("html", b"<html")):
         done = fsprobe("report", str(tmp_path / "c.fsprobe"), "--format", style)
         assert done.returncode == 0, done.stderr
         assert mark in done.stdout
@@ -138,8 +138,8 @@ def test_a_copy_that_is_there_is_given_its_byte_code_and_is_alike(env: Path, tmp
     row = result["rows"][1]
     assert (row["layout"], row["kind"], row["where"], row["in_place"]) == ("again", "copy", str(other), False)
     # a copy that is mounted there is its mount's root: its own name is not looked up any more
-    asked, asked_there = (each["requests"]["environment_counts"] for each in result["rows"])
-    assert {**asked, "lookup": asked["lookup"] - 1, "metadata": asked["metadata"] - 1} == asked_there
+    asked, asked_there = (each["environment_requests"] for each in result["rows"])
+    assert {**asked, "lookup": asked["lookup"] - 1, "n_metadata": asked["n_metadata"] - 1} == asked_there
     # three runs of each can't show a difference, whatever the machine is doing (enough of them: benchmarks/layouts)
     assert not row["clear"]
     assert "too few runs to tell" in row["verdict"]

@@ -4,9 +4,9 @@ const LABEL = 44;
 const WITH_NUMBER = 190;
 const MEASURES = [
   { value: 'calls', label: 'Calls', unit: 'calls', text: count },
-  { value: 'requests', label: 'Requests', unit: 'requests', text: count },
+  { value: 'requests', label: 'Server requests', unit: 'requests', text: count },
   { value: 'time', label: 'Time', unit: '', text: seconds },
-  { value: 'missing', label: 'In vain', unit: 'calls in vain', text: count },
+  { value: 'not_found', label: 'Not found', unit: 'failed lookups', text: count },
 ];
 
 function makeNode(name, parent) {
@@ -14,7 +14,7 @@ function makeNode(name, parent) {
 }
 
 function importerTree(data) {
-  const root = makeNode('everything', null);
+  const root = makeNode('total', null);
   const nodes = [];
   data.names.forEach((name, i) => {
     const node = makeNode(name, data.parents[i] < 0 ? root : nodes[data.parents[i]]);
@@ -27,7 +27,7 @@ function importerTree(data) {
 
 // Modules under the packages that their dotted names say; what a package's own module does is in the package's bar.
 function nameTree(data) {
-  const root = makeNode('everything', null);
+  const root = makeNode('total', null);
   const known = new Map();
   const at = (name) => {
     if (known.has(name)) return known.get(name);
@@ -49,7 +49,7 @@ function readOwn(node, data, i) {
   node.isModule = true;
   node.recorded = data.recorded[i];
   node.imports = data.imports[i];
-  for (const name of ['calls', 'missing', 'opens', 'stats', 'time', 'requests']) {
+  for (const name of ['calls', 'not_found', 'opens', 'stats', 'time', 'requests']) {
     if (data[name]) node.own[name] = (node.own[name] || 0) + (data[name][i] || 0);
   }
 }
@@ -58,7 +58,7 @@ function readOwn(node, data, i) {
 function finish(root, data) {
   const order = [root];
   for (let i = 0; i < order.length; i++) order.push(...order[i].children);
-  for (const node of order) for (const name of ['calls', 'missing', 'opens', 'stats', 'time', 'requests']) node.sum[name] = data[name] ? node.own[name] || 0 : null;
+  for (const node of order) for (const name of ['calls', 'not_found', 'opens', 'stats', 'time', 'requests']) node.sum[name] = data[name] ? node.own[name] || 0 : null;
   for (const node of order.slice(1).reverse()) {
     for (const name of Object.keys(node.sum)) if (node.sum[name] !== null) node.parent.sum[name] += node.sum[name];
   }
@@ -106,7 +106,7 @@ function makeIcicle() {
   const measure = () => MEASURES.find((entry) => entry.value === state.measure);
 
   makeSwitch(byId('icicle-arrange'), [
-    { value: 'importer', label: 'Cumulative, by importer', title: 'A module with everything it asked for' },
+    { value: 'importer', label: 'Cumulative, by importer', title: 'A module with everything it imported' },
     { value: 'name', label: 'Self, by package', title: 'Only what each module did itself, packed by dotted name' },
   ], 'importer', (value) => { state.arrange = value; restart(); });
   makeSwitch(byId('icicle-measure'), MEASURES.map((entry) => ({
@@ -187,14 +187,14 @@ function makeIcicle() {
     const line = byId('icicle-detail');
     line.textContent = '';
     if (!node) return;
-    const asked = state.arrange === 'importer' && node.parent ? (node.parent.parent ? `asked for by ${node.parent.name}` : 'asked for by the program') : '';
+    const importer = state.arrange === 'importer' && node.parent ? (node.parent.parent ? `imported by ${node.parent.name}` : 'imported by the program') : '';
     const facts = [amount(node)];
     if (node.isModule) {
-      facts.push(`itself ${measure().text(node.own[state.measure] ?? null)} (${count(node.own.opens)} open, ${count(node.own.stats)} stat, ${count(node.own.missing)} in vain)`);
-      if (node.recorded !== null && node.recorded !== undefined) facts.push(`${count(node.recorded)} calls recorded with its imports`);
+      facts.push(`self ${measure().text(node.own[state.measure] ?? null)} (${count(node.own.opens)} open, ${count(node.own.stats)} stat, ${count(node.own.not_found)} not found)`);
+      if (node.recorded !== null && node.recorded !== undefined) facts.push(`${count(node.recorded)} calls recorded, cumulative`);
       if (node.imports > 1) facts.push(`imported ${count(node.imports)} times`);
     }
-    if (asked) facts.push(asked);
+    if (importer) facts.push(importer);
     line.append(element('b', {}, node.name), element('br'), element('span', {}, facts.join(' · ')));
   }
 
@@ -238,7 +238,7 @@ function makeIcicle() {
     else {
       const hits = trees[state.arrange].order.filter(matches);
       const sum = hits.reduce((total, node) => total + (node.own[state.measure] || 0), 0);
-      found.textContent = hits.length ? `${count(hits.length)} found, themselves ${measure().text(sum)} ${measure().unit}` : 'none found';
+      found.textContent = hits.length ? `${count(hits.length)} found, self ${measure().text(sum)} ${measure().unit}` : 'none found';
     }
     dim();
   }
@@ -334,9 +334,9 @@ function treeTable(tree) {
     const name = element('th', { scope: 'row', class: 'name' }, node.name);
     name.style.paddingLeft = `${(node.depth - 1) * 14}px`;
     return element('tr', {}, element('td', { class: 'num' }, count(node.depth)), name,
-      element('td', { class: 'num' }, count(node.sum.calls)), element('td', { class: 'num' }, count(node.own.calls)), element('td', { class: 'num' }, count(node.own.missing)));
+      element('td', { class: 'num' }, count(node.sum.calls)), element('td', { class: 'num' }, count(node.own.calls)), element('td', { class: 'num' }, count(node.own.not_found)));
   });
-  const head = element('tr', {}, ...['level', 'module', 'calls, with its imports', 'its own', 'in vain'].map((label) => element('th', { scope: 'col', class: label === 'module' ? '' : 'num' }, label)));
+  const head = element('tr', {}, ...['level', 'module', 'calls, cumulative', 'self', 'not found'].map((label) => element('th', { scope: 'col', class: label === 'module' ? '' : 'num' }, label)));
   const scroll = element('div', { class: 'scroll', tabindex: '0', 'aria-label': 'Import tree as a table' }, element('table', {}, element('thead', {}, head), element('tbody', {}, ...rows)));
   if (ahead.length) scroll.append(element('p', { class: 'small' }, `The first ${count(shown.length)} modules; the rest is in the table of modules.`));
   return scroll;

@@ -3,7 +3,7 @@ function makeTimeline() {
   const host = byId('timeline-chart');
   const data = DATA.timeline;
   if (!data) {
-    byId('timeline-lead').textContent = 'The recording has no times.';
+    byId('timeline-lead').textContent = 'Not observed: the recording has no times.';
     return;
   }
   const byBin = new Map(data.bins.map(([bin, ...counts]) => [bin, counts]));
@@ -13,7 +13,7 @@ function makeTimeline() {
   const height = 220;
   const margin = { left: 56, right: 4, top: 10, bottom: 28 };
   let at = data.bins[sums.indexOf(Math.max(...sums))][0];
-  byId('timeline-lead').textContent = `Metadata calls in each ${data.bin_s} s of the run, by phase; it lasted ${seconds(data.n_bins * data.bin_s)} under the tracer.`;
+  byId('timeline-lead').textContent = `Metadata calls in each ${data.bin_s} s of the run, by phase; it lasted ${seconds(data.n_bins * data.bin_s)} under tracing.`;
 
   const svg = drawing('svg', { role: 'slider', tabindex: 0, 'aria-label': 'Time in the run. Arrow keys move.', 'aria-valuemin': 0, 'aria-valuemax': data.n_bins - 1 });
   const cursor = drawing('rect', { class: 'cursor' });
