@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import doctor
-from fsprobe.capture.backends import choice
+from fsprobe.capture import backends, doctor
+from fsprobe.capture.backends.ptrace.backend import Ptrace
 from fsprobe.cli import doctor as cli_doctor
 from tests.conftest import need
 from tests.layouts.environments import as_user_argv, fsprobe_argv, fsprobe_environment, public_python, user_home
@@ -72,15 +72,17 @@ def test_a_machine_without_strace(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_version_lacks(says: str, status: str, lacks: tuple[str, ...], tmp_path: Path) -> None:
-    found = doctor.check_strace({"PATH": fake_strace(tmp_path / "bin", says)})
+    found = doctor.check_backend("strace")({"PATH": fake_strace(tmp_path / "bin", says)})
+    assert found is not None
     assert found["status"] == status
     for word in lacks:
         assert word in found["found"]
 
 
 def test_tracing_that_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "why_not_ptrace", lambda: "can't trace: Operation not permitted")
-    found = doctor.check_ptrace({})
+    monkeypatch.setattr(Ptrace, "why_not", lambda self, machine: "can't trace: Operation not permitted")
+    found = doctor.check_backend("ptrace")({})
+    assert found is not None
     assert found["status"] == "no"
     assert "--backend audit" in found["hint"]
 
@@ -89,7 +91,9 @@ def test_a_check_that_fails_is_a_line_of_its_own() -> None:
     def broken(environment: object) -> dict[str, str]:
         raise RuntimeError("boom")
 
-    assert "boom" in doctor.isolated("x", broken, {})["found"]
+    found = doctor.isolated("x", broken, {})
+    assert found is not None
+    assert "boom" in found["found"]
 
 
 def test_a_setuid_starter_is_named(tmp_path: Path) -> None:
@@ -127,10 +131,10 @@ def test_helpers_outside_of_path_are_found_as_exec_finds_them(tmp_path: Path, mo
 
 
 def test_a_choice_that_fails_leaves_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(environment: object) -> tuple[str, str]:
+    def broken(machine: object) -> backends.protocol.Backend:
         raise OSError("boom")
 
-    monkeypatch.setattr(choice, "best", broken)
+    monkeypatch.setattr(backends, "best", broken)
     answer = cli_doctor.examine()
     assert answer["backend"] == ""
     assert "boom" in answer["why"]
