@@ -113,7 +113,7 @@ def test_a_command_whose_execve_failed(tmp_path: Path, name: str, status: int) -
     assert caught.value.hint
 
 
-def planted_scratch(place: Path, log: bytes) -> Path:
+def planted_scratch(place: Path, log: bytes, **more: object) -> Path:
     """What a killed fsprobe leaves."""
     for name in (scratch.MARKS, scratch.HOOK):
         (place / name).mkdir(parents=True)
@@ -121,6 +121,7 @@ def planted_scratch(place: Path, log: bytes) -> Path:
     (place / scratch.LOG).write_bytes(log)
     (place / scratch.MARKS / "marks.5.x").write_bytes(b"1 5 >json\n")
     state = {"command": ["x"], "host": "h", "exit_code": None, "uid": 0, "fsprobe_pid": 0, "backend": "strace"}
+    state.update(more)
     (place / scratch.STATE).write_text(json.dumps(state))
     return place
 
@@ -141,6 +142,32 @@ def test_salvage(tmp_path: Path, tail: bytes, exit_code: int, signal: int | None
     assert not recording.manifest.get("log_truncated")
     assert b"".join(recording.section("log")) == b'5 1.0 stat("/x") = 0\n' + tail
     assert b"1 5 >json\n" in b"".join(recording.section("marks"))
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "is_taken_away"),
+    [
+        ("fsprobe/fsprobe-0123456789ab/hook", "", True),
+        ("fsprobe/fsprobe-0123456789ab/hook", "mine", False),
+        ("fsprobe/fsprobe-0123456789ab/hook/hook", "", False),
+        ("fsprobe/fsprobe-012345/hook", "", False),
+        ("work/fsprobe-0123456789ab/hook", "", False),
+        ("fsprobe/work/hook", "", False),
+    ],
+)
+def test_salvage_takes_the_runs_own_hook_away_and_nothing_else(
+    tmp_path: Path, name: str, beside: str, is_taken_away: bool
+) -> None:
+    hook = tmp_path / name
+    hook.mkdir(parents=True)
+    (hook / "sitecustomize.py").write_text("")
+    if beside:
+        (hook.parent / beside).write_text("")
+    place = planted_scratch(
+        tmp_path / "fsprobe-1", b"5 1.0 x() = 0\n", hook_dir=str(hook), scratch="/tmp/mine/fsprobe-1"
+    )
+    salvage.salvage(str(place), str(tmp_path / "out"))
+    assert hook.parent.exists() is not is_taken_away
 
 
 def test_salvage_of_a_log_with_a_hole_says_so(tmp_path: Path) -> None:

@@ -107,14 +107,15 @@ def _look_at(path: "str") -> "None":
         Unsafe: somebody else could put something of their own there.
         OSError: it can't be opened or made.
     """
-    try:
-        os.close(open_private(os.path.join(path, FOLDER)))
-    except FileNotFoundError:
-        # as `open_private` makes it: the last of the place's own names too, in a directory of the user's own
-        above = path if os.path.isdir(path) else os.path.dirname(path)
-        os.close(open_private(above))
-        if not os.access(above, os.W_OK | os.X_OK) or os.stat(above).st_uid not in (0, os.geteuid()):
-            raise OSError(errno.EACCES, "%s is not writable" % above)
+    folder = os.path.join(path, FOLDER)
+    if os.path.lexists(folder):
+        os.close(open_private(folder, make=1))
+        return
+    # as `open_private` makes it: the place's own last name too, in a directory of the user's own
+    above = path if os.path.lexists(path) else os.path.dirname(path)
+    os.close(open_private(above))
+    if not os.access(above, os.W_OK | os.X_OK) or (above != path and os.stat(above).st_uid != os.geteuid()):
+        raise OSError(errno.EACCES, "%s is not writable" % above)
 
 
 def network_of(hook_dir: "str") -> "str":
