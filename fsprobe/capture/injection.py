@@ -7,7 +7,8 @@ from fsprobe.capture import shipped
 from fsprobe.capture.directories import hook_place
 from fsprobe.capture.machine import host
 
-HOOK = ("hook", "sitecustomize.py")
+DATA_FILES = ("hook/sitecustomize.py", "hook/imports.py")
+"""Read as text, as paths below `fsprobe/capture`."""
 
 
 def install(scratch: "str", mode: "str", environment: "dict[str, str]", code: "str" = "") -> "tuple[str, str]":
@@ -23,12 +24,13 @@ def install(scratch: "str", mode: "str", environment: "dict[str, str]", code: "s
         The hook's directory and "", or "" and why there is none.
     """
     digits = hook_place.tail_digits(scratch)
-    lines = shipped.read(*HOOK).split("\n")
+    lines = shipped.read("hook", "sitecustomize.py").split("\n")
     filled = {
         "PLACE = ": scratch[: len(scratch) - len(digits)],
         "N_DIGITS = ": len(digits),
         "MODE = ": mode,
         "NAMES = ": tuple(host.TARGET_VARIABLES),
+        "IMPORTS = ": shipped.read("hook", "imports.py"),
         "AUDIT = ": code,
     }
     for i, line in enumerate(lines):

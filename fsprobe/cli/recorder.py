@@ -17,7 +17,7 @@ from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 
 MAIN = "fsprobe.cli.travel"
-DATA = tuple(f"fsprobe/capture/{name}" for name in ("/".join(injection.HOOK), *backends.data_files()))
+DATA = tuple(f"fsprobe/capture/{name}" for name in (*injection.DATA_FILES, *backends.data_files()))
 """Read as text at run time, imported by nobody."""
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _START = f"import sys\n\nfrom {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"
