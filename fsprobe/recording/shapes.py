@@ -38,6 +38,7 @@ MANIFEST = {
     "backend": TEXT,
     "backend_version": TEXT,
     "backend_why": TEXT,
+    "capabilities": [TEXT],
     "markers": TEXT,
     "cache": TEXT,
     "scratch": TEXT,
