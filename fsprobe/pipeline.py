@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fsprobe
-from fsprobe import foreign_json
+from fsprobe import capabilities, foreign_json
 from fsprobe.analysis.attribution.attribute import Attributed, Notes, Running, attribute, label_of
 from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
@@ -29,7 +29,6 @@ from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
 from fsprobe.events import marks
 from fsprobe.events.strace import parser, sources
-from fsprobe.model import format1
 from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording, write
@@ -168,7 +167,7 @@ def load_logs(
     sources.check_understood(quality, n_events, paths)
     manifest = {
         "backend": BACKEND,
-        "capabilities": format1.capabilities(BACKEND),
+        "capabilities": log_capabilities(quality),
         "markers": "none",
         "logs": [path.name for path in paths],
         "command": command,
@@ -192,6 +191,16 @@ def load_logs(
         ],
     )
     return quality
+
+
+def log_capabilities(quality: ParseQuality) -> list[str]:
+    """What a log that was made elsewhere shows: durations and children as far as its options let it."""
+    shown = [capabilities.LOADER, capabilities.RESULTS, capabilities.STATS, capabilities.FOREIGN_PROGRAMS]
+    if quality.has_durations:
+        shown.append(capabilities.DURATIONS)
+    if quality.has_tids:
+        shown.append(capabilities.CHILDREN)
+    return shown
 
 
 def blocks(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ import pytest
 
 import fsprobe
 from fsprobe import pipeline
-from fsprobe.capture.backends.ptrace.tracer import why_not
+from fsprobe.capture.backends.ptrace.entry import why_not
 from fsprobe.cli import recorder
 from fsprobe.errors import EXIT_NOT_FOUND, EXIT_OWN_FAILURE
 from fsprobe.recording.file import Recording

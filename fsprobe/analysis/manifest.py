@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fsprobe import capabilities
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.errors import BadInput
 from fsprobe.events import marks
-from fsprobe.model import format1, serial
-from fsprobe.model.capability import Capability
+from fsprobe.model import serial
 from fsprobe.model.events import Mount
+from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest, MountFacts, PythonFacts
-from fsprobe.model.text import text
+from fsprobe.recording import format1
 from fsprobe.recording.file import Recording
 from fsprobe.recording.shapes import MANIFEST, misfit
 
@@ -44,7 +45,7 @@ def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iter
         python=python_facts(facts[0]) if facts else None,
         n_python_processes=len(facts) if facts else None,
         n_python_without_events=sum(not has_audit_events(fact) for fact in facts)
-        if manifest.lacks(Capability.FOREIGN_PROGRAMS)
+        if manifest.lacks(capabilities.FOREIGN_PROGRAMS)
         else None,
         mounts=mount_facts(mounts),
     )
@@ -79,7 +80,7 @@ def has_audit_events(fact: Mapping[str, Any]) -> bool:
 
 def is_observed(manifest: Manifest, tally: Tally) -> bool:
     """Whether the zeros of a run count anything: where interpreters tell of themselves and none did, nothing was observed."""
-    return manifest.shows(Capability.FOREIGN_PROGRAMS) or bool(tally.by_process)
+    return manifest.shows(capabilities.FOREIGN_PROGRAMS) or bool(tally.by_process)
 
 
 def not_as_written(recording: Recording, where: str) -> BadInput:

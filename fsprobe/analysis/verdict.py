@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fsprobe import capabilities
 from fsprobe.analysis.counting.tally import quantile_ns
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
-from fsprobe.model.capability import Capability
 from fsprobe.model.profile import Verdict
 from fsprobe.model.rows import MountRow, sum_of
 
@@ -277,7 +277,7 @@ def _beside(evidence: Evidence) -> list[Reason]:
         parts.append(plural(manifest.majflt, "major page fault"))
     if manifest.read_bytes is not None:
         parts.append(f"{manifest.read_bytes / 1e6:,.1f} MB read")
-    where = "under the hooks" if manifest.lacks(Capability.FOREIGN_PROGRAMS) else "under the tracer"
+    where = "under the hooks" if manifest.lacks(capabilities.FOREIGN_PROGRAMS) else "under the tracer"
     return [Reason(about=MACHINE, level=NOT, text=f"{where}: " + ", ".join(parts))] if parts else []
 
 
@@ -291,7 +291,7 @@ def unseen(evidence: Evidence) -> list[str]:
         found.append("how long calls took: the log has no durations or no wall time")
     if not any(row.fs_class for row in metrics.by_mount):
         found.append("on which filesystems the paths lie: no mount table")
-    if manifest.lacks(Capability.LOADER):
+    if manifest.lacks(capabilities.LOADER):
         found.append("what the dynamic loader and programs other than Python looked up")
         found.append("interpreters under -I, -E, -S or without the environment, and what ran before site")
     if metrics.by_module is None:

@@ -6,12 +6,12 @@ import sys
 
 import click
 
+from fsprobe import capabilities
 from fsprobe.analysis import limits
 from fsprobe.cli.renamed import Renamed
 from fsprobe.cli.report import json_text, load
 from fsprobe.errors import EXIT_DONE, EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model.answers import Check, LimitRow
-from fsprobe.model.capability import Capability
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts
@@ -158,7 +158,7 @@ def examine(
         raise BadInput(f"it can't be told whether the limits are kept: {reason}", "record the run again")
     if reason:
         notes.append(f"note: {reason}; the counts are at least these")
-    if profile.manifest.lacks(Capability.FOREIGN_PROGRAMS):
+    if profile.manifest.lacks(capabilities.FOREIGN_PROGRAMS):
         notes.append(
             "note: no tracer: only what interpreters noted is counted, not the dynamic loader, not other programs"
         )

@@ -18,8 +18,8 @@ from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.experiment import significance, summarise
 from fsprobe.model.comparison import Comparison, LayoutRow, Spread
+from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
-from fsprobe.model.text import text
 from fsprobe.recording.file import Recording
 from fsprobe.report.terminal import comparison as comparison_report
 

@@ -9,7 +9,6 @@ import sys
 
 from fsprobe.capture import options as run_options
 from fsprobe.capture import record
-from fsprobe.cli.ending import die_of
 from fsprobe.cli.failures import report_error, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
@@ -64,6 +63,8 @@ def main(words: "list[str]") -> int:
     except KeyboardInterrupt:
         say(f"interrupted while making the report; the recording is {recorded.path}")
     if status < 0:
+        from fsprobe.cli.ending import die_of
+
         die_of(-status)
     return status
 

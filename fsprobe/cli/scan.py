@@ -12,7 +12,7 @@ import click
 
 from fsprobe.cli.failures import printable
 from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _WIDTH = 80
 _LABEL = 14

@@ -18,7 +18,7 @@ from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 from fsprobe.model import serial
 from fsprobe.model.formats import JsonObject
-from fsprobe.model.text import text as shown
+from fsprobe.model.formats import text as shown
 from fsprobe.privacy import disclosure
 from fsprobe.privacy.identities import Names, from_environment
 from fsprobe.privacy.redaction import Redaction, Unchanged

@@ -19,7 +19,7 @@ from fsprobe.layouts.plain import Layout, Made, fstype_of
 from fsprobe.layouts.scan import venv as environments
 from fsprobe.layouts.scan.walk import Tree, walk
 from fsprobe.layouts.squashfs import image_for, mounted
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 
 def build(plan: Plan, state: State, stack: ExitStack, say: Progress, scratch: Path, made: Made) -> None:

@@ -13,7 +13,7 @@ from itertools import combinations
 
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.model.comparison import Difference, Differences
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 MAX_EXACT = 200_000
 """Ways to split the runs in two that are all gone through; beyond, as many are drawn at random (fixed seed)."""

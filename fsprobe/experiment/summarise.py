@@ -15,10 +15,10 @@ from fsprobe.errors import BadInput
 from fsprobe.experiment import significance
 from fsprobe.experiment.plan import BASELINE, IMAGES, Plan, Run, Side, State
 from fsprobe.model.comparison import Comparison, CpuSpread, LayoutCounts, LayoutRow, Spread
+from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Metrics
 from fsprobe.model.requests import RequestCounts
-from fsprobe.model.text import text
 from fsprobe.recording import file
 from fsprobe.recording.file import Recording
 from fsprobe.recording.shapes import TEXT, misfit

@@ -14,11 +14,10 @@ from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.capture.machine import ranks
 from fsprobe.jobs import sums as merging
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.job import Absent, Ended, Job, NodeRow, RankRow, Unreadable
 from fsprobe.model.manifest import Manifest
-from fsprobe.model.rows import CallCounts, ProcessRow, sum_of
+from fsprobe.model.rows import CallCounts, Counts, ProcessRow, sum_of
 
 N_SLOWEST = 5
 MAX_PROCESS_ROWS = 1_000

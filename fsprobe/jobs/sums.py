@@ -14,11 +14,10 @@ from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import BIN_NS, ModuleTally, PathTally, ProcessTally, Tally, add
 from fsprobe.analysis.requests.rows import NOT_KNOWN, RequestCounts, Requests, reaches_server
 from fsprobe.model import requests as values
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import Mount, ParseQuality
+from fsprobe.model.formats import text
 from fsprobe.model.job import Outlier, RankSpread, Scaled
-from fsprobe.model.rows import CallCounts
-from fsprobe.model.text import text
+from fsprobe.model.rows import CallCounts, Counts
 
 SHARED = ("lookup", "negative", "readdir", "readlink", "read", "unread")
 """Asked for once by a node, for all its processes: they share the client's caches of names, listings and contents."""

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.model.capability import Capability
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountFacts:
@@ -55,7 +53,7 @@ class Manifest:
     backend_why: str = ""
     """What kept `auto` from a better backend."""
     capabilities: tuple[str, ...] = ()
-    """What the recording can show: values of `Capability`; empty where nobody knows."""
+    """What the recording can show: words of `fsprobe.capabilities`; empty where nobody knows."""
     markers: str = ""
     """How imports were timed: time, access, both, inside, none."""
     fsprobe_version: str = ""
@@ -108,10 +106,10 @@ class Manifest:
     job_id: str | None = None
     job_name: str | None = None
 
-    def lacks(self, capability: Capability) -> bool:
+    def lacks(self, capability: str) -> bool:
         """Whether the recording is known not to show something; False where nobody knows what it shows."""
-        return bool(self.capabilities) and capability.value not in self.capabilities
+        return bool(self.capabilities) and capability not in self.capabilities
 
-    def shows(self, capability: Capability) -> bool:
+    def shows(self, capability: str) -> bool:
         """Whether the recording is known to show something."""
-        return capability.value in self.capabilities
+        return capability in self.capabilities

@@ -26,7 +26,7 @@ _HOST_KEYS = frozenset({"host", "node", "nodename", "SLURMD_NODENAME", "SLURM_CL
 _JOB_KEYS = frozenset({"job_name", "SLURM_JOB_NAME"})
 _STRUCTURE_KEYS = frozenset(
     "kind backend backend_version markers fstype fs_class cache op phase severity level code kernel machine version "
-    "implementation cache_tag fsprobe_version fsprobe_python".split()
+    "implementation cache_tag fsprobe_version fsprobe_python capabilities".split()
 )
 """Fields whose text is from a list of this program's, or of the system's."""
 _TABLES = frozenset({"by_mount", "by_package", "by_module", "differences"})
@@ -140,7 +140,7 @@ def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
                 else json_value(inner, hide)
                 for inner in value
             ]
-        return [json_value(inner, hide) for inner in value]
+        return [json_value(inner, hide, key if key in _STRUCTURE_KEYS else "") for inner in value]
     if key in _ID_KEYS and hide.is_redacting:
         return None
     return value

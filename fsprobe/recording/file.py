@@ -18,7 +18,7 @@ import errno
 import os
 import zlib
 
-from fsprobe import files, foreign_json
+from fsprobe import files
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -177,6 +177,8 @@ class Recording:
         raise self._damaged("it has too many sections")
 
     def _read_manifest(self) -> "dict[str, Any]":
+        from fsprobe import foreign_json  # whoever only writes does without it
+
         try:
             manifest = foreign_json.loads(b"".join(self.section("manifest")).decode("utf-8"))
         except ValueError:

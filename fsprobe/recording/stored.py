@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 
 from fsprobe.errors import BadInput
-from fsprobe.model import format1, serial
+from fsprobe.model import serial
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
+from fsprobe.recording import format1
 from fsprobe.recording.file import Recording
 
 HINT = "was it edited, or made by another program? Record again"

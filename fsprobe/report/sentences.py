@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fsprobe.model.capability import Capability
+from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile, Quality
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, sum_of
@@ -102,7 +102,7 @@ A_TRACER_ADDS = "a tracer (strace, ptrace) would add the dynamic loader, what ru
 
 def is_without_tracer(profile: Profile) -> bool:
     """Whether interpreters noted their own calls: nothing outside of them was seen."""
-    return profile.manifest.lacks(Capability.FOREIGN_PROGRAMS)
+    return profile.manifest.lacks(capabilities.FOREIGN_PROGRAMS)
 
 
 def backend_line(profile: Profile) -> str:

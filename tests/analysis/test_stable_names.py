@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsprobe.experiment.significance import call_differences
-from fsprobe.model.counts import Counts
+from fsprobe.model.rows import Counts
 from tests.experiment.test_significance import tally
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from fsprobe.analysis.verdict import DANGER, HEAVY, NOT, NOTICEABLE, verdict
-from fsprobe.model.counts import Counts
 from fsprobe.model.profile import Metrics, Verdict
-from fsprobe.model.rows import MountRow, Rates, Row
+from fsprobe.model.rows import Counts, MountRow, Rates, Row
 from tests.analysis.findings.evidence import make
 
 OVERHEAD_US = 10.0

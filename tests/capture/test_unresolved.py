@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from fsprobe.capture.lookups import collect, unresolved
+from fsprobe.capture.lookups import unresolved
 
 MISS = "= -1 ENOENT (No such file or directory)"
 
 
-def look(log: str) -> tuple[dict[str, Any], collect.Budget]:
-    budget = collect.Budget()
+def look(log: str) -> tuple[dict[str, Any], unresolved.Budget]:
+    budget = unresolved.Budget()
     lines = [f"7 1.0 (+ 0.000000000) {line.strip()}" for line in log.strip().splitlines()]
     return unresolved.look("\n".join(lines).encode(), budget), budget
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fsprobe.analysis.counting.tally import PathTally, Tally
 from fsprobe.experiment import significance
 from fsprobe.model.comparison import Difference
-from fsprobe.model.counts import Counts
+from fsprobe.model.rows import Counts
 
 TIMES = st.lists(st.floats(min_value=0.01, max_value=100), min_size=2, max_size=6)
 

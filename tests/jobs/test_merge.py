@@ -10,10 +10,9 @@ from fsprobe.analysis.counting.tally import BIN_NS, Tally, check_sums, fold
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.jobs import sums
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import OP_OF_SYSCALL, Call, Op
 from fsprobe.model.job import Outlier
-from fsprobe.model.rows import PROGRAM
+from fsprobe.model.rows import PROGRAM, Counts
 
 SYSCALLS = ("openat", "newfstatat", "readlink", "getdents64", "execve", "mkdir", "chdir")
 MODULES = (PROGRAM, "numpy", "numpy.core")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from fsprobe import capabilities
 from fsprobe.errors import FsprobeError
-from fsprobe.model.capability import Capability
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.manifest import PythonFacts
 from fsprobe.report.ticket import archive, bundle, reproducer
@@ -159,7 +159,7 @@ def test_the_reproducer_of_a_rank_starts_all_ranks(tmp_path: Path) -> None:
 
 
 def test_the_reproducer_sees_no_more_than_the_recording_shows() -> None:
-    some = (Capability.RESULTS.value,)
+    some = (capabilities.RESULTS,)
     script = reproducer.reproducer([item(command=("true",), backend="audit", capabilities=some)], is_redacted=False)
     assert "fsprobe run -o 01-again.fsprobe --backend audit -- true\n" in script
 

@@ -12,12 +12,13 @@ from fsprobe.analysis.attribution.attribute import NO_IMPORT, PHASES, Notes
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.rates import rates
 from fsprobe.analysis.counting.tally import FURTHER_PROCESSES, PathTally, Tally, add, bin_ns, quantile_ns
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import Mount, ParseQuality
+from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Metrics, Profile, Quality
 from fsprobe.model.requests import Requests
 from fsprobe.model.rows import (
+    Counts,
     ModuleRow,
     MountRow,
     NotFoundRow,
@@ -27,7 +28,6 @@ from fsprobe.model.rows import (
     SyscallRow,
     TimelineRow,
 )
-from fsprobe.model.text import text
 
 TOP_PATHS = 2000
 N_EXAMPLES = 5

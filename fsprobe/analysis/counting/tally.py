@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import MISSING_ERRORS, Op
+from fsprobe.model.rows import Counts
 
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""

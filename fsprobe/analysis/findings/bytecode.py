@@ -19,7 +19,7 @@ from fsprobe.analysis.findings.evidence import (
     some,
     weigh,
 )
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)
 _TEMPORARY = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)

@@ -22,7 +22,7 @@ from fsprobe.analysis.findings.evidence import (
 )
 from fsprobe.analysis.findings.images import image_commands, name_the_container
 from fsprobe.model.events import Mount
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _DATA = re.compile(
     rb"\.(?:jpe?g|png|gif|bmp|tiff?|webp|npy|npz|pt|pth\.tar|wav|flac|mp3|mp4|avi|txt|csv|tsv|jsonl?|xml|parquet|feather|pkl|"

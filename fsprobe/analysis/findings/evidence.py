@@ -14,8 +14,8 @@ from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Threshold
 from fsprobe.analysis.requests.model import Requests
 from fsprobe.capture.machine import ranks
 from fsprobe.model.events import Mount, Op
+from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
-from fsprobe.model.text import text
 
 SPAWN = "multiprocessing.spawn"
 FONT_MANAGER = "matplotlib.font_manager"

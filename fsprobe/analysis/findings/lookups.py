@@ -27,7 +27,7 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")
 _SYSTEM_LIBRARIES = re.compile(rb"^(?:/usr(?:/local)?)?/lib(?:32|64|x32)?(?:/[^/]+-linux-[^/]+)?$")

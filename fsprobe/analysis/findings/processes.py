@@ -25,7 +25,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import container_image, image_commands, image_of, name_the_container
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _NO_INPUT = os.fsencode(os.devnull)
 _NOT_TO_PRELOAD = frozenset({"multiprocessing", "encodings", "site", "sitecustomize", "usercustomize"})

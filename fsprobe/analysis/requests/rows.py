@@ -9,8 +9,8 @@ from typing import Any
 from fsprobe.analysis.attribution.ownership import Owners
 from fsprobe.model import requests as values
 from fsprobe.model.events import Mount
+from fsprobe.model.formats import text
 from fsprobe.model.rows import OURS
-from fsprobe.model.text import text
 
 CAVEAT = (
     "Requests are what a client with empty caches asks the file server for; calls that its cache answers are none. "

@@ -15,10 +15,10 @@ from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import ModuleTally, PathTally, ProcessTally, Tally
 from fsprobe.analysis.findings.evidence import Watch
 from fsprobe.errors import BadInput
-from fsprobe.model import format1
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.formats import JsonObject
+from fsprobe.model.rows import Counts
+from fsprobe.recording import format1
 
 VERSION = 2
 _COUNTS = tuple(Counts.__slots__)

@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fsprobe import __version__
+from fsprobe import __version__, capabilities
 from fsprobe.capture.machine import ranks
-from fsprobe.model.capability import Capability
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts
@@ -57,7 +56,7 @@ def _again(item: Item) -> list[str]:
     ]
     launcher = _launcher(profile)
     options = [f"--ranks {shlex.quote(manifest.ranks)}"] if manifest.ranks else []
-    if manifest.backend and manifest.lacks(Capability.FOREIGN_PROGRAMS):
+    if manifest.backend and manifest.lacks(capabilities.FOREIGN_PROGRAMS):
         # else more would be seen than the recording shows
         options.append(f"--backend {shlex.quote(manifest.backend)}")
     place = f"{item.name}-again/" if job is not None else f"{item.name}-again.fsprobe"

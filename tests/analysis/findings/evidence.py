@@ -13,11 +13,11 @@ from fsprobe.analysis.findings.evidence import Evidence, Watch
 from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
 from fsprobe.analysis.requests.model import RequestCounts, Requests
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import Mount
 from fsprobe.model.finding import Finding
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Metrics, Profile
+from fsprobe.model.rows import Counts
 
 LOCAL = Mount(path=b"/", fstype="ext4", fs_class="local", source=b"/dev/sda1", options="rw")
 LUSTRE = Mount(path=b"/project", fstype="lustre", fs_class="network", source=b"mds:/p", options="rw")

@@ -10,7 +10,7 @@ from fsprobe.analysis.attribution import not_found
 from fsprobe.analysis.findings.evidence import Watch, quote
 from fsprobe.analysis.findings.rules import RULES, explanation
 from fsprobe.analysis.findings.thresholds import DEFAULTS
-from fsprobe.model.counts import Counts
+from fsprobe.model.rows import Counts
 from tests.analysis.findings.evidence import (
     LOCAL,
     SQUASHFUSE,

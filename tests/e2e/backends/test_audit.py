@@ -13,7 +13,7 @@ import pytest
 from benchmarks import audit_accuracy
 from fsprobe import pipeline
 from fsprobe.analysis.manifest import has_audit_events
-from fsprobe.capture.backends import choice
+from fsprobe.capture.backends.strace.backend import JOB_VARIABLES
 from fsprobe.model import serial
 from fsprobe.model.profile import Profile
 from fsprobe.report import sentences
@@ -159,7 +159,7 @@ def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
         "-c",
         "import pandas",
     ]
-    environment = {name: value for name, value in os.environ.items() if name not in choice.JOB_VARIABLES}
+    environment = {name: value for name, value in os.environ.items() if name not in JOB_VARIABLES}
     environment["PATH"] = str(tmp_path / "bin")
     done = subprocess.run([sys.executable, "-c", DENY, *command], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -25,7 +25,8 @@ from fsprobe.analysis.counting.tally import BIN_NS, Tally, check_sums, fold
 from fsprobe.analysis.streaming import bounds as bounded
 from fsprobe.analysis.streaming import fold as streaming
 from fsprobe.analysis.streaming import tally_file
-from fsprobe.capture import options, record, stream
+from fsprobe.capture import options, record
+from fsprobe.capture.backends import stream
 from fsprobe.errors import FsprobeError
 from fsprobe.model import serial
 from fsprobe.model.events import Call, Op
@@ -91,9 +92,9 @@ def test_a_streamed_run_has_the_profile_of_a_logged_one(
     backend: str, program: list[str], tmp_path: Path, strace_program: str
 ) -> None:
     if backend == "ptrace":
-        from fsprobe.capture.backends.ptrace import tracer
+        from fsprobe.capture.backends.ptrace import entry
 
-        need(tracer.why_not() is None, f"no ptrace backend here: {tracer.why_not()}")
+        need(entry.why_not() is None, f"no ptrace backend here: {entry.why_not()}")
     run(tmp_path / "a.fsprobe", program, f"--backend={backend}", "--markers=access")
     run(tmp_path / "b.fsprobe", program, f"--backend={backend}", "--stream")
     logged, streamed = pipeline.analyse(tmp_path / "a.fsprobe"), pipeline.analyse(tmp_path / "b.fsprobe")

@@ -256,7 +256,8 @@ def test_a_run_on_a_local_disk_says_what_it_would_ask_a_server(src: Path, mnt: P
     shutil.copytree(src, mnt, symlinks=True, dirs_exist_ok=True)
     log = mnt.parent / "log"
     trace(command, log, cwd="/")
-    data, found = log.read_bytes(), collect.collect(str(log))
+    data = log.read_bytes()
+    found = collect.collect([data])
     shutil.rmtree(mnt)
     requests = read_model(data, found, table=table).count()
     predicted = Counter(

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture import attach
+from fsprobe.capture.backends.strace import attaching
+from fsprobe.capture.backends.tracing import COMPLAINTS
+from fsprobe.capture.machine.running import Target
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from tests.conftest import need
 from tests.e2e.backends.attach.attaching import COMMAND, assert_untouched, state_of, wait_for
@@ -100,13 +103,13 @@ def as_user(uid: int, act: Callable[[], str]) -> str:
 @pytest.mark.parametrize(("scope", "said"), [(1, "only what it started itself"), (3, "switched off on this machine")])
 def test_yama(scope: int, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The kernel's words, where it has Yama; here its setting and strace's complaint are made up."""
-    (tmp_path / attach.ERRORS).write_text("strace: attach: ptrace(PTRACE_SEIZE, 7): Operation not permitted\n")
-    monkeypatch.setattr(attach, "_read_number", lambda path: scope)
-    monkeypatch.setattr(attach.os, "getuid", lambda: os.geteuid() or 1000)
+    (tmp_path / COMPLAINTS).write_text("strace: attach: ptrace(PTRACE_SEIZE, 7): Operation not permitted\n")
+    monkeypatch.setattr(attaching, "_read_number", lambda path: scope)
+    monkeypatch.setattr(attaching.os, "getuid", lambda: os.geteuid() or 1000)
     monkeypatch.setattr(
-        attach, "status_of", lambda pid: {"Uid": f"{os.geteuid() or 1000} 0 0 0", "State": "S (sleeping)"}
+        attaching, "status_of", lambda pid: {"Uid": f"{os.geteuid() or 1000} 0 0 0", "State": "S (sleeping)"}
     )
-    error = attach._refusal(attach.Target(7, [7], ["x"], "/x"), str(tmp_path))
+    error = attaching.refusal(Target(7, [7], ["x"], "/x"), str(tmp_path))
     assert isinstance(error, MachineCannot)
     assert said in error.message
     assert error.hint

@@ -1,9 +1,7 @@
-"""The audit backend: no tracer. The command runs directly, and each interpreter in it notes its own calls.
+"""What interpreters noted of themselves in the audit backend, and one log made of it.
 
-What runs in the target is `hook/audit/watch.py`; it leaves one file `calls.TOKEN` per process. `run` starts the command and waits
-as `session.run` does for a tracer; `gather` then makes of those files one log in strace's own words, so that all that
-follows reads it as it reads any other. Not observed: the loader, whatever runs before `site`, programs that are not Python,
-durations, and results of calls that only an audit event tells of (` = ?`).
+What runs in the target is `hook/audit/watch.py`; it leaves one file `calls.TOKEN` per process. `gather` makes of those files
+one log in strace's own words, so that all that follows reads it as it reads any other.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
@@ -11,116 +9,33 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import errno
 import json
 import os
-import signal
 import time
 
-from fsprobe.capture import shipped
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine import host
-from fsprobe.capture.process import session
-from fsprobe.errors import EXIT_NOT_FOUND, FsprobeError
+from fsprobe.capture.process.wait import is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
-MARKERS = "inside"
-"""How imports are marked: in the stream itself, by the process itself."""
 CALLS = "calls."
 BLOCK_BYTES = 1 << 18
 _FULL = "marks.full"
 _CLONE = b"clone(child_stack=NULL, flags=%s) = %d"
 
 
-HOOK_PARTS = ("stream.py", "functions.py", "events.py", "watch.py")
+# ---- while they run -----------------------------------------------------------------------------------------------
 
 
-def hook_source() -> "str":
-    """The text that the hook executes in each interpreter."""
-    return "\n\n".join(shipped.read("hook", "audit", name) for name in HOOK_PARTS)
-
-
-# ---- running ------------------------------------------------------------------------------------------------------
-
-
-def run(
-    command: "list[str]",
-    environment: "Mapping[str, str]",
-    scratch: "str",
-    max_log_bytes: "int",
-    wait_descendants_s: "float",
-    on_tick: "Callable[[], None] | None" = None,
-    held: "session.SignalsHeld | None" = None,
-) -> "session.Outcome":
-    """Start the command itself, wait, gather what its processes noted, and say how it went; see `session.run`.
+def size_bytes(scratch: "str") -> "int":
+    """How much they noted, with their marks.
 
     Raises:
-        FsprobeError: the command can't be started.
+        OSError: their directory can't be read.
     """
-    if held is None:
-        with session.SignalsHeld() as held:
-            return run(command, environment, scratch, max_log_bytes, wait_descendants_s, on_tick, held)
-    program = host.find_program(command[0], environment)[0]
-    if program is None:
-        raise FsprobeError("%s: command not found" % command[0], "check the name and PATH", EXIT_NOT_FOUND)
-    outcome = session.Outcome()
-    read_before = session.read_bytes()
-    outcome.started_s = time.time()
-    begin = time.monotonic()
-    pid = session.start(command, environment, held, limited=False, program=program)
-    outcome.tracer_pid = outcome.target_pid = pid
-    watched = [*session.FORWARDED, signal.SIGCHLD]
-    while True:
-        arrived = session.take_signal(watched, session.TICK_S)
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            break
-        if arrived is not None and arrived.si_signo != signal.SIGCHLD and arrived.si_code != session.TTY_SIGNAL_CODE:
-            session.send(pid, arrived.si_signo)
-        outcome.log_truncated = outcome.log_truncated or _bound(scratch, max_log_bytes)
-        if on_tick is not None:
-            try:
-                on_tick()
-            except (OSError, ValueError):
-                on_tick = None
-    outcome.wall_s = time.monotonic() - begin
-    # there is no tracer: the process is the target, and its usage holds that of the children it has waited for
-    _, status, usage = os.wait4(pid, 0)
-    outcome.user_s, outcome.sys_s, outcome.majflt = usage.ru_utime, usage.ru_stime, usage.ru_majflt
-    outcome.exit_status = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    read_after = session.read_bytes()
-    if read_before is not None and read_after is not None:
-        outcome.read_bytes = read_after - read_before
-    outcome.descendants_left = _descendants_left(scratch, wait_descendants_s, watched)
-    stop_writers(scratch)
-    try:
-        outcome.log_truncated = gather(scratch) or outcome.log_truncated
-    except OSError as error:
-        raise FsprobeError(
-            "what the interpreters noted in %s cannot be read: %s" % (scratch, error.strerror),
-            "the command has run; name another place with --tmp-dir",
-            _exit_code(outcome.exit_status) or None,
-        )
-    return outcome
-
-
-def _exit_code(status: "int") -> "int":
-    return status if status >= 0 else 128 - status
-
-
-def _bound(scratch: "str", max_log_bytes: "int") -> "str":
-    """Take the hooks' place away when there is too much in it or too little room; say why, or ""."""
-    place = os.path.join(scratch, scratch_dir.MARKS)
-    try:
-        with os.scandir(place) as entries:
-            size = sum(entry.stat().st_size for entry in entries)
-        free = scratch_dir.free_bytes(scratch)
-    except OSError:
-        return ""
-    if size <= max_log_bytes and free >= session.LOW_SPACE_BYTES:
-        return ""
-    stop_writers(scratch)
-    return "the log reached --max-log" if size > max_log_bytes else "the scratch filesystem is nearly full"
+    with os.scandir(os.path.join(scratch, scratch_dir.MARKS)) as entries:
+        return sum(entry.stat().st_size for entry in entries)
 
 
 def stop_writers(scratch: "str") -> "None":
@@ -129,17 +44,6 @@ def stop_writers(scratch: "str") -> "None":
         os.rename(os.path.join(scratch, scratch_dir.MARKS), os.path.join(scratch, _FULL))
     except OSError:
         pass
-
-
-def _descendants_left(scratch: "str", wait_s: "float", watched: "list[int]") -> "bool":
-    """Wait for interpreters that outlive the command; whether some are still there when the time is over."""
-    end = time.monotonic() + wait_s
-    while running(scratch):
-        arrived = session.take_signal(watched, 0.02)
-        asked = arrived is not None and arrived.si_signo != signal.SIGCHLD
-        if asked or time.monotonic() >= end:
-            return True
-    return False
 
 
 def running(scratch: "str") -> "list[int]":
@@ -153,7 +57,7 @@ def running(scratch: "str") -> "list[int]":
     entry = _hook_dir(scratch)
     for name in names:
         word = name[len(CALLS) :].split(".")[0]
-        if word.isdigit() and session.is_running(int(word)) and int(word) not in found:
+        if word.isdigit() and is_running(int(word)) and int(word) not in found:
             try:
                 with open("/proc/%s/environ" % word, "rb", buffering=0) as source:
                     is_ours = bool(entry) and entry in source.read(1 << 20)
@@ -176,8 +80,12 @@ def _hook_dir(scratch: "str") -> "bytes":
 # ---- one log ------------------------------------------------------------------------------------------------------
 
 
-def gather(scratch: "str") -> "str":
+def gather(scratch: "str", log: "str") -> "str":
     """Make the log of what the processes noted, ordered by time, each after what shows who started it.
+
+    Args:
+        scratch: the scratch directory, in which they noted it.
+        log: the file to write.
 
     Returns:
         Why the log is not complete, "" when it is.
@@ -185,7 +93,7 @@ def gather(scratch: "str") -> "str":
     Raises:
         OSError: what they noted can't be read.
     """
-    import heapq  # only here: it costs a dozen metadata calls, and this module is loaded with every recorder
+    import heapq
 
     place = os.path.join(scratch, scratch_dir.MARKS)
     if not os.path.isdir(place):
@@ -195,7 +103,6 @@ def gather(scratch: "str") -> "str":
     births = {path: birth for path, birth in ((path, _birth(path)) for path in paths) if birth is not None}
     streams = [_stream(path, births[path]) for path in births]
     streams.append(iter(_clones(sorted(births.values(), key=lambda birth: birth.at_ns))))
-    log = os.path.join(scratch, scratch_dir.LOG)
     try:
         with os.fdopen(own_files.open_file(log, os.O_WRONLY | os.O_CREAT), "wb") as target:
             target.truncate()

@@ -10,25 +10,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fsprobe.model.capability import Capability
+from fsprobe import capabilities
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.rows import OURS, PROGRAM
 
 OUTSIDE = "(not in an import)"
 """Key of the main module in format 1."""
 _TRACED = (
-    Capability.LOADER,
-    Capability.RESULTS,
-    Capability.DURATIONS,
-    Capability.STATS,
-    Capability.CHILDREN,
-    Capability.FOREIGN_PROGRAMS,
+    capabilities.LOADER,
+    capabilities.RESULTS,
+    capabilities.DURATIONS,
+    capabilities.STATS,
+    capabilities.CHILDREN,
+    capabilities.FOREIGN_PROGRAMS,
 )
-_CAPABILITIES: Mapping[str, tuple[Capability, ...]] = {
+_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "strace": _TRACED,
     "ptrace": _TRACED,
-    "audit": (Capability.RESULTS, Capability.STATS),
-    "strace log": (Capability.LOADER, Capability.RESULTS, Capability.STATS, Capability.FOREIGN_PROGRAMS),
+    "audit": (capabilities.RESULTS, capabilities.STATS),
+    "strace log": (capabilities.LOADER, capabilities.RESULTS, capabilities.STATS, capabilities.FOREIGN_PROGRAMS),
 }
 """What each way of recording sees, for recordings that do not say it themselves."""
 _RENAMED = {
@@ -43,15 +43,15 @@ _RENAMED = {
 }
 
 
-def capabilities(backend: Any) -> tuple[str, ...]:
+def capabilities_of(backend: Any) -> tuple[str, ...]:
     """What a recording shows that does not say it itself; empty where that is not known."""
-    return tuple(part.value for part in _CAPABILITIES.get(str(backend), ()))
+    return _CAPABILITIES.get(str(backend), ())
 
 
 def manifest(old: JsonObject) -> JsonObject:
     """The manifest of a recording or job: what nobody knows is left out, and what it shows is named."""
     new = {name: value for name, value in old.items() if value is not None}
-    new.setdefault("capabilities", list(capabilities(old.get("backend"))))
+    new.setdefault("capabilities", list(capabilities_of(old.get("backend"))))
     return new
 
 

@@ -13,19 +13,13 @@ import threading
 import time
 
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.backends.strace import shield
 from fsprobe.capture.directories import own_files
-from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from fsprobe.capture.process import session
-
-NO_BOUND = 1 << 62
-"""Of a log that is taken away as it grows."""
 BLOCK_BYTES = 1 << 18
 PAUSE_S = 0.02
 """Between reads that find less than half a block: a read for each line would cost more than all else."""
@@ -88,16 +82,6 @@ class Follower:
             self._thread = threading.Thread(target=self._run, name="fsprobe follower", daemon=True)
             self._thread.start()
 
-    def along(self, on_tick: "Callable[[], None] | None") -> "Callable[[], None]":
-        """`tick` and `on_tick` in one."""
-
-        def both() -> "None":
-            self.tick()
-            if on_tick is not None:
-                on_tick()
-
-        return both
-
     def finish(self) -> "Any":
         """The log does not grow any more: read it to its end and give what `consume` returned.
 
@@ -112,15 +96,13 @@ class Follower:
             raise self.failure
         return self.result
 
-    def correct(self, outcome: "session.Outcome") -> "None":
-        """Note what only the reader knows: the target's end, where the log was not yet over, and what was left out."""
-        status = text_log.ending(self.ending, outcome.target_pid, None)
-        if outcome.descendants_left and status is not None:
-            outcome.exit_status = status
-        if self.n_skipped_bytes:
-            outcome.log_truncated = "%d MiB of the log were not read, as the reader was more than --max-log behind" % (
-                self.n_skipped_bytes >> 20
-            )
+    def left_out(self) -> "str":
+        """What of the log was not read, "" where all of it was."""
+        if not self.n_skipped_bytes:
+            return ""
+        return "%d MiB of the log were not read, as the reader was more than --max-log behind" % (
+            self.n_skipped_bytes >> 20
+        )
 
     def ask(self, act: "Callable[[Any], None]") -> "None":
         """Have `act` called soon, in the reader's thread between two lines, with what was consumed so far."""
@@ -174,7 +156,7 @@ class Follower:
             rest = lines.pop()
             if not target and lines:
                 target = lines[0].split(None, 1)[0] + b" "
-                if shield.is_own(lines[0], self.own):
+                if text_log.is_own(lines[0], self.own):
                     del lines[0]
             if b" +++ " in block:
                 for line in lines:
@@ -198,20 +180,3 @@ class Follower:
                 at += first.find(b"\n") + 1
         if rest:
             yield rest
-
-
-def check(scratch: "str", backend: "str", markers: "str") -> "None":
-    """Refuse what can't be streamed.
-
-    Raises:
-        FsprobeError: a backend without a log, marks that are merged by time, or a filesystem that can't free parts of a file.
-    """
-    if backend not in ("strace", "ptrace"):
-        raise FsprobeError("--stream needs a tracer, not the backend %s" % backend, "leave --stream away")
-    if markers not in ("access", "none"):
-        raise FsprobeError(
-            "--stream can't merge marks by time: they are complete only at the end", "leave --markers away"
-        )
-    reason = why_not(scratch)
-    if reason:
-        raise FsprobeError(reason, "name a directory on tmpfs, ext4 or xfs with --tmp-dir")
