@@ -152,18 +152,15 @@ def _fsprobe(text: str) -> Answers:
     metrics = profile["metrics"]
     top = next(row for row in metrics["by_module"] if row["key"] == "pandas")
     mounts = [row for row in metrics["by_mount"] if row["fs_class"] == "network"]
-    reasons = ", ".join(f"{row['reason']} {row['n']:,}" for row in metrics["missing"][:3])
-    served = [
-        row for mount, row in profile["requests"]["by_mount"].items() if mount in {found["key"] for found in mounts}
-    ]
-    asked = sum(row["metadata"] for row in served)
+    reasons = ", ".join(f"{row['reason']} {row['n']:,}" for row in metrics["not_found"][:3])
+    asked = sum(row["n_metadata"] for row in profile["requests"]["by_mount"] if row["fs_class"] == "network")
     codes = [finding["title"] for finding in profile["findings"][:3]]
     return (
         f"{metrics['n_stat']:,} by path; fstat of open files is not among them",
         f"pandas {top['n_metadata_cum']:,} calls with what it imports, {top['n_stat_cum']:,} of them stats; each module its own",
         ", ".join(f"{row['fstype']} {row['n_metadata']:,} calls, median {row['p50_ms']:.2f} ms" for row in mounts)
         or "none is a server",
-        f"{metrics['n_missing']:,}: {reasons}",
+        f"{metrics['n_not_found']:,}: {reasons}",
         f"{asked:,} metadata requests predicted",
         f"{len(profile['findings'])} findings: {'; '.join(codes)}",
     )

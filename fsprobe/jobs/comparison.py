@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fsprobe.jobs.verdict import job_of
-from fsprobe.model.comparison import JobsComparison, MountPair, MountSide, PackagePair, Pair, RequestPair
-from fsprobe.model.profile import Profile
+from dataclasses import replace
 
-COUNTS = ("n_metadata", "n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
-RATES = ("peak_metadata_per_s", "sustained_metadata_per_s", "peak_open_per_s")
+from fsprobe.jobs.verdict import job_of
+from fsprobe.model.comparison import JobsComparison, JobSide, MountPair, MountSide, PackagePair, RequestPair
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import sum_of
+
 N_PACKAGES = 10
 IMAGE_NOTE = (
     "what an image answers is no request to a server: only the image is opened there, and its blocks are read, by the node's "
@@ -17,30 +18,23 @@ IMAGE_NOTE = (
 
 def compare_jobs(baseline: Profile, other: Profile) -> JobsComparison:
     """Compare two profiles of kind "job"; each ratio is the other's over the baseline's."""
-    counts = {
-        name: Pair(baseline=getattr(baseline.metrics, name), other=getattr(other.metrics, name)) for name in COUNTS
-    }
-    jobs = (job_of(baseline), job_of(other))
-    n_ranks = [job.n_recordings for job in jobs]
-    is_alike = n_ranks[0] == n_ranks[1] and jobs[0].n_nodes_traced == jobs[1].n_nodes_traced
-    return JobsComparison(
-        same_calls=all(pair.baseline == pair.other for pair in counts.values()),
-        alike=is_alike,
-        counts=counts,
-        per_rank={
-            name: Pair(
-                baseline=getattr(baseline.metrics, name) / n_ranks[0], other=getattr(other.metrics, name) / n_ranks[1]
-            )
-            for name in COUNTS
-        },
+    made = JobsComparison(
+        baseline=_side(baseline),
+        other=_side(other),
         requests=_requests(baseline, other),
         by_mount=_mounts(baseline, other),
         by_package=_packages(baseline, other),
-        rates={
-            name: Pair(baseline=getattr(baseline.metrics.rates, name), other=getattr(other.metrics.rates, name))
-            for name in RATES
-        },
-        notes=tuple(_notes(baseline, other, is_alike)),
+    )
+    return replace(made, notes=tuple(_notes(baseline, other, made.same_size)))
+
+
+def _side(profile: Profile) -> JobSide:
+    job = job_of(profile)
+    return JobSide(
+        calls=sum_of([profile.metrics]),
+        n_recordings=job.n_recordings,
+        n_nodes=job.n_nodes_traced,
+        rates=profile.metrics.rates,
     )
 
 
@@ -96,9 +90,9 @@ def _packages(baseline: Profile, other: Profile) -> tuple[PackagePair, ...]:
     return tuple(sorted(differing, key=lambda row: (-abs(row.other - row.baseline), row.key))[:N_PACKAGES])
 
 
-def _notes(baseline: Profile, other: Profile, is_alike: bool) -> list[str]:
+def _notes(baseline: Profile, other: Profile, is_same_size: bool) -> list[str]:
     notes = ["each job was traced once: its times say nothing, its calls do"]
-    if not is_alike:
+    if not is_same_size:
         notes.append(
             "not the same number of ranks or nodes was traced in both: compare what a rank does, not the totals"
         )

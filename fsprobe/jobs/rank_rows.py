@@ -15,13 +15,13 @@ from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.capture.machine import ranks
 from fsprobe.jobs import sums as merging
 from fsprobe.model.events import ParseQuality
-from fsprobe.model.job import Absent, Ended, Job, NodeRow, RankRow, Unreadable
+from fsprobe.model.job import Absent, Ended, Job, NodeRow, RankRow, RankSpreads, Unreadable
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.rows import CallCounts, Counts, ProcessRow, sum_of
 
 N_SLOWEST = 5
 MAX_PROCESS_ROWS = 1_000
-SPREADS = ("wall_s", "startup_s", "n_metadata", "n_open", "n_not_found", "time_s", "peak_open_per_s")
+SPREADS = tuple(item.name for item in fields(RankSpreads))
 CLOCK = (
     "Times of different nodes are compared by their own clocks, as the recorder read them when each rank began: they are as good "
     "as the nodes' synchronisation (usually some ms), and bins of 0.1 s make rates right to 0.2 s."
@@ -117,7 +117,9 @@ def section(
         selection=next((file.selection for file in files if file.selection), "all"),
         ranks=tuple(rows),
         nodes=_node_rows(rows, nodes, n_without_requests == len(rows)),
-        spread={name: merging.spread([(row.key, getattr(row, name)) for row in rows]) for name in SPREADS},
+        spread=RankSpreads(
+            **{name: merging.spread([(row.key, getattr(row, name)) for row in rows]) for name in SPREADS}
+        ),
         slowest=tuple(
             row.key for row in sorted(rows, key=lambda row: (-(row.wall_s or 0), row.key)) if row.wall_s is not None
         )[:N_SLOWEST],

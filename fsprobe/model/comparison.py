@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from fsprobe.model.formats import FORMAT
 from fsprobe.model.requests import RequestCounts, RequestRow
-from fsprobe.model.rows import CallCounts
+from fsprobe.model.rows import CallCounts, Rates
 
 REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
 """What metadata requests consist of, as file servers' counters name them."""
@@ -154,14 +154,6 @@ class Differences:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A number on either side."""
-
-    baseline: float | None = None
-    other: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPair:
     """Requests at servers on either side, in all and per node."""
 
@@ -202,19 +194,46 @@ class PackagePair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobSide:
+    """One of two jobs: what all its traced ranks did."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("n_metadata_per_rank",)
+
+    calls: CallCounts = CallCounts()
+    n_recordings: int = 0
+    n_nodes: int = 0
+    """Those that were traced."""
+    rates: Rates = Rates()
+
+    @property
+    def n_metadata_per_rank(self) -> float | None:
+        """Metadata calls of a rank on average; None without ranks."""
+        return self.calls.n_metadata / self.n_recordings if self.n_recordings else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobsComparison:
     """Two jobs side by side: their calls, and what their nodes ask for."""
 
-    same_calls: bool
-    alike: bool
-    """Whether as many ranks and nodes were traced in both."""
-    counts: Mapping[str, Pair] = field(default_factory=dict)
-    per_rank: Mapping[str, Pair] = field(default_factory=dict)
+    DERIVED: ClassVar[tuple[str, ...]] = ("same_calls", "same_size")
+
+    baseline: JobSide = JobSide()
+    other: JobSide = JobSide()
     requests: RequestPair | None = None
     by_mount: tuple[MountPair, ...] = ()
     by_package: tuple[PackagePair, ...] = ()
-    rates: Mapping[str, Pair] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def same_calls(self) -> bool:
+        """Whether both made the same number of calls of each class, and of failed ones."""
+        return replace(self.baseline.calls, time_s=None) == replace(self.other.calls, time_s=None)
+
+    @property
+    def same_size(self) -> bool:
+        """Whether the same number of ranks and nodes were traced in both."""
+        ours, theirs = self.baseline, self.other
+        return (ours.n_recordings, ours.n_nodes) == (theirs.n_recordings, theirs.n_nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from fsprobe.model.requests import RequestCounts
@@ -81,6 +81,25 @@ class RankSpread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankSpreads:
+    """How the ranks differ in each measure; None where no rank's was observed."""
+
+    wall_s: RankSpread | None = None
+    startup_s: RankSpread | None = None
+    n_metadata: RankSpread | None = None
+    n_open: RankSpread | None = None
+    n_not_found: RankSpread | None = None
+    time_s: RankSpread | None = None
+    peak_open_per_s: RankSpread | None = None
+
+    @property
+    def observed(self) -> Mapping[str, RankSpread]:
+        """Measure -> spread, of those that were observed."""
+        found = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return {name: spread for name, spread in found if spread is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """A rank that was killed or failed."""
 
@@ -139,7 +158,7 @@ class Job:
     selection: str = "all"
     ranks: tuple[RankRow, ...] = ()
     nodes: tuple[NodeRow, ...] = ()
-    spread: Mapping[str, RankSpread | None] = field(default_factory=dict)
+    spread: RankSpreads = RankSpreads()
     slowest: tuple[str, ...] = ()
     killed: tuple[Ended, ...] = ()
     failed: tuple[Ended, ...] = ()

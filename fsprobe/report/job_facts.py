@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from fsprobe.model.job import Job, RankSpread
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts, numbers
@@ -111,13 +109,13 @@ def figures(profile: Profile) -> list[facts.Figure]:
     n_nodes = numbers.plural(job.n_nodes_traced, "node")
     requests = profile.n_requests
     known = [row.n_requests for row in job.nodes if row.n_requests is not None]
-    startup = spread.get("startup_s")
+    startup = spread.startup_s
     guess = job.scaled
     return [
         facts.Figure(
             label="Metadata calls, all ranks",
             value=numbers.count(metrics.n_metadata),
-            note=f"{_median(spread, 'n_metadata', numbers.count)} a rank; {numbers.count(metrics.n_open)} open, "
+            note=f"{_median(spread.n_metadata, numbers.count)} a rank; {numbers.count(metrics.n_open)} open, "
             f"{numbers.count(metrics.n_stat)} stat",
         ),
         facts.Figure(
@@ -147,11 +145,11 @@ def figures(profile: Profile) -> list[facts.Figure]:
         facts.Figure(
             label="Wall time of the job, traced",
             value=numbers.seconds(profile.manifest.wall_s),
-            note=f"first start to last end; a rank {_median(spread, 'wall_s', numbers.seconds)}",
+            note=f"first start to last end; a rank {_median(spread.wall_s, numbers.seconds)}",
         ),
         facts.Figure(
             label="Start and import of a rank",
-            value=_median(spread, "startup_s", numbers.seconds),
+            value=_median(spread.startup_s, numbers.seconds),
             note=f"median; the slowest {numbers.seconds(startup.max)}" if startup is not None else "",
         ),
         facts.Figure(
@@ -164,6 +162,5 @@ def figures(profile: Profile) -> list[facts.Figure]:
     ]
 
 
-def _median(spread: Mapping[str, RankSpread | None], name: str, show: Format) -> str:
-    found = spread.get(name)
-    return show(found.median) if found is not None else numbers.NOT_OBSERVED
+def _median(spread: RankSpread | None, show: Format) -> str:
+    return show(spread.median) if spread is not None else numbers.NOT_OBSERVED

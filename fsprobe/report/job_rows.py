@@ -106,8 +106,9 @@ def ended(row: RankRow) -> str:
 def spread_rows(job: Job) -> list[SpreadRow]:
     """How the ranks differ, one row a measure."""
     rows = []
+    spreads = job.spread.observed
     for name, title, show in SPREADS:
-        found = job.spread.get(name)
+        found = spreads.get(name)
         if found is None:
             rows.append(SpreadRow(key=name, title=title, observed=False))
             continue
@@ -168,20 +169,21 @@ def _reasons(job: Job) -> dict[str, list[str]]:
         note(name, "not complete")
     titles = {name: title for name, title, _ in SPREADS}
     unlike: dict[str, list[str]] = {}
-    for name, spread in job.spread.items():
-        for entry in spread.outliers if spread is not None else ():
+    for name, spread in job.spread.observed.items():
+        for entry in spread.outliers:
             unlike.setdefault(entry.of, []).append(titles.get(name, name))
     for name, measures in unlike.items():
         note(name, "outlier in " + ", ".join(measures))
     for name, ordinal in zip(job.slowest, _SLOWEST, strict=False):
         note(name, ordinal)
-    for measure, least, most in (("wall_s", "fastest", ""), ("n_metadata", "fewest calls", "most calls")):
-        spread = job.spread.get(measure)
-        # what half of the ranks have is no extreme
-        if spread is not None and spread.min != spread.median:
-            note(spread.min_of, least)
-        if spread is not None and spread.max != spread.median and most:
-            note(spread.max_of, most)
+    # what half of the ranks have is no extreme
+    wall, calls = job.spread.wall_s, job.spread.n_metadata
+    if wall is not None and wall.min != wall.median:
+        note(wall.min_of, "fastest")
+    if calls is not None and calls.min != calls.median:
+        note(calls.min_of, "fewest calls")
+    if calls is not None and calls.max != calls.median:
+        note(calls.max_of, "most calls")
     return found
 
 

@@ -121,7 +121,7 @@ def import_timing(profile: Profile) -> str:
     if manifest.markers not in ("time", "access", "both", "inside"):
         return "imports not observed"
     if has_python(profile) and not quality.is_marked:
-        return "imports not observed" + (", import timing: estimated" if quality.n_estimated else "")
+        return "import timing: estimated (imports not observed)" if quality.n_estimated else "imports not observed"
     return "import timing: exact"
 
 

@@ -76,7 +76,7 @@ def test_a_job_of_format_1_is_the_sum_of_its_nodes_and_ranks(name: str) -> None:
             assert sum(getattr(row, count) for row in rows) == getattr(profile.metrics, count)
     assert profile.job.n_recordings == old(name)["job"]["n_recordings"]
     assert profile.job.absent.n == old(name)["job"]["missing"]["n"]
-    assert set(profile.job.spread) >= {"n_not_found", "time_s"}
+    assert set(profile.job.spread.observed) >= {"n_not_found", "time_s"}
     if profile.requests is not None:
         table, classes = (
             old(name)["requests"]["by_mount"],

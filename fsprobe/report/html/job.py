@@ -95,12 +95,12 @@ def charts(profile: Profile) -> JsonObject:
     timeline = job.timeline
     detailed = job.nodes if len(job.nodes) <= N_DETAILED else ()
     cells = _rank_cells(job)
+    spreads = job.spread.observed
     measures = []
     for key, label, kind in MEASURES:
         values = [_cell(row, key, cells) for row in job.ranks]
-        spread = job.spread.get(key)
         if any(value is not None for value in values):
-            far = [entry.of for entry in spread.outliers] if spread is not None else []
+            far = [entry.of for entry in spreads[key].outliers] if key in spreads else []
             measures.append({"key": key, "label": label, "kind": kind, "values": values, "far": far})
     return {
         "timeline": {

@@ -111,7 +111,7 @@ def _processes(profile: Profile) -> JsonObject:
     rows: Sequence[ProcessRow] = profile.metrics.by_process
     return _table(
         "processes",
-        "Processes",
+        "Program images",
         (
             ("key", "process", "name"),
             ("kind", "kind", "text"),

@@ -118,7 +118,7 @@ def _spreads(console: Console, job: Job) -> None:
     console.print(table)
     if len(job.slowest) > 1:
         console.print(Text("slowest: " + ", ".join(clean(name, 16) for name in job.slowest), style="dim"))
-    far = {entry.of for spread in job.spread.values() if spread is not None for entry in spread.outliers}
+    far = {entry.of for spread in job.spread.observed.values() for entry in spread.outliers}
     if far:
         console.print(
             Text("unlike the others: " + job_rows.named(sorted(clean(name, 16) for name in far)), style="dim")

@@ -48,7 +48,7 @@ def draw(console: Console, comparison: Comparison) -> None:
     console.print(_numbers(found, comparison, labels))
     console.print()
     console.print(_mounts(found, labels))
-    if found.by_package and found.alike:
+    if found.by_package and found.same_size:
         console.print()
         console.print(_packages(found, labels))
     console.print()
@@ -64,28 +64,26 @@ def jobs_of(comparison: Comparison) -> JobsComparison:
 
 def sentences(found: JobsComparison) -> list[tuple[str, str]]:
     """What the two jobs come to: whether they made the same calls, and how many requests there are on either side."""
-    total = found.counts["n_metadata"]
-    before, after = total.baseline or 0, total.other or 0
+    before, after = found.baseline.calls.n_metadata, found.other.calls.n_metadata
     n_more = after - before
     made = []
     if found.same_calls:
         made.append((f"The ranks of both jobs made the same {numbers.count(before)} metadata calls.", "bold"))
-    elif found.alike:
+    elif found.same_size:
         share = f" ({numbers.share(abs(n_more) / before)})" if before and n_more else ""
-        made.append((f"The ranks made different calls: {n_more:+,.0f} in total{share}.", "bold yellow"))
+        made.append((f"The ranks made different calls: {n_more:+,} in total{share}.", "bold yellow"))
     else:
-        a_rank = found.per_rank["n_metadata"]
+        here, there = (numbers.count(side.n_metadata_per_rank) for side in (found.baseline, found.other))
         made.append(
             (
-                f"Other ranks were traced: a rank made {numbers.count(a_rank.baseline)} metadata calls here, "
-                f"{numbers.count(a_rank.other)} there.",
+                f"Other ranks were traced: a rank made {here} metadata calls here, {there} there.",
                 "bold yellow",
             )
         )
     requests = found.requests
     if requests is None:
         made.append((f"Server requests: {numbers.NOT_OBSERVED}.", "bold"))
-    elif not found.alike:
+    elif not found.same_size:
         here, there = numbers.count(requests.baseline_node), numbers.count(requests.other_node)
         made.append((f"Server requests of a node, cold cache: {here} here, {there} there.", "bold"))
     elif requests.ratio is not None:
@@ -129,14 +127,12 @@ def _numbers(found: JobsComparison, comparison: Comparison, labels: list[str]) -
     table.add_row("ranks", *(_of(job.n_ranks_traced, job.n_ranks) for job in jobs), "")
     table.add_row("nodes", *(_of(job.n_nodes_traced, job.n_nodes) for job in jobs), "")
     for name, title in _COUNTS:
-        pair = found.counts[name]
-        if pair.baseline or pair.other:
-            values = (numbers.count(pair.baseline), numbers.count(pair.other))
-            table.add_row(title, *values, change(pair.baseline, pair.other))
-    if not found.alike:
-        pair = found.per_rank["n_metadata"]
-        values = (numbers.count(pair.baseline), numbers.count(pair.other))
-        table.add_row("calls of a rank", *values, change(pair.baseline, pair.other))
+        before, after = (getattr(side.calls, name) for side in (found.baseline, found.other))
+        if before or after:
+            table.add_row(title, numbers.count(before), numbers.count(after), change(before, after))
+    if not found.same_size:
+        a_rank = (found.baseline.n_metadata_per_rank, found.other.n_metadata_per_rank)
+        table.add_row("calls of a rank", *map(numbers.count, a_rank), change(*a_rank))
     requests = found.requests
     if requests is not None:
         for title, left, right in (
@@ -144,8 +140,8 @@ def _numbers(found: JobsComparison, comparison: Comparison, labels: list[str]) -
             ("  of a node", requests.baseline_node, requests.other_node),
         ):
             table.add_row(title, numbers.count(left), numbers.count(right), change(left, right))
-    rates = found.rates["peak_metadata_per_s"]
-    table.add_row("calls, busiest 1 s", numbers.rate(rates.baseline), numbers.rate(rates.other), "traced")
+    rates = (side.rates.peak_metadata_per_s for side in (found.baseline, found.other))
+    table.add_row("calls, busiest 1 s", *map(numbers.rate, rates), "traced")
     table.add_row("start, median rank", *(numbers.seconds(job.startup_s) for job in jobs), "traced")
     table.add_row("wall, median rank", *(numbers.seconds(job.wall_s) for job in jobs), "traced")
     return table
@@ -184,7 +180,7 @@ def _packages(found: JobsComparison, labels: list[str]) -> Table:
 def summary_of(profile: Profile) -> JobSummary:
     """What a row of the comparison says of its job."""
     job = job_facts.job_of(profile)
-    wall, startup = job.spread.get("wall_s"), job.spread.get("startup_s")
+    wall, startup = job.spread.wall_s, job.spread.startup_s
     return JobSummary(
         who=job_facts.who(job),
         job_id=profile.manifest.job_id,

@@ -387,8 +387,8 @@ def test_two_jobs_compared(one_run: Path, tmp_path: Path) -> None:
     assert b"Other ranks were traced: a rank made" in done.out
     done = run_plain([*FSPROBE, "compare", "--json", files["a"], files["fewer"]])
     found = json.loads(done.out)
-    assert (found["kind"], found["jobs"]["same_calls"], found["jobs"]["alike"]) == ("comparison", False, False)
-    assert found["jobs"]["per_rank"]["n_metadata"] == {"baseline": n_calls / 4, "other": n_calls / 4}
+    assert (found["kind"], found["jobs"]["same_calls"], found["jobs"]["same_size"]) == ("comparison", False, False)
+    assert [found["jobs"][side]["n_metadata_per_rank"] for side in ("baseline", "other")] == [n_calls / 4] * 2
     assert run_plain([*FSPROBE, "compare", files["a"], str(one_run)]).status == EXIT_BAD_INPUT
     assert run_plain([*FSPROBE, "compare", files["a"], files["a"]]).status == EXIT_BAD_INPUT
 

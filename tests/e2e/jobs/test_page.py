@@ -11,7 +11,7 @@ import pytest
 
 from fsprobe.jobs.rank_rows import CLOCK, SPREADS
 from fsprobe.jobs.sums import spread
-from fsprobe.model.job import Absent, Ended, Job, JobTimeline, NodeRow, RankRow, Scaled, Unreadable
+from fsprobe.model.job import Absent, Ended, Job, JobTimeline, NodeRow, RankRow, RankSpreads, Scaled, Unreadable
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import RequestCounts
 from fsprobe.model.rows import CallCounts
@@ -73,7 +73,7 @@ def job_of(rows: Sequence[RankRow], **changes: Any) -> Profile:
         n_nodes_traced=len(nodes),
         ranks=tuple(rows),
         nodes=nodes,
-        spread={name: spread([(row.key, getattr(row, name)) for row in rows]) for name in SPREADS},
+        spread=RankSpreads(**{name: spread([(row.key, getattr(row, name)) for row in rows]) for name in SPREADS}),
         slowest=tuple(row.key for row in sorted(rows, key=lambda row: -(row.wall_s or 0))[:5]),
         killed=tuple(Ended(of=row.key, signal=row.signal) for row in rows if row.signal),
         absent=Absent(ranks=(), n=0),

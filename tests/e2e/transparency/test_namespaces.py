@@ -124,7 +124,7 @@ def test_tmpfs_mounted_over_a_directory(app: Path, tmp_path: Path, strace_progra
     mounts = {row.path: row for row in profile.manifest.mounts}
     assert (mounts[str(data)].fstype, mounts[str(data)].fs_class) == ("tmpfs", "memory")
     on_it = rows(profile, "by_mount")[str(data)]
-    assert on_it["n_open"] >= N_OPENS
+    assert on_it.n_open >= N_OPENS
     assert rows(profile, "by_path")[f"{data}/file-3"].n_open >= 1
     assert rows(profile, "by_module")["json.tool"].parent is None  # app.work is the program here, not an import
     assert str(data).encode() not in Path("/proc/self/mountinfo").read_bytes()
