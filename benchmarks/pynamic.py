@@ -31,7 +31,7 @@ from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.analysis.counting.tally import Tally
-from fsprobe.model.counts import Counts
+from fsprobe.model.rows import Counts
 
 MAX_IN_PACKAGE = 500
 """So that one getdents lists a package and a second one ends it (32 KiB hold 800 such names)."""

@@ -1,4 +1,4 @@
-"""Compare the request model with what a file server really saw: the same run, traced and served by the stand-in.
+"""Compare the request model with what a file server really saw: the same run, traced, and served by the simulated one.
 
     python -m benchmarks.requests_check VENV... [-o OUT.json]    (a copy: not the environment that runs this)
 

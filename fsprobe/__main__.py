@@ -5,20 +5,47 @@ import sys
 
 import fsprobe
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
-    from typing import Any
+
+# what `importlib.machinery` and `importlib.util` offer, without loading either
+_machinery = sys.modules["_frozen_importlib_external"]
+
+
+class OwnModules:
+    """Finds fsprobe's modules by their names alone: 3 metadata calls for a module and 4 for a package.
+
+    The usual finder lists each package's directory and tries the suffixes of extension modules, which makes 14 of a package:
+    on a slow filesystem the rooms of this house would cost more than what is in them.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: "Sequence[str] | None" = None, target: object = None) -> "ModuleSpec | None":
+        """The module's place; None leaves it to the finders after this one."""
+        if path is None or not name.startswith("fsprobe."):
+            return None
+        place = path[0] + "/" + name.rpartition(".")[2]
+        for file, inside in ((place + ".py", None), (place + "/__init__.py", [place])):
+            if os.path.isfile(file):
+                loader = _machinery.SourceFileLoader(name, file)
+                spec: ModuleSpec = _machinery.spec_from_file_location(
+                    name, file, loader=loader, submodule_search_locations=inside
+                )
+                return spec
+        return None
 
 
 def main() -> int:
     """Run the command line; `run` takes a short way that does not import click."""
+    if OwnModules not in sys.meta_path and type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader:
+        sys.meta_path.insert(0, OwnModules)
     words = sys.argv[1:]
     # the directory of the script is searched for each module, and never holds one: a stat per import less
     if sys.path and sys.path[0] and sys.argv[0].startswith(sys.path[0] + "/"):
         del sys.path[0]
     if words[:1] == ["run"]:
-        find_own_modules()
         if any(word.startswith("--ranks") for word in words):
             from fsprobe.cli import untraced
 
@@ -31,40 +58,6 @@ def main() -> int:
     from fsprobe.cli import group
 
     return group.main(words)
-
-
-def find_own_modules() -> None:
-    """Find fsprobe's own modules where they are: one look at the file, no list of its directory, no other suffix tried.
-
-    Python's own way asks the filesystem three times as often, and this one is the one under suspicion.
-    """
-    try:
-        from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
-    except ImportError:
-        return
-    if type(getattr(fsprobe.__spec__, "loader", None)) is SourceFileLoader and len(fsprobe.__path__) == 1:
-        OwnModules.place = fsprobe.__path__[0]
-        OwnModules.make = spec_from_file_location
-        sys.meta_path.insert(0, OwnModules)
-
-
-class OwnModules:
-    """A finder of `fsprobe.*`; whatever it does not find is left to the others."""
-
-    place = ""
-    make: "Any" = None
-
-    @classmethod
-    def find_spec(cls, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
-        """The module's place, as `importlib.abc.MetaPathFinder` has it."""
-        if not name.startswith("fsprobe."):
-            return None
-        stem = os.path.join(cls.place, *name.split(".")[1:])
-        if os.path.isfile(stem + ".py"):
-            return cls.make(name, stem + ".py")  # type: ignore[no-any-return]
-        if os.path.isfile(stem + "/__init__.py"):
-            return cls.make(name, stem + "/__init__.py", submodule_search_locations=[stem])  # type: ignore[no-any-return]
-        return None
 
 
 if __name__ == "__main__":

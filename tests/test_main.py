@@ -1,59 +1,110 @@
-"""The command's own way to find its modules: the very modules that Python's own way finds."""
+"""How fsprobe finds its own modules: as Python would, at fewer metadata calls."""
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
+import zipfile
+from collections import Counter
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 
 import pytest
 
 import fsprobe
-from fsprobe import __main__ as main
+from fsprobe.__main__ import OwnModules
+from fsprobe.events.strace.parser import parse
+from fsprobe.model.events import METADATA_OPS, Call, ParseQuality
+from tests.conftest import ROOT, clean_environment
 
-ROOT = Path(fsprobe.__file__).parent
-MODULES = sorted(
-    ".".join(["fsprobe", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
-    for path in ROOT.rglob("*.py")
-    if "hook" not in path.parts and path != ROOT / "__init__.py"
+PACKAGE = Path(fsprobe.__file__).parent
+SOURCES = [
+    file
+    for file in sorted(PACKAGE.rglob("*.py"))
+    if "hook" not in file.relative_to(PACKAGE).parts and file.parent != PACKAGE
+]
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_a_module_is_found_where_python_finds_it(file: Path) -> None:
+    name = name_of(file)
+    above = [str(file.parent.parent if file.name == "__init__.py" else file.parent)]
+    ours, pythons = OwnModules.find_spec(name, above), PathFinder.find_spec(name, above)
+    assert ours is not None
+    assert pythons is not None
+    for what in ("name", "origin", "cached", "submodule_search_locations", "has_location", "parent"):
+        assert getattr(ours, what) == getattr(pythons, what), what
+    assert type(ours.loader) is type(pythons.loader) is SourceFileLoader
+    assert ours.loader.get_filename(name) == str(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("fsprobe", None),
+        ("json", None),
+        ("json.decoder", ["/nowhere"]),
+        ("fsprobe2.x", [str(PACKAGE)]),
+        ("fsprobe.no_such", [str(PACKAGE)]),
+        ("fsprobe.report.html.templates", [str(PACKAGE / "report" / "html")]),
+    ],
 )
+def test_anything_else_is_left_to_the_other_finders(name: str, path: list[str] | None) -> None:
+    assert OwnModules.find_spec(name, path) is None
 
 
-@pytest.fixture
-def finder(monkeypatch: pytest.MonkeyPatch) -> type[main.OwnModules]:
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    main.find_own_modules()
-    assert sys.meta_path[0] is main.OwnModules
-    return main.OwnModules
+def test_no_module_lies_beside_a_package_of_its_name() -> None:
+    """Python takes the package then, `OwnModules` the module."""
+    assert [file for file in SOURCES if file.with_suffix("").is_dir()] == []
 
 
-def test_it_finds_what_python_finds(finder: type[main.OwnModules]) -> None:
-    for name in MODULES:
-        mine = finder.find_spec(name)
-        sys.meta_path.remove(finder)
-        theirs = importlib.util.find_spec(name)
-        sys.meta_path.insert(0, finder)
-        assert mine is not None
-        assert theirs is not None
-        assert (mine.origin, mine.cached, mine.has_location, mine.submodule_search_locations) == (
-            theirs.origin,
-            theirs.cached,
-            theirs.has_location,
-            theirs.submodule_search_locations,
-        )
-        assert type(mine.loader) is type(theirs.loader)
+def test_from_an_archive_python_finds_them(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for file in sorted(PACKAGE.rglob("*.py")):
+            archive.write(file, file.relative_to(PACKAGE.parent))
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from fsprobe import __main__\n"
+        "try: __main__.main()\n"
+        "finally: print(__main__.OwnModules in sys.meta_path, sys.modules['fsprobe.cli.run'].__file__)"
+    )
+    words = [sys.executable, "-I", "-c", code, str(tmp_path / "x.zip"), "run", "--no-such-option"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.startswith(f"False {tmp_path}/x.zip/"), done.stderr
 
 
-def test_what_is_not_there_is_left_to_the_others(finder: type[main.OwnModules]) -> None:
-    assert finder.find_spec("json") is None
-    assert finder.find_spec("fsprobe_more.x") is None
-    assert finder.find_spec("fsprobe.no_such") is None
-
-
-def test_the_target_has_none_of_it(tmp_path: Path) -> None:
-    code = "import sys; print([str(one) for one in sys.meta_path])"
-    plain = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    words = ["run", "-q", "--record-only", "-o", str(tmp_path / "x"), "--", sys.executable, "-c", code]
-    done = subprocess.run([sys.executable, "-m", "fsprobe", *words], capture_output=True, check=True)
-    assert done.stdout == plain.stdout
+def test_no_directory_of_fsprobes_own_is_listed_for_an_import(tmp_path: Path, strace_program: str) -> None:
+    log = tmp_path / "log"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from fsprobe.__main__ import main; sys.exit(main())"
+    words = [
+        sys.executable,
+        "-I",
+        "-c",
+        code,
+        "run",
+        "--record-only",
+        "-q",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--",
+        "/bin/true",
+    ]
+    # only the recorder itself: strace can't trace a process that is traced already
+    tracer = [strace_program, "-q", "-o", str(log), "-e", "trace=%file,getdents64", *words]
+    for _ in range(2):  # the byte code is there the second time
+        subprocess.run(tracer, check=True, env=clean_environment(CI=""), capture_output=True)
+    calls = [
+        event
+        for event in parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
+        if isinstance(event, Call) and event.op in METADATA_OPS and event.path.startswith(bytes(PACKAGE) + b"/")
+    ]
+    below = Counter(call.op.value for call in calls)
+    n_modules = len({call.path for call in calls if call.path.endswith(b".pyc") and not call.error})
+    assert n_modules > 20
+    # listed by the recorder itself: the directory of what it puts into the target
+    assert {call.path for call in calls if call.op.value == "list"} <= {bytes(PACKAGE / "capture" / "hook")}
+    assert below["open"] + below["stat"] <= 4 * n_modules + 20

@@ -1,4 +1,4 @@
-"""Before and after on the stand-in file server: the same program in every layout, at several latencies.
+"""Before and after on the simulated file server: the same program in every layout, at several latencies.
 
     python -m benchmarks.layouts VENV [-o reports/layouts.json] [--quick] [--latency MS] [--workload NAME]
 

@@ -79,7 +79,8 @@ def enter_layout(options: "RunOptions") -> "tuple[list[str] | None, dict[str, An
         return None, None
     from dataclasses import replace
 
-    from fsprobe.layouts.mount.namespace import Spec, checked, choose_way, enter_argv
+    from fsprobe.layouts.mount.namespace import choose_way, enter_argv
+    from fsprobe.layouts.mount.spec import Spec, checked
     from fsprobe.layouts.pack.side_file import mismatches
 
     try:

@@ -10,6 +10,9 @@ from fsprobe.model.formats import FORMAT
 from fsprobe.model.requests import RequestCounts, RequestRow
 from fsprobe.model.rows import CallCounts
 
+REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
+"""What metadata requests consist of, as file servers' counters name them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
@@ -32,8 +35,17 @@ class CpuSpread:
     @property
     def median_s(self) -> float | None:
         """Median user and system time together."""
-        found = [part.median for part in (self.user, self.sys) if part is not None]
-        return sum(found) if found else None
+        return _sum_of_medians(self.user, self.sys)
+
+    @property
+    def total_s(self) -> float | None:
+        """The same, with that of what serves the layout beside the command."""
+        return _sum_of_medians(self.user, self.sys, self.around)
+
+
+def _sum_of_medians(*parts: Spread | None) -> float | None:
+    found = [part.median for part in parts if part is not None]
+    return sum(found) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +106,26 @@ class LayoutRow:
     verdict: str = ""
     job: JobSummary | None = None
 
+    @property
+    def n_requests(self) -> int | None:
+        """Metadata requests for the environment (or the image that holds it); None where they were not predicted."""
+        return None if self.environment_requests is None else self.environment_requests.n_metadata
+
+    @property
+    def n_served(self) -> int | None:
+        """Metadata requests that the file server, else the node's client, counted, median of the runs; None: nobody counted."""
+        counted = self.server_requests or self.client_counters
+        if not counted:
+            return None
+        wanted = ("metadata",) if "metadata" in counted else REQUEST_KINDS
+        found = [spread.median for name, spread in counted.items() if name.lower() in wanted]
+        return round(sum(found)) if found else None
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the command failed in one of its runs."""
+        return any(self.exit_codes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -114,6 +146,11 @@ class Differences:
     n_paths: int = 0
     """How many (path, class of call) differ in all."""
     rows: tuple[Difference, ...] = ()
+
+    @property
+    def n_more(self) -> int:
+        """Calls that the layout has more than the baseline; negative where it has fewer."""
+        return self.n_layout - self.n_baseline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,7 @@ def write(recording: Recording, output: str, hide: Unchanged, variables: Collect
         BadInput: the file is damaged.
         FsprobeError: the new file can't be written.
     """
-    recordings.write(output, recording.kind, disclose(recording, hide, variables))
+    recordings.write(output, recording.kind, disclose(recording, hide, variables), recording.format)
 
 
 def learn(recording: Recording, names: Names, variables: Collection[str]) -> None:
@@ -271,7 +271,8 @@ def _tally(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
         [_latin(path, hide), counts, None if resolved is None else _latin(resolved, hide), *rest]
         for path, counts, resolved, *rest in value["by_path"]
     ]
-    new["missing"] = [[reason, _latin(path, hide), *rest] for reason, path, *rest in value["missing"]]
+    failed = "not_found" if "not_found" in value else "missing"  # as version 1 called it
+    new[failed] = [[reason, _latin(path, hide), *rest] for reason, path, *rest in value[failed]]
     new["by_module"] = [
         [_module(name, hide), own, cumulative, {_module(parent, hide): n for parent, n in parents.items()}, *rest]
         for name, own, cumulative, parents, *rest in value["by_module"]

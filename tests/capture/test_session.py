@@ -31,7 +31,7 @@ def sh(script: str) -> list[str]:
 
 
 def fake_tracer(log: Path, script: str = "") -> list[str]:
-    """A tracer's stand-in: logs as one would of its own process, runs `script`, and logs its end."""
+    """A program in place of a tracer: logs as one would of its own process, runs `script`, and logs its end."""
     start = f"echo \"$$ 1.0 (+0.0) execve('x') = 0\" > {log}"
     return sh(f'{start}; {script}; status=$?; echo "$$ 1.0 (+0.0) +++ exited with $status +++" >> {log}; exit $status')
 

@@ -15,6 +15,7 @@ import pytest
 
 from fsprobe.capture.backends.ptrace import entry, tracer
 from tests.capture.backends.ptrace_lines import calls_by_tid, monotonic_ns
+from tests.conftest import ROOT
 
 if entry.why_not() is not None:
     if os.environ.get("CI") == "true":
@@ -413,7 +414,6 @@ def test_32_bit_calls_are_said_not_lost_in_silence(tmp_path: Path) -> None:
 
 
 def test_as_a_module_and_under_every_way_to_start_it(tmp_path: Path) -> None:
-    root = Path(tracer.__file__).parents[4]
     for start in (
         ["-m", "fsprobe.capture.backends.ptrace.tracer"],
         [tracer.__file__],
@@ -421,7 +421,7 @@ def test_as_a_module_and_under_every_way_to_start_it(tmp_path: Path) -> None:
         ["-S", "-E", tracer.__file__],
     ):
         log = tmp_path / "log"
-        done = subprocess.run([sys.executable, *start, "-o", str(log), "/bin/sh", "-c", "exit 4"], cwd=root)
+        done = subprocess.run([sys.executable, *start, "-o", str(log), "/bin/sh", "-c", "exit 4"], cwd=ROOT)
         assert done.returncode == 4
         assert b'execve("/bin/sh", ["/bin/sh", "-c", "exit 4"]' in log.read_bytes()
 
@@ -438,7 +438,7 @@ def test_a_defect_of_the_decoder_does_not_reach_the_target(tmp_path: Path) -> No
     target = python("import os; os.access('/', 0); os.getcwd(); os.stat('/usr'); os._exit(6)")
     done = subprocess.run(
         [sys.executable, "-c", driver, "-o", str(tmp_path / "log"), *target],
-        cwd=Path(tracer.__file__).parents[4],
+        cwd=ROOT,
         capture_output=True,
     )
     assert done.returncode == 6

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.fileserver import Server, serve
 from fsprobe.model.finding import Finding
-from tests.conftest import need
+from tests.conftest import ROOT, need
 from tests.e2e.findings.runs import evidence_of, findings_of, record, undisturbed
 
 pytestmark = [pytest.mark.usefixtures("strace_program", "_device"), pytest.mark.needs_root]
@@ -129,7 +129,7 @@ def test_an_environment_in_an_image(server: Server, src: Path, mnt: Path, tmp_pa
     def measure_in_image() -> int:
         server.remount()
         earlier = server.counters()
-        done = subprocess.run(start, capture_output=True, cwd=Path(__file__).parents[2])
+        done = subprocess.run(start, capture_output=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr.decode()
         return server.metadata_since(earlier)
 

@@ -24,7 +24,7 @@ from tests.benchmarks.conftest import is_mounted
 from tests.conftest import need
 from tests.e2e.requests.cases import READING, TREES, WRITING, Operation, Tree, at, build, sequences
 
-PROGRAM = str(Path(__file__).with_name("requests_program.py"))
+PROGRAM = str(Path(__file__).with_name("program.py"))
 PYTHON = [os.path.realpath(sys.executable), "-I", "-S"]
 
 Case = tuple[Tree, list[Operation]]
@@ -32,7 +32,7 @@ Case = tuple[Tree, list[Operation]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs() -> None:
-    need(os.geteuid() == 0, "the stand-in is mounted as root here")
+    need(os.geteuid() == 0, "the simulated file server is mounted as root here")
     need(os.access("/dev/fuse", os.R_OK | os.W_OK), "no /dev/fuse")
     need(shutil.which("strace"), "no strace on PATH")
 
