@@ -24,7 +24,7 @@ from tests.benchmarks.conftest import is_mounted
 from tests.conftest import need
 from tests.e2e.requests.cases import READING, TREES, WRITING, Operation, Tree, at, build, sequences
 
-PROGRAM = str(Path(__file__).with_name("requests_program.py"))
+PROGRAM = str(Path(__file__).with_name("program.py"))
 PYTHON = [os.path.realpath(sys.executable), "-I", "-S"]
 
 Case = tuple[Tree, list[Operation]]
