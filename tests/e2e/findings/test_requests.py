@@ -87,7 +87,8 @@ def test_library_path(server: Server, mnt: Path, tmp_path: Path) -> None:
 
 def test_user_site(server: Server, src: Path, mnt: Path, tmp_path: Path) -> None:
     (src / "home" / ".local" / "lib" / f"python{VERSION}" / "site-packages").mkdir(parents=True)
-    home = {"HOME": str(mnt / "home")}
+    # the recorder looks for a place of its own, below HOME unless XDG_CACHE_HOME is set: both runs would ask for it
+    home = {"HOME": str(mnt / "home"), "XDG_CACHE_HOME": str(Path.home() / ".cache")}
     before = measured(server, SMALL, tmp_path, {**home, "PYTHONNOUSERSITE": ""})
     after = measured(server, SMALL, tmp_path, home)
     check("FSP005", before, after)
