@@ -22,7 +22,7 @@ from fsprobe.model.rows import CallCounts, Counts
 SHARED = ("lookup", "negative", "readdir", "readlink", "read", "unread")
 """Asked for once by a node, for all its processes: they share the client's caches of names, listings and contents."""
 OWN = ("open", "opendir", "change")
-"""Asked for by every process."""
+"""What each process asks for again."""
 OUTLIER_SCORE = 3.5
 """Modified z-score from which on a rank is an outlier. Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers,
 1993."""

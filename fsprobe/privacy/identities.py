@@ -32,7 +32,7 @@ class Names:
     known: dict[bytes, str] = field(default_factory=dict)
     """Name -> kind: people, projects, hosts."""
     forced: set[bytes] = field(default_factory=set)
-    """Names that somebody asked for by name: ordinary or not."""
+    """Names that somebody gave with --name: ordinary or not."""
     roots: dict[tuple[bytes, ...], str] = field(default_factory=dict)
     """Directories in which people's directories lie, whatever they are called."""
     homes: set[tuple[bytes, ...]] = field(default_factory=set)
