@@ -318,7 +318,7 @@ def _write(path: "str", state: "dict[str, Any]", log: "str", target: "Target") -
         "recording",
         [
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", text_log.blocks(log)),
+            ("log", text_log.kept_blocks(log)),
             ("marks", b""),
             ("mounts", target.mounts),
             ("lookups", json.dumps(found).encode("ascii")),

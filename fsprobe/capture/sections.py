@@ -63,6 +63,7 @@ def write_recording(
             % (program, gain)
         )
     table, is_here = _mount_table(scratch)
+    command = [os.fsencode(word) for word in state.get("command") or ()]
     if not is_here:
         found = {}  # type: dict[str, Any]  # in another mount namespace the same paths may be other files
     elif streamed is None:
@@ -74,7 +75,7 @@ def write_recording(
         "recording",
         [
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", text_log.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
+            ("log", text_log.kept_blocks(log, own, command)) if streamed is None else ("tally", streamed.blocks()),
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),

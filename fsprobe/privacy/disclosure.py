@@ -16,29 +16,42 @@ from typing import Any
 
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
-from fsprobe.privacy.identities import Names
+from fsprobe.privacy import path_owners
+from fsprobe.privacy.identities import SCHEDULER, Names
 from fsprobe.privacy.log_cutting import Cut
+from fsprobe.privacy.mount_table import mount_table, shared_roots
 from fsprobe.privacy.redaction import Learning, Redaction, Unchanged
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
+from fsprobe.recording.shapes import MANIFEST
 
 _HOST_KEYS = frozenset({"host", "node", "nodename", "SLURMD_NODENAME", "SLURM_CLUSTER_NAME"})
 _JOB_KEYS = frozenset({"job_name", "SLURM_JOB_NAME"})
 _STRUCTURE_KEYS = frozenset(
-    "kind backend backend_version markers fstype fs_class cache op phase severity level code kernel machine version "
+    "kind backend backend_version markers fstype fs_class cache op phase severity level code machine version "
     "implementation cache_tag fsprobe_version fsprobe_python".split()
 )
 """Fields whose text is from a list of this program's, or of the system's."""
+_LABEL_KEYS = frozenset({"label", "layout", "baseline"})
+_LAYOUTS = frozenset("plain venv copy flash squashfs overlay none".split())
+"""Labels that are fsprobe's own."""
+_FREE_KEYS = frozenset({"backend_why", "no_hook", "log_truncated", "ranks"})
+"""Sentences of fsprobe's own, in which a name may stand all the same."""
+_KNOWN_KEYS = frozenset(MANIFEST) | frozenset(
+    "ranks flushed streamed attached logs observes capabilities fsprobe_pid shield hook_fstype fsprobe_version fsprobe_python counters "
+    "n_lines fs_counters watch truncated".split()
+)
+_UNSURE = re.compile(r"(?=[^ ]*[A-Za-z])(?=[^ ]*\d)[A-Za-z][A-Za-z0-9_.-]{4,}|[^ ]*[^\x00-\x7f][^ ]*")
+_KERNEL_WORD = re.compile(
+    r"(?i)\d+|v\d+|rc\d+|(?:el|fc|amzn|ubuntu|deb|bpo|suse)\d*(?:_\d+)?|x86_64|aarch64|arm64|amd64|ppc64le|i686|generic|default|rt|smp|"
+    r"preempt|cloud|aws|azure|gcp|kvm|oracle|lowlatency|lustre|cray|shasta|c|n|microsoft|standard|wsl2|64k|pve|lts|arch|nixos"
+)
 _TABLES = frozenset({"by_mount", "by_package", "by_module", "differences"})
 """Objects whose keys are names of things."""
 _ID_KEYS = frozenset({"uid", "gid", "euid"})
-_HIDDEN_OPTIONS = frozenset(
-    b"addr clientaddr mountaddr username user domain mgsnode ip unc mon_addr source servername".split()
-)
-_ID_OPTIONS = frozenset(b"user_id group_id uid gid cruid forceuid".split())
-_NETWORKS = re.compile(rb"(?:tcp|o2ib|gni|kfi|ptlf|lo)\d*")
-_ANYWHERE = b"/export"
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+_NUMBERS = re.compile(r"[\d,x()\[\]*-]*")
+FIRST_UID_OF_PEOPLE = 1000
+"""login.defs(5), UID_MIN."""
 _PIECE_LINES = 4096
 _TALLY_VALUES = ("notes", "quality", "watch")
 
@@ -57,7 +70,11 @@ def disclose(
         BadInput: the file is damaged.
     """
     manifest = only_listed(recording.manifest, variables)
-    yield "manifest", json.dumps(json_value(manifest, hide), indent=1, sort_keys=recording.kind == "recording").encode()
+    shown = json_value(manifest, hide)
+    if recording.kind == "recording":
+        for key in shown.keys() - _KNOWN_KEYS:
+            _name_texts(f"field {key}", shown[key], hide)
+    yield "manifest", json.dumps(shown, indent=1, sort_keys=recording.kind == "recording").encode()
     command = [_bytes(str(word)) for word in recording.manifest.get("command") or ()]
     cwd = _bytes(str(recording.manifest.get("cwd") or "")) or None
     for name in recording.names():
@@ -95,11 +112,33 @@ def learn(recording: Recording, names: Names, variables: Collection[str]) -> Non
     """
     for home in _homes(recording):
         names.add_home(home)
+    for root in _shared_roots(recording):
+        if not path_owners.is_home(root):
+            names.roots.setdefault(root, "shared")
+    uid = recording.manifest.get("uid")
+    if isinstance(uid, int) and uid >= FIRST_UID_OF_PEOPLE:
+        names.uids.add(b"%d" % uid)
     look = Learning(names)
     for _, body in disclose(recording, look, variables):
         if not isinstance(body, bytes):
             for _ in body:
                 pass
+
+
+def _shared_roots(recording: Recording) -> Iterator[tuple[bytes, ...]]:
+    """Where people's directories may lie, as the mount tables in a recording say."""
+    for name in recording.names():
+        if name == "mounts":
+            yield from shared_roots(b"".join(recording.section(name)))
+        elif name == "marks":
+            for file, body in _mark_files(b"".join(recording.section(name))):
+                if file.startswith(b"mounts."):
+                    yield from shared_roots(body)
+        elif name.startswith("recording.") and recording.kind == "comparison":
+            with tempfile.TemporaryDirectory(prefix="fsprobe-ticket-") as scratch:
+                inner = os.path.join(scratch, "inner")
+                extract(recording, name, inner)
+                yield from _shared_roots(Recording(inner))
 
 
 def only_listed(value: Any, variables: Collection[str]) -> Any:
@@ -121,18 +160,30 @@ def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
     if isinstance(value, str):
         if key in _STRUCTURE_KEYS:
             return value
+        if key == "kernel":
+            return _kernel(value) if hide.is_redacting else value
+        if key in _LABEL_KEYS and hide.sees_names:
+            return value if value in _LAYOUTS else _str(hide.named("label", _bytes(value)))
+        if key in _FREE_KEYS:
+            return _free_text(key, _str(hide.text(_bytes(value))), hide)
         if key in _HOST_KEYS or key in _JOB_KEYS:
             return _str(hide.named("host" if key in _HOST_KEYS else "job", _bytes(value)))
         if key == "user_site":
             hide.home(_bytes(value).partition(b"/.local/")[0] if "/.local/" in value else b"")
         return _str(hide.text(_bytes(value)))
     if isinstance(value, dict):
+        if key == "environment" and all(isinstance(inner, str) for inner in value.values()):
+            return {name: _str(hide.assigned(_bytes(name), _bytes(inner))) for name, inner in value.items()}
+        if key == "job" and all(isinstance(inner, str) for inner in value.values()):
+            return {name: _of_job(name, inner, hide) for name, inner in value.items()}
         is_table = key in _TABLES or key.startswith("/")
         return {
             _str(hide.text(_bytes(name))) if is_table or name.startswith("/") else name: json_value(inner, hide, name)
             for name, inner in value.items()
         }
     if isinstance(value, list | tuple):
+        if key not in _LABEL_KEYS and all(isinstance(inner, str) for inner in value):
+            return [_str(word) for word in hide.argv([_bytes(inner) for inner in value])]
         if key == "nodes":
             return [
                 {**json_value(inner, hide), "key": json_value(inner.get("key"), hide, "host")}
@@ -146,79 +197,75 @@ def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
     return value
 
 
-def mount_table(data: bytes, hide: Unchanged) -> bytes:
-    """A mountinfo with the names replaced in roots, mount points, sources and options."""
-    lines = []
-    for line in data.split(b"\n"):
-        left, separator, right = line.partition(b" - ")
-        before, after = left.split(b" "), right.split(b" ")
-        if separator and len(before) >= 6 and len(after) >= 2:
-            # what of its filesystem is mounted is a path on the server, where anybody may stand at the top
-            before[3] = _escaped(hide.path(_ANYWHERE + _unescaped(before[3])).removeprefix(_ANYWHERE))
-            before[4] = _escaped(hide.mount_point(_unescaped(before[4])))
-            after[1] = _escaped(_source(_unescaped(after[1]), after[0], hide))
-            after[2:] = [b",".join(_option(option, hide) for option in field.split(b",")) for field in after[2:]]
-            line = b" ".join(before) + separator + b" ".join(after)
-        elif line:
-            line = b"?"
-        lines.append(line)
-    return b"\n".join(lines)
+def _of_job(name: str, value: str, hide: Unchanged) -> str:
+    """A batch system's variable: its numbers stay, what is named is replaced."""
+    if name in _HOST_KEYS or name in _JOB_KEYS:
+        return str(json_value(value, hide, name))
+    if not hide.sees_names:
+        return _str(hide.assigned(_bytes(name), _bytes(value)))
+    if name in SCHEDULER:
+        return _str(hide.named(SCHEDULER[name], _bytes(value)))
+    number = _NUMBERS.match(value)
+    assert number is not None  # it may be empty
+    rest = value[number.end() :]
+    if not rest:
+        return value
+    server = rest.lstrip(".@")
+    return number.group() + rest[: len(rest) - len(server)] + _str(hide.named("server", _bytes(server)))
 
 
-def _source(source: bytes, fstype: bytes, hide: Unchanged) -> bytes:
-    if source.startswith(b"//"):  # //server/share
-        server, slash, share = source[2:].partition(b"/")
-        return b"//" + hide.named("server", server) + slash + hide.words(share)
-    servers, found, path = source.rpartition(b":/")
-    if source.startswith(b"/") or not found:
-        return hide.text(source)
-    pieces = re.split(rb"([:,@\[\]])", servers)
-    hidden = [
-        piece if not piece or piece in b":,@[]" or _NETWORKS.fullmatch(piece) else hide.named("server", piece)
-        for piece in pieces
-    ]
-    return b"".join(hidden) + b":" + hide.path(b"/" + path)
+def _kernel(release: str) -> str:
+    """A kernel's release without what a site calls its own."""
+    return "".join(
+        piece if at % 2 or not piece or _KERNEL_WORD.fullmatch(piece) else "local"
+        for at, piece in enumerate(re.split(r"([-._+~]+)", release))
+    )
 
 
-def _option(option: bytes, hide: Unchanged) -> bytes:
-    name, found, value = option.partition(b"=")
-    if not found:
-        return hide.text(option)
-    if name in _HIDDEN_OPTIONS:
-        return name + found + hide.named("server", value)
-    if name in _ID_OPTIONS:
-        return name + found + (b"0" if hide.is_redacting else value)
-    return name + found + _escaped(hide.text(_unescaped(value)))
+def _name_texts(place: str, value: Any, hide: Unchanged) -> None:
+    """Remember each text of a field that this version does not know."""
+    if isinstance(value, str) and re.search(r"[^\W\d_]{3}", value):
+        hide.keep(place, _bytes(value))
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _name_texts(place, inner, hide)
 
 
-def _unescaped(field: bytes) -> bytes:
-    return _OCTAL.sub(lambda match: bytes((int(match.group(1), 8) & 0xFF,)), field)
-
-
-def _escaped(field: bytes) -> bytes:
-    return re.sub(rb"[ \t\n\\]", lambda match: b"\\%03o" % match.group()[0], field)
+def _free_text(key: str, value: str, hide: Unchanged) -> str:
+    for word in _UNSURE.findall(value):
+        hide.keep(key, _bytes(word))
+    return value
 
 
 def _marks(data: bytes, hide: Unchanged, variables: Collection[str]) -> bytes:
     """The files of the hooks, each with its new size."""
-    files, at = [], 0
-    while at < len(data):
-        end = data.find(b"\n", at)
-        words = data[at:end].split()
-        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+    files = []
+    for name, body in _mark_files(data):
+        if not name:
             files.append(b"?\n")
-            break
-        name, size = words[0][1:], int(words[1])
-        body = data[end + 1 : end + 1 + size]
-        at = end + 1 + size
-        if name.startswith(b"mounts."):
+        elif name.startswith(b"mounts."):
             body = mount_table(body, hide)
         elif name.startswith(b"marks."):
             body = b"\n".join(_mark_line(line, hide, variables) for line in body.split(b"\n"))
         else:
             continue
-        files += [b"@%s %d\n" % (name, len(body)), body]
+        if name:
+            files += [b"@%s %d\n" % (name, len(body)), body]
     return b"".join(files)
+
+
+def _mark_files(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each file of the hooks; no name for what is none, at the end."""
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        words = data[at:end].split()
+        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+            yield b"", data[at:]
+            return
+        size = int(words[1])
+        yield words[0][1:], data[end + 1 : end + 1 + size]
+        at = end + 1 + size
 
 
 def _mark_line(line: bytes, hide: Unchanged, variables: Collection[str]) -> bytes:
@@ -261,7 +308,7 @@ def _lookups(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
 
 def _target(link: str, target: str | None, hide: Unchanged) -> str | None:
     """What a link says: a relative one starts where the link lies."""
-    return None if target is None else _str(hide.path(_bytes(target), _bytes(link.rpartition("/")[0] or "/")))
+    return None if target is None else _str(hide.link_text(_bytes(link), _bytes(target)))
 
 
 def _tally(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:

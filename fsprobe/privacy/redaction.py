@@ -7,61 +7,45 @@ methods of `Unchanged`, so that whoever takes a recording apart need not know wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import sys
+import urllib.parse
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fsprobe.model.text import text as shown
-from fsprobe.privacy import path_owners
-from fsprobe.privacy.identities import ADDRESS, IDENTIFIER, MIN_LETTERS_ELSE, ORDINARY, Names
+from fsprobe.privacy import credentials, path_owners
+from fsprobe.privacy.concealment import CACHE_SIZE, Concealment, Unchanged
+from fsprobe.privacy.identities import ADDRESS, IDENTIFIER, MIN_LETTERS_ELSE, ORDINARY, SCHEDULER, Names
 from fsprobe.privacy.path_owners import START, STRUCTURE, Zone
+from fsprobe.privacy.spelling import WORD, Finder, canonical
 
-KINDS = ("user", "project", "host", "server", "owner", "job", "name", "address")
-CACHE_SIZE = 200_000
+KINDS = "user project host server owner job name address secret lock label source value partition cluster reservation qos".split()
 _FILE = re.compile(
     rb"(.+?)((?:\.cpython-[^/]*|\.abi3)?\.(?:py[cdwi]?|so[0-9.]*|sif|simg|sqsh|squashfs|sqfs|img|sh|zip|whl|egg|pth|cfg|toml|"
     rb"json|yaml|txt|log|fsprobe))"
 )
 _PATH_IN_TEXT = re.compile(rb"/[^\s:;,|\"'`<>()\[\]{}=\\]*")
 _ODD_TEXT = re.compile(rb"[\s:;,|\"'`<>()\[\]{}=\\]")
-_WORD = rb"A-Za-z0-9\x80-\xff"
+_ENCODED_SLASH = re.compile(rb"(%2[Ff])")
+_URL = re.compile(
+    rb"(?i)(?<![a-z0-9])([a-z][a-z0-9+.-]{1,20}://)(?:([^\s/?#\"'<>@]+)@)?(\[[0-9a-f:.%]+\]|[^\s/?#\"'<>:,;@\[\](){}]+)?([^\s\"'<>]*)"
+)
+_AT_HOST = re.compile(rb"(?<![%s.+-])([A-Za-z_][A-Za-z0-9_.+-]*)@([A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*)" % WORD)
+_NO_HOSTS = frozenset((b"tcp", b"o2ib", b"gni", b"kfi", b"lo", b"localhost", b"git"))
+_LOCKS = re.compile(rb"(?i)(?:.*[._-])?(?:lock|lck|lockfile|singletoncookie|singletonlock|pid)|\.#.*|lock[._-].*")
+_LOCK_TEXT = re.compile(rb"[^/]*(?:@|:\+)[^/]*|[^/]*[A-Za-z][^/]*-\d+")
+_VALUE = re.compile(rb"(?i)[-+]?\d+(?:\.\d+)?[kmgt]?|true|false|yes|no|on|off|auto|none|")
+_VALUE_SPLIT = re.compile(rb"([\s:;,=|]+)")
+_LIBRARY = re.compile(rb"lib[a-z0-9_+-]+\.so[0-9.]*")
 _IDS = re.compile(rb"\b((?:st|si|e|s|fs|r)?_?[ug]id)=\d+")
 
 
-class Unchanged:
-    """Leaves everything as it is."""
-
-    is_redacting = False
-
-    def path(self, path: bytes, directory: bytes | None = None) -> bytes:
-        """A path, whole; a relative one starts from `directory` where that is known."""
-        return path
-
-    def mount_point(self, path: bytes) -> bytes:
-        """A path on which something is mounted."""
-        return self.path(path)
-
-    def text(self, value: bytes) -> bytes:
-        """Text that may hold paths and names."""
-        return value
-
-    def words(self, value: bytes) -> bytes:
-        """Text that holds no path: module names, labels."""
-        return value
-
-    def named(self, kind: str, value: bytes) -> bytes:
-        """A value that is a name as a whole, of a kind of `KINDS`."""
-        return value
-
-    def module(self, value: bytes) -> bytes:
-        """A module's dotted name."""
-        return value
-
-    def home(self, path: bytes) -> None:
-        """Somebody's home directory is said to be here."""
-
-    def ids(self, raw: bytes) -> bytes:
-        """What a tracer prints beside strings: user and group ids in it."""
-        return raw
+_SECRET = re.compile(rb"secret\d+")
+_ALIAS = re.compile(rb"(?:%s)\d+" % "|".join(KINDS).encode())
+_STANDARD = frozenset(name.encode() for name in sys.stdlib_module_names) | {
+    b"__main__",
+    b"sitecustomize",
+    b"usercustomize",
+}
 
 
 @dataclass(slots=True)
@@ -113,7 +97,9 @@ def _stack_of(directory: bytes) -> tuple[bytes, ...]:
 
 
 class Learning(Unchanged):
-    """Looks on while a recording is taken apart, and finds the names in it."""
+    """Looks on while a recording is taken apart, and finds the names and secrets in it."""
+
+    sees_names = True
 
     def __init__(self, names: Names) -> None:
         self.names = names
@@ -122,6 +108,8 @@ class Learning(Unchanged):
 
     def path(self, path: bytes, directory: bytes | None = None) -> bytes:
         whole = path if directory is None or path.startswith(b"/") else directory + b"/" + path
+        if credentials.may_stand_in(path):
+            self._secrets(path, credentials.in_path(path))
         if not whole.startswith(b"/"):
             return path
         head = whole.rpartition(b"/")[0]
@@ -133,6 +121,9 @@ class Learning(Unchanged):
         self._seen.add(whole)
         if head and head not in self._seen:
             self.path(head)
+        if _ENCODED_SLASH.search(whole, len(head)):
+            inner = urllib.parse.unquote_to_bytes(whole[len(head) + 1 :])
+            self.path(inner[inner.find(b"/") :])
         parts = _components(whole, ())
         if parts:
             _, before, name = parts[-1]
@@ -145,15 +136,42 @@ class Learning(Unchanged):
         if zone.kind in ("system", "package"):
             names.ordinary.add(name.lower())
             names.ordinary.add(name.partition(b".")[0].lower())
+            names.installed.add(name.partition(b".")[0])
         elif path_owners.is_area(zone) and zone.depth == 0 and not path_owners.is_link_of_area(zone, name):
             if name in STRUCTURE or _FILE.fullmatch(name) or _is_ours((name,)):
                 return
             if zone.kind == "home":
                 names.add("user", name)
+            elif zone.kind == "shared" and not _is_ours(before):
+                names.add("owner", name)
             elif IDENTIFIER.fullmatch(name):
                 names.add("project", name)
+        elif path_owners.is_member(zone, name) and (IDENTIFIER.fullmatch(name) or not name.isascii()):
+            if not _FILE.fullmatch(name) and not _is_ours(before):
+                names.add("owner", name)
         elif path_owners.may_be_name(zone, name) and not _FILE.fullmatch(name):
             names.candidates.add(name)
+
+    def _secrets(self, value: bytes, spans: Sequence[credentials.Span]) -> None:
+        self.names.secrets.update(value[start:end] for start, end in spans)
+
+    def conceal(self, value: bytes) -> bytes:
+        self._secrets(value, credentials.in_text(value))
+        return value
+
+    def argv(self, words: Sequence[bytes]) -> list[bytes]:
+        for word, spans in zip(words, credentials.in_words(words), strict=True):
+            self._secrets(word, spans)
+        return super().argv(words)
+
+    def assigned(self, name: bytes, value: bytes) -> bytes:
+        if credentials.is_secret_name(name) and credentials.is_secret_value(name, value):
+            self.names.secrets.add(value)
+        elif name.decode("latin-1") in SCHEDULER:
+            self.names.add_if_certain(SCHEDULER[name.decode("latin-1")], value)
+        else:
+            self.text(value)
+        return value
 
     def mount_point(self, path: bytes) -> bytes:
         stack = _stack_of(path)
@@ -172,6 +190,14 @@ class Learning(Unchanged):
             self.path(value)
         else:
             self._note_taken(value)
+            self.conceal(value)
+            for url in _URL.finditer(value):
+                if url.group(3) and url.group(3) not in _NO_HOSTS:
+                    self.names.add_host(url.group(3).strip(b"[]"), "server")
+            for user, host in _AT_HOST.findall(value):
+                if host not in _NO_HOSTS:
+                    self.names.add("user", user)
+                    self.names.add_host(host)
             for match in _PATH_IN_TEXT.finditer(value):
                 self.path(match.group())
         return value
@@ -191,31 +217,38 @@ class Learning(Unchanged):
     def named(self, kind: str, value: bytes) -> bytes:
         if kind in ("host", "server"):
             self.names.add_host(value, kind)  # a job's name is replaced where it stands, not wherever such a word does
+        elif kind == "user" and not value.isdigit():
+            self.names.add(kind, value)
+        elif kind in ("source", "label", "cluster"):
+            self.names.add_if_certain(kind, value)
         self._note_taken(value)
         return value
 
 
-class Redaction(Unchanged):
+class Redaction(Concealment):
     """Replaces the names. The same name has the same replacement in everything that one instance is given."""
 
     is_redacting = True
+    sees_names = True
 
     def __init__(self, names: Names) -> None:
-        self.names = names
-        self.left_as_they_are: set[bytes] = set()
-        """Components that were kept and stand where names often do."""
+        super().__init__(names)
+        self.left: dict[str, set[bytes]] = {}
+        """Place -> what was kept there and may be a name."""
         self._aliases: dict[bytes, bytes] = {}
         self._numbers: dict[str, int] = {}
         self._walker = _Walker(names)
         self._paths: dict[tuple[bytes, bytes | None], bytes] = {}
-        self._everywhere = _pattern(name for name in names.known if names.is_everywhere(name))
-        self._kinds = {name.lower(): kind for name, kind in names.known.items()}
+        self._everywhere = Finder(name for name in names.known if names.is_everywhere(name))
+        self._kinds = {canonical(name): kind for name, kind in names.known.items()}
+        uids = b"|".join(sorted(names.uids)) or rb"(?!)"
+        self._uids = re.compile(rb"(?<![A-Za-z0-9])(?:%s)(?![A-Za-z0-9])" % uids)
 
     def alias(self, kind: str, name: bytes) -> bytes:
         """The replacement of a name, made when it is first met."""
         found = self._aliases.get(name)
         if found is None:
-            kind = self._kinds.get(name.lower(), kind)
+            kind = self._kinds.get(canonical(name), kind)
             while True:
                 number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
                 found = b"%s%d" % (kind.encode(), number)
@@ -234,6 +267,7 @@ class Redaction(Unchanged):
         return found
 
     def _path(self, path: bytes, directory: bytes | None) -> bytes:
+        path = self.conceal_path(path)
         if not path.startswith(b"/") and directory is None:
             return self.words(path)
         parts = path.split(b"/")
@@ -243,7 +277,9 @@ class Redaction(Unchanged):
 
     def _component(self, before: tuple[bytes, ...], name: bytes) -> bytes:
         names, zone = self.names, self._walker.zone(before)
-        is_known = name in names.known
+        if _SECRET.fullmatch(name):
+            return name
+        is_known = name in names.known or (not name.isascii() and canonical(name) in self._kinds)
         if (*before, name) in names.homes:
             return self.alias("user", name)
         if path_owners.is_area(zone) and zone.depth == 0:
@@ -266,34 +302,152 @@ class Redaction(Unchanged):
             may_be = (path_owners.is_area(zone) and zone.depth <= 1) or (zone.kind == "open" and zone.depth == 0)
             if name not in STRUCTURE or (may_be and not zone.has_user):
                 return self.alias("user", name)
-        shown = self.words(name)
+        shown = self._inner_path(name) if _ENCODED_SLASH.search(name) else self.words(name)
+        if zone.kind in ("system", "package"):
+            return shown
+        whole = shown
+        shown = self._uids.sub(lambda match: self.alias("user", match.group()), shown)
+        if b"@" in shown:
+            shown = self._accounts(shown)
         if (
-            shown == name
+            whole == name
             and name in names.candidates
             and name not in names.ordinary
             and path_owners.may_be_name(zone, name)
         ):
-            self.left_as_they_are.add(name)
+            self.keep("/" + "/".join(self._path_of(before)), shown)
         return shown
+
+    def _path_of(self, before: tuple[bytes, ...]) -> list[str]:
+        shown = self.path(b"/" + b"/".join(before)) if before else b"/"
+        return [part.decode("utf-8", "backslashreplace") for part in shown.split(b"/") if part]
+
+    def _inner_path(self, name: bytes) -> bytes:
+        """A whole path within one component, its slashes as `%2F`: each of its own components in its place."""
+        pieces = _ENCODED_SLASH.split(name)
+        stack: tuple[bytes, ...] = ()
+        for at in range(0, len(pieces), 2):
+            piece = pieces[at]
+            if not piece or (at == 0 and len(pieces) > 1):
+                pieces[at] = self.words(piece)
+                continue
+            pieces[at] = self._component(stack, piece)
+            stack = (*stack, piece)
+        return b"".join(pieces)
+
+    def _accounts(self, value: bytes) -> bytes:
+        """`user@host` within other text."""
+
+        def one(match: re.Match[bytes]) -> bytes:
+            user, host = match.groups()
+            if host in _NO_HOSTS or _SECRET.fullmatch(user):
+                return match.group()
+            return (
+                (user if _ALIAS.fullmatch(user) else self.alias("user", user))
+                + b"@"
+                + (host if _ALIAS.fullmatch(host) else self.alias("host", host))
+            )
+
+        return _AT_HOST.sub(one, value)
+
+    def knows(self, word: bytes) -> bool:
+        return word in self.names.known
+
+    def keep(self, place: str, value: bytes) -> bytes:
+        self.left.setdefault(place, set()).add(value)
+        return value
+
+    def link_text(self, link: bytes, text: bytes) -> bytes:
+        if text.startswith((b"/", b"pipe:[", b"socket:[", b"anon_inode:")):
+            return self.path(text)
+        is_lock = b"/" not in text and (
+            _LOCK_TEXT.fullmatch(text) is not None or _LOCKS.fullmatch(link.rpartition(b"/")[2]) is not None
+        )
+        # who holds a lock: host, process, user
+        return self.alias("lock", text) if is_lock else super(Concealment, self).link_text(link, text)
 
     def text(self, value: bytes) -> bytes:
         if value.startswith(b"/") and not _ODD_TEXT.search(value):
             return self.path(value)
+        return self._names_in(self.conceal(value))
+
+    def argv(self, words: Sequence[bytes]) -> list[bytes]:
+        return [
+            self.path(word) if word.startswith(b"/") and not _ODD_TEXT.search(word) else self._names_in(word)
+            for word in self.conceal_argv(words)
+        ]
+
+    def script(self, word: bytes) -> None:
+        path_like = b"/" in word
+        if not path_like and word not in self.names.ordinary and re.search(rb"[A-Za-z\x80-\xff]{3}", word):
+            self.keep("programs and scripts", self.words(word))
+
+    def _names_in(self, value: bytes) -> bytes:
         pieces, at = [], 0
+        if b"://" in value:
+            for match in _URL.finditer(value):
+                pieces += [self._names_in(value[at : match.start()]), self._url(match)]
+                at = match.end()
+            if pieces:
+                return b"".join([*pieces, self._names_in(value[at:])])
+        if b"@" in value:
+            value = self._accounts(value)
         for match in _PATH_IN_TEXT.finditer(value):
             pieces += [self.words(value[at : match.start()]), self.path(match.group())]
             at = match.end()
         # a name may touch a slash from outside of the path (`alice@/x`): the words between are whole, so they can go alone
         return b"".join([*pieces, self.words(value[at:])])
 
+    def _url(self, match: re.Match[bytes]) -> bytes:
+        scheme, user, host, rest = match.groups()
+        if scheme.lower() == b"file://":
+            return scheme + self._names_in((host or b"") + rest)
+        shown = scheme
+        if user:
+            shown += (user if _SECRET.search(user) else self.alias("user", user)) + b"@"
+        if host:
+            shown += host if host in _NO_HOSTS or _ALIAS.fullmatch(host) else self.alias("server", host.strip(b"[]"))
+        # whose a path on a server is nobody can know
+        pieces = re.split(rb"([/?#&=:,;]+)", rest)
+        for at in range(0, len(pieces), 2):
+            piece = pieces[at]
+            if piece and not piece.isdigit() and piece not in STRUCTURE and not _ALIAS.fullmatch(piece):
+                stem, suffix = _split(piece)
+                pieces[at] = self.alias("name", stem) + suffix
+        return shown + b"".join(pieces)
+
     def words(self, value: bytes) -> bytes:
-        return self._everywhere.sub(lambda match: self.alias("name", match.group()), value)
+        value = super().words(value)
+        return self._everywhere.pattern(value).sub(lambda match: self.alias("name", match.group()), value)
+
+    def assigned(self, name: bytes, value: bytes) -> bytes:
+        if credentials.is_secret_name(name) and credentials.is_secret_value(name, value):
+            return self.secret(value)
+        kind = SCHEDULER.get(name.decode("latin-1"))
+        if kind is not None:
+            return self.named(kind, value)
+        if b"://" in value:
+            return self.text(value)
+        pieces = _VALUE_SPLIT.split(value)
+        for at in range(0, len(pieces), 2):
+            piece = pieces[at]
+            if b"/" in piece:
+                pieces[at] = self.text(piece)
+            elif not _VALUE.fullmatch(piece) and not _LIBRARY.fullmatch(piece):
+                pieces[at] = self.alias("value", piece)
+        return b"".join(pieces)
 
     def module(self, value: bytes) -> bytes:
-        return self.words(value)
+        shown = self.words(value)
+        top = value.partition(b".")[0]
+        if top not in self.names.installed and top not in _STANDARD and shown.partition(b".")[0] == top:
+            self.keep("modules", top)
+        return shown
 
     def named(self, kind: str, value: bytes) -> bytes:
-        return self.alias(kind, value) if value.strip() else value
+        if not value.strip() or _ALIAS.fullmatch(value):
+            return value
+        return self.alias(kind, value)
 
     def ids(self, raw: bytes) -> bytes:
         return _IDS.sub(rb"\1=0", ADDRESS.sub(lambda match: self.alias("address", match.group()), raw))
@@ -304,7 +458,7 @@ class Redaction(Unchanged):
         found = {}
         for name in self.names.known:
             if len(name) >= MIN_LETTERS_ELSE and self.names.is_everywhere(name) and name.lower() in small:
-                words = re.findall(rb"[%s]*%s[%s]*" % (_WORD, re.escape(name.lower()), _WORD), small)
+                words = re.findall(rb"[%s]*%s[%s]*" % (WORD, re.escape(name.lower()), WORD), small)
                 found[name] = set(words)
         return found
 
@@ -317,15 +471,3 @@ def _is_ours(before: tuple[bytes, ...]) -> bool:
 def _split(name: bytes) -> tuple[bytes, bytes]:
     match = _FILE.fullmatch(name)
     return (match.group(1), match.group(2)) if match is not None else (name, b"")
-
-
-def _pattern(names: Iterable[bytes]) -> re.Pattern[bytes]:
-    spelled: set[bytes] = set()
-    for name in names:
-        spelled.update((name, shown(name).encode("utf-8")))
-    if not spelled:
-        return re.compile(rb"(?!)")
-    longest_first = b"|".join(re.escape(name) for name in sorted(spelled, key=lambda name: (-len(name), name)))
-    # after `%2F` a name begins although a letter stands before it
-    before = rb"(?:(?<![%s])|(?<=%%[0-9A-Fa-f]{2}))" % _WORD
-    return re.compile(before + rb"(?:" + longest_first + rb")(?![%s])" % _WORD, re.IGNORECASE)

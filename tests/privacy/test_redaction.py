@@ -212,7 +212,7 @@ def test_what_was_kept_and_may_be_a_name_is_told() -> None:
     redaction = Redaction(names)
     for path in paths:
         redaction.path(path)
-    assert redaction.left_as_they_are == {b"thing", b"bob"}
+    assert redaction.left == {"/tmp": {b"thing"}, "/project/owner1/models": {b"bob"}}
 
 
 # -- recordings -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from fsprobe.capture.directories import scratch as scratch_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 BLOCK_BYTES = 1 << 20
 SIGNAL_WAIT_S = 0.1
@@ -47,6 +47,32 @@ def first_pid(log: "str") -> "int":
 def blocks(log: "str", own: "str" = "") -> "Iterator[bytes]":
     """The log's content up to its end or its first hole, without the line of the shield at `own`."""
     return shield.without_own(_blocks(log), own)
+
+
+def kept_blocks(log: "str", own: "str" = "", command: "Sequence[bytes]" = ()) -> "Iterator[bytes]":
+    """The log as a recording keeps it: without arguments of child programs and other values that no analysis reads.
+
+    Args:
+        log: the log.
+        own: the shield's path, whose line is left out.
+        command: the user's own command, whose arguments stay; its execve is the log's first. () where nothing was started.
+    """
+    rest, n_known, call_values = b"", 1 if command else 0, None
+    for block in blocks(log, own):
+        block = rest + block
+        end = block.rfind(b"\n") + 1
+        rest, block = block[end:], block[:end]
+        if call_values is None and (
+            block.count(b"execve") > n_known or b"xattr" in block or b" mount" in block or b"\n" not in block
+        ):
+            # most programs start no other ones, and then it need not be imported
+            from fsprobe.privacy import call_values
+        n_known = 0
+        yield block if call_values is None else call_values.cut_block(block, command)
+    if rest:
+        from fsprobe.privacy import call_values
+
+        yield call_values.cut_block(rest, command)
 
 
 def _blocks(log: "str") -> "Iterator[bytes]":
