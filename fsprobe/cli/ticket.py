@@ -222,13 +222,13 @@ def report_what_is_left(hide: Redaction, entries: list[archive.Entry]) -> None:
     for name, longer in sorted(left.items()):
         some = ", ".join(os.fsdecode(word) for word in sorted(longer)[:3])
         say(f"warning: {os.fsdecode(name)} still stands inside longer words ({some}): hide those with --name WORD")
+    places = []
     for place, words in sorted(hide.left.items()):
         kept = sorted(shown(word) for word in words)
         more = f" and {len(kept) - N_SHOWN} more" if len(kept) > N_SHOWN else ""
-        where = place if " " in place or not place.startswith("/") else f"in {place}"
-        say(f"left as it is, and perhaps a name, {where}: {', '.join(kept[:N_SHOWN])}{more}")
-    if hide.left:
-        say("hide those with --name NAME")
+        places.append(f"{'in ' if place.startswith('/') else ''}{place}: {', '.join(kept[:N_SHOWN])}{more}")
+    if places:
+        say(f"left as they are, and perhaps names: {'; '.join(places)}. Hide those with --name NAME")
 
 
 def contents(entry: archive.Entry) -> Iterator[bytes]:

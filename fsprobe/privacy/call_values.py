@@ -37,6 +37,7 @@ _X_OPTIONS = frozenset(
 )
 _W_OPTIONS = frozenset((b"default", b"error", b"always", b"all", b"module", b"once", b"ignore"))
 _WORKERS = b"multiprocessing"
+_VALUES_OF_OPTIONS = frozenset((b"-o", b"+o", b"--rcfile", b"--init-file", b"--check-hash-based-pycs"))
 _ENV_VALUES = frozenset((b"-u", b"--unset", b"-C", b"--chdir"))
 
 
@@ -189,6 +190,9 @@ def _options(
                 at += 1
                 continue
         if value.startswith(b"--") and b"=" in value:
+            continue
+        if value in _VALUES_OF_OPTIONS and called != b"env":
+            at += 1
             continue
         if is_python and value[:2] in (b"-W", b"-X"):
             inner = value[2:]

@@ -76,10 +76,15 @@ _MYSQL = {b"-p": "joined"}
 _PROGRAMS: dict[bytes, dict[bytes, str]] = {
     **dict.fromkeys(b"mysql mysqldump mysqladmin mysqlimport mysqlshow mariadb mariadb-dump mysqlsh".split(), _MYSQL),
     b"sshpass": {b"-p": "value"},
-    **dict.fromkeys(b"curl".split(), {b"-u": "user", b"--user": "user", b"-U": "user", b"--proxy-user": "user", b"-b": "value", b"-E": "user", b"--cert": "user"}),
+    b"curl": {
+        b"-u": "user", b"--user": "user", b"-U": "user", b"--proxy-user": "user", b"-b": "value", b"-E": "user", b"--cert": "user",
+    },
     **dict.fromkeys(b"http https xh".split(), {b"-a": "value"}),
     b"lftp": {b"-u": "user"},
-    **dict.fromkeys(b"docker podman nerdctl buildah skopeo helm oras apptainer singularity twine".split(), {b"-p": "value", b"--creds": "user", b"--src-creds": "user", b"--dest-creds": "user"}),
+    **dict.fromkeys(
+        b"docker podman nerdctl buildah skopeo helm oras apptainer singularity twine".split(),
+        {b"-p": "value", b"--creds": "user", b"--src-creds": "user", b"--dest-creds": "user"},
+    ),
     b"redis-cli": {b"-a": "value"},
     **dict.fromkeys(b"mongo mongosh mongodump mongorestore".split(), {b"-p": "value"}),
     **dict.fromkeys(b"ldapsearch ldapadd ldapmodify ldapwhoami".split(), {b"-w": "value"}),
@@ -98,7 +103,7 @@ _SETTERS = frozenset(b"set config configure add".split())
 
 def is_secret_name(name: bytes) -> bool:
     """Whether an option, variable or field of this name holds a secret."""
-    parts = [part.lower() for part in _PARTS.findall(name.decode("latin-1"))]
+    parts: list[str] = [part.lower() for part in _PARTS.findall(name.decode("latin-1"))]
     while parts and parts[-1].isdigit():
         parts.pop()
     if not parts or parts[-1] in _ABOUT:
@@ -110,7 +115,7 @@ def is_secret_name(name: bytes) -> bool:
         return True
     if parts[-1] in _WEAK or (len(parts) > 1 and parts[-1] in _AFTER_WEAK and parts[-2] in _WEAK):
         return True
-    return parts[-1].endswith(_ENDINGS)
+    return str(parts[-1]).endswith(_ENDINGS)
 
 
 def may_stand_in(path: bytes) -> bool:
@@ -146,9 +151,13 @@ def in_words(words: Sequence[bytes]) -> list[list[Span]]:
             named = flag.group(1) if flag is not None and len(flag.group(1)) > 1 else b""
             if not named and at and _SETTERS & set(words[max(0, at - 3) : at]) and not word.startswith(b"-"):
                 named = word
-            if named and is_secret_name(named) and is_secret_value(named, following):
-                found[at + 1].append((0, len(following)))
-            elif word == b"login" and program in _LOGINS:
+            if (
+                named
+                and is_secret_name(named)
+                and is_secret_value(named, following)
+                or word == b"login"
+                and program in _LOGINS
+            ):
                 found[at + 1].append((0, len(following)))
         for option, how in options.items():
             _of_program(words, at, option, how, found)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
@@ -17,39 +16,15 @@ from typing import Any
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
 from fsprobe.privacy import path_owners
-from fsprobe.privacy.identities import SCHEDULER, Names
+from fsprobe.privacy.concealment import Unchanged
+from fsprobe.privacy.fields import KNOWN_KEYS, as_bytes, as_str, json_value, name_texts, only_listed
+from fsprobe.privacy.identities import Names
 from fsprobe.privacy.log_cutting import Cut
 from fsprobe.privacy.mount_table import mount_table, shared_roots
-from fsprobe.privacy.redaction import Learning, Redaction, Unchanged
+from fsprobe.privacy.redaction import Learning, Redaction
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
-from fsprobe.recording.shapes import MANIFEST
 
-_HOST_KEYS = frozenset({"host", "node", "nodename", "SLURMD_NODENAME", "SLURM_CLUSTER_NAME"})
-_JOB_KEYS = frozenset({"job_name", "SLURM_JOB_NAME"})
-_STRUCTURE_KEYS = frozenset(
-    "kind backend backend_version markers fstype fs_class cache op phase severity level code machine version "
-    "implementation cache_tag fsprobe_version fsprobe_python".split()
-)
-"""Fields whose text is from a list of this program's, or of the system's."""
-_LABEL_KEYS = frozenset({"label", "layout", "baseline"})
-_LAYOUTS = frozenset("plain venv copy flash squashfs overlay none".split())
-"""Labels that are fsprobe's own."""
-_FREE_KEYS = frozenset({"backend_why", "no_hook", "log_truncated", "ranks"})
-"""Sentences of fsprobe's own, in which a name may stand all the same."""
-_KNOWN_KEYS = frozenset(MANIFEST) | frozenset(
-    "ranks flushed streamed attached logs observes capabilities fsprobe_pid shield hook_fstype fsprobe_version fsprobe_python counters "
-    "n_lines fs_counters watch truncated".split()
-)
-_UNSURE = re.compile(r"(?=[^ ]*[A-Za-z])(?=[^ ]*\d)[A-Za-z][A-Za-z0-9_.-]{4,}|[^ ]*[^\x00-\x7f][^ ]*")
-_KERNEL_WORD = re.compile(
-    r"(?i)\d+|v\d+|rc\d+|(?:el|fc|amzn|ubuntu|deb|bpo|suse)\d*(?:_\d+)?|x86_64|aarch64|arm64|amd64|ppc64le|i686|generic|default|rt|smp|"
-    r"preempt|cloud|aws|azure|gcp|kvm|oracle|lowlatency|lustre|cray|shasta|c|n|microsoft|standard|wsl2|64k|pve|lts|arch|nixos"
-)
-_TABLES = frozenset({"by_mount", "by_package", "by_module", "differences"})
-"""Objects whose keys are names of things."""
-_ID_KEYS = frozenset({"uid", "gid", "euid"})
-_NUMBERS = re.compile(r"[\d,x()\[\]*-]*")
 FIRST_UID_OF_PEOPLE = 1000
 """login.defs(5), UID_MIN."""
 _PIECE_LINES = 4096
@@ -72,11 +47,11 @@ def disclose(
     manifest = only_listed(recording.manifest, variables)
     shown = json_value(manifest, hide)
     if recording.kind == "recording":
-        for key in shown.keys() - _KNOWN_KEYS:
-            _name_texts(f"field {key}", shown[key], hide)
+        for key in shown.keys() - KNOWN_KEYS:
+            name_texts(f"field {key}", shown[key], hide)
     yield "manifest", json.dumps(shown, indent=1, sort_keys=recording.kind == "recording").encode()
-    command = [_bytes(str(word)) for word in recording.manifest.get("command") or ()]
-    cwd = _bytes(str(recording.manifest.get("cwd") or "")) or None
+    command = [as_bytes(str(word)) for word in recording.manifest.get("command") or ()]
+    cwd = as_bytes(str(recording.manifest.get("cwd") or "")) or None
     for name in recording.names():
         if name == "log":
             yield name, _blocks(Cut(hide, command, cwd).lines(recording.lines(name)))
@@ -141,102 +116,6 @@ def _shared_roots(recording: Recording) -> Iterator[tuple[bytes, ...]]:
                 yield from _shared_roots(Recording(inner))
 
 
-def only_listed(value: Any, variables: Collection[str]) -> Any:
-    """A manifest without variables (`environment`, `job`) that are not on the list."""
-    if isinstance(value, list):
-        return [only_listed(inner, variables) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: {name: inner[name] for name in inner if name in variables}
-        if key in ("environment", "job") and isinstance(inner, dict) and all(isinstance(v, str) for v in inner.values())
-        else only_listed(inner, variables)
-        for key, inner in value.items()
-    }
-
-
-def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
-    """A JSON value with the names in it replaced: in texts, in keys, and in fields that are a name as a whole."""
-    if isinstance(value, str):
-        if key in _STRUCTURE_KEYS:
-            return value
-        if key == "kernel":
-            return _kernel(value) if hide.is_redacting else value
-        if key in _LABEL_KEYS and hide.sees_names:
-            return value if value in _LAYOUTS else _str(hide.named("label", _bytes(value)))
-        if key in _FREE_KEYS:
-            return _free_text(key, _str(hide.text(_bytes(value))), hide)
-        if key in _HOST_KEYS or key in _JOB_KEYS:
-            return _str(hide.named("host" if key in _HOST_KEYS else "job", _bytes(value)))
-        if key == "user_site":
-            hide.home(_bytes(value).partition(b"/.local/")[0] if "/.local/" in value else b"")
-        return _str(hide.text(_bytes(value)))
-    if isinstance(value, dict):
-        if key == "environment" and all(isinstance(inner, str) for inner in value.values()):
-            return {name: _str(hide.assigned(_bytes(name), _bytes(inner))) for name, inner in value.items()}
-        if key == "job" and all(isinstance(inner, str) for inner in value.values()):
-            return {name: _of_job(name, inner, hide) for name, inner in value.items()}
-        is_table = key in _TABLES or key.startswith("/")
-        return {
-            _str(hide.text(_bytes(name))) if is_table or name.startswith("/") else name: json_value(inner, hide, name)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        if key not in _LABEL_KEYS and all(isinstance(inner, str) for inner in value):
-            return [_str(word) for word in hide.argv([_bytes(inner) for inner in value])]
-        if key == "nodes":
-            return [
-                {**json_value(inner, hide), "key": json_value(inner.get("key"), hide, "host")}
-                if isinstance(inner, dict)
-                else json_value(inner, hide)
-                for inner in value
-            ]
-        return [json_value(inner, hide) for inner in value]
-    if key in _ID_KEYS and hide.is_redacting:
-        return None
-    return value
-
-
-def _of_job(name: str, value: str, hide: Unchanged) -> str:
-    """A batch system's variable: its numbers stay, what is named is replaced."""
-    if name in _HOST_KEYS or name in _JOB_KEYS:
-        return str(json_value(value, hide, name))
-    if not hide.sees_names:
-        return _str(hide.assigned(_bytes(name), _bytes(value)))
-    if name in SCHEDULER:
-        return _str(hide.named(SCHEDULER[name], _bytes(value)))
-    number = _NUMBERS.match(value)
-    assert number is not None  # it may be empty
-    rest = value[number.end() :]
-    if not rest:
-        return value
-    server = rest.lstrip(".@")
-    return number.group() + rest[: len(rest) - len(server)] + _str(hide.named("server", _bytes(server)))
-
-
-def _kernel(release: str) -> str:
-    """A kernel's release without what a site calls its own."""
-    return "".join(
-        piece if at % 2 or not piece or _KERNEL_WORD.fullmatch(piece) else "local"
-        for at, piece in enumerate(re.split(r"([-._+~]+)", release))
-    )
-
-
-def _name_texts(place: str, value: Any, hide: Unchanged) -> None:
-    """Remember each text of a field that this version does not know."""
-    if isinstance(value, str) and re.search(r"[^\W\d_]{3}", value):
-        hide.keep(place, _bytes(value))
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _name_texts(place, inner, hide)
-
-
-def _free_text(key: str, value: str, hide: Unchanged) -> str:
-    for word in _UNSURE.findall(value):
-        hide.keep(key, _bytes(word))
-    return value
-
-
 def _marks(data: bytes, hide: Unchanged, variables: Collection[str]) -> bytes:
     """The files of the hooks, each with its new size."""
     files = []
@@ -294,21 +173,21 @@ def _homes(recording: Recording) -> Iterator[bytes]:
         facts = _facts(line) if line.startswith(b"=") else None
         site = facts.get("user_site") if facts is not None else None
         if isinstance(site, str) and "/.local/" in site:
-            yield _bytes(site.partition("/.local/")[0])
+            yield as_bytes(site.partition("/.local/")[0])
 
 
 def _lookups(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
     new: dict[str, Any] = json_value(value, hide)
     if isinstance(value.get("links"), dict):
         new["links"] = {
-            _str(hide.path(_bytes(link))): _target(link, target, hide) for link, target in value["links"].items()
+            as_str(hide.path(as_bytes(link))): _target(link, target, hide) for link, target in value["links"].items()
         }
     return new
 
 
 def _target(link: str, target: str | None, hide: Unchanged) -> str | None:
     """What a link says: a relative one starts where the link lies."""
-    return None if target is None else _str(hide.link_text(_bytes(link), _bytes(target)))
+    return None if target is None else as_str(hide.link_text(as_bytes(link), as_bytes(target)))
 
 
 def _tally(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
@@ -353,11 +232,11 @@ def _latin(value: str, hide: Unchanged) -> str:
 
 
 def _label(value: str, hide: Unchanged) -> str:
-    return _str(hide.words(_bytes(value)))
+    return as_str(hide.words(as_bytes(value)))
 
 
 def _module(value: str, hide: Unchanged) -> str:
-    return _str(hide.module(_bytes(value)))
+    return as_str(hide.module(as_bytes(value)))
 
 
 def _json(recording: Recording, section: str, change: Callable[[Any], Any]) -> bytes:
@@ -400,17 +279,6 @@ def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join(piece)
             piece = []
     yield b"".join(piece)
-
-
-def _bytes(value: str) -> bytes:
-    try:
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")
-
-
-def _str(value: bytes) -> str:
-    return value.decode("utf-8", "surrogateescape")
 
 
 __all__ = ["Learning", "Names", "Redaction", "Unchanged", "disclose", "json_value", "learn", "mount_table", "write"]

@@ -14,6 +14,7 @@ from fsprobe.privacy import path_owners
 from fsprobe.privacy.credentials import is_distinctive
 from fsprobe.privacy.path_owners import STRUCTURE
 
+KINDS = "user project host server owner job name address secret lock label source value partition cluster reservation qos".split()
 MIN_LETTERS = {"host": 2, "server": 2}
 MIN_LETTERS_ELSE = 3
 """A shorter name stands in too many words' company to be replaced outside of its place. A judgement."""

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from fsprobe.events.strace.stamps import HEAD
 from fsprobe.events.strace.syscalls import EXECS, FOLLOWED, SHAPES
 from fsprobe.events.strace.values import annotated_path, escape, split_arguments, split_result, string_value, unescape
-from fsprobe.privacy.call_values import NOTHING, program_and_script
 from fsprobe.privacy import mount_table
+from fsprobe.privacy.call_values import NOTHING, program_and_script
 from fsprobe.privacy.concealment import Unchanged
 
 _CUT_OFF = re.compile(rb" ?(?:<unfinished \.\.\.>|<detached \.\.\.>|<pid changed to \d+ \.\.\.>)$")

@@ -126,7 +126,7 @@ def _unknown_words(value: bytes, hide: Unchanged) -> bytes:
             continue
         if piece.lower() in _SCHEMES and after.startswith(b":"):
             continue
-        if (before.endswith(b":") or before.endswith(b"=")) and piece.isdigit() and len(piece) < 6:
+        if before.endswith((b":", b"=")) and piece.isdigit() and len(piece) < 6:
             continue  # a port
         if before.endswith(b"@") and _NETWORKS.fullmatch(piece):
             is_path = True

@@ -17,7 +17,7 @@ from fsprobe.capture.directories import scratch as scratch_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 BLOCK_BYTES = 1 << 20
 SIGNAL_WAIT_S = 0.1
@@ -57,22 +57,24 @@ def kept_blocks(log: "str", own: "str" = "", command: "Sequence[bytes]" = ()) ->
         own: the shield's path, whose line is left out.
         command: the user's own command, whose arguments stay; its execve is the log's first. () where nothing was started.
     """
-    rest, n_known, call_values = b"", 1 if command else 0, None
+    rest, n_known = b"", 1 if command else 0
+    cut = None  # type: Callable[[bytes, Sequence[bytes]], bytes] | None
     for block in blocks(log, own):
         block = rest + block
         end = block.rfind(b"\n") + 1
         rest, block = block[end:], block[:end]
-        if call_values is None and (
-            block.count(b"execve") > n_known or b"xattr" in block or b" mount" in block or b"\n" not in block
-        ):
-            # most programs start no other ones, and then it need not be imported
-            from fsprobe.privacy import call_values
-        n_known = 0
-        yield block if call_values is None else call_values.cut_block(block, command)
+        if cut is None and (block.count(b"execve") > n_known or b"xattr" in block or b" mount" in block):
+            cut = _cutter()  # most programs start no other ones, and then it need not be imported
+        n_known = 0 if block else n_known
+        yield block if cut is None else cut(block, command)
     if rest:
-        from fsprobe.privacy import call_values
+        yield (cut or _cutter())(rest, command)
 
-        yield call_values.cut_block(rest, command)
+
+def _cutter() -> "Callable[[bytes, Sequence[bytes]], bytes]":
+    from fsprobe.privacy import call_values
+
+    return call_values.cut_block
 
 
 def _blocks(log: "str") -> "Iterator[bytes]":

@@ -24,8 +24,8 @@ LEFT_OUT = (
     "passwords, tokens and keys, as far as their name, their place in a URL or their form tells them",
 )
 REDACTED = (
-    "Names of users, home directories, projects, hosts, file servers and partitions are replaced, in every spelling, each by the same word everywhere; "
-    "which stands for which is not stored.",
+    "Names of users, home directories, projects, hosts, file servers and partitions are replaced, in every spelling, each by the same "
+    "word everywhere; which stands for which is not stored.",
     "A name that is also an ordinary word (a user called `lib`, a project called as a package) is replaced only where it stands "
     "for the user or project: below home, project and scratch directories.",
     "Not hidden, and to be looked at by you before this is given away: names that nobody can know for such (a colleague's deeper "
