@@ -261,7 +261,7 @@ def _after_name(text: bytes, match: re.Match[bytes]) -> list[Span]:
             return []
         if _HEADERS.fullmatch(name):
             value = _LINE.match(text, start)
-            return [value.span()] if value is not None else []
+            return [value.span()] if value is not None and is_secret_value(name, value.group()) else []
     if opened == b"[":
         end = text.find(b"]", start)
         return [(start, len(text) if end < 0 else end)]

@@ -64,7 +64,7 @@ def disclose(
         elif name == "tally":
             yield name, _json(recording, name, lambda value: _tally(value, hide))
         elif recording.kind == "comparison" and name == "layouts":
-            yield name, _json(recording, name, lambda value: json_value(value, hide))
+            yield name, _json(recording, name, lambda value: json_value(value, hide, "layout"))
         elif recording.kind == "comparison" and name.startswith("recording."):
             yield name, _nested(recording, name, hide, variables)
 

@@ -72,6 +72,8 @@ def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
             return {name: as_str(hide.assigned(as_bytes(name), as_bytes(inner))) for name, inner in value.items()}
         if key == "job" and all(isinstance(inner, str) for inner in value.values()):
             return {name: _of_job(name, inner, hide) for name, inner in value.items()}
+        if key == "differences" and hide.sees_names:  # by layout
+            return {json_value(name, hide, "layout"): json_value(inner, hide) for name, inner in value.items()}
         is_table = key in _TABLES or key.startswith("/")
         return {
             as_str(hide.text(as_bytes(name))) if is_table or name.startswith("/") else name: json_value(
@@ -80,7 +82,9 @@ def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
             for name, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        if key not in _LABEL_KEYS and all(isinstance(inner, str) for inner in value):
+        if key in _LABEL_KEYS:
+            return [json_value(inner, hide, key) for inner in value]
+        if all(isinstance(inner, str) for inner in value):
             return [as_str(word) for word in hide.argv([as_bytes(inner) for inner in value])]
         if key == "nodes":
             return [

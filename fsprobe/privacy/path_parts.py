@@ -15,8 +15,8 @@ FILE = re.compile(
     rb"(.+?)((?:\.cpython-[^/]*|\.abi3)?\.(?:py[cdwi]?|so[0-9.]*|sif|simg|sqsh|squashfs|sqfs|img|sh|zip|whl|egg|pth|cfg|toml|"
     rb"json|yaml|txt|log|fsprobe))"
 )
-PATH_IN_TEXT = re.compile(rb"/[^\s:;,|\"'`<>()\[\]{}=\\]*")
-ODD_TEXT = re.compile(rb"[\s:;,|\"'`<>()\[\]{}=\\]")
+PATH_IN_TEXT = re.compile(rb"/(?:[^\s:;,|\"'`<>()\[\]{}=\\]|\\+(?:x[0-9A-Fa-f]{2}|[0-3][0-7]{2}))*")
+ODD_TEXT = re.compile(rb"[\s:;,|\"'`<>()\[\]{}=]|\\(?!\\*(?:x[0-9A-Fa-f]{2}|[0-3][0-7]{2}))")
 ENCODED_SLASH = re.compile(rb"(%2[Ff])")
 URL = re.compile(
     rb"(?i)(?<![a-z0-9])([a-z][a-z0-9+.-]{1,20}://)(?:([^\s/?#\"'<>@]+)@)?(\[[0-9a-f:.%]+\]|[^\s/?#\"'<>:,;@\[\](){}]+)?([^\s\"'<>]*)"

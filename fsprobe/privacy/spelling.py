@@ -13,7 +13,10 @@ _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})|\\{1,2}(?:x([0-9A-Fa-f]{2})|([0-3][0-
 _ODD = re.compile(rb"[%\\]")
 # after `%2F` a name begins although a letter stands before it
 _BEFORE = rb"(?:(?<![%s])|(?<=%%[0-9A-Fa-f]{2})|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\[0-3][0-7]{2})|(?<=\\[nt]))" % WORD
-_AFTER = rb"(?![%s])" % WORD
+_AFTER = (
+    rb"(?![%s]|%%(?i:3[0-9]|4[1-9A-F]|5[0-9A]|6[1-9A-F]|7[0-9A]|[89A-F][0-9A-F])|\\x(?i:[89A-F][0-9A-F])|\\[23][0-7]{2})"
+    % WORD
+)
 MAX_ESCAPED = 400
 """So many names are looked for in escapes, too: each makes the pattern longer by forty characters a letter."""
 
