@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 Span = tuple[int, int]
+MAX_DEPTH = 6
+"""Command lines within quotes of command lines."""
 
 _STRONG = frozenset(
     "password passwords passwd passphrase pwd token tokens secret secrets credential credentials creds apikey authorization "
@@ -45,9 +47,7 @@ _NAME = re.compile(rb"(?i)(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]{0,60}?" + _STEM + rb
 _SEPARATOR = re.compile(rb"(?i)(\\*[\"'])?(\]?\s*(?:=>|:=|==|=|:|%3d|%3a)\s*)(\\*[\"']|\[)?")
 _UNQUOTED = re.compile(rb"[^\s\"'&;,)}\]<>|\\]+")
 _LINE = re.compile(rb"[^\"'\r\n]+")
-_HEADERS = re.compile(
-    rb"(?i)(?:proxy-)?authorization|(?:set-)?cookie|x-[a-z-]*(?:token|key|auth|secret)|private-token|api-key"
-)
+_HEADERS = re.compile(rb"(?i).*(?:authorization|cookie|x-[a-z-]*(?:token|key|auth|secret)|private-token|api-key)")
 _OPTION = re.compile(rb"(--?[A-Za-z][\w.:-]*)=(.+)", re.DOTALL)
 _FLAG = re.compile(rb"--?([A-Za-z][\w.:-]+)")
 _ASSIGNED = re.compile(rb"([A-Za-z_/][\w.:/-]*?)=(.+)", re.DOTALL)
@@ -69,6 +69,13 @@ _FORMS = re.compile(
     rb"|dckr_pat_[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*"
 )
 _MAY_STAND_IN = re.compile(rb"[@=%]|_[A-Za-z0-9]{10}|-[A-Za-z0-9_-]{10}|AKIA|ASIA|AIza|eyJ|PRIVATE KEY")
+_IN_LIST = re.compile(rb"[\"']--?([A-Za-z][\w.-]*)\\*[\"']\s*,\s*\\*[\"']([^\"'\\]+)")
+_NAME_AND_VALUE = re.compile(
+    rb"(?i)\\*[\"'](?:name|key)\\*[\"']\s*:\s*\\*[\"']([\w.-]+)\\*[\"']\s*,\s*\\*[\"']value\\*[\"']\s*:\s*\\*[\"']([^\"'\\]+)"
+)
+_SAID_TO = re.compile(
+    rb"(?:echo|printf)\s+(?:-\w+\s+)*([^\s|;&]+)\s*\|[^|;&\n]*(?:--password-stdin|--with-token|--pass(?:word|phrase)-fd|sudo\s+-S|--stdin)"
+)
 _SHELL_WORD = re.compile(rb"(?:[^\s\"'\\;|&()]|\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*')+", re.DOTALL)
 _BREAKS = re.compile(rb"[\n;|&()]")
 
@@ -93,10 +100,14 @@ _PROGRAMS: dict[bytes, dict[bytes, str]] = {
     **dict.fromkeys(b"zip unzip sqlcmd bcp ipmitool".split(), {b"-P": "value"}),
     **dict.fromkeys(b"snmpget snmpwalk".split(), {b"-A": "value", b"-X": "value", b"-c": "value"}),
     b"openssl": {b"-k": "value", b"-K": "value", b"-passin": "value", b"-passout": "value", b"-pass": "value"},
+    **dict.fromkeys(b"sqlplus exp imp expdp impdp sqlldr".split(), {b"": "slash"}),
     b"htpasswd": {},
 }  # fmt: skip
-"""Program -> its options: `value` (in the next word or in the same), `joined` (in the same alone), `user` (after USER: or USER%)."""
+"""Program -> its options: `value` (in the next word or in the same), `joined` (in the same alone), `user` (after USER: or USER%),
+`slash` (USER/PASSWORD)."""
 _CODE_FOLLOWS = re.compile(rb"-[A-Za-z]*c|--(?:command|wrap|eval)|-e|ssh|eval")
+_DASHED = re.compile(rb"-(?!-)(?=.*\d)(?=.*[A-Za-z]).{5,}")
+"""Hardly an option: what follows the option of a secret may begin with a dash itself."""
 _LOGINS = frozenset(b"wandb vault comet hf huggingface-cli kaggle snowsql databricks".split())
 _SETTERS = frozenset(b"set config configure add".split())
 
@@ -131,8 +142,8 @@ def is_secret_value(name: bytes, value: bytes) -> bool:
     return not (value.isdigit() and len(value) < 9 and name.lower().endswith(tuple(word.encode() for word in _N_OF)))
 
 
-def in_words(words: Sequence[bytes]) -> list[list[Span]]:
-    """The spans of each word of a command line that hold a secret."""
+def in_words(words: Sequence[bytes], *, depth: int = 0) -> list[list[Span]]:
+    """The spans of each word of a command line that hold a secret; `depth`: how many command lines it stands in."""
     found: list[list[Span]] = [[] for _ in words]
     options: dict[bytes, str] = {}
     program = b""
@@ -145,9 +156,9 @@ def in_words(words: Sequence[bytes]) -> list[list[Span]]:
         if whole is not None:
             found[at].append(whole)
         else:
-            found[at] += in_text(word)
+            found[at] += in_text(word, depth=depth)
         flag = _FLAG.fullmatch(word)
-        if following and not following.startswith(b"-"):
+        if following and (not following.startswith(b"-") or _DASHED.fullmatch(following)):
             named = flag.group(1) if flag is not None and len(flag.group(1)) > 1 else b""
             if not named and at and _SETTERS & set(words[max(0, at - 3) : at]) and not word.startswith(b"-"):
                 named = word
@@ -185,6 +196,11 @@ def _is_nested(value: bytes) -> bool:
 
 def _of_program(words: Sequence[bytes], at: int, option: bytes, how: str, found: list[list[Span]]) -> None:
     word = words[at]
+    if how == "slash":  # USER/PASSWORD@DATABASE
+        account = re.fullmatch(rb"[\w$#]+/([^/@]+)(?:@.*)?", word)
+        if account is not None:
+            found[at].append(account.span(1))
+        return
     if word == option and how != "joined" and at + 1 < len(words):
         at, start = at + 1, 0
     elif (
@@ -207,16 +223,24 @@ def _of_program(words: Sequence[bytes], at: int, option: bytes, how: str, found:
         found[at].append((start, len(words[at])))
 
 
-def in_text(text: bytes) -> list[Span]:
+def in_text(text: bytes, *, depth: int = 0) -> list[Span]:
     """The spans of a text that hold a secret: a URL, JSON, a header, a shell's command line, or lines of such."""
     found = in_path(text)
     for match in _NAME.finditer(text):
         found += _after_name(text, match)
-    for pattern in (_SCHEMES,):
+    for pattern in (_SCHEMES, _SAID_TO):
         found += [match.span(1) for match in pattern.finditer(text)]
-    if re.search(rb"\s", text.strip()):
+    found += [
+        match.span(2)
+        for pattern in (_IN_LIST, _NAME_AND_VALUE)
+        for match in pattern.finditer(text)
+        if is_secret_name(match.group(1)) and is_secret_value(match.group(1), match.group(2))
+    ]
+    if depth < MAX_DEPTH and re.search(rb"\s", text.strip()):
         for piece, start in _commands(text):
-            for spans, (word, offset) in zip(in_words([_bare(word) for word, _ in piece]), piece, strict=True):
+            for spans, (word, offset) in zip(
+                in_words([_bare(word) for word, _ in piece], depth=depth + 1), piece, strict=True
+            ):
                 quoted = 1 if word[:1] in b"\"'" and len(word) > 1 and _bare(word) != word else 0
                 found += [(start + offset + quoted + a, start + offset + quoted + b) for a, b in spans]
     return _merged(found)
