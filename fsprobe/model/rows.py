@@ -67,7 +67,10 @@ def _summed(rows: Iterable[CallCounts]) -> dict[str, Any]:
     rows = list(rows)
     names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
     times = [row.time_s for row in rows if row.time_s is not None]
-    return {**{name: sum(getattr(row, name) for row in rows) for name in names}, "time_s": sum(times) if times else None}
+    return {
+        **{name: sum(getattr(row, name) for row in rows) for name in names},
+        "time_s": sum(times) if times else None,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
