@@ -123,7 +123,9 @@ def job_profile(*, n: int, per_rank: int, fs_class: str, fstype: str, n_ranks: i
     requests = RequestRow(key="/project", fs_class=fs_class, fstype=fstype, lookup=500, open=100 * n)
     return Profile(
         kind="job",
-        manifest=Manifest(backend="strace", capabilities=("loader", "foreign_programs"), wall_s=60.0, user_s=1.0 * n, sys_s=0.0),
+        manifest=Manifest(
+            backend="strace", capabilities=("loader", "foreign_programs"), wall_s=60.0, user_s=1.0 * n, sys_s=0.0
+        ),
         metrics=Metrics(
             n_stat=n_stat,
             time_s=0.1 * n,
