@@ -19,11 +19,14 @@ from typing import Any
 from fsprobe.analysis import requests_changes as changes
 from fsprobe.analysis import requests_places as place_of
 from fsprobe.analysis.attribute import NO_IMPORT, Attributed
-from fsprobe.analysis.requests_counts import CAVEAT, FIELDS, RequestCounts, Requests
+from fsprobe.analysis.requests_clients import Client
+from fsprobe.analysis.requests_counts import CAVEAT, FIELDS, RequestCounts, Requests, Served
 from fsprobe.analysis.requests_evidence import COUNT, LEARN, LINKS
 from fsprobe.analysis.requests_places import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
 from fsprobe.analysis.requests_steps import (
+    ACCESS_TIME,
     CREATE,
+    DESCRIBE,
     EXCLUSIVE,
     EXECUTE,
     FSTAT,
@@ -37,13 +40,20 @@ from fsprobe.analysis.requests_steps import (
     PATH_ONLY,
     READ_LINK,
     REMOVE,
+    RIGHTS,
+    SPACE,
+    STATUS,
     WRITE_ONLY,
     Step,
     Steps,
     kind_of_mode,
+    wants_access_time,
 )
-from fsprobe.analysis.requests_tree import Tree
-from fsprobe.model import Call, Mount
+from fsprobe.analysis.requests_lustre import LustreClient
+from fsprobe.analysis.requests_nfs import NfsClient
+from fsprobe.analysis.requests_protocols import Family, Protocol, of_mount
+from fsprobe.analysis.requests_served import ServedTree
+from fsprobe.model import Call, Mount, text
 
 __all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
 
@@ -64,14 +74,21 @@ class RequestModel:
         mounts: the target's mount table.
         lookups: what the recorder looked up right after the run (`capture.lookups.collect`).
         cwd: where the run began: known to the client before it.
+        kernel: the node's release, as `uname -r` says it.
     """
 
     def __init__(
-        self, mounts: Iterable[Mount], lookups: Mapping[str, Any] | None = None, cwd: bytes | None = None
+        self,
+        mounts: Iterable[Mount],
+        lookups: Mapping[str, Any] | None = None,
+        cwd: bytes | None = None,
+        kernel: str = "",
     ) -> None:
         self._steps = Steps()
         self._lookups = lookups or {}
-        self._tree = Tree(mounts, self._ask)
+        mounts = list(mounts)
+        self._tree = ServedTree(mounts, self._ask)
+        self._protocols = {mount.path: of_mount(mount, kernel) for mount in mounts}
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
@@ -79,6 +96,7 @@ class RequestModel:
         }
         self._fstat: dict[bytes, tuple[int, int]] = {}
         self._is_learned = False
+        self._is_in_order = False
         self._guesses = False
         self._requests = Requests()
         self._caller = NO_IMPORT
@@ -94,6 +112,18 @@ class RequestModel:
     def add(self, call: Call, module: str = NO_IMPORT) -> None:
         """Take in one call."""
         self._steps.add(call, module)
+
+    def add_status(self, tid: int, t_ns: int | None, args: bytes) -> None:
+        """Take in the status of an open descriptor, which is no call of the log's events."""
+        path = args.partition(b"<")[2].partition(b">, ")[0]
+        if path[:1] == b"/" and b"\\" not in path:
+            is_statx = b"stx_" in args
+            flags = STATUS if is_statx and not wants_access_time(args) else STATUS | ACCESS_TIME
+            self._steps.describe(tid, t_ns, path, flags)
+
+    def serve(self, protocols: Mapping[bytes, Protocol]) -> None:
+        """Count these mounts (mount point -> protocol) by another protocol's rules than their own from now on."""
+        self._protocols.update(protocols)
 
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
@@ -130,7 +160,14 @@ class RequestModel:
         self._requests = Requests(n_unplaced=self._steps.n_unplaced)
         self._opened = {}
         tree = self._tree
+        tree.clients = self._make_clients()
         tree.begin(COUNT)
+        if tree.clients:
+            self._play_in_order(leave_out, 0.0)
+            cold = self._requests
+            self._add_served(cold, leave_out)
+            self._requests = cold
+            return cold
         for number, step in enumerate(self._steps.steps, 1):
             if leave_out is not None and leave_out(step.path):
                 continue
@@ -138,6 +175,60 @@ class RequestModel:
             self._caller = next(iter(step.callers))
             self._play(step)
         return self._requests
+
+    def _make_clients(self) -> dict[bytes, Client]:
+        clients: dict[bytes, Client] = {}
+        for path, protocol in self._protocols.items():
+            if protocol.family is Family.NFS:
+                clients[path] = NfsClient(protocol, self._ask_by_name)
+            elif protocol.family is Family.LUSTRE:
+                clients[path] = LustreClient(protocol, self._ask_by_name)
+        return clients
+
+    def _play_in_order(self, leave_out: Callable[[bytes], bool] | None, later_s: float) -> float:
+        """Play each call, repeated ones too: what is known may have to be asked for again. Returns when it ended."""
+        tree, steps, visit = self._tree, self._steps.steps, self._tree.visit
+        clients = list(tree.clients.values())
+        self._is_in_order = True
+        for t_ns, number, tid, module in self._steps.in_order():
+            step = steps[number]
+            if leave_out is not None and leave_out(step.path):
+                continue
+            tree.step_number = number + 1
+            self._caller = module
+            visit.now_s = later_s + max(0, t_ns) / 1e9
+            visit.tid, visit.syscall, visit.fresh, visit.opened = tid, step.syscall, None, None
+            is_path = step.action == OPEN_IT and bool(step.flags & PATH_ONLY)
+            visit.by_descriptor = step.action in (DESCRIBE, LIST_IT)
+            visit.executes = step.action == EXECUTE
+            visit.opens = visit.executes or (step.action == OPEN_IT and not is_path)
+            visit.wants_directory = bool(step.flags & IS_DIRECTORY) or step.path.endswith(b"/")
+            visit.creates = bool(step.flags & CREATE) and not is_path
+            visit.follows = not step.flags & NO_FOLLOW
+            if step.action == DESCRIBE:
+                self._describe(step)
+                continue
+            for client in clients:
+                client.next_call()
+            self._play(step)
+        self._is_in_order = False
+        return visit.now_s
+
+    def _add_served(self, cold: Requests, leave_out: Callable[[bytes], bool] | None) -> None:
+        """Say by whose rules each mount was counted, and what the same run asks once more at once."""
+        uncertain = {path: dict(client.not_predictable) for path, client in self._tree.clients.items()}
+        self._requests = Requests()
+        self._opened = {}
+        self._tree.begin_again()
+        self._play_in_order(leave_out, self._tree.visit.now_s + 1)
+        warm = self._requests.by_mount()
+        for path, client in self._tree.clients.items():
+            uncertain[path].update(client.not_predictable)
+            cold.served[text(path)] = Served(
+                protocol=self._protocols[path],
+                not_predictable=uncertain[path],
+                warm=warm.get(text(path), RequestCounts()),
+            )
 
     def forget(self) -> None:
         """Let go of what was learned, once all was counted; there is no counting after this."""
@@ -193,6 +284,8 @@ class RequestModel:
 
     def _play(self, step: Step) -> None:
         action = step.action
+        if action == DESCRIBE:
+            return
         if action == LOOK:
             self._look(step)
         elif action == OPEN_IT:
@@ -217,6 +310,8 @@ class RequestModel:
 
     def _look(self, step: Step) -> None:
         place = self._tree.walk(step.path, step.error, follow=not step.flags & NO_FOLLOW)
+        if self._is_in_order and place is not None:
+            self._ask_of(step, place)
         if place is None or step.error or step.kind == UNKNOWN:
             return
         if step.kind == LINK:
@@ -225,6 +320,25 @@ class RequestModel:
             self._tree.learn_kind(place, step.kind)
             if step.size is not None:
                 place.size = max(step.size, place.size or 0)
+
+    def _describe(self, step: Step) -> None:
+        place = self._tree.learn_plain(step.path)
+        client = self._tree.client_of(place)
+        if client is not None:
+            client.status(place, self._tree.visit, access_time=bool(step.flags & ACCESS_TIME))
+
+    def _ask_of(self, step: Step, place: Place) -> None:
+        """What a call wants of the place that its path has led to."""
+        client = self._tree.client_of(place)
+        if client is None or (step.error and not step.flags & RIGHTS):
+            return
+        visit = self._tree.visit
+        if step.flags & STATUS:
+            client.status(place, visit, access_time=bool(step.flags & ACCESS_TIME))
+        elif step.flags & RIGHTS:
+            client.rights(place, visit)
+        elif step.flags & SPACE:
+            client.space(place, visit)
 
     def _read_link(self, step: Step) -> None:
         place = self._tree.walk(step.path, step.error, follow=False)
@@ -279,11 +393,14 @@ class RequestModel:
         return real
 
     def _count_opens(self, step: Step, place: Place) -> None:
-        first = self._caller
-        for module, n in step.callers.items():
-            self._caller = module
-            self._tree.open(place, n)
-        self._caller = first
+        if self._is_in_order:
+            self._tree.open(place, 1)
+        else:
+            first = self._caller
+            for module, n in step.callers.items():
+                self._caller = module
+                self._tree.open(place, n)
+            self._caller = first
         if place.kind in (FILE, SOME, UNKNOWN) and not step.flags & WRITE_ONLY and place not in self._opened:
             self._opened[place] = None
             size = max(place.size or 0, self._fstat.get(place.path, (0, 0))[1])
@@ -295,8 +412,10 @@ class RequestModel:
     def _execute(self, step: Step) -> None:
         # the kernel opens the program, then what the program names: a script's interpreter, an ELF file's ld.so
         path, error = step.path, step.error
-        for _ in range(MAX_PROGRAMS):
+        for number in range(MAX_PROGRAMS):
             place = self._tree.walk(path, error, follow=True, is_exec=True)
+            if self._is_in_order and not number and not error:
+                self._walk_program_again(path)
             if place is None or place.kind not in (FILE, SOME, UNKNOWN):
                 return
             following = self._programs.get(path) or self._programs.get(place.path)
@@ -311,7 +430,22 @@ class RequestModel:
                 return
             path = following
 
+    def _walk_program_again(self, path: bytes) -> None:
+        """Some kernels' own rules look the path of a program up once more, without following a link in its last place."""
+        if any(protocol.walks_programs_twice for protocol in self._protocols.values()):
+            visit = self._tree.visit
+            fresh, opened = visit.fresh, visit.opened
+            visit.opens = False
+            self._tree.walk(path, "", follow=False)
+            visit.opens, visit.fresh, visit.opened = True, fresh, opened
+
     # -- the result -------------------------------------------------------------------------------------------------
+
+    def _ask_by_name(self, operation: str, column: int, place: Place, n: int) -> None:
+        self._ask(column, place, n)
+        if operation:
+            for row in (self._requests.per_path[place.path], self._requests.per_module[self._caller]):
+                row.operations[operation] = row.operations.get(operation, 0) + n
 
     def _ask(self, what: int, place: Place, n: int) -> None:
         requests = self._requests
@@ -328,7 +462,7 @@ class RequestModel:
 
 
 def _tells_of_links(step: Step) -> bool:
-    if step.error:
+    if step.error or step.action == DESCRIBE:
         return False
     if step.action == OPEN_IT:
         return step.second is not None and step.second != step.path

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.places import Owners
+from fsprobe.analysis.requests_protocols import Protocol
 from fsprobe.model import JsonObject, Mount, text
 
 CAVEAT = (
@@ -34,11 +35,17 @@ class RequestCounts:
     """Reads of the files whose size is known, if each is read whole, once."""
     unread: int = 0
     """Files that were opened and whose size no call showed."""
+    other: int = 0
+    """What only some clients ask for: rights (ACCESS), attributes (GETATTR), closes, locks."""
+    data: int = 0
+    """What is asked of servers of data, as the sizes of files (glimpse); in no total."""
+    operations: dict[str, int] = field(default_factory=dict)
+    """The same requests as an NFS or a Lustre client counts them itself, by its own names; empty for FUSE's rules."""
 
     @property
     def metadata(self) -> int:
-        """lookup + open + opendir + readdir + readlink; the negative ones are among the look-ups."""
-        return self.lookup + self.open + self.opendir + self.readdir + self.readlink
+        """lookup + open + opendir + readdir + readlink + other; the negative ones are among the look-ups."""
+        return self.lookup + self.open + self.opendir + self.readdir + self.readlink + self.other
 
     @property
     def read_max(self) -> int | None:
@@ -57,9 +64,17 @@ class RequestCounts:
         self.change += other.change
         self.read += other.read
         self.unread += other.unread
+        if other.operations:
+            self.other += other.other
+            self.data += other.data
+            for name, n in other.operations.items():
+                self.operations[name] = self.operations.get(name, 0) + n
 
-    def as_json(self) -> dict[str, int | None]:
-        """The row of the Contract, with `metadata` and `change`."""
+    def as_json(self) -> JsonObject:
+        """The row of the Contract, with `metadata` and `change`; `other` and `operations` where a client has its own."""
+        own: JsonObject = {}
+        if self.operations:
+            own = {"other": self.other, "operations": dict(sorted(self.operations.items()))}
         return {
             "lookup": self.lookup,
             "negative": self.negative,
@@ -70,11 +85,30 @@ class RequestCounts:
             "read_max": self.read_max,
             "metadata": self.metadata,
             "change": self.change,
+            **own,
         }
 
 
-FIELDS = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "change", "read", "unread")
+FIELDS = "lookup negative open opendir readdir readlink change read unread other data".split()
 """Field by the numbers of `requests_tree`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """By whose rules a mount's requests were counted."""
+
+    protocol: Protocol
+    not_predictable: dict[str, str]
+    """Operation -> why its number is uncertain, or is left out."""
+    warm: RequestCounts | None = None
+    """What the same run asks at once again, in the cache that it left."""
+
+    def as_json(self) -> JsonObject:
+        """What a mount's row has besides its counts."""
+        row: JsonObject = {"protocol": self.protocol.name, "not_predictable": dict(self.not_predictable)}
+        if self.warm is not None:
+            row["warm"] = {"metadata": self.warm.metadata, "operations": dict(sorted(self.warm.operations.items()))}
+        return row
 
 
 @dataclass(slots=True)
@@ -88,6 +122,8 @@ class Requests:
     mount_of: dict[bytes, Mount | None] = field(default_factory=dict)
     n_unplaced: int = 0
     """Calls with a path that could not be placed, and which are not counted."""
+    served: dict[str, Served] = field(default_factory=dict)
+    """Mount point -> by whose rules it was counted, for the mounts of an NFS or a Lustre client."""
 
     def total(self, wanted: Callable[[bytes], bool] | None = None) -> RequestCounts:
         """The sum over the real paths that are `wanted`; over all without it."""
@@ -120,7 +156,10 @@ class Requests:
     def as_json(self, owners: Owners) -> JsonObject:
         """The Contract's `requests`."""
         return {
-            "by_mount": {key: row.as_json() for key, row in self.by_mount().items()},
+            "by_mount": {
+                key: {**row.as_json(), **(self.served[key].as_json() if key in self.served else {})}
+                for key, row in self.by_mount().items()
+            },
             "by_package": {key: row.as_json() for key, row in self.by_package(owners).items()},
             "by_module": {key: row.as_json() for key, row in _most_first(self.per_module).items()},
             "n_unplaced": self.n_unplaced,
