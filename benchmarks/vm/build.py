@@ -183,6 +183,9 @@ def _make_environment(root: Path) -> None:
     site = root / SITE
     site.mkdir(parents=True)
     shutil.move(root / "usr/lib/python3/dist-packages/numpy", site / "numpy")
+    for library in sorted((root / "usr/lib").glob("*-linux-gnu/*/lib*.so.3")):
+        # what Debian's alternatives would do: their scripts did not run
+        (library.parent.parent / library.name).symlink_to(f"{library.parent.name}/{library.name}")
     # the standard library from the mount too: what `import sqlite3, email` from the mount asks for
     stdlib = served / "stdlib"
     stdlib.mkdir()
