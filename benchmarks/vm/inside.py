@@ -4,7 +4,7 @@
 
 A job is a list of {"version", "options", "workload", "phases", "name"}; a phase is cold (a fresh mount), warm (again at once)
 or record (under fsprobe's recorder, on a fresh mount, into NAME.fsprobe). The result has a row a phase, as
-tests/data/servers/truth.json; a recorded one has what the recorder itself asked for after the run in `own_operations`.
+tests/data/servers/truth.json; a recorded one has what the recorder itself asked for after the run in `own_operations`, and waits `wait_s` before that.
 """
 
 import json
@@ -135,7 +135,8 @@ def main():
             if phase == "record":
                 # the counters are read as the last thing of the recorded run, before the recorder looks things up
                 snapshot = "/tmp/snapshot"
-                script = '"$@"; code=$?; /bin/cat /proc/self/mountstats > %s; exit $code' % snapshot
+                script = '"$@"; code=$?; sleep %d; /bin/cat /proc/self/mountstats > %s; exit $code'
+                script = script % (one.get("wait_s", 0), snapshot)
                 where = "/share/out/%s.fsprobe" % one["name"]
                 words = [LOCAL, RECORDER, "-q", "-o", where, "--", "/bin/sh", "-c", script, "sh"] + words
             row = {"client": "nfs", "version": version, "options": options, "workload": workload, "phase": phase}
