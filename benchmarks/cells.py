@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fsprobe import pipeline
-from fsprobe.analysis.attribute import Notes
-from fsprobe.analysis.requests import RequestModel
-from fsprobe.analysis.requests_protocols import Protocol, of_options
-from fsprobe.model import JsonObject, ParseQuality
-from fsprobe.recording import Recording
+from fsprobe.analysis.attribution.attribute import Notes
+from fsprobe.analysis.requests.model import RequestModel
+from fsprobe.analysis.requests.protocols import Protocol, of_options
+from fsprobe.model.events import ParseQuality
+from fsprobe.model.formats import JsonObject
+from fsprobe.recording.file import Recording
 
 MOUNT = "/project"
 LUSTRE_NAMES = {"ldlm_ibits_enqueue": "enqueue", "mds_close": "close", "mds_readpage": "readpage"}
@@ -56,12 +57,8 @@ def model_of(path: Path) -> RequestModel:
     """The request model of a recording, fed."""
     recording = Recording(str(path))
     hooks = pipeline.read_hooks(recording)
-    model = RequestModel(
-        pipeline.read_mounts(recording, hooks),
-        pipeline.read_json(recording, "lookups"),
-        pipeline.cwd_of(recording),
-        str(recording.manifest.get("kernel") or ""),
-    )
+    lookups = pipeline.read_json(recording, "lookups")
+    model = pipeline.make_model(recording, pipeline.read_mounts(recording, hooks), lookups)
     quality = ParseQuality()
     events = pipeline.read_events(recording, quality, hooks, watch=model.watch, on_status=model.add_status)
     for row in pipeline.attributed(recording, events, Notes()):

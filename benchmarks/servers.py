@@ -8,19 +8,15 @@ be recorded. fsprobe predicts the requests from the recording; the client's own 
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.cells import Cell, compare, model_of, predict
-from benchmarks.vm import build
+from benchmarks.cells import Cell, compare
 from benchmarks.vm.machine import Machine, MachineError
-from fsprobe.analysis.requests_protocols import of_options
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 
 INSIDE = Path(__file__).parent / "vm" / "inside.py"
 CI_WORKLOADS = ("pass", "numpy", "s4_stat", "k4_open", "miss2")

@@ -191,7 +191,10 @@ def _make_environment(root: Path) -> None:
     stdlib.mkdir()
     for name in ("email", "sqlite3", "xml", "json", "collections"):
         shutil.copytree(root / "usr/lib/python3.11" / name, stdlib / name, symlinks=True)
-    _run(["chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", "/srv/nfs", "/usr/lib/python3.11"], ok=(0, 1))
+    _run(
+        ["chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", "/srv/nfs", "/usr/lib/python3.11"],
+        ok=(0, 1),
+    )
 
 
 def _run(words: Sequence[str], ok: Sequence[int] = (0,), **options: object) -> None:
@@ -202,7 +205,7 @@ def _run(words: Sequence[str], ok: Sequence[int] = (0,), **options: object) -> N
 
 
 def _output(words: Sequence[str]) -> str:
-    done = subprocess.run(words, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+    done = subprocess.run(words, env=_environment(), capture_output=True, check=True)
     return done.stdout.decode()
 
 

@@ -2,9 +2,10 @@
 
     python3 inside.py JOB.json OUT.json
 
-A job is a list of {"version", "options", "workload", "phases", "name"}; a phase is cold (a fresh mount), warm (again at once)
-or record (under fsprobe's recorder, on a fresh mount, into NAME.fsprobe). The result has a row a phase, as
-tests/data/servers/truth.json; a recorded one has what the recorder itself asked for after the run in `own_operations`, and waits `wait_s` before that.
+A job is a list of {"version", "options", "workload", "phases"}; a phase is cold (a fresh mount), warm (again at once) or
+record (under fsprobe's recorder, on a fresh mount, into the job's NAME.fsprobe). The result has a row a phase, as
+tests/data/servers/truth.json; a recorded one has what the recorder itself asked for after the run in `own_operations`; the
+job's `wait_s` passes before that.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Boot the machine that `build` laid out, and have it run jobs.
 
-    with Machine(place) as machine:
-        print(machine.run("cat /proc/version"))
+with Machine(place) as machine:
+    print(machine.run("cat /proc/version"))
 """
 
 from __future__ import annotations

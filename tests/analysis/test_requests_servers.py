@@ -32,7 +32,8 @@ def chosen(cells: list[Cell], choose: Callable[[Cell], bool]) -> tuple[int, list
 @pytest.mark.parametrize(("version", "n"), [("3", 84), ("4.1", 17), ("4.2", 116)])
 def test_nfs_as_counted_where_nothing_expires(cells: list[Cell], version: str, n: int) -> None:
     n_cells, wrong = chosen(
-        cells, lambda c: (c.client, c.version, c.options) == ("nfs", version, "actimeo=600") and c.delegations is not False
+        cells,
+        lambda c: (c.client, c.version, c.options) == ("nfs", version, "actimeo=600") and c.delegations is not False,
     )
     assert n_cells == n
     unexplained = [
@@ -52,7 +53,9 @@ def test_opens_and_closes_without_delegations(cells: list[Cell]) -> None:
     assert not [cell for cell in wrong if cell.operation != "GETATTR"], "\n".join(map(str, wrong))
 
 
-@pytest.mark.parametrize("option", ["lookupcache=none", "lookupcache=positive", "nocto", "nordirplus", "noac", "actimeo=0"])
+@pytest.mark.parametrize(
+    "option", ["lookupcache=none", "lookupcache=positive", "nocto", "nordirplus", "noac", "actimeo=0"]
+)
 def test_names_rights_and_listings_by_the_mount_s_options(cells: list[Cell], option: str) -> None:
     n_cells, wrong = chosen(cells, lambda c: c.client == "nfs" and c.options == option and c.operation != "GETATTR")
     assert n_cells > 25
@@ -80,7 +83,9 @@ def test_lustre_cold(cells: list[Cell]) -> None:
 def test_lustre_warm_is_explained_by_what_is_kept_open(cells: list[Cell]) -> None:
     for cell in cells:
         if cell.client == "lustre" and cell.phase == "warm" and cell.operation == "close":
-            assert cell.is_exact or ("kept open" in cell.why_not_predictable and abs(cell.counted - cell.predicted) <= 1)
+            assert cell.is_exact or (
+                "kept open" in cell.why_not_predictable and abs(cell.counted - cell.predicted) <= 1
+            )
 
 
 def test_four_processes_of_a_node_at_once(cells: list[Cell]) -> None:

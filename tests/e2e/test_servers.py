@@ -17,7 +17,7 @@ from benchmarks import servers
 from benchmarks.cells import Cell, model_of
 from benchmarks.vm import build
 from benchmarks.vm.machine import Machine
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from tests.conftest import need
 
 TIMED = [("3", "numpy"), ("4.2", "numpy"), ("4.2", "s4_stat")]

@@ -1,0 +1,123 @@
+"""The walk with a client for each mount: names on an NFS or a Lustre mount are asked for as that mount's client asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from fsprobe.analysis.requests.clients import Client, Visit
+from fsprobe.analysis.requests.dentries import Listing, Place
+from fsprobe.analysis.requests.name_tree import Tree
+from fsprobe.analysis.requests.observed import COUNT
+from fsprobe.model.events import Mount
+
+
+class ServedTree(Tree):
+    """A `Tree` that knows which client serves each place; where there is none, FUSE's rules hold.
+
+    Args:
+        mounts: the target's mounts.
+        ask: as for `Tree`.
+    """
+
+    def __init__(self, mounts: Iterable[Mount], ask: Callable[[int, Place, int], None]) -> None:
+        self.clients: Mapping[bytes, Client] = {}
+        """By mount point."""
+        self.visit = Visit()
+        super().__init__(mounts, ask)
+
+    def client_of(self, place: Place | None) -> Client | None:
+        """Who serves a place; None: a FUSE client's rules hold."""
+        if place is None or place.mount is None:
+            return None
+        return self.clients.get(place.mount.path)
+
+    def begin(self, mode: int) -> None:
+        """Begin a pass; see `Tree.begin`."""
+        super().begin(mode)
+        self._directories = {}
+        if mode == COUNT and self.clients:
+            self._directories = _Nothing()
+            for client in self.clients.values():
+                client.begin()
+
+    def begin_again(self) -> None:
+        """Begin a count in the caches that the last one left; the names are bound as at the run's beginning."""
+        super().begin(COUNT)
+        self._directories = _Nothing()
+        for client in self.clients.values():
+            client.go_on()
+
+    # -- what the walk asks -------------------------------------------------------------------------------------------
+
+    def last(self, directory: Place, name: bytes, error: str, **how: bool) -> Place | None:
+        """The last step of a walk; see `Tree.last`."""
+        self.visit.is_last = True
+        try:
+            return super().last(directory, name, error, **how)
+        finally:
+            self.visit.is_last = False
+
+    def _descend(self, here: Place, names: list[bytes], error: str, *, is_last: bool = False) -> Place | None:
+        was, self.visit.is_last = self.visit.is_last, False
+        try:
+            return super()._descend(here, names, error, is_last=is_last)
+        finally:
+            self.visit.is_last = was
+
+    def look_up(self, place: Place, afresh: bool = False) -> None:
+        """Ask for a name that the client does not know; see `Tree.look_up`."""
+        if self.mode != COUNT or not self.clients:
+            super().look_up(place, afresh)
+            return
+        above = self.client_of(place.parent)
+        if above is not None and place.parent is not None:
+            above.pass_through(place.parent, self.visit)
+        client = self.client_of(place)
+        if client is None:
+            super().look_up(place, afresh)
+        elif client is above and not _is_root(place):
+            client.look_up(place, self.visit, afresh=afresh)
+
+    def read_link(self, place: Place) -> None:
+        """Ask for a link's text; see `Tree.read_link`."""
+        client = self.client_of(place) if self.mode == COUNT else None
+        if client is not None:
+            client.read_link(place, self.visit)
+        else:
+            super().read_link(place)
+
+    def open(self, place: Place, n: int) -> None:
+        """Ask to open what was found; see `Tree.open`."""
+        client = self.client_of(place) if self.mode == COUNT else None
+        if client is None:
+            super().open(place, n)
+            return
+        for _ in range(n):
+            client.open(place, self.visit)
+
+    def list(self, place: Place, listing: Listing) -> None:
+        """One getdents; see `Tree.list`."""
+        client = self.client_of(place) if self.mode == COUNT else None
+        if client is None:
+            super().list(place, listing)
+        else:
+            client.list(place, listing, self.visit)
+
+    def change(self, directory: Place | None, place: Place) -> None:
+        """Ask for a change of a directory; see `Tree.change`."""
+        client = self.client_of(place) if self.mode == COUNT else None
+        if client is None:
+            super().change(directory, place)
+        else:
+            client.change(directory, place, self.visit)
+
+
+def _is_root(place: Place) -> bool:
+    return place.mount is not None and place.path == place.mount.path
+
+
+class _Nothing(dict[bytes, Place]):
+    """Remembers no directory: where a client may have to ask again, each path is walked in full."""
+
+    def __setitem__(self, path: bytes, place: Place) -> None:
+        """Leave it out."""

@@ -1,0 +1,245 @@
+"""What a run did, as the request model keeps it: one step for each distinct call between two changes of the tree.
+
+A call that was already made, with the same outcome and with nothing changed in between, asks a server for nothing new: it
+is only counted, and that only where it opens something.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
+from fsprobe.events.strace.arguments import link_target, result_path, second_path
+from fsprobe.model.events import Call
+
+LOOK, READ_LINK, OPEN_IT, LIST_IT, EXECUTE, MAKE, HARD_LINK, REMOVE, RENAME, DESCRIBE = range(10)
+"""DESCRIBE: the status of an open descriptor, which walks no path."""
+
+ACTION_OF_SYSCALL = {
+    **dict.fromkeys(("open", "openat", "openat2", "creat"), OPEN_IT),
+    **dict.fromkeys(("readlink", "readlinkat"), READ_LINK),
+    **dict.fromkeys(("getdents", "getdents64"), LIST_IT),
+    **dict.fromkeys(("execve", "execveat"), EXECUTE),
+    **dict.fromkeys(("mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat"), MAKE),
+    **dict.fromkeys(("link", "linkat"), HARD_LINK),
+    **dict.fromkeys(("unlink", "unlinkat", "rmdir"), REMOVE),
+    **dict.fromkeys(("rename", "renameat", "renameat2"), RENAME),
+}
+"""Calls that are not here look a path up, and that is all that they ask."""
+NO_FOLLOW_SYSCALLS = frozenset(
+    "lstat lstat64 oldlstat lchown lchown32 lgetxattr lsetxattr llistxattr lremovexattr name_to_handle_at".split()
+)
+
+NO_FOLLOW, PATH_ONLY, CREATE, EXCLUSIVE, WRITE_ONLY, IS_DIRECTORY, EXCHANGE, FOLLOW, TRUNCATE = (
+    1 << n for n in range(9)
+)
+STATUS, ACCESS_TIME, RIGHTS, SPACE = (1 << n for n in range(9, 13))
+"""What a LOOK wants of what it finds: its status, its access time with that, whether it may be used, the space left."""
+_WANTS = {
+    **dict.fromkeys("stat lstat stat64 lstat64 newfstatat fstatat64 fstat fstat64".split(), STATUS | ACCESS_TIME),
+    "statx": STATUS,
+    **dict.fromkeys(("access", "faccessat", "faccessat2", "chdir"), RIGHTS),
+    **dict.fromkeys(("statfs", "statfs64"), SPACE),
+}
+_WORDS = {
+    b"AT_SYMLINK_NOFOLLOW": NO_FOLLOW,
+    b"O_NOFOLLOW": NO_FOLLOW,
+    b"IN_DONT_FOLLOW": NO_FOLLOW,
+    b"RESOLVE_NO_SYMLINKS": NO_FOLLOW,
+    b"O_PATH": PATH_ONLY,
+    b"O_CREAT": CREATE,
+    b"O_EXCL": EXCLUSIVE,
+    b"O_WRONLY": WRITE_ONLY,
+    b"O_TRUNC": TRUNCATE,
+    b"O_DIRECTORY": IS_DIRECTORY,
+    b"O_TMPFILE": IS_DIRECTORY | WRITE_ONLY,
+    b"RENAME_EXCHANGE": EXCHANGE,
+    b"AT_SYMLINK_FOLLOW": FOLLOW,
+}
+_WORD = re.compile(rb"[A-Z_]{6,}")
+
+_KIND_OF_MODE = {b"S_IFDIR": DIRECTORY, b"S_IFREG": FILE, b"S_IFLNK": LINK}
+_MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
+_SIZE = re.compile(rb"stx?_size=(\d+)")
+_LISTED = re.compile(rb"/\* (\d+) entries \*/, (\d+)$")
+FSTAT = re.compile(
+    rb'(?:newfstatat|fstat(?:at)?64|statx)\(\d+<(/[^<>\\]+)>, "", [^\n]*?stx?_mode=(S_IF[A-Z]+)[^\n]*?stx?_size=(\d+)'
+)
+"""A descriptor's own status, which is no call of the model but says how large an opened file is."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One distinct call between two changes."""
+
+    action: int
+    syscall: str
+    path: bytes
+    error: str
+    flags: int
+    callers: dict[str, int]
+    """module -> how often it made this call; the first one is who caused what had to be asked"""
+    kind: int = UNKNOWN
+    size: int | None = None
+    second: bytes | None = None
+    """A link's text, the new name of a rename, the path to which an open led."""
+    listing: Listing | None = None
+
+
+@dataclass(slots=True)
+class Steps:
+    """Collects the steps of a run."""
+
+    steps: list[Step] = field(default_factory=list)
+    order: array[int] = field(default_factory=lambda: array("I"))
+    """Each call in its order, repeated ones too: which of `steps` it is."""
+    times_ns: array[int] = field(default_factory=lambda: array("q"))
+    """When each began; -1 where that is not known."""
+    tids: array[int] = field(default_factory=lambda: array("q"))
+    modules: array[int] = field(default_factory=lambda: array("I"))
+    """Which of `module_names` made each."""
+    module_names: dict[str, int] = field(default_factory=dict)
+    statuses: list[tuple[int, int, int]] = field(default_factory=list)
+    """Statuses of open descriptors: (when in ns, which of `steps`, thread)."""
+    n_unplaced: int = 0
+    """Calls whose path could not be made absolute."""
+    _seen: dict[tuple[int, int, str, bytes], int] = field(default_factory=dict)
+    _flags: dict[bytes, int] = field(default_factory=dict)
+
+    def add(self, call: Call, module: str) -> None:
+        """Take in one call."""
+        tid, t_ns, syscall, _, path, error, _, args, _ = call
+        if path[:1] != b"/":
+            self.n_unplaced += 1
+            return
+        action = ACTION_OF_SYSCALL.get(syscall, LOOK)
+        if action == LOOK and syscall not in NO_FOLLOW_SYSCALLS and b"NOFOLLOW" not in args:
+            flags = 0
+        else:
+            flags = self._flags_of(syscall, action, args)
+        if action == LOOK:
+            flags |= _wanted(syscall, args)
+        key = (action, flags, error, path)
+        number = self._seen.get(key)
+        self.times_ns.append(-1 if t_ns is None else t_ns)
+        self.tids.append(tid)
+        self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
+        # failed changes ask again each time, and their second path is not in the key
+        if number is not None and (action < LIST_IT or action == EXECUTE) and not (error and flags & CREATE):
+            self.order.append(number)
+            step = self.steps[number]
+            step.callers[module] = step.callers.get(module, 0) + 1
+            if action != LOOK or step.size is not None or error:
+                return
+        else:
+            step = Step(action, syscall, path, error, flags, {module: 1})
+            self.order.append(len(self.steps))
+            self._seen[key] = len(self.steps)
+            self.steps.append(step)
+        if action in (HARD_LINK, RENAME):
+            step.second = second_path(call)
+        if error:
+            return
+        if action == LOOK:
+            _describe(step, args)
+            if step.syscall == "chdir":
+                step.kind = DIRECTORY
+        elif action == OPEN_IT:
+            step.second = result_path(call)
+            if flags & CREATE:
+                self._seen.clear()
+        elif action == READ_LINK:
+            step.second = link_target(call)
+        elif action == LIST_IT:
+            step.listing = _listing(call)
+        elif action != EXECUTE:
+            if action == MAKE:
+                step.second = second_path(call)
+            self._seen.clear()
+
+    def describe(self, tid: int, t_ns: int | None, path: bytes, flags: int) -> None:
+        """Take in the status of an open descriptor: `flags` are STATUS, and ACCESS_TIME where that is asked for."""
+        if t_ns is None:
+            return  # there is no telling between which calls it was
+        key = (DESCRIBE, flags, "", path)
+        number = self._seen.get(key)
+        if number is None:
+            number = self._seen[key] = len(self.steps)
+            self.steps.append(Step(DESCRIBE, "fstat", path, "", flags, {}))
+        self.statuses.append((t_ns, number, tid))
+
+    def in_order(self) -> Iterator[tuple[int, int, int, str]]:
+        """(when it began in ns or -1, which of `steps`, thread, module) of each call: in the log's order.
+
+        Statuses of descriptors are known before their import is, and are put between the calls by their time.
+        """
+        names = list(self.module_names)
+        statuses = sorted(self.statuses)
+        at = 0
+        for t_ns, number, tid, module in zip(self.times_ns, self.order, self.tids, self.modules, strict=True):
+            while at < len(statuses) and statuses[at][0] < t_ns:
+                yield (*statuses[at], names[module])
+                at += 1
+            yield t_ns, number, tid, names[module]
+        for status in statuses[at:]:
+            yield (*status, names[-1] if names else "")
+
+    def _flags_of(self, syscall: str, action: int, args: bytes) -> int:
+        if syscall in NO_FOLLOW_SYSCALLS:
+            return NO_FOLLOW
+        if action == LOOK:
+            # structures that the kernel filled in differ from call to call: no use to remember them
+            return NO_FOLLOW if b"NOFOLLOW" in args and b"NOFOLLOW" in args[args.rfind(b'"') :] else 0
+        if syscall == "creat":
+            return CREATE | WRITE_ONLY | TRUNCATE
+        if action in (LIST_IT, READ_LINK, EXECUTE):
+            return 0
+        tail = args[args.rfind(b'"') + 1 :]
+        flags = self._flags.get(tail)
+        if flags is None:
+            flags = 0
+            for word in _WORD.findall(tail):
+                flags |= _WORDS.get(word, 0)
+            self._flags[tail] = flags
+        return flags
+
+
+def _wanted(syscall: str, args: bytes) -> int:
+    wanted = _WANTS.get(syscall, 0)
+    if wanted == RIGHTS and b"F_OK" in args[args.rfind(b'"') :]:
+        return 0  # whether it exists asks for no right
+    if syscall == "statx" and wants_access_time(args):
+        return wanted | ACCESS_TIME
+    return wanted
+
+
+def wants_access_time(args: bytes) -> bool:
+    """Whether a statx asks for the access time: its mask stands before the structure that it fills in."""
+    mask = args[args.rfind(b'"') :].partition(b"{")[0]
+    return b"STATX_ATIME" in mask or b"STATX_BASIC" in mask or b"STATX_ALL" in mask
+
+
+def _describe(step: Step, args: bytes) -> None:
+    tail = args[args.rfind(b'"') :]
+    mode = _MODE.search(tail)
+    if mode is not None:
+        step.kind = kind_of_mode(mode.group(1))
+        size = _SIZE.search(tail)
+        if size is not None and step.kind == FILE:
+            step.size = max(step.size or 0, int(size.group(1)))
+
+
+def _listing(call: Call) -> Listing:
+    listed = _LISTED.search(call.args)
+    n_entries, buffer = (int(listed.group(1)), max(1, int(listed.group(2)))) if listed is not None else (0, 32768)
+    end_ns = None if call.t_ns is None else call.t_ns + (call.dur_ns or 0)
+    n_bytes = int(call.result) if call.result.isdigit() else 0
+    return Listing(call.tid, call.t_ns, end_ns, n_bytes, n_entries, buffer)
+
+
+def kind_of_mode(mode: bytes) -> int:
+    """DIRECTORY for S_IFDIR and so on; SPECIAL for devices, FIFOs and sockets."""
+    return _KIND_OF_MODE.get(mode, SPECIAL)
