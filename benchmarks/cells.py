@@ -72,9 +72,9 @@ def predict(
     """(operations cold, operations warm, operation -> why its number is uncertain) of one mount by a protocol's rules."""
     model.serve({mount.encode(): protocol})
     requests = model.count()
-    served = requests.served[mount]
-    cold = requests.by_mount()[mount].operations
-    return dict(cold), dict(served.warm.operations if served.warm is not None else {}), served.not_predictable
+    row = requests.by_mount()[mount]
+    warm = row.further.operations if row.further is not None else {}
+    return dict(row.operations), dict(warm), requests.served[mount].not_predictable
 
 
 def counted(row: JsonObject) -> dict[str, int]:

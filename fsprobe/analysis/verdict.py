@@ -249,6 +249,10 @@ def _n_cold(evidence: Evidence, row: Mapping[str, Any]) -> int:
     by_mount = (evidence.profile.get("requests") or {}).get("by_mount") or {}
     predicted = by_mount.get(row["key"])
     # the published figures are seconds per open or listing, look-ups included
+    if predicted and "operations" in predicted:
+        # NFS 3 has no OPEN: what a program opens is asked for by other requests there
+        named = (predicted.get("open") or 0) + (predicted.get("negative") or 0)
+        return max(int(row["n_open"]), int(named))
     if predicted:
         return int((predicted.get("open") or 0) + (predicted.get("opendir") or 0) + (predicted.get("negative") or 0))
     return int(row["n_open"])

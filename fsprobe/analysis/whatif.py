@@ -1,10 +1,13 @@
 """What start-up would take elsewhere: on another filesystem, and on many nodes at once. Estimates, and they say so.
 
-One start alone: t = t_cpu + requests x latency. Many nodes: every node's client looks names up once for all its
-processes, but every successful open is a request of its own, so with R processes a node and a server that answers
-`rate` requests a second
+One start alone: t = t_cpu + requests x latency. Many nodes: every node's client asks once for what its processes share, so
+with R processes a node and a server that answers `rate` requests a second
 
-    t >= max(t_cpu + requests x latency, nodes x (lookup + readdir + readlink + R x (open + opendir)) / rate)
+    t >= max(t_cpu + requests x latency, nodes x (requests + (R - 1) x again) / rate)
+
+where `again` is what each further process of a node asks: by FUSE's rules its opens, on NFS and Lustre what the same run asks
+once more in the cache that it left (a GETATTR per open on NFS 3; nothing for files that are lent on NFS 4; on Lustre an
+enqueue and a close per open that is not kept).
 
 It is a lower bound: processes that start at the same moment also list a directory each while no listing is cached yet (up
 to R x readdir), and CPU that no waiting hides comes on top.
@@ -68,20 +71,23 @@ class Demand:
     """where `t_cpu_s` comes from, in words"""
     shared_open: int = 0
     """Opens that a node makes once for all its processes: of an image that is mounted once."""
+    other: int = 0
+    """What only the clients of NFS and Lustre ask for: rights, attributes, closes."""
+    again: int | None = None
+    """What each further process of a node asks; None: its opens (FUSE)."""
 
     @property
     def requests(self) -> int:
         """Metadata requests of one start alone."""
-        return self.lookup + self.open + self.opendir + self.readdir + self.readlink + self.shared_open
+        return self.lookup + self.open + self.opendir + self.readdir + self.readlink + self.shared_open + self.other
 
     def node_requests(self, ranks_per_node: int) -> int:
-        """Metadata requests of one node with R processes: names are looked up once, opens are each process's own."""
-        return (
-            self.lookup + self.readdir + self.readlink + self.shared_open + ranks_per_node * (self.open + self.opendir)
-        )
+        """Metadata requests of one node with R processes: the first asks for everything, each further one `again`."""
+        again = self.open + self.opendir if self.again is None else self.again
+        return self.requests + (ranks_per_node - 1) * again
 
 
-FIELDS = ("lookup", "open", "opendir", "readdir", "readlink")
+FIELDS = ("lookup", "open", "opendir", "readdir", "readlink", "other")
 
 
 def start_s(demand: Demand, latency_ms: float) -> float:
@@ -116,7 +122,14 @@ def demand_of(
     if is_image:
         numbers["shared_open"] = numbers["open"] + numbers["opendir"]
         numbers["open"] = numbers["opendir"] = 0
-    return Demand(layout=layout, t_cpu_s=t_cpu_s, t_cpu_from=t_cpu_from, **numbers)
+    again = counts.get("again")
+    return Demand(
+        layout=layout,
+        t_cpu_s=t_cpu_s,
+        t_cpu_from=t_cpu_from,
+        again=None if again is None or is_image else int(again),
+        **numbers,
+    )
 
 
 def from_profile(profile: JsonObject, layout: str, environment: JsonObject) -> Demand:
@@ -149,13 +162,21 @@ def from_job(profile: JsonObject, layout: str) -> Demand:
     if table is None:
         raise BadInput("the requests of this job were not predicted", "its ranks were recorded with --stream or audit")
     counts = [row for key, row in table.items() if classes.get(key) not in ("memory", "pseudo")]
-    numbers = {name: sum(row.get(name) or 0 for row in counts) for name in FIELDS}
+    own = [row for row in counts if "again" in row]
+    numbers = {name: sum(row.get(name) or 0 for row in counts if "again" not in row) for name in FIELDS}
     cpu = [(row["user_s"] or 0.0) + (row["sys_s"] or 0.0) for row in job["ranks"]]
     n_nodes, n_ranks = max(1, len(job["nodes"])), max(1, job["n_recordings"] - job["n_without_requests"])
+    asked = {name: round(n / (n_ranks if name in ("open", "opendir") else n_nodes)) for name, n in numbers.items()}
+    if own:
+        # clients of NFS and Lustre: a node's first rank asks for everything, each further one again for what it must
+        again = sum(row["again"] for row in own) / n_nodes
+        first = sum(row["metadata"] for row in own) / n_nodes - (n_ranks / n_nodes - 1) * again
+        asked["again"] = round(again) + asked["open"] + asked["opendir"]
+        asked["other"] += max(0, round(first))
     return demand_of(
         layout,
         statistics.median(cpu) if cpu else 0.0,
-        {name: round(n / (n_ranks if name in ("open", "opendir") else n_nodes)) for name, n in numbers.items()},
+        asked,
         t_cpu_from="median of the traced ranks, which is more than without the tracer",
     )
 

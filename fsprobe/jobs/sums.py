@@ -171,6 +171,9 @@ class NodeRequests:
         """Let another rank (or other ranks, joined already) of this node in."""
         for path, row in per_path.items():
             joined = self.per_path.get(path)
+            if row.further is not None or row.operations:
+                self._join_served(path, row, mount_of[path])
+                continue
             if joined is None:
                 joined = self.per_path[path] = RequestCounts()
                 self.mount_of[path] = mount_of[path]
@@ -180,9 +183,22 @@ class NodeRequests:
             joined.readlink = max(joined.readlink, row.readlink)
             joined.read = max(joined.read, row.read)
             joined.unread = max(joined.unread, row.unread)
+            joined.again = max(joined.again, row.again)
             joined.open += row.open
             joined.opendir += row.opendir
             joined.change += row.change
+
+    def _join_served(self, path: bytes, row: RequestCounts, mount: Mount | None) -> None:
+        """On NFS and Lustre the first rank asks for everything, each further one for what a further process asks."""
+        joined = self.per_path.get(path)
+        if joined is None:
+            self.per_path[path] = row.times(1)
+            self.mount_of[path] = mount
+        elif row.further is not None:
+            again, further = joined.again, joined.further
+            joined.further = None
+            joined.add(row.further)
+            joined.again, joined.further = again, further
 
     def total(self) -> RequestCounts:
         """The sum over all paths."""
@@ -292,7 +308,10 @@ def scaled(
                 if name != "change"
             }
         )
-        requests["metadata"] = sum(requests[name] for name in ("lookup", "open", "opendir", "readdir", "readlink"))
+        # rights, attributes and closes of NFS and Lustre: mostly those that each open costs
+        requests["other"] = round(sum(row.other for row in rows) / n_traced * n_ranks)
+        kinds = ("lookup", "open", "opendir", "readdir", "readlink", "other")
+        requests["metadata"] = sum(requests[name] for name in kinds)
         del requests["read"]
     return {
         "label": f"scaled from {n_traced:,} traced to {n_ranks:,} ranks: an estimate that takes the others for alike",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fsprobe.model.rows import OURS
@@ -23,6 +23,10 @@ class RequestCounts:
     opendir: int = 0
     readdir: int = 0
     readlink: int = 0
+    other: int = 0
+    """What only the clients of NFS and Lustre ask for: rights, attributes, closes."""
+    again: int | None = None
+    """Metadata requests of each further process of a node, where that is not `open` + `opendir`."""
     change: int = 0
     """Requests that create, remove or rename; in no total."""
     read_max: int | None = None
@@ -30,8 +34,8 @@ class RequestCounts:
 
     @property
     def n_metadata(self) -> int:
-        """lookup + open + opendir + readdir + readlink."""
-        return self.lookup + self.open + self.opendir + self.readdir + self.readlink
+        """lookup + open + opendir + readdir + readlink + other."""
+        return self.lookup + self.open + self.opendir + self.readdir + self.readlink + self.other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,12 @@ class RequestRow(RequestCounts):
     fs_class: str | None = None
     """Of a mount: as in its row of calls."""
     fstype: str | None = None
+    protocol: str | None = None
+    """Of a mount that was counted by another client's rules than FUSE's, or whose own rules are not known."""
+    operations: Mapping[str, int] = field(default_factory=dict)
+    """The same requests by the names of the mount's own client."""
+    not_predictable: Mapping[str, str] = field(default_factory=dict)
+    """Operation -> why its number is uncertain, or is left out."""
 
     @property
     def reaches_server(self) -> bool:
@@ -53,7 +63,7 @@ def total_of(rows: Iterable[RequestCounts]) -> RequestCounts:
     """The sum of rows; `read_max` is known where each row's is."""
     rows = list(rows)
     reads = [row.read_max for row in rows]
-    names = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "change")
+    names = ("lookup", "negative", "open", "opendir", "readdir", "readlink", "other", "change")
     return RequestCounts(
         **{name: sum(getattr(row, name) for row in rows) for name in names},
         read_max=None if None in reads else sum(read for read in reads if read is not None),

@@ -11,7 +11,7 @@ from typing import Any
 from fsprobe.model.formats import JsonObject
 from fsprobe.report import numbers, sentences
 
-REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
+REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink", "other")
 """What metadata requests consist of; `negative` is a part of `lookup`, and reads are left out."""
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
 REQUESTS_CAVEAT = (

@@ -19,21 +19,16 @@ from typing import Any
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
 from fsprobe.analysis.requests import changes
 from fsprobe.analysis.requests import dentries as place_of
-from fsprobe.analysis.requests.clients import Client
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
-from fsprobe.analysis.requests.lustre import LustreClient
-from fsprobe.analysis.requests.nfs import NfsClient
 from fsprobe.analysis.requests.observed import COUNT, LEARN, LINKS
-from fsprobe.analysis.requests.protocols import Family, Protocol, of_mount
+from fsprobe.analysis.requests.protocols import Protocol, of_mount
 from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests, Served
-from fsprobe.analysis.requests.served_tree import ServedTree
+from fsprobe.analysis.requests.served_tree import ServedTree, make_clients
 from fsprobe.analysis.requests.steps import (
-    ACCESS_TIME,
     CREATE,
     DESCRIBE,
     EXCLUSIVE,
     EXECUTE,
-    FSTAT,
     HARD_LINK,
     IS_DIRECTORY,
     LIST_IT,
@@ -44,14 +39,11 @@ from fsprobe.analysis.requests.steps import (
     PATH_ONLY,
     READ_LINK,
     REMOVE,
-    RIGHTS,
-    SPACE,
-    STATUS,
     WRITE_ONLY,
     Step,
     Steps,
-    kind_of_mode,
-    wants_access_time,
+    tells_of_links,
+    watch_sizes,
 )
 from fsprobe.model.events import Call, Mount
 from fsprobe.model.text import text
@@ -89,7 +81,9 @@ class RequestModel:
         self._lookups = lookups or {}
         mounts = list(mounts)
         self._tree = ServedTree(mounts, self._ask)
+        self._network = {mount.path: mount.fstype for mount in mounts if mount.fs_class == "network"}
         self._protocols = {mount.path: of_mount(mount, kernel) for mount in mounts}
+        self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
@@ -116,35 +110,16 @@ class RequestModel:
 
     def add_status(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, which is no call of the log's events."""
-        path = args.partition(b"<")[2].partition(b">, ")[0]
-        if path[:1] == b"/" and b"\\" not in path:
-            is_statx = b"stx_" in args
-            flags = STATUS if is_statx and not wants_access_time(args) else STATUS | ACCESS_TIME
-            self._steps.describe(tid, t_ns, path, flags)
+        self._steps.describe(tid, t_ns, args)
 
     def serve(self, protocols: Mapping[bytes, Protocol]) -> None:
         """Count these mounts (mount point -> protocol) by another protocol's rules than their own from now on."""
         self._protocols.update(protocols)
+        self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
 
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
-        search, known = FSTAT.search, self._fstat
-        begun: dict[bytes, bytes] = {}
-        for line in lines:
-            if b'>, "", ' in line:
-                found = search(line)
-                if found is not None:
-                    path, mode, size = found.groups()
-                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
-                elif b"<unfinished" in line:
-                    begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
-            elif begun and b" resumed>{st" in line:
-                thread, _, rest = line.partition(b" ")
-                found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
-                if found is not None:
-                    path, mode, size = found.groups()
-                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
-            yield line
+        return watch_sizes(lines, self._fstat)
 
     # -- counting ---------------------------------------------------------------------------------------------------
 
@@ -160,15 +135,12 @@ class RequestModel:
             self._is_learned = True
         self._requests = Requests(n_unplaced=self._steps.n_unplaced)
         self._opened = {}
+        self._name_standing_in()
         tree = self._tree
-        tree.clients = self._make_clients()
+        tree.clients = make_clients(self._protocols, self._ask_by_name)
         tree.begin(COUNT)
         if tree.clients:
-            self._play_in_order(leave_out, 0.0)
-            cold = self._requests
-            self._add_served(cold, leave_out)
-            self._requests = cold
-            return cold
+            return self._count_in_order(leave_out)
         for number, step in enumerate(self._steps.steps, 1):
             if leave_out is not None and leave_out(step.path):
                 continue
@@ -177,19 +149,31 @@ class RequestModel:
             self._play(step)
         return self._requests
 
-    def _make_clients(self) -> dict[bytes, Client]:
-        clients: dict[bytes, Client] = {}
+    def _name_standing_in(self) -> None:
+        """Say which network mounts are counted by rules that are not their client's own."""
         for path, protocol in self._protocols.items():
-            if protocol.family is Family.NFS:
-                clients[path] = NfsClient(protocol, self._ask_by_name)
-            elif protocol.family is Family.LUSTRE:
-                clients[path] = LustreClient(protocol, self._ask_by_name)
-        return clients
+            if protocol.is_standing_in and path in self._network:
+                why = f"counted by FUSE's rules: those of {self._network[path]} are not known here"
+                self._requests.served[text(path)] = Served(protocol=protocol, not_predictable={"all": why})
+
+    def _count_in_order(self, leave_out: Callable[[bytes], bool] | None) -> Requests:
+        """Count by each mount's own client: the run on fresh mounts, and what it asks once more at once."""
+        tree, cold = self._tree, self._requests
+        end_s = self._play_in_order(leave_out, 0.0)
+        uncertain = {path: dict(client.not_predictable) for path, client in tree.clients.items()}
+        warm = self._requests = Requests()
+        self._opened = {}
+        tree.begin_again()
+        self._play_in_order(leave_out, end_s + 1)
+        for path, client in tree.clients.items():
+            uncertain[path].update(client.not_predictable)
+        self._requests = cold
+        cold.add_further(warm, {text(path): self._protocols[path] for path in tree.clients}, uncertain)
+        return cold
 
     def _play_in_order(self, leave_out: Callable[[bytes], bool] | None, later_s: float) -> float:
-        """Play each call, repeated ones too: what is known may have to be asked for again. Returns when it ended."""
-        tree, steps, visit = self._tree, self._steps.steps, self._tree.visit
-        clients = list(tree.clients.values())
+        """Play each call, repeated ones too: what is known may have to be asked for again. Returns when it ended, in s."""
+        tree, steps = self._tree, self._steps.steps
         self._is_in_order = True
         for t_ns, number, tid, module in self._steps.in_order():
             step = steps[number]
@@ -197,39 +181,10 @@ class RequestModel:
                 continue
             tree.step_number = number + 1
             self._caller = module
-            visit.now_s = later_s + max(0, t_ns) / 1e9
-            visit.tid, visit.syscall, visit.fresh, visit.opened = tid, step.syscall, None, None
-            is_path = step.action == OPEN_IT and bool(step.flags & PATH_ONLY)
-            visit.by_descriptor = step.action in (DESCRIBE, LIST_IT)
-            visit.executes = step.action == EXECUTE
-            visit.opens = visit.executes or (step.action == OPEN_IT and not is_path)
-            visit.wants_directory = bool(step.flags & IS_DIRECTORY) or step.path.endswith(b"/")
-            visit.creates = bool(step.flags & CREATE) and not is_path
-            visit.follows = not step.flags & NO_FOLLOW
-            if step.action == DESCRIBE:
-                self._describe(step)
-                continue
-            for client in clients:
-                client.next_call()
+            tree.begin_call(step, later_s + max(0, t_ns) / 1e9, tid)
             self._play(step)
         self._is_in_order = False
-        return visit.now_s
-
-    def _add_served(self, cold: Requests, leave_out: Callable[[bytes], bool] | None) -> None:
-        """Say by whose rules each mount was counted, and what the same run asks once more at once."""
-        uncertain = {path: dict(client.not_predictable) for path, client in self._tree.clients.items()}
-        self._requests = Requests()
-        self._opened = {}
-        self._tree.begin_again()
-        self._play_in_order(leave_out, self._tree.visit.now_s + 1)
-        warm = self._requests.by_mount()
-        for path, client in self._tree.clients.items():
-            uncertain[path].update(client.not_predictable)
-            cold.served[text(path)] = Served(
-                protocol=self._protocols[path],
-                not_predictable=uncertain[path],
-                warm=warm.get(text(path), RequestCounts()),
-            )
+        return tree.visit.now_s
 
     def forget(self) -> None:
         """Let go of what was learned, once all was counted; there is no counting after this."""
@@ -239,7 +194,7 @@ class RequestModel:
 
     def _learn(self) -> None:
         tree = self._tree
-        telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if _tells_of_links(step)]
+        telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if tells_of_links(step)]
         self._guesses = False
         for _ in range(MAX_LINK_PASSES):
             before = tree.n_links_learned
@@ -286,6 +241,8 @@ class RequestModel:
     def _play(self, step: Step) -> None:
         action = step.action
         if action == DESCRIBE:
+            if self._is_in_order:
+                self._tree.ask_of(step, self._tree.learn_plain(step.path))
             return
         if action == LOOK:
             self._look(step)
@@ -312,7 +269,7 @@ class RequestModel:
     def _look(self, step: Step) -> None:
         place = self._tree.walk(step.path, step.error, follow=not step.flags & NO_FOLLOW)
         if self._is_in_order and place is not None:
-            self._ask_of(step, place)
+            self._tree.ask_of(step, place)
         if place is None or step.error or step.kind == UNKNOWN:
             return
         if step.kind == LINK:
@@ -321,25 +278,6 @@ class RequestModel:
             self._tree.learn_kind(place, step.kind)
             if step.size is not None:
                 place.size = max(step.size, place.size or 0)
-
-    def _describe(self, step: Step) -> None:
-        place = self._tree.learn_plain(step.path)
-        client = self._tree.client_of(place)
-        if client is not None:
-            client.status(place, self._tree.visit, access_time=bool(step.flags & ACCESS_TIME))
-
-    def _ask_of(self, step: Step, place: Place) -> None:
-        """What a call wants of the place that its path has led to."""
-        client = self._tree.client_of(place)
-        if client is None or (step.error and not step.flags & RIGHTS):
-            return
-        visit = self._tree.visit
-        if step.flags & STATUS:
-            client.status(place, visit, access_time=bool(step.flags & ACCESS_TIME))
-        elif step.flags & RIGHTS:
-            client.rights(place, visit)
-        elif step.flags & SPACE:
-            client.space(place, visit)
 
     def _read_link(self, step: Step) -> None:
         place = self._tree.walk(step.path, step.error, follow=False)
@@ -415,8 +353,8 @@ class RequestModel:
         path, error = step.path, step.error
         for number in range(MAX_PROGRAMS):
             place = self._tree.walk(path, error, follow=True, is_exec=True)
-            if self._is_in_order and not number and not error:
-                self._walk_program_again(path)
+            if self._is_in_order and not number and not error and self._walks_programs_twice:
+                self._tree.walk_again(path)
             if place is None or place.kind not in (FILE, SOME, UNKNOWN):
                 return
             following = self._programs.get(path) or self._programs.get(place.path)
@@ -431,24 +369,25 @@ class RequestModel:
                 return
             path = following
 
-    def _walk_program_again(self, path: bytes) -> None:
-        """Some kernels' own rules look the path of a program up once more, without following a link in its last place."""
-        if any(protocol.walks_programs_twice for protocol in self._protocols.values()):
-            visit = self._tree.visit
-            fresh, opened = visit.fresh, visit.opened
-            visit.opens = False
-            self._tree.walk(path, "", follow=False)
-            visit.opens, visit.fresh, visit.opened = True, fresh, opened
-
     # -- the result -------------------------------------------------------------------------------------------------
 
+    def _ask(self, what: int, place: Place, n: int) -> None:
+        """A request by FUSE's rules: each process opens for itself, all else is asked for once a node."""
+        again = n if what in (place_of.OPEN, place_of.OPENDIR) else 0
+        for row in self._rows_of(place):
+            name = FIELDS[what]
+            setattr(row, name, getattr(row, name) + n)
+            row.again += again
+
     def _ask_by_name(self, operation: str, column: int, place: Place, n: int) -> None:
-        self._ask(column, place, n)
-        if operation:
-            for row in (self._requests.per_path[place.path], self._requests.per_module[self._caller]):
+        """A request of a client that counts it by its own name."""
+        name = FIELDS[column]
+        for row in self._rows_of(place):
+            setattr(row, name, getattr(row, name) + n)
+            if operation:
                 row.operations[operation] = row.operations.get(operation, 0) + n
 
-    def _ask(self, what: int, place: Place, n: int) -> None:
+    def _rows_of(self, place: Place) -> tuple[RequestCounts, RequestCounts]:
         requests = self._requests
         row = requests.per_path.get(place.path)
         if row is None:
@@ -457,14 +396,4 @@ class RequestModel:
         module = requests.per_module.get(self._caller)
         if module is None:
             module = requests.per_module[self._caller] = RequestCounts()
-        name = FIELDS[what]
-        setattr(row, name, getattr(row, name) + n)
-        setattr(module, name, getattr(module, name) + n)
-
-
-def _tells_of_links(step: Step) -> bool:
-    if step.error or step.action == DESCRIBE:
-        return False
-    if step.action == OPEN_IT:
-        return step.second is not None and step.second != step.path
-    return step.action >= MAKE or step.action == READ_LINK or (step.action == LOOK and step.kind == LINK)
+        return row, module

@@ -7,8 +7,6 @@ read), `not_predictable` says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from fsprobe.analysis.requests.clients import Age, Ask, Pages, Visit, is_read_at_once
 from fsprobe.analysis.requests.dentries import (
     CHANGE,
@@ -27,69 +25,19 @@ from fsprobe.analysis.requests.dentries import (
     Listing,
     Place,
 )
+from fsprobe.analysis.requests.nfs_cache import (
+    CHANGES,
+    FIRST_ANSWER_BYTES,
+    HITS_FOR_PLUS,
+    Inode,
+    Name,
+    names_per_answer,
+)
 from fsprobe.analysis.requests.protocols import Protocol
-
-FIRST_ANSWER_BYTES = 64 << 10
-"""fs/nfs/dir.c, NFS_INIT_DTSIZE: what the first READDIR of a listing asks for; each further one asks for twice as much."""
-HANDLE_BYTES = 20
-"""An ext4 file's handle as nfsd makes it; other servers have longer ones."""
-HITS_FOR_PLUS = 8
-"""fs/nfs/dir.c, NFS_READDIR_CACHE_USAGE_THRESHOLD."""
 
 _PLAIN = (FILE, SOME, UNKNOWN)
 _AFTER_READ = "{n} of them ask for access times: they come only if the program had read the file, which no call shows"
 _NO_CACHE = "with noac or actimeo=0 each read asks first, and reads are in no recording: it is a lower bound"
-_CHANGES = {
-    "3": {
-        "mkdir": "MKDIR",
-        "mknod": "MKNOD",
-        "symlink": "SYMLINK",
-        "link": "LINK",
-        "unlink": "REMOVE",
-        "rmdir": "RMDIR",
-        "rename": "RENAME",
-        "open": "CREATE",
-        "creat": "CREATE",
-    },
-    "4": {
-        "mkdir": "CREATE",
-        "mknod": "CREATE",
-        "symlink": "SYMLINK",
-        "link": "LINK",
-        "unlink": "REMOVE",
-        "rmdir": "REMOVE",
-        "rename": "RENAME",
-        "open": "OPEN",
-        "creat": "OPEN",
-    },
-}
-
-
-@dataclass(slots=True)
-class _Inode:
-    """What the client has of a file, whatever its names."""
-
-    age: Age
-    users: set[int] = field(default_factory=set)
-    """Whose rights are cached."""
-    is_delegated: bool = False
-    is_access_time_old: bool = False
-    was_read: bool = False
-    is_mapped: bool = False
-    """It is going to be read by page faults, after its status was asked for."""
-    has_text: bool = False
-    """The text of a link."""
-    pages: Pages | None = None
-    n_asked_of_names: int = 0
-    """Status and look-ups of its names since its listing was last read."""
-
-
-@dataclass(slots=True)
-class _Name:
-    """A name that the client knows, found or missing."""
-
-    is_delegated: bool = False
-    """It was found while its file was lent: it is not looked at again (nfs_verifier_is_delegated)."""
 
 
 class NfsClient:
@@ -105,9 +53,9 @@ class NfsClient:
 
     def begin(self) -> None:
         """Forget everything: the mount is fresh."""
-        self._inodes: dict[Place, _Inode] = {}
-        self._names: dict[Place, _Name] = {}
-        self._to_be_read: list[_Inode] = []
+        self._inodes: dict[Place, Inode] = {}
+        self._names: dict[Place, Name] = {}
+        self._to_be_read: list[Inode] = []
         self._n_after_read = 0
         self.not_predictable = {}
 
@@ -118,12 +66,12 @@ class NfsClient:
 
     # -- what is believed, and for how long -------------------------------------------------------------------------
 
-    def _inode(self, place: Place) -> _Inode:
+    def _inode(self, place: Place) -> Inode:
         inode = self._inodes.get(place)
         if inode is None:
             is_directory = place.kind == DIRECTORY
             ages = self._protocol.directory_ages_s if is_directory else self._protocol.file_ages_s
-            inode = self._inodes[place] = _Inode(Age(ages[0]))
+            inode = self._inodes[place] = Inode(Age(ages[0]))
         return inode
 
     def _heard(self, place: Place, visit: Visit) -> None:
@@ -141,7 +89,7 @@ class NfsClient:
             age.limit_s = min(most[1], age.limit_s * 2)
         age.asked_s = visit.now_s
 
-    def _is_old(self, inode: _Inode, visit: Visit) -> bool:
+    def _is_old(self, inode: Inode, visit: Visit) -> bool:
         """Whether its attributes have expired. Source: fs/nfs/inode.c, nfs_attribute_cache_expired."""
         return not inode.is_delegated and visit.now_s - inode.age.asked_s >= inode.age.limit_s
 
@@ -173,18 +121,18 @@ class NfsClient:
         """A name in a directory, as nfs_lookup and nfs_do_lookup_revalidate (fs/nfs/dir.c) treat it."""
         name = self._names.get(place)
         if name is None and place.is_pinned:
-            name = self._names[place] = _Name()  # the run began in it, or below it
+            name = self._names[place] = Name()  # the run began in it, or below it
         if afresh:
             # making it with LOOKUP_EXCL, or renaming over it, leaves the question to the server (nfs_lookup)
             if name is not None and place.kind != MISSING and not visit.syscall.startswith("rename"):
                 self._look_afresh(place, name, visit)
-            self._names.setdefault(place, _Name())
+            self._names.setdefault(place, Name())
             return
         parent = place.parent
         assert parent is not None
         if name is None:
             if self._came_with_listing(place, parent):
-                name = self._names[place] = _Name(self._inode(place).is_delegated)
+                name = self._names[place] = Name(self._inode(place).is_delegated)
             else:
                 self._look_up_new(place, parent, visit)
                 return
@@ -198,7 +146,7 @@ class NfsClient:
             self._check_directory(parent, visit)
 
     def _look_up_new(self, place: Place, parent: Place, visit: Visit) -> None:
-        self._names[place] = _Name()
+        self._names[place] = Name()
         visit.fresh = place
         if visit.is_last and visit.opens and self._v4 and not visit.wants_directory:
             self._open_by_name(place, visit)
@@ -232,7 +180,7 @@ class NfsClient:
         if not self._v4:
             self._heard(parent, visit)
 
-    def _look_afresh(self, place: Place, name: _Name, visit: Visit) -> None:
+    def _look_afresh(self, place: Place, name: Name, visit: Visit) -> None:
         """Source: fs/nfs/dir.c, nfs_lookup_revalidate_dentry."""
         assert place.parent is not None
         visit.fresh = place
@@ -398,13 +346,13 @@ class NfsClient:
         is_plus = self._protocol.readdirplus and (n_given == 0 or inode.n_asked_of_names > HITS_FOR_PLUS)
         inode.n_asked_of_names = 0
         while not pages.is_whole and pages.n_names < n_wanted:
-            pages.n_names += self._names_per_answer(listing, is_plus) * pages.n_next
+            pages.n_names += names_per_answer(listing, is_v4=self._v4, is_plus=is_plus) * pages.n_next
             pages.n_next = min(pages.n_next * 2, max(1, self._protocol.read_bytes // FIRST_ANSWER_BYTES))
             self._read_directory(place, inode, visit, is_plus=is_plus)
         # what is left of the buffer would have held another name
         pages.is_whole = pages.is_whole or listing.n_bytes < listing.buffer - 280
 
-    def _read_directory(self, place: Place, inode: _Inode, visit: Visit, *, is_plus: bool) -> None:
+    def _read_directory(self, place: Place, inode: Inode, visit: Visit, *, is_plus: bool) -> None:
         assert inode.pages is not None
         self._ask("READDIRPLUS" if is_plus and not self._v4 else "READDIR", READDIR, place, 1)
         inode.pages.has_attributes = inode.pages.has_attributes and is_plus
@@ -417,32 +365,16 @@ class NfsClient:
                 if child in self._names and child.kind != MISSING:
                     self._heard(child, visit)
 
-    def _names_per_answer(self, listing: Listing, is_plus: bool) -> int:
-        """How many names the first answer of a listing holds.
-
-        Source: RFC 1813, entry3 and entryplus3; RFC 7530, entry4 with the attributes that fs/nfs/nfs4proc.c asks for.
-        """
-        if not listing.n_entries:
-            return 1
-        # a linux_dirent64 has 19 bytes before the name, a zero after it, and is filled up to 8: 3.5 on average
-        name = max(1.0, listing.n_bytes / listing.n_entries - 19 - 1 - 3.5)
-        padded = 4 + -(-name // 4) * 4
-        if self._v4:
-            size = 4 + 8 + padded + 4 + 12 + 4 + (132 + 4 + HANDLE_BYTES if is_plus else 36)
-        else:
-            size = 4 + 8 + padded + 8 + (4 + 84 + 4 + 4 + HANDLE_BYTES if is_plus else 0)
-        return max(1, int(FIRST_ANSWER_BYTES // size))
-
     # -- changes ----------------------------------------------------------------------------------------------------
 
     def change(self, directory: Place | None, place: Place, visit: Visit) -> None:
         """A name was made, removed or moved: the listing has to be read again, the attributes came with the answer."""
         stem = visit.syscall.removesuffix("2").removesuffix("at").removesuffix("at")
-        operation = _CHANGES["4" if self._v4 else "3"].get(stem, "SETATTR")
+        operation = CHANGES["4" if self._v4 else "3"].get(stem, "SETATTR")
         self._ask(operation, CHANGE, place, 1)
         if operation == "OPEN":
             self._ask("CLOSE", OTHER, place, 1)
-        self._names[place] = _Name()
+        self._names[place] = Name()
         if directory is not None:
             inode = self._inode(directory)
             inode.pages = None

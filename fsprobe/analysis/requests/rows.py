@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.ownership import Owners
@@ -12,10 +12,11 @@ from fsprobe.model.formats import JsonObject
 from fsprobe.model.text import text
 
 CAVEAT = (
-    "Requests are what a client with empty caches asks the file server for; calls that its cache answers are none. "
-    "The model is validated against a FUSE server (LOOKUP, OPEN, OPENDIR, READDIR, READLINK), not against Lustre or NFS, "
-    "which combine or repeat some of them. `lookup` contains `negative`, the look-ups of missing names; `read_max` is an "
-    "upper bound of the reads of files that are read whole."
+    "Requests are what a client with empty caches asks the file server for; calls that its cache answers are none. NFS and "
+    "Lustre mounts are counted by the rules of their own client (validated against Linux 6.1's NFS 3, 4.1 and 4.2 and against "
+    "Lustre 2.17), all others by FUSE's (LOOKUP, OPEN, OPENDIR, READDIR, READLINK; validated against a FUSE server), whatever "
+    "their own client would ask. `lookup` contains `negative`, the look-ups of missing names; `read_max` is an upper bound of "
+    "the reads of files that are read whole."
 )
 
 
@@ -43,6 +44,11 @@ class RequestCounts:
     """What is asked of servers of data, as the sizes of files (glimpse); in no total."""
     operations: dict[str, int] = field(default_factory=dict)
     """The same requests as an NFS or a Lustre client counts them itself, by its own names; empty for FUSE's rules."""
+    again: int = 0
+    """Metadata requests that each further process of the same node makes, which does the same: its opens, by FUSE's rules; what
+    the run asks once more at once, by those of NFS and Lustre."""
+    further: RequestCounts | None = None
+    """`again` by what is asked, for NFS and Lustre."""
 
     @property
     def metadata(self) -> int:
@@ -66,17 +72,29 @@ class RequestCounts:
         self.change += other.change
         self.read += other.read
         self.unread += other.unread
+        self.again += other.again
+        if other.further is not None:
+            if self.further is None:
+                self.further = RequestCounts()
+            self.further.add(other.further)
         if other.operations:
             self.other += other.other
             self.data += other.data
             for name, n in other.operations.items():
                 self.operations[name] = self.operations.get(name, 0) + n
 
+    def times(self, n: int) -> RequestCounts:
+        """The row n times over."""
+        made = RequestCounts(**{name: getattr(self, name) * n for name in FIELDS}, again=self.again * n)
+        made.operations = {name: count * n for name, count in self.operations.items()}
+        made.further = None if self.further is None else self.further.times(n)
+        return made
+
     def as_json(self) -> JsonObject:
         """The row of the Contract, with `metadata` and `change`; `other` and `operations` where a client has its own."""
         own: JsonObject = {}
         if self.operations:
-            own = {"other": self.other, "operations": dict(sorted(self.operations.items()))}
+            own = {"other": self.other, "again": self.again, "operations": dict(sorted(self.operations.items()))}
         return {
             "lookup": self.lookup,
             "negative": self.negative,
@@ -102,15 +120,10 @@ class Served:
     protocol: Protocol
     not_predictable: dict[str, str]
     """Operation -> why its number is uncertain, or is left out."""
-    warm: RequestCounts | None = None
-    """What the same run asks at once again, in the cache that it left."""
 
     def as_json(self) -> JsonObject:
         """What a mount's row has besides its counts."""
-        row: JsonObject = {"protocol": self.protocol.name, "not_predictable": dict(self.not_predictable)}
-        if self.warm is not None:
-            row["warm"] = {"metadata": self.warm.metadata, "operations": dict(sorted(self.warm.operations.items()))}
-        return row
+        return {"protocol": self.protocol.name, "not_predictable": dict(sorted(self.not_predictable.items()))}
 
 
 @dataclass(slots=True)
@@ -125,7 +138,33 @@ class Requests:
     n_unplaced: int = 0
     """Calls with a path that could not be placed, and which are not counted."""
     served: dict[str, Served] = field(default_factory=dict)
-    """Mount point -> by whose rules it was counted, for the mounts of an NFS or a Lustre client."""
+    """Mount point -> by whose rules it was counted, for the mounts of an NFS or a Lustre client, and for those whose client has
+    rules that are not known here."""
+
+    def add_further(
+        self, warm: Requests, protocols: Mapping[str, Protocol], uncertain: Mapping[bytes, dict[str, str]]
+    ) -> None:
+        """Say what a further process of the node asks, and by whose rules which mount was counted.
+
+        Args:
+            warm: what the same run asks at once again; of the mounts in `protocols` alone.
+            protocols: mount point, as text -> by whose rules.
+            uncertain: mount point -> operation -> why its number is uncertain.
+        """
+        for path, row in warm.per_path.items():
+            mount = warm.mount_of[path]
+            if mount is not None and text(mount.path) in protocols:
+                mine = self.per_path.setdefault(path, RequestCounts())
+                self.mount_of.setdefault(path, mount)
+                mine.further = row
+                mine.again += row.metadata
+        for name, row in warm.per_module.items():
+            if row.operations:
+                mine = self.per_module.setdefault(name, RequestCounts())
+                mine.again += sum(row.operations.values()) - row.data
+        for key, protocol in protocols.items():
+            reasons = next((why for path, why in uncertain.items() if text(path) == key), {})
+            self.served[key] = Served(protocol=protocol, not_predictable=reasons)
 
     def total(self, wanted: Callable[[bytes], bool] | None = None) -> RequestCounts:
         """The sum over the real paths that are `wanted`; over all without it."""
@@ -158,15 +197,21 @@ class Requests:
     def as_json(self, owners: Owners) -> JsonObject:
         """The Contract's `requests`."""
         return {
-            "by_mount": {
-                key: {**row.as_json(), **(self.served[key].as_json() if key in self.served else {})}
-                for key, row in self.by_mount().items()
-            },
+            "by_mount": {key: self._mount_row(key, row) for key, row in self.by_mount().items()},
             "by_package": {key: row.as_json() for key, row in self.by_package(owners).items()},
             "by_module": {key: row.as_json() for key, row in _most_first(self.per_module).items()},
             "n_unplaced": self.n_unplaced,
             "caveat": CAVEAT,
         }
+
+    def _mount_row(self, key: str, row: RequestCounts) -> JsonObject:
+        if key not in self.served:
+            return row.as_json()
+        if row.further is None and self.served[key].protocol.is_standing_in:
+            return {**row.as_json(), **self.served[key].as_json()}
+        further = row.further or RequestCounts()
+        warm = {"metadata": further.metadata, "operations": dict(sorted(further.operations.items()))}
+        return {**row.as_json(), "other": row.other, **self.served[key].as_json(), "warm": warm}
 
 
 def _most_first(table: dict[str, RequestCounts]) -> dict[str, RequestCounts]:

@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fsprobe.analysis.requests.clients import Client, Visit
+from fsprobe.analysis.requests.clients import Ask, Client, Visit
 from fsprobe.analysis.requests.dentries import Listing, Place
+from fsprobe.analysis.requests.lustre import LustreClient
 from fsprobe.analysis.requests.name_tree import Tree
+from fsprobe.analysis.requests.nfs import NfsClient
 from fsprobe.analysis.requests.observed import COUNT
+from fsprobe.analysis.requests.protocols import Family, Protocol
+from fsprobe.analysis.requests.steps import (
+    ACCESS_TIME,
+    CREATE,
+    DESCRIBE,
+    EXECUTE,
+    IS_DIRECTORY,
+    LIST_IT,
+    NO_FOLLOW,
+    OPEN_IT,
+    PATH_ONLY,
+    RIGHTS,
+    SPACE,
+    STATUS,
+    Step,
+)
 from fsprobe.model.events import Mount
+
+
+def make_clients(protocols: Mapping[bytes, Protocol], ask: Ask) -> dict[bytes, Client]:
+    """A client for each mount (mount point -> protocol) that has other rules than FUSE's."""
+    made: dict[bytes, Client] = {}
+    for path, protocol in protocols.items():
+        if protocol.family is Family.NFS:
+            made[path] = NfsClient(protocol, ask)
+        elif protocol.family is Family.LUSTRE:
+            made[path] = LustreClient(protocol, ask)
+    return made
 
 
 class ServedTree(Tree):
@@ -46,6 +75,43 @@ class ServedTree(Tree):
         self._directories = _Nothing()
         for client in self.clients.values():
             client.go_on()
+
+    # -- the call that is walked --------------------------------------------------------------------------------------
+
+    def begin_call(self, step: Step, now_s: float, tid: int) -> None:
+        """A call begins; `now_s` is the time on the run's axis."""
+        visit = self.visit
+        visit.now_s, visit.tid, visit.syscall = now_s, tid, step.syscall
+        visit.fresh = visit.opened = None
+        is_path = step.action == OPEN_IT and bool(step.flags & PATH_ONLY)
+        visit.by_descriptor = step.action in (DESCRIBE, LIST_IT)
+        visit.executes = step.action == EXECUTE
+        visit.opens = visit.executes or (step.action == OPEN_IT and not is_path)
+        visit.wants_directory = bool(step.flags & IS_DIRECTORY) or step.path.endswith(b"/")
+        visit.creates = bool(step.flags & CREATE) and not is_path
+        visit.follows = not step.flags & NO_FOLLOW
+        if step.action != DESCRIBE:
+            for client in self.clients.values():
+                client.next_call()
+
+    def ask_of(self, step: Step, place: Place) -> None:
+        """What a call wants of the place that its path or its descriptor has led to."""
+        client = self.client_of(place)
+        if client is None or (step.error and not step.flags & RIGHTS):
+            return
+        if step.flags & STATUS:
+            client.status(place, self.visit, access_time=bool(step.flags & ACCESS_TIME))
+        elif step.flags & RIGHTS:
+            client.rights(place, self.visit)
+        elif step.flags & SPACE:
+            client.space(place, self.visit)
+
+    def walk_again(self, path: bytes) -> None:
+        """The kernel looks the path of a program up once more, and follows no link in its last place."""
+        visit = self.visit
+        fresh, opened, visit.opens = visit.fresh, visit.opened, False
+        self.walk(path, "", follow=False)
+        visit.opens, visit.fresh, visit.opened = True, fresh, opened
 
     # -- what the walk asks -------------------------------------------------------------------------------------------
 

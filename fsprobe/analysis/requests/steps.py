@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
@@ -160,10 +160,12 @@ class Steps:
                 step.second = second_path(call)
             self._seen.clear()
 
-    def describe(self, tid: int, t_ns: int | None, path: bytes, flags: int) -> None:
-        """Take in the status of an open descriptor: `flags` are STATUS, and ACCESS_TIME where that is asked for."""
-        if t_ns is None:
-            return  # there is no telling between which calls it was
+    def describe(self, tid: int, t_ns: int | None, args: bytes) -> None:
+        """Take in the status of an open descriptor, by the call's arguments."""
+        path = args.partition(b"<")[2].partition(b">, ")[0]
+        if t_ns is None or path[:1] != b"/" or b"\\" in path:
+            return  # there is no telling between which calls it was, or of what
+        flags = STATUS if b"stx_" in args and not wants_access_time(args) else STATUS | ACCESS_TIME
         key = (DESCRIBE, flags, "", path)
         number = self._seen.get(key)
         if number is None:
@@ -243,3 +245,33 @@ def _listing(call: Call) -> Listing:
 def kind_of_mode(mode: bytes) -> int:
     """DIRECTORY for S_IFDIR and so on; SPECIAL for devices, FIFOs and sockets."""
     return _KIND_OF_MODE.get(mode, SPECIAL)
+
+
+def watch_sizes(lines: Iterable[bytes], known: dict[bytes, tuple[int, int]]) -> Iterator[bytes]:
+    """Pass a log's lines through, keeping in `known` (kind, bytes) of opened files where the log has their fstat."""
+    search = FSTAT.search
+    begun: dict[bytes, bytes] = {}
+    for line in lines:
+        if b'>, "", ' in line:
+            found = search(line)
+            if found is not None:
+                path, mode, size = found.groups()
+                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            elif b"<unfinished" in line:
+                begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
+        elif begun and b" resumed>{st" in line:
+            thread, _, rest = line.partition(b" ")
+            found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
+            if found is not None:
+                path, mode, size = found.groups()
+                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+        yield line
+
+
+def tells_of_links(step: Step) -> bool:
+    """Whether a call may show that a name on its path is a link."""
+    if step.error or step.action == DESCRIBE:
+        return False
+    if step.action == OPEN_IT:
+        return step.second is not None and step.second != step.path
+    return step.action >= MAKE or step.action == READ_LINK or (step.action == LOOK and step.kind == LINK)

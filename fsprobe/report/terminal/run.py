@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fsprobe.model.formats import JsonObject
-from fsprobe.report import numbers, sentences
+from fsprobe.report import facts, numbers, sentences
 from fsprobe.report.terminal.console import WIDTH, as_text
 
 TOP = 8
@@ -219,14 +219,26 @@ def draw_requests(console: Console, profile: JsonObject) -> None:
     requests = profile.get("requests")
     if not requests:
         return
-    rows = []
+    rows, own = [], []
     for row in profile["metrics"]["by_mount"]:
         counts = requests["by_mount"].get(row["key"])
         if counts and row["fs_class"] not in ("pseudo", "memory", "image"):
-            n = sum(counts[name] or 0 for name in ("lookup", "open", "opendir", "readdir", "readlink"))
-            rows.append(f"{clean(row['key'], 30)} {numbers.count(n)}")
+            rows.append(f"{clean(row['key'], 30)} {numbers.count(facts.n_requests(counts) or 0)}")
+            if counts.get("operations"):
+                own.append(_own_names(row["key"], counts))
     if rows:
         console.print(Text("requests that a cold client would send: " + ", ".join(rows[:4])))
+    for line in own[:4]:
+        console.print(Text(line))
+
+
+def _own_names(key: str, counts: JsonObject) -> str:
+    """A mount's requests as its own client counts them."""
+    ranked = sorted(counts["operations"].items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{name} {numbers.count(n)}" for name, n in ranked)
+    uncertain = [name for name in counts.get("not_predictable", ()) if name in counts["operations"]]
+    doubt = f"; uncertain: {', '.join(sorted(uncertain))}" if uncertain else ""
+    return f"  {clean(key, 30)}, {counts['protocol']}: {shown}; a further process of the node {counts['again']}{doubt}"
 
 
 def _grouping(name: str, title: str, total: int, width: int) -> list[Column]:
