@@ -14,7 +14,7 @@ from fsprobe.capture.backends import choice, text_log
 from fsprobe.capture.backends.audit import waiting
 from fsprobe.capture.backends.strace import shield
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine import host, mounts, ranks
+from fsprobe.capture.machine import host, meter, mounts, ranks
 from fsprobe.capture.machine.environment import own_environment
 from fsprobe.capture.process import session
 from fsprobe.capture.sections import write_recording, write_state
@@ -125,6 +125,7 @@ def _record(
             ranks.identify(environment),
         )
         write_state(scratch, dict(state, output=os.path.abspath(path) if state["cwd"] else path))
+        counted = meter.Meter(options.counters)
         if on_start is not None:
             on_start(tracer.log)
     except FsprobeError:
@@ -169,7 +170,7 @@ def _record(
     if follower is not None:
         streamed = follower.finish()
         follower.correct(outcome)
-    state.update(last_facts(outcome))
+    state.update(last_facts(outcome), counters=counted.read())
     try:
         write_recording(scratch, state, path, warnings, streamed)
     except FsprobeError as error:

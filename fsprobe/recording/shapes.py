@@ -61,6 +61,7 @@ MANIFEST = {
     "layout": {"label": TEXT, "kind": TEXT, "where": TEXT, "mount_how": TEXT},
     "privileged": [[TEXT]],
     "log_truncated": TEXT,
+    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
     "descendants_left": (bool,),
     "salvaged": (bool,),
 }

@@ -142,7 +142,7 @@ class RequestModel:
         if tree.clients:
             return self._count_in_order(leave_out)
         for number, step in enumerate(self._steps.steps, 1):
-            if leave_out is not None and leave_out(step.path):
+            if step.action == DESCRIBE or (leave_out is not None and leave_out(step.path)):
                 continue
             tree.step_number = number
             self._caller = next(iter(step.callers))

@@ -226,10 +226,28 @@ def draw_requests(console: Console, profile: JsonObject) -> None:
             rows.append(f"{clean(row['key'], 30)} {numbers.count(facts.n_requests(counts) or 0)}")
             if counts.get("operations"):
                 own.append(_own_names(row["key"], counts))
+                own.extend(_counted(row["key"], profile["manifest"].get("counters")))
     if rows:
         console.print(Text("requests that a cold client would send: " + ", ".join(rows[:4])))
     for line in own[:4]:
         console.print(Text(line))
+
+
+def _counted(key: str, counters: JsonObject | None) -> list[str]:
+    """What the mount's client itself counted during the run (`run --counters`)."""
+    found = (counters or {}).get(key)
+    if not found:
+        return []
+    if found.get("why_not"):
+        return [f"  counted: nothing, {clean(found['why_not'])}"]
+    names = {
+        name.rpartition(":")[2]: n
+        for name, n in found["operations"].items()
+        if name != "metadata" and (":" not in name or name.startswith("mdc.stats:"))
+    }
+    ranked = sorted(names.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{name.upper() if name.islower() and '_' not in name else name} {n:,}" for name, n in ranked)
+    return [f"  counted by {clean(found['source'])}, of the whole node: {shown or 'none'}"]
 
 
 def _own_names(key: str, counts: JsonObject) -> str:
