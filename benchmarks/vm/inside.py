@@ -139,7 +139,7 @@ def main():
                 script = '"$@"; code=$?; sleep %d; /bin/cat /proc/self/mountstats > %s; exit $code'
                 script = script % (one.get("wait_s", 0), snapshot)
                 where = "/share/out/%s.fsprobe" % one["name"]
-                words = [LOCAL, RECORDER, "-q", "-o", where, "--", "/bin/sh", "-c", script, "sh"] + words
+                words = [LOCAL, RECORDER, "-q", "--counters", "-o", where, "--", "/bin/sh", "-c", script, "sh"] + words
             row = {"client": "nfs", "version": version, "options": options, "workload": workload, "phase": phase}
             row["delegations"] = None if version == "3" else True
             row.update(run(words, snapshot))

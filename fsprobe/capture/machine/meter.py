@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-
 class Meter:
     """What the clients of all NFS and Lustre mounts count, from when it was made on.
 
