@@ -6,7 +6,7 @@ with R processes a node and a server that answers `rate` requests a second
     t >= max(t_cpu + requests x latency, nodes x (requests + (R - 1) x again) / rate)
 
 where `again` is what each further process of a node asks: by FUSE's rules its opens, on NFS and Lustre what the same run asks
-once more in the cache that it left (a GETATTR per open on NFS 3; nothing for files that are lent on NFS 4; on Lustre an
+a third time in the cache that it left; the second one asks for somewhat more (`settling`) (a GETATTR per open on NFS 3; nothing for files that are lent on NFS 4; on Lustre an
 enqueue and a close per open that is not kept).
 
 It is a lower bound: processes that start at the same moment also list a directory each while no listing is cached yet (up
@@ -75,6 +75,8 @@ class Demand:
     """What only the clients of NFS and Lustre ask for: rights, attributes, closes."""
     again: int | None = None
     """What each further process of a node asks; None: its opens (FUSE)."""
+    settling: int = 0
+    """What the second process of a node asks beyond that."""
 
     @property
     def requests(self) -> int:
@@ -84,7 +86,7 @@ class Demand:
     def node_requests(self, ranks_per_node: int) -> int:
         """Metadata requests of one node with R processes: the first asks for everything, each further one `again`."""
         again = self.open + self.opendir if self.again is None else self.again
-        return self.requests + (ranks_per_node - 1) * again
+        return self.requests + (ranks_per_node - 1) * again + (self.settling if ranks_per_node > 1 else 0)
 
 
 FIELDS = ("lookup", "open", "opendir", "readdir", "readlink", "other")
@@ -128,6 +130,7 @@ def demand_of(
         t_cpu_s=t_cpu_s,
         t_cpu_from=t_cpu_from,
         again=None if again is None or is_image else int(again),
+        settling=0 if is_image else int(counts.get("settling") or 0),
         **numbers,
     )
 
@@ -170,7 +173,11 @@ def from_job(profile: JsonObject, layout: str) -> Demand:
     if own:
         # clients of NFS and Lustre: a node's first rank asks for everything, each further one again for what it must
         again = sum(row["again"] for row in own) / n_nodes
+        settling = sum(row.get("settling") or 0 for row in own) / n_nodes
         first = sum(row["metadata"] for row in own) / n_nodes - (n_ranks / n_nodes - 1) * again
+        if n_ranks > n_nodes:
+            first -= settling
+            asked["settling"] = round(settling)
         asked["again"] = round(again) + asked["open"] + asked["opendir"]
         asked["other"] += max(0, round(first))
     return demand_of(

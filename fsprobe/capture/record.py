@@ -208,7 +208,6 @@ def _network_of(hook_dir: "str") -> "str":
 
 
 def _clear(scratch: "str", hook_dir: "str") -> "None":
-    """Take away what was made for this run alone."""
     if hook_dir:
         from fsprobe.capture.directories import hook_place
 

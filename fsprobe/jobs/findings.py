@@ -47,8 +47,10 @@ def _times(row: RequestCounts, n_nodes: int, n_ranks: int) -> RequestCounts:
     if row.operations:
         # an NFS or a Lustre client: a node's first process asks for everything, each further one again for what it must
         made, n_further = row.times(n_nodes), max(0, n_ranks - n_nodes)
-        if row.further is not None:
-            made.add(row.further.times(n_further))
+        n_second = min(n_nodes, n_further)
+        if row.further is not None and row.steady is not None:
+            made.add(row.further.times(n_second))
+            made.add(row.steady.times(n_further - n_second))
         else:
             made.other += row.again * n_further
         return made

@@ -166,6 +166,8 @@ class NodeRequests:
     per_path: dict[bytes, RequestCounts] = field(default_factory=dict)
     mount_of: dict[bytes, Mount | None] = field(default_factory=dict)
     n_unplaced: int = 0
+    settled: set[bytes] = field(default_factory=set)
+    """On NFS and Lustre: paths of which a second rank of the node has asked already."""
 
     def join(self, per_path: Mapping[bytes, RequestCounts], mount_of: Mapping[bytes, Mount | None]) -> None:
         """Let another rank (or other ranks, joined already) of this node in."""
@@ -194,11 +196,11 @@ class NodeRequests:
         if joined is None:
             self.per_path[path] = row.times(1)
             self.mount_of[path] = mount
-        elif row.further is not None:
-            again, further = joined.again, joined.further
-            joined.further = None
-            joined.add(row.further)
-            joined.again, joined.further = again, further
+        else:
+            asked = row.steady if path in self.settled else row.further
+            self.settled.add(path)
+            if asked is not None:
+                joined.add(asked)
 
     def total(self) -> RequestCounts:
         """The sum over all paths."""

@@ -35,17 +35,19 @@ def test_ranks_of_two_nodes(server: str) -> None:
     requests = requests_of(server)
     row = requests.by_mount()[MOUNT]
     if server in COUNTED:
-        assert (row.metadata, row.again) == COUNTED[server]
+        assert (row.metadata, row.again + row.settling) == COUNTED[server]
     job = JobRequests()
     for node, n_ranks in (("a", 3), ("b", 1)):
         asked = NodeRequests()
         for _ in range(n_ranks):
             asked.join(requests.per_path, requests.mount_of)
         job.close(node, asked)
-    assert job.by_mount[MOUNT].metadata == 2 * row.metadata + 2 * row.again
+    assert job.by_mount[MOUNT].metadata == 2 * row.metadata + 2 * row.again + row.settling
     assert row.further is not None
+    assert row.steady is not None
     for name, n in row.operations.items():
-        assert job.by_mount[MOUNT].operations[name] == 2 * n + 2 * row.further.operations.get(name, 0)
+        further = row.further.operations.get(name, 0) + row.steady.operations.get(name, 0)
+        assert job.by_mount[MOUNT].operations[name] == 2 * n + further
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -53,6 +55,6 @@ def test_many_nodes_by_arithmetic(server: str) -> None:
     row = requests_of(server).by_mount()[MOUNT]
     demand = whatif.demand_of("plain", 1.0, row.as_json())
     assert demand.requests == row.metadata
-    assert demand.node_requests(8) == row.metadata + 7 * row.again
+    assert demand.node_requests(8) == row.metadata + 7 * row.again + row.settling
     many = weighted(requests_of(server), n_nodes=4, n_ranks=32)
-    assert many.by_mount()[MOUNT].metadata == 4 * (row.metadata + 7 * row.again)
+    assert many.by_mount()[MOUNT].metadata == 4 * (row.metadata + 7 * row.again + row.settling)

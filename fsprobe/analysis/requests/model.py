@@ -161,14 +161,15 @@ class RequestModel:
         tree, cold = self._tree, self._requests
         end_s = self._play_in_order(leave_out, 0.0)
         uncertain = {path: dict(client.not_predictable) for path, client in tree.clients.items()}
-        warm = self._requests = Requests()
-        self._opened = {}
-        tree.begin_again()
-        self._play_in_order(leave_out, end_s + 1)
-        for path, client in tree.clients.items():
-            uncertain[path].update(client.not_predictable)
+        warm, steady = Requests(), Requests()
+        for further in (warm, steady):
+            self._requests, self._opened = further, {}
+            tree.begin_again()
+            end_s = self._play_in_order(leave_out, end_s + 1)
+            for path, client in tree.clients.items():
+                uncertain[path].update(client.not_predictable)
         self._requests = cold
-        cold.add_further(warm, {text(path): self._protocols[path] for path in tree.clients}, uncertain)
+        cold.add_further(warm, steady, {text(path): self._protocols[path] for path in tree.clients}, uncertain)
         return cold
 
     def _play_in_order(self, leave_out: Callable[[bytes], bool] | None, later_s: float) -> float:

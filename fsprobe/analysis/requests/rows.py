@@ -46,9 +46,13 @@ class RequestCounts:
     """The same requests as an NFS or a Lustre client counts them itself, by its own names; empty for FUSE's rules."""
     again: int = 0
     """Metadata requests that each further process of the same node makes, which does the same: its opens, by FUSE's rules; what
-    the run asks once more at once, by those of NFS and Lustre."""
+    the run asks a third time, by those of NFS and Lustre."""
+    settling: int = 0
+    """What the node's second process asks beyond `again`: on NFS 4 the access times of what the first one read."""
     further: RequestCounts | None = None
-    """`again` by what is asked, for NFS and Lustre."""
+    """What the second process asks, for NFS and Lustre."""
+    steady: RequestCounts | None = None
+    """What each one after that asks."""
 
     @property
     def metadata(self) -> int:
@@ -73,10 +77,13 @@ class RequestCounts:
         self.read += other.read
         self.unread += other.unread
         self.again += other.again
-        if other.further is not None:
-            if self.further is None:
-                self.further = RequestCounts()
-            self.further.add(other.further)
+        self.settling += other.settling
+        for name in ("further", "steady"):
+            theirs = getattr(other, name)
+            if theirs is not None:
+                mine = getattr(self, name) or RequestCounts()
+                mine.add(theirs)
+                setattr(self, name, mine)
         if other.operations:
             self.other += other.other
             self.data += other.data
@@ -87,14 +94,17 @@ class RequestCounts:
         """The row n times over."""
         made = RequestCounts(**{name: getattr(self, name) * n for name in FIELDS}, again=self.again * n)
         made.operations = {name: count * n for name, count in self.operations.items()}
+        made.settling = self.settling * n
         made.further = None if self.further is None else self.further.times(n)
+        made.steady = None if self.steady is None else self.steady.times(n)
         return made
 
     def as_json(self) -> JsonObject:
         """The row of the Contract, with `metadata` and `change`; `other` and `operations` where a client has its own."""
         own: JsonObject = {}
         if self.operations:
-            own = {"other": self.other, "again": self.again, "operations": dict(sorted(self.operations.items()))}
+            own = {"other": self.other, "again": self.again, "settling": self.settling}
+            own["operations"] = dict(sorted(self.operations.items()))
         return {
             "lookup": self.lookup,
             "negative": self.negative,
@@ -142,23 +152,30 @@ class Requests:
     rules that are not known here."""
 
     def add_further(
-        self, warm: Requests, protocols: Mapping[str, Protocol], uncertain: Mapping[bytes, dict[str, str]]
+        self,
+        warm: Requests,
+        steady: Requests,
+        protocols: Mapping[str, Protocol],
+        uncertain: Mapping[bytes, dict[str, str]],
     ) -> None:
         """Say what a further process of the node asks, and by whose rules which mount was counted.
 
         Args:
             warm: what the same run asks at once again; of the mounts in `protocols` alone.
+            steady: what it asks a third time.
             protocols: mount point, as text -> by whose rules.
             uncertain: mount point -> operation -> why its number is uncertain.
         """
-        for path, row in warm.per_path.items():
-            mount = warm.mount_of[path]
+        for path in {**warm.per_path, **steady.per_path}:
+            mount = warm.mount_of.get(path) or steady.mount_of.get(path)
             if mount is not None and text(mount.path) in protocols:
                 mine = self.per_path.setdefault(path, RequestCounts())
                 self.mount_of.setdefault(path, mount)
-                mine.further = row
-                mine.again += row.metadata
-        for name, row in warm.per_module.items():
+                mine.further = warm.per_path.get(path, RequestCounts())
+                mine.steady = steady.per_path.get(path, RequestCounts())
+                mine.again += mine.steady.metadata
+                mine.settling += mine.further.metadata - mine.steady.metadata
+        for name, row in steady.per_module.items():
             if row.operations:
                 mine = self.per_module.setdefault(name, RequestCounts())
                 mine.again += sum(row.operations.values()) - row.data
