@@ -5,9 +5,9 @@ with R processes a node and a server that answers `rate` requests a second
 
     t >= max(t_cpu + requests x latency, nodes x (requests + (R - 1) x again) / rate)
 
-where `again` is what each further process of a node asks: by FUSE's rules its opens, on NFS and Lustre what the same run asks
-a third time in the cache that it left; the second one asks for somewhat more (`settling`) (a GETATTR per open on NFS 3; nothing for files that are lent on NFS 4; on Lustre an
-enqueue and a close per open that is not kept).
+where `again` is what each further process of a node asks: by FUSE's rules its opens; on NFS and Lustre what the same run asks a
+third time in the cache that it left (a GETATTR per open on NFS 3; nothing for files that are lent on NFS 4; on Lustre an
+enqueue and a close per open that is not kept). The second process asks for somewhat more there (`settling`).
 
 It is a lower bound: processes that start at the same moment also list a directory each while no listing is cached yet (up
 to R x readdir), and CPU that no waiting hides comes on top.
