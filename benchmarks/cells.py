@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
+from fsprobe.analysis.requests.clients.protocol import Protocol, of_options
 from fsprobe.analysis.requests.model import RequestModel
-from fsprobe.analysis.requests.protocols import Protocol, of_options
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.formats import JsonObject
 from fsprobe.recording.file import Recording

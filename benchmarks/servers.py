@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.cells import MOUNT, Cell, compare, model_of
 from benchmarks.vm import build
 from benchmarks.vm.machine import Machine, MachineError
-from fsprobe.analysis.requests.protocols import of_options
+from fsprobe.analysis.requests.clients.protocol import of_options
 from fsprobe.model.formats import JsonObject
 
 INSIDE = Path(__file__).parent / "vm" / "inside.py"
@@ -218,7 +218,7 @@ def _side_by_side(directory: Path) -> Iterator[str]:
             shown = ", ".join(
                 f"{name} {n:,}" for name, n in sorted(named.items(), key=lambda item: (-item[1], item[0]))
             )
-            words.append(f"**{row.metadata:,}**: {shown}")
+            words.append(f"**{row.n_metadata:,}**: {shown}")
         yield f"| {title} | " + " | ".join(words) + " |"
 
 
@@ -259,9 +259,9 @@ def _ranks(directory: Path, rows: Sequence[JsonObject]) -> Iterator[str]:
             model.serve({MOUNT.encode(): of_options("nfs", f"vers={version},{NOTHING_EXPIRES}", KERNEL)})
             row = model.count().by_mount()[MOUNT]
             second = row.again + row.settling
-            four = row.metadata + second + 2 * row.again
+            four = row.n_metadata + second + 2 * row.again
             yield (
-                f"| NFS v{version} | {row.metadata:,} | {second:,} | {row.again:,} | {four:,} | {turn:,} | {once or 0:,} |"
+                f"| NFS v{version} | {row.n_metadata:,} | {second:,} | {row.again:,} | {four:,} | {turn:,} | {once or 0:,} |"
             )
     yield ""
     yield "Of those that start at once some ask for the same rights and files in the same microseconds: nothing predicts how many."

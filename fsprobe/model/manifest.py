@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fsprobe.model.requests import Operation, side_by_side
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountFacts:
@@ -36,7 +38,25 @@ class LayoutFacts:
     label: str = ""
     kind: str = ""
     where: str = ""
+    at: str = ""
+    """Where an image was mounted; "" where nobody said."""
     mount_how: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountCounters:
+    """What the node's client of a mount counted during the run, of all the node's programs."""
+
+    source: str = ""
+    """What was read."""
+    operations: Mapping[str, int] = field(default_factory=dict)
+    """How often, by the client's own words; what never occurred is left out."""
+    why_not: str = ""
+    """Why there are none; "" where there are."""
+
+    def beside(self, predicted: Mapping[str, int] | None) -> tuple[Operation, ...]:
+        """Each operation beside its prediction; see `side_by_side`."""
+        return side_by_side(predicted, {}, self.operations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +71,7 @@ class Manifest:
     backend_why: str = ""
     """What kept `auto` from a better backend."""
     capabilities: tuple[str, ...] = ()
-    """What the recording can show: loader, results, durations, children."""
+    """What the recording can show: words of `fsprobe.capabilities`; empty where nobody knows."""
     markers: str = ""
     """How imports were timed: time, access, both, inside, none."""
     fsprobe_version: str = ""
@@ -81,6 +101,12 @@ class Manifest:
     exit_code: int | None = None
     signal: int | None = None
     log_truncated: str = ""
+    no_hook: str = ""
+    """Why no hook was put into the target; "" where one was."""
+    hook_fstype: str = ""
+    """The network filesystem that the hook lay on; "" where it lay on none."""
+    counters: Mapping[str, MountCounters] = field(default_factory=dict)
+    """Mount point -> what the node's client of NFS or Lustre counted meanwhile (`run --counters`)."""
     descendants_left: bool = False
     flushed: bool = False
     """Written when the command was asked to end, and never again: what came after is missing."""
@@ -94,8 +120,16 @@ class Manifest:
     python: PythonFacts | None = None
     n_python_processes: int | None = None
     n_python_without_events: int | None = None
-    """Of the audit backend: interpreters older than sys.addaudithook."""
+    """Where interpreters told of their own calls: those older than sys.addaudithook."""
     mounts: tuple[MountFacts, ...] = ()
     """Pseudo filesystems left out."""
     job_id: str | None = None
     job_name: str | None = None
+
+    def lacks(self, capability: str) -> bool:
+        """Whether the recording is known not to show something; False where nobody knows what it shows."""
+        return bool(self.capabilities) and capability not in self.capabilities
+
+    def shows(self, capability: str) -> bool:
+        """Whether the recording is known to show something."""
+        return capability in self.capabilities

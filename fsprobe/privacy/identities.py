@@ -1,7 +1,7 @@
 """Names that a redaction hides: of people, projects and hosts, and how each may be replaced.
 
 A name that could not be anything else is replaced wherever it stands as a word. One that is also an ordinary word
-(a user called `lib`, a project called `test`) is replaced only in its place, see `places`.
+(a user called `lib`, a project called `test`) is replaced only in its place, see `path_owners`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Names:
     known: dict[bytes, str] = field(default_factory=dict)
     """Name -> kind: people, projects, hosts."""
     forced: set[bytes] = field(default_factory=set)
-    """Names that somebody asked for by name: ordinary or not."""
+    """Names that somebody gave with --name: ordinary or not."""
     roots: dict[tuple[bytes, ...], str] = field(default_factory=dict)
     """Directories in which people's directories lie, whatever they are called."""
     homes: set[tuple[bytes, ...]] = field(default_factory=set)

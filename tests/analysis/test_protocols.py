@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsprobe.analysis.requests.protocols import Family, of_options
+from fsprobe.analysis.requests.clients.protocol import Family, of_options
 
 SHOWN = (
     "rw,relatime,rw,vers={vers},rsize=262144,wsize=262144,namlen=255,{more}hard,nolock,proto=tcp,timeo=600,retrans=2,sec=sys,"

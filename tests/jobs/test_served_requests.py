@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.cells import MOUNT, model_of
 from fsprobe.analysis import whatif
-from fsprobe.analysis.requests.protocols import of_options
+from fsprobe.analysis.requests.clients.protocol import of_options
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.jobs.findings import weighted
 from fsprobe.jobs.sums import JobRequests, NodeRequests
@@ -35,26 +35,28 @@ def test_ranks_of_two_nodes(server: str) -> None:
     requests = requests_of(server)
     row = requests.by_mount()[MOUNT]
     if server in COUNTED:
-        assert (row.metadata, row.again + row.settling) == COUNTED[server]
+        assert (row.n_metadata, row.again + row.settling) == COUNTED[server]
     job = JobRequests()
     for node, n_ranks in (("a", 3), ("b", 1)):
         asked = NodeRequests()
         for _ in range(n_ranks):
-            asked.join(requests.per_path, requests.mount_of)
+            asked.join(requests.per_path, requests.mount_of, requests.served)
         job.close(node, asked)
-    assert job.by_mount[MOUNT].metadata == 2 * row.metadata + 2 * row.again + row.settling
+    key = next(key for key in job.by_mount if key[0] == MOUNT)
+    assert job.served[key].protocol == requests.served[MOUNT].protocol
+    assert job.by_mount[key].n_metadata == 2 * row.n_metadata + 2 * row.again + row.settling
     assert row.further is not None
     assert row.steady is not None
     for name, n in row.operations.items():
         further = row.further.operations.get(name, 0) + row.steady.operations.get(name, 0)
-        assert job.by_mount[MOUNT].operations[name] == 2 * n + further
+        assert job.by_mount[key].operations[name] == 2 * n + further
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_many_nodes_by_arithmetic(server: str) -> None:
     row = requests_of(server).by_mount()[MOUNT]
-    demand = whatif.demand_of("plain", 1.0, row.as_json())
-    assert demand.requests == row.metadata
-    assert demand.node_requests(8) == row.metadata + 7 * row.again + row.settling
+    demand = whatif.demand_of("plain", 1.0, row.value())
+    assert demand.n_requests == row.n_metadata
+    assert demand.n_requests_node(8) == row.n_metadata + 7 * row.again + row.settling
     many = weighted(requests_of(server), n_nodes=4, n_ranks=32)
-    assert many.by_mount()[MOUNT].metadata == 4 * (row.metadata + 7 * row.again + row.settling)
+    assert many.by_mount()[MOUNT].n_metadata == 4 * (row.n_metadata + 7 * row.again + row.settling)

@@ -1,7 +1,7 @@
 """Requests: what a client that knows nothing yet asks a file server for when a program runs as it did.
 
-A call is not a request: attributes come with a look-up, what is known is not asked for again, and one path can take
-several look-ups. The model walks the run's paths through a client's cache of names. What existed and what it was it takes
+A call is not a request: attributes come with a lookup, what is known is not asked for again, and one path can take
+several lookups. The model walks the run's paths through a client's cache of names. What existed and what it was it takes
 from the results of the run's own calls and from what the recorder looked up right after the run, never from the filesystem
 at the time of analysis.
 
@@ -19,11 +19,11 @@ from typing import Any
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
 from fsprobe.analysis.requests import changes
 from fsprobe.analysis.requests import dentries as place_of
+from fsprobe.analysis.requests.clients.protocol import Protocol, of_mount
+from fsprobe.analysis.requests.clients.served_tree import ServedTree, make_clients
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
 from fsprobe.analysis.requests.observed import COUNT, LEARN, LINKS
-from fsprobe.analysis.requests.protocols import Protocol, of_mount
-from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests, Served
-from fsprobe.analysis.requests.served_tree import ServedTree, make_clients
+from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests, reaches_server
 from fsprobe.analysis.requests.steps import (
     CREATE,
     DESCRIBE,
@@ -46,7 +46,7 @@ from fsprobe.analysis.requests.steps import (
     watch_sizes,
 )
 from fsprobe.model.events import Call, Mount
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 __all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
 
@@ -135,7 +135,7 @@ class RequestModel:
             self._is_learned = True
         self._requests = Requests(n_unplaced=self._steps.n_unplaced)
         self._opened = {}
-        self._name_standing_in()
+        self._requests.name_standing_in(self._protocols, self._network)
         tree = self._tree
         tree.clients = make_clients(self._protocols, self._ask_by_name)
         tree.begin(COUNT)
@@ -148,13 +148,6 @@ class RequestModel:
             self._caller = next(iter(step.callers))
             self._play(step)
         return self._requests
-
-    def _name_standing_in(self) -> None:
-        """Say which network mounts are counted by rules that are not their client's own."""
-        for path, protocol in self._protocols.items():
-            if protocol.is_standing_in and path in self._network:
-                why = f"counted by FUSE's rules: those of {self._network[path]} are not known here"
-                self._requests.served[text(path)] = Served(protocol=protocol, not_predictable={"all": why})
 
     def _count_in_order(self, leave_out: Callable[[bytes], bool] | None) -> Requests:
         """Count by each mount's own client: the run on fresh mounts, and what it asks once more at once."""
@@ -388,13 +381,17 @@ class RequestModel:
             if operation:
                 row.operations[operation] = row.operations.get(operation, 0) + n
 
-    def _rows_of(self, place: Place) -> tuple[RequestCounts, RequestCounts]:
+    def _rows_of(self, place: Place) -> Iterator[RequestCounts]:
+        """The rows that a request about a place belongs to: its path's, and its module's where it leaves the node."""
         requests = self._requests
         row = requests.per_path.get(place.path)
         if row is None:
             row = requests.per_path[place.path] = RequestCounts()
             requests.mount_of[place.path] = place.mount
+        yield row
+        if not reaches_server(place.mount):
+            return
         module = requests.per_module.get(self._caller)
         if module is None:
             module = requests.per_module[self._caller] = RequestCounts()
-        return row, module
+        yield module
