@@ -73,7 +73,7 @@ def _changed_directory(thread: Thread, args: bytes, path: bytes) -> None:
     cwd_of(thread.directory)
     goes_up = set((string_value(args) or b"").split(b"/")) <= {b"..", b".", b""}
     if path == b"/" or (goes_up and thread.directory.is_resolved):
-        enter(thread.directory, os.path.normpath(path), is_resolved=True)
+        enter(thread.directory, b"/" + os.path.normpath(path).lstrip(b"/"), is_resolved=True)
     else:
         enter(thread.directory, path, is_resolved=False)
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.report import comparison_facts, numbers, request_facts
+from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import as_text, console_on
 from fsprobe.report.terminal.run import clean
 
@@ -59,6 +60,7 @@ def render(comparison: Comparison) -> str:
 
 def draw(console: Console, comparison: Comparison) -> None:
     """The answer, the table of layouts, what differs in calls, and how it was measured."""
+    comparison = visible_in(comparison)
     console.print()
     draw_answers(console, comparison)
     console.print()
@@ -185,6 +187,7 @@ def draw_differences(console: Console, comparison: Comparison) -> None:
 
 def draw_notes(console: Console, comparison: Comparison) -> None:
     """What to mind, and how it was measured."""
+    comparison = visible_in(comparison)
     console.print()
     for line in comparison.notes:
         console.print(Text("note: " + clean(line), style="yellow"))

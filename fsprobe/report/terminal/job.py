@@ -13,6 +13,7 @@ from rich.text import Text
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
+from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import as_text, console_on
 from fsprobe.report.terminal.run import clean, draw_findings
 
@@ -38,6 +39,7 @@ def render(profile: Profile, recording: str) -> str:
 
 def draw(console: Console, profile: Profile, recording: str) -> None:
     """The report, part by part."""
+    profile = visible_in(profile)
     job = job_facts.job_of(profile)
     console.print()
     _head(console, profile, job)
