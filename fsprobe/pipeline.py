@@ -77,12 +77,12 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
     lookups = read_json(recording, "lookups")
-    model = None if is_streamed(recording) else RequestModel(mounts, lookups, cwd_of(recording))
+    model = None if is_streamed(recording) else make_model(recording, mounts, lookups)
     if model is None:
         tally, notes, quality, seen = read_tally(recording, facts)
     else:
         quality, notes, seen = ParseQuality(), Notes(), Watch()
-        events = read_events(recording, quality, hooks, watch=model.watch)
+        events = read_events(recording, quality, hooks, watch=model.watch, on_status=model.add_status)
         tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
     owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
@@ -223,6 +223,11 @@ def mount_finder(mounts: Iterable[Mount], tally: Tally) -> Mounts:
     return table
 
 
+def make_model(recording: Recording, mounts: Iterable[Mount], lookups: Mapping[str, Any]) -> RequestModel:
+    """The request model of a recording, before it has taken in any call."""
+    return RequestModel(mounts, lookups, cwd_of(recording), str(recording.manifest.get("kernel") or ""))
+
+
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
     """Pass the rows on, and let the request model have each."""
     for row in rows:
@@ -298,9 +303,10 @@ def read_events(
     quality: ParseQuality,
     hooks: marks.HookFiles,
     watch: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+    on_status: Callable[[int, int | None, bytes], None] | None = None,
 ) -> Iterator[Event]:
     """The events of a recording, with the marks of its hooks merged in; `watch` sees the log's lines pass."""
-    events = parser.parse(watch(recording.lines("log")), quality, cwd=cwd_of(recording))
+    events = parser.parse(watch(recording.lines("log")), quality, cwd=cwd_of(recording), on_status=on_status)
     if not hooks.marks:
         return events
     return marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))

@@ -14,10 +14,11 @@ from rich.text import Text
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
-from fsprobe.report import facts, numbers, sentences
+from fsprobe.report import facts, numbers, request_facts, sentences
 from fsprobe.report.terminal.console import WIDTH, as_text
 
 TOP = 8
+N_SERVED = 3
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
 _LEVEL_STYLE = {
     "not the filesystem": "bold green",
@@ -225,6 +226,7 @@ def draw_mounts(console: Console, profile: Profile) -> None:
 def draw_requests(console: Console, profile: Profile) -> None:
     requests = profile.requests
     if requests is None:
+        draw_served(console, profile)
         return
     by_mount = [row for row in requests.by_mount if row.reaches_server and row.n_metadata]
     shown = [
@@ -237,6 +239,13 @@ def draw_requests(console: Console, profile: Profile) -> None:
     elif shown:
         total += f" ({', '.join(shown)}{', ...' if by_mount[4:] else ''})"
     console.print(Text(f"server requests, cold cache (predicted): {total}"))
+    draw_served(console, profile)
+
+
+def draw_served(console: Console, profile: Profile) -> None:
+    """By the names of each mount's own client, predicted beside counted, and what is not predictable."""
+    for line in request_facts.lines(request_facts.of_profile(profile)[:N_SERVED]):
+        console.print(Text(f"  {clean(line)}"))
 
 
 def _grouping(justify: str, title: str, total: int) -> list[Column[Row]]:
