@@ -152,18 +152,17 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
     cells = {title: [cell(row) for row in rows] for title, _, cell in columns}
     absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
     others = [title for title, justify, _ in columns if justify != "fill" and title not in absent]
-    room = console.width - sum(_width(title, cells[title]) + 2 for title in others)
-    longest = max(
-        (cell_len(str(cell)) for title, how, _ in columns if how == "fill" for cell in cells[title]), default=0
-    )
-    # a title of two words stands in two lines where a name would else be cut for it
-    headings = {title: title.strip().replace(" ", "\n") if longest > room else title.strip() for title in cells}
-    room = console.width - sum(_width(headings[title], cells[title]) + 2 for title in others)
+    headers = {title: title.strip() for title in cells}
+    room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
+    longest = max((_width("", cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
+    if longest > room:  # a header of two words takes two lines before a name is cut
+        headers.update((title, headers[title].replace(" ", "\n")) for title in others)
+        room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="dim")
     shown = [column for column in columns if column[0] not in absent]
     for title, justify, _ in shown:
         table.add_column(
-            headings[title],
+            headers[title],
             justify="right" if justify == "right" else "left",
             no_wrap=True,
             overflow="ellipsis",
@@ -177,8 +176,8 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
         console.print(Text(f"not observed: {', '.join(absent)}", style="dim"))
 
 
-def _width(title: str, cells: Sequence[str | Text]) -> int:
-    return max(cell_len(text) for text in (*title.split("\n"), *map(str, cells)))
+def _width(header: str, cells: Sequence[str | Text]) -> int:
+    return max([*(cell_len(line) for line in header.split("\n")), *(cell_len(str(cell)) for cell in cells)])
 
 
 def _cut(cell: str | Text, room: int) -> str | Text:
