@@ -200,7 +200,7 @@ def question_of_comparison(comparison: Comparison) -> Question:
     )
 
 
-FILESYSTEM, REQUEST, ALONE, JOB = 20, 22, 10, 16
+FILESYSTEM, REQUEST, ALONE, JOB = 19, 15, 10, 16
 """Widths of columns, in characters."""
 
 
@@ -221,9 +221,7 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
         head = f"{'if the server takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
         console.print(Text(head + (f"{job:>{JOB}}   server saturates" if many else ""), style="dim"))
         for row in own:
-            wait = (
-                f"{numbers.milliseconds(row.latency_ms)} a{'n' if row.latency_per[0] == 'o' else ''} {row.latency_per}"
-            )
+            wait = f"{numbers.milliseconds(row.latency_ms)}/{row.latency_per.removesuffix(' call')}"
             line = f"{row.latency:{FILESYSTEM}}{wait:>{REQUEST}}"
             line += f"{numbers.seconds(row.start_s):>{ALONE}}"
             if many:
