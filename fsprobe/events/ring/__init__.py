@@ -1,0 +1,12 @@
+"""Read the inline recorder's ring: slots in, the events that the strace parser gives for the same run out.
+
+    facts = RingFacts()
+    for event in read(data, ParseQuality(), facts): ...
+
+The ring is hostile input: any process of the run may have written into it.
+"""
+
+from fsprobe.events.ring.facts import Loss, ObjectSites, Reads, RingFacts, Usage
+from fsprobe.events.ring.reader import read
+
+__all__ = ["Loss", "ObjectSites", "Reads", "RingFacts", "Usage", "read"]
