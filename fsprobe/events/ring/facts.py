@@ -74,5 +74,7 @@ class RingFacts:
     objects: list[ObjectSites] = field(default_factory=list)
     unseen: list[Loss] = field(default_factory=list)
     """Programs that were started and never entered: static, setuid, 32-bit, with a cleared environment."""
+    not_started: list[Loss] = field(default_factory=list)
+    """Of `unseen` those whose parent was told exit status 127: the loader may have failed because of the recorder."""
     by_preload: list[Loss] = field(default_factory=list)
     """Programs that were entered by LD_PRELOAD: their loader's own calls are missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 from fsprobe.events.ring import kinship
@@ -28,6 +29,8 @@ from fsprobe.model import Call, Event, Mark, Op, ParseQuality, Process
 
 _EXECS = frozenset({59, 322})
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425
+_WAITS = frozenset({61, 247})
+_NOT_STARTED = 127 << 8
 _NAME_THE_DESCRIPTOR = frozenset({265, 267, 322})
 """With an empty path linkat, readlinkat and execveat look at the file behind their descriptor."""
 _EFAULT = -14
@@ -76,6 +79,8 @@ def read(
                 yield from run.exit(slot)
             elif index in families.births:
                 yield from run.birth(index, slot)
+            elif number in _WAITS:
+                yield from run.ended(slot)
             elif number == _IO_URING:
                 quality.io_uring = True
             elif number not in kinship.CLONES:
@@ -102,6 +107,8 @@ class _Run:
     ) -> None:
         self.ring, self.quality, self.facts, self.families, self.cwd = ring, quality, facts, families, cwd
         self.pid_of: dict[int, int] = {}
+        self.left: dict[int, Loss] = {}
+        """Processes that have left our sight by an exec."""
         self.threads: dict[int, dict[int, None]] = {}
         """Process -> its threads that live, in the order in which they were born."""
 
@@ -163,7 +170,9 @@ class _Run:
             yield Call(slot.tid, slot.t_ns, NAMES[slot.nr], Op.EXEC, path, error, slot.dur_ns, args, text)
         elif index not in self.families.entered:
             path = _path_of(slot, self.texts(slot)) or b""
-            self.facts.unseen.append(Loss(slot.tid, slot.t_ns, path))
+            loss = Loss(slot.tid, slot.t_ns, path)
+            self.facts.unseen.append(loss)
+            self.left[self.pid_of.get(slot.tid, slot.tid)] = loss
             yield from self._executed(slot, slot.tid, None)
 
     def _executed(self, slot: Slot, tid: int, dur_ns: int | None) -> Iterator[Event]:
@@ -237,6 +246,18 @@ class _Run:
             threads.pop(one, None)
             self.pid_of.pop(one, None)
 
+    def ended(self, slot: Slot) -> Iterator[Event]:
+        """What a parent heard of a child; most have told their own end before."""
+        pid, status = slot.arg0, slot.arg1
+        threads = self.threads.pop(pid, {})
+        left = self.left.pop(pid, None)
+        if status == _NOT_STARTED and left is not None:
+            self.facts.not_started.append(left)
+        how, detail = ("killed", _signal_name(status & 0x7F)) if status & 0x7F else ("exit", b"%d" % (status >> 8 & 0xFF))
+        for one in [other for other in threads if other != pid] + [pid] * (pid in threads):
+            yield Process(how, one, slot.t_ns, 0, detail)
+            self.pid_of.pop(one, None)
+
     # -- the rest ---------------------------------------------------------------------------------------------------
 
     def mark(self, slot: Slot) -> Iterator[Event]:
@@ -271,6 +292,13 @@ def _path_of(slot: Slot, texts: Texts) -> bytes | None:
             return None  # a null path: the descriptor itself is meant
         return b""
     return _joined(base, written)
+
+
+def _signal_name(number: int) -> bytes:
+    try:
+        return signal.Signals(number).name.encode()
+    except ValueError:
+        return b"SIGRT_%d" % (number - 32) if number >= 32 else b"%d" % number
 
 
 def _joined(base: bytes, name: bytes) -> bytes:

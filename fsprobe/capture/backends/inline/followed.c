@@ -128,6 +128,32 @@ static int exit_seen(void) {
     return 0;
 }
 
+/* A parent hears how a child has ended: the child can't say so itself when it is killed, not seen, or could not be started (the
+ * loader then ends with 127). */
+static int wait_seen(struct registers *regs, i64 *result) {
+    const u64 *a = regs->arg;
+    i64 got = *result = call_through(regs);
+    u32 pid = (u32)got, status = 0x7f;
+    u64 at;
+    if (FAILED(got)) return 1;
+    if (regs->nr == NR_wait4 && got > 0 && a[1]) status = *(const u32 *)a[1];
+    else if (regs->nr == NR_waitid && a[2]) { /* siginfo: code, pid, status */
+        u32 code = ((const u32 *)a[2])[2], value = ((const u32 *)a[2])[6];
+        pid = ((const u32 *)a[2])[4];
+        status = code == 1 ? value << 8 : code == 2 || code == 3 ? value : 0x7f;
+    }
+    if ((status & 0xff) == 0x7f || (status & 0xffff) == 0xffff) return 1; /* stopped or continued */
+    u32 tid = TID(thread_seen());
+    struct slot *slot = ring_take(1, &at);
+    if (!slot) return 1;
+    slot_begin(slot, CALL, tid, now_ns());
+    slot->nr = (u16)regs->nr;
+    slot->arg[0] = pid;
+    slot->arg[1] = status;
+    slot_done(slot);
+    return 1;
+}
+
 /* A sandbox begins before its call does (with TSYNC for all threads); if it fails, it has not begun. */
 static int sandbox_seen(struct registers *regs, i64 *result) {
     const u64 *a = regs->arg;
@@ -162,6 +188,7 @@ int call_followed(struct registers *regs, i64 *result) {
     case NR_fcntl: return (i32)regs->arg[1] == F_DUPFD || (i32)regs->arg[1] == F_DUPFD_CLOEXEC ? dup_seen(regs, result) : 0;
     case NR_clone: case NR_fork: case NR_vfork: case NR_clone3: return clone_seen(regs);
     case NR_exit: return exit_seen();
+    case NR_wait4: case NR_waitid: return wait_seen(regs, result);
     default: return sandbox_seen(regs, result);
     }
 }

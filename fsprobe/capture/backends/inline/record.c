@@ -1,7 +1,7 @@
 /* One call that names a file: noted before it is made, made, and completed with what came of it.
  *
- * Invariant: memory of the program is read only after the kernel has read it (a result of EFAULT: not at all). What must be
- * read before, of an exec, is asked for first (exec.c).
+ * Invariant: memory of the program is read only after the kernel has read it, which success and some errors say (was_read);
+ * else it is asked for first (is_readable), in a sandbox not read at all. So too what must be read before, of an exec (exec.c).
  * Invariant: in a sandbox (`is_quiet`) only the program's own call is made: no directory, no resolved path, no thread number.
  * Invariant: no libc, TLS, lock or allocation; some 1.4 KiB of stack. */
 #include "calls.h"
@@ -61,7 +61,7 @@ unsigned path_of_descriptor(i32 fd, u32 tid, u64 owner, char **to) {
             continue;
         }
         if (FAILED(got)) return 0;
-        return is_cwd ? (unsigned)got - 1 : without_remark(name, *to, (unsigned)got);
+        return is_cwd ? (unsigned)got - 1 : fd < 0 ? (unsigned)got : without_remark(name, *to, (unsigned)got);
     }
 }
 
@@ -69,6 +69,11 @@ static int is_same(const char *a, const char *b, unsigned n) {
     for (unsigned i = 0; i < n; i++)
         if (a[i] != b[i]) return 0;
     return 1;
+}
+
+/* Errors that a look-up of the path has found: it was read. EINVAL, EFAULT, EPERM ... may have come before that. */
+static int was_read(i64 got) {
+    return !FAILED(got) || got == -ENOENT || got == -EACCES || got == -EEXIST || got == -ENOTDIR || got == -EISDIR || got == -ELOOP;
 }
 
 static u32 n_entries(u64 buffer, i64 bytes) {
@@ -103,7 +108,9 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
 
     /* A descriptor's own status is no look-up and gets no slot; whether it is one is known when the path has been read. */
     int may_be_fstat = (nr == NR_newfstatat && (u32)a[3] & AT_EMPTY_PATH) || (nr == NR_statx && (u32)a[2] & AT_EMPTY_PATH);
-    if (nr == NR_chdir && !me.is_quiet) n_base = path_of_descriptor(AT_FDCWD, tid, 0, &base); /* afterwards it is another */
+    i32 directory = DIRECTORY_OF(shape) ? (i32)a[DIRECTORY_OF(shape) - 1] : AT_FDCWD;
+    int may_move = nr == NR_chdir || nr == NR_rmdir || nr == NR_rename || nr == NR_renameat || nr == NR_renameat2 || nr == NR_unlinkat;
+    if (may_move && !me.is_quiet) n_base = path_of_descriptor(directory, tid, 0, &base); /* afterwards it may be another */
     begun_ns = now_ns();
     if (!may_be_fstat) slot = ring_take(1, &at);
     if (slot) {
@@ -119,7 +126,7 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
     i64 got = *result = call_through(regs);
     u64 ended_ns = now_ns();
     if (may_be_fstat) {
-        if (got != -EFAULT && (!path || !path[0])) {
+        if (!path || (!got && !path[0])) {
             if (!got) fstat_seen((i32)a[0], (i64)a[nr == NR_statx ? 4 : 2], nr == NR_statx);
             return 1;
         }
@@ -134,15 +141,18 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
     if (!slot) return 1;
     slot->dur_ns = ended_ns - begun_ns;
     slot->result = got;
-    if (got == -EFAULT) path = second = 0;
+    u64 page = 0;
+    if (path && !was_read(got) && (me.is_quiet || readable_length(path, 4096, &page) < 0)) path = 0;
+    /* of two paths the second may not have been reached when the first was not found */
+    if (second && FAILED(got) && (me.is_quiet || readable_length(second, 4096, &page) < 0)) second = 0;
     if (path) n_path = length(path);
     if (second) {
         n_second = length(second);
         slot->has |= HAS_SECOND;
     }
-    i32 directory = DIRECTORY_OF(shape) ? (i32)a[DIRECTORY_OF(shape) - 1] : AT_FDCWD;
-    if (nr != NR_chdir && !me.is_quiet && (!PATH_OF(shape) || (path && path[0] != '/')))
-        n_base = DIRECTORY_OF(shape) || PATH_OF(shape) ? path_of_descriptor(directory, tid, at, &base) : 0;
+    int is_relative = !PATH_OF(shape) || (path && path[0] != '/');
+    if (!is_relative) n_base = 0;
+    else if (!may_move && !me.is_quiet && (DIRECTORY_OF(shape) || PATH_OF(shape))) n_base = path_of_descriptor(directory, tid, at, &base);
     if (n_base) slot->has |= HAS_BASE;
     if (DIRECTORY_2_OF(shape) && second && second[0] != '/' && !me.is_quiet) {
         n_base_2 = path_of_descriptor((i32)a[DIRECTORY_2_OF(shape) - 1], tid, at, &base_2);
