@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from fsprobe.events.ring.slots import BEGUN, CALL, HEADER_BYTES, NEWTID, SLOT_BYTES, START, Ring, slot_at
 
 CLONES = frozenset({56, 57, 58, 435})
+WAITS = frozenset({61, 247})
 _EXECS = frozenset({59, 322})
-_LOW_BYTES = re.compile(b"[" + b"".join(re.escape(bytes((number & 0xFF,))) for number in sorted(CLONES | _EXECS)) + b"]")
+_CLONE_THREAD = 0x10000
+_LOW_BYTES = re.compile(b"[" + b"".join(re.escape(bytes((number & 0xFF,))) for number in sorted(CLONES | WAITS | _EXECS)) + b"]")
 _SAYS = re.compile(b"[" + re.escape(bytes((NEWTID, START))) + b"]")
 
 
@@ -39,6 +41,8 @@ def find(ring: Ring) -> Families:
     clones: dict[int, int] = {}
     by_pointer: dict[tuple[int, int], int] = {}
     execs: dict[int, int] = {}
+    forks: list[tuple[int, int]] = []
+    strangers: list[tuple[int, int, int]] = []
     for index in sorted(indexes):
         slot = slot_at(ring, index)
         kind, tid = ring.kinds[index], slot.tid
@@ -48,6 +52,11 @@ def find(ring: Ring) -> Families:
                 clones[index] = pid
                 if slot.arg1:
                     by_pointer[pid, slot.arg1] = index
+                if not slot.arg0 & _CLONE_THREAD:
+                    forks.append((index, pid))
+            elif slot.nr in WAITS:
+                if pid_of.pop(slot.arg0, None) is None:
+                    strangers.append((index, slot.arg0, pid))
             elif slot.nr in _EXECS and slot.state == BEGUN:
                 execs[pid] = index
         elif kind == NEWTID:
@@ -65,4 +74,12 @@ def find(ring: Ring) -> Families:
             if called is not None:
                 families.entered.add(called)
                 families.called[index] = called
+    for index, child, parent in strangers:
+        # it ended before it made a call of interest: any fork of its parent that nobody else has come from
+        for made_by, pid in forks:
+            if made_by > index:
+                break
+            if pid == parent and made_by not in families.births:
+                families.births[made_by] = (child, child)
+                break
     return families

@@ -29,7 +29,6 @@ from fsprobe.model import Call, Event, Mark, Op, ParseQuality, Process
 
 _EXECS = frozenset({59, 322})
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425
-_WAITS = frozenset({61, 247})
 _NOT_STARTED = 127 << 8
 _NAME_THE_DESCRIPTOR = frozenset({265, 267, 322})
 """With an empty path linkat, readlinkat and execveat look at the file behind their descriptor."""
@@ -79,7 +78,7 @@ def read(
                 yield from run.exit(slot)
             elif index in families.births:
                 yield from run.birth(index, slot)
-            elif number in _WAITS:
+            elif number in kinship.WAITS:
                 yield from run.ended(slot)
             elif number == _IO_URING:
                 quality.io_uring = True

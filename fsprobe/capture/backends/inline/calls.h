@@ -36,7 +36,7 @@ u32 thread_seen(void);
 void thread_forget(u32 tid);
 
 /* Directories and resolved paths: into a buffer of the caller (the stack may be a signal's, of 2 KiB). */
-#define SMALL 320u
+#define SMALL 256u
 unsigned path_of_descriptor(i32 fd, u32 tid, u64 owner, char **to);
 
 enum { MARK_MODE = 0x46535021 }; /* access(2)'s mode for a mark: "FSP!" */

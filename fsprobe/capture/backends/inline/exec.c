@@ -20,6 +20,11 @@ int is_readable(const void *at, u64 *known_page) {
     return 1;
 }
 
+/* Whether a pointer may be read that need not be aligned: it may lie in two pages. */
+static int is_readable_pointer(char *const *at, u64 *known_page) {
+    return is_readable(at, known_page) && is_readable((const char *)at + sizeof *at - 1, known_page);
+}
+
 /* Length of a text that may not be there: -1. */
 i32 readable_length(const char *text, unsigned most, u64 *known_page) {
     for (unsigned n = 0; n < most; n++) {
@@ -47,7 +52,7 @@ static void note_program(struct slot *slot, u64 at, const char *path, char *cons
     to = copy(to, path, (u64)n_path);
     left -= (unsigned)n_path;
     slot->n1 = (u16)n_path;
-    for (; left && is_readable(argv, &words) && *argv; argv++) {
+    for (; left && is_readable_pointer(argv, &words) && *argv; argv++) {
         n = readable_length(*argv, 256, &page);
         if (n < 0) break;
         if ((unsigned)n + 1 > left) {
@@ -82,7 +87,7 @@ static int read_environment(char *const *env, struct variables *found) {
     u64 pointers = 0, page = 0;
     *found = (struct variables){0, -1, -1};
     for (; found->n < MAX_VARIABLES; found->n++) {
-        if (!is_readable(env + found->n, &pointers)) return 0;
+        if (!is_readable_pointer(env + found->n, &pointers)) return 0;
         const char *text = env[found->n];
         if (!text) return 1;
         if (readable_length(text, 12, &page) < 0) return 0;
