@@ -7,6 +7,7 @@ pointer that the clone was given. An exec ended where the same process says that
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 from fsprobe.events.ring.slots import BEGUN, CALL, HEADER_BYTES, NEWTID, SLOT_BYTES, START, Ring, slot_at
@@ -15,6 +16,7 @@ CLONES = frozenset({56, 57, 58, 435})
 WAITS = frozenset({61, 247})
 _EXECS = frozenset({59, 322})
 _CLONE_THREAD = 0x10000
+_NOBODY: deque[int] = deque()
 _LOW_BYTES = re.compile(b"[" + b"".join(re.escape(bytes((number & 0xFF,))) for number in sorted(CLONES | WAITS | _EXECS)) + b"]")
 _SAYS = re.compile(b"[" + re.escape(bytes((NEWTID, START))) + b"]")
 
@@ -41,7 +43,7 @@ def find(ring: Ring) -> Families:
     clones: dict[int, int] = {}
     by_pointer: dict[tuple[int, int], int] = {}
     execs: dict[int, int] = {}
-    forks: list[tuple[int, int]] = []
+    forks: dict[int, deque[int]] = {}
     strangers: list[tuple[int, int, int]] = []
     for index in sorted(indexes):
         slot = slot_at(ring, index)
@@ -53,7 +55,7 @@ def find(ring: Ring) -> Families:
                 if slot.arg1:
                     by_pointer[pid, slot.arg1] = index
                 if not slot.arg0 & _CLONE_THREAD:
-                    forks.append((index, pid))
+                    forks.setdefault(pid, deque()).append(index)
             elif slot.nr in WAITS:
                 if pid_of.pop(slot.arg0, None) is None:
                     strangers.append((index, slot.arg0, pid))
@@ -76,10 +78,10 @@ def find(ring: Ring) -> Families:
                 families.called[index] = called
     for index, child, parent in strangers:
         # it ended before it made a call of interest: any fork of its parent that nobody else has come from
-        for made_by, pid in forks:
-            if made_by > index:
-                break
-            if pid == parent and made_by not in families.births:
+        waiting = forks.get(parent, _NOBODY)
+        while waiting and waiting[0] < index:
+            made_by = waiting.popleft()
+            if made_by not in families.births:
                 families.births[made_by] = (child, child)
                 break
     return families

@@ -77,8 +77,9 @@ int elf_has_text(const char *image, const char *text, unsigned length_) {
     return 0;
 }
 
-/* The loader's list of objects, by the program's own DT_DEBUG. */
-struct link_map *elf_objects(char *const *env) {
+/* The loader's list of objects, and where itself lies, by the program's own DT_DEBUG. AT_BASE does not say it where the loader
+ * was started as a program. */
+struct link_map *elf_objects(char *const *env, u64 *loader) {
     const struct segment *program = (const struct segment *)auxiliary(env, AT_PHDR), *segment;
     u64 n = auxiliary(env, 5), base = 0, i; /* AT_PHNUM */
     if (!program) return 0;
@@ -87,7 +88,10 @@ struct link_map *elf_objects(char *const *env) {
     for (segment = program, i = 0; i < n; i++, segment++) {
         if (segment->type != PT_DYNAMIC) continue;
         for (const u64 *entry = (const u64 *)(base + segment->address); entry[0]; entry += 2)
-            if (entry[0] == DT_DEBUG && entry[1]) return *(struct link_map **)(entry[1] + 8); /* r_debug.r_map */
+            if (entry[0] == DT_DEBUG && entry[1]) { /* struct r_debug */
+                if (loader) *loader = *(const u64 *)(entry[1] + 32);
+                return *(struct link_map **)(entry[1] + 8);
+            }
     }
     return 0;
 }

@@ -3,7 +3,7 @@
 #define FSP_ELF_H
 #include "kernel.h"
 #pragma GCC visibility push(hidden)
-enum { AT_PHDR = 3, AT_BASE = 7, AT_SECURE = 23, AT_EXECFN = 31, AT_SYSINFO_EHDR = 33 };
+enum { AT_PHDR = 3, AT_SECURE = 23, AT_EXECFN = 31, AT_SYSINFO_EHDR = 33 };
 u64 auxiliary(char *const *env, u64 type);
 void *elf_symbol(const char *image, const char *name);
 int elf_text(const char *image, u64 *start, u64 *end);
@@ -14,6 +14,6 @@ struct link_map {
     const u64 *dynamic;
     struct link_map *next;
 };
-struct link_map *elf_objects(char *const *env);
+struct link_map *elf_objects(char *const *env, u64 *loader);
 #pragma GCC visibility pop
 #endif

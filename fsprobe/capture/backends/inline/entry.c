@@ -86,41 +86,38 @@ static int may_leave(const char *loader, struct table *table) {
 }
 
 /* Runs in the copy that stays. Returns whether the loader may unload us. */
-static int install(char *const *argv, char *const *env, int by_preload) {
+static int install(char *const *argv, char *const *env, const char *loader, int by_preload) {
     const char *vdso = (const char *)auxiliary(env, AT_SYSINFO_EHDR);
-    const char *loader = (const char *)auxiliary(env, AT_BASE);
     u64 start, end;
     struct table *table = 0;
     me.gettime = vdso ? (i32(*)(i32, i64 *))elf_symbol(vdso, "__vdso_clock_gettime") : 0;
     clock_begin();
     say_start(argv, env, by_preload);
     thread_seen();
-    if (!loader) loader = (const char *)(auxiliary(env, AT_PHDR) - 64); /* the loader was started as a program */
     if (elf_text(loader, &start, &end)) table = sites_rewrite(start, end, 1);
     if (by_preload)
-        for (struct link_map *object = elf_objects(env); object; object = object->next)
+        for (struct link_map *object = elf_objects(env, 0); object; object = object->next)
             if (object->base && object->name && sites_are_wanted(object->name) && elf_text((const char *)object->base, &start, &end))
                 sites_rewrite(start, end, 0);
     return may_leave(loader, table);
 }
 
-static int get_in(char *const *argv, char *const *env, int by_preload) {
+static int get_in(char *const *argv, char *const *env, const char *loader, int by_preload) {
     static int is_done;
     const char *ring = variable(env, "FSPROBE_RING");
     if (is_done++ || !ring || auxiliary(env, AT_SECURE) || !ring_attach(ring)) return 0;
     remember_path(variable(env, by_preload ? "LD_PRELOAD" : "LD_AUDIT"));
     u64 bytes = page_up((u64)(_end - __ehdr_start)), text_bytes = (u64)(__etext_page - __ehdr_start);
-    u64 near = auxiliary(env, AT_BASE) ? auxiliary(env, AT_BASE) : auxiliary(env, AT_PHDR);
-    i64 image = syscall6(NR_mmap, page_down(near) - 0x400000 - bytes, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
+    i64 image = syscall6(NR_mmap, page_down((u64)loader) - 0x400000 - bytes, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
     if (FAILED(image)) return 0;
     copy((char *)image, __ehdr_start, (u64)(_end - __ehdr_start));
     if (FAILED(syscall3(NR_mprotect, image, text_bytes, PROT_READ | PROT_EXEC))) { /* no memory may become executable here */
         syscall3(NR_munmap, image, bytes, 0);
         return 0;
     }
-    typedef int installing(char *const *, char *const *, int);
+    typedef int installing(char *const *, char *const *, const char *, int);
     installing *there = (installing *)((char *)image + ((char *)install - __ehdr_start));
-    return there(argv, env, by_preload);
+    return there(argv, env, loader, by_preload);
 }
 
 EXPORTED unsigned la_version(unsigned version) {
@@ -128,7 +125,7 @@ EXPORTED unsigned la_version(unsigned version) {
     while (*(const u32 *)loader != 0x464c457f) loader -= PAGE;
     i64 **stack_end = elf_symbol(loader, "__libc_stack_end"), *stack = stack_end ? *stack_end : 0; /* argc, argv, environment */
     if (!stack) return version;
-    return get_in((char *const *)(stack + 1), (char *const *)(stack + 2 + *stack), 0) && !FSP_STAY ? 0 : version;
+    return get_in((char *const *)(stack + 1), (char *const *)(stack + 2 + *stack), loader, 0) && !FSP_STAY ? 0 : version;
 }
 
 /* Of LD_PRELOAD alone: under LD_AUDIT la_version has come before. */
@@ -146,7 +143,8 @@ static void constructor(int argc, char **argv, char **env) {
     /* Another thread, of a constructor before ours, could run what is being rewritten; so could a signal's handler. */
     if (!variable(env, "FSPROBE_RING") || FAILED(syscall3(NR_stat, "/proc/self/task", &tasks, 0)) || tasks.n_links != 3) return;
     if (FAILED(syscall6(NR_rt_sigprocmask, 0, (u64)&all, (u64)&before, 8, 0, 0))) return;
-    get_in(argv, env, 1);
+    u64 loader;
+    if (elf_objects(env, &loader) && loader) get_in(argv, env, (const char *)loader, 1);
     syscall6(NR_rt_sigprocmask, 2, (u64)&before, 0, 8, 0, 0);
 }
 __attribute__((section(".init_array"), used)) static void (*const constructor_at)(int, char **, char **) = constructor;
