@@ -34,6 +34,7 @@ NEXT_AT = 64
 _NEXT = struct.Struct("<Q")
 _LONG = struct.Struct("<BBBBIQ")
 _NO_MAGIC = re.compile(rb"[^\xf5]")
+_NOT_DONE = re.compile(rb"[^\x02]")
 _NO_SLOT = 0xFF
 
 Buffer = bytes | bytearray | memoryview
@@ -85,7 +86,7 @@ class Ring(NamedTuple):
     kinds: bytes
     """The kind of each slot; 0xFF where there is none: text of the slot before, or lost."""
     n_lost: int
-    """Slots that were asked for and are not there: the ring was full, or their process was killed before it began to write."""
+    """Slots that were asked for and are not there: the ring was full, or their thread was killed or jumped away before it wrote."""
 
 
 def open_ring(data: Buffer) -> Ring:
@@ -123,11 +124,15 @@ def _kinds(view: memoryview, n_slots: int) -> tuple[bytes, int]:
             at += n
         else:
             at += 1
-    n_gone = 0
-    for match in _NO_MAGIC.finditer(magics):
-        kinds[match.start()] = _NO_SLOT
-        n_gone += 1
-    return bytes(kinds), n_gone
+    gone = {match.start() for match in _NO_MAGIC.finditer(magics)}
+    states = bytes(area[1::SLOT_BYTES])
+    for match in _NOT_DONE.finditer(states):
+        at = match.start()
+        if kinds[at] != _NO_SLOT and (kinds[at] != CALL or states[at] != BEGUN):
+            gone.add(at)
+    for at in gone:
+        kinds[at] = _NO_SLOT
+    return bytes(kinds), len(gone)
 
 
 def slot_at(ring: Ring, index: int) -> Slot:

@@ -153,10 +153,7 @@ int call_exec(struct registers *regs, i64 *result) {
     if (!me.is_quiet && is_readable(path, &page) && *path != '/') n_base = path_of_descriptor(is_at ? (i32)a[0] : AT_FDCWD, tid, 0, &base);
     struct slot *slot = ring_take(1, &at);
     if (slot) {
-        slot_begin(slot, CALL, tid, now_ns());
-        slot->nr = (u16)regs->nr;
-        slot->arg[0] = a[0];
-        slot->arg[1] = is_at ? a[4] : 0;
+        call_begin(slot, regs->nr, tid, now_ns(), a[0], is_at ? a[4] : 0, 0, 0);
         if (!me.is_quiet) note_program(slot, at, path, (char *const *)a[argv_at], base, n_base);
     }
     int by_preload = !me.is_quiet && me.audit[0] && a[env_at] && read_environment((char *const *)a[env_at], &found) &&

@@ -107,10 +107,7 @@ static int clone_seen(struct registers *regs) {
         me.cloner = 0;
         return 0;
     }
-    slot_begin(slot, CALL, tid, now_ns());
-    slot->nr = (u16)nr;
-    slot->arg[0] = flags;
-    slot->arg[1] = pointer;
+    call_begin(slot, nr, tid, now_ns(), flags, pointer, 0, 0);
     slot_done(slot);
     me.cloner = at + 1;
     return 0;
@@ -122,8 +119,7 @@ static int exit_seen(void) {
     if (!me.is_quiet) thread_forget(tid);
     struct slot *slot = ring_take(1, &at);
     if (!slot) return 0;
-    slot_begin(slot, CALL, tid, now_ns());
-    slot->nr = NR_exit;
+    call_begin(slot, NR_exit, tid, now_ns(), 0, 0, 0, 0);
     slot_done(slot);
     return 0;
 }
@@ -146,10 +142,7 @@ static int wait_seen(struct registers *regs, i64 *result) {
     u32 tid = TID(thread_seen());
     struct slot *slot = ring_take(1, &at);
     if (!slot) return 1;
-    slot_begin(slot, CALL, tid, now_ns());
-    slot->nr = (u16)regs->nr;
-    slot->arg[0] = pid;
-    slot->arg[1] = status;
+    call_begin(slot, regs->nr, tid, now_ns(), pid, status, 0, 0);
     slot_done(slot);
     return 1;
 }

@@ -114,9 +114,7 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
     begun_ns = now_ns();
     if (!may_be_fstat) slot = ring_take(1, &at);
     if (slot) {
-        slot_begin(slot, CALL, tid, begun_ns);
-        slot->nr = (u16)nr;
-        for (int i = 0; i < 4; i++) slot->arg[i] = a[i];
+        call_begin(slot, nr, tid, begun_ns, a[0], a[1], a[2], a[3]);
         if (nr == NR_exit_group) slot_done(slot);
     }
     if (nr == NR_exit_group) {
@@ -131,11 +129,7 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
             return 1;
         }
         slot = ring_take(1, &at);
-        if (slot) {
-            slot_begin(slot, CALL, tid, begun_ns);
-            slot->nr = (u16)nr;
-            for (int i = 0; i < 4; i++) slot->arg[i] = a[i];
-        }
+        if (slot) call_begin(slot, nr, tid, begun_ns, a[0], a[1], a[2], a[3]);
     }
     if (nr == NR_openat && !FAILED(got)) sites_opened((const char *)a[1], (i32)got);
     if (!slot) return 1;

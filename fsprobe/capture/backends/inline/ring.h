@@ -48,12 +48,22 @@ static inline struct slot *ring_take(u64 n, u64 *at) {
     *at = i;
     return slot_at(i);
 }
+/* Invariant: a slot that says BEGUN says who, what and when: a thread may be killed, or jump out of a signal's handler, between
+ * any two instructions here. A CALL counts from then on, the other kinds once they are DONE. */
 static inline void slot_begin(struct slot *slot, int kind, u32 tid, u64 t_ns) {
     slot->magic = SLOT_MAGIC;
     slot->kind = (u8)kind;
     slot->tid = tid;
     slot->t_ns = t_ns;
     __atomic_store_n(&slot->state, BEGUN, __ATOMIC_RELEASE);
+}
+static inline void call_begin(struct slot *slot, u64 nr, u32 tid, u64 t_ns, u64 a, u64 b, u64 c, u64 d) {
+    slot->nr = (u16)nr;
+    slot->arg[0] = a;
+    slot->arg[1] = b;
+    slot->arg[2] = c;
+    slot->arg[3] = d;
+    slot_begin(slot, CALL, tid, t_ns);
 }
 static inline void slot_done(struct slot *slot) { __atomic_store_n(&slot->state, DONE, __ATOMIC_RELEASE); }
 
