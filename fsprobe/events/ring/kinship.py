@@ -17,7 +17,9 @@ WAITS = frozenset({61, 247})
 _EXECS = frozenset({59, 322})
 _CLONE_THREAD = 0x10000
 _NOBODY: deque[int] = deque()
-_LOW_BYTES = re.compile(b"[" + b"".join(re.escape(bytes((number & 0xFF,))) for number in sorted(CLONES | WAITS | _EXECS)) + b"]")
+_LOW_BYTES = re.compile(
+    b"[" + b"".join(re.escape(bytes((number & 0xFF,))) for number in sorted(CLONES | WAITS | _EXECS)) + b"]"
+)
 _SAYS = re.compile(b"[" + re.escape(bytes((NEWTID, START))) + b"]")
 
 
@@ -36,7 +38,11 @@ class Families:
 def find(ring: Ring) -> Families:
     """Match clones with children and execs with starts, in the order of the slots."""
     families = Families()
-    numbers = bytes(ring.data[HEADER_BYTES + 80 : HEADER_BYTES + ring.n_slots * SLOT_BYTES : SLOT_BYTES]) if ring.n_slots else b""
+    numbers = (
+        bytes(ring.data[HEADER_BYTES + 80 : HEADER_BYTES + ring.n_slots * SLOT_BYTES : SLOT_BYTES])
+        if ring.n_slots
+        else b""
+    )
     indexes = [match.start() for match in _LOW_BYTES.finditer(numbers) if ring.kinds[match.start()] == CALL]
     indexes += [match.start() for match in _SAYS.finditer(ring.kinds)]
     pid_of: dict[int, int] = {}

@@ -74,7 +74,7 @@ def read(
                         yield call
                 else:
                     yield from run.exec(index, slot)
-            elif number == _EXIT_GROUP or number == _EXIT:
+            elif number in (_EXIT_GROUP, _EXIT):
                 yield from run.exit(slot)
             elif index in families.births:
                 yield from run.birth(index, slot)
@@ -156,7 +156,15 @@ class _Run:
     def _add_reads(self, slot: Slot, path: bytes) -> None:
         self.facts.reads.append(
             Reads(
-                slot.tid, slot.t_ns, path, slot.n_reads, slot.read_bytes, slot.read_ns, slot.n_maps, slot.map_bytes, slot.map_ns
+                slot.tid,
+                slot.t_ns,
+                path,
+                slot.n_reads,
+                slot.read_bytes,
+                slot.read_ns,
+                slot.n_maps,
+                slot.map_bytes,
+                slot.map_ns,
             )
         )
 
@@ -252,7 +260,9 @@ class _Run:
         left = self.left.pop(pid, None)
         if status == _NOT_STARTED and left is not None:
             self.facts.not_started.append(left)
-        how, detail = ("killed", _signal_name(status & 0x7F)) if status & 0x7F else ("exit", b"%d" % (status >> 8 & 0xFF))
+        how, detail = (
+            ("killed", _signal_name(status & 0x7F)) if status & 0x7F else ("exit", b"%d" % (status >> 8 & 0xFF))
+        )
         for one in [other for other in threads if other != pid] + [pid] * (pid in threads):
             yield Process(how, one, slot.t_ns, 0, detail)
             self.pid_of.pop(one, None)

@@ -102,7 +102,9 @@ def open_ring(data: Buffer) -> Ring:
     if magic != MAGIC:
         raise BadInput("the ring does not begin as one", "was it made by fsprobe?")
     if version != VERSION or slot_bytes != SLOT_BYTES:
-        raise BadInput(f"the ring has version {version}, this fsprobe reads {VERSION}", "read it with the fsprobe that made it")
+        raise BadInput(
+            f"the ring has version {version}, this fsprobe reads {VERSION}", "read it with the fsprobe that made it"
+        )
     (n_asked,) = _NEXT.unpack_from(view, NEXT_AT)
     n_slots = min(n_asked, cap, (len(view) - HEADER_BYTES) // SLOT_BYTES)
     kinds, n_gone = _kinds(view, n_slots)
@@ -114,7 +116,9 @@ def _kinds(view: memoryview, n_slots: int) -> tuple[bytes, int]:
     kinds = bytearray(area[2::SLOT_BYTES])
     magics = bytearray(area[0::SLOT_BYTES])
     at = 0
-    while (at := kinds.find(TEXT, at)) >= 0:  # in their order: what lies inside of one is no slot, whatever it looks like
+    while (
+        at := kinds.find(TEXT, at)
+    ) >= 0:  # in their order: what lies inside of one is no slot, whatever it looks like
         n = max(1, area[at * SLOT_BYTES + 3])
         if magics[at] == SLOT_MAGIC:
             n = min(n, n_slots - at)

@@ -121,7 +121,9 @@ def _status(slot: Slot, prefix: bytes) -> bytes:
     if mode is None:
         kind = _KINDS.get(slot.mode & 0o170000, b"0")
         special = b"".join(
-            b"|" + name for bit, name in ((0o4000, b"S_ISUID"), (0o2000, b"S_ISGID"), (0o1000, b"S_ISVTX")) if slot.mode & bit
+            b"|" + name
+            for bit, name in ((0o4000, b"S_ISUID"), (0o2000, b"S_ISGID"), (0o1000, b"S_ISVTX"))
+            if slot.mode & bit
         )
         mode = _modes[slot.mode] = b"%s%s|%#o" % (kind, special, slot.mode & 0o777)
     return b"{%s_mode=%s, %s_size=%d, ...}" % (prefix, mode, prefix, slot.size)
@@ -168,7 +170,12 @@ def _statx(slot: Slot, texts: Texts) -> bytes:
     words = [b"AT_STATX_SYNC_AS_STAT"] if not flags & 0x6000 else []
     if flags or not words:
         words.append(_flags(flags, _AT))
-    return b"%s, %s, %#x, %s" % (_relative(slot, texts), b"|".join(words), slot.arg3 & 0xFFFFFFFF, _status(slot, b"stx"))
+    return b"%s, %s, %#x, %s" % (
+        _relative(slot, texts),
+        b"|".join(words),
+        slot.arg3 & 0xFFFFFFFF,
+        _status(slot, b"stx"),
+    )
 
 
 def _access(slot: Slot, texts: Texts) -> bytes:

@@ -106,7 +106,11 @@ def record(
     words = list(command)
     if under:
         added = [f"{name}={value}" for name, value in changed.items() if base.get(name) != value]
-        words = [*under, "--", "env", *added, *words] if under[0] != "strace" else [*under, *(f"-E{one}" for one in added), "--", *words]
+        words = (
+            [*under, "--", "env", *added, *words]
+            if under[0] != "strace"
+            else [*under, *(f"-E{one}" for one in added), "--", *words]
+        )
         changed = base
     try:
         with subprocess.Popen(
@@ -145,7 +149,9 @@ def is_own(call: Call, library: Path) -> bool:
         return True
     if call.syscall == "readlink":
         return path == b"/proc/self/cwd" or re.fullmatch(rb"/proc/self/fd/\d+", path) is not None
-    return call.syscall == "stat" and (path.endswith(b" (deleted)") or path.startswith((b"/proc/self/fd/", b"/proc/self/cwd")))
+    return call.syscall == "stat" and (
+        path.endswith(b" (deleted)") or path.startswith((b"/proc/self/fd/", b"/proc/self/cwd"))
+    )
 
 
 def per_thread(events: Iterable[Event], library: Path | None = None) -> dict[int, list[tuple[str, bytes, str]]]:
@@ -157,13 +163,17 @@ def per_thread(events: Iterable[Event], library: Path | None = None) -> dict[int
     return threads
 
 
-def difference(expected: dict[int, list[tuple[str, bytes, str]]], actual: dict[int, list[tuple[str, bytes, str]]]) -> str:
+def difference(
+    expected: dict[int, list[tuple[str, bytes, str]]], actual: dict[int, list[tuple[str, bytes, str]]]
+) -> str:
     """Say how two runs' calls differ ("" where they don't)."""
     if expected == actual:
         return ""
     missing = Counter(call for calls in expected.values() for call in calls)
     extra = Counter(call for calls in actual.values() for call in calls)
-    shown = [f"- {call}"[:300] for call in list(missing - extra)[:20]] + [f"+ {call}"[:300] for call in list(extra - missing)[:20]]
+    shown = [f"- {call}"[:300] for call in list(missing - extra)[:20]] + [
+        f"+ {call}"[:300] for call in list(extra - missing)[:20]
+    ]
     return "\n".join(shown) or "the same calls, in another order or of other threads"
 
 

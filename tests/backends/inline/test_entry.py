@@ -102,7 +102,10 @@ def _fifo(ring: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("change", [_link, _others_may_write, _foreign, _no_magic, _other_version, _short, _too_large, _cap_beyond_most, _fifo])
+@pytest.mark.parametrize(
+    "change",
+    [_link, _others_may_write, _foreign, _no_magic, _other_version, _short, _too_large, _cap_beyond_most, _fifo],
+)
 def test_what_is_not_the_recorders_ring_is_not_used(library: Path, ring: Path, change: Callable[[Path], Path]) -> None:
     if change is _foreign and os.geteuid() != 0:
         pytest.skip("only root can give a file away")
@@ -224,7 +227,7 @@ def test_another_auditor_beside_it(library: Path, tmp_path: Path) -> None:
         "#include <stdio.h>\n"
         "unsigned la_version(unsigned v) { return v; }\n"
         "unsigned la_objopen(void *map, long id, void *cookie) { return 0; }\n"
-        "void la_preinit(void *cookie) { fputs(\"audited\\n\", stderr); }\n"
+        'void la_preinit(void *cookie) { fputs("audited\\n", stderr); }\n'
     )
     other = recorded.compiled(source, tmp_path / "other.so", "-shared", "-fPIC")
     env = dict(os.environ, LD_AUDIT=other)

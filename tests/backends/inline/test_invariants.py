@@ -58,7 +58,9 @@ def test_small_stacks_and_vfork(library: Path, program: Program) -> None:
 
 
 def test_cancelled_threads(library: Path, program: Program, tmp_path: Path) -> None:
-    assert b"read 1 poll 1 open 1 cleaned 2" in assert_alike(library, [program("cancel"), str(tmp_path / "fifo")]).stdout
+    assert (
+        b"read 1 poll 1 open 1 cleaned 2" in assert_alike(library, [program("cancel"), str(tmp_path / "fifo")]).stdout
+    )
 
 
 def test_a_second_libc(library: Path, program: Program) -> None:
@@ -83,11 +85,15 @@ def test_a_mark_in_a_sandbox(library: Path, program: Program) -> None:
     run = recorded.record(library, [program("sandbox"), "seccomp", "alone", "mark"])
     assert (run.returncode, run.stdout) == (5, b"alive\n")
     assert run.facts.usages == []
-    assert subprocess.run([program("sandbox"), "seccomp", "alone", "mark"], capture_output=True, timeout=60).returncode == -signal.SIGSYS
+    assert (
+        subprocess.run([program("sandbox"), "seccomp", "alone", "mark"], capture_output=True, timeout=60).returncode
+        == -signal.SIGSYS
+    )
 
 
 def test_asking_about_a_sandbox_begins_none(library: Path) -> None:
-    script = "import ctypes, os; ctypes.CDLL(None).prctl(21, 0, 0, 0, 0); ctypes.CDLL(None).syscall(317, 1, 99, None); os.chdir('/etc'); os.stat('hosts')"
+    asks = "ctypes.CDLL(None).prctl(21, 0, 0, 0, 0); ctypes.CDLL(None).syscall(317, 1, 99, None)"
+    script = f"import ctypes, os; {asks}; os.chdir('/etc'); os.stat('hosts')"
     run = recorded.record(library, [PYTHON, "-c", script])
     assert run.returncode == 0
     assert b"/etc/hosts" in run.paths(), "the directory is still asked for"
@@ -116,6 +122,7 @@ def test_a_forked_child_says_who_it_is(library: Path) -> None:
 
 def test_all_is_plain_code_and_data(library: Path) -> None:
     """No libc, no TLS, no relocation but the constructor's and the weak symbol that tells a libc."""
+
     def said(*words: str) -> str:
         return subprocess.run([*words, str(library)], capture_output=True, text=True, check=True, timeout=60).stdout
 

@@ -31,7 +31,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         lines.append(f'printf("{name} %llu\\n", (unsigned long long){name});')
     lines.append('printf("n_slots.at %zu\\n", offsetof(struct long_text, n_slots));')
     source = place / "layout.c"
-    source.write_text('#include "slot.h"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n' + "\n".join(lines) + "\n}\n")
+    source.write_text(
+        '#include "slot.h"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n' + "\n".join(lines) + "\n}\n"
+    )
     program = recorded.compiled(source, place / "layout", f"-I{recorded.SOURCES}")
     out = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     return {name: int(value) for name, value in (line.split() for line in out.splitlines())}
@@ -84,7 +86,10 @@ def test_calls_are_those_of_the_strace_parser() -> None:
     rows = re.findall(r"^    \[(\d+)\] = (SHAPE(?:_2)?\([^)]*\)|NO_PATH), +/\* (\w+)", text, re.MULTILINE)
     named = {int(number): name for number, shape, name in rows if shape != "NO_PATH"}
     assert named == dict(spelling.NAMES)
-    old = {name.decode() for name in SHAPES if re.search(rb"64$|32$|^old", name) and name != b"getdents64"} | {"utimensat_time64", "umount"}
+    old = {name.decode() for name in SHAPES if re.search(rb"64$|32$|^old", name) and name != b"getdents64"} | {
+        "utimensat_time64",
+        "umount",
+    }
     assert set(named.values()) == {name.decode() for name in SHAPES} - old
     for number, shape, name in rows:
         if shape == "NO_PATH":

@@ -35,13 +35,21 @@ def allocator(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def parent(preload: str, child: str = CHILD) -> list[str]:
-    script = f"import os, subprocess, sys\nsys.exit(subprocess.run([sys.executable, '-c', {child!r}], env=dict(os.environ, LD_PRELOAD={preload!r})).returncode)"
+    env = f"dict(os.environ, LD_PRELOAD={preload!r})"
+    script = (
+        f"import os, subprocess, sys\nsys.exit(subprocess.run([sys.executable, '-c', {child!r}], env={env}).returncode)"
+    )
     return [PYTHON, "-c", script]
 
 
 def test_under_audit_it_would_not_start(library: Path, allocator: str) -> None:
     """The case is real: with the recorder in LD_AUDIT the loader refuses the allocator."""
-    done = subprocess.run(["/bin/true"], env=dict(os.environ, LD_AUDIT=str(library), LD_PRELOAD=allocator), capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["/bin/true"],
+        env=dict(os.environ, LD_AUDIT=str(library), LD_PRELOAD=allocator),
+        capture_output=True,
+        timeout=60,
+    )
     if done.returncode == 0:
         pytest.skip("this glibc has room for static TLS under LD_AUDIT")
     assert done.returncode == 127
@@ -113,7 +121,9 @@ def test_with_threads_before_it_nothing_is_rewritten(library: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("package", "name"), [("libjemalloc2", "libjemalloc.so.2"), ("libtcmalloc-minimal4", "libtcmalloc_minimal.so.4")])
+@pytest.mark.parametrize(
+    ("package", "name"), [("libjemalloc2", "libjemalloc.so.2"), ("libtcmalloc-minimal4", "libtcmalloc_minimal.so.4")]
+)
 def test_allocators_of_the_archive(library: Path, tmp_path: Path, package: str, name: str) -> None:
     root, why = libcs.unpack("bookworm", tmp_path, [package])
     if root is None:

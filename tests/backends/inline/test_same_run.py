@@ -115,11 +115,15 @@ def meaning(call: Call) -> tuple[object, ...]:
 
 def same_meaning(library: Path, theirs: list[Event], run: Run) -> None:
     expected = Counter(
-        repr(meaning(call)) for call in theirs if isinstance(call, Call) and not recorded.is_own(call, library) and call.syscall != "openat2"
+        repr(meaning(call))
+        for call in theirs
+        if isinstance(call, Call) and not recorded.is_own(call, library) and call.syscall != "openat2"
     )
     actual = Counter(repr(meaning(call)) for call in run.calls if call.syscall != "openat2")
     missing, extra = expected - actual, actual - expected
-    assert not missing, "\n".join([*("- " + one for one in list(missing)[:10]), *("+ " + one for one in list(extra)[:10])])
+    assert not missing, "\n".join(
+        [*("- " + one for one in list(missing)[:10]), *("+ " + one for one in list(extra)[:10])]
+    )
 
 
 def same_processes(theirs: list[Event], run: Run) -> None:
@@ -148,7 +152,11 @@ COMMANDS = {
     "fork": [PYTHON, "pool.py", "fork"],
     "forkserver": [PYTHON, "pool.py", "forkserver"],
     "threads": [PYTHON, "threads.py"],
-    "bash": ["bash", "-c", "ls /usr/bin | grep -c a; cat /etc/hosts | sort; for i in 1 2 3; do (cat /etc/hosts | wc -l); done"],
+    "bash": [
+        "bash",
+        "-c",
+        "ls /usr/bin | grep -c a; cat /etc/hosts | sort; for i in 1 2 3; do (cat /etc/hosts | wc -l); done",
+    ],
     "find": ["find", "/etc", "-name", "*.conf"],
     "tar": ["tar", "cf", "/dev/null", "/etc/apt"],
 }
@@ -206,21 +214,34 @@ def test_paths_of_all_kinds(library: Path, place: Path) -> None:
     assert unseen == {b"/usr/bin/true"} or unseen == {b"/bin/true"}  # env -i
     # what an unseen program did itself is not in the ring, and said so
     tids = {loss.tid for loss in run.facts.unseen}
-    starts = {(event.tid, event.t_ns) for event in theirs if isinstance(event, Process) and event.kind == "exec" and event.tid in tids}
+    starts = {
+        (event.tid, event.t_ns)
+        for event in theirs
+        if isinstance(event, Process) and event.kind == "exec" and event.tid in tids
+    }
     last = {tid: max(t_ns or 0 for one, t_ns in starts if one == tid) for tid in tids}
-    theirs = [event for event in theirs if not (isinstance(event, Call) and event.tid in tids and (event.t_ns or 0) > last[event.tid])]
+    theirs = [
+        event
+        for event in theirs
+        if not (isinstance(event, Call) and event.tid in tids and (event.t_ns or 0) > last[event.tid])
+    ]
     assert_same(library, theirs, run)
 
 
 def test_requests_and_attribution_are_the_same(library: Path, place: Path) -> None:
     """What a cold client asks for, and which process and phase each call belongs to, come out alike."""
-    theirs, run = both(library, [PYTHON, "-c", "import asyncio, subprocess; subprocess.run(['cat', '/etc/hosts'])"], place)
+    theirs, run = both(
+        library, [PYTHON, "-c", "import asyncio, subprocess; subprocess.run(['cat', '/etc/hosts'])"], place
+    )
     ours = [event for event in theirs if not (isinstance(event, Call) and recorded.is_own(event, library))]
 
     def counted(events: list[Event], facts: RingFacts | None) -> dict[bytes, object]:
         model = RequestModel([], None, os.fsencode(place))
         if facts is not None:
-            model._fstat = {path: (kind_of_mode(_KINDS.get(mode & 0o170000, b"")), size) for path, (mode, size) in facts.fstats.items()}
+            model._fstat = {
+                path: (kind_of_mode(_KINDS.get(mode & 0o170000, b"")), size)
+                for path, (mode, size) in facts.fstats.items()
+            }
         for event in events:
             if isinstance(event, Call):
                 model.add(event)
@@ -232,7 +253,10 @@ def test_requests_and_attribution_are_the_same(library: Path, place: Path) -> No
     assert counted(run.events, run.facts) == expected
 
     def rows(events: list[Event]) -> Counter[tuple[object, ...]]:
-        return Counter((row.call.path, row.call.syscall, row.phase, row.module, row.process.label) for row in attribute(events, Notes()))
+        return Counter(
+            (row.call.path, row.call.syscall, row.phase, row.module, row.process.label)
+            for row in attribute(events, Notes())
+        )
 
     assert rows(run.events) == rows(ours)
 

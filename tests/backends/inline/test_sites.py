@@ -18,7 +18,10 @@ from tests.backends.inline.recorded import PYTHON, SOURCES
 from tests.backends.inline.test_same_run import both
 
 BY_XOR, BY_REGISTER = 1, 3
-NEEDED = {"libc.so.6": {0, 3, 4, 6, 9, 17, 21, 59, 80, 87, 89, 217, 231, 257, 262}, "ld-linux-x86-64.so.2": {0, 3, 9, 257}}
+NEEDED = {
+    "libc.so.6": {0, 3, 4, 6, 9, 17, 21, 59, 80, 87, 89, 217, 231, 257, 262},
+    "ld-linux-x86-64.so.2": {0, 3, 9, 257},
+}
 """What each libc must have, by its numbers; where a version has another way (stat, open), see `has_needed`."""
 
 
@@ -40,14 +43,26 @@ def check(finder: str, path: Path) -> dict[int, int]:
     """Compare the finder's sites of one object with objdump's; gives how many it has of each number."""
     truth = disassemble(path)
     out = subprocess.run([finder, str(path)], capture_output=True, text=True, check=True, timeout=60).stdout
-    sites = [[int(word, 16 if i == 0 else 10) for i, word in enumerate(line.split()[1:])] for line in out.splitlines() if line.startswith("site ")]
+    sites = [
+        [int(word, 16 if i == 0 else 10) for i, word in enumerate(line.split()[1:])]
+        for line in out.splitlines()
+        if line.startswith("site ")
+    ]
     count = [int(word) for word in out.splitlines()[-1].split()[1:]]
-    assert count == [len(sites), 0], f"{path}: sites are left: {[line for line in out.splitlines() if line.startswith('left')]}"
+    assert count == [len(sites), 0], (
+        f"{path}: sites are left: {[line for line in out.splitlines() if line.startswith('left')]}"
+    )
     calls = {at + length: number for at, number, form, length in sites if form != BY_REGISTER}
     assert set(calls) <= set(truth.syscalls), "what is taken is a system call"
-    wrong = {at: (number, truth.syscalls[at]) for at, number in calls.items() if number != -1 and number != truth.syscalls[at]}
+    wrong = {
+        at: (number, truth.syscalls[at])
+        for at, number in calls.items()
+        if number != -1 and number != truth.syscalls[at]
+    }
     assert not wrong, "with the number that objdump sees"
-    missing = {hex(at): number for at, number in truth.syscalls.items() if number in wanted_numbers() and at not in calls}
+    missing = {
+        hex(at): number for at, number in truth.syscalls.items() if number in wanted_numbers() and at not in calls
+    }
     assert not missing, f"{path.name}: not taken"
     for at, _, form, _ in sites:
         assert at in truth.starts, "what is replaced begins with an instruction"
@@ -108,14 +123,20 @@ def test_debians(finder: str, debian: Callable[[str], Path], suite: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", libcs.SUITES)
 @pytest.mark.parametrize("which", ["cat", "python"])
-def test_programs_run_with_debians(library: Path, debian: Callable[[str], Path], suite: str, which: str, tmp_path: Path) -> None:
+def test_programs_run_with_debians(
+    library: Path, debian: Callable[[str], Path], suite: str, which: str, tmp_path: Path
+) -> None:
     """Programs that another libc's loader starts are recorded as strace sees them."""
     place = debian(suite)
     root = place
     while root.name != "unpacked":
         root = root.parent
     cat = next(path for path in (root / "bin/cat", root / "usr/bin/cat") if path.exists())
-    words = [str(cat), "/etc/hosts"] if which == "cat" else [os.path.realpath(PYTHON), "-c", "import json, threading, asyncio"]
+    words = (
+        [str(cat), "/etc/hosts"]
+        if which == "cat"
+        else [os.path.realpath(PYTHON), "-c", "import json, threading, asyncio"]
+    )
     more = f"{place}:/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:{os.path.dirname(os.path.dirname(words[0]))}/lib"
     command = [str(place / "ld-linux-x86-64.so.2"), "--library-path", more, *words]
     plain = subprocess.run(command, capture_output=True, timeout=60)

@@ -16,7 +16,10 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAME = "fsprobe-inline.so"
 """The file's name: the code finds itself in LD_AUDIT by it (entry.c)."""
-SOURCES = ("entry.c", "record.c", "followed.c", "exec.c", "mark.c", "threads.c", "ring.c", "clock.c", "calls.c", "sites.c", "stubs.c", "elf.c")  # fmt: skip
+SOURCES = (
+    "entry.c", "record.c", "followed.c", "exec.c", "mark.c", "threads.c", "ring.c", "clock.c", "calls.c", "sites.c", "stubs.c",
+    "elf.c",
+)  # fmt: skip
 FLAGS = (
     "-std=gnu11 -O2 -fPIC -shared -nostdlib -ffreestanding -fno-builtin -fno-stack-protector -fvisibility=hidden "
     "-fcf-protection=none -fno-asynchronous-unwind-tables -fno-jump-tables -fno-tree-loop-distribute-patterns "
@@ -28,7 +31,15 @@ FLAGS = (
 def command(compiler: str, out: str, defines: tuple[str, ...] = ()) -> list[str]:
     """The command line that makes `out`."""
     script = "-Wl,-T," + os.path.join(HERE, "image.lds")
-    return [compiler, *FLAGS, *("-D" + name for name in defines), script, "-o", out, *(os.path.join(HERE, name) for name in SOURCES)]
+    return [
+        compiler,
+        *FLAGS,
+        *("-D" + name for name in defines),
+        script,
+        "-o",
+        out,
+        *(os.path.join(HERE, name) for name in SOURCES),
+    ]
 
 
 def why_not() -> str:
