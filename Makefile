@@ -1,4 +1,4 @@
-# Each target does all its own set-up. PYTHON may be any CPython 3.10-3.13.
+# Each target does all its own set-up. PYTHON may be any CPython 3.10-3.15.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin

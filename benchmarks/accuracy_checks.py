@@ -16,12 +16,13 @@ from benchmarks import pynamic
 from benchmarks.evidence import Json, say
 from benchmarks.pynamic import Shape
 from fsprobe import pipeline
-from fsprobe.analysis.attribute import Attributed, Notes, attribute
-from fsprobe.analysis.tally import check_sums
-from fsprobe.capture import options, record, strace
-from fsprobe.model import Event, Mark, Op, ParseQuality
-from fsprobe.parse import marks
-from fsprobe.recording import Recording
+from fsprobe.analysis.attribution.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.counting.tally import check_sums
+from fsprobe.capture import options, record
+from fsprobe.capture.backends.strace import installed
+from fsprobe.events import marks
+from fsprobe.model.events import Event, Mark, Op, ParseQuality
+from fsprobe.recording.file import Recording
 
 STATEMENTS = {
     "pass": "pass",
@@ -62,12 +63,12 @@ NOT_CALLS = {"getcwd", "clone", "clone3", "fork", "vfork", "exit_group", "fchdir
 @contextmanager
 def summary_appended() -> Iterator[None]:
     """Let fsprobe's strace append its own summary to the log of the run."""
-    plain = strace.command_line
-    strace.command_line = lambda *words: [plain(*words)[0], "-C", *plain(*words)[1:]]
+    plain = installed.command_line
+    installed.command_line = lambda *words: [plain(*words)[0], "-C", *plain(*words)[1:]]
     try:
         yield
     finally:
-        strace.command_line = plain
+        installed.command_line = plain
 
 
 def make_recording(command: Sequence[str], path: Path, *words: str) -> Recording:
@@ -309,7 +310,7 @@ def check_requests(python: str, scratch: Path, quick: bool) -> list[Json] | str:
     if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "not run: the stand-in needs root and /dev/fuse"
     from benchmarks import requests_check
-    from benchmarks.standin import serve
+    from benchmarks.fileserver import serve
 
     found = []
     env = Path(python).parent.parent

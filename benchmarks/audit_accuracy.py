@@ -21,9 +21,10 @@ from datetime import date
 from pathlib import Path
 
 from fsprobe import pipeline
-from fsprobe.analysis.attribute import Notes
-from fsprobe.model import MISSING_ERRORS, JsonObject, Op, ParseQuality
-from fsprobe.recording import Recording
+from fsprobe.analysis.attribution.attribute import Notes
+from fsprobe.model.events import MISSING_ERRORS, Op, ParseQuality
+from fsprobe.model.formats import JsonObject
+from fsprobe.recording.file import Recording
 
 WORKLOADS = {
     "json": "import json, email.mime.text",

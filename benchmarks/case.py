@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import evidence
-from benchmarks.standin import serve
+from benchmarks.fileserver import serve
 
 PYTHON = "/usr/bin/python3"
 PACKAGES = ("numpy", "pandas", "scikit-learn", "matplotlib")

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.evidence import PLACE, REPOSITORY, say
+from fsprobe.capture.directories import own_files
 
 WORKLOAD_PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "matplotlib")
 PEERS = ("py-spy", "pyinstrument", "tuna", "snaketrace", "stracetools", "importtime-waterfall", "strace-parser")
@@ -29,6 +30,10 @@ def prepare(place: Path = PLACE) -> Path:
     env = place / "env"
     python = env / "bin" / "python"
     place.mkdir(parents=True, exist_ok=True)
+    try:
+        os.close(own_files.open_directory(str(place)))  # its programs are run: nobody else may have put them there
+    except OSError as error:
+        raise SystemExit(f"{place} is not used: {error.strerror}") from error
     clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = env / ".done"

@@ -24,13 +24,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import evidence
-from benchmarks.standin import Server, SharedCap, serve, share_cap
+from benchmarks.fileserver import Server, SharedCap, serve, share_cap
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.capture import traced
-from fsprobe.layouts.namespace import Spec, enter_argv
-from fsprobe.layouts.pack import pack
-from fsprobe.model import JsonObject
+from fsprobe.layouts.mount.namespace import Spec, enter_argv
+from fsprobe.layouts.pack.build import pack
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import plots
 
 CODE = "import pandas"

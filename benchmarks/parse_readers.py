@@ -28,8 +28,8 @@ Row = tuple[str, bytes, bool]
 
 def read_with_fsprobe(path: Path) -> int:
     """The parser alone: every event is made."""
-    from fsprobe.model import ParseQuality
-    from fsprobe.parse.strace import parse
+    from fsprobe.events.strace.parser import parse
+    from fsprobe.model.events import ParseQuality
 
     with path.open("rb", 1 << 20) as lines:
         return sum(1 for _ in parse(lines, ParseQuality()))
@@ -37,11 +37,11 @@ def read_with_fsprobe(path: Path) -> int:
 
 def fold_with_fsprobe(path: Path) -> int:
     """Parse, attribute (imports estimated) and fold into the tables of a profile."""
-    from fsprobe.analysis.attribute import Notes, attribute
-    from fsprobe.analysis.missing import WhyMissing
-    from fsprobe.analysis.tally import fold
-    from fsprobe.model import ParseQuality
-    from fsprobe.parse.strace import parse
+    from fsprobe.analysis.attribution.attribute import Notes, attribute
+    from fsprobe.analysis.attribution.not_found import WhyMissing
+    from fsprobe.analysis.counting.tally import fold
+    from fsprobe.events.strace.parser import parse
+    from fsprobe.model.events import ParseQuality
 
     with path.open("rb", 1 << 20) as lines:
         return fold(attribute(parse(lines, ParseQuality()), Notes()), WhyMissing([])).total.n_metadata
@@ -104,8 +104,8 @@ def unescape(text: str) -> bytes:
 
 def rows_of_fsprobe(log: Path) -> Iterator[Row]:
     """(kind, path, success) as fsprobe's parser gives them."""
-    from fsprobe.model import Call, ParseQuality
-    from fsprobe.parse.strace import parse
+    from fsprobe.events.strace.parser import parse
+    from fsprobe.model.events import Call, ParseQuality
 
     for event in parse(log.read_bytes().splitlines(keepends=True), ParseQuality()):
         if isinstance(event, Call):
@@ -160,23 +160,23 @@ def child_stages(path: str) -> None:
     one by one here, each on what the one before gave."""
     begin = time.process_time()
     from fsprobe import pipeline
-    from fsprobe.report import terminal
+    from fsprobe.report.terminal import run
 
     loaded = time.process_time()
-    from fsprobe.analysis.attribute import Notes
+    from fsprobe.analysis.attribution.attribute import Notes
+    from fsprobe.analysis.attribution.not_found import WhyMissing
+    from fsprobe.analysis.counting.tally import fold
     from fsprobe.analysis.findings.evidence import Watch, watch
-    from fsprobe.analysis.missing import WhyMissing
-    from fsprobe.analysis.requests import RequestModel
-    from fsprobe.analysis.tally import fold
-    from fsprobe.model import ParseQuality
-    from fsprobe.recording import Recording
+    from fsprobe.analysis.requests.model import RequestModel
+    from fsprobe.model.events import ParseQuality
+    from fsprobe.recording.file import Recording
 
     recording = Recording(path)
     at = [time.process_time()]
     lines = list(recording.lines("log"))
     hooks = pipeline.read_hooks(recording)
     at.append(time.process_time())
-    from fsprobe.parse import strace as parser
+    from fsprobe.events.strace import parser
 
     list(parser.parse(lines, ParseQuality(), cwd=pipeline.cwd_of(recording)))
     at.append(time.process_time())
@@ -199,7 +199,7 @@ def child_stages(path: str) -> None:
     profile = pipeline.analyse(path)
     whole = time.process_time() - at[-1]
     at.append(time.process_time())
-    terminal.render(profile, recording=path)
+    run.render(profile, recording=path)
     shown = time.process_time() - at[-1]
     stages = {
         "unpack the log, read the marks": at[1] - at[0],

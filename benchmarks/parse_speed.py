@@ -27,7 +27,7 @@ from benchmarks import evidence
 from benchmarks.environments import prepare
 from benchmarks.evidence import PLACE, Json, say
 from benchmarks.parse_readers import AWK, READERS, Row
-from fsprobe.capture import strace
+from fsprobe.capture.backends.strace import installed
 
 QUOTED = {
     "gitlab strace-parser (Rust)": "2.2-3.5 M lines/s",
@@ -113,7 +113,7 @@ def trace(python: str, words: list[str], scratch: Path, kind: str) -> Path:
     assert program is not None, "needs strace"
     log = scratch / f"trace.{kind}"
     if kind == "own":
-        line = strace.command_line(program, strace.version(program), str(log), words)
+        line = installed.command_line(program, installed.version(program), str(log), words)
     else:
         options = ["-tt", "-T"] if kind == "tt" else ["-ttt"]
         line = [

@@ -26,7 +26,7 @@ from pathlib import Path
 from benchmarks import evidence
 from benchmarks.environments import fsprobe_of, prepare
 from benchmarks.evidence import PLACE, Json, say
-from benchmarks.overhead import environment
+from benchmarks.overhead.measure import environment
 from benchmarks.peers_tools import NO, QUESTIONS, Peer, peers
 
 N_USELESS_ENTRIES = 20
@@ -49,7 +49,7 @@ def scene(python: str, scratch: Path) -> Iterator[tuple[dict[str, str], Callable
     if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         yield variables, None
         return
-    from benchmarks.standin import serve
+    from benchmarks.fileserver import serve
 
     env = Path(python).parent.parent
     with serve(env, env, meta_ms=0.3, read_ms=0.1) as server:

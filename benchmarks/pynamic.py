@@ -30,8 +30,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fsprobe import pipeline
-from fsprobe.analysis.tally import Tally
-from fsprobe.model import Counts
+from fsprobe.analysis.counting.tally import Tally
+from fsprobe.model.counts import Counts
 
 MAX_IN_PACKAGE = 500
 """So that one getdents lists a package and a second one ends it (32 KiB hold 800 such names)."""

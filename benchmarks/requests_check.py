@@ -20,11 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.standin import Server, serve
-from fsprobe.analysis.requests import RequestModel
-from fsprobe.capture import lookups, mounts, strace
-from fsprobe.model import Call, JsonObject, Mount, ParseQuality
-from fsprobe.parse.strace import parse
+from benchmarks.fileserver import Server, serve
+from fsprobe.analysis.requests.model import RequestModel
+from fsprobe.capture.backends.strace import installed
+from fsprobe.capture.lookups import collect
+from fsprobe.capture.machine import mounts
+from fsprobe.events.strace.parser import parse
+from fsprobe.model.events import Call, Mount, ParseQuality
+from fsprobe.model.formats import JsonObject
 
 EXACT = ("lookup", "negative", "open", "opendir", "readlink")
 COMPARED = (*EXACT, "readdir")
@@ -78,10 +81,10 @@ class Comparison:
 
 def trace(command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> None:
     """Run a command under the strace line that fsprobe uses."""
-    program = strace.find(os.environ)
+    program = installed.find(os.environ)
     if program is None:
         raise FileNotFoundError("strace")
-    words = strace.command_line(program, strace.version(program), str(log), list(command))
+    words = installed.command_line(program, installed.version(program), str(log), list(command))
     subprocess.run(words, check=True, env=env, cwd=cwd, stdout=subprocess.DEVNULL)
 
 
@@ -134,7 +137,7 @@ def compare(
         trace(command, log, env=env, cwd="/")
         served = Counter((op, path) for op, path in server.paths() if op in COMPARED)
         n_reads = server.counters().read
-        found = lookups.collect(str(log)) if look else {}
+        found = collect.collect(str(log)) if look else {}
         data = log.read_bytes()
     predicted, model = predict(data, server.mnt, found)
     on_mount = model.count().by_mount().get(os.fsdecode(server.mnt))

@@ -10,25 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import fsprobe
-from fsprobe.analysis import saved
-from fsprobe.analysis.attribute import Attributed, Notes, Running, attribute, label_of
-from fsprobe.analysis.bounded import settle_reasons
+from fsprobe import foreign_json
+from fsprobe.analysis.attribution.attribute import Attributed, Notes, Running, attribute, label_of
+from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.attribution.ownership import Mounts, Owners
+from fsprobe.analysis.counting.profile import finding_row, make_profile
+from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
-from fsprobe.analysis.findings.table import find
+from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
-from fsprobe.analysis.missing import WhyMissing
-from fsprobe.analysis.places import Mounts, Owners
-from fsprobe.analysis.profile import finding_row, make_profile
-from fsprobe.analysis.requests import RequestModel, Requests
-from fsprobe.analysis.tally import Tally, fold
+from fsprobe.analysis.requests.model import RequestModel, Requests
+from fsprobe.analysis.streaming import tally_file
+from fsprobe.analysis.streaming.bounds import settle_reasons
 from fsprobe.analysis.verdict import verdict
-from fsprobe.capture import mounts as mount_table
-from fsprobe.capture import scratch
+from fsprobe.capture.directories import scratch
+from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
-from fsprobe.model import Call, Event, JsonObject, Mount, Op, ParseQuality, Process
-from fsprobe.parse import marks, sources, strace
-from fsprobe.parse.shapes import LOOKUPS, MANIFEST, misfit
-from fsprobe.recording import Recording, write
+from fsprobe.events import marks
+from fsprobe.events.strace import parser, sources
+from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
+from fsprobe.model.formats import JsonObject
+from fsprobe.recording.file import Recording, write
+from fsprobe.recording.shapes import LOOKUPS, MANIFEST, misfit
 
 TALLY = "tally"
 OBSERVES = {
@@ -127,7 +130,7 @@ def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tupl
     Raises:
         BadInput: it is damaged, or of a newer version.
     """
-    tally, notes, quality, seen = saved.read(b"".join(recording.section(TALLY)), recording.path)
+    tally, notes, quality, seen = tally_file.read(b"".join(recording.section(TALLY)), recording.path)
     settle_reasons(tally, WhyMissing(facts))
     return tally, notes, quality, seen
 
@@ -148,13 +151,13 @@ def load_logs(
     n_events = 0
     command: list[str] | None = None
     first_ns = last_ns = exit_code = first_tid = None
-    for event in strace.parse(sources.read_logs(paths), quality, cwd=os.fsencode(cwd) if cwd else None):
+    for event in parser.parse(sources.read_logs(paths), quality, cwd=os.fsencode(cwd) if cwd else None):
         n_events += 1
         if event.t_ns is not None:
             first_ns = event.t_ns if first_ns is None else first_ns
             last_ns = event.t_ns
         if isinstance(event, Call) and event.op is Op.EXEC and not event.error and command is None:
-            command = [os.fsdecode(word) for word in strace.exec_argv(event)]
+            command = [os.fsdecode(word) for word in parser.exec_argv(event)]
         if isinstance(event, Process):
             first_tid = event.tid if first_tid is None else first_tid
             if event.kind == "exit" and event.tid == first_tid and event.detail.isdigit():
@@ -228,10 +231,18 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
 def read_hooks(recording: Recording) -> marks.HookFiles:
     """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
     hooks = marks.read_hook_files(recording.section("marks"))
-    place = str(recording.manifest.get("scratch") or "")
+    place = os.fsdecode(hook_dir_of(recording.manifest))
     for fact in hooks.facts.values():
-        fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != f"{place}/{scratch.HOOK}"]
+        fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != place]
     return hooks
+
+
+def hook_dir_of(manifest: Mapping[str, Any]) -> bytes:
+    """The directory that was put on PYTHONPATH; b"" where there was none."""
+    place = manifest.get("hook_dir")
+    if place is None and manifest.get("scratch"):
+        place = f"{manifest['scratch']}/{scratch.HOOK}"
+    return os.fsencode(str(place or ""))
 
 
 def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> Iterator[Attributed]:
@@ -240,7 +251,7 @@ def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> I
     return attribute(
         events,
         notes,
-        hook_dir=place + b"/" + scratch.HOOK.encode() if place else b"",
+        hook_dir=hook_dir_of(recording.manifest),
         marks_dir=place + b"/" + scratch.MARKS.encode() if place else b"",
         running=running_of(recording),
     )
@@ -273,7 +284,7 @@ def read_events(
     watch: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
 ) -> Iterator[Event]:
     """The events of a recording, with the marks of its hooks merged in; `watch` sees the log's lines pass."""
-    events = strace.parse(watch(recording.lines("log")), quality, cwd=cwd_of(recording))
+    events = parser.parse(watch(recording.lines("log")), quality, cwd=cwd_of(recording))
     if not hooks.marks:
         return events
     return marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))
@@ -300,7 +311,7 @@ def read_json(recording: Recording, section: str) -> dict[str, Any]:
     if not data:
         return {}
     try:
-        value = json.loads(data.decode("utf-8", "surrogateescape"))
+        value = foreign_json.loads(data.decode("utf-8", "surrogateescape"))
     except ValueError:
         raise BadInput(f"{recording.path} is damaged: its section {section} is not JSON") from None
     if not isinstance(value, dict):
@@ -331,7 +342,7 @@ def has_audit_events(fact: Mapping[str, Any]) -> bool:
 def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount]) -> JsonObject:
     """The manifest as a profile shows it: with what the interpreters said, and without what only the recorder needs."""
     manifest = dict(recording.manifest)
-    for name in ("scratch", "fsprobe_pid"):
+    for name in ("scratch", "hook_dir", "fsprobe_pid"):
         manifest.pop(name, None)
     facts = sorted(hooks.facts.values(), key=lambda fact: int(fact.get("ns") or 0))
     first = facts[0] if facts else None

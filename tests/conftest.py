@@ -9,9 +9,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.sid import Sid
 
 # CI looks at the same examples in each run, so that a failure is of the change and not of the day; no deadline, since a machine
 # that is busy with something else is no defect
@@ -162,6 +166,14 @@ class Fsprobe:
         recording.unlink(missing_ok=True)
         done = run_plain(self.command(command, options), env=env, stdin=stdin, cwd=cwd, before=before)
         return Done(status=done.status, out=done.out, err=done.err, recording=recording)
+
+
+@pytest.fixture(scope="session")
+def sid(tmp_path_factory: pytest.TempPathFactory) -> Sid:
+    """A root of Debian's sid suite, with CPython 3.14 and 3.15; see `tests.sid`."""
+    from tests import sid as newest
+
+    return newest.get(tmp_path_factory.getbasetemp().parent)
 
 
 @pytest.fixture

@@ -16,8 +16,10 @@ import pytest
 from fsprobe import pipeline
 from fsprobe.capture import options, record
 from fsprobe.errors import FsprobeError
-from fsprobe.recording import Recording, write
-from fsprobe.report import html, markdown, terminal
+from fsprobe.recording.file import Recording, write
+from fsprobe.report import markdown
+from fsprobe.report.html import page
+from fsprobe.report.terminal import run
 
 N_MUTATIONS = int(os.environ.get("FSPROBE_FUZZ", "250"))
 FRAGMENTS = (
@@ -113,11 +115,11 @@ def test_a_mutated_recording_gives_a_result_or_an_error_of_ours(sections: dict[s
         write(str(path), "recording", list(mutated.items()))
         try:
             profile = pipeline.analyse(path)
-            text = terminal.render(profile, recording="m.fsprobe")
+            text = run.render(profile, recording="m.fsprobe")
             assert "\x1b" not in text
             if seed % 10 == 0:
                 markdown.render(profile, recording="m.fsprobe")
-                html.render(profile, recording="m.fsprobe")
+                page.render(profile, recording="m.fsprobe")
                 json.dumps(profile).encode()
             n_results += 1
         except FsprobeError:

@@ -15,12 +15,12 @@ import pytest
 
 import fsprobe
 from fsprobe import pipeline
-from fsprobe.capture.ptrace import why_not
+from fsprobe.capture.backends.ptrace.tracer import why_not
 from fsprobe.cli import recorder
 from fsprobe.errors import EXIT_NOT_FOUND, EXIT_OWN_FAILURE
-from fsprobe.recording import Recording
+from fsprobe.recording.file import Recording
 from tests.conftest import FSPROBE, clean_environment, need, run_plain
-from tests.jobs import rank_variables
+from tests.job_recordings import rank_variables
 
 PROGRAM = "import json, csv, os; os.path.exists('/no/such'); print('done')"
 
@@ -84,7 +84,11 @@ def test_it_holds_the_recorder_and_nothing_else(archive: Path) -> None:
         names = set(opened.namelist())
         assert all(info.compress_type == zipfile.ZIP_STORED for info in opened.infolist())
     assert "__main__.py" in names
-    assert {"fsprobe/capture/record.py", "fsprobe/capture/ptrace.py", "fsprobe/capture/hook/sitecustomize.py"} <= names
+    assert {
+        "fsprobe/capture/record.py",
+        "fsprobe/capture/backends/ptrace/tracer.py",
+        "fsprobe/capture/hook/sitecustomize.py",
+    } <= names
     outside = {
         name
         for name in names

@@ -13,29 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsprobe import model, recording
 from fsprobe.errors import BadInput, FsprobeError
-from fsprobe.recording import Recording
+from fsprobe.model import formats
+from fsprobe.recording import file
+from fsprobe.recording.file import Recording
 
 MANIFEST = json.dumps({"command": ["x"]}).encode()
 
 
 def write(path: Path, log: bytes = b"1 x\n2 y\n") -> bytes:
-    recording.write(
-        str(path), "recording", [("manifest", MANIFEST), ("log", iter([log[:3], b"", log[3:]])), ("marks", b"")]
-    )
+    file.write(str(path), "recording", [("manifest", MANIFEST), ("log", iter([log[:3], b"", log[3:]])), ("marks", b"")])
     return path.read_bytes()
 
 
 def test_format_is_the_model_s() -> None:
-    assert recording.FORMAT == model.FORMAT
+    assert file.FORMAT == formats.FORMAT
 
 
 @given(log=st.binary(max_size=3000), marks=st.lists(st.binary(max_size=50), max_size=5))
 @settings(max_examples=60)
 def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, log: bytes, marks: list[bytes]) -> None:
     path = tmp_path_factory.mktemp("r") / "x"
-    recording.write(str(path), "recording", [("manifest", MANIFEST), ("log", log), ("marks", iter(marks))])
+    file.write(str(path), "recording", [("manifest", MANIFEST), ("log", log), ("marks", iter(marks))])
     opened = Recording(str(path))
     opened.verify()
     assert opened.kind == "recording"
@@ -150,7 +149,7 @@ def test_a_failing_body_leaves_nothing(tmp_path: Path) -> None:
 
     (tmp_path / "x").write_text("old")
     with pytest.raises(FsprobeError, match="Input/output error"):
-        recording.write(str(tmp_path / "x"), "recording", [("manifest", MANIFEST), ("log", body())])
+        file.write(str(tmp_path / "x"), "recording", [("manifest", MANIFEST), ("log", body())])
     assert os.listdir(tmp_path) == ["x"]
     assert (tmp_path / "x").read_text() == "old"
 
@@ -161,5 +160,5 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        recording.write(str(tmp_path / "x"), "recording", [("log", body())])
+        file.write(str(tmp_path / "x"), "recording", [("log", body())])
     assert os.listdir(tmp_path) == []

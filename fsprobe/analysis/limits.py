@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 
 NAMES = {"metadata": "metadata calls", "missing": "in vain", "requests": "requests"}
 """What can be limited, and how a report calls it."""

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fsprobe.analysis.counting.tally import quantile_ns
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
-from fsprobe.analysis.tally import quantile_ns
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 
 NOT = "not the filesystem"
 NOTICEABLE = "noticeable"

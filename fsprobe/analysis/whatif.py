@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsprobe.errors import BadInput
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 
 DEFAULT_RATE = 75_000.0
 """Requests/s of one Lustre metadata server, realistic (up to 200,000 at best): LUMI training notes, 203-Lustre, 2025-10."""

@@ -14,11 +14,18 @@ import signal
 import time
 
 import fsprobe
-from fsprobe import recording
-from fsprobe.capture import host, lookups, mounts, naming, session, strace, tracelog
-from fsprobe.capture import scratch as scratch_dir
-from fsprobe.capture.target import Target, look_at, status_of, tids_of, tracer_of, usage
+from fsprobe.capture import naming
+from fsprobe.capture.backends import text_log
+from fsprobe.capture.backends.strace import installed
+from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.lookups import collect
+from fsprobe.capture.machine import host, mounts
+from fsprobe.capture.machine.running import Target, look_at, status_of, tids_of, tracer_of, usage
+from fsprobe.capture.process import session
+from fsprobe.capture.sections import write_state
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
+from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,18 +77,18 @@ def attach(
         FsprobeError: no scratch, or the recording can't be written.
     """
     target = look_at(pid)
-    program = strace.find(os.environ)
+    program = installed.find(os.environ)
     if program is None:
         raise MachineCannot("attaching needs strace, and there is none on PATH", "load a module that has it")
-    version = strace.version(program)
-    if version is None or version < strace.MIN_VERSION:
-        raise MachineCannot("%s is too old or does not run" % program, "fsprobe needs %d.%d" % strace.MIN_VERSION)
+    version = installed.version(program)
+    if version is None or version < installed.MIN_VERSION:
+        raise MachineCannot("%s is too old or does not run" % program, "fsprobe needs %d.%d" % installed.MIN_VERSION)
     scratch = scratch_dir.make(tmp_dir or None, os.environ, mounts.parse_mountinfo(mounts.read_own()))
     log = os.path.join(scratch, scratch_dir.LOG)
     with session.SignalsHeld() as held:
         tracer_pid = 0
         try:
-            tracer_pid = _start(strace.attach_line(program, version, log, target.pid), scratch, held)
+            tracer_pid = _start(installed.attach_line(program, version, log, target.pid), scratch, held)
             _wait_until_traced(target, tracer_pid, scratch)
         except BaseException:
             _let_go(tracer_pid)
@@ -90,10 +97,11 @@ def attach(
         try:
             before = usage(target.pid)
             state = _facts(target, label, seconds, version, scratch)
+            write_state(scratch, state, target.mounts)  # what is recorded can be salvaged, should fsprobe be killed
             begin = time.monotonic()
             if on_start is not None:
                 on_start(target, log)
-            bound = tracelog.Bound(log, scratch, max_log_bytes, session.LOW_SPACE_BYTES)
+            bound = text_log.Bound(log, scratch, max_log_bytes, session.LOW_SPACE_BYTES)
             after = _wait(target.pid, tracer_pid, begin + seconds, bound, on_tick) or before
             state["wall_s"] = round(time.monotonic() - begin, 6)
         finally:
@@ -104,7 +112,13 @@ def attach(
         state["log_truncated"] = bound.why
         state.update(_ending(log, target.pid))
         path = output or naming.default_name(target.words or [target.program], str(state["host"]), None)
-        _write(path, state, log, target)
+        try:
+            _write(path, state, log, target)
+        except FsprobeError as error:
+            write_state(scratch, state)
+            if is_off:
+                error.hint += "; nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % scratch
+            raise
         if is_off:
             scratch_dir.remove(scratch)
         else:
@@ -162,8 +176,8 @@ def _refusal(target: "Target", scratch: "str") -> "FsprobeError":
             "process %d ended before it could be traced" % target.pid, "start it with `fsprobe run` instead"
         )
     try:
-        with open(os.path.join(scratch, ERRORS), errors="replace") as source:
-            said = source.read().strip().split("\n")[0]
+        with own_files.reader(os.path.join(scratch, ERRORS)) as source:
+            said = source.read(1 << 16).decode("utf-8", "replace").strip().split("\n")[0]
     except OSError:
         said = ""
     owner = int(status.get("Uid", "0").split()[0])
@@ -207,7 +221,7 @@ def _has_ended(pid: "int") -> "bool":
 
 
 def _wait(
-    pid: "int", tracer_pid: "int", end: "float", bound: "tracelog.Bound", on_tick: "Callable[[], None] | None"
+    pid: "int", tracer_pid: "int", end: "float", bound: "text_log.Bound", on_tick: "Callable[[], None] | None"
 ) -> "dict[str, float]":
     """Wait for the time to pass, a signal, or the end of the program; gives what it had used up by then."""
     last = usage(pid)
@@ -284,9 +298,9 @@ def _ending(log: "str", pid: "int") -> "dict[str, Any]":
     """How the program ended, where it did so while it was traced; else nothing is known."""
     status = None
     try:
-        for block in tracelog.blocks(log):
+        for block in text_log.blocks(log):
             for line in block.split(b"\n"):
-                status = tracelog.ending(line, pid, status)
+                status = text_log.ending(line, pid, status)
     except OSError:
         pass
     if status is None:
@@ -298,13 +312,13 @@ def _write(path: "str", state: "dict[str, Any]", log: "str", target: "Target") -
     if not os.path.exists(log):
         open(log, "wb").close()
     # in another mount namespace the same paths may be other files
-    found = lookups.collect(log) if target.shares_mounts else {}
-    recording.write(
+    found = collect.collect(log) if target.shares_mounts else {}
+    file.write(
         path,
         "recording",
         [
             ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", tracelog.blocks(log)),
+            ("log", text_log.blocks(log)),
             ("marks", b""),
             ("mounts", target.mounts),
             ("lookups", json.dumps(found).encode("ascii")),

@@ -6,8 +6,10 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 import sys
 
-from fsprobe.capture import backends, host, mounts, strace
-from fsprobe.capture import scratch as scratch_dir
+from fsprobe.capture.backends import choice
+from fsprobe.capture.backends.strace import installed
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import host, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,29 +60,31 @@ def isolated(
 
 def check_strace(environment: "Mapping[str, str]") -> "dict[str, Any]":
     """Which strace there is, and what its version lacks."""
-    program = strace.find(environment)
-    why = backends.why_not_strace(environment)
+    program = installed.find(environment)
+    why = choice.why_not_strace(environment)
     if program is None or why:
-        return row("strace", NO, why or "there is no strace on PATH", backends.GET_STRACE)
-    version = strace.version(program) or (0, 0)
+        return row("strace", NO, why or "there is no strace on PATH", choice.GET_STRACE)
+    version = installed.version(program) or (0, 0)
     lacks = []
-    if version < strace.SECCOMP_VERSION:
-        lacks.append("--seccomp-bpf (%d.%d): calls that are not traced stop the program too" % strace.SECCOMP_VERSION)
-    if not strace.has_relative_ns(version):
-        lacks.append("ns stamps (%d.%d): imports are marked by visible calls" % strace.RELATIVE_NS_VERSION)
+    if version < installed.SECCOMP_VERSION:
+        lacks.append(
+            "--seccomp-bpf (%d.%d): calls that are not traced stop the program too" % installed.SECCOMP_VERSION
+        )
+    if not installed.has_relative_ns(version):
+        lacks.append("ns stamps (%d.%d): imports are marked by visible calls" % installed.RELATIVE_NS_VERSION)
     found = "%s, version %d.%d" % (program, version[0], version[1])
     return row(
         "strace",
         WARN if lacks else OK,
         found + ("; lacks " + "; ".join(lacks) if lacks else ""),
-        backends.GET_STRACE if lacks else "",
+        choice.GET_STRACE if lacks else "",
     )
 
 
 def check_ptrace(environment: "Mapping[str, str]") -> "dict[str, Any]":
     """Whether a program may be traced at all; it is tried on a child of ours."""
     scope = _read("/proc/sys/kernel/yama/ptrace_scope").strip()
-    why = backends.why_not_ptrace()
+    why = choice.why_not_ptrace()
     if why:
         hint = "run fsprobe outside of the container or tracer that forbids it, or use --backend audit"
         return row("ptrace", NO, why + ("; Yama scope %s" % scope if scope else "; no Yama"), hint)

@@ -6,7 +6,9 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 import time
 
-from fsprobe.capture import ranks
+from fsprobe import files
+from fsprobe.capture.machine import ranks
+from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +31,15 @@ def output_path(output: "str", command: "list[str]", host: "str", rank: "ranks.R
         rank: this process in its job.
 
     Raises:
-        OSError: the directory can't be made.
+        FsprobeError: the directory can't be made.
     """
     if not output:
         return default_name(command, host, rank)
     if output.endswith("/"):
-        os.makedirs(output, exist_ok=True)
+        try:
+            files.make_directories(output)
+        except OSError as error:
+            raise FsprobeError("cannot make the directory %s: %s" % (output, error.strerror), "name another with -o")
     if os.path.isdir(output):
         return os.path.join(output, default_name(command, host, rank))
     return ranks.tagged(output, rank)

@@ -4,7 +4,7 @@ Not click: importing it costs 400 metadata calls, and this runs on the filesyste
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-from fsprobe.capture import ranks
+from fsprobe.capture.machine import ranks
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 DEFAULT_MAX_LOG = "2G"

@@ -9,11 +9,16 @@ import os
 import time
 
 import fsprobe
-from fsprobe.capture import audit, backends, host, mounts, naming, ranks, session, shield, shipped, tracelog
-from fsprobe.capture import scratch as scratch_dir
-from fsprobe.capture.environment import own_environment
+from fsprobe.capture import naming, shipped
+from fsprobe.capture.backends import choice, text_log
+from fsprobe.capture.backends.audit import waiting
+from fsprobe.capture.backends.strace import shield
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import host, mounts, ranks
+from fsprobe.capture.machine.environment import own_environment
+from fsprobe.capture.process import session
 from fsprobe.capture.sections import write_recording, write_state
-from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,8 +100,9 @@ def _record(
 ) -> "Recorded":
     scratch = scratch_dir.make(options.tmp_dir or None, environment, mounts.parse_mountinfo(mounts.read_own()))
     follower = cover = None
+    hook_dir = no_hook = ""
     try:
-        tracer = backends.choose(options, environment, scratch)
+        tracer = choice.choose(options, environment, scratch)
         if options.stream:
             from fsprobe.capture import stream
 
@@ -105,8 +111,11 @@ def _record(
             stream.check(scratch, tracer.backend, tracer.markers)
         target_environment = dict(environment)
         if tracer.markers != "none":
-            install_hook(scratch, tracer.markers, target_environment)
+            hook_dir, no_hook = install_hook(scratch, tracer.markers, target_environment)
+            if no_hook:
+                go_without_hook(tracer, no_hook, warnings)
         state = first_facts(options, tracer, environment, layout, scratch)
+        state.update(hook_dir=hook_dir, no_hook=no_hook, hook_fstype=_network_of(hook_dir))
         cover = _cover(tracer, options.command, environment, scratch, held) if not enter else None
         state["shield"] = "" if cover is None else cover.path
         path = naming.output_path(
@@ -119,10 +128,10 @@ def _record(
         if on_start is not None:
             on_start(tracer.log)
     except FsprobeError:
-        scratch_dir.remove(scratch)
+        _clear(scratch, hook_dir)
         raise
     except OSError as error:
-        scratch_dir.remove(scratch)
+        _clear(scratch, hook_dir)
         raise FsprobeError(
             "cannot prepare the run in %s: %s" % (scratch, error.strerror), "name a node-local directory with --tmp-dir"
         )
@@ -136,7 +145,7 @@ def _record(
     elif tracer.backend != "audit":  # whose log is put together at the end
         held.flush = lambda: _flush(scratch, state, path)
     try:
-        run = audit.run if tracer.backend == "audit" else functools.partial(session.run, cover=cover)
+        run = waiting.run if tracer.backend == "audit" else functools.partial(session.run, cover=cover)
         outcome = run(
             list(enter or []) + tracer.words,
             target_environment,
@@ -151,7 +160,7 @@ def _record(
         if follower is not None:
             follower.finish()
         # nothing has run; after any other exception the scratch stays, for the tracer may be at work in it
-        scratch_dir.remove(scratch)
+        _clear(scratch, hook_dir)
         raise
     finally:
         if cover is not None:
@@ -167,8 +176,8 @@ def _record(
         write_state(scratch, state)
         error.hint += "; nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % scratch
         # the command has run: its own failure is what a script that started it must see
-        if outcome.exit_status:
-            error.exit_code = outcome.exit_status if outcome.exit_status > 0 else 128 - outcome.exit_status
+        status = outcome.exit_status
+        error.exit_code = (status if status > 0 else 128 - status) if status else EXIT_OWN_FAILURE
         raise
     if outcome.log_truncated:
         warnings.append("the recording is not complete: %s; the command ran to its end" % outcome.log_truncated)
@@ -181,16 +190,33 @@ def _record(
             "(--wait-descendants)" % options.wait_descendants_s
         )
     if outcome.descendants_left and tracer.backend != "audit":
-        session.leave_to_janitor(outcome.tracer_pid, scratch)
+        session.leave_to_janitor(outcome.tracer_pid, scratch, hook_dir)
     else:
         if outcome.descendants_left:
-            audit.stop_writers(scratch)
-        scratch_dir.remove(scratch)
+            waiting.stop_writers(scratch)
+        _clear(scratch, hook_dir)
     return Recorded(path, outcome, warnings)
 
 
+def _network_of(hook_dir: "str") -> "str":
+    if not hook_dir:
+        return ""
+    from fsprobe.capture.directories import hook_place
+
+    return hook_place.network_of(hook_dir)
+
+
+def _clear(scratch: "str", hook_dir: "str") -> "None":
+    """Take away what was made for this run alone."""
+    if hook_dir:
+        from fsprobe.capture.directories import hook_place
+
+        hook_place.remove(hook_dir, scratch)
+    scratch_dir.remove(scratch)
+
+
 def _cover(
-    tracer: "backends.Tracer",
+    tracer: "choice.Tracer",
     command: "list[str]",
     environment: "dict[str, str]",
     scratch: "str",
@@ -223,7 +249,7 @@ def _flush(scratch: "str", state: "dict[str, Any]", path: "str", streamed: "Any"
 
 
 def raise_if_not_run(
-    outcome: "session.Outcome", tracer: "backends.Tracer", command: "list[str]", own: "str" = ""
+    outcome: "session.Outcome", tracer: "choice.Tracer", command: "list[str]", own: "str" = ""
 ) -> "None":
     """Tell a command that was never started from one that failed.
 
@@ -239,7 +265,7 @@ def raise_if_not_run(
     if outcome.empty_log:
         reason = "".join(": " + line for line in shield.complaints(os.path.dirname(tracer.log))[:1])
         raise FsprobeError("%s could not trace %s%s" % (tracer.backend, command[0], reason), DENIED_HINT)
-    name = tracelog.exec_error(tracer.log, own)
+    name = text_log.exec_error(tracer.log, own)
     if name and outcome.exit_status > 0:
         reason = os.strerror(getattr(errno, name, errno.ENOEXEC))
         hint = "see `man 2 execve`, %s" % name
@@ -276,30 +302,52 @@ def check_command(command: "list[str]", environment: "dict[str, str]") -> "list[
     ]
 
 
-def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> "None":
-    """Put the hook into the scratch directory and its directory first on PYTHONPATH."""
-    place = os.path.join(scratch, scratch_dir.HOOK)
+def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> "tuple[str, str]":
+    """Put the hook where it can stay and its directory first on PYTHONPATH.
+
+    Returns:
+        The hook's directory and "", or "" and why there is none.
+    """
+    from fsprobe.capture.directories import hook_place
+
+    digits = hook_place.tail_digits(scratch)
     lines = shipped.read("hook", "sitecustomize.py").split("\n")
     filled = {
-        "MARKS = ": os.path.join(scratch, scratch_dir.MARKS),
+        "PLACE = ": scratch[: len(scratch) - len(digits)],
+        "N_DIGITS = ": len(digits),
         "MODE = ": mode,
         "NAMES = ": tuple(host.TARGET_VARIABLES),
-        "AUDIT = ": audit.hook_source() if mode == audit.MARKERS else "",
+        "AUDIT = ": waiting.hook_source() if mode == waiting.MARKERS else "",
     }
     for i, line in enumerate(lines):
         for start in filled:
             if line.startswith(start):
                 lines[i] = start + ascii(filled[start])
-    with open(os.path.join(place, "sitecustomize.py"), "w", encoding="utf-8") as target:
-        target.write("\n".join(lines))
+    place, why_not = hook_place.install("\n".join(lines), scratch, environment)
+    if why_not or ":" in place:
+        return "", why_not or "its path has a colon, which ends an entry of PYTHONPATH"
     # never a colon after it when there is nothing to follow: an empty entry would add the working directory
     old = environment.get("PYTHONPATH", "")
     environment["PYTHONPATH"] = place + ":" + old if old else place
+    return place, ""
+
+
+def go_without_hook(tracer: "choice.Tracer", why: "str", warnings: "list[str]") -> "None":
+    """No hook can be put into the target: imports are estimated.
+
+    Raises:
+        FsprobeError: the backend is nothing without it.
+    """
+    reason = "no directory for fsprobe's hook in which nobody else can write (%s)" % why
+    if tracer.backend == "audit":
+        raise FsprobeError(reason, "name one with XDG_CACHE_HOME, or use a tracer: see `fsprobe doctor`")
+    tracer.markers = "none"
+    warnings.append(reason + ": imports are estimated. XDG_CACHE_HOME can name one")
 
 
 def first_facts(
     options: "RunOptions",
-    tracer: "backends.Tracer",
+    tracer: "choice.Tracer",
     environment: "dict[str, str]",
     layout: "dict[str, Any] | None",
     scratch: "str",

@@ -3,14 +3,26 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-import json
 import os
 
-from fsprobe import recording
-from fsprobe.capture import audit, naming, ranks, session, tracelog
-from fsprobe.capture import scratch as scratch_dir
+from fsprobe import files, foreign_json
+from fsprobe.capture import naming
+from fsprobe.capture.backends import text_log
+from fsprobe.capture.backends.audit import waiting
+from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import ranks
+from fsprobe.capture.process import session
 from fsprobe.capture.sections import write_recording
-from fsprobe.errors import BadInput
+from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
+from fsprobe.recording import file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_STATE_BYTES = 16 << 20
+"""Of the facts of a run; the command line is the largest of them, 2 MiB at most on most machines."""
 
 
 def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
@@ -20,48 +32,103 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
         The recording's path, and whether the run still goes on (the scratch is then left alone).
 
     Raises:
-        BadInput: not a scratch directory of fsprobe, or nothing in it yet.
+        BadInput: not a scratch directory of fsprobe, another user's, or nothing in it yet.
         FsprobeError: fsprobe is still at it itself, or the recording can't be written.
     """
     scratch = os.path.abspath(scratch)
     try:
-        with open(os.path.join(scratch, scratch_dir.STATE), encoding="ascii") as source:
-            state = json.load(source)
-        command = [str(word) for word in state["command"]]
-        host_name = str(state["host"])
-        job = {str(name): str(value) for name, value in dict(state.get("job") or {}).items()}
-    except (OSError, ValueError, LookupError, TypeError):
+        directory = own_files.open_directory(scratch)
+    except FileNotFoundError:
+        raise _no_scratch(scratch)
+    except OSError as error:
         raise BadInput(
-            "%s is no scratch directory of fsprobe" % scratch,
-            "they are named %s... in /dev/shm, $TMPDIR or /tmp" % scratch_dir.PREFIX,
+            "%s is not taken: %s" % (scratch, "it is no directory" if _is_no_directory(scratch) else error.strerror),
+            "only a directory that your own run of fsprobe left behind can be salvaged",
         )
-    log = os.path.join(scratch, scratch_dir.LOG)
+    try:
+        return _salvage(scratch, "/proc/self/fd/%d" % directory, _read_state(scratch, directory), output)
+    finally:
+        os.close(directory)
+
+
+def _is_no_directory(path: "str") -> "bool":
+    return os.path.islink(path) or not os.path.isdir(path)
+
+
+def _no_scratch(scratch: "str") -> "BadInput":
+    return BadInput(
+        "%s is no scratch directory of fsprobe" % scratch,
+        "they are named %s... in /dev/shm, $TMPDIR or /tmp" % scratch_dir.PREFIX,
+    )
+
+
+def _read_state(scratch: "str", directory: "int") -> "dict[str, Any]":
+    try:
+        with own_files.reader(scratch_dir.STATE, directory) as source:
+            state = foreign_json.loads(source.read(MAX_STATE_BYTES).decode("ascii"))
+        if not isinstance(state["command"], list) or not state["command"] or not isinstance(state["host"], str):
+            raise ValueError
+        state["command"] = [str(word) for word in state["command"]]
+        state["job"] = {str(name): str(value) for name, value in dict(state.get("job") or {}).items()}
+        state["fsprobe_pid"] = int(state.get("fsprobe_pid") or 0)
+    except (OSError, ValueError, LookupError, TypeError, OverflowError):
+        raise _no_scratch(scratch)
+    return dict(state)
+
+
+def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str") -> "tuple[str, bool]":
+    """Read through `held`, the directory as it was opened; its name may be another's by now."""
+    log = os.path.join(held, scratch_dir.LOG)
     if state.get("backend") == "audit":
         try:
-            audit.gather(scratch)
+            waiting.gather(held)
         except OSError as error:
             raise BadInput("%s cannot be read: %s" % (scratch, error.strerror), "nothing can be made of it")
-    if not tracelog.size_bytes(log):
+    try:
+        os.close(own_files.open_file(log))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise BadInput("the log in %s is not taken: %s" % (scratch, error.strerror), "nothing can be made of it")
+    if not text_log.size_bytes(log):
         raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
-    pid = tracelog.first_pid(log)
-    running = bool(audit.running(scratch)) if state.get("backend") == "audit" else tracelog.is_written(log)
-    # a killed fsprobe may have been writing the recording already
-    unfinished = recording.part_name(str(state.pop("output", "")), int(state.get("fsprobe_pid") or 0))
-    if os.path.isfile(unfinished) and not session.is_running(int(state.get("fsprobe_pid") or 0)):
-        os.unlink(unfinished)
+    pid = text_log.first_pid(log)
+    is_audit = state.get("backend") == "audit"
+    running = (
+        bool(waiting.running(scratch)) if is_audit else text_log.is_written(os.path.join(scratch, scratch_dir.LOG))
+    )
+    _forget_unfinished(state.pop("output", ""), state["fsprobe_pid"])
     state["salvaged"] = True
     if state.pop("streamed", False):
         state["log_truncated"] = "it was streamed, and of its log only the head was kept"
-    if not state.get("log_truncated") and tracelog.has_hole(log):
+    if not state.get("log_truncated") and text_log.has_hole(log):
         state["log_truncated"] = "the log reached --max-log, or its filesystem was nearly full"
     # without a tracer nobody has seen how the command ended
-    traced = state.get("backend") != "audit"
-    if state.get("exit_code") is None and traced and (not running or not session.is_running(pid)):
-        status = tracelog.exit_status(log, pid)
+    if state.get("exit_code") is None and not is_audit and (not running or not session.is_running(pid)):
+        status = text_log.exit_status(log, pid)
         state["exit_code"] = status if status >= 0 else 128 - status
         state["signal"] = -status if status < 0 else None
-    path = naming.output_path(output, command, naming.node_name(job, host_name), ranks.identify(job))
-    write_recording(scratch, state, path, [])
+    node = naming.node_name(state["job"], state["host"])
+    try:
+        path = naming.output_path(output, state["command"], node, ranks.identify(state["job"]))
+    except FsprobeError as error:
+        error.exit_code = EXIT_BAD_INPUT
+        raise
+    write_recording(held, state, path, [])
     if not running:
         scratch_dir.remove(scratch)
     return path, running
+
+
+def _forget_unfinished(output: "Any", pid: "int") -> "None":
+    """Remove what a killed fsprobe had written of the recording, if that is what it is: the caller's own, beginning as one."""
+    if not isinstance(output, str) or not output.startswith("/") or pid <= 0 or session.is_running(pid):
+        return
+    try:
+        with files.Place(files.part_name(output, pid), follow_last=False) as place:
+            with own_files.reader(place.name, place.directory) as source:
+                head = source.read(len(file.MAGIC))
+            if file.MAGIC.startswith(head):
+                os.unlink(place.name, dir_fd=place.directory)
+    except (OSError, ValueError):
+        pass

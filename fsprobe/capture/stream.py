@@ -12,7 +12,9 @@ import os
 import threading
 import time
 
-from fsprobe.capture import shield, tracelog
+from fsprobe.capture.backends import text_log
+from fsprobe.capture.backends.strace import shield
+from fsprobe.capture.directories import own_files
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from fsprobe.capture import session
+    from fsprobe.capture.process import session
 
 NO_BOUND = 1 << 62
 """Of a log that is taken away as it grows."""
@@ -112,7 +114,7 @@ class Follower:
 
     def correct(self, outcome: "session.Outcome") -> "None":
         """Note what only the reader knows: the target's end, where the log was not yet over, and what was left out."""
-        status = tracelog.ending(self.ending, outcome.target_pid, None)
+        status = text_log.ending(self.ending, outcome.target_pid, None)
         if outcome.descendants_left and status is not None:
             outcome.exit_status = status
         if self.n_skipped_bytes:
@@ -143,7 +145,7 @@ class Follower:
         while True:
             is_over = self._ended.is_set()
             try:
-                fd = os.open(self.log, os.O_RDWR | os.O_CLOEXEC)
+                fd = own_files.open_file(self.log, os.O_RDWR)
                 break
             except OSError:
                 if is_over:
@@ -187,8 +189,8 @@ class Follower:
                 punched = (at - TAIL_BYTES) & ~4095
             if len(block) < BLOCK_BYTES // 2 and not is_over:
                 self._ended.wait(PAUSE_S)
-            elif tracelog.size_bytes(self.log) - at > self.max_backlog_bytes:
-                end = tracelog.size_bytes(self.log)
+            elif text_log.size_bytes(self.log) - at > self.max_backlog_bytes:
+                end = text_log.size_bytes(self.log)
                 self.n_skipped_bytes += end - at
                 at, rest = end, b""
                 # the next line begins after the next line end

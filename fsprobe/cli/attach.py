@@ -9,7 +9,7 @@ import click
 from fsprobe.capture import attach as attaching
 from fsprobe.capture.options import parse_size
 from fsprobe.cli.failures import say
-from fsprobe.report.live import LiveLine
+from fsprobe.report.terminal.live import LiveLine
 
 
 @click.command("attach", context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,6 +49,6 @@ def command(
         say(f"recording: {done.path}")
         return
     from fsprobe import pipeline
-    from fsprobe.report import terminal
+    from fsprobe.report.terminal import run
 
-    terminal.show(pipeline.analyse(done.path), sys.stdout, recording=done.path)
+    run.show(pipeline.analyse(done.path), sys.stdout, recording=done.path)

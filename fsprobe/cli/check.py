@@ -11,9 +11,9 @@ import click
 from fsprobe.analysis import limits
 from fsprobe.cli.report import load
 from fsprobe.errors import EXIT_DONE, EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import facts
-from fsprobe.report import limits as report
+from fsprobe.report.terminal import limits as report
 
 FORMAT = 1
 

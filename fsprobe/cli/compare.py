@@ -9,15 +9,16 @@ from pathlib import Path
 
 import click
 
-from fsprobe import experiment, pipeline
-from fsprobe.analysis import compare
+from fsprobe import experiment, files, pipeline
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.model import JsonObject, text
-from fsprobe.recording import Recording
-from fsprobe.report import comparison as comparison_report
+from fsprobe.experiment import significance
+from fsprobe.model.formats import JsonObject
+from fsprobe.model.text import text
+from fsprobe.recording.file import Recording
+from fsprobe.report.terminal import comparison as comparison_report
 
 NEW = "(new)"
 
@@ -176,12 +177,20 @@ def check_output(output: str) -> None:
     if not os.access(parent, os.W_OK | os.X_OK):
         reason = "not writable for you" if os.path.isdir(parent) else "no such directory"
         raise BadInput(f"cannot write {output}: {parent}: {reason}", "name another place with -o")
+    try:
+        files.check(output)
+    except OSError as error:
+        raise BadInput(f"cannot write {output}: {error.strerror}", "name another place with -o") from error
 
 
 def check_plot(plot: str) -> None:
     """A picture that can't be drawn is told before the runs, not after them."""
     if not plot.endswith((".png", ".svg")):
         raise FsprobeError(f"{plot} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg", EXIT_USAGE)
+    try:
+        files.check(plot)
+    except OSError as error:
+        raise BadInput(f"cannot write {plot}: {error.strerror}", "name another place with --plot") from error
 
 
 def parse_layouts(layouts: tuple[str, ...]) -> dict[str, Path]:
@@ -230,7 +239,7 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
         notes.append(
             f"paths below {text(prefixes[1])} in {second} are taken for those below {text(prefixes[0])} in {first}"
         )
-    differences = compare.call_differences(left.tally, right.tally, renamed)
+    differences = significance.call_differences(left.tally, right.tally, renamed)
     rows = [recording_row(first, left.profile), recording_row(second, right.profile)]
     counts = [
         side.requests.environment(prefix) if side.requests is not None and prefix else None

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from fsprobe.analysis import job_compare
 from fsprobe.errors import EXIT_NO, BadInput
-from fsprobe.model import JsonObject
-from fsprobe.recording import Recording
-from fsprobe.report import job_comparison
+from fsprobe.jobs import comparison
+from fsprobe.model.formats import JsonObject
+from fsprobe.recording.file import Recording
+from fsprobe.report.terminal import jobs_compared
 
 
 def compare_jobs(first: str, second: str, as_json: bool, recording_row: Callable[[str, JsonObject], JsonObject]) -> int:
@@ -35,9 +35,9 @@ def compare_jobs(first: str, second: str, as_json: bool, recording_row: Callable
     if os.path.realpath(first) == os.path.realpath(second):
         raise BadInput("both jobs are the same file", "name two")
     profiles = [_load(file) for file in (first, second)]
-    found = job_compare.compare_jobs(*profiles)
+    found = comparison.compare_jobs(*profiles)
     rows = [
-        {**recording_row(file, side), "job": job_comparison.row_of(side)}
+        {**recording_row(file, side), "job": jobs_compared.row_of(side)}
         for file, side in zip((first, second), profiles, strict=True)
     ]
     labels = [str(row["layout"]) for row in rows]
@@ -60,7 +60,7 @@ def compare_jobs(first: str, second: str, as_json: bool, recording_row: Callable
     if as_json:
         click.echo(json.dumps(result, indent=1))
     else:
-        job_comparison.show(result, sys.stdout)
+        jobs_compared.show(result, sys.stdout)
     return 0 if found["same_calls"] else EXIT_NO
 
 

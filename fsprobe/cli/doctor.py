@@ -14,12 +14,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fsprobe.capture import backends, doctor
+from fsprobe.capture import doctor
+from fsprobe.capture.backends import choice
 from fsprobe.errors import EXIT_MACHINE
-from fsprobe.layouts.ways import plan_ways, read_host_facts
-from fsprobe.model import JsonObject
-from fsprobe.report.console import console_on
-from fsprobe.report.terminal import clean
+from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
+from fsprobe.model.formats import JsonObject
+from fsprobe.report.terminal.console import console_on
+from fsprobe.report.terminal.run import clean
 
 _SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
 
@@ -54,7 +55,7 @@ def examine() -> JsonObject:
 def best_backend() -> tuple[str, str]:
     """The backend of `--backend auto` on this machine, and what kept it from a better one; "" where none works."""
     try:
-        return backends.best(os.environ)
+        return choice.best(os.environ)
     except Exception as error:  # the checks below still say what this machine has
         return "", f"the choice itself failed: {type(error).__name__}: {error}"
 

@@ -14,9 +14,9 @@ import click
 
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
-from fsprobe.layouts.namespace import Spec, checked, run_inside
-from fsprobe.layouts.sidefile import mismatches
-from fsprobe.layouts.supervision import end_like
+from fsprobe.layouts.mount.namespace import Spec, checked, run_inside
+from fsprobe.layouts.mount.supervision import end_like
+from fsprobe.layouts.pack.side_file import mismatches
 
 
 class OwnFailures(click.Command):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from fsprobe.analysis.findings.table import RULES, Rule, explanation
+from fsprobe.analysis.findings.rules import RULES, Rule, explanation
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Threshold, Thresholds
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
-from fsprobe import pipeline
+from fsprobe import files, pipeline
 from fsprobe.cli.failures import say
 from fsprobe.errors import BadInput
+
+MAX_MOUNTS_BYTES = 64 << 20
+"""Of a mountinfo: a line of some 200 bytes a mount."""
 
 
 @click.command("load", context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,7 +30,7 @@ def command(logs: tuple[str, ...], output: str, cwd: str, mounts: str | None, la
     What a log cannot tell (times, processes, mounts) is "not observed"; imports are estimated from the order of the paths.
     """
     try:
-        table = Path(mounts).read_bytes() if mounts else b""
+        table = files.read(mounts, MAX_MOUNTS_BYTES, streams=True) if mounts else b""
     except OSError as error:
         raise BadInput(f"can't read {mounts}: {error.strerror}") from error
     quality = pipeline.load_logs([Path(log) for log in logs], output, cwd=cwd, mounts=table, label=label)

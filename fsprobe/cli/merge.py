@@ -6,10 +6,11 @@ import sys
 
 import click
 
-from fsprobe import executors, job
+from fsprobe import jobs
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_USAGE, FsprobeError
-from fsprobe.report import job as report
+from fsprobe.jobs import executors
+from fsprobe.report.terminal import job as report
 
 FEW = 8
 """So few recordings are read faster than workers are started."""
@@ -29,19 +30,19 @@ def command(places: tuple[str, ...], output: str | None, job_id: str, executor: 
     """
     if not places:
         raise FsprobeError("no recordings given", "fsprobe merge DIR -o job.fsprobe", EXIT_USAGE)
-    files = job.gather(places, job_id)
+    files = jobs.gather(places, job_id)
     for path, why in files.unreadable:
         say(f"warning: left out: {why}" if path in why else f"warning: left out: {path}: {why}")
     if files.n_foreign:
         say(f"{files.n_foreign} other files are no recordings")
     where = "local=1" if executor == "local" and len(files.ranks) <= FEW else executor
     with executors.executor(where) as (pool, n_workers):
-        profile = job.merge(files, pool, n_workers)
+        profile = jobs.merge(files, pool, n_workers)
     known = {path for path, _ in files.unreadable}
     for row in profile["job"]["unreadable"]:
         if not any(path.endswith(row["file"]) for path in known):
             say(f"warning: left out: {row['why']}")
     if output:
-        job.write(output, profile)
+        jobs.write(output, profile)
         say(f"job: {output}")
     report.show(profile, sys.stdout, recording=output or "")

@@ -12,9 +12,9 @@ from typing import NoReturn
 import click
 
 from fsprobe.cli.failures import printable, say
-from fsprobe.layouts.mksquashfs import COMPRESSORS
-from fsprobe.layouts.pack import Packed, Progress, pack
-from fsprobe.layouts.usage import usage_lines
+from fsprobe.layouts.pack.build import Packed, Progress, pack
+from fsprobe.layouts.pack.mksquashfs import COMPRESSORS
+from fsprobe.layouts.pack.usage import usage_lines
 
 
 @click.command("pack")

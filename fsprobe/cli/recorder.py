@@ -11,12 +11,13 @@ from pathlib import Path
 import click
 
 import fsprobe
-from fsprobe.capture import audit
+from fsprobe import files
+from fsprobe.capture.backends.audit import waiting as audit
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 
 MAIN = "fsprobe.cli.travel"
-DATA = ("fsprobe/capture/hook/sitecustomize.py", *(f"fsprobe/capture/hook/{name}" for name in audit.HOOK_PARTS))
+DATA = ("fsprobe/capture/hook/sitecustomize.py", *(f"fsprobe/capture/hook/audit/{name}" for name in audit.HOOK_PARTS))
 """Read as text at run time, imported by nobody."""
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _START = f"import sys\n\nfrom {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"
@@ -76,18 +77,15 @@ def build(target: Path) -> list[str]:
     """
     root = Path(fsprobe.__file__).resolve().parent.parent
     names = recorder_files(root)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        with open(part, "xb") as out:
+        with files.Replacing(str(target)) as out:
+            os.fchmod(out.fileno(), 0o755)
             out.write(_SHEBANG)
             with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr(zipfile.ZipInfo("__main__.py", _DATE), _START)
                 for name in names:
                     archive.writestr(zipfile.ZipInfo(name, _DATE), (root / name).read_bytes())
-        part.chmod(0o755)
-        part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise FsprobeError(
             f"cannot write {target}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT
         ) from error

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import click
 
-from fsprobe import pipeline
+from fsprobe import files, pipeline
 from fsprobe.analysis.findings.thresholds import DEFAULTS
 from fsprobe.analysis.findings.thresholds import read as read_thresholds
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
-from fsprobe.model import JsonObject
-from fsprobe.recording import Recording
-from fsprobe.report import comparison, job, terminal
+from fsprobe.model.formats import JsonObject
+from fsprobe.recording.file import Recording
+from fsprobe.report.terminal import comparison, job, run
 
 
 def load(file: str, thresholds: str | None = None) -> JsonObject:
@@ -60,7 +60,7 @@ def to_terminal(profile: JsonObject, file: str) -> str:
         return comparison.render(profile)
     if profile["kind"] == "job":
         return job.render(profile, recording=file)
-    return terminal.render(profile, recording=file)
+    return run.render(profile, recording=file)
 
 
 def to_json(profile: JsonObject, file: str) -> str:
@@ -76,9 +76,9 @@ def json_text(value: JsonObject) -> str:
 
 def to_html(profile: JsonObject, file: str) -> str:
     """One self-contained page."""
-    from fsprobe.report import html
+    from fsprobe.report.html import page
 
-    return html.render(profile, recording=file)
+    return page.render(profile, recording=file)
 
 
 def to_markdown(profile: JsonObject, file: str) -> str:
@@ -150,14 +150,14 @@ def command(file: str, style: str | None, layout: str | None, thresholds: str | 
         elif profile["kind"] == "job":
             job.show(profile, sys.stdout, recording=shown)
         else:
-            terminal.show(profile, sys.stdout, recording=shown)
+            run.show(profile, sys.stdout, recording=shown)
         return
     text = FORMATS[style](profile, shown)
     if output is None:
         click.echo(text, nl=False)
         return
     try:
-        Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
+        files.write(output, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise cannot_write(output, error) from error
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     import click
 
-    from fsprobe.analysis import streaming
+    from fsprobe.analysis.streaming import fold
     from fsprobe.capture.options import RunOptions
-    from fsprobe.report.live import LiveLine
+    from fsprobe.report.terminal.live import LiveLine
 
 
 def main(words: "list[str]") -> int:
@@ -78,8 +78,8 @@ def enter_layout(options: "RunOptions") -> "tuple[list[str] | None, dict[str, An
         return None, None
     from dataclasses import replace
 
-    from fsprobe.layouts.namespace import Spec, checked, choose_way, enter_argv
-    from fsprobe.layouts.sidefile import mismatches
+    from fsprobe.layouts.mount.namespace import Spec, checked, choose_way, enter_argv
+    from fsprobe.layouts.pack.side_file import mismatches
 
     try:
         spec = checked(Spec(kind="squashfs", source=options.image, at=options.at))
@@ -99,18 +99,18 @@ def enter_layout(options: "RunOptions") -> "tuple[list[str] | None, dict[str, An
     return enter_argv(replace(spec, way=entered.way)), layout
 
 
-def consumer() -> "Callable[..., streaming.Streamed]":
+def consumer() -> "Callable[..., fold.Streamed]":
     """What `--stream` folds with, loaded before the command starts."""
-    from fsprobe.analysis import streaming
+    from fsprobe.analysis.streaming import fold
 
-    return streaming.consume
+    return fold.consume
 
 
 def start_live(options: "RunOptions") -> "LiveLine | None":
     """The live line, when there is a terminal to show it on."""
     if options.quiet or sys.stderr is None or not sys.stderr.isatty():
         return None
-    from fsprobe.report.live import LiveLine
+    from fsprobe.report.terminal.live import LiveLine
 
     return LiveLine(sys.stderr)
 
@@ -118,13 +118,13 @@ def start_live(options: "RunOptions") -> "LiveLine | None":
 def show_report(path: str) -> None:
     """Analyse a recording and print the report to stderr: stdout is the command's."""
     from fsprobe import pipeline
-    from fsprobe.report import terminal
+    from fsprobe.report.terminal import run
 
     if sys.stderr is None:
         return
     profile = pipeline.analyse(path)
     try:
-        terminal.show(profile, sys.stderr, recording=path)
+        run.show(profile, sys.stderr, recording=path)
         sys.stderr.flush()
     except (OSError, SystemExit):
         # stderr has gone (rich leaves by SystemExit then): the recording is written, and the command's exit code counts

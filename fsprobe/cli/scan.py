@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import click
 
 from fsprobe.cli.failures import printable
-from fsprobe.layouts.scan import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
-from fsprobe.model import text
+from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
+from fsprobe.model.text import text
 
 _WIDTH = 80
 _LABEL = 14

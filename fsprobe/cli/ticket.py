@@ -13,16 +13,17 @@ from typing import Any
 import click
 
 from fsprobe import pipeline
-from fsprobe.capture import host
+from fsprobe.capture.machine import host
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_USAGE, FsprobeError
-from fsprobe.model import JsonObject
-from fsprobe.model import text as shown
-from fsprobe.parse import disclosure
-from fsprobe.parse.names import Names, from_environment
-from fsprobe.parse.redaction import Redaction, Unchanged
-from fsprobe.recording import Recording
-from fsprobe.report import archive, reproducer, ticket
+from fsprobe.model.formats import JsonObject
+from fsprobe.model.text import text as shown
+from fsprobe.privacy import disclosure
+from fsprobe.privacy.identities import Names, from_environment
+from fsprobe.privacy.redaction import Redaction, Unchanged
+from fsprobe.recording.file import Recording
+from fsprobe.report.ticket import archive, reproducer
+from fsprobe.report.ticket import bundle as ticket
 
 MAX_ACCOUNTS_ASKED = 500
 """Each may be a question to a directory server."""
@@ -74,7 +75,7 @@ def scan(env: str) -> JsonObject:
     Raises:
         BadInput: no such directory.
     """
-    from fsprobe.layouts.scan import scan_environment
+    from fsprobe.layouts.scan.environment import scan_environment
 
     found = scan_environment(env, os.environ)
     return {
@@ -152,7 +153,7 @@ def bundle(
     items: list[reproducer.Item], environment: JsonObject | None, scratch: Path, hide: Unchanged
 ) -> Iterator[archive.Entry]:
     """The files of the archive, in its order."""
-    from fsprobe.report import html
+    from fsprobe.report.html import page
 
     here = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     is_redacted = hide.is_redacting
@@ -168,7 +169,7 @@ def bundle(
         yield archive.Entry(name="environment.json", body=as_json(environment))
     for item in items:
         recording = f"recordings/{item.name}.fsprobe"
-        yield archive.Entry(name=f"reports/{item.name}.html", body=encoded(html.render(item.profile, recording)))
+        yield archive.Entry(name=f"reports/{item.name}.html", body=encoded(page.render(item.profile, recording)))
         yield archive.Entry(name=f"reports/{item.name}.json", body=as_json(item.profile))
         yield archive.Entry(name=recording, body=scratch / f"{item.name}.fsprobe")
 

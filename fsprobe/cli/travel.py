@@ -24,9 +24,9 @@ def main(words: "list[str]") -> "int":
     if words[:1] == ["--tracer"]:
         import os
 
-        from fsprobe.capture import ptrace
+        from fsprobe.capture.backends.ptrace import tracer
 
-        os._exit(ptrace.main(words[1:]))
+        os._exit(tracer.main(words[1:]))
     if words[:1] == ["run"]:
         del words[0]  # a script written for `fsprobe run` stays as it is
     options = words[: words.index("--")] if "--" in words else words

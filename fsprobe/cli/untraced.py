@@ -6,7 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 
 from fsprobe.capture import options as run_options
-from fsprobe.capture import ranks
+from fsprobe.capture.machine import ranks
 from fsprobe.errors import FsprobeError
 
 
@@ -24,7 +24,7 @@ def main(words: "list[str]") -> "int | None":
     rank = ranks.identify(os.environ)
     if rank is None or not options.ranks or ranks.selects(options.ranks, rank):
         return None
-    from fsprobe.capture.environment import own_environment
+    from fsprobe.capture.machine.environment import own_environment
 
     try:
         ranks.run_untouched(options.command, own_environment())

@@ -15,11 +15,11 @@ from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.model import FORMAT, JsonObject
-from fsprobe.recording import Recording
+from fsprobe.model.formats import FORMAT, JsonObject
+from fsprobe.recording.file import Recording
 from fsprobe.report import numbers
-from fsprobe.report.console import console_on
-from fsprobe.report.terminal import clean
+from fsprobe.report.terminal.console import console_on
+from fsprobe.report.terminal.run import clean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

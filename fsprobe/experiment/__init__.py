@@ -5,9 +5,9 @@ letter. Counts come from one traced run a layout; times from untraced runs, take
 shared machine drifts.
 """
 
-from fsprobe.experiment.conduct import run
+from fsprobe.experiment.compare import run
 from fsprobe.experiment.interruption import Interrupted
 from fsprobe.experiment.plan import BASELINE, CACHES, Image, Plan
-from fsprobe.experiment.summary import extract, write
+from fsprobe.experiment.summarise import extract, write
 
 __all__ = ["BASELINE", "CACHES", "Image", "Interrupted", "Plan", "extract", "run", "write"]

@@ -8,7 +8,6 @@ gone, it ends that process as a comparison would, and removes what is left of th
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -76,7 +75,7 @@ def janitor() -> Iterator[Janitor]:
 def end(pid: int) -> None:
     """End a process that is not our child, and all below it: it is asked to, then what is below it is killed, then it itself."""
     sys.path.append(ROOT)
-    from fsprobe.layouts.supervision import descendants
+    from fsprobe.layouts.mount.supervision import descendants
 
     for is_below, number in ((False, signal.SIGTERM), (True, signal.SIGKILL), (False, signal.SIGKILL)):
         for each in descendants(pid) if is_below else [pid]:
@@ -102,13 +101,10 @@ def is_running(pid: int) -> bool:
 
 def remove(directory: bytes) -> bool:
     """Remove a directory, also where read-only ones were copied into it; False when something is left."""
-    for inner, _, _ in os.walk(directory):
-        try:
-            os.chmod(inner, 0o700)
-        except OSError:
-            pass
-    shutil.rmtree(directory, ignore_errors=True)
-    return not os.path.lexists(directory)
+    sys.path.append(ROOT)
+    from fsprobe.capture.directories import own_files
+
+    return own_files.remove(directory)
 
 
 def main() -> None:

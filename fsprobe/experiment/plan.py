@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.layouts.plain import Layout
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 
 BASELINE = "plain"
 CACHES = ("cold", "warm")

@@ -15,6 +15,7 @@ from calendar import timegm
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fsprobe import files
 from fsprobe.errors import BadInput, MachineCannot
 
 _SUPERBLOCK = struct.Struct("<IIIIIHHHHHHQQ")
@@ -62,7 +63,7 @@ def read_superblock(image: str) -> Superblock:
         BadInput: it can't be read, is something else, or is cut short.
     """
     try:
-        with open(image, "rb") as file:
+        with files.open_to_read(image) as file:
             head = file.read(_SUPERBLOCK.size)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsprobe.capture.mounts import mount_of, parse_mountinfo
+from fsprobe.capture.machine.mounts import mount_of, parse_mountinfo
 from fsprobe.errors import BadInput
 
 Made = Callable[[str, bool], None]

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fsprobe.errors import BadInput
-from fsprobe.layouts.namespace import Spec, choose_way, enter_argv
-from fsprobe.layouts.pack import Progress, pack
+from fsprobe.layouts.mount.namespace import Spec, choose_way, enter_argv
+from fsprobe.layouts.pack.build import Progress, pack
 from fsprobe.layouts.plain import Layout, Made, fstype_of
-from fsprobe.layouts.tree import remove_tree
+from fsprobe.layouts.scan.walk import remove_tree
 
 
 @contextmanager

@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 
 from fsprobe import __version__
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import facts
 from fsprobe.report.foreign import visible
-from fsprobe.report.imports import import_tree
+from fsprobe.report.import_tree import import_tree
 
 SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 BIN_US = 100_000

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import numbers, sentences
 
 REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from fsprobe import __version__
-from fsprobe.model import JsonObject
-from fsprobe.report import facts, numbers, ranks, sentences
+from fsprobe.model.formats import JsonObject
+from fsprobe.report import facts, job_facts, numbers, sentences
 from fsprobe.report.foreign import visible_in
 
 TOP = 8
@@ -34,16 +34,16 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
     if verdict:
         lines += [f"**{text(str(verdict['sentence']))}**", ""]
     is_job = shown.get("kind") == "job"
-    if is_job and ranks.reasons(shown):
-        lines += [*(f"- {text(reason)}" for reason in ranks.reasons(shown)), ""]
-    lines += [text(ranks.headline(shown) if is_job else sentences.headline(shown)), ""]
-    notes = ranks.notes(shown["job"]) if is_job else []
+    if is_job and job_facts.reasons(shown):
+        lines += [*(f"- {text(reason)}" for reason in job_facts.reasons(shown)), ""]
+    lines += [text(job_facts.headline(shown) if is_job else sentences.headline(shown)), ""]
+    notes = job_facts.notes(shown["job"]) if is_job else []
     lines += [f"> Note: {text(note)}." for note in [*notes, *sentences.quality_lines(shown)]]
     if lines[-1]:
         lines.append("")
-    head = (ranks.head if is_job else facts.head)(shown, visible_in(recording))
+    head = (job_facts.head if is_job else facts.head)(shown, visible_in(recording))
     lines += table(("Job" if is_job else "Run", ""), ((label, text(value)) for label, value in head))
-    figures = ranks.figures(shown) if is_job else facts.key_figures(shown)
+    figures = job_facts.figures(shown) if is_job else facts.key_figures(shown)
     lines += table(
         ("Key figure", "", ""),
         ((row.label, f"**{text(row.value)}**", text(row.note)) for row in figures),
@@ -154,15 +154,15 @@ def _findings(profile: JsonObject) -> list[str]:
 
 def _job(job: JsonObject) -> list[str]:
     """The ranks and nodes of a job: how they differ, who stands out, what each node does."""
-    lines = ["### Job: ranks and nodes", "", text(f"{ranks.who(job)} traced."), ""]
-    lines += [f"- {text(line)}" for line in ranks.warnings(job)]
+    lines = ["### Job: ranks and nodes", "", text(f"{job_facts.who(job)} traced."), ""]
+    lines += [f"- {text(line)}" for line in job_facts.warnings(job)]
     if lines[-1]:
         lines.append("")
-    guess = ranks.estimate(job)
+    guess = job_facts.estimate(job)
     if guess is not None:
         lines += [f"**Estimate of the whole job: {text(guess[0])}.** {text(guess[1][:1].upper() + guess[1][1:])}.", ""]
     cells = []
-    for row in ranks.spread_rows(job):
+    for row in job_facts.spread_rows(job):
         if not row["observed"]:
             cells.append([text(row["title"]), numbers.NOT_OBSERVED, "", "", "", ""])
             continue
@@ -170,11 +170,11 @@ def _job(job: JsonObject) -> list[str]:
         cells.append([text(row["title"]), *values, text(row["max_of"]), text(row["outliers"]) or "none"])
     made = table(("Each rank", "min", "median", "max", "max of", "outliers"), cells)
     made[1] = "| --- | ---: | ---: | ---: | --- | --- |"
-    return [*lines, *made, *_ranks(job), *_nodes(job), text(job["clock"] + " " + ranks.TRACED_RATES), ""]
+    return [*lines, *made, *_ranks(job), *_nodes(job), text(job["clock"] + " " + job_facts.TRACED_RATES), ""]
 
 
 def _ranks(job: JsonObject) -> list[str]:
-    shown, rest = ranks.rank_rows(job)
+    shown, rest = job_facts.rank_rows(job)
     counts = ("n_metadata", "n_open", "n_stat", "n_missing")
     cells = [
         [
@@ -198,7 +198,7 @@ def _ranks(job: JsonObject) -> list[str]:
 
 
 def _nodes(job: JsonObject) -> list[str]:
-    shown, rest = ranks.node_rows(job)
+    shown, rest = job_facts.node_rows(job)
     counts = ("n_recordings", "n_metadata", "n_open", "n_stat", "n_missing", "n_requests")
     cells = [
         [

@@ -12,8 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from fsprobe.errors import BadInput, FsprobeError
-from fsprobe.model import JsonObject
+from fsprobe import files
+from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import facts, numbers
 from fsprobe.report.foreign import visible
 
@@ -318,7 +319,7 @@ def _save(figure: Figure, path: str | Path) -> None:
     # without the date, and with ids that are not random, the same numbers make the same file
     metadata = {"Date": None} if suffix == ".svg" else {}
     try:
-        with rc_context({"svg.hashsalt": "fsprobe"}):
-            figure.savefig(str(path), dpi=DPI, facecolor="white", metadata=metadata)
+        with files.Replacing(str(path)) as out, rc_context({"svg.hashsalt": "fsprobe"}):
+            figure.savefig(out, format=suffix[1:], dpi=DPI, facecolor="white", metadata=metadata)
     except OSError as error:
-        raise FsprobeError(f"cannot write {path}: {error.strerror}", "name another place") from error
+        raise FsprobeError(f"cannot write {path}: {error.strerror}", "name another place", EXIT_BAD_INPUT) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from fsprobe.report import numbers
 
 NO_IMPORT = "(not in an import)"
@@ -89,7 +89,14 @@ def backend_line(profile: JsonObject) -> str:
         "inside": "imports marked inside the process",
     }
     name = manifest.get("backend") or "unknown backend"
-    line = f"{name}{version}, {ways.get(str(manifest.get('markers')), 'imports not observed')}"
+    way = ways.get(str(manifest.get("markers")), "imports not observed")
+    if (
+        manifest.get("markers") in ("time", "access", "both", "inside")
+        and has_python(profile)
+        and not profile["quality"].get("is_marked", True)
+    ):
+        way = "imports not observed" + (", estimated from the paths" if profile["quality"].get("n_estimated") else "")
+    line = f"{name}{version}, {way}"
     return f"{line}; {A_TRACER_ADDS}" if name == "audit" else line
 
 
@@ -107,10 +114,14 @@ def process_line(profile: JsonObject) -> str:
 
 UNMARKED = {
     "options": "-E, -I or -S keeps fsprobe's hook out",
-    "hidden": "fsprobe's directory is not there for it, as in a container; --tmp-dir names one that is there inside and outside",
+    "hidden": "fsprobe's directory is not there for it, as in a container; --tmp-dir names one of your own that is there inside and outside",
     "environment": "it was started without the environment",
+    "lost": "fsprobe's hook could not write them",
+    "aside": "fsprobe's hook did nothing in it, as in another user's process or in an interpreter that it does not know",
+    "importlib": "fsprobe's hook ran and modules were loaded, but no mark of an import came; this interpreter imports in a way that "
+    "fsprobe does not know",
 }
-"""Why an interpreter ran without the hook, by `analysis.attribute.UNMARKED`."""
+"""Why an interpreter's imports are not marked, by `analysis.images.UNMARKED`."""
 
 
 def quality_lines(profile: JsonObject) -> list[str]:
@@ -140,6 +151,16 @@ def quality_lines(profile: JsonObject) -> list[str]:
     if quality.get("n_estimated"):
         lines.append(
             f"no markers for {numbers.count(quality['n_estimated'])} calls: which import they belong to is an estimate from the order of the paths"
+        )
+    if manifest.get("no_hook"):
+        lines.append(
+            f"no hook: there is no directory for it in which nobody else can write ({manifest['no_hook']}); "
+            "XDG_CACHE_HOME can name one"
+        )
+    if manifest.get("hook_fstype"):
+        lines.append(
+            f"fsprobe's hook lies on {manifest['hook_fstype']}: each interpreter looks it up there, some calls of fsprobe's "
+            "own that are not in the numbers"
         )
     for reason, n in (quality.get("unmarked") or {}).items():
         lines.append(f"{numbers.plural(n, 'interpreter')} without markers: {UNMARKED[reason]}")

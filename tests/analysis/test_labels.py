@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsprobe.analysis.attribute import label_of, without_hook
+from fsprobe.analysis.attribution.attribute import label_of, without_hook
 
 
 @pytest.mark.parametrize(

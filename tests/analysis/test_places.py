@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from fsprobe.analysis import places
-from fsprobe.analysis.places import Mounts, Owners
-from fsprobe.model import Mount
+from fsprobe.analysis.attribution import ownership
+from fsprobe.analysis.attribution.ownership import Mounts, Owners
+from fsprobe.model.events import Mount
 
 SITE = "/project/env/lib/python3.11/site-packages"
 OWNERS = Owners(
@@ -24,18 +24,18 @@ OWNERS = Owners(
         (f"{SITE}/six.py", "six"),
         (f"{SITE}/_cffi_backend.cpython-311-x86_64-linux-gnu.so", "_cffi_backend"),
         (f"{SITE}/scikit_learn-1.9.1.dist-info/METADATA", "scikit-learn"),
-        (f"{SITE}/distutils-precedence.pth", places.SITE_DIRECTORY),
-        (SITE, places.SITE_DIRECTORY),
-        ("/usr/lib/python3.11/json/decoder.py", places.STDLIB),
-        ("/usr/lib/python311.zip", places.STDLIB),
-        ("/lib/x86_64-linux-gnu/libz.so.1", places.LIBRARIES),
-        ("/etc/ld.so.cache", places.LIBRARIES),
-        ("/etc/localtime", places.SYSTEM),
+        (f"{SITE}/distutils-precedence.pth", ownership.SITE_DIRECTORY),
+        (SITE, ownership.SITE_DIRECTORY),
+        ("/usr/lib/python3.11/json/decoder.py", ownership.STDLIB),
+        ("/usr/lib/python311.zip", ownership.STDLIB),
+        ("/lib/x86_64-linux-gnu/libz.so.1", ownership.LIBRARIES),
+        ("/etc/ld.so.cache", ownership.LIBRARIES),
+        ("/etc/localtime", ownership.SYSTEM),
         ("/work/app/models/net.py", "models"),
-        ("/project/env/bin/python", places.PROGRAM),
-        ("/project/env/pyvenv.cfg", places.PROGRAM),
-        ("/home/me", places.WORKING_DIRECTORY),
-        ("/data/x.csv", places.OTHER),
+        ("/project/env/bin/python", ownership.PROGRAM),
+        ("/project/env/pyvenv.cfg", ownership.PROGRAM),
+        ("/home/me", ownership.WORKING_DIRECTORY),
+        ("/data/x.csv", ownership.OTHER),
     ],
 )
 def test_the_owner_of_a_path(path: str, owner: str) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsprobe.analysis.rates import busiest, rates
-from fsprobe.analysis.tally import ProcessTally, Tally
+from fsprobe.analysis.counting.rates import busiest, rates
+from fsprobe.analysis.counting.tally import ProcessTally, Tally
 
 BINS = st.dictionaries(st.integers(min_value=0, max_value=400), st.integers(min_value=1, max_value=1000), max_size=40)
 

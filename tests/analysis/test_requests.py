@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fsprobe.analysis.attribute import Attributed, ProcessInfo
-from fsprobe.analysis.places import Owners
-from fsprobe.analysis.requests import CAVEAT, RequestModel, Requests
-from fsprobe.model import Call, Mount, Op, ParseQuality
-from fsprobe.parse.strace import parse
+from fsprobe.analysis.attribution.attribute import Attributed, ProcessInfo
+from fsprobe.analysis.attribution.ownership import Owners
+from fsprobe.analysis.requests.model import CAVEAT, RequestModel, Requests
+from fsprobe.events.strace.parser import parse
+from fsprobe.model.events import Call, Mount, Op, ParseQuality
 
 SERVED = b"/m"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fsprobe.analysis.compare import call_differences
-from fsprobe.model import Counts
-from tests.analysis.test_compare import tally
+from fsprobe.experiment.significance import call_differences
+from fsprobe.model.counts import Counts
+from tests.experiment.test_significance import tally
 
 
 @pytest.mark.parametrize(

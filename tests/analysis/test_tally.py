@@ -7,9 +7,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsprobe.analysis import tally as tables
-from fsprobe.analysis.attribute import Attributed, Frame, ProcessInfo
-from fsprobe.model import Call, Op
+from fsprobe.analysis.attribution.attribute import Attributed, Frame, ProcessInfo
+from fsprobe.analysis.counting import tally as tables
+from fsprobe.model.events import Call, Op
 
 SYSCALL = {
     Op.OPEN: "openat",

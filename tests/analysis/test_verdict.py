@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from fsprobe.analysis.verdict import DANGER, HEAVY, NOT, NOTICEABLE, verdict
-from fsprobe.model import Counts, JsonObject
-from tests.analysis.findings_evidence import make
+from fsprobe.model.counts import Counts
+from fsprobe.model.formats import JsonObject
+from tests.analysis.findings.evidence import make
 
 FLOOR_US = 10.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.standin.mounting import device_at
+from benchmarks.fileserver.mounting import device_at
 
 
 def is_mounted(mnt: Path) -> bool:

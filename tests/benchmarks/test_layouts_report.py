@@ -10,16 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import (
-    evidence,
-    layouts,
-    layouts_gains,
-    layouts_report,
-    layouts_scene,
-    layouts_waits,
-    layouts_work,
-    nodes,
-)
+from benchmarks import evidence, nodes
+from benchmarks.layouts import gains, measure, scene
+from benchmarks.layouts import report as layouts_report
+from benchmarks.layouts import waits as layouts_waits
+from benchmarks.layouts import work as layouts_work
 
 LAYOUTS, NODES = evidence.REPORTS / "layouts.json", evidence.REPORTS / "nodes.json"
 
@@ -55,7 +50,7 @@ def test_gains_are_differences_of_requests_times_waits() -> None:
         {"layout": "plain", "cache": "cold", "slowdown_s": 0.2},
         {"layout": "squashfs", "cache": "cold", "slowdown_s": 0.05},
     ]
-    found = {(gain["layout"], gain["cache"]): gain for gain in layouts_gains.gains(rows, waits, slower)}
+    found = {(gain["layout"], gain["cache"]): gain for gain in gains.gains(rows, waits, slower)}
     squashfs = found["squashfs", "cold"]
     assert squashfs["predicted_s"] == pytest.approx(2000 * 1e-3 + 200 * 0.5e-3)
     assert squashfs["measured_s"] == pytest.approx(3.0)
@@ -147,7 +142,7 @@ def test_a_cell_that_is_measured_again_takes_the_place_of_the_older_one() -> Non
 
     cells: list[Any] = []
     for name, ms, n_runs in (("scipy+pyplot", 1.0, 2), ("pandas", 1.0, 5), ("pandas", 0.1, 6), ("pandas", 1.0, 1)):
-        cells = layouts.with_cell(cells, cell(name, ms, n_runs))
+        cells = measure.with_cell(cells, cell(name, ms, n_runs))
     assert [(each["workload"], each["latency_ms"], each["n_runs"]) for each in cells] == [
         ("pandas", 0.1, 6),
         ("pandas", 1.0, 1),
@@ -157,11 +152,11 @@ def test_a_cell_that_is_measured_again_takes_the_place_of_the_older_one() -> Non
 
 def test_a_quiet_machine_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = iter([1.0, 0.0])  # a third question would be an error
-    monkeypatch.setattr(layouts_scene, "busy_share", lambda: next(shares))
-    layouts_scene.Patience()("", 0, 1)
+    monkeypatch.setattr(scene, "busy_share", lambda: next(shares))
+    scene.Patience()("", 0, 1)
     assert list(shares) == []
-    spent = layouts_scene.Patience(left_s=0.0)
-    monkeypatch.setattr(layouts_scene, "busy_share", lambda: 1.0)
+    spent = scene.Patience(left_s=0.0)
+    monkeypatch.setattr(scene, "busy_share", lambda: 1.0)
     spent("", 0, 1)  # comes back although the machine is busy
 
 
@@ -172,7 +167,7 @@ def test_the_report_of_layouts_is_what_its_json_makes(tmp_path: Path) -> None:
     assert (tmp_path / "layouts.md").read_text() == LAYOUTS.with_suffix(".md").read_text()
     assert (tmp_path / "layouts.png").stat().st_size > 10_000
     assert {(cell["workload"], cell["latency_ms"]) for cell in report["cells"]} == set(
-        layouts.wanted_cells(list(layouts.WORKLOADS), layouts.LATENCIES_MS)
+        measure.wanted_cells(list(measure.WORKLOADS), measure.LATENCIES_MS)
     )
     for cell in report["cells"]:
         rows = {(each["layout"], each["cache"]): each for each in cell["comparison"]["rows"]}

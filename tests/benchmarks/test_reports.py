@@ -10,16 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import (
-    accuracy_checks,
-    evidence,
-    overhead_arms,
-    overhead_report,
-    parse_readers,
-    parse_speed,
-    peers_tools,
-)
-from benchmarks.overhead import measure
+from benchmarks import accuracy_checks, evidence, parse_readers, parse_speed, peers_tools
+from benchmarks.overhead import arms, report
+from benchmarks.overhead.measure import measure
 
 OURS = ("accuracy", "overhead", "parse_speed", "peers")
 COMMITTED = [name for name in OURS if (evidence.REPORTS / f"{name}.json").exists()]
@@ -27,7 +20,7 @@ COMMITTED = [name for name in OURS if (evidence.REPORTS / f"{name}.json").exists
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_a_committed_report_is_what_its_json_makes(name: str, tmp_path: Path) -> None:
-    module = importlib.import_module("benchmarks.overhead_report" if name == "overhead" else f"benchmarks.{name}")
+    module = importlib.import_module("benchmarks.overhead.report" if name == "overhead" else f"benchmarks.{name}")
     result = json.loads((evidence.REPORTS / f"{name}.json").read_text())
     assert (
         evidence.save(result, module.markdown, module.picture, tmp_path)
@@ -88,23 +81,23 @@ def test_a_long_log_has_as_many_lines_as_it_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["calls", "processes", "threads"])
 def test_growth_programs_run(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.overhead.PLACE", tmp_path)
+    monkeypatch.setattr("benchmarks.overhead.measure.PLACE", tmp_path)
     script = tmp_path / "program.py"
-    script.write_text(overhead_arms.growth_program(what, 3))
+    script.write_text(arms.growth_program(what, 3))
     cpu, wall = measure([sys.executable, str(script)])
     assert cpu > 0
     assert wall > 0
 
 
 def test_a_command_that_fails_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.overhead.PLACE", tmp_path)
+    monkeypatch.setattr("benchmarks.overhead.measure.PLACE", tmp_path)
     with pytest.raises(RuntimeError, match="exit code 3"):
         measure([sys.executable, "-c", "raise SystemExit(3)"])
 
 
 def test_overhead_knows_its_own_arms(strace_program: str, tmp_path: Path) -> None:
-    found = overhead_arms.arms("python", ["fsprobe"], tmp_path / "x.py", tmp_path)
-    assert {overhead_report.COUNT, overhead_report.BARE, overhead_report.RECORD, "untraced"} <= found.keys()
+    found = arms.arms("python", ["fsprobe"], tmp_path / "x.py", tmp_path)
+    assert {report.COUNT, report.BARE, report.RECORD, "untraced"} <= found.keys()
 
 
 def test_answers_of_peers_are_read_from_their_output() -> None:

@@ -6,12 +6,26 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fsprobe.capture import record
+from fsprobe.capture.directories import hook_place
 from tests.conftest import clean_environment
+
+
+@pytest.fixture(autouse=True)
+def no_hook_is_left(tmp_path: Path) -> Iterator[None]:
+    """These runs have scratch directories of their own, and so hooks of their own."""
+    yield
+    for place in HOOKS:
+        hook_place.remove(place, str(tmp_path))
+    HOOKS.clear()
+
+
+HOOKS: list[str] = []
 
 
 class Hooked:
@@ -19,10 +33,10 @@ class Hooked:
 
     def __init__(self, tmp_path: Path, mode: str = "time") -> None:
         self.marks = tmp_path / "marks"
-        for name in ("marks", "hook"):
-            (tmp_path / name).mkdir()
+        self.marks.mkdir(0o700)
         self.environment = clean_environment()
-        record.install_hook(str(tmp_path), mode, self.environment)
+        self.hook, self.why_not = record.install_hook(str(tmp_path), mode, self.environment)
+        HOOKS.append(self.hook)
         self.cwd = tmp_path
 
     def run(self, interpreter: str, program: str, *options: str) -> str:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from fsprobe.capture import lookups, names
+from fsprobe.capture.lookups import collect, unresolved
 
 MISS = "= -1 ENOENT (No such file or directory)"
 
 
-def look(log: str) -> tuple[dict[str, Any], lookups.Budget]:
-    budget = lookups.Budget()
+def look(log: str) -> tuple[dict[str, Any], collect.Budget]:
+    budget = collect.Budget()
     lines = [f"7 1.0 (+ 0.000000000) {line.strip()}" for line in log.strip().splitlines()]
-    return names.look("\n".join(lines).encode(), budget), budget
+    return unresolved.look("\n".join(lines).encode(), budget), budget
 
 
 def test_a_descriptors_path_proves_its_directories(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_interpreters_and_loaders(tmp_path: Path) -> None:
 
 
 def test_the_number_of_look_ups_is_capped_and_the_rest_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "MAX_PLACES", 3)
+    monkeypatch.setattr(unresolved, "MAX_PLACES", 3)
     found, budget = look(
         "\n".join(f'stat("{tmp_path}/d{n}/x", {{st_mode=S_IFDIR|0755, st_size=1, ...}}) = 0' for n in range(9))
     )

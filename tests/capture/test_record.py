@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import backends, host, options, record, salvage, scratch, sections, session
-from fsprobe.capture.environment import own_environment
+from fsprobe.capture import options, record, salvage, sections
+from fsprobe.capture.backends import choice
+from fsprobe.capture.directories import hook_place, scratch
+from fsprobe.capture.machine import host
+from fsprobe.capture.machine.environment import own_environment
+from fsprobe.capture.process import session
 from fsprobe.errors import BadInput, FsprobeError
-from fsprobe.recording import Recording
+from fsprobe.recording.file import Recording
+from tests.conftest import clean_environment
 
 
 @pytest.mark.parametrize(
@@ -20,26 +25,28 @@ from fsprobe.recording import Recording
     [(None, "{place}"), ("", "{place}"), ("/a:/b", "{place}:/a:/b"), (":/a", "{place}::/a"), ("/a:", "{place}:/a:")],
 )
 def test_hook_comes_first_and_adds_no_empty_entry(tmp_path: Path, value: str | None, after: str) -> None:
-    (tmp_path / scratch.HOOK).mkdir()
-    environment = {} if value is None else {"PYTHONPATH": value}
-    record.install_hook(str(tmp_path), "time", environment)
-    assert environment["PYTHONPATH"] == after.format(place=tmp_path / scratch.HOOK)
+    environment = dict(clean_environment(), **({} if value is None else {"PYTHONPATH": value}))
+    place, why_not = record.install_hook(str(tmp_path), "time", environment)
+    assert why_not == ""
+    assert environment["PYTHONPATH"] == after.format(place=place)
+    hook_place.remove(place, str(tmp_path))
+    assert not os.path.exists(os.path.dirname(place))
 
 
 def test_hook_is_filled_in(tmp_path: Path) -> None:
     place = tmp_path / 'it\'s \\ "odd" \udcff'
     place.mkdir()
-    (place / scratch.HOOK).mkdir()
-    record.install_hook(str(place), "both", {})
-    tree = ast.parse((place / scratch.HOOK / "sitecustomize.py").read_text())
+    hook, _ = record.install_hook(str(place), "both", clean_environment())
+    tree = ast.parse(Path(hook, "sitecustomize.py").read_text())
+    hook_place.remove(hook, str(place))
     filled = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and node.targets[0].id in ("MARKS", "MODE", "NAMES")
+        and node.targets[0].id in ("PLACE", "N_DIGITS", "MODE", "NAMES")
     }
-    assert filled == {"MARKS": str(place / scratch.MARKS), "MODE": "both", "NAMES": tuple(host.TARGET_VARIABLES)}
+    assert filled == {"PLACE": str(place), "N_DIGITS": 0, "MODE": "both", "NAMES": tuple(host.TARGET_VARIABLES)}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,7 @@ def test_a_command_whose_execve_failed(tmp_path: Path, name: str, status: int) -
     log.write_text(f'5 1.0 (+0.0) execve("/x", ["x"], 0x1) = -1 {name} (Why) <0.1>\n')
     outcome = session.Outcome()
     outcome.exit_status = 1
-    tracer = backends.Tracer("strace", "time", "6.1", ["strace"], str(log))
+    tracer = choice.Tracer("strace", "time", "6.1", ["strace"], str(log))
     with pytest.raises(FsprobeError) as caught:
         record.raise_if_not_run(outcome, tracer, ["x"])
     assert caught.value.exit_code == status
@@ -107,6 +114,7 @@ def planted_scratch(place: Path, log: bytes) -> Path:
     """What a killed fsprobe leaves."""
     for name in (scratch.MARKS, scratch.HOOK):
         (place / name).mkdir(parents=True)
+    place.chmod(0o700)
     (place / scratch.LOG).write_bytes(log)
     (place / scratch.MARKS / "marks.5.x").write_bytes(b"1 5 >json\n")
     state = {"command": ["x"], "host": "h", "exit_code": None, "uid": 0, "fsprobe_pid": 0, "backend": "strace"}

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from fsprobe.capture import session, tracelog
+from fsprobe.capture.backends import text_log
+from fsprobe.capture.process import session
 from fsprobe.errors import FsprobeError
 
 
@@ -52,29 +53,29 @@ def log(tmp_path: Path) -> Path:
 )
 def test_how_a_process_ended(log: Path, ending: str, status: int) -> None:
     log.write_bytes(line(5, "x()") + line(55, "+++ exited with 3 +++") + line(5, f"+++ {ending} +++") + line(6, "y()"))
-    assert tracelog.exit_status(str(log), 5) == status
-    assert tracelog.first_pid(str(log)) == 5
+    assert text_log.exit_status(str(log), 5) == status
+    assert text_log.first_pid(str(log)) == 5
 
 
 def test_a_log_that_does_not_say(tmp_path: Path, log: Path) -> None:
-    assert tracelog.exit_status(str(log), 5) == 0
-    assert tracelog.first_pid(str(log)) == 0
+    assert text_log.exit_status(str(log), 5) == 0
+    assert text_log.first_pid(str(log)) == 0
     log.write_bytes(line(5, 'write(1, "+++ exited with 9 +++")')[:-1])
-    assert tracelog.exit_status(str(log), 6) == 0
+    assert text_log.exit_status(str(log), 6) == 0
     log.write_bytes(b"")
-    assert tracelog.first_pid(str(log)) == 0
+    assert text_log.first_pid(str(log)) == 0
 
 
 @pytest.mark.parametrize("text", ["strace: something", "12", "-5 x", "x 12"])
 def test_a_first_line_that_is_none(log: Path, text: str) -> None:
     log.write_text(text)
-    assert tracelog.first_pid(str(log)) == 0
+    assert text_log.first_pid(str(log)) == 0
 
 
 def test_exit_line_across_blocks(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracelog, "BLOCK_BYTES", 7)
+    monkeypatch.setattr(text_log, "BLOCK_BYTES", 7)
     log.write_bytes(line(5, "x()") * 3 + line(5, "+++ exited with 12 +++"))
-    assert tracelog.exit_status(str(log), 5) == 12
+    assert text_log.exit_status(str(log), 5) == 12
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_exit_line_across_blocks(log: Path, monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_an_execve_that_failed(log: Path, text: str, name: str) -> None:
     log.write_bytes(line(5, text) + line(5, 'execve("/y", [], 0) = -1 EACCES (Permission denied)'))
-    assert tracelog.exec_error(str(log)) == name
+    assert text_log.exec_error(str(log)) == name
 
 
 # -- the bound --------------------------------------------------------------------------------------------------
@@ -111,42 +112,42 @@ def test_what_was_logged_before_the_bound_is_kept_to_the_byte(tmp_path: Path, lo
     writer.lines(100)
     writer.file.write(b"5 half a line")
     whole = log.read_bytes()
-    bound = tracelog.Bound(str(log), str(tmp_path), 1000, 0)
+    bound = text_log.Bound(str(log), str(tmp_path), 1000, 0)
     bound.check(5)
     assert bound.why == "the log reached --max-log"
     for _ in range(3):
         writer.file.write(b" and its rest\n")
         writer.lines(50)
         bound.check(5)
-        assert b"".join(tracelog.blocks(str(log))) == whole[: -len(b"5 half a line")]
+        assert b"".join(text_log.blocks(str(log))) == whole[: -len(b"5 half a line")]
     # fsprobe is killed now, the tracer goes on: behind a hole
     writer.lines(10)
-    assert tracelog.has_hole(str(log))
-    assert b"".join(tracelog.blocks(str(log))) == whole[: -len(b"5 half a line")]
+    assert text_log.has_hole(str(log))
+    assert b"".join(text_log.blocks(str(log))) == whole[: -len(b"5 half a line")]
     bound.finish(5, True)
-    assert not tracelog.has_hole(str(log))
+    assert not text_log.has_hole(str(log))
     assert log.read_bytes() == whole[: -len(b"5 half a line")]
 
 
 def test_the_ending_is_found_in_what_is_cut_off(tmp_path: Path, log: Path) -> None:
     writer = Writer(log)
     writer.lines(100)
-    bound = tracelog.Bound(str(log), str(tmp_path), 1000, 0)
+    bound = text_log.Bound(str(log), str(tmp_path), 1000, 0)
     bound.check(5)
     writer.lines(20)
     writer.file.write(line(6, "+++ exited with 1 +++") + line(5, "+++ exited with 9 +++"))
     bound.check(5)
     writer.lines(20)
     bound.check(5)
-    assert tracelog.exit_status(str(log), 5, bound.ending) == 9
+    assert text_log.exit_status(str(log), 5, bound.ending) == 9
 
 
 def test_a_filesystem_that_runs_full(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = Writer(log)
     writer.lines(10)
     free = [100]
-    monkeypatch.setattr(tracelog.scratch_dir, "free_bytes", lambda place: free[0])
-    bound = tracelog.Bound(str(log), str(tmp_path), 1 << 30, 50)
+    monkeypatch.setattr(text_log.scratch_dir, "free_bytes", lambda place: free[0])
+    bound = text_log.Bound(str(log), str(tmp_path), 1 << 30, 50)
     bound.check(5)
     assert bound.why == ""
     free[0] = 49
@@ -155,12 +156,12 @@ def test_a_filesystem_that_runs_full(tmp_path: Path, log: Path, monkeypatch: pyt
     free[0] = 1000  # it does not start again: a log with a gap would count wrong
     writer.lines(10)
     bound.check(5)
-    assert len(list(tracelog.blocks(str(log)))[0].splitlines()) == 10
+    assert len(list(text_log.blocks(str(log)))[0].splitlines()) == 10
 
 
 def test_a_log_without_its_end_is_called_incomplete(tmp_path: Path, log: Path) -> None:
     log.write_bytes(line(5, "x()") + line(5, "+++ exited with 0 +++"))
-    bound = tracelog.Bound(str(log), str(tmp_path), 1 << 30, 0)
+    bound = text_log.Bound(str(log), str(tmp_path), 1 << 30, 0)
     bound.finish(5, True)
     assert bound.why == ""
     log.write_bytes(line(5, "x()") + b"5 1.0 newfst")
@@ -188,13 +189,13 @@ def test_a_signal_that_the_target_got_itself(
 ) -> None:
     text = "--- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=77, si_uid=0} ---"
     log.write_bytes(line(5, "x()") + line(5, text, time.time() - age_s))
-    assert tracelog.SignalsSeen(str(log)).has(pid, number, sender) is seen
+    assert text_log.SignalsSeen(str(log)).has(pid, number, sender) is seen
 
 
 def test_each_such_line_counts_once(log: Path) -> None:
     text = "--- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=77, si_uid=0} ---"
     log.write_bytes(line(5, text))
-    seen = tracelog.SignalsSeen(str(log))
+    seen = text_log.SignalsSeen(str(log))
     assert seen.has(5, signal.SIGTERM, 77)
     assert not seen.has(5, signal.SIGTERM, 77)
 

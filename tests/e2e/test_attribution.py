@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.analysis.attribute import Attributed, Notes, attribute
-from fsprobe.analysis.tally import check_sums
+from fsprobe.analysis.attribution.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.counting.tally import check_sums
 from fsprobe.capture import options, record
-from fsprobe.model import Call, Mark, Op, ParseQuality
-from fsprobe.parse import marks
-from fsprobe.recording import Recording
+from fsprobe.events import marks
+from fsprobe.model.events import Call, Mark, Op, ParseQuality
+from fsprobe.recording.file import Recording
 from tests.conftest import need
 
 N_MODULES = 12
@@ -36,7 +36,7 @@ def rows_of(recording: Recording) -> tuple[list[Attributed], Notes]:
     rows = attribute(
         pipeline.read_events(recording, ParseQuality(), hooks),
         notes,
-        hook_dir=f"{place}/hook".encode(),
+        hook_dir=pipeline.hook_dir_of(recording.manifest),
         marks_dir=f"{place}/marks".encode(),
     )
     return [row for row in rows if not row.own], notes

@@ -12,7 +12,7 @@ import pytest
 
 from fsprobe.analysis import limits
 from fsprobe.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_NO, EXIT_USAGE
-from fsprobe.model import JsonObject
+from fsprobe.model.formats import JsonObject
 from tests.conftest import FSPROBE, clean_environment
 
 PROGRAM = "import app"

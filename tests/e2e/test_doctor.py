@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import backends, doctor
+from fsprobe.capture import doctor
+from fsprobe.capture.backends import choice
 from fsprobe.cli import doctor as cli_doctor
 from tests.conftest import need
 from tests.layouts.environments import as_user_argv, fsprobe_argv, fsprobe_environment, public_python, user_home
@@ -78,7 +79,7 @@ def test_what_a_version_lacks(says: str, status: str, lacks: tuple[str, ...], tm
 
 
 def test_tracing_that_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "why_not_ptrace", lambda: "can't trace: Operation not permitted")
+    monkeypatch.setattr(choice, "why_not_ptrace", lambda: "can't trace: Operation not permitted")
     found = doctor.check_ptrace({})
     assert found["status"] == "no"
     assert "--backend audit" in found["hint"]
@@ -129,7 +130,7 @@ def test_a_choice_that_fails_leaves_the_checks(monkeypatch: pytest.MonkeyPatch) 
     def broken(environment: object) -> tuple[str, str]:
         raise OSError("boom")
 
-    monkeypatch.setattr(backends, "best", broken)
+    monkeypatch.setattr(choice, "best", broken)
     answer = cli_doctor.examine()
     assert answer["backend"] == ""
     assert "boom" in answer["why"]
@@ -155,7 +156,7 @@ def test_missing_fuse_tools_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_no_place_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fsprobe.capture.scratch.candidates", lambda environment: [str(tmp_path / "gone")])
+    monkeypatch.setattr("fsprobe.capture.directories.scratch.candidates", lambda environment: [str(tmp_path / "gone")])
     found = doctor.check_scratch({})
     assert found["status"] == "no"
     assert "--tmp-dir" in found["hint"]
@@ -175,7 +176,7 @@ def test_where_tracing_is_denied_it_says_audit(strace_program: str) -> None:
 def test_no_backend_at_all_is_exit_code_4(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from fsprobe.capture import scratch\n"
+        "from fsprobe.capture.directories import scratch\n"
         f"scratch.candidates = lambda environment: [{str(tmp_path / 'gone')!r}]\n"
         "from fsprobe.__main__ import main\n"
         "sys.exit(main())\n"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.analysis.attribute import Attributed, Notes, attribute
+from fsprobe.analysis.attribution.attribute import Attributed, Notes, attribute
 from fsprobe.capture import options, record
-from fsprobe.model import Mark, Op, ParseQuality
-from fsprobe.parse import marks
-from fsprobe.recording import Recording
+from fsprobe.events import marks
+from fsprobe.model.events import Mark, Op, ParseQuality
+from fsprobe.recording.file import Recording
 
 MOST = 0.10
 
@@ -22,7 +22,7 @@ def both_ways(recording: Recording) -> tuple[list[Attributed], list[Attributed]]
     hooks = marks.read_hook_files(recording.section("marks"))
     events = list(pipeline.read_events(recording, ParseQuality(), hooks))
     place = str(recording.manifest["scratch"])
-    places = {"hook_dir": f"{place}/hook".encode(), "marks_dir": f"{place}/marks".encode()}
+    places = {"hook_dir": pipeline.hook_dir_of(recording.manifest), "marks_dir": f"{place}/marks".encode()}
     marked = [row for row in attribute(iter(events), Notes(), **places) if not row.own]
     # without marks and notes, as if the log had come from elsewhere; fsprobe's own look-ups are then the target's
     bare = list(attribute((event for event in events if not isinstance(event, Mark)), Notes()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fsprobe.report import html
+from fsprobe.report.html import page as html
 from tests.conftest import need
 from tests.report.browser import CHROMIUM, Page, browser
 from tests.report.profiles import HOSTILE, bare, comparison, counts, hand_built, hostile, module

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.recording import Recording
-
-from ..conftest import ROOT, Fsprobe, clean_environment
-from ..test_redaction import numbers_of, ways_to_write
+from fsprobe.recording.file import Recording
+from tests.conftest import ROOT, Fsprobe, clean_environment
+from tests.privacy.test_redaction import numbers_of, ways_to_write
 
 TICKET = (
     sys.executable,

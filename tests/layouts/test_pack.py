@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from fsprobe.errors import BadInput, MachineCannot
-from fsprobe.layouts import pack as packing
-from fsprobe.layouts import venv as environments
 from fsprobe.layouts.image import read_listing
-from fsprobe.layouts.pack import check, pack, verify
-from fsprobe.layouts.tree import walk
+from fsprobe.layouts.pack import build as packing
+from fsprobe.layouts.pack.build import check, pack, verify
+from fsprobe.layouts.scan import venv as environments
+from fsprobe.layouts.scan.environment import scan_environment
+from fsprobe.layouts.scan.walk import walk
 from tests.layouts.environments import clean_environment, need, site_of, snapshot
 
 
@@ -189,6 +190,34 @@ def test_the_leavings_of_a_killed_pack_go_with_the_next(venv: Path, tmp_path: Pa
     old.write_text("half")
     foreign = tmp_path / ".other.abcdef.part"
     foreign.write_text("not ours")
+    pipe = tmp_path / ".i.pipe.part"
+    os.mkfifo(pipe)  # nobody writes to it: to open it would wait for ever
+    (tmp_path / "linked").write_text("precious")
+    link = tmp_path / ".i.link.part"
+    link.symlink_to(tmp_path / "linked")
     pack(str(venv), str(tmp_path / "i"))
     assert not old.exists()
     assert foreign.exists()
+    assert pipe.exists()
+    assert link.is_symlink()
+    assert (tmp_path / "linked").exists()
+
+
+@pytest.mark.parametrize("name", ["i", "i.json"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_pipe_in_the_place_of_the_image_is_refused_before_the_work(
+    venv: Path, tmp_path: Path, name: str, force: bool
+) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BadInput, match="it is a pipe and no file"):
+        pack(str(venv), str(tmp_path / "i"), force=force)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "venv"]
+
+
+def test_pipes_in_an_environment_are_not_waited_for(venv: Path, tmp_path: Path) -> None:
+    (site,) = venv.glob("lib/python*/site-packages")
+    info = site / "odd-1.0.dist-info"
+    info.mkdir()
+    for place in (info / "RECORD", info / "direct_url.json", site / "odd.pth"):
+        os.mkfifo(place)
+    assert [package.name for package in scan_environment(str(venv), {}).packages if package.name == "odd"]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fsprobe.errors import BadInput
-from fsprobe.layouts import scan as scans
-from fsprobe.layouts.scan import SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
+from fsprobe.layouts.scan import environment as scans
+from fsprobe.layouts.scan.environment import SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
 from tests.layouts.environments import plant, site_of, snapshot
 
 Planter = Callable[[str, str], Path]

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from fsprobe.layouts.starting import started
+from fsprobe.layouts.mount.starting import started
 from tests.layouts.environments import REPOSITORY, clean_environment
 
 SCRIPT = """
 import os, signal, subprocess, sys, threading
 from fsprobe.experiment.interruption import Interrupted, interruptions
-from fsprobe.layouts.starting import started
+from fsprobe.layouts.mount.starting import started
 
 us, ended = os.getpid(), []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.errors import FsprobeError
-from fsprobe.layouts.supervision import NotReady, Ready, run_supervised
+from fsprobe.layouts.mount.supervision import NotReady, Ready, run_supervised
 from tests.layouts.environments import REPOSITORY, clean_environment, left_behind
 
 
@@ -121,7 +121,7 @@ def test_the_command_starts_with_clean_signals() -> None:
 
 PROGRAM = """
 import sys
-from fsprobe.layouts.supervision import Ready, end_like, run_supervised
+from fsprobe.layouts.mount.supervision import Ready, end_like, run_supervised
 end_like(run_supervised(lambda: Ready(told={}), sys.argv[1:]).status)
 """
 

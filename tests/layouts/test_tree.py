@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.layouts.tree import check_links, copy_tree, remove_tree, walk
+from fsprobe.layouts.scan.walk import check_links, copy_tree, remove_tree, walk
 from tests.layouts.environments import snapshot
 
 

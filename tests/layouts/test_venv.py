@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.layouts import venv as environments
-from fsprobe.layouts.tree import walk
+from fsprobe.layouts.scan import venv as environments
+from fsprobe.layouts.scan.walk import walk
 from tests.layouts.environments import clean_environment, site_of
 
 Mode = py_compile.PycInvalidationMode

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fsprobe.layouts.ways import HostFacts, hint_for, plan_ways, read_host_facts
+from fsprobe.layouts.mount.methods import HostFacts, hint_for, plan_ways, read_host_facts
 
 ALL = HostFacts(
     may_mount=True,

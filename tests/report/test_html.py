@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fsprobe.report import html, tables
+from fsprobe.report.html import page as html
+from fsprobe.report.html import tables
 from tests.report.profiles import HOSTILE, bare, comparison, counts, hand_built, hostile, module
 
 

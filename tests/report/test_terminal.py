@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fsprobe.report import numbers, sentences, terminal
+from fsprobe.report import numbers, sentences
+from fsprobe.report.terminal import run
 from tests.report.profiles import HOSTILE, hand_built
 
 GOLD = Path(__file__).parent.parent / "gold" / "terminal.txt"
 
 
 def test_the_report_is_as_the_gold_file() -> None:
-    text = terminal.render(hand_built(), recording="x.fsprobe")
+    text = run.render(hand_built(), recording="x.fsprobe")
     if os.environ.get("UPDATE_GOLD"):
         GOLD.write_text(text)
     if text != GOLD.read_text():
@@ -27,7 +28,7 @@ def test_the_report_is_as_the_gold_file() -> None:
 
 
 def test_no_line_is_wider_than_80_columns() -> None:
-    for line in terminal.render(hand_built(), recording="x" * 200).splitlines():
+    for line in run.render(hand_built(), recording="x" * 200).splitlines():
         assert cell_len(line) <= 80, line
 
 
@@ -38,15 +39,15 @@ def test_foreign_text_obeys_no_control_character(name: str) -> None:
         for row in profile["metrics"][table] or []:
             row["key"] = name + "\x1b[31m\x07"
     profile["manifest"]["command"] = [name, "\x1b]0;title\x07"]
-    text = terminal.render(profile, recording=name)
+    text = run.render(profile, recording=name)
     assert not [letter for letter in text if not letter.isprintable() and letter != "\n"]
     assert "\x1b" not in text
 
 
 @given(st.text())
 def test_clean_text_is_printable_and_short(value: str) -> None:
-    assert terminal.clean(value).isprintable()
-    assert len(terminal.clean(value, 10)) <= 10
+    assert run.clean(value).isprintable()
+    assert len(run.clean(value, 10)) <= 10
 
 
 def test_what_was_not_observed_says_so_and_is_never_zero() -> None:
@@ -58,13 +59,13 @@ def test_what_was_not_observed_says_so_and_is_never_zero() -> None:
             row["time_s"] = None
             row.update({name: None for name in ("p50_ms", "p95_ms", "max_ms", "time_cum_s") if name in row})
     profile["metrics"]["rates"] = dict.fromkeys(profile["metrics"]["rates"])
-    text = terminal.render(profile, recording="x.fsprobe")
+    text = run.render(profile, recording="x.fsprobe")
     for line in ("rate", "wall", "CPU"):
         assert any(found.startswith(line) and numbers.NOT_OBSERVED in found for found in text.splitlines()), line
     assert "not observed: median, p95, max" in text
     assert "None" not in text
     profile["metrics"]["by_module"] = None
-    assert numbers.NOT_OBSERVED in terminal.render(profile, recording="x.fsprobe")
+    assert numbers.NOT_OBSERVED in run.render(profile, recording="x.fsprobe")
 
 
 def test_the_headline_can_be_pasted() -> None:

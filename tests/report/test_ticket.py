@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from fsprobe.errors import FsprobeError
-from fsprobe.report import archive, reproducer, ticket
-
-from .profiles import hand_built
+from fsprobe.report.ticket import archive, bundle, reproducer
+from tests.report.profiles import hand_built
 
 ENVIRONMENT = {
     "path": "/env",
@@ -36,7 +35,7 @@ def item(**manifest: Any) -> reproducer.Item:
 
 
 def answers(one: reproducer.Item, environment: dict[str, Any] | None = None) -> dict[str, str]:
-    return dict(ticket.answers(one.profile, environment))
+    return dict(bundle.answers(one.profile, environment))
 
 
 def test_every_question_of_a_support_desk_has_an_answer() -> None:
@@ -79,7 +78,7 @@ def test_a_batch_script_is_no_rank() -> None:
 def test_the_summary_holds_verdict_findings_tables_and_what_is_left_out() -> None:
     profile = hand_built()
     one = reproducer.Item(name="01", file="a|b`.fsprobe", profile=profile)
-    text = ticket.summary([one], ENVIRONMENT, is_redacted=False)
+    text = bundle.summary([one], ENVIRONMENT, is_redacted=False)
     for wanted in (
         "11,128",
         "### Findings",
@@ -92,13 +91,13 @@ def test_the_summary_holds_verdict_findings_tables_and_what_is_left_out() -> Non
     for finding in profile.get("findings") or []:
         assert finding["code"] in text
     assert "a&#124;b&#96;" in text
-    redacted = ticket.summary([one], None, is_redacted=True)
-    assert all(line in redacted for line in ticket.REDACTED)
+    redacted = bundle.summary([one], None, is_redacted=True)
+    assert all(line in redacted for line in bundle.REDACTED)
 
 
 def test_a_hostile_name_stays_in_its_cell() -> None:
     evil = "x | y\n## <script>alert(1)</script> @all"
-    text = ticket.summary([item(cwd=evil, host=evil, command=[evil])], {**ENVIRONMENT, "path": evil}, is_redacted=False)
+    text = bundle.summary([item(cwd=evil, host=evil, command=[evil])], {**ENVIRONMENT, "path": evil}, is_redacted=False)
     assert not any(line.startswith("## <script>") for line in text.split("\n"))
     rows = [line for line in text.split("\n") if line.startswith("| Where |")]
     assert len(rows) == 1

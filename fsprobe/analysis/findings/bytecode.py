@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -18,8 +19,7 @@ from fsprobe.analysis.findings.evidence import (
     some,
     weigh,
 )
-from fsprobe.analysis.tally import PathTally
-from fsprobe.model import text
+from fsprobe.model.text import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)
 _TEMPORARY = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)

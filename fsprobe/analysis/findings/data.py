@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 
+from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -20,8 +21,8 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import image_commands, name_the_container
-from fsprobe.analysis.tally import PathTally
-from fsprobe.model import Mount, text
+from fsprobe.model.events import Mount
+from fsprobe.model.text import text
 
 _DATA = re.compile(
     rb"\.(?:jpe?g|png|gif|bmp|tiff?|webp|npy|npz|pt|pth\.tar|wav|flac|mp3|mp4|avi|txt|csv|tsv|jsonl?|xml|parquet|feather|pkl|"

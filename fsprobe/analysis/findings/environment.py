@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -28,8 +29,8 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import container_image, image_commands, is_container_known, name_the_container
-from fsprobe.analysis.tally import PathTally
-from fsprobe.model import Counts, text
+from fsprobe.model.counts import Counts
+from fsprobe.model.text import text
 
 _CONDA = re.compile(rb"/(?:mini|ana|mamba)(?:conda|forge)\d*(?:/|$)|/(?:micromamba|conda|mamba)/envs/|/\.conda/envs/")
 _CODE = re.compile(rb"\.(?:py|pyc|pyd|so(?:\.[0-9.]+)?|pth|egg-link|zip|egg|whl)$|\.(?:dist|egg)-info/|/pyvenv\.cfg$")

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.analysis.attribute import Attributed, Notes
+from fsprobe.analysis.attribution.attribute import Attributed, Notes
+from fsprobe.analysis.counting.tally import PathTally, ProcessTally, Tally
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
-from fsprobe.analysis.requests import Requests
-from fsprobe.analysis.tally import PathTally, ProcessTally, Tally
-from fsprobe.capture import ranks
-from fsprobe.model import JsonObject, Mount, Op, text
+from fsprobe.analysis.requests.model import Requests
+from fsprobe.capture.machine import ranks
+from fsprobe.model.events import Mount, Op
+from fsprobe.model.formats import JsonObject
+from fsprobe.model.text import text
 
 SPAWN = "multiprocessing.spawn"
 FONT_MANAGER = "matplotlib.font_manager"

@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Sequence
 
-from fsprobe.analysis import missing
+from fsprobe.analysis.attribution import not_found
+from fsprobe.analysis.counting.tally import PathTally, ProcessTally
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -26,8 +27,7 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
-from fsprobe.analysis.tally import PathTally, ProcessTally
-from fsprobe.model import text
+from fsprobe.model.text import text
 
 _LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")
 _SYSTEM_LIBRARIES = re.compile(rb"^(?:/usr(?:/local)?)?/lib(?:32|64|x32)?(?:/[^/]+-linux-[^/]+)?$")
@@ -162,7 +162,7 @@ def run_path(evidence: Evidence) -> Seen | None:
     per_directory: dict[bytes, int] = {}
     for (reason, path), n in evidence.tally.missing.items():
         directory = _searched(path)
-        if reason != missing.LIBRARY or directory is None or _SYSTEM_LIBRARIES.match(directory):
+        if reason != not_found.LIBRARY or directory is None or _SYSTEM_LIBRARIES.match(directory):
             continue
         if not any(is_under(path, entry) for entry in from_variable):
             per_directory[directory] = per_directory.get(directory, 0) + n

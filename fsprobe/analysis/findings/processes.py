@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 
+from fsprobe.analysis.counting.tally import ProcessTally
 from fsprobe.analysis.findings.environment import network_roots
 from fsprobe.analysis.findings.evidence import (
     SPAWN,
@@ -24,8 +25,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import container_image, image_commands, image_of, name_the_container
-from fsprobe.analysis.tally import ProcessTally
-from fsprobe.model import text
+from fsprobe.model.text import text
 
 _NO_INPUT = os.fsencode(os.devnull)
 _NOT_TO_PRELOAD = frozenset({"multiprocessing", "encodings", "site", "sitecustomize", "usercustomize"})

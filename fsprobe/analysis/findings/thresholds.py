@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fsprobe import files, foreign_json
 from fsprobe.errors import BadInput
+
+MAX_BYTES = 1 << 20
+"""Of a file of thresholds."""
 
 SEVERITIES = ("info", "warn", "critical")
 
@@ -163,7 +166,7 @@ def read(path: str | Path) -> Thresholds:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = files.read(str(path), MAX_BYTES, streams=True)
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror}", "name a JSON or TOML file of thresholds") from None
     return override(_parse(path, data), str(path))
@@ -177,10 +180,12 @@ def _parse(path: Path, data: bytes) -> object:
             raise BadInput(f"{path}: this Python (before 3.11) cannot read TOML", "write the same as JSON") from None
         try:
             return tomllib.loads(data.decode("utf-8"))
+        except RecursionError:
+            raise BadInput(f"{path} is not TOML: nested too deeply", "see `fsprobe explain` for the names") from None
         except ValueError as error:
             raise BadInput(f"{path} is not TOML: {error}", "see `fsprobe explain` for the names") from None
     try:
-        return json.loads(data)
+        return foreign_json.loads(data)
     except ValueError as error:
         raise BadInput(f"{path} is not JSON: {error}", 'write {"name": [info, warn, critical]}') from None
 

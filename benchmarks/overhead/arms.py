@@ -1,0 +1,129 @@
+"""What `benchmarks.overhead` runs: the workloads, and each with every tool."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fsprobe.capture.backends.strace import installed
+
+POOL = """import multiprocessing as mp
+
+def work(n):
+    import numpy
+    return n
+
+if __name__ == "__main__":
+    with mp.get_context("spawn").Pool(4) as pool:
+        assert pool.map(work, range(8)) == list(range(8))
+"""
+WORKLOADS = {
+    "pass": "pass\n",
+    "standard library": "import json, email.mime.text, xml.dom.minidom, asyncio\n",
+    "pandas": "import pandas\n",
+    "sklearn, scipy, pyplot": "import sklearn.ensemble, scipy.stats, matplotlib.pyplot\n",
+    "spawn pool of 4": POOL,
+}
+BACKENDS = ("strace", "ptrace", "audit")
+
+
+def arms(python: str, fsprobe: list[str], script: Path, scratch: Path) -> dict[str, list[str]]:
+    """Name -> command line, of every way to run a script."""
+    program = strace_program()
+    log, tools = str(scratch / "log"), Path(python).parent
+    target = [python, str(script)]
+    line = installed.command_line(program, installed.version(program), log, target)
+    found = {
+        "untraced": target,
+        "strace -f -c": [program, "-f", "-c", "-o", log, "--", *target],
+        "strace -f": [program, "-f", "-o", log, "--", *target],
+        "strace -f --seccomp-bpf, file calls": [
+            program, "-f", "--seccomp-bpf", "-e", "trace=%file", "-o", log, "--", *target,
+        ],
+        "fsprobe's strace line alone": line,
+    }  # fmt: skip
+    for backend in BACKENDS:
+        run = [*fsprobe, "run", "--backend", backend, "-o", str(scratch / "x.fsprobe")]
+        found[f"fsprobe run --record-only ({backend})"] = [*run, "--record-only", "-q", "--", *target]
+        found[f"fsprobe run ({backend})"] = [*run, "--", *target]
+    run = [
+        *fsprobe,
+        "run",
+        "--backend",
+        "strace",
+        "--record-only",
+        "-q",
+        "--no-markers",
+        "-o",
+        str(scratch / "x.fsprobe"),
+    ]
+    found["fsprobe run --record-only --no-markers (strace)"] = [*run, "--", *target]
+    found["python -X importtime"] = [python, "-X", "importtime", str(script)]
+    found["cProfile"] = [python, "-m", "cProfile", "-o", str(scratch / "cprofile"), str(script)]
+    found["pyinstrument"] = [
+        str(tools / "pyinstrument"),
+        "-r",
+        "json",
+        "-o",
+        str(scratch / "pyinstrument"),
+        str(script),
+    ]
+    found["py-spy record"] = [
+        str(tools / "py-spy"), "record", "--subprocesses", "-f", "raw", "-o", str(scratch / "py-spy"),
+        "--", *target,
+    ]  # fmt: skip
+    return found
+
+
+def growth_arms(python: str, fsprobe: list[str], script: Path, scratch: Path) -> dict[str, list[str]]:
+    """Fewer of them, for growth."""
+    program = strace_program()
+    log = str(scratch / "log")
+    target = [python, str(script)]
+    run = [*fsprobe, "run", "-o", str(scratch / "x.fsprobe"), "-q"]
+    return {
+        "untraced": target,
+        "strace -f -c": [program, "-f", "-c", "-o", log, "--", *target],
+        "fsprobe's strace line alone": installed.command_line(program, installed.version(program), log, target),
+        "fsprobe run --record-only": [*run, "--record-only", "--", *target],
+        "fsprobe run --record-only (ptrace)": [*run, "--record-only", "--backend", "ptrace", "--", *target],
+        "fsprobe run --stream": [*run, "--stream", "--record-only", "--", *target],
+        "fsprobe run": [word for word in run if word != "-q"] + ["--", *target],
+    }
+
+
+def strace_program() -> str:
+    """The strace on PATH.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    program = shutil.which("strace")
+    if program is None:
+        raise FileNotFoundError("overhead is measured against strace: install it")
+    return program
+
+
+def growth_program(what: str, n: int) -> str:
+    """A program with `n` calls, processes or threads."""
+    if what == "calls":
+        return f"import os\nfor n in range({n}):\n    os.stat('/usr/lib')\n"
+    if what == "processes":
+        # two at a time: more would only wait for the processors
+        return (
+            "import subprocess, sys\n"
+            f"for first in range(0, {n}, 2):\n"
+            "    running = [subprocess.Popen([sys.executable, '-c', 'import json'])\n"
+            f"               for _ in range(first, min(first + 2, {n}))]\n"
+            "    for process in running:\n"
+            "        assert process.wait() == 0\n"
+        )
+    return (
+        "import os, threading\n"
+        "def work():\n"
+        f"    for n in range({20_000 // n}):\n"
+        "        os.stat('/usr/lib')\n"
+        f"threads = [threading.Thread(target=work) for _ in range({n})]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+    )

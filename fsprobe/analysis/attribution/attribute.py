@@ -1,0 +1,338 @@
+"""Attribute each call: which phase, which import, which process, or fsprobe's own doing.
+
+A stream of events goes in, a stream of `Attributed` calls comes out, in the same order per thread. What can't be known
+at once (whether a program is an interpreter, whether a look-up in the hook's directory was the import system's) holds
+that program's calls back until it is; at most `MAX_HELD` of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from fsprobe.analysis.attribution.estimate import belongs_to_last, chain
+from fsprobe.analysis.attribution.phases import INTERPRETER_SIGN, phase_of
+from fsprobe.analysis.attribution.program_images import (
+    NO_IMPORT,
+    PHASES,
+    UNMARKED,
+    Attributed,
+    Frame,
+    Image,
+    Notes,
+    ProcessInfo,
+    Running,
+    Thread,
+)
+from fsprobe.analysis.attribution.program_names import PYTHON_NAME, label_of, without_hook
+from fsprobe.events.strace.arguments import exec_argv
+from fsprobe.model.events import Call, Event, Mark, Op, Process
+
+__all__ = [
+    "NO_IMPORT",
+    "PHASES",
+    "UNMARKED",
+    "Attributed",
+    "Frame",
+    "Notes",
+    "ProcessInfo",
+    "Running",
+    "attribute",
+    "label_of",
+    "without_hook",
+]
+
+MAX_HELD = 8_000
+_DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
+"""Names of links to the directory that they lie in; see `capture.hook_place`."""
+
+
+class _Attributor:
+    def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes) -> None:
+        self.hook_dir = hook_dir
+        # by its name on PYTHONPATH, and by where it lies, which is what a descriptor of it shows
+        self.hook_dirs = (hook_dir, _DIGITS.sub(b"/", hook_dir)) if hook_dir else ()
+        self.hook_prefixes = tuple(place + b"/" for place in self.hook_dirs)
+        self.marks_prefix = marks_dir + b"/marks." if marks_dir else b"\0"
+        self.marks_dirs = (marks_dir, os.path.dirname(marks_dir)) if marks_dir else ()
+        self.notes = notes
+        self.threads: dict[int, Thread] = {}
+
+    def thread(self, tid: int) -> Thread:
+        thread = self.threads.get(tid)
+        if thread is None:
+            process = ProcessInfo(tid, 0)
+            thread = self.threads[tid] = Thread(Image(process, under_python=False))
+        return thread
+
+    def begin(self, running: Running) -> None:
+        """All threads of a process that is past its start."""
+        process = ProcessInfo(running.pid, 0, running.label, "python" if running.is_python else "program")
+        image = Image(process, under_python=True, state="main" if running.is_python else "foreign")
+        for tid in running.tids:
+            self.threads[tid] = Thread(image)
+
+    # -- events -------------------------------------------------------------------------------------------------
+
+    def process(self, event: Process) -> Iterator[Attributed]:
+        if event.kind in ("fork", "thread"):
+            self._fork(event)
+        elif event.kind == "exec":
+            yield from self._exec(event)
+        else:
+            if event.kind == "killed":
+                self.notes.n_killed += 1
+            thread = self.threads.pop(event.tid, None)
+            if thread is not None:
+                yield from self._end_segment(thread)
+            if thread is not None and not any(other.image is thread.image for other in self.threads.values()):
+                yield from self._close(thread.image)
+
+    def _fork(self, event: Process) -> None:
+        if not event.child or event.child in self.threads:
+            return
+        parent = self.thread(event.tid)
+        image = parent.image
+        if event.kind == "fork":
+            process = ProcessInfo(event.child, image.process.pid, image.process.label, image.process.kind)
+            state = image.state if image.state not in ("loader", "init", "site") else "main"
+            child = Image(process, image.under_python, state, hooked=image.hooked, site_marks_left=())
+            child.has_marks, child.is_silent, child.why_unmarked = image.has_marks, image.is_silent, image.why_unmarked
+            image = child
+        self.threads[event.child] = Thread(image, list(parent.stack))
+
+    def _exec(self, event: Process) -> Iterator[Attributed]:
+        old = self.thread(event.tid)
+        # all other threads of the process are gone with the exec; what goes on has the process's own id
+        for tid in [tid for tid, other in self.threads.items() if other.image is old.image]:
+            yield from self._end_segment(self.threads.pop(tid))
+        under_python = old.image.under_python or old.image.state in ("loader", "init", "site", "main")
+        yield from self._close(old.image)
+        label = label_of(event.detail, old.argv) or old.image.process.label
+        kind = "program" if under_python else "launcher"
+        tid = event.child or event.tid
+        process = ProcessInfo(tid, old.image.process.parent, label, kind)
+        image = Image(process, under_python)
+        image.expects_hook = bool(self.hook_dir) and not without_hook(old.argv)
+        image.why_unmarked = "" if image.expects_hook or not self.hook_dir else "options"
+        self.threads[tid] = Thread(image)
+
+    def mark(self, event: Mark) -> Iterator[Attributed]:
+        thread = self.thread(event.tid)
+        if event.kind == "note":
+            self.notes.n_own_marks += 1
+            yield from self._note(event, thread)
+            return
+        self.notes.is_marked = thread.image.has_marks = True
+        if thread.image.is_silent:
+            thread.image.is_silent, thread.image.why_unmarked = False, ""
+            yield from self._end_segment(thread)
+        name = event.name.decode("utf-8", "backslashreplace")
+        stack = thread.stack
+        if event.kind == "begin":
+            parent = stack[-1].name if stack else None
+            stack.append(Frame(name, parent, any(frame.name == name for frame in stack)))
+            parents = self.notes.imports.setdefault(name, {})
+            parents[parent or ""] = parents.get(parent or "", 0) + 1
+            self.notes.n_imports[name] = self.notes.n_imports.get(name, 0) + 1
+            return
+        for depth in range(len(stack) - 1, -1, -1):
+            if stack[depth].name == name:
+                self.notes.n_unpaired_marks += len(stack) - depth - 1
+                del stack[depth:]
+                break
+        else:
+            self.notes.n_unpaired_marks += 1
+        left = thread.image.site_marks_left
+        if left and not stack and name in left:
+            thread.image.site_marks_left = tuple(other for other in left if other != name)
+            if not thread.image.site_marks_left and thread.image.state == "site":
+                thread.image.state = "main"
+                if self.notes.first_site_done_ns is None:
+                    self.notes.first_site_done_ns = event.t_ns
+
+    def _note(self, event: Mark, thread: Thread) -> Iterator[Attributed]:
+        image = thread.image
+        word, _, rest = event.name.partition(b" ")
+        if word == b"begin":
+            yield from self._decide(image, python=True)
+            image.in_hook = True
+            image.state = "site"
+        elif word == b"ready":
+            self.notes.hooked = True
+            image.hooked, image.has_read_hook, image.in_hook = True, True, False
+            image.state = "site"
+            user_site = rest.split()[-1:] == [b"1"]
+            image.site_marks_left = ("sitecustomize", "usercustomize") if user_site else ("sitecustomize",)
+            for doubtful in image.doubtful:
+                doubtful.own = True
+                yield doubtful
+            image.doubtful = []
+        elif word == b"lazy":
+            words = rest.decode("utf-8", "backslashreplace").split(" ", 5)
+            if len(words) == 6:
+                self.notes.lazy.setdefault(words[5], f"{words[4]}:{words[3]}")
+        elif word == b"lost":
+            self.notes.n_marks_lost += 1
+            image.why_unmarked = "lost"
+
+    # -- calls --------------------------------------------------------------------------------------------------
+
+    def call(self, call: Call) -> Iterator[Attributed]:
+        thread = self.thread(call.tid)
+        image = thread.image
+        if call.op is Op.EXEC and not call.error:
+            thread.argv = exec_argv(call)
+        if image.state == "unknown":
+            image.held.append((call, thread))
+            if INTERPRETER_SIGN.search(call.path) and call.op is not Op.EXEC:
+                yield from self._decide(image, python=True)
+            elif len(image.held) >= MAX_HELD:
+                yield from self._decide(image, python=False)
+            return
+        yield from self._place(call, thread)
+
+    def _decide(self, image: Image, python: bool) -> Iterator[Attributed]:
+        """Now it is known whether an image is an interpreter: let go of what was held back."""
+        if image.state != "unknown":
+            return
+        image.state = "loader" if python else "foreign"
+        if python:
+            image.process.kind = "python"
+        held, image.held = image.held, []
+        for call, thread in held:
+            yield from self._place(call, thread)
+
+    def _place(self, call: Call, thread: Thread) -> Iterator[Attributed]:
+        image = thread.image
+        if (
+            image.has_read_hook
+            and not (image.has_marks or image.is_silent or image.in_hook)
+            and self._loads(call, image)
+        ):
+            # the hook tells of itself as soon as it is read, and the first import after it is that of the user's sitecustomize
+            image.is_silent = True
+            image.why_unmarked = image.why_unmarked or ("importlib" if image.hooked else "aside")
+        stack = thread.seen_stack
+        if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
+            stack = thread.seen_stack = tuple(thread.stack)
+        module = stack[-1].name if stack else NO_IMPORT
+        phase = phase_of(call, image, stack, self.hook_prefixes)
+        row = Attributed(call, phase, module, stack, image.process)
+        if image.in_hook or (call.op is Op.OPEN and self._is_of_marks(call)):
+            row.own = True
+        elif not image.hooked and (call.path in self.hook_dirs or call.path.startswith(self.hook_prefixes)):
+            # the import system's look-ups in the hook's directory come before the hook runs; a program that lists
+            # the directory for itself does so after it, or is no interpreter
+            image.asked_for_hook = True
+            image.found_hook = image.found_hook or not call.error
+            image.has_read_hook = image.has_read_hook or (
+                call.op is Op.OPEN and b"/sitecustomize." in call.path and not call.error
+            )
+            if call.path == self.hook_dir and call.error and call.op is Op.STAT:
+                image.walks_up_to = os.path.dirname(call.path)
+            image.doubtful.append(row)
+            return
+        elif image.walks_up_to and call.path == image.walks_up_to and call.op is Op.STAT:
+            image.walks_up_to = os.path.dirname(call.path) if call.error else b""
+            image.doubtful.append(row)
+            return
+        if image.state == "main" and (not image.hooked or image.is_silent) and not row.own:
+            yield from self._segment(row, thread)
+        else:
+            yield row
+
+    def _is_of_marks(self, call: Call) -> bool:
+        """Whether the hook opens its file of marks, or the directory of these by the flags that nobody else uses there."""
+        if call.path in self.marks_dirs:
+            return b"O_PATH" in call.args and b"O_NOFOLLOW" in call.args
+        return call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
+
+    def _loads(self, call: Call, image: Image) -> str | None:
+        """The module that a call loads, by its path."""
+        if call.op is Op.OPEN and not call.error and b"O_WRONLY" not in call.args:
+            return image.names.of(call.path)
+        return None
+
+    def _segment(self, row: Attributed, thread: Thread) -> Iterator[Attributed]:
+        """Without markers: hold a call back until it is known what is loaded next."""
+        call = row.call
+        loaded = self._loads(call, thread.image)
+        if loaded is None and thread.last_module and belongs_to_last(call.path):
+            yield self._estimated(row, thread)
+            return
+        thread.segment.append(row)
+        if loaded is not None:
+            thread.last_module = loaded
+            package = loaded.rpartition(".")[0]
+            self.notes.imports.setdefault(loaded, {package: 1} if package else {})
+            self.notes.n_imports[loaded] = self.notes.n_imports.get(loaded, 0) + 1
+            names = chain(loaded)
+            thread.last_stack = tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
+            for held in thread.segment:
+                yield self._estimated(held, thread)
+            thread.segment = []
+        elif len(thread.segment) >= MAX_HELD:
+            yield from self._end_segment(thread)
+
+    def _estimated(self, row: Attributed, thread: Thread) -> Attributed:
+        row.module, row.phase, row.stack = thread.last_module, "import", thread.last_stack
+        self.notes.n_estimated += 1
+        return row
+
+    def _end_segment(self, thread: Thread) -> Iterator[Attributed]:
+        """Nothing more is loaded: what was held back is in no import."""
+        yield from thread.segment
+        thread.segment = []
+
+    def _close(self, image: Image) -> Iterator[Attributed]:
+        """An image has ended: what is still in doubt is decided."""
+        python = bool(PYTHON_NAME.match(image.process.label.partition(" ")[0].encode())) and any(
+            self.hook_dir and call.path.startswith(self.hook_dir) for call, _ in image.held
+        )
+        yield from self._decide(image, python)
+        for row in image.doubtful:
+            row.own = image.process.kind == "python"
+            yield row
+        image.doubtful = []
+        if image.state == "main" and image.why_unmarked and (not image.hooked or image.is_silent):
+            self.notes.unmarked[image.why_unmarked] = self.notes.unmarked.get(image.why_unmarked, 0) + 1
+
+    def close(self) -> Iterator[Attributed]:
+        seen: set[int] = set()
+        for thread in self.threads.values():
+            yield from self._end_segment(thread)
+            if id(thread.image) not in seen:
+                seen.add(id(thread.image))
+                yield from self._close(thread.image)
+
+
+def attribute(
+    events: Iterable[Event],
+    notes: Notes,
+    *,
+    hook_dir: bytes = b"",
+    marks_dir: bytes = b"",
+    running: Running | None = None,
+) -> Iterator[Attributed]:
+    """Attribute every call of a stream.
+
+    Args:
+        events: parsed events with the marks merged in.
+        notes: filled while the iterator is consumed.
+        hook_dir: the directory that fsprobe put first on PYTHONPATH; b"" when there was none.
+        marks_dir: where the hooks wrote.
+        running: the process that the tracer was attached to, for a log that does not begin with its start.
+    """
+    attributor = _Attributor(hook_dir, marks_dir, notes)
+    if running is not None:
+        attributor.begin(running)
+    for event in events:
+        if isinstance(event, Call):
+            yield from attributor.call(event)
+        elif isinstance(event, Mark):
+            yield from attributor.mark(event)
+        else:
+            yield from attributor.process(event)
+    yield from attributor.close()

@@ -1,0 +1,160 @@
+"""Where a path lies: which mount, and which package owns it. Computed once per distinct path."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fsprobe.model.events import Mount
+
+STDLIB = "(standard library)"
+LIBRARIES = "(shared libraries)"
+SYSTEM = "(system)"
+SITE_DIRECTORY = "(site-packages itself)"
+PROGRAM = "(program)"
+WORKING_DIRECTORY = "(working directory)"
+OTHER = "(other)"
+
+_IN_SITE = re.compile(r"^(.*/(?:site|dist)-packages)(?:/(.*))?$", re.DOTALL)
+_IN_STDLIB = re.compile(r"/lib(?:64)?/python(?:3(?:\.\d+)?|3\d+\.zip)(?:/|$)|/python3\d+\.zip$")
+_LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/etc/ld[.-]")
+_SYSTEM = ("/etc/", "/proc/", "/sys/", "/dev/", "/usr/share/", "/run/", "/var/")
+
+
+@functools.lru_cache(maxsize=4096)
+def canonical(name: str) -> str:
+    """A distribution's name as indexes show it: lower case, runs of `-`, `_` and `.` as one `-` (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+class Mounts:
+    """Answers which mount an absolute path lies on, following what the run showed of symlinked directories."""
+
+    def __init__(self, mounts: Iterable[Mount]) -> None:
+        self._by_path: dict[bytes, Mount] = {}
+        for mount in mounts:  # the last one mounted on a place hides the others
+            self._by_path[mount.path] = mount
+        self._moved: dict[bytes, bytes] = {}
+        self._known: dict[bytes, Mount | None] = {}
+
+    def learn(self, asked: bytes, resolved: bytes) -> None:
+        """An open of `asked` led to `resolved`: their differing heads name one place."""
+        if asked == resolved or not resolved.startswith(b"/") or not asked.startswith(b"/"):
+            return
+        left, right = os.path.normpath(asked).split(b"/"), resolved.split(b"/")
+        while len(left) > 1 and len(right) > 1 and left[-1] == right[-1]:
+            left.pop()
+            right.pop()
+        self._moved.setdefault(b"/".join(left) or b"/", b"/".join(right) or b"/")
+        self._known.clear()
+
+    def real(self, path: bytes) -> bytes:
+        """The path with the symlinks resolved that are known; at most a few steps, loops end."""
+        path = os.path.normpath(path) if b"//" in path or b"/." in path else path
+        for _ in range(8):
+            head = path
+            while len(head) > 1 and head not in self._moved:
+                head = head.rpartition(b"/")[0]
+            moved = self._moved.get(head) if len(head) > 1 else None
+            if moved is None:
+                return path
+            step = moved + path[len(head) :]
+            if step == path:
+                return path
+            path = step
+        return path
+
+    def of(self, path: bytes) -> Mount | None:
+        """The mount of a path; None for a relative path or an empty mount table."""
+        directory = path.rpartition(b"/")[0] or b"/"
+        if path in self._by_path:
+            return self._by_path[path]
+        if directory in self._known and path not in self._moved:
+            return self._known[directory]
+        found = self._lookup(self.real(path))
+        if path not in self._moved:
+            self._known[directory] = found
+        return found
+
+    def _lookup(self, path: bytes) -> Mount | None:
+        if not path.startswith(b"/"):
+            return None
+        while True:
+            mount = self._by_path.get(path or b"/")
+            if mount is not None or path in (b"/", b""):
+                return mount
+            path = path.rpartition(b"/")[0]
+
+
+class Owners:
+    """Answers which package a path belongs to: the installed distribution, else the top-level name."""
+
+    def __init__(
+        self,
+        facts: Iterable[Mapping[str, Any]],
+        distributions: Mapping[str, Mapping[str, str]],
+        cwd: bytes | None = None,
+    ) -> None:
+        self._distributions = distributions
+        self._cwd = cwd
+        entries: set[str] = set()
+        for fact in facts:
+            for entry in fact.get("path") or ():
+                text = str(entry)
+                if text.startswith("/") and not _IN_SITE.match(text) and not _IN_STDLIB.search(text):
+                    entries.add(text)
+        self._entries = sorted(entries, key=len, reverse=True)
+
+    def of(self, path: bytes) -> str:
+        """The owner of a path, by its name alone."""
+        if path == self._cwd:
+            return WORKING_DIRECTORY
+        text = path.decode("utf-8", "surrogateescape")
+        found = _IN_SITE.match(text)
+        if found:
+            site, rest = found.groups()
+            return self._in_site(site, rest) if rest else SITE_DIRECTORY
+        if _IN_STDLIB.search(text):
+            return STDLIB
+        if _LIBRARY.search(text):
+            return LIBRARIES
+        if text.startswith(_SYSTEM) or text in ("/etc", "/proc"):
+            return SYSTEM
+        for entry in self._entries:
+            if text.startswith(entry + "/"):
+                return (
+                    _top_level(text[len(entry) + 1 :])
+                    .encode("utf-8", "surrogateescape")
+                    .decode("utf-8", "backslashreplace")
+                )
+        if "/bin/" in text or text.endswith("/pyvenv.cfg"):
+            return PROGRAM
+        return OTHER
+
+    def _in_site(self, site: str, rest: str) -> str:
+        head, slash, _ = rest.partition("/")
+        if head.endswith((".dist-info", ".egg-info")):
+            return canonical(head.rpartition(".")[0].split("-")[0])
+        if not slash and head.endswith((".pth", ".egg-link")):
+            return SITE_DIRECTORY
+        name = _top_level(rest)
+        if name.endswith(".libs"):
+            name = name[: -len(".libs")]
+        owner = self._distributions.get(site, {}).get(name)
+        return (
+            canonical(owner) if owner else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        )
+
+
+def _top_level(rest: str) -> str:
+    head, slash, tail = rest.partition("/")
+    if head == "__pycache__" and tail:
+        head = tail.partition("/")[0]
+        slash = ""
+    if slash:
+        return head
+    stem = head.partition(".")[0]
+    return stem or head

@@ -1,0 +1,343 @@
+"""Tally: tables of counts that add. One fold serves a run, a stream and a job; a merge is an addition.
+
+Every call that is counted is added once to each table, so each grouping sums to the totals by construction (and
+`check_sums` says so in tests). What needs the whole run, such as the mount of a path whose directory turned out to be a
+symlink, is computed when a profile is made of the tally, once per distinct path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
+from fsprobe.model.counts import Counts
+from fsprobe.model.events import MISSING_ERRORS, Op
+
+BIN_NS = 100_000_000
+"""Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
+_LATENCY_STEP = 1.05
+"""Latency is kept in bins that grow by 5 %: a quantile is right to 5 % whatever the range, and bins add."""
+
+_FIELD = {
+    Op.OPEN: "n_open",
+    Op.STAT: "n_stat",
+    Op.READLINK: "n_readlink",
+    Op.LIST: "n_list",
+    Op.EXEC: "n_exec",
+    Op.CHANGE: "n_change",
+    Op.OTHER: "n_other",
+}
+
+_STAT, _OPEN, _OTHER = Op.STAT, Op.OPEN, Op.OTHER  # a member of an enumeration takes longer to look up than a name
+
+
+def add_call(counts: Counts, op: Op, missing: bool, time_ns: int) -> None:
+    """Count one call."""
+    if op is Op.STAT:
+        counts.n_stat += 1
+    elif op is Op.OPEN:
+        counts.n_open += 1
+    else:
+        name = _FIELD[op]
+        setattr(counts, name, getattr(counts, name) + 1)
+    if missing:
+        counts.n_missing += 1
+    counts.time_ns += time_ns
+
+
+def add(into: Counts, other: Counts) -> None:
+    """Add a row to a row."""
+    into.n_open += other.n_open
+    into.n_stat += other.n_stat
+    into.n_readlink += other.n_readlink
+    into.n_list += other.n_list
+    into.n_exec += other.n_exec
+    into.n_change += other.n_change
+    into.n_other += other.n_other
+    into.n_missing += other.n_missing
+    into.time_ns += other.time_ns
+
+
+@dataclass(slots=True)
+class ModuleTally:
+    """One module over all processes: its own calls, and with the imports inside it."""
+
+    own: Counts = field(default_factory=Counts)
+    cumulative: Counts = field(default_factory=Counts)
+    parents: dict[str, int] = field(default_factory=dict)
+    n_imports: int = 0
+
+
+@dataclass(slots=True)
+class ProcessTally:
+    """One program image of one process."""
+
+    pid: int
+    parent: int
+    label: str
+    kind: str
+    counts: Counts = field(default_factory=Counts)
+    n_open_by_bin: dict[int, int] = field(default_factory=dict)
+    n_metadata_by_bin: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """As `ProcessInfo.key`."""
+        return f"{self.pid} {self.label}".strip() + (" (launcher)" if self.kind == "launcher" else "")
+
+
+@dataclass(slots=True)
+class PathTally:
+    """One distinct path, as the program named it."""
+
+    counts: Counts = field(default_factory=Counts)
+    resolved: bytes | None = None
+    """Where a successful open of it led, by the tracer's annotation of the descriptor."""
+    latency: dict[int, int] = field(default_factory=dict)
+    """bin -> calls; see `latency_bin`"""
+    max_ns: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """All tables of one run, or of many."""
+
+    total: Counts = field(default_factory=Counts)
+    own: dict[str, int] = field(default_factory=dict)
+    """op -> fsprobe's own calls, which are in no other table"""
+    own_by_syscall: dict[str, int] = field(default_factory=dict)
+    by_syscall: dict[str, list[int]] = field(default_factory=dict)
+    """name -> [calls, errors]"""
+    by_phase: dict[str, Counts] = field(default_factory=dict)
+    by_module: dict[str, ModuleTally] = field(default_factory=dict)
+    by_process: dict[str, ProcessTally] = field(default_factory=dict)
+    by_path: dict[bytes, PathTally] = field(default_factory=dict)
+    missing: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    """(reason, path) -> failed look-ups; see `analysis.missing`"""
+    timeline: dict[int, dict[str, int]] = field(default_factory=dict)
+    """bin -> {phase: metadata calls}"""
+    n_timed: int = 0
+    first_ns: int | None = None
+    last_ns: int | None = None
+    startup_end_ns: int | None = None
+    """When the last import that was not yet in `run` ended: the start of the last call of phase import."""
+    floor: dict[int, int] = field(default_factory=dict)
+    """latency bin -> calls, over all paths: what the cheapest calls took is the tracer's own cost"""
+    n_further_rows: int = 0
+    """Rows of `by_path` that stand for many paths; see `analysis.bounded`. 0: every path has its own."""
+    settled_rates: dict[str, float] = field(default_factory=dict)
+    """The busiest windows among bins that are no longer kept; see `analysis.rates`."""
+    timeline_step: int = 1
+    """How many bins of `BIN_NS` one of the timeline covers."""
+
+
+def latency_bin(ns: int) -> int:
+    """The bin of a duration: 0 for up to 1 us, then one per 5 %."""
+    return 0 if ns <= 1000 else _bin_of(ns // 1000)
+
+
+_BINS: dict[int, int] = {}
+
+
+def _bin_of(us: int) -> int:
+    known = _BINS.get(us)
+    if known is None:
+        edge, known = 1.0, 0
+        while edge < us and known < 600:
+            edge *= _LATENCY_STEP
+            known += 1
+        if len(_BINS) < 100_000:
+            _BINS[us] = known
+    return known
+
+
+def bin_ns(number: int) -> float:
+    """The upper edge of a latency bin, in ns."""
+    return 1000.0 * _LATENCY_STEP**number
+
+
+def quantile_ns(latency: dict[int, int], share: float) -> float | None:
+    """The duration that `share` of the calls do not exceed, right to 5 %; None for no calls."""
+    n_calls = sum(latency.values())
+    if not n_calls:
+        return None
+    wanted, seen = share * n_calls, 0
+    for number in sorted(latency):
+        seen += latency[number]
+        if seen >= wanted:
+            return bin_ns(number)
+    return None
+
+
+class Folder:
+    """The fold: takes attributed calls one by one and adds them to a tally; `close` when the last one was taken.
+
+    Calls that follow each other mostly belong to the same import, phase and process. Such a stretch is summed up in one
+    row, which is added to the tables when it ends: a module 20 imports deep would otherwise cost 20 additions a call.
+    """
+
+    def __init__(self, tally: Tally, why_missing: Callable[[Attributed], str]) -> None:
+        self.tally = tally
+        self.why_missing = why_missing
+        self._first: Attributed | None = None
+        self._stretch = Counts()
+        self._process_now: ProcessTally | None = None
+
+    def fold(self, row: Attributed) -> None:
+        """Add one call."""
+        # written out, not in small functions: this is done for each call of a run, or of a job of a thousand ranks
+        tally = self.tally
+        call = row.call
+        _, t_ns, syscall, op, name, error, dur_ns, _, result = call
+        if row.own:
+            tally.own[op.value] = tally.own.get(op.value, 0) + 1
+            tally.own_by_syscall[syscall] = tally.own_by_syscall.get(syscall, 0) + 1
+            return
+        calls = tally.by_syscall.get(syscall)
+        if calls is None:
+            calls = tally.by_syscall[syscall] = [0, 0]
+        calls[0] += 1
+        if error and error != "?":
+            calls[1] += 1
+        if op is _OTHER:
+            tally.total.n_other += 1
+            return
+        first = self._first
+        if (
+            first is None
+            or row.stack is not first.stack
+            or row.phase != first.phase
+            or row.process is not first.process
+            or row.module != first.module
+        ):
+            self.close()
+            self._first = row
+            self._process_now = self._process(row)
+        path = tally.by_path.get(name)
+        if path is None:
+            path = tally.by_path[name] = PathTally()
+        stretch, counts = self._stretch, path.counts
+        if op is _STAT:
+            stretch.n_stat += 1
+            counts.n_stat += 1
+        elif op is _OPEN:
+            stretch.n_open += 1
+            counts.n_open += 1
+            if path.resolved is None and not error:
+                start = result.find(b"<")
+                if start >= 0 and result.endswith(b">"):
+                    path.resolved = result[start + 1 : -1]
+        else:
+            add_call(stretch, op, False, 0)
+            add_call(counts, op, False, 0)
+        if error in MISSING_ERRORS:
+            stretch.n_missing += 1
+            counts.n_missing += 1
+            key = (self.why_missing(row), name)
+            tally.missing[key] = tally.missing.get(key, 0) + 1
+        if dur_ns is not None:
+            stretch.time_ns += dur_ns
+            counts.time_ns += dur_ns
+            number = latency_bin(dur_ns)
+            path.latency[number] = path.latency.get(number, 0) + 1
+            tally.floor[number] = tally.floor.get(number, 0) + 1
+            if dur_ns > path.max_ns:
+                path.max_ns = dur_ns
+        if t_ns is not None and self._process_now is not None:
+            self._fold_time(row, self._process_now, op, t_ns)
+
+    def close(self) -> None:
+        """Add the stretch that is under way to the tables."""
+        row, counts = self._first, self._stretch
+        if row is None or self._process_now is None:
+            return
+        tally = self.tally
+        add(tally.total, counts)
+        add(_counts(tally.by_phase, row.phase), counts)
+        add(self._process_now.counts, counts)
+        add(_module(tally, row.module).own, counts)
+        if not row.stack:
+            add(_module(tally, row.module).cumulative, counts)
+        for frame in row.stack:
+            if not frame.recursive:
+                add(_module(tally, frame.name).cumulative, counts)
+        self._first, self._process_now, self._stretch = None, None, Counts()
+
+    def _process(self, row: Attributed) -> ProcessTally:
+        info = row.process
+        key = info.key
+        process = self.tally.by_process.get(key)
+        if process is None:
+            process = self.tally.by_process[key] = ProcessTally(info.pid, info.parent, info.label, info.kind)
+        process.kind = info.kind
+        return process
+
+    def _fold_time(self, row: Attributed, process: ProcessTally, op: Op, t_ns: int) -> None:
+        tally = self.tally
+        number = t_ns // BIN_NS
+        slot = tally.timeline.get(number)
+        if slot is None:
+            slot = tally.timeline[number] = {}
+        slot[row.phase] = slot.get(row.phase, 0) + 1
+        tally.n_timed += 1
+        process.n_metadata_by_bin[number] = process.n_metadata_by_bin.get(number, 0) + 1
+        if op is _OPEN:
+            process.n_open_by_bin[number] = process.n_open_by_bin.get(number, 0) + 1
+        if tally.first_ns is None or t_ns < tally.first_ns:
+            tally.first_ns = t_ns
+        end = t_ns + (row.call.dur_ns or 0)
+        if tally.last_ns is None or end > tally.last_ns:
+            tally.last_ns = end
+        if row.phase == "import" and (tally.startup_end_ns is None or end > tally.startup_end_ns):
+            tally.startup_end_ns = end
+
+
+def _module(tally: Tally, name: str) -> ModuleTally:
+    module = tally.by_module.get(name)
+    if module is None:
+        module = tally.by_module[name] = ModuleTally()
+    return module
+
+
+def _counts(table: dict[str, Counts], key: str) -> Counts:
+    counts = table.get(key)
+    if counts is None:
+        counts = table[key] = Counts()
+    return counts
+
+
+def fold(rows: Iterable[Attributed], why_missing: Callable[[Attributed], str], *, into: Tally | None = None) -> Tally:
+    """Fold a stream of attributed calls into a tally: a new one, or `into`."""
+    tally = Tally() if into is None else into
+    folder = Folder(tally, why_missing)
+    for row in rows:
+        folder.fold(row)
+    folder.close()
+    return tally
+
+
+def check_sums(tally: Tally) -> list[str]:
+    """Say which groupings do not sum to the totals; an empty list when all do."""
+    wrong = []
+    groupings = {
+        "phase": tally.by_phase.values(),
+        "module": [module.own for module in tally.by_module.values()],
+        "process": [process.counts for process in tally.by_process.values()],
+        "path": [path.counts for path in tally.by_path.values()],
+    }
+    for name, rows in groupings.items():
+        total = Counts()
+        for row in rows:
+            add(total, row)
+        for field_name in Counts.__slots__:
+            if field_name != "n_other" and getattr(total, field_name) != getattr(tally.total, field_name):
+                wrong.append(
+                    f"by {name}: {field_name} {getattr(total, field_name)} != {getattr(tally.total, field_name)}"
+                )
+    if sum(tally.missing.values()) != tally.total.n_missing:
+        wrong.append(f"missing: {sum(tally.missing.values())} != {tally.total.n_missing}")
+    top = tally.by_module.get(NO_IMPORT)
+    if top is not None and top.own != top.cumulative:
+        wrong.append("calls outside any import have no nested ones")
+    return wrong

@@ -1,0 +1,335 @@
+"""Requests: what a client that knows nothing yet asks a file server for when a program runs as it did.
+
+A call is not a request: attributes come with a look-up, what is known is not asked for again, and one path can take
+several look-ups. The model walks the run's paths through a client's cache of names. What existed and what it was it takes
+from the results of the run's own calls and from what the recorder looked up right after the run, never from the filesystem
+at the time of analysis.
+
+    model = RequestModel(mounts, lookups)
+    for row in rows: model.fold(row)
+    requests = model.count()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
+from fsprobe.analysis.requests import changes
+from fsprobe.analysis.requests import dentries as place_of
+from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
+from fsprobe.analysis.requests.name_tree import Tree
+from fsprobe.analysis.requests.observed import COUNT, LEARN, LINKS
+from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests
+from fsprobe.analysis.requests.steps import (
+    CREATE,
+    EXCLUSIVE,
+    EXECUTE,
+    FSTAT,
+    HARD_LINK,
+    IS_DIRECTORY,
+    LIST_IT,
+    LOOK,
+    MAKE,
+    NO_FOLLOW,
+    OPEN_IT,
+    PATH_ONLY,
+    READ_LINK,
+    REMOVE,
+    WRITE_ONLY,
+    Step,
+    Steps,
+    kind_of_mode,
+)
+from fsprobe.model.events import Call, Mount
+
+__all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
+
+READ_BYTES = 131_072
+"""What a client reads ahead at once (the kernel's default read_ahead_kb, 128)."""
+MAX_LINK_PASSES = 6
+MAX_PROGRAMS = 7
+"""Scripts whose interpreter is a script: the kernel opens six interpreters and gives up (ELOOP)."""
+
+
+class RequestModel:
+    """Takes a run's calls in their order, then counts; counting may be repeated with calls left out.
+
+    All processes are taken to run on one node, behind one cache: names, listings and links are asked for once per node,
+    opens once per successful call.
+
+    Args:
+        mounts: the target's mount table.
+        lookups: what the recorder looked up right after the run (`capture.lookups.collect`).
+        cwd: where the run began: known to the client before it.
+    """
+
+    def __init__(
+        self, mounts: Iterable[Mount], lookups: Mapping[str, Any] | None = None, cwd: bytes | None = None
+    ) -> None:
+        self._steps = Steps()
+        self._lookups = lookups or {}
+        self._tree = Tree(mounts, self._ask)
+        if cwd is not None and cwd[:1] == b"/":
+            self._tree.pin(cwd)
+        self._programs = {
+            os.fsencode(path): os.fsencode(found) for path, found in self._lookups.get("programs", {}).items() if found
+        }
+        self._fstat: dict[bytes, tuple[int, int]] = {}
+        self._is_learned = False
+        self._guesses = False
+        self._requests = Requests()
+        self._caller = NO_IMPORT
+        self._opened: dict[Place, None] = {}
+
+    # -- taking in --------------------------------------------------------------------------------------------------
+
+    def fold(self, row: Attributed) -> None:
+        """Take in one attributed call; fsprobe's own ask for nothing."""
+        if not row.own:
+            self._steps.add(row.call, row.module)
+
+    def add(self, call: Call, module: str = NO_IMPORT) -> None:
+        """Take in one call."""
+        self._steps.add(call, module)
+
+    def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
+        search, known = FSTAT.search, self._fstat
+        begun: dict[bytes, bytes] = {}
+        for line in lines:
+            if b'>, "", ' in line:
+                found = search(line)
+                if found is not None:
+                    path, mode, size = found.groups()
+                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+                elif b"<unfinished" in line:
+                    begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
+            elif begun and b" resumed>{st" in line:
+                thread, _, rest = line.partition(b" ")
+                found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
+                if found is not None:
+                    path, mode, size = found.groups()
+                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            yield line
+
+    # -- counting ---------------------------------------------------------------------------------------------------
+
+    def count(self, leave_out: Callable[[bytes], bool] | None = None) -> Requests:
+        """Count what a cold client asks.
+
+        Args:
+            leave_out: tells of a path, as the program named it, whether calls for it shall count as not made: what a
+                run without them would ask. What existed stays as the whole run showed it.
+        """
+        if not self._is_learned:
+            self._learn()
+            self._is_learned = True
+        self._requests = Requests(n_unplaced=self._steps.n_unplaced)
+        self._opened = {}
+        tree = self._tree
+        tree.begin(COUNT)
+        for number, step in enumerate(self._steps.steps, 1):
+            if leave_out is not None and leave_out(step.path):
+                continue
+            tree.step_number = number
+            self._caller = next(iter(step.callers))
+            self._play(step)
+        return self._requests
+
+    def forget(self) -> None:
+        """Let go of what was learned, once all was counted; there is no counting after this."""
+        self._tree.forget()
+        self._opened = {}
+        del self._tree  # it calls back, so each holds the other
+
+    def _learn(self) -> None:
+        tree = self._tree
+        telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if _tells_of_links(step)]
+        self._guesses = False
+        for _ in range(MAX_LINK_PASSES):
+            before = tree.n_links_learned
+            tree.begin(LINKS)
+            for number, step in telling:
+                tree.step_number = number
+                self._play(step)
+            self._apply_lookups()
+            if tree.n_links_learned == before:
+                if self._guesses:
+                    break
+                self._guesses = True  # only what nobody has said
+        tree.begin(LEARN)
+        for number, step in enumerate(self._steps.steps, 1):
+            tree.step_number = number
+            self._play(step)
+        self._apply_lookups()
+
+    def _apply_lookups(self) -> None:
+        """What the recorder found after the run holds for the names as the run left them."""
+        tree = self._tree
+        files = set(self._lookups.get("files", ()))
+        for path, target in sorted(self._lookups.get("links", {}).items()):
+            place = tree.walk(os.fsencode(path), "", follow=False)
+            if place is None:
+                continue
+            if target is not None:
+                tree.learn_link(place, os.fsencode(target))
+            elif tree.mode == LEARN and place.kind in (UNKNOWN, SOME):
+                place.kind = FILE if path in files else DIRECTORY
+        if tree.mode == LINKS:
+            return
+        for path in sorted(self._lookups.get("missing", ())):
+            place = tree.walk(os.fsencode(path), "?", follow=False)
+            if place is not None and place.kind == UNKNOWN:
+                place.kind = MISSING
+        for path, size in self._lookups.get("sizes", {}).items():
+            place = tree.walk(os.fsencode(path), "?", follow=True)
+            if place is not None and place.size is None:
+                place.size = int(size)
+
+    # -- one step ---------------------------------------------------------------------------------------------------
+
+    def _play(self, step: Step) -> None:
+        action = step.action
+        if action == LOOK:
+            self._look(step)
+        elif action == OPEN_IT:
+            self._open(step)
+        elif action == READ_LINK:
+            self._read_link(step)
+        elif action == LIST_IT:
+            if step.listing is not None:
+                place = self._tree.learn_plain(step.path)
+                self._tree.learn_kind(place, DIRECTORY)
+                self._tree.list(place, step.listing)
+        elif action == EXECUTE:
+            self._execute(step)
+        elif action == MAKE:
+            changes.make(self._tree, step)
+        elif action == HARD_LINK:
+            changes.hard_link(self._tree, step)
+        elif action == REMOVE:
+            changes.remove(self._tree, step)
+        else:
+            changes.rename(self._tree, step)
+
+    def _look(self, step: Step) -> None:
+        place = self._tree.walk(step.path, step.error, follow=not step.flags & NO_FOLLOW)
+        if place is None or step.error or step.kind == UNKNOWN:
+            return
+        if step.kind == LINK:
+            self._tree.learn_link(place, None)
+        else:
+            self._tree.learn_kind(place, step.kind)
+            if step.size is not None:
+                place.size = max(step.size, place.size or 0)
+
+    def _read_link(self, step: Step) -> None:
+        place = self._tree.walk(step.path, step.error, follow=False)
+        if place is not None and not step.error:
+            self._tree.learn_link(place, step.second)
+            self._tree.read_link(place)
+
+    def _open(self, step: Step) -> None:
+        tree, flags, error = self._tree, step.flags, step.error
+        creates = bool(flags & CREATE) and not flags & PATH_ONLY
+        afresh = creates and bool(flags & EXCLUSIVE)
+        if creates and step.path.endswith(b"/"):
+            tree.directory(step.path.rstrip(b"/").rpartition(b"/")[0], error)
+            return
+        follow = not (flags & NO_FOLLOW or afresh)
+        place = tree.walk(step.path, error, follow=follow, is_open=True, creates=creates, afresh=afresh)
+        if error:
+            return
+        resolved = step.second
+        if resolved is not None and (place is None or place.path != resolved) and resolved[:1] == b"/":
+            place = self._resolve(place, step.path, resolved)
+        if place is None or flags & PATH_ONLY:
+            return
+        if creates and tree.mode != LINKS and (place.kind == MISSING or afresh):
+            made = tree.bind(place, FILE)
+            tree.change(place.parent, made)
+            return
+        if flags & IS_DIRECTORY:
+            tree.learn_kind(place, DIRECTORY)
+        elif place.kind in (UNKNOWN, SOME):
+            found = self._fstat.get(place.path)
+            tree.learn_kind(place, found[0] if found is not None else SOME)
+        if tree.mode == COUNT:
+            self._count_opens(step, place)
+
+    def _resolve(self, place: Place | None, asked: bytes, resolved: bytes) -> Place | None:
+        """An open led elsewhere than the walk: there is a link that no call showed."""
+        tree = self._tree
+        if resolved.startswith((b"/proc/", b"/dev/")) or resolved.endswith(b" (deleted)"):
+            return place
+        real = tree.learn_plain(resolved)
+        if self._guesses and tree.mode == LINKS and place is None:
+            link = tree.walk(asked, "", follow=False)
+            if link is not None and link.kind == LINK and link.target is None:
+                tree.learn_link(link, resolved)
+        if self._guesses and tree.mode == LINKS and place is not None and b"/.." not in asked:
+            left, right = place, real
+            while left.name == right.name and left.parent is not None and right.parent is not None:
+                left, right = left.parent, right.parent
+            if left.kind != DIRECTORY and right.path != left.path:
+                tree.learn_link(left, right.path)
+        return real
+
+    def _count_opens(self, step: Step, place: Place) -> None:
+        first = self._caller
+        for module, n in step.callers.items():
+            self._caller = module
+            self._tree.open(place, n)
+        self._caller = first
+        if place.kind in (FILE, SOME, UNKNOWN) and not step.flags & WRITE_ONLY and place not in self._opened:
+            self._opened[place] = None
+            size = max(place.size or 0, self._fstat.get(place.path, (0, 0))[1])
+            if place.size is None and place.path not in self._fstat:
+                self._ask(place_of.UNREAD, place, 1)
+            else:
+                self._ask(place_of.READ, place, max(1, -(-size // READ_BYTES)))
+
+    def _execute(self, step: Step) -> None:
+        # the kernel opens the program, then what the program names: a script's interpreter, an ELF file's ld.so
+        path, error = step.path, step.error
+        for _ in range(MAX_PROGRAMS):
+            place = self._tree.walk(path, error, follow=True, is_exec=True)
+            if place is None or place.kind not in (FILE, SOME, UNKNOWN):
+                return
+            following = self._programs.get(path) or self._programs.get(place.path)
+            if error and not (
+                place.kind != UNKNOWN and (error == "ENOENT" or (error in ("EACCES", "ELOOP") and following))
+            ):
+                return  # else it was opened, and what is missing or denied is the interpreter that it names
+            self._tree.learn_kind(place, FILE)
+            if self._tree.mode == COUNT:
+                self._count_opens(step, place)
+            if following is None:
+                return
+            path = following
+
+    # -- the result -------------------------------------------------------------------------------------------------
+
+    def _ask(self, what: int, place: Place, n: int) -> None:
+        requests = self._requests
+        row = requests.per_path.get(place.path)
+        if row is None:
+            row = requests.per_path[place.path] = RequestCounts()
+            requests.mount_of[place.path] = place.mount
+        module = requests.per_module.get(self._caller)
+        if module is None:
+            module = requests.per_module[self._caller] = RequestCounts()
+        name = FIELDS[what]
+        setattr(row, name, getattr(row, name) + n)
+        setattr(module, name, getattr(module, name) + n)
+
+
+def _tells_of_links(step: Step) -> bool:
+    if step.error:
+        return False
+    if step.action == OPEN_IT:
+        return step.second is not None and step.second != step.path
+    return step.action >= MAKE or step.action == READ_LINK or (step.action == LOOK and step.kind == LINK)

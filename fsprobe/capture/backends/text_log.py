@@ -1,0 +1,280 @@
+"""The tracer's log while it grows: who the target is, how it ended, which signals it got, and how much of it is kept.
+
+A tracer writes at an offset of its own. When a log is cut while it is written, what comes later lies behind a hole, and a
+hole reads as NUL bytes, which no tracer writes: a log ends at its first NUL.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+import re
+import signal
+import time
+
+from fsprobe.capture.backends.strace import shield
+from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import scratch as scratch_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLOCK_BYTES = 1 << 20
+SIGNAL_WAIT_S = 0.1
+"""How long to wait for the tracer to print that the target got the same signal itself. A judgement."""
+_SIGRTMIN = 32
+SIGNAL_TAIL_BYTES = 1 << 18
+
+
+def size_bytes(log: "str") -> "int":
+    """Size of the log, 0 while there is none."""
+    try:
+        return os.stat(log).st_size
+    except OSError:
+        return 0
+
+
+def first_pid(log: "str") -> "int":
+    """The target's process id, from the first line of the log; 0 while there is none."""
+    try:
+        with own_files.reader(log, buffering=0) as source:
+            words = source.read(64).split(None, 1)
+    except OSError:
+        return 0
+    return int(words[0]) if len(words) > 1 and words[0].isdigit() else 0
+
+
+def blocks(log: "str", own: "str" = "") -> "Iterator[bytes]":
+    """The log's content up to its end or its first hole, without the line of the shield at `own`."""
+    return shield.without_own(_blocks(log), own)
+
+
+def _blocks(log: "str") -> "Iterator[bytes]":
+    with own_files.reader(log, buffering=0) as source:
+        while True:
+            block = source.read(BLOCK_BYTES)
+            end = block.find(b"\0")
+            if end >= 0:
+                block = block[:end]
+            if block:
+                yield block
+            if not block or end >= 0:
+                return
+
+
+def has_hole(log: "str") -> "bool":
+    """Whether the log was cut while it was written."""
+    with own_files.reader(log, buffering=0) as source:
+        return any(b"\0" in block for block in iter(lambda: source.read(BLOCK_BYTES), b""))
+
+
+def exit_status(log: "str", pid: "int", tail: "bytes" = b"") -> "int":
+    """How process `pid` ended according to the log's exit lines: its code, minus a signal's number, or 0 when it does not say.
+
+    Args:
+        log: the log.
+        pid: the process.
+        tail: lines that were cut off it.
+    """
+    status = None
+    try:
+        rest = b""
+        for block in blocks(log):
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                status = ending(line, pid, status)
+    except OSError:
+        pass
+    for line in tail.split(b"\n"):
+        status = ending(line, pid, status)
+    return status or 0
+
+
+def ending(line: "bytes", pid: "int", before: "int | None") -> "int | None":
+    if b" +++ " not in line or not line.startswith(b"%d " % pid):
+        return before
+    words = line.split(b" +++ ", 1)[1].split()
+    if words[:2] == [b"exited", b"with"] and len(words) > 2 and words[2].isdigit():
+        return int(words[2])
+    if words[:2] == [b"killed", b"by"] and len(words) > 2:
+        return -_number(words[2].decode("ascii", "replace"))
+    return before
+
+
+def exec_error(log: "str", own: "str" = "") -> "str":
+    """The errno name with which the target's very first execve failed; "" when it did not. `own`: the shield's path."""
+    try:
+        with own_files.reader(log, buffering=0) as source:
+            lines = source.read(1 << 18).split(b"\n", 2)
+    except OSError:
+        return ""
+    line = lines[1] if len(lines) > 1 and shield.is_own(lines[0], own) else lines[0]
+    # a thread's execve under seccomp is printed as an error without a name; the first one is no thread's
+    found = re.search(rb' execve\(.*\) += -1 (E[A-Z0-9]+) [^"]*$', line)
+    return found.group(1).decode("ascii") if found else ""
+
+
+class Bound:
+    """Keeps the log within its bound and its filesystem from running full. What was logged so far always stays."""
+
+    def __init__(self, log: "str", scratch: "str", max_bytes: "int", low_space_bytes: "int") -> "None":
+        self.log = log
+        self.scratch = scratch
+        self.max_bytes = max_bytes
+        self.low_space_bytes = low_space_bytes
+        self.why = ""
+        self.ending = b""
+        """The target's exit line, where it was in a part that was cut off."""
+        self._kept = 0
+        self._read = 0
+
+    def check(self, target_pid: "int") -> "None":
+        """Stop keeping lines when it is time to, and from then on throw away what has come."""
+        size = size_bytes(self.log)
+        if not self.why:
+            self.why = self._reason(size)
+            if not self.why:
+                return
+            self._kept = self._read = _last_line_end(self.log, size)
+        if size > self._read:
+            self._look_for_ending(target_pid, size)
+        if size > self._kept:
+            try:
+                os.truncate(self.log, self._kept)
+            except OSError:
+                pass
+
+    def _reason(self, size: "int") -> "str":
+        if size > self.max_bytes:
+            return "the log reached --max-log"
+        try:
+            if scratch_dir.free_bytes(self.scratch) < self.low_space_bytes:
+                return "the scratch filesystem was nearly full"
+        except OSError:
+            pass
+        return ""
+
+    def _look_for_ending(self, target_pid: "int", size: "int") -> "None":
+        try:
+            with own_files.reader(self.log, buffering=0) as source:
+                source.seek(max(self._read - 256, self._kept))
+                while source.tell() < size:
+                    block = source.read(BLOCK_BYTES)
+                    for line in block.split(b"\n"):
+                        if ending(line, target_pid, None) is not None:
+                            self.ending = line
+                    if not block:
+                        break
+        except OSError:
+            pass
+        self._read = size
+
+    def finish(self, target_pid: "int", ended: "bool") -> "None":
+        """The run is over: cut what is past the bound, and see whether the log has its end.
+
+        Args:
+            target_pid: the target.
+            ended: whether the tracer has ended, so that nothing more comes.
+        """
+        if self.why:
+            self.check(target_pid)
+        elif ended and target_pid and not self._has_ending(target_pid):
+            self.why = "the tracer could not write all of it (was the scratch filesystem full?)"
+
+    def _has_ending(self, target_pid: "int") -> "bool":
+        # descendants may have gone on for long after it: only where the very end is cut short, or no exit is in it at all
+        try:
+            with own_files.reader(self.log) as source:
+                source.seek(-min(size_bytes(self.log), 1 << 16), os.SEEK_END)
+                tail = source.read()
+        except OSError:
+            return True
+        return not tail or (tail.endswith(b" +++\n"))
+
+
+def _last_line_end(log: "str", size: "int") -> "int":
+    try:
+        with own_files.reader(log, buffering=0) as source:
+            start = max(0, size - (1 << 18))
+            source.seek(start)
+            return start + source.read(size - start).rfind(b"\n") + 1
+    except OSError:
+        return size
+
+
+class SignalsSeen:
+    """Tells whether the target got a signal from the same sender at the same time as fsprobe: then it is not sent on.
+
+    That is so when somebody signals a whole process group or job step, as batch systems and `timeout` do.
+    """
+
+    def __init__(self, log: "str") -> "None":
+        self.log = log
+        self._read = 0
+
+    def has(self, target_pid: "int", number: "int", sender: "int") -> "bool":
+        """Look for the signal in what was logged in the last second, and a moment longer.
+
+        Args:
+            target_pid: who should have got it.
+            number: the signal.
+            sender: process id of who sent it.
+        """
+        name = b"--- " + _name(number) + b" {"
+        by = b"si_pid=%d," % sender
+        start = b"%d " % target_pid
+        end = time.monotonic() + SIGNAL_WAIT_S
+        at = max(self._read, size_bytes(self.log) - SIGNAL_TAIL_BYTES)
+        while True:
+            try:
+                with own_files.reader(self.log, buffering=0) as source:
+                    source.seek(at)
+                    data = source.read(SIGNAL_TAIL_BYTES * 16)
+            except OSError:
+                return False
+            offset = at
+            for line in data.split(b"\n"):
+                offset += len(line) + 1
+                if name in line and by in line and line.startswith(start) and _is_recent(line):
+                    self._read = offset
+                    return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.005)
+
+
+def _name(number: "int") -> "bytes":
+    """As a tracer prints it: real-time signals count from the kernel's first, not from the C library's."""
+    if number > _SIGRTMIN:
+        return b"SIGRT_%d" % (number - _SIGRTMIN)
+    return signal.Signals(number).name.encode("ascii")
+
+
+def _number(name: "str") -> "int":
+    if name.startswith("SIGRT_") and name[6:].isdigit():
+        return _SIGRTMIN + int(name[6:])
+    return int(getattr(signal, name, 0))
+
+
+def _is_recent(line: "bytes") -> "bool":
+    try:
+        return abs(time.time() - float(line.split(None, 2)[1])) < 1.0
+    except (ValueError, IndexError):
+        return False
+
+
+def is_written(log: "str") -> "bool":
+    """Whether some process runs that was started to write this log, whoever started it."""
+    wanted = os.fsencode(log)
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open("/proc/%s/cmdline" % name, "rb", buffering=0) as source:
+                words = source.read(1 << 16).split(b"\0")
+        except OSError:
+            continue
+        if wanted in words:
+            return True
+    return False

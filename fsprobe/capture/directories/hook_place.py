@@ -1,0 +1,284 @@
+"""Where the hook lies: in a directory that only its user can make, now and after the run.
+
+PYTHONPATH outlives a run: in daemons, and in jobs that were submitted with their environment. Whoever can make the directory
+that it names runs code as the user. So that directory and every one above it belong to the user or to root, and nobody else
+can write there: not even in a sticky directory, where a name is anybody's once it is free.
+
+The hook is written once for each of its contents, which name the directory, and stays for later and concurrent runs. Which
+run an interpreter belongs to is told by its path: `fsprobe-CONTENT/4/f/.../hook`, where each of the digits of the scratch
+directory is a link to the directory that it lies in. So a run writes nothing here, leaves nothing here, and adds no variable.
+Only where the scratch is not in `SHARED` (--tmp-dir) its path is part of the content, and the hook is removed after the run;
+it lies in the scratch itself where that is safe, since the user may have chosen what a container sees too.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import binascii
+import os
+import re
+import stat
+
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SHARED = "/dev/shm/" + scratch_dir.PREFIX
+"""How the path of a scratch directory begins whose hook is shared."""
+FOLDER = "fsprobe"
+DIGITS = "0123456789abcdef"
+FILE = "sitecustomize.py"
+COMMON = ("/tmp", "/var/tmp", "/dev/shm")
+"""Writable by everybody on some other node, whatever they are here."""
+_OPEN = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
+
+
+class Unsafe(Exception):
+    """A directory that won't do; says why."""
+
+
+def tail_digits(scratch: "str") -> "str":
+    """The digits that tell a run from others of the same hook; "" where its scratch is at a place of its own."""
+    match = re.match(re.escape(SHARED) + "([0-9a-f]{12})$", scratch)
+    return match.group(1) if match else ""
+
+
+def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "tuple[str, str]":
+    """Write the hook, unless it is there already.
+
+    Args:
+        text: the hook.
+        scratch: the run's scratch directory.
+        environment: names the user's directories.
+
+    Returns:
+        The directory to put on PYTHONPATH and "", or "" and why there is none.
+    """
+    data = text.encode("utf-8")
+    name = "%s%08x%04x" % (scratch_dir.PREFIX, binascii.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
+    tail = "/".join(list(tail_digits(scratch)) + [scratch_dir.HOOK])
+    reasons = []
+    places = []  # type: list[tuple[str, str, tuple[str, ...], str]]
+    if not tail_digits(scratch):
+        places.append(("its own scratch", scratch, (), _why_not_common(scratch)))
+    places += [(label, path, (FOLDER, name), why_not) for label, path, why_not in candidates(environment)]
+    for label, path, names, why_not in places:
+        try:
+            if why_not:
+                raise Unsafe(why_not)
+            _write(path, names, tail, data)
+        except OSError as error:
+            reasons.append("%s: %s" % (label, error.strerror))
+        except Unsafe as error:
+            reasons.append("%s %s" % (label, error))
+        else:
+            return os.path.join(path, *(names + (tail,))), ""
+    return "", "; ".join(reasons) or "neither XDG_RUNTIME_DIR nor HOME is set"
+
+
+def network_of(hook_dir: "str") -> "str":
+    """The type of the network filesystem that the hook lies on; "" where that is another one, or none is known."""
+    row = mounts.mount_of(os.fsencode(hook_dir), mounts.parse_mountinfo(mounts.read_own())) if hook_dir else None
+    return row[1] if row is not None and mounts.classify(row[1]) == "network" else ""
+
+
+def remove(hook_dir: "str", scratch: "str") -> "None":
+    """Take away the hook of one run; a shared one stays."""
+    if hook_dir and not tail_digits(scratch):
+        # nobody else can have put a link on the way or below it
+        scratch_dir.remove(os.path.dirname(hook_dir))
+
+
+def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, str]]":
+    """Directories to look at, in order: what names each, its real path, and why it won't do as far as that is known."""
+    runtime = environment.get("XDG_RUNTIME_DIR", "")
+    if runtime:
+        above, name = os.path.split(runtime.rstrip("/"))
+        path = os.path.join(os.path.realpath(above), name)
+        yield "XDG_RUNTIME_DIR", path, _why_not_runtime(runtime, path)
+    local = environment.get("TMPDIR", "")
+    if local:
+        yield "TMPDIR", os.path.realpath(local), _why_not_local(os.path.realpath(local), environment)
+    cache = environment.get("XDG_CACHE_HOME", "")
+    homes = [os.path.join(environment.get("HOME", ""), ".cache")]
+    if os.path.isabs(cache):
+        yield "XDG_CACHE_HOME", os.path.realpath(cache), ""
+    elif os.path.isabs(homes[0]):
+        yield "HOME", os.path.realpath(homes[0]), ""
+    # under `su` and `sudo` HOME may be somebody else's
+    home = os.path.join(_own_home(), ".cache")
+    if os.path.isabs(home) and home not in homes:
+        yield "the home directory", os.path.realpath(home), ""
+
+
+def _own_home() -> "str":
+    import pwd  # asks the system's user database: only where it is needed
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+def _why_not_runtime(given: "str", path: "str") -> "str":
+    if not os.path.isabs(given):
+        return "is no absolute path"
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        return error.strerror or "is not there"
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        return "is no directory of this user's own with mode 0700"
+    return ""
+
+
+def _why_not_common(path: "str") -> "str":
+    return "is where everybody may write" if (path + "/").startswith(tuple(place + "/" for place in COMMON)) else ""
+
+
+def _why_not_local(path: "str", environment: "Mapping[str, str]") -> "str":
+    if _why_not_common(path):
+        return _why_not_common(path)
+    row = mounts.mount_of(os.fsencode(path), mounts.parse_mountinfo(mounts.read_own()))
+    if row is None or mounts.classify(row[1]) not in ("local", "memory"):
+        return "is not on this node"
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        return error.strerror or "is not there"
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
+        return "is no directory of this user's own with mode 0700"
+    # a place that is handed on from job to job (/local/slot3) is somebody else's own the next time
+    names = [environment.get(name) for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "USER")] + [str(os.geteuid())]
+    words = re.split(r"[^A-Za-z0-9]+", path)
+    if not any(name and name.split(".")[0] in words for name in names):
+        return "does not say whose it is"
+    return ""
+
+
+# ---- on the way -------------------------------------------------------------------------------------------------------
+
+
+def open_private(path: "str", make: "int" = 0) -> "int":
+    """Open a directory by an absolute path of which every part is the user's or root's and nobody else can write to.
+
+    Args:
+        path: without links and dots.
+        make: so many of the last names are made where they are missing, mode 0700, and must then be the user's alone.
+
+    Returns:
+        A descriptor, good for calls relative to it.
+
+    Raises:
+        Unsafe: somebody else could put something of their own there.
+        OSError: it can't be opened or made.
+    """
+    names = [name for name in path.split("/") if name]
+    place = os.open("/", _OPEN)
+    try:
+        _check(os.fstat(place), "/")
+        for i, name in enumerate(names):
+            is_ours = i >= len(names) - make
+            try:
+                below = os.open(name, _OPEN, dir_fd=place)
+            except FileNotFoundError:
+                # ~/.cache too may not be there yet: in a directory of the user's own
+                if not is_ours and (os.fstat(place).st_uid != os.geteuid() or i < len(names) - make - 1):
+                    raise
+                try:
+                    os.mkdir(name, 0o700, dir_fd=place)
+                except FileExistsError:
+                    pass  # a concurrent run has made it
+                below = os.open(name, _OPEN, dir_fd=place)
+            os.close(place)
+            place = below
+            _check(os.fstat(place), "/" + "/".join(names[: i + 1]), is_ours)
+        return place
+    except BaseException:
+        os.close(place)
+        raise
+
+
+def _check(found: "os.stat_result", path: "str", is_ours: "bool" = False) -> "None":
+    mode = found.st_mode
+    if is_ours and (found.st_uid != os.geteuid() or mode & 0o077):
+        raise Unsafe("will not do: %s is not this user's alone" % path)
+    if found.st_uid not in (0, os.geteuid()) and not (found.st_uid == _unmapped() >= 0):
+        raise Unsafe("will not do: %s belongs to another user" % path)
+    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and found.st_gid and not _is_private_group(found.st_gid)):
+        raise Unsafe("will not do: others can write to %s" % path)
+
+
+def _unmapped() -> "int":
+    """The user id that stands for root (and everybody else) in a user namespace such as a container's; -1 outside of one."""
+    try:
+        with open("/proc/self/uid_map", "rb", buffering=0) as source:
+            if source.read(4096).split() == [b"0", b"0", b"4294967295"]:
+                return -1
+        with open("/proc/sys/kernel/overflowuid", "rb", buffering=0) as source:
+            return int(source.read(64))
+    except (OSError, ValueError):
+        return -1
+
+
+def _is_private_group(gid: "int") -> "bool":
+    """Whether a group is the user's own, of the same name and without other members, as many systems give to each user."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return group.gr_name == user and not set(group.gr_mem) - {user}
+
+
+def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") -> "None":
+    """Write the hook below `path`, where `tail` leads to it; what is there already is not written again."""
+    hook = open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), make=len(names) + 1)
+    try:
+        _link(path, names, tail, os.fstat(hook))
+        if _holds(hook, data):
+            return
+        part = "%s.%s.part" % (FILE, os.urandom(6).hex())
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=hook)
+        try:
+            with open(fd, "wb") as target:
+                target.write(data)
+            os.rename(part, FILE, src_dir_fd=hook, dst_dir_fd=hook)
+        except OSError:
+            os.unlink(part, dir_fd=hook)
+            raise
+    finally:
+        os.close(hook)
+
+
+def _link(path: "str", names: "tuple[str, ...]", tail: "str", hook: "os.stat_result") -> "None":
+    """Make the links that the digits of `tail` go through, unless they are there."""
+    folder = open_private(os.path.join(path, *names), make=len(names))
+    try:
+        try:
+            found = os.stat(tail, dir_fd=folder)
+        except FileNotFoundError:
+            for digit in DIGITS:
+                try:
+                    os.symlink(".", digit, dir_fd=folder)
+                except FileExistsError:
+                    pass
+            found = os.stat(tail, dir_fd=folder)
+        if (found.st_dev, found.st_ino) != (hook.st_dev, hook.st_ino):
+            raise Unsafe("will not do: a link in %s leads elsewhere" % os.path.join(path, *names))
+    finally:
+        os.close(folder)
+
+
+def _holds(hook: "int", data: "bytes") -> "bool":
+    """Whether the hook's file is there with this content."""
+    try:
+        fd = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=hook)
+    except OSError:
+        return False
+    with open(fd, "rb") as source:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and source.read(len(data) + 1) == data

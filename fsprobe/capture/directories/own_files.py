@@ -1,0 +1,146 @@
+"""Directories that fsprobe made and may have to read or take away later: only where they are the caller's own.
+
+Their names can be made by anybody once they are gone, in /dev/shm or /tmp. So the owner of what was opened is looked at, no
+link is followed, only regular files are read, and what is removed is reached from its open directory, never by a path.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import errno
+import os
+import stat
+
+from fsprobe import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+MAX_DEPTH = 200
+"""Directories within directories that are removed; each is held open meanwhile."""
+
+
+def foreign(uid: "int") -> "OSError":
+    """The error of what belongs to somebody else."""
+    return OSError(errno.EPERM, "it belongs to user id %d, you are %d" % (uid, os.geteuid()))
+
+
+def open_directory(path: "str", dir_fd: "int | None" = None) -> "int":
+    """Open a directory that is the caller's own and that nobody else can write to; gives a descriptor.
+
+    Raises:
+        OSError: it is another user's or open to others, a link, no directory, or can't be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid():
+            raise foreign(status.st_uid)
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise OSError(errno.EPERM, "others may write in it")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_file(path: "str", flags: "int" = os.O_RDONLY, dir_fd: "int | None" = None) -> "int":
+    """Open a regular file of the caller's own; gives a descriptor.
+
+    Raises:
+        OSError: it is another user's, a link, no regular file, or can't be opened.
+    """
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise files.no_file(status.st_mode)
+        if status.st_uid != os.geteuid():
+            raise foreign(status.st_uid)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def reader(path: "str", dir_fd: "int | None" = None, buffering: "int" = -1) -> "BinaryIO":
+    """A file to read, opened by `open_file`.
+
+    Raises:
+        OSError: as `open_file`.
+    """
+    return os.fdopen(open_file(path, dir_fd=dir_fd), "rb", buffering)
+
+
+def is_own_file(path: "str") -> "bool":
+    """Whether this is a regular file of the caller's own, in a directory of his own."""
+    try:
+        directory = open_directory(os.path.dirname(path))
+        try:
+            os.close(open_file(os.path.basename(path), dir_fd=directory))
+        finally:
+            os.close(directory)
+    except OSError:
+        return False
+    return True
+
+
+def remove(path: "str | bytes") -> "bool":
+    """Remove a directory of the caller's own with all that is in it, also directories that he made read-only.
+
+    Another user's is left alone, whether it is this one or one in it, and so is what links lead to, or what is mounted.
+
+    Returns:
+        Whether nothing is left of it.
+    """
+    try:
+        fd, made = _open_to_empty(path, None)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        _empty(fd, made.st_dev, 0)
+    finally:
+        os.close(fd)
+    try:
+        now = os.lstat(path)
+        if (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino):
+            os.rmdir(path)
+    except OSError:
+        pass
+    return not os.path.lexists(path)
+
+
+def _open_to_empty(path: "str | bytes", dir_fd: "int | None") -> "tuple[int, os.stat_result]":
+    held = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        status = os.fstat(held)
+        if status.st_uid != os.geteuid():
+            raise foreign(status.st_uid)
+        if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            os.chmod("/proc/self/fd/%d" % held, stat.S_IRWXU)  # of what was opened, whatever its name means by now
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=held), status
+    finally:
+        os.close(held)
+
+
+def _empty(fd: "int", device: "int", depth: "int") -> "None":
+    for name in os.listdir(fd):
+        try:
+            os.unlink(name, dir_fd=fd)
+            continue
+        except (IsADirectoryError, PermissionError):
+            pass
+        except OSError:
+            continue
+        try:
+            inner, status = _open_to_empty(name, fd)
+            try:
+                if status.st_dev == device and depth < MAX_DEPTH:
+                    _empty(inner, device, depth + 1)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=fd)
+        except OSError:
+            continue

@@ -1,0 +1,115 @@
+"""The scratch directory of a run: node-local, private, and never on the filesystem under test.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+
+from fsprobe.capture.directories import own_files
+from fsprobe.capture.machine import mounts
+from fsprobe.errors import FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fsprobe.capture.machine.mounts import MountRow
+
+MIN_FREE_BYTES = 64 << 20
+"""Less room than this is not worth starting with: about 400,000 calls. A judgement."""
+PREFIX = "fsprobe-"
+STATE = "state.json"
+LOG = "log"
+MARKS = "marks"
+HOOK = "hook"
+"""Where the hook was before it had a place of its own (see `hook_place`), and the name of its directory there."""
+
+
+def free_bytes(directory: "str") -> "int":
+    """Bytes an unprivileged user may still write there.
+
+    Raises:
+        OSError: the directory can't be asked.
+    """
+    room = os.statvfs(directory)
+    return room.f_bavail * room.f_frsize
+
+
+def candidates(environment: "Mapping[str, str]") -> "list[str]":
+    """Where to look, in order: memory first, then what the batch system set, then /tmp."""
+    return [place for place in ("/dev/shm", environment.get("TMPDIR"), "/tmp") if place]
+
+
+def why_not(directory: "str", rows: "list[MountRow]") -> "str":
+    """Say why a directory can't hold the scratch ("" when it can): missing, not writable, on a network filesystem, full."""
+    real = os.path.realpath(directory)
+    if not os.path.isdir(real):
+        return "is no directory"
+    if not os.access(real, os.W_OK | os.X_OK):
+        return "is not writable"
+    row = mounts.mount_of(os.fsencode(real), rows)
+    if row is not None and mounts.classify(row[1]) == "network":
+        return f"is on a network filesystem ({row[1]})"
+    try:
+        free = free_bytes(real)
+    except OSError as error:
+        return f"can't be asked for its free space ({error.strerror})"
+    if free < MIN_FREE_BYTES:
+        return f"has only {free >> 20} MiB free"
+    return ""
+
+
+def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[MountRow]") -> "str":
+    """Make a private scratch directory (mode 0700) with its parts, and return its real path.
+
+    Args:
+        tmp_dir: the user's choice, taken even on a network filesystem when it is asked for by name; else None.
+        environment: where TMPDIR is looked up.
+        rows: this process's mounts.
+
+    Raises:
+        FsprobeError: no place will do; names each and why.
+    """
+    reasons = []
+    for place in [tmp_dir] if tmp_dir else candidates(environment):
+        reason = why_not(place, rows)
+        if reason and not (tmp_dir and "network" in reason):
+            reasons.append(f"{place} {reason}")
+            continue
+        real = os.path.realpath(place)
+        for _ in range(100):
+            path = os.path.join(real, PREFIX + os.urandom(6).hex())
+            try:
+                os.mkdir(path, 0o700)
+                os.mkdir(os.path.join(path, MARKS), 0o700)
+                # the log needs an inode too
+                os.mkdir(os.path.join(path, LOG), 0o700)
+                os.rmdir(os.path.join(path, LOG))
+                return path
+            except FileExistsError:
+                continue
+            except OSError as error:
+                remove(path)
+                reasons.append(f"{place} {error.strerror}")
+                break
+    raise FsprobeError("no place for the log: " + "; ".join(reasons), "name a node-local directory with --tmp-dir")
+
+
+def remove(path: "str") -> "None":
+    """Take a scratch directory away, as far as it is the caller's own; see `own_files.remove`."""
+    own_files.remove(path)
+
+
+def left_behind(environment: "Mapping[str, str]") -> "list[str]":
+    """Scratch directories of this user that hold a state file: of runs that go on, or whose fsprobe was killed."""
+    found = []
+    for place in candidates(environment):
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue
+        for name in sorted(names):
+            path = os.path.join(place, name)
+            if name.startswith(PREFIX) and path not in found and own_files.is_own_file(os.path.join(path, STATE)):
+                found.append(path)
+    return found

@@ -1,0 +1,310 @@
+"""Names in a log that it leaves open: is this a link, is that directory missing, what does the kernel open for a program?
+
+A descriptor's path in the log (`3</usr/lib/x>`) proves every directory in it to be a plain one. What is not proven so is
+looked at, once, right after the run: the links under whose names files were opened, the directories of names that were
+missing, what failed for another reason than that it is missing. That is what `analysis.requests` needs to walk a path as the
+kernel did. Source files are not looked at (there are too many; they are what their .pyc is), nor are missing modules and
+libraries (probes, hardly ever dangling links).
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+import re
+import stat
+
+from fsprobe import files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from fsprobe.capture.lookups import collect
+
+MAX_PLACES = 160
+MAX_PROGRAMS = 12
+MAX_PROVEN = 200
+_LIBRARIES = (b"/lib/", b"/lib64/")
+_MARKERS = (b"fsprobe!", b"fsprobe>")
+_SKIPPED = (b"/proc/", b"/dev/", b"/sys/")
+_PROBE = re.compile(rb"\.(?:so|py|pyc|pyd|pth|_pth|zip|cfg)(?:\.[0-9.]*)?$")
+
+
+def look(data: "bytes", budget: "collect.Budget") -> "dict[str, Any]":
+    """Look at the names that a log leaves open; see `lookups.collect` for the result."""
+    log = Names(data)
+    links = {}  # type: dict[str, str | None]
+    programs = {}  # type: dict[str, str | None]
+    sizes = {}  # type: dict[str, int]
+    queue = list(log.programs)[:MAX_PROGRAMS]
+    budget.n_left += max(0, len(log.programs) - MAX_PROGRAMS)
+    _look_at_programs(queue, programs, sizes, budget)
+    for place in log.proven_directories():
+        links[os.fsdecode(place)] = None
+    found = Found(links)
+    found.look_at(log.doubtful(queue), log, budget)
+    # a script that could not be started for want of its interpreter was opened all the same
+    queue = [path for path in log.failed_programs if os.fsdecode(path) in links][: MAX_PROGRAMS - len(programs)]
+    _look_at_programs(queue, programs, sizes, budget)
+    found.look_at(log.in_doubt((path, True) for path in queue), log, budget)
+    return {"links": links, "missing": found.missing, "files": found.files, "programs": programs, "sizes": sizes}
+
+
+class Found:
+    """What was found at the names that were looked at."""
+
+    def __init__(self, links: "dict[str, str | None]") -> "None":
+        self.links = links
+        self.missing = []  # type: list[str]
+        self.files = []  # type: list[str]
+        self.ends = set()  # type: set[bytes]
+        """Names with nothing below them."""
+        self.n_places = 0
+
+    def look_at(self, places: "Iterator[bytes]", log: "Names", budget: "collect.Budget") -> "None":
+        """Look at places, each after those above it; at most `MAX_PLACES` in all."""
+        for place in places:
+            text = os.fsdecode(place)
+            if text in self.links or place in self.ends:
+                continue
+            if os.path.dirname(place) in self.ends:
+                self.ends.add(place)
+                continue
+            if self.n_places >= MAX_PLACES:
+                budget.n_left += 1
+                continue
+            self.n_places += 1
+            budget.n_calls += 1
+            try:
+                mode = os.lstat(place).st_mode
+            except OSError:
+                self.ends.add(place)
+                self.missing.append(text)
+                continue
+            self.links[text] = None
+            if stat.S_ISLNK(mode):
+                budget.n_calls += 1
+                try:
+                    target = os.readlink(text)
+                except OSError:
+                    continue
+                self.links[text] = target
+                log.follow(place, os.fsencode(target))
+            elif not stat.S_ISDIR(mode):
+                self.files.append(text)
+                self.ends.add(place)
+
+
+def _look_at_programs(
+    queue: "list[bytes]", programs: "dict[str, str | None]", sizes: "dict[str, int]", budget: "collect.Budget"
+) -> "None":
+    for path in queue:
+        following, size = names_in_program(path, budget)
+        programs[os.fsdecode(path)] = None if following is None else os.fsdecode(following)
+        if size is not None:
+            sizes[os.fsdecode(path)] = size
+        if following is not None and following not in queue and len(queue) < MAX_PROGRAMS:
+            queue.append(following)
+
+
+class Names:
+    """The names in a log, by what it proves of them."""
+
+    def __init__(self, data: "bytes") -> "None":
+        self.plain = set()  # type: set[bytes]
+        self.led = {}  # type: dict[bytes, bytes]
+        self.found = {}  # type: dict[bytes, None]
+        self.missed = {}  # type: dict[bytes, bool]
+        self.opened = {}  # type: dict[bytes, None]
+        self.described = set()  # type: set[bytes]
+        self.failed_programs = {}  # type: dict[bytes, None]
+        self.targets = []  # type: list[bytes]
+        self.programs = {}  # type: dict[bytes, None]
+        self.directories = directories = set()  # type: set[bytes]
+        first = _cwd()
+        working = {}  # type: dict[bytes, bytes]
+        seen = set()  # type: set[bytes]
+        for line in data.split(b"\n"):
+            head, _, rest = line.partition(b'"')
+            path, quote, tail = rest.partition(b'"')
+            if not quote or path[-1:] == b"\\":
+                if b" fchdir(" in line and line.find(b"</") > 0:
+                    working[line[: line.find(b" ")]] = line[line.find(b"</") + 1 : line.find(b">")]
+                continue
+            if not path:
+                self.described.add(head[head.rfind(b"<") + 1 : -3])
+                continue
+            is_missed = b" = -1 E" in tail or tail[-4:] == b"...>"  # unfinished: nobody knows
+            is_link = b"link" in head and b"readlink" not in head and b"unlink" not in head
+            if is_link or b" rename" in head:
+                second = tail.split(b'"', 2)[1:2]
+                if b" symlink" in head:
+                    path = second[0] if second else path
+                elif second and second[0][:1] == b"/":
+                    if is_missed:
+                        self.missed.setdefault(second[0], is_link)
+                    else:
+                        self.found[second[0]] = None
+            directory = b""
+            if head[-3:] == b">, ":
+                directory = head[head.rfind(b"<") + 1 : -3]
+                if directory not in directories:
+                    directories.add(directory)
+                    self._prove(directory)
+                if head[-len(directory) - 12 : -len(directory) - 3] == b"AT_FDCWD<":
+                    working[head[: head.find(b" ")]] = directory
+            if path[:1] != b"/":
+                if path.startswith(_MARKERS):
+                    continue
+                directory = directory or working.get(head[: head.find(b" ")], b"") or first
+                if directory[:1] != b"/":
+                    continue
+                path = directory + b"/" + path
+            if head[-6:] == b"chdir(" and not is_missed:
+                working[head[: head.find(b" ")]] = path
+            if b"open" in head and not is_missed and path not in self.led:
+                at = tail.find(b"= ")
+                resolved = tail[tail.find(b"<", at) + 1 : tail.find(b">", at)]
+                if resolved[:1] == b"/":
+                    self.led[path] = resolved
+                    self._prove(os.path.dirname(resolved))
+            is_exec = head[-7:] == b"execve("
+            if is_missed:
+                # what failed for another reason than that it is missing is there, and may be a link
+                is_there = b" = -1 " in tail and b" = -1 ENOENT" not in tail
+                self.missed[path] = self.missed.get(path, False) or is_link or is_there
+                if is_exec:
+                    self.failed_programs[path] = None
+                continue
+            if path in seen and not is_exec:
+                continue
+            seen.add(path)
+            self.found[path] = None
+            if b"readlink" in head:
+                self.follow(path, tail.split(b'"', 2)[1] if tail.count(b'"') == 2 else b"/")
+            if is_exec:
+                self.programs[path] = None
+            if b"open" in head and b"O_DIRECTORY" not in tail and b"." not in os.path.basename(path):
+                self.opened[path] = None
+        self.files = set(self.led.values())
+
+    def _prove(self, place: "bytes") -> "None":
+        while len(place) > 1 and place not in self.plain:
+            self.plain.add(place)
+            place = os.path.dirname(place)
+
+    def proven_directories(self) -> "list[bytes]":
+        """What other paths started from: directories, whether or not a call says so."""
+        found = {self.led[path] for path in self.opened if self.led.get(path) in self.plain} | self.directories
+        return sorted(path for path in found if path[:1] == b"/")[:MAX_PROVEN]
+
+    def follow(self, link: "bytes", target: "bytes") -> "None":
+        """A link was found: the names in its text are in doubt as well."""
+        self.targets.append(os.path.join(os.path.dirname(link), target))
+
+    def doubtful(self, programs: "list[bytes]") -> "Iterator[bytes]":
+        """Names to look at, the most telling first."""
+        return self.in_doubt(self._paths(programs))
+
+    def in_doubt(self, paths: "Iterator[tuple[bytes, bool]]") -> "Iterator[bytes]":
+        """The names of paths that are not proven, each after those above it; then those of links that were found."""
+        for path, itself in paths:
+            for place in self._unproven(path, itself):
+                yield place
+            while self.targets:
+                for place in self._unproven(self.targets.pop(), True):
+                    yield place
+
+    def _paths(self, programs: "list[bytes]") -> "Iterator[tuple[bytes, bool]]":
+        """Paths with places in doubt; whether their last name is one of them."""
+        for path, resolved in self.led.items():
+            if path != resolved and not resolved.startswith(_SKIPPED):
+                # a library's version links lie beside it: where they lead is in the log, and they are many
+                yield path, not path.startswith(_LIBRARIES)
+        for path in programs:
+            yield path, True
+        for path in self.missed:
+            yield path, self.missed[path]
+        for path in self.found:
+            yield path, False
+        for path in self.opened:
+            # a file or a directory? only an fstat tells, and not every C library's fstat is a traced call
+            resolved = self.led.get(path, b"")
+            if resolved and resolved not in self.described and resolved not in self.plain:
+                self.files.discard(resolved)
+                yield resolved, True
+        for path in self.found:
+            if path not in self.led and path[-3:] != b".py":
+                yield path, True
+        for path in self.missed:
+            if not _PROBE.search(path):
+                yield path, True
+
+    def _unproven(self, path: "bytes", itself: "bool") -> "Iterator[bytes]":
+        if path.startswith(_SKIPPED):
+            return
+        has_dots = b"/." in path
+        directory, _, name = path.rpartition(b"/")
+        if directory in self.plain and not has_dots and b"//" not in path:
+            # the usual case: what is proven is proven with all that is above it
+            if itself and name and path not in self.plain and path not in self.files:
+                yield path
+            return
+        parts = path.split(b"/")
+        is_certain = True  # that `..` leads where the spelling says
+        for depth in range(2, len(parts) + (1 if itself else 0)):
+            if parts[depth - 1] in (b"", b".", b".."):
+                continue
+            place = spelling = b"/".join(parts[:depth])
+            if has_dots and is_certain:
+                spelling = os.path.normpath(place)
+            if spelling not in self.plain and spelling not in self.files:
+                is_certain = False
+                yield place
+
+
+def _cwd() -> "bytes":
+    try:
+        return os.getcwdb()
+    except OSError:
+        return b""
+
+
+def names_in_program(path: "bytes", budget: "collect.Budget") -> "tuple[bytes | None, int | None]":
+    """What the kernel opens after a program (the interpreter of a script, the loader of an ELF file), and its own size."""
+    budget.n_calls += 1
+    try:
+        with files.open_regular(path) as source:
+            status = os.fstat(source.fileno())
+            size = status.st_size
+            head = source.read(4096)
+    except OSError:
+        return None, None
+    if not status.st_mode & 0o111:
+        return None, size
+    if head[:2] == b"#!":
+        words = head[2:256].split(b"\n", 1)[0].split()
+        return words[0] if words and words[0][:1] == b"/" else None, size
+    return _loader(head) if head[:4] == b"\x7fELF" else None, size
+
+
+def _loader(head: "bytes") -> "bytes | None":
+    # ELF header and program headers; PT_INTERP is 3 (elf(5)). `import struct` would cost a dozen metadata calls
+    order = "little" if head[5:6] == b"\x01" else "big"
+    is_64 = head[4:5] == b"\x02"
+
+    def number(at: "int", n_bytes: "int") -> "int":
+        return int.from_bytes(head[at : at + n_bytes], order)  # type: ignore[arg-type]
+
+    word = 8 if is_64 else 4
+    table = number(32 if is_64 else 28, word)
+    size, n_headers = number(54 if is_64 else 42, 2), number(56 if is_64 else 44, 2)
+    for at in range(table, table + n_headers * size, size or 1):
+        if at + 2 * word + 4 > len(head):
+            return None
+        if number(at, 4) == 3:
+            offset = number(at + (8 if is_64 else 4), word)
+            end = head.find(b"\0", offset)
+            return head[offset:end] if 0 <= offset < end else None
+    return None

@@ -1,0 +1,189 @@
+"""Some recordings, read and added up. `read_chunk` runs in a worker, wherever the executor has one."""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from fsprobe import pipeline
+from fsprobe.analysis.attribution.attribute import Notes
+from fsprobe.analysis.counting.tally import Tally
+from fsprobe.errors import FsprobeError
+from fsprobe.jobs import sums as merging
+from fsprobe.jobs.clock import NodeClock
+from fsprobe.jobs.rank_rows import RankFile, rank_row
+from fsprobe.jobs.reading.rank import read_rank
+from fsprobe.jobs.sums import JobRequests, NodeRequests
+from fsprobe.model.events import Mount, ParseQuality
+from fsprobe.model.formats import JsonObject
+
+CHUNK = 16
+"""Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
+WINDOW = 2
+"""Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
+
+NEVER = 1 << 30
+"""New objects after which a worker looks for cycles: those of a chunk's trees of names go when it is read."""
+SELDOM = 200_000
+"""... and whoever adds chunks up: some of what came from another process is held by cycles."""
+
+
+@contextmanager
+def seldom_collected(n_objects: int) -> Iterator[None]:
+    """Look for cycles only after so many new objects: tables of counts hold none, and looking takes a tenth of the time."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(n_objects, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+@dataclass(slots=True)
+class Part:
+    """The sum of some recordings: of whole nodes, or of some ranks of one node."""
+
+    tally: Tally = field(default_factory=Tally)
+    notes: Notes = field(default_factory=Notes)
+    quality: ParseQuality = field(default_factory=ParseQuality)
+    requests: JobRequests = field(default_factory=JobRequests)
+    asked: dict[str, NodeRequests] = field(default_factory=dict)
+    """By node, of nodes that have more ranks than those that were read."""
+    clocks: dict[str, NodeClock] = field(default_factory=dict)
+    rows: list[JsonObject] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    mounts: dict[bytes, Mount] = field(default_factory=dict)
+    n_mounts_differ: int = 0
+    path_entries: dict[str, None] = field(default_factory=dict)
+    distributions: dict[str, dict[str, str]] = field(default_factory=dict)
+    cwds: dict[bytes | None, None] = field(default_factory=dict)
+    n_marks_unread: int = 0
+    n_without_requests: int = 0
+
+    def add(self, other: Part) -> None:
+        """Add another part, but for what its nodes have asked so far: that is joined by node."""
+        merging.add_tally(self.tally, other.tally)
+        merging.add_notes(self.notes, other.notes)
+        merging.add_quality(self.quality, other.quality)
+        self.requests.add(other.requests)
+        for node, clock in other.clocks.items():
+            self.clocks.setdefault(node, NodeClock()).add(clock)
+        self.rows.extend(other.rows)
+        self.failed.extend(other.failed)
+        self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
+        self.n_mounts_differ += other.n_mounts_differ
+        self.n_marks_unread += other.n_marks_unread
+        self.n_without_requests += other.n_without_requests
+
+    def add_places(
+        self,
+        mounts: Iterable[Mount],
+        entries: Iterable[str],
+        distributions: Mapping[str, Mapping[str, str]],
+        cwds: Iterable[bytes | None],
+    ) -> None:
+        """Let in what is known of where things lie; of two mounts at one place the first counts."""
+        for mount in mounts:
+            known = self.mounts.setdefault(mount.path, mount)
+            self.n_mounts_differ += known.fstype != mount.fstype
+        for entry in entries:
+            self.path_entries.setdefault(entry)
+        for site, owners in distributions.items():
+            self.distributions.setdefault(site, {}).update(owners)
+        for cwd in cwds:
+            self.cwds.setdefault(cwd)
+
+
+def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
+    """Read recordings and add them up; a damaged one is named in `failed` and adds nothing.
+
+    Args:
+        files: sorted by node.
+        is_whole: no rank of these nodes is left out, so that what they ask for can be added up.
+    """
+    part = Part()
+    with seldom_collected(NEVER):
+        for file in files:
+            try:
+                _read_into(part, file)
+            except FsprobeError as error:
+                part.failed.append((file.path, error.message))
+    if is_whole:
+        for node, asked in part.asked.items():
+            part.requests.close(node, asked)
+        part.asked = {}
+    return part
+
+
+def _read_into(part: Part, file: RankFile) -> None:
+    read = read_rank(file.path)
+    tally, manifest = read.tally, read.recording.manifest
+    start_ns = read.quality.wall_start_ns
+    if start_ns is None and tally.first_ns is not None:
+        # the log tells only how long after each other things were; the recorder noted when it began
+        began_ns = int(float(manifest.get("started_s") or 0) * 1e9)
+        start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
+    part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
+    merging.add_tally(part.tally, tally, prefix=f"{file.name}: ", shift_ns=start_ns or 0)
+    part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
+    merging.add_notes(part.notes, read.notes)
+    merging.add_quality(part.quality, read.quality)
+    part.n_marks_unread += read.hooks.n_unread
+    entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
+    cwd = pipeline.cwd_of(read.recording)
+    part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])
+    asked = part.asked.setdefault(file.node, NodeRequests())
+    if read.model is None:
+        part.n_without_requests += 1
+        return
+    requests = read.model.count()
+    read.model.forget()
+    asked.join(requests.per_path, requests.mount_of)
+    asked.n_unplaced += requests.n_unplaced
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What one task reads."""
+
+    files: Sequence[RankFile]
+    is_whole: bool
+    """All ranks of its nodes are in it."""
+
+
+def chunks(files: Sequence[RankFile]) -> Iterator[Chunk]:
+    """Cut files that are sorted by node into tasks: some whole nodes, or a part of one that is too large for that."""
+    whole: list[RankFile] = []
+    for _, group in groupby(files, lambda file: file.node):
+        node = list(group)
+        if whole and len(whole) + len(node) > CHUNK:
+            yield Chunk(whole, is_whole=True)
+            whole = []
+        if len(node) <= CHUNK:
+            whole.extend(node)
+            continue
+        for at in range(0, len(node), CHUNK):
+            yield Chunk(node[at : at + CHUNK], is_whole=False)
+    if whole:
+        yield Chunk(whole, is_whole=True)
+
+
+def read_all(files: Sequence[RankFile], executor: Executor | None, n_workers: int) -> Iterator[Part]:
+    """Read the chunks wherever the executor does, and give them in their order."""
+    tasks = chunks(files)
+    if executor is None:
+        for chunk in tasks:
+            yield read_chunk(chunk.files, is_whole=chunk.is_whole)
+        return
+    under_way: deque[Future[Part]] = deque()
+    for chunk in tasks:
+        under_way.append(executor.submit(read_chunk, chunk.files, is_whole=chunk.is_whole))
+        if len(under_way) >= WINDOW * max(1, n_workers):
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()

@@ -1,0 +1,82 @@
+"""One recording of a rank, read: what a sum of ranks takes of it, and what findings look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fsprobe import pipeline
+from fsprobe.analysis.attribution.attribute import Notes
+from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.counting.tally import Folder, Tally
+from fsprobe.analysis.findings.evidence import Watch, watch
+from fsprobe.analysis.requests.model import RequestModel
+from fsprobe.events.marks import HookFiles
+from fsprobe.model.events import Mount, ParseQuality
+from fsprobe.recording.file import Recording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One recording: counted, not yet judged."""
+
+    recording: Recording
+    hooks: HookFiles
+    mounts: Sequence[Mount]
+    lookups: Mapping[str, Any]
+    tally: Tally
+    notes: Notes
+    quality: ParseQuality
+    model: RequestModel | None
+    """None for a run that kept no log: its requests are not predicted."""
+    seen: Watch | None
+    """What rules need by process and phase; None where nobody asked for it."""
+
+
+def read_rank(path: str, *, is_watched: bool = False) -> Reading:
+    """Parse, attribute and fold one recording, with the request model.
+
+    Args:
+        path: the recording.
+        is_watched: keep what findings need besides the tally; it takes time for each call.
+
+    Raises:
+        BadInput: not a recording, or a damaged one.
+    """
+    recording = Recording(path)
+    hooks = pipeline.read_hooks(recording)
+    mounts = pipeline.read_mounts(recording, hooks)
+    lookups = pipeline.read_json(recording, "lookups")
+    facts = list(hooks.facts.values())
+    model: RequestModel | None = None
+    seen: Watch | None = None
+    if pipeline.is_streamed(recording):
+        # of a run that kept no log: its tally is what there is
+        tally, notes, quality, seen = pipeline.read_tally(recording, facts)
+    else:
+        quality, notes = ParseQuality(), Notes()
+        model = RequestModel(mounts, lookups, pipeline.cwd_of(recording))
+        events = pipeline.read_events(recording, quality, hooks, watch=model.watch)
+        rows = pipeline.attributed(recording, events, notes)
+        if is_watched:
+            seen = Watch()
+            rows = watch(rows, seen)
+        tally = Tally()
+        folder = Folder(tally, WhyMissing(facts))
+        take, add = model.fold, folder.fold
+        for row in rows:
+            take(row)
+            add(row)
+        folder.close()
+    return Reading(
+        recording=recording,
+        hooks=hooks,
+        mounts=mounts,
+        lookups=lookups,
+        tally=tally,
+        notes=notes,
+        quality=quality,
+        model=model,
+        seen=seen,
+    )

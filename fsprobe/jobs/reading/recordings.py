@@ -1,0 +1,105 @@
+"""Which recordings a job has: their headers and manifests, and what is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsprobe import files
+from fsprobe.capture import naming
+from fsprobe.capture.machine import ranks
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
+from fsprobe.jobs.rank_rows import RankFile, natural
+from fsprobe.recording import file as recording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What was found: recordings in the order in which they are added, and what is none."""
+
+    ranks: Sequence[RankFile]
+    unreadable: Sequence[tuple[str, str]]
+    """(file, why)"""
+    n_foreign: int
+    """Other files in the directories: neither named nor made as recordings are."""
+
+
+def gather(places: Sequence[str], job: str = "") -> Files:
+    """Read the headers and manifests of recordings.
+
+    Args:
+        places: files, and directories whose files are looked at (not what lies deeper).
+        job: take only the recordings of this batch job (`123` or `123.0`).
+
+    Raises:
+        BadInput: nothing that can be read.
+        FsprobeError: recordings of several jobs, and `job` does not say which.
+    """
+    found: list[RankFile] = []
+    unreadable: list[tuple[str, str]] = []
+    n_foreign = 0
+    for place in places:
+        inside = os.path.isdir(place)
+        for path in sorted(_listed(place)) if inside else [place]:
+            if inside and not path.endswith(".fsprobe") and not _begins_as_ours(path):
+                n_foreign += 1
+                continue
+            try:
+                found.append(_rank_file(path))
+            except FsprobeError as error:
+                unreadable.append((path, error.message))
+    if job:
+        found = [file for file in found if file.job == job or file.job.partition(".")[0] == job]
+    if not found:
+        reason = f" ({unreadable[0][1]})" if unreadable else ""
+        raise BadInput(
+            f"no recording that can be read in {', '.join(places)}{reason}",
+            "ranks write theirs with `fsprobe run -o DIR/ -- ...`",
+        )
+    jobs = sorted({file.job for file in found})
+    if len(jobs) > 1:
+        shown = ", ".join(repr(name or "(none)") for name in jobs[:8])
+        raise FsprobeError(f"recordings of {len(jobs)} jobs: {shown}", "choose one with --job", EXIT_USAGE)
+    found.sort(key=lambda file: (natural(file.node), file.rank if file.rank is not None else -1, file.path))
+    return Files(ranks=found, unreadable=unreadable, n_foreign=n_foreign)
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return [entry.path for entry in os.scandir(directory) if entry.is_file()]
+    except OSError as error:
+        raise BadInput(f"cannot read {directory}: {error.strerror}", "check the name and its permissions") from None
+
+
+def _begins_as_ours(path: str) -> bool:
+    try:
+        with files.open_to_read(path) as source:
+            return source.read(len(recording.MAGIC)) == recording.MAGIC
+    except OSError:
+        return False
+
+
+def _rank_file(path: str) -> RankFile:
+    opened = recording.Recording(path)
+    if opened.kind != "recording":
+        raise BadInput(f"{path} is a {opened.kind}, no recording")
+    manifest = opened.manifest
+    variables = manifest.get("job")
+    job = {str(name): str(value) for name, value in variables.items()} if isinstance(variables, dict) else {}
+    rank = ranks.identify(job)
+    number = job.get("SLURM_JOB_ID") or job.get("PBS_JOBID") or job.get("LSB_JOBID") or ""
+    step = job.get("SLURM_STEP_ID", "")
+    return RankFile(
+        path=path,
+        name=f"rank {rank.number}" if rank is not None else Path(path).name,
+        rank=rank.number if rank is not None else None,
+        local_rank=rank.local_rank if rank is not None else None,
+        node=naming.node_name(job, str(manifest.get("host") or "(not known)")),
+        job=f"{number}.{step}" if number and step else number,
+        size=rank.size if rank is not None else None,
+        local_size=rank.local_size if rank is not None else None,
+        n_nodes=rank.n_nodes if rank is not None else None,
+        selection=str(manifest.get("ranks") or ""),
+    )

@@ -1,0 +1,304 @@
+"""A job as the sum of its ranks: tallies that add, requests that the ranks of a node share, and how the ranks differ.
+
+A merge is an addition, so it may be done in any grouping and anywhere: files in a worker, workers' results in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TypeVar
+
+from fsprobe.analysis.attribution.attribute import Notes
+from fsprobe.analysis.counting.tally import BIN_NS, ModuleTally, PathTally, ProcessTally, Tally, add
+from fsprobe.analysis.requests.rows import RequestCounts, Requests
+from fsprobe.model.counts import Counts
+from fsprobe.model.events import Mount, ParseQuality
+from fsprobe.model.formats import JsonObject
+from fsprobe.model.text import text
+
+SHARED = ("lookup", "negative", "readdir", "readlink", "read", "unread")
+"""Asked for once by a node, for all its processes: they share the client's caches of names, listings and contents."""
+OWN = ("open", "opendir", "change")
+"""Asked for by every process."""
+OUTLIER_SCORE = 3.5
+"""Modified z-score from which on a rank is an outlier. Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers,
+1993."""
+OUTLIER_SHARE = 0.1
+"""... and it differs from the median by more than this: ranks mostly make the very same calls, and then any difference has an
+infinite score. A judgement."""
+MIN_FOR_OUTLIERS = 5
+MAX_OUTLIERS = 10
+Key = TypeVar("Key")
+
+
+# ---- tallies ------------------------------------------------------------------------------------------------------
+
+
+def add_tally(into: Tally, other: Tally, *, prefix: str = "", shift_ns: int = 0) -> None:
+    """Add a run's tally to another.
+
+    Args:
+        into: what is added to.
+        other: what is added; it is left as it was.
+        prefix: put before the key of each of its processes, so that equal process numbers of two nodes stay apart.
+        shift_ns: what its times lie before the common clock. Its bins of 0.1 s are moved by whole bins.
+    """
+    add(into.total, other.total)
+    for name in ("own", "own_by_syscall", "missing", "floor"):
+        add_numbers(getattr(into, name), getattr(other, name))
+    for name, (calls, errors) in other.by_syscall.items():
+        row = into.by_syscall.setdefault(name, [0, 0])
+        row[0] += calls
+        row[1] += errors
+    for phase, counts in other.by_phase.items():
+        add(into.by_phase.setdefault(phase, Counts()), counts)
+    for name, module in other.by_module.items():
+        sum_of = into.by_module.setdefault(name, ModuleTally())
+        add(sum_of.own, module.own)
+        add(sum_of.cumulative, module.cumulative)
+        add_numbers(sum_of.parents, module.parents)
+        sum_of.n_imports += module.n_imports
+    for path, counted in other.by_path.items():
+        row_of = into.by_path.get(path)
+        if row_of is None:
+            row_of = into.by_path[path] = PathTally()
+        add(row_of.counts, counted.counts)
+        add_numbers(row_of.latency, counted.latency)
+        row_of.max_ns = max(row_of.max_ns, counted.max_ns)
+        row_of.resolved = row_of.resolved if row_of.resolved is not None else counted.resolved
+    n_bins = shift_ns // BIN_NS
+    for key, process in other.by_process.items():
+        _add_process(into, prefix + key, process, n_bins)
+    add_timeline(into, other, n_bins)
+    into.n_timed += other.n_timed
+    into.first_ns = _least(into.first_ns, _moved(other.first_ns, shift_ns))
+    into.last_ns = _most(into.last_ns, _moved(other.last_ns, shift_ns))
+    into.startup_end_ns = _most(into.startup_end_ns, _moved(other.startup_end_ns, shift_ns))
+    into.n_further_rows += other.n_further_rows
+    for name, value in other.settled_rates.items():
+        into.settled_rates[name] = max(value, into.settled_rates.get(name, 0))
+
+
+def add_numbers(into: dict[Key, int], other: Mapping[Key, int]) -> None:
+    """Add a table of numbers to another."""
+    for key, n in other.items():
+        into[key] = into.get(key, 0) + n
+
+
+def _add_process(into: Tally, key: str, process: ProcessTally, n_bins: int) -> None:
+    row = into.by_process.get(key)
+    if row is None:
+        row = into.by_process[key] = ProcessTally(process.pid, process.parent, process.label, process.kind)
+    add(row.counts, process.counts)
+    for mine, theirs in (
+        (row.n_open_by_bin, process.n_open_by_bin),
+        (row.n_metadata_by_bin, process.n_metadata_by_bin),
+    ):
+        for number, n in theirs.items():
+            mine[number + n_bins] = mine.get(number + n_bins, 0) + n
+
+
+def add_timeline(into: Tally, other: Tally, n_bins: int) -> None:
+    """Add the timeline of a run, moved by whole bins; the wider step of the two counts."""
+    step = max(into.timeline_step, other.timeline_step)
+    if step != into.timeline_step:
+        before, into.timeline, into.timeline_step = into.timeline, {}, step
+        _add_bins(into.timeline, before, 0, step)
+    _add_bins(into.timeline, other.timeline, n_bins, step)
+
+
+def _add_bins(into: dict[int, dict[str, int]], other: Mapping[int, Mapping[str, int]], n_bins: int, step: int) -> None:
+    for number, phases in other.items():
+        moved = number + n_bins
+        add_numbers(into.setdefault(moved - moved % step, {}), phases)
+
+
+def _moved(value: int | None, shift_ns: int) -> int | None:
+    return None if value is None else value + shift_ns
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((value for value in (one, other) if value is not None), default=None)
+
+
+def _most(one: int | None, other: int | None) -> int | None:
+    return max((value for value in (one, other) if value is not None), default=None)
+
+
+def add_notes(into: Notes, other: Notes) -> None:
+    """Add what the stream of one run said besides calls."""
+    for name in ("n_own_marks", "n_marks_lost", "n_killed", "n_unpaired_marks", "n_estimated"):
+        setattr(into, name, getattr(into, name) + getattr(other, name))
+    for module, parents in other.imports.items():
+        add_numbers(into.imports.setdefault(module, {}), parents)
+    add_numbers(into.n_imports, other.n_imports)
+    add_numbers(into.unmarked, other.unmarked)
+    into.hooked = into.hooked or other.hooked
+    into.is_marked = into.is_marked or other.is_marked
+    into.lazy = {**other.lazy, **into.lazy}
+
+
+def add_quality(into: ParseQuality, other: ParseQuality) -> None:
+    """Add what could not be used of one run."""
+    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished"):
+        setattr(into, name, getattr(into, name) + getattr(other, name))
+    for name in ("has_times", "has_tids", "has_durations", "io_uring"):
+        setattr(into, name, getattr(into, name) or getattr(other, name))
+    into.unparsed_examples.extend(other.unparsed_examples[: max(0, 5 - len(into.unparsed_examples))])
+    add_numbers(into.other_calls, other.other_calls)
+    add_numbers(into.other_errors, other.other_errors)
+
+
+# ---- requests -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class NodeRequests:
+    """What one node asks the file servers for, all its ranks together: by real path.
+
+    Two ranks that need the same name ask for it once, so a path's shared requests are the most that any rank alone would
+    make; its opens are the sum. That is what one client asks while it keeps what it has once asked for; where ranks change
+    each other's files it is a lower bound.
+    """
+
+    per_path: dict[bytes, RequestCounts] = field(default_factory=dict)
+    mount_of: dict[bytes, Mount | None] = field(default_factory=dict)
+    n_unplaced: int = 0
+
+    def join(self, per_path: Mapping[bytes, RequestCounts], mount_of: Mapping[bytes, Mount | None]) -> None:
+        """Let another rank (or other ranks, joined already) of this node in."""
+        for path, row in per_path.items():
+            joined = self.per_path.get(path)
+            if joined is None:
+                joined = self.per_path[path] = RequestCounts()
+                self.mount_of[path] = mount_of[path]
+            joined.lookup = max(joined.lookup, row.lookup)
+            joined.negative = max(joined.negative, row.negative)
+            joined.readdir = max(joined.readdir, row.readdir)
+            joined.readlink = max(joined.readlink, row.readlink)
+            joined.read = max(joined.read, row.read)
+            joined.unread = max(joined.unread, row.unread)
+            joined.open += row.open
+            joined.opendir += row.opendir
+            joined.change += row.change
+
+    def total(self) -> RequestCounts:
+        """The sum over all paths."""
+        total = RequestCounts()
+        for row in self.per_path.values():
+            total.add(row)
+        return total
+
+
+@dataclass(slots=True)
+class JobRequests:
+    """What all nodes ask for, of those of which nothing more will come."""
+
+    nodes: dict[str, RequestCounts] = field(default_factory=dict)
+    by_mount: dict[str, RequestCounts] = field(default_factory=dict)
+    requests: Requests = field(default_factory=Requests)
+    """Of all of them, by path."""
+
+    def close(self, node: str, asked: NodeRequests) -> None:
+        """Add what a node asks for, all its ranks joined."""
+        self.nodes[node] = asked.total()
+        self.requests.n_unplaced += asked.n_unplaced
+        for path, row in asked.per_path.items():
+            mount = asked.mount_of[path]
+            key = text(mount.path) if mount is not None else "(not known)"
+            self.by_mount.setdefault(key, RequestCounts()).add(row)
+            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
+            self.requests.mount_of.setdefault(path, mount)
+
+    def add(self, other: JobRequests) -> None:
+        """Add what other nodes ask for."""
+        self.nodes.update(other.nodes)
+        self.requests.n_unplaced += other.requests.n_unplaced
+        for key, row in other.by_mount.items():
+            self.by_mount.setdefault(key, RequestCounts()).add(row)
+        for path, row in other.requests.per_path.items():
+            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
+            self.requests.mount_of.setdefault(path, other.requests.mount_of[path])
+
+
+# ---- ranks --------------------------------------------------------------------------------------------------------
+
+
+def spread(values: Sequence[tuple[str, float | None]]) -> JsonObject | None:
+    """Minimum, median and maximum with who has them, and the outliers; None where nobody was observed.
+
+    Args:
+        values: (name of the rank or node, its number; None where it was not observed).
+    """
+    seen = [(name, value) for name, value in values if value is not None]
+    if not seen:
+        return None
+    numbers = [value for _, value in seen]
+    middle = median(numbers)
+    deviation = 1.4826 * median(abs(value - middle) for value in numbers)  # as a standard deviation of normal numbers
+    far = [
+        (name, value)
+        for name, value in seen
+        if len(seen) >= MIN_FOR_OUTLIERS
+        and abs(value - middle) > OUTLIER_SHARE * abs(middle)
+        and abs(value - middle) > OUTLIER_SCORE * deviation
+    ]
+    far.sort(key=lambda item: (-abs(item[1] - middle), item[0]))
+    least, most = min(seen, key=lambda item: item[1]), max(seen, key=lambda item: item[1])
+    return {
+        "n": len(seen),
+        "min": least[1],
+        "min_of": least[0],
+        "median": middle,
+        "max": most[1],
+        "max_of": most[0],
+        "n_outliers": len(far),
+        "outliers": [{"of": name, "value": value} for name, value in far[:MAX_OUTLIERS]],
+    }
+
+
+def scaled(
+    *,
+    n_ranks: int | None,
+    n_nodes: int | None,
+    n_traced: int,
+    total: Counts,
+    nodes: Iterable[RequestCounts],
+) -> JsonObject | None:
+    """The whole job, as if the ranks that were not traced had done what the traced ones did on average.
+
+    Calls: their mean x ranks. Requests: (mean shared ones of a node) x nodes + (mean own ones of a rank) x ranks.
+
+    Returns:
+        None where every rank was traced, or where nobody says how many there are.
+    """
+    if n_ranks is None or n_traced == 0 or n_ranks <= n_traced:
+        return None
+    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing", "n_metadata")
+    rows = list(nodes)
+    requests: JsonObject | None = None
+    if n_nodes is not None and rows:
+        requests = {
+            name: round(sum(getattr(row, name) for row in rows) / len(rows) * n_nodes)
+            for name in SHARED
+            if name != "unread"
+        }
+        requests.update(
+            {
+                name: round(sum(getattr(row, name) for row in rows) / n_traced * n_ranks)
+                for name in OWN
+                if name != "change"
+            }
+        )
+        requests["metadata"] = sum(requests[name] for name in ("lookup", "open", "opendir", "readdir", "readlink"))
+        del requests["read"]
+    return {
+        "label": f"scaled from {n_traced:,} traced to {n_ranks:,} ranks: an estimate that takes the others for alike",
+        "n_traced": n_traced,
+        "n_ranks": n_ranks,
+        "n_nodes": n_nodes,
+        "metrics": {name: round(getattr(total, name) / n_traced * n_ranks) for name in names},
+        "requests": requests,
+    }

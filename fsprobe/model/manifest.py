@@ -1,0 +1,101 @@
+"""What is known of a run besides its calls: command, machine, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountFacts:
+    """A mount of the target."""
+
+    path: str
+    fstype: str
+    fs_class: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonFacts:
+    """The first interpreter of the run, as it described itself."""
+
+    version: str | None = None
+    implementation: str | None = None
+    executable: str | None = None
+    prefix: str | None = None
+    base_prefix: str | None = None
+    path: tuple[str, ...] = ()
+    """sys.path at start-up, fsprobe's own entry left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutFacts:
+    """The storage layout that a run of `compare` or `run --image` was made in."""
+
+    label: str = ""
+    kind: str = ""
+    where: str = ""
+    mount_how: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A run's circumstances. None, or "" for text, where nobody knows."""
+
+    command: tuple[str, ...] | None = None
+    label: str = ""
+    cwd: str = ""
+    backend: str = ""
+    backend_version: str = ""
+    backend_why: str = ""
+    """What kept `auto` from a better backend."""
+    capabilities: tuple[str, ...] = ()
+    """What the recording can show: loader, results, durations, children."""
+    markers: str = ""
+    """How imports were timed: time, access, both, inside, none."""
+    fsprobe_version: str = ""
+    fsprobe_python: str = ""
+    host: str = ""
+    kernel: str = ""
+    machine: str = ""
+    n_cpus: int | None = None
+    uid: int | None = None
+    job: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the batch system."""
+    ranks: str = ""
+    """Which ranks `--ranks` selected."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the allow-list."""
+    cache: str = "unknown"
+    layout: LayoutFacts | None = None
+    started_s: float | None = None
+    """Wall clock, seconds since the epoch."""
+    wall_s: float | None = None
+    user_s: float | None = None
+    sys_s: float | None = None
+    tracer_user_s: float | None = None
+    tracer_sys_s: float | None = None
+    majflt: int | None = None
+    read_bytes: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    log_truncated: str = ""
+    descendants_left: bool = False
+    flushed: bool = False
+    """Written when the command was asked to end, and never again: what came after is missing."""
+    salvaged: bool = False
+    streamed: bool = False
+    attached: Mapping[str, Any] | None = None
+    privileged: tuple[tuple[str, ...], ...] = ()
+    """(program, what it lost by being traced)."""
+    logs: tuple[str, ...] = ()
+    """Names of the logs that were loaded."""
+    python: PythonFacts | None = None
+    n_python_processes: int | None = None
+    n_python_without_events: int | None = None
+    """Of the audit backend: interpreters older than sys.addaudithook."""
+    mounts: tuple[MountFacts, ...] = ()
+    """Pseudo filesystems left out."""
+    job_id: str | None = None
+    job_name: str | None = None

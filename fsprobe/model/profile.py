@@ -1,0 +1,135 @@
+"""A profile: what a recording means. Each total that a view shows is a property here; views add nothing up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from fsprobe.model.finding import Finding
+from fsprobe.model.formats import FORMAT
+from fsprobe.model.job import Job
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.requests import Requests
+from fsprobe.model.rows import (
+    CallCounts,
+    ModuleRow,
+    MountRow,
+    NotFoundRow,
+    PathRow,
+    ProcessRow,
+    Rates,
+    Row,
+    SyscallRow,
+    TimelineRow,
+)
+
+STARTUP_PHASES = ("launch", "loader", "init", "site", "import")
+"""What comes before the program's own work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What of the recording could not be used, and what of it is fsprobe's own."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("n_own_calls",)
+
+    n_lines: int = 0
+    n_unparsed: int = 0
+    n_partial: int = 0
+    n_unfinished: int = 0
+    unparsed_examples: tuple[str, ...] = ()
+    own_calls: Mapping[str, int] = field(default_factory=dict)
+    """fsprobe's own calls (excluded), by class."""
+    n_marks_unread: int = 0
+    n_marks_lost: int = 0
+    n_marks_unpaired: int = 0
+    n_killed: int = 0
+    n_estimated: int = 0
+    """Calls whose import was estimated from paths."""
+    unmarked: Mapping[str, int] = field(default_factory=dict)
+    """Interpreters without import timing, by reason."""
+    io_uring: bool = False
+
+    @property
+    def n_own_calls(self) -> int:
+        """fsprobe's own calls (excluded), all classes."""
+        return sum(self.own_calls.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics(CallCounts):
+    """Everything that was counted: the totals, and the same calls grouped."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("n_metadata", "n_startup", "n_processes")
+
+    n_paths: int = 0
+    n_paths_at_least: bool = False
+    """Whether there were more than was kept apart."""
+    tracing_overhead_us: float | None = None
+    """What tracing adds to one call; see docs/method.md."""
+    time_less_overhead_s: float | None = None
+    """Time in metadata calls with the tracing overhead subtracted."""
+    share_of_wall: float | None = None
+    """`time_less_overhead_s` as a part of the wall time, from which the overhead is subtracted too."""
+    by_syscall: Mapping[str, SyscallRow] = field(default_factory=dict)
+    by_phase: tuple[Row, ...] = ()
+    by_module: tuple[ModuleRow, ...] | None = None
+    """None where imports were not observed."""
+    by_package: tuple[Row, ...] = ()
+    by_mount: tuple[MountRow, ...] = ()
+    by_process: tuple[ProcessRow, ...] = ()
+    by_path: tuple[PathRow, ...] = ()
+    not_found: tuple[NotFoundRow, ...] = ()
+    rates: Rates = Rates()
+    timeline: tuple[TimelineRow, ...] = ()
+    timeline_step_s: float = 0.1
+
+    @property
+    def n_startup(self) -> int:
+        """Metadata calls before the program's own work."""
+        return sum(row.n_metadata for row in self.by_phase if row.key in STARTUP_PHASES)
+
+    @property
+    def n_processes(self) -> int:
+        """Processes that made a call: each once, however many programs it became."""
+        return len({row.pid if row.pid else row.key for row in self.by_process})
+
+    def mount(self, key: str) -> MountRow | None:
+        """The row of a mount."""
+        return next((row for row in self.by_mount if row.key == key), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Is it the filesystem?"""
+
+    level: str
+    """not the filesystem | noticeable | heavy | danger"""
+    sentence: str
+    reasons: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    """What the verdict could not take into account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """What a recording means; of a job, the sum of its ranks and the section `job`."""
+
+    format: int = FORMAT
+    kind: str = "recording"
+    """recording | job"""
+    manifest: Manifest = Manifest()
+    quality: Quality = Quality()
+    metrics: Metrics = Metrics()
+    requests: Requests | None = None
+    """None where they can't be predicted."""
+    findings: tuple[Finding, ...] = ()
+    verdict: Verdict | None = None
+    """None where nothing was observed."""
+    job: Job | None = None
+
+    @property
+    def n_requests(self) -> int | None:
+        """Metadata requests that reach a file server or disk; None where they were not predicted."""
+        return None if self.requests is None else self.requests.at_servers.n_metadata

@@ -1,0 +1,139 @@
+"""Rows of a profile: what was counted for one import, package, mount, process or path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+OURS = frozenset({"image", "memory", "pseudo"})
+"""Classes of mounts that the node answers itself: what is asked of them reaches no file server and no disk by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallCounts:
+    """Metadata calls by class, failed ones included, and the time they took."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("n_metadata",)
+
+    n_open: int = 0
+    n_stat: int = 0
+    n_readlink: int = 0
+    n_list: int = 0
+    n_exec: int = 0
+    n_change: int = 0
+    n_not_found: int = 0
+    """Calls of any class whose result was ENOENT or ENOTDIR."""
+    time_s: float | None = None
+    """Time in these calls as traced, the tracing overhead included; None where no call was timed."""
+
+    @property
+    def n_metadata(self) -> int:
+        """All metadata calls."""
+        return self.n_open + self.n_stat + self.n_readlink + self.n_list + self.n_exec + self.n_change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(CallCounts):
+    """The calls of one key: a phase, a package."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleRow(Row):
+    """The calls of one import: self, and cumulative with what it imported."""
+
+    parent: str | None = None
+    """The import that loaded it first; None for the main module."""
+    n_imports: int = 0
+    """How often it was loaded, in all processes together."""
+    n_open_cum: int = 0
+    n_stat_cum: int = 0
+    n_metadata_cum: int = 0
+    n_not_found_cum: int = 0
+    time_cum_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountRow(Row):
+    """The calls on one mount, and their latency as traced."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("n_metadata",)
+
+    fstype: str | None = None
+    fs_class: str | None = None
+    """local | network | image | memory | pseudo; None where the mount is not known."""
+    source: str | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    max_ms: float | None = None
+    n_over_1ms: int | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the node answers these calls itself (image, memory, pseudo)."""
+        return self.fs_class in OURS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRow(Row):
+    """The calls of one program image of one process."""
+
+    pid: int = 0
+    parent_pid: int = 0
+    label: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathRow(Row):
+    """The calls on one path; the last row may stand for all further paths."""
+
+    n_paths: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotFoundRow:
+    """Failed lookups of one reason."""
+
+    reason: str
+    n: int
+    n_paths: int
+    examples: tuple[str, ...]
+    """The busiest of these paths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyscallRow:
+    """Calls of one system call, and how many of them failed."""
+
+    calls: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Calls/s in the busiest 1 s (peak) and 10 s (sustained), as they were while traced; None where the log has no times."""
+
+    peak_metadata_per_s: float | None = None
+    sustained_metadata_per_s: float | None = None
+    peak_open_per_s: float | None = None
+    sustained_open_per_s: float | None = None
+    peak_open_per_s_process: float | None = None
+    sustained_open_per_s_process: float | None = None
+    n_processes_busiest_s: int | None = None
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineRow:
+    """Metadata calls of one step of time, by phase."""
+
+    t_s: float
+    by_phase: Mapping[str, int]
+
+    @property
+    def n_metadata(self) -> int:
+        """Metadata calls of this step."""
+        return sum(self.by_phase.values())

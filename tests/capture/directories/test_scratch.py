@@ -1,0 +1,84 @@
+"""The scratch directory: where it goes, who may see it, and that it goes away."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from fsprobe.capture.directories import scratch
+from fsprobe.capture.machine.mounts import parse_mountinfo, read_own
+from fsprobe.errors import FsprobeError
+
+
+def rows_with(path: Path, fstype: str) -> list[tuple[bytes, str, bytes, str]]:
+    return [*parse_mountinfo(read_own()), (os.fsencode(path), fstype, b"server:/x", "rw")]
+
+
+def test_is_private_and_goes_away(tmp_path: Path) -> None:
+    place = scratch.make(str(tmp_path), {}, [])
+    assert stat.S_IMODE(os.stat(place).st_mode) == 0o700
+    assert sorted(os.listdir(place)) == [scratch.MARKS]
+    (Path(place) / scratch.MARKS / "deeper").mkdir()
+    (Path(place) / scratch.MARKS / "deeper" / "x").write_text("")
+    (Path(place) / scratch.LOG).write_text("")
+    scratch.remove(place)
+    assert os.listdir(tmp_path) == []
+    scratch.remove(place)
+
+
+def test_what_a_link_points_at_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "data").write_text("x")
+    place = scratch.make(str(tmp_path), {}, [])
+    os.symlink(tmp_path / "precious", os.path.join(place, "link"))
+    scratch.remove(place)
+    assert (tmp_path / "precious" / "data").read_text() == "x"
+
+
+def test_network_filesystems_are_passed_over_but_taken_when_named(tmp_path: Path) -> None:
+    rows = rows_with(tmp_path, "lustre")
+    assert "network filesystem (lustre)" in scratch.why_not(str(tmp_path), rows)
+    assert scratch.make(str(tmp_path), {}, rows).startswith(str(tmp_path))
+
+
+def test_candidates_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert scratch.candidates({"TMPDIR": "/x"}) == ["/dev/shm", "/x", "/tmp"]
+    assert scratch.candidates({}) == ["/dev/shm", "/tmp"]
+    monkeypatch.setattr(scratch, "candidates", lambda environment: [str(tmp_path / "missing"), str(tmp_path)])
+    assert scratch.make(None, {}, []).startswith(str(tmp_path))
+
+
+def test_every_place_and_its_reason_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    places = [str(tmp_path / "missing"), str(tmp_path / "file"), str(tmp_path)]
+    monkeypatch.setattr(scratch, "candidates", lambda environment: places)
+    monkeypatch.setattr(scratch, "free_bytes", lambda directory: 5 << 20)
+    with pytest.raises(FsprobeError) as caught:
+        scratch.make(None, {}, [])
+    assert all(place in caught.value.message for place in places)
+    assert "only 5 MiB free" in caught.value.message
+    assert "--tmp-dir" in caught.value.hint
+
+
+def test_a_half_made_one_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = os.mkdir
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        if path.endswith(scratch.MARKS):
+            raise OSError(28, "No space left on device")
+        make(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(FsprobeError, match="No space left"):
+        scratch.make(str(tmp_path), {}, [])
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_was_left_behind_is_found(tmp_path: Path) -> None:
+    place = scratch.make(str(tmp_path), {}, [])
+    assert place not in scratch.left_behind({"TMPDIR": str(tmp_path)})
+    (Path(place) / scratch.STATE).write_text("{}")
+    assert place in scratch.left_behind({"TMPDIR": str(tmp_path)})

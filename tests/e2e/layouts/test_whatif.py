@@ -1,0 +1,157 @@
+"""fsprobe whatif, and its formula against a file server that counts: nodes are mounts, processes share a node's cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fileserver import serve
+from fsprobe import pipeline
+from fsprobe.analysis import whatif
+from tests.layouts.environments import clean_environment, fsprobe, fsprobe_environment, make_venv, need
+
+CODE = "import pears"
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_venv(tmp_path_factory.mktemp("whatif") / "venv")
+
+
+@pytest.fixture(scope="module")
+def recording(env: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need("strace")
+    file = tmp_path_factory.mktemp("recording") / "x.fsprobe"
+    python = str(env / "bin" / "python")
+    done = fsprobe("run", "--record-only", "-q", "-o", str(file), "--", python, "-c", CODE, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return file
+
+
+def test_a_recording_as_it_is_and_as_one_file(recording: Path) -> None:
+    done = fsprobe("whatif", str(recording), "--nodes", "64", "--ranks-per-node", "128", "--json")
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    rows = {(row["layout"], row["latency"]): row for row in result["rows"]}
+    assert {layout for layout, _ in rows} == {"plain", "squashfs"}
+    plain = rows["plain", "Lustre, quiet"]
+    counts = pipeline.read(recording).requests
+    assert counts is not None
+    environment = counts.environment(os.fsencode(pipeline.analyse(recording)["manifest"]["python"]["prefix"]))
+    shared = environment["lookup"] + environment["readdir"] + environment["readlink"]
+    opened = environment["open"] + environment["opendir"]
+    assert plain["requests"] == environment["metadata"] == shared + opened
+    assert plain["requests_node"] == shared + 128 * opened
+    assert plain["job_s"] == pytest.approx(max(plain["start_s"], 64 * plain["requests_node"] / 75_000), abs=1e-3)
+    assert plain["start_s"] == pytest.approx(plain["t_cpu_s"] + plain["requests"] * 0.5e-3, abs=2e-3)
+    assert all(row["latency_source"] for row in rows.values())
+    assert [row["nodes"] for row in result["curve"] if row["layout"] == "plain"] == list(whatif.DEFAULT_NODES)
+
+
+def test_the_terminal_table_fits_and_says_what_it_is(recording: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "curve.png"
+    done = fsprobe(
+        "whatif", str(recording), "--nodes", "16", "--latency-ms", "1.5", "--mds-rate", "1000", "--plot", str(picture)
+    )
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    assert max(map(len, text.splitlines())) <= 80
+    for word in (
+        "1.5 ms",
+        "are estimates",
+        "1,000 requests/s",
+        "measured: CPU (of the traced run",
+        "the server limits",
+    ):
+        assert word in " ".join(text.split())
+    assert re.search(r"from [0-9,]+ nodes?\b", text)
+    assert "squashfs was not run" in " ".join(text.split())
+    assert picture.stat().st_size > 10_000
+
+
+def test_a_job_is_its_average_rank_on_its_average_node(env: Path, tmp_path: Path) -> None:
+    need("strace")
+    python = str(env / "bin" / "python")
+    for rank, node in enumerate(("a", "a", "b", "b")):
+        variables = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NTASKS": "4"}
+        variables.update(SLURM_NNODES="2", SLURMD_NODENAME=node, SLURM_LOCALID=str(rank % 2))
+        words = ["run", "--record-only", "-q", "-o", f"{tmp_path}/ranks/", "--", python, "-c", CODE]
+        (tmp_path / "ranks").mkdir(exist_ok=True)
+        done = fsprobe(*words, env=fsprobe_environment(**variables), cwd="/")
+        assert done.returncode == 0, done.stderr
+    job, one = tmp_path / "job.fsprobe", next((tmp_path / "ranks").glob("*.fsprobe"))
+    assert fsprobe("merge", f"{tmp_path}/ranks", "-o", str(job)).returncode == 0
+    done = fsprobe("whatif", str(job), "--latency-ms", "1", "--json")
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["nodes"], row["ranks_per_node"]) == (2, 2)  # the job's own
+    # four ranks that did the same: what one of them asks, and of a node its opens once more
+    requests = pipeline.read(one).requests
+    assert requests is not None
+    classes = {mount["key"]: mount["fs_class"] for mount in pipeline.analyse(one)["metrics"]["by_mount"]}
+    rows = [counts for key, counts in requests.by_mount().items() if classes.get(key) not in ("memory", "pseudo")]
+    assert row["requests"] == sum(counts.metadata for counts in rows)
+    assert row["requests_node"] == row["requests"] + sum(counts.open + counts.opendir for counts in rows)
+    assert fsprobe("whatif", str(job), "--env", str(env)).returncode == 2
+
+
+def test_a_comparison_has_a_row_for_each_of_its_layouts(env: Path, tmp_path: Path) -> None:
+    need("strace", "mksquashfs", root=True)
+    copy = tmp_path / "venv"
+    shutil.copytree(env, copy, symlinks=True)
+    file = tmp_path / "c.fsprobe"
+    done = fsprobe(
+        "compare",
+        "--env",
+        str(copy),
+        "--squashfs",
+        "--runs",
+        "1",
+        "-o",
+        str(file),
+        "--",
+        "python",
+        "-c",
+        CODE,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(fsprobe("whatif", str(file), "--ranks-per-node", "10", "--latency-ms", "1", "--json").stdout)[
+        "rows"
+    ]
+    plain, image = rows
+    assert (plain["layout"], image["layout"]) == ("plain", "squashfs")
+    # the image is mounted once a node: more processes ask for nothing more
+    assert image["requests"] == image["requests_node"] < 6
+    assert plain["requests_node"] > plain["requests"]
+
+
+def test_what_is_no_recording(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("no")
+    assert fsprobe("whatif", str(tmp_path / "x")).returncode == 3
+
+
+@pytest.mark.parametrize(("nodes", "ranks"), [(1, 1), (1, 3), (3, 1), (2, 2)])
+def test_requests_of_nodes_and_processes(env: Path, recording: Path, tmp_path: Path, nodes: int, ranks: int) -> None:
+    """One process after the other on each node: listings are read once. (Those that start together may read them twice.)"""
+    need("/dev/fuse", root=True)
+    requests = pipeline.read(recording).requests
+    assert requests is not None
+    demand = whatif.demand_of("plain", 0.0, requests.environment(os.fsencode(os.path.realpath(env))))
+    served = 0
+    for number in range(nodes):
+        mount = tmp_path / f"node-{number}"
+        mount.mkdir()
+        with serve(env, mount, meta_ms=0, read_ms=0) as server:
+            for _ in range(ranks):
+                subprocess.run(
+                    [str(mount / "bin" / "python"), "-c", CODE], check=True, env=clean_environment(), cwd="/"
+                )
+            served += server.counters().metadata
+    # the mount point itself is known to whoever mounted it
+    assert served == nodes * (demand.node_requests(ranks) - 1)
