@@ -25,7 +25,7 @@ from fsprobe.events.ring.slots import (
     texts_of,
 )
 from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, error_of, result_of
-from fsprobe.model import Call, Event, Mark, Op, ParseQuality, Process
+from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 
 _EXECS = frozenset({59, 322})
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425

@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Mapping
 
 from fsprobe.events.ring.slots import HAS_SAME, Slot
-from fsprobe.model import OP_OF_SYSCALL, Op
+from fsprobe.events.strace.values import escape
+from fsprobe.model.events import OP_OF_SYSCALL, Op
 
 Texts = tuple[bytes, bytes, bytes, bytes]
 Spell = Callable[[Slot, Texts], bytes]
 
-_NAMED = {0x0A: b"\\n", 0x09: b"\\t", 0x0D: b"\\r", 0x0B: b"\\v", 0x0C: b"\\f", 0x5C: b"\\\\", 0x22: b'\\"'}
 _ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
 _ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
 
@@ -45,21 +45,12 @@ AT_FDCWD = 0xFFFFFF9C
 
 def quoted(name: bytes) -> bytes:
     """A string between quotes."""
-    return b'"%s"' % (name if _ODD.search(name) is None else _escape(_ODD, name))
+    return b'"%s"' % (name if _ODD.search(name) is None else escape(name))
 
 
 def annotation(path: bytes) -> bytes:
     """A path as it stands in `3</path>`."""
-    return b"<%s>" % (path if _ODD_IN_ANNOTATION.search(path) is None else _escape(_ODD_IN_ANNOTATION, path))
-
-
-def _escape(odd: re.Pattern[bytes], name: bytes) -> bytes:
-    def one(match: re.Match[bytes]) -> bytes:
-        code = match.group()[0]
-        following = name[match.end() : match.end() + 1]
-        return _NAMED.get(code) or (b"\\%03o" % code if following.isdigit() else b"\\%o" % code)
-
-    return odd.sub(one, name)
+    return b"<%s>" % (path if _ODD_IN_ANNOTATION.search(path) is None else escape(path, annotation=True))
 
 
 def error_of(result: int) -> tuple[str, bytes]:

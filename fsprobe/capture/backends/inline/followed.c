@@ -66,14 +66,17 @@ static int map_seen(struct registers *regs, i64 *result) {
     return 1;
 }
 
+/* Asked only where a vfork has been seen: a call of gettid is a twentieth of what an open costs here. */
+static int is_vforked(void) { return me.has_vforked && thread_seen() & VFORKED; }
+
 static int close_seen(u64 fd) {
     u32 *entry = entry_of(fd);
-    if (entry && *entry && !(thread_seen() & VFORKED)) __atomic_store_n(entry, 0, __ATOMIC_RELAXED);
+    if (entry && *entry && !is_vforked()) __atomic_store_n(entry, 0, __ATOMIC_RELAXED);
     return 0;
 }
 
 static int close_range_seen(const u64 *a) {
-    if (a[2] & CLOSE_RANGE_CLOEXEC || (u32)a[0] > (u32)a[1] || thread_seen() & VFORKED) return 0;
+    if (a[2] & CLOSE_RANGE_CLOEXEC || (u32)a[0] > (u32)a[1] || is_vforked()) return 0;
     for (u64 fd = (u32)a[0]; fd <= (u32)a[1] && fd < N_DESCRIPTORS; fd++)
         if (me.slot_of[fd]) __atomic_store_n(me.slot_of + fd, 0, __ATOMIC_RELAXED);
     return 0;
@@ -84,7 +87,7 @@ static int dup_seen(struct registers *regs, i64 *result) {
     u32 *from = entry_of(regs->arg[0]);
     i64 got = *result = call_through(regs);
     u32 *to = FAILED(got) ? 0 : entry_of((u64)got);
-    if (to && (*to || (from && *from)) && to != from && !(thread_seen() & VFORKED))
+    if (to && (*to || (from && *from)) && to != from && !is_vforked())
         __atomic_store_n(to, from ? *from : 0, __ATOMIC_RELAXED);
     return 1;
 }
@@ -102,6 +105,7 @@ static int clone_seen(struct registers *regs) {
             pointer = ((const u64 *)regs->arg[0])[7];
         }
     } else if (nr != NR_clone) flags = pointer = 0;
+    if (nr == NR_vfork || flags & CLONE_VFORK || !flags) me.has_vforked = 1;
     struct slot *slot = ring_take(1, &at);
     if (!slot) {
         me.cloner = 0;

@@ -25,6 +25,7 @@ struct process {
     i32 (*gettime)(i32, i64 *); /* the vDSO's clock_gettime, or 0 */
     u32 last_tid;
     u32 is_quiet;        /* a sandbox has begun: no system call of ours any more */
+    u32 has_vforked;     /* a child may run in this memory */
     u32 has_no_tsc;      /* the program has forbidden rdtsc, and with it the vDSO's clock */
     u64 cloner;          /* slot + 1 of the latest clone: a fork's child finds its own in its copy */
     u64 start_ns, start_tsc, quiet_ns, quiet_tsc, ns_per_tsc; /* the clock of a sandbox, see clock.c */

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.model import Call, Mark
-from tests.backends.inline import recorded
-from tests.backends.inline.recorded import PYTHON, SOURCES
+from fsprobe.model.events import Call, Mark
+from tests.capture.backends.inline import recorded
+from tests.capture.backends.inline.recorded import PYTHON, SOURCES
 
 MODE = 0x46535021
 NOTE = "import posix\ndef note(text): return posix.access(text, 0x46535021, dir_fd=-1)\n"

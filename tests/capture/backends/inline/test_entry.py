@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.inline import recorded
-from tests.backends.inline.recorded import PYTHON, ringfile
+from tests.capture.backends.inline import recorded
+from tests.capture.backends.inline.recorded import PYTHON, ringfile
 
 LOOK = [PYTHON, "-c", "import os; os.stat('/etc/passwd'); print('done')"]
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from fsprobe.errors import BadInput
 from fsprobe.events.ring import RingFacts, read, slots
 from fsprobe.events.ring.spelling import NAMES, annotation, quoted
-from fsprobe.model import Call, Event, Mark, ParseQuality, Process
-from fsprobe.parse.fields import annotated_path, escape, string_value
-from tests.backends.inline import recorded
-from tests.backends.inline.recorded import PYTHON
+from fsprobe.events.strace.values import annotated_path, escape, string_value
+from fsprobe.model.events import Call, Event, Mark, ParseQuality, Process
+from tests.capture.backends.inline import recorded
+from tests.capture.backends.inline.recorded import PYTHON
 
 
 def ring_of(*contents: bytes, asked: int | None = None, cap: int | None = None) -> bytes:

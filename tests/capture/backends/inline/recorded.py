@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -13,34 +12,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-import fsprobe
+from fsprobe.capture.backends.inline import build, ringfile
 from fsprobe.events.ring import RingFacts, read
-from fsprobe.model import Call, Event, ParseQuality
+from fsprobe.model.events import Call, Event, ParseQuality
 
 HERE = Path(__file__).parent
-SOURCES = Path(fsprobe.__file__).parent / "capture" / "backends" / "inline"
+SOURCES = Path(build.HERE)
 STRACE = (
     "strace -f -q --seccomp-bpf -ttt --relative-timestamps=ns -T -y -s 4096 -e "
     "trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group,?io_uring_setup"
 ).split()
-
-
-def load(name: str) -> ModuleType:
-    """Load a module that lies beside the C sources (which are no package)."""
-    spec = importlib.util.spec_from_file_location(f"inline_{name}", SOURCES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-build = load("build")
-ringfile = load("ringfile")
 
 
 def need(condition: bool, reason: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from fsprobe.events.ring import RingFacts, read
-from fsprobe.model import ParseQuality
-from tests.backends.inline import recorded
-from tests.backends.inline.recorded import PYTHON, SOURCES, ringfile
+from fsprobe.model.events import ParseQuality
+from tests.capture.backends.inline import recorded
+from tests.capture.backends.inline.recorded import PYTHON, SOURCES, ringfile
 
 Program = Callable[[str], str]
 

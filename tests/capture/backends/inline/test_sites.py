@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from fsprobe.events.ring.spelling import NAMES
-from tests.backends.inline import libcs, recorded
-from tests.backends.inline.disassembly import disassemble
-from tests.backends.inline.recorded import PYTHON, SOURCES
-from tests.backends.inline.test_same_run import both
+from tests.capture.backends.inline import libcs, recorded
+from tests.capture.backends.inline.disassembly import disassemble
+from tests.capture.backends.inline.recorded import PYTHON, SOURCES
+from tests.capture.backends.inline.test_same_run import both
 
 BY_XOR, BY_REGISTER = 1, 3
 NEEDED = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.inline import libcs, recorded
-from tests.backends.inline.recorded import PYTHON, ringfile
+from tests.capture.backends.inline import libcs, recorded
+from tests.capture.backends.inline.recorded import PYTHON, ringfile
 
 ALLOCATOR = """
 /* as jemalloc: more initial-exec TLS than a loader keeps free for auditors' sake */

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.analysis.attribute import Notes, attribute
-from fsprobe.analysis.requests import RequestModel
-from fsprobe.analysis.requests_steps import kind_of_mode
+from fsprobe.analysis.attribution.attribute import Notes, attribute
+from fsprobe.analysis.requests.model import RequestModel
+from fsprobe.analysis.requests.steps import kind_of_mode
 from fsprobe.events.ring import RingFacts
 from fsprobe.events.ring.spelling import _KINDS
-from fsprobe.model import Call, Event, Mark, Op, ParseQuality, Process
-from fsprobe.parse.arguments import exec_argv, link_target, mode_kind, open_flags, second_path
-from fsprobe.parse.strace import parse
-from tests.backends.inline import recorded
-from tests.backends.inline.recorded import PYTHON, Run
+from fsprobe.events.strace.arguments import exec_argv, link_target, mode_kind, open_flags, second_path
+from fsprobe.events.strace.parser import parse
+from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
+from tests.capture.backends.inline import recorded
+from tests.capture.backends.inline.recorded import PYTHON, Run
 
 if shutil.which("strace") is None:
     recorded.need(False, "strace is what the recorder is compared with")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.inline import recorded
+from tests.capture.backends.inline import recorded
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fsprobe.events.ring import Reads
-from tests.backends.inline import recorded
-from tests.backends.inline.recorded import PYTHON
+from tests.capture.backends.inline import recorded
+from tests.capture.backends.inline.recorded import PYTHON
 
 
 def of(run: recorded.Run, path: Path | str) -> list[Reads]:

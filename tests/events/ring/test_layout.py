@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fsprobe.events.ring import slots, spelling
-from fsprobe.model import OP_OF_SYSCALL
-from fsprobe.parse.syscalls import SHAPES
-from tests.backends.inline import recorded
+from fsprobe.events.strace.syscalls import SHAPES
+from fsprobe.model.events import OP_OF_SYSCALL
+from tests.capture.backends.inline import recorded
 
 
 @pytest.fixture(scope="module")
