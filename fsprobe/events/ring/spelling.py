@@ -43,9 +43,18 @@ _ERRORS: dict[int, tuple[str, bytes]] = {
 AT_FDCWD = 0xFFFFFF9C
 
 
+_quoted: dict[bytes, bytes] = {}
+_CACHE_SIZE = 65_536
+
+
 def quoted(name: bytes) -> bytes:
     """A string between quotes."""
-    return b'"%s"' % (name if _ODD.search(name) is None else escape(name))
+    known = _quoted.get(name)
+    if known is None:
+        if len(_quoted) >= _CACHE_SIZE:
+            _quoted.clear()
+        known = _quoted[name] = b'"%s"' % (name if _ODD.search(name) is None else escape(name))
+    return known
 
 
 def annotation(path: bytes) -> bytes:
@@ -68,6 +77,8 @@ def result_of(slot: Slot, texts: Texts) -> bytes:
 
 
 def _flags(value: int, names: tuple[tuple[int, bytes], ...]) -> bytes:
+    if not value:
+        return b"0"
     found = []
     for bits, name in names:
         if value & bits == bits:

@@ -10,7 +10,10 @@
  * BY_XOR has both `syscall` and the cmp behind it here, since the jump covers them.
  *
  * Invariant: all registers, xmm0-15 and the red zone are as after the program's own call. The flags are not: no compiler
- * takes them to live through a system call's inline assembly, which names "cc" as changed on x86. */
+ * takes them to live through a system call's inline assembly, which names "cc" as changed on x86.
+ * Known difference: while a call lasts, our frames stand on the thread's stack, and no unwinder knows them. A thread of a C++
+ * program that is cancelled (pthread_cancel) within a recorded call ends, with its cleanup handlers run, but without the
+ * destructors of the frames above. */
 #include "sites.h"
 #include "calls.h"
 
