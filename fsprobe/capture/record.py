@@ -317,6 +317,7 @@ def install_hook(scratch: "str", mode: "str", environment: "dict[str, str]") -> 
         "N_DIGITS = ": len(digits),
         "MODE = ": mode,
         "NAMES = ": tuple(host.TARGET_VARIABLES),
+        "IMPORTS = ": shipped.read("hook", "imports.py"),
         "AUDIT = ": waiting.hook_source() if mode == waiting.MARKERS else "",
     }
     for i, line in enumerate(lines):

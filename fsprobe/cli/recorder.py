@@ -17,7 +17,8 @@ from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 
 MAIN = "fsprobe.cli.travel"
-DATA = ("fsprobe/capture/hook/sitecustomize.py", *(f"fsprobe/capture/hook/audit/{name}" for name in audit.HOOK_PARTS))
+HOOK = ("fsprobe/capture/hook/sitecustomize.py", "fsprobe/capture/hook/imports.py")
+DATA = (*HOOK, *(f"fsprobe/capture/hook/audit/{name}" for name in audit.HOOK_PARTS))
 """Read as text at run time, imported by nobody."""
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _START = f"import sys\n\nfrom {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"

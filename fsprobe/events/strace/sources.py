@@ -1,11 +1,13 @@
-"""Open strace logs as they lie about: one log of -f, a family of -ff, plain, gzip or zstd; in memory only line by line."""
+"""Open strace logs as they lie about: one log of -f, a family of -ff, plain or packed; in memory only line by line."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import heapq
 import importlib
 import io
+import lzma
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -16,13 +18,14 @@ from typing import IO, cast
 
 from fsprobe import files
 from fsprobe.errors import BadInput
+from fsprobe.events.strace.forms import Form, decoded, encoding_of, form_of, undressed, why_no_log
 from fsprobe.events.strace.stamps import HEAD, nanoseconds, time_of_day_ns
 from fsprobe.model.events import ParseQuality
 
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP, _ZSTD, _BZ2, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0"
 _PEEK_BYTES = 65_536
 _HALF_DAY_NS = 12 * 3600 * 1_000_000_000
-_PACKED = (".gz", ".zst", ".zstd")
+_PACKED = (".gz", ".zst", ".zstd", ".xz", ".bz2")
 _BORN = re.compile(rb"(?:clone|clone3|fork|vfork)\(.* = (\d{1,8})\b")
 _ZSTD_HINT = "pip install zstandard, or unpack it first: zstd -d LOG"
 
@@ -35,6 +38,7 @@ class _Source:
     first_ns: int | None
     """Its first absolute stamp: since the epoch, or since midnight."""
     has_stamps: bool
+    form: Form
 
 
 def read_logs(paths: Sequence[Path]) -> Iterator[bytes]:
@@ -45,10 +49,10 @@ def read_logs(paths: Sequence[Path]) -> Iterator[bytes]:
     stamps of -ff logs are left out: strace counts them from the line before in whichever log that was.
 
     Args:
-        paths: at least one; packing is told by content, not by name.
+        paths: at least one; packing, encoding and the prefixes of who carried it are told by content, not by name.
 
     Raises:
-        BadInput: a file can't be read, is empty, is no text, is damaged, or is zstd and no decompressor is here.
+        BadInput: a file can't be read, is empty, is no text, shows no paths, is damaged, or is zstd and no decompressor is here.
             All but damage is found before the first line is given.
     """
     if not paths:
@@ -80,17 +84,24 @@ def _look_at(path: Path, *, is_alone: bool) -> _Source:
             head = stream.read(_PEEK_BYTES)
         except _damage() as error:
             raise _damaged(path, error) from None
+    encoding = encoding_of(head)
+    if encoding:
+        head = head[: len(head) & ~1].decode(encoding, "replace").encode("utf-8", "surrogateescape")
     if not head:
         raise BadInput(f"{path}: the log is empty", "did strace start? Look at what it wrote to stderr")
     if b"\0" in head:
         raise BadInput(f"{path}: not a log of strace but binary data", "give the file that strace -o wrote")
+    reason, hint = why_no_log(head)
+    if reason:
+        raise BadInput(f"{path} {reason}", hint)
+    form = form_of(head, encoding)
     name = path.name
     for ending in _PACKED:
         name = name.removesuffix(ending)
     suffix = name.rpartition(".")[2]
     tid = int(suffix) if "." in name and suffix.isascii() and suffix.isdigit() and len(suffix) <= 8 else None
     first_ns, has_stamps = None, False
-    for line in head.split(b"\n"):
+    for line in undressed(head.splitlines(keepends=True), form):
         match = HEAD.match(line)
         if match is None or not line.strip():
             continue
@@ -103,7 +114,7 @@ def _look_at(path: Path, *, is_alone: bool) -> _Source:
             break
     if is_alone and tid is None:
         first_ns = None  # an ordinary log: give it as it is
-    return _Source(path=path, tid=tid, first_ns=first_ns, has_stamps=has_stamps)
+    return _Source(path=path, tid=tid, first_ns=first_ns, has_stamps=has_stamps, form=form)
 
 
 def _absolute_ns(stamp: bytes) -> int:
@@ -186,9 +197,9 @@ def _one_by_one(sources: list[_Source]) -> Iterator[bytes]:
 def _lines_of(source: _Source, *, drop_relative: bool) -> Iterator[bytes]:
     prefix = b"" if source.tid is None else b"%-5d " % source.tid
     drop_relative = drop_relative and source.has_stamps
-    with closing(_open(source.path)) as stream:
+    with closing(_open(source.path, source.form.encoding)) as stream:
         try:
-            for line in stream:
+            for line in undressed(stream, source.form):
                 if drop_relative:
                     line = _without_relative(line)
                 yield prefix + line
@@ -204,14 +215,23 @@ def _without_relative(line: bytes) -> bytes:
     return (stamp + b" " if stamp is not None else b"") + line[match.end() :]
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path, encoding: str = "") -> IO[bytes]:
+    stream = _unpacked(path)
+    return decoded(stream, encoding) if encoding else stream
+
+
+def _unpacked(path: Path) -> IO[bytes]:
     try:
         with files.open_to_read(str(path)) as raw:
-            magic = raw.read(4)
+            magic = raw.read(6)
             raw.seek(0)  # every log is opened twice: a pipe won't do
         if magic[:2] == _GZIP:
             return cast(IO[bytes], gzip.open(path, "rb"))
-        return _open_zstd(path) if magic == _ZSTD else files.open_to_read(str(path), buffering=1 << 20)
+        if magic[:3] == _BZ2:
+            return cast(IO[bytes], bz2.open(path, "rb"))
+        if magic == _XZ:
+            return cast(IO[bytes], lzma.open(path, "rb"))
+        return _open_zstd(path) if magic[:4] == _ZSTD else files.open_to_read(str(path), buffering=1 << 20)
     except OSError as error:
         raise BadInput(
             f"can't read {path}: {error.strerror or error}", "is it a regular file that you may read?"
@@ -232,7 +252,7 @@ def _open_zstd(path: Path) -> IO[bytes]:
 
 
 def _damage() -> tuple[type[BaseException], ...]:
-    kinds: list[type[BaseException]] = [OSError, EOFError, zlib.error]
+    kinds: list[type[BaseException]] = [OSError, EOFError, zlib.error, lzma.LZMAError]
     for module in ("compression.zstd", "zstandard"):
         try:
             kinds.append(importlib.import_module(module).ZstdError)

@@ -1,0 +1,187 @@
+# Where imports are marked: what importlib calls before and after it loads a module.
+#
+# No module: sitecustomize.py executes this text in the name space of its functions (State, mark, note, get_frame, ...) and under
+# importlib's file name, so that the interpreter strips these frames from a traceback. CPython 3.6 and later.
+
+
+def mark_imports(importlib):
+    # Where a load begins and ends differs by version, and is told by what `_find_and_load` uses, not by the version's number.
+    # Marking in what it calls before and after, and not around the load, adds no frame to the stack of what is loaded: neither
+    # to its tracebacks nor to its depth. Where there is neither, no mark comes, and the report says so.
+    importlib._fsprobe = True
+    code = getattr(getattr(importlib, "_find_and_load", None), "__code__", None)
+    if hasattr(importlib, "_ModuleLockManager"):
+        importlib._ModuleLockManager = managed(importlib._ModuleLockManager)
+    if hasattr(importlib, "_get_module_lock") and "_ModuleLockManager" not in getattr(code, "co_names", ()):
+        unloaded = getattr(importlib, "_NEEDS_LOADING", None)
+        importlib._get_module_lock = locked(importlib._get_module_lock, importlib.__dict__, unloaded)
+
+
+def managed(original):
+    # up to CPython 3.14 importlib holds one of these while it loads a module
+    class _ModuleLockManager(original):
+        def __enter__(self):
+            result = original.__enter__(self)
+            self.marked = None
+            try:
+                if self._name not in modules:
+                    self.marked = self._name
+                    mark(">", self._name, 1)
+            except RecursionError:
+                # what is imported here goes deeper than a mark; to go on after one can end an older interpreter
+                self.marked = None
+                original.__exit__(self)
+                raise
+            except Exception:
+                self.marked = None
+            except BaseException:
+                self.__exit__()
+                raise
+            return result
+
+        def __exit__(self, *args, **kwargs):
+            try:
+                if self.marked is not None:
+                    mark("<", self.marked, -1)
+            except Exception:
+                pass
+            finally:
+                original.__exit__(self, *args, **kwargs)
+
+    return _ModuleLockManager
+
+
+def locked(get_lock, importlib, unloaded):
+    # From CPython 3.15 on it takes the module's lock itself, once the packages above the module are loaded, and takes the same
+    # lock where it only waits for another thread.
+    def _get_module_lock(name):
+        lock = get_lock(name)
+        try:
+            frame = get_frame(1)
+            if frame.f_globals is importlib and frame.f_code.co_name == "_find_and_load":
+                if frame.f_locals.get("module", unloaded) is unloaded:
+                    return Load(lock, (name, id(frame)), *above(frame.f_back, importlib))
+        except RecursionError:
+            raise
+        except Exception:
+            pass
+        return lock
+
+    return _get_module_lock
+
+
+def above(frame, importlib):
+    # The modules whose packages are loaded first, outermost first (`a.b.c` and `a.b` while `a` is loaded), and who asked. Each
+    # with the frame that loads it: `a` may import the same module again.
+    waiting = []
+    while frame is not None and frame.f_globals is importlib and frame.f_code.co_name != "_find_and_load_unlocked":
+        if frame.f_code.co_name == "_resolve_parents":
+            waiting.insert(0, (frame.f_locals["name"], id(frame.f_back)))
+        frame = frame.f_back
+    return waiting, frame
+
+
+class Load:
+    # Stands for a module's lock while that is loaded. A module that waits for its packages has begun with the first of them, as
+    # `-X importtime` and older versions have it: its begin is marked there, and it stays in State.early until its own lock.
+    __slots__ = ("lock", "key", "waiting", "use", "handled", "marked")
+
+    def __init__(self, lock, key, waiting, frame):
+        self.lock = lock
+        self.key = key
+        self.waiting = waiting
+        self.use = used_at((waiting + [key])[0][0], frame)
+        self.handled = id(exc_info()[1])
+        self.marked = False
+
+    def acquire(self):
+        try:
+            result = self.lock.acquire()
+        except BaseException:
+            self.end(True)
+            raise
+        try:
+            self.begin()
+        except RecursionError:
+            self.lock.release()
+            raise
+        except Exception:
+            pass
+        except BaseException:
+            self.end(True)
+            self.lock.release()
+            raise
+        return result
+
+    def begin(self):
+        early = State.early.setdefault(get_ident(), [])
+        if early and early[-1] == self.key:
+            self.marked = True
+            early.pop()
+        elif self.key[0] not in modules:
+            if not self.waiting or early[-len(self.waiting):] != self.waiting:
+                if self.use:
+                    note("lazy", self.use)
+                for key in self.waiting:
+                    early.append(key)
+                    mark(">", key[0], 1)
+            self.marked = True
+            mark(">", self.key[0], 1)
+
+    def end(self, failed):
+        # what fails takes along the modules that wait for it
+        early = State.early.get(get_ident())
+        if self.marked:
+            self.marked = False
+            mark("<", self.key[0], -1)
+        elif failed and early and early[-1] == self.key:
+            mark("<", early.pop()[0], -1)
+        while failed and early and self.waiting and early[-1] == self.waiting[-1]:
+            self.waiting.pop()
+            mark("<", early.pop()[0], -1)
+        if not early:
+            State.early.pop(get_ident(), None)
+
+    def release(self):
+        try:
+            self.end(id(exc_info()[1]) != self.handled or self.key[0] not in modules)
+        except Exception:
+            pass
+        finally:
+            self.lock.release()
+
+    def __getattr__(self, name):
+        return getattr(self.lock, name)
+
+
+def used_at(name, frame):
+    # PEP 810: a module that was imported lazily is loaded at its first use, which is neither an import nor a call. `lazy import
+    # a.b` loads `a` at the use of that name
+    try:
+        if not no_use or frame is None or frame.f_code.co_code[frame.f_lasti] in no_use:
+            return ""
+        lazy = sys.lazy_modules
+        if name not in lazy and not [other for other in tuple(lazy) if other.startswith(name + ".")]:
+            return ""
+        user = frame.f_globals.get("__name__")
+        if type(user) is not str or not user.replace(".", "_").isidentifier():
+            user = "?"
+        return " %d %s %s" % (frame.f_lineno, user, name) if name.replace(".", "_").isidentifier() else ""
+    except RecursionError:
+        raise
+    except Exception:
+        return ""
+
+
+no_use = set()
+if hasattr(sys, "lazy_modules"):
+
+    def learn(*args, **kwargs):
+        frame = get_frame(1)
+        no_use.add(frame.f_code.co_code[frame.f_lasti])
+        return ()
+
+    exec(
+        compile("import a\nf()\nf(a=1)\nf(*a)\n", "<frozen importlib._bootstrap>", "exec"),
+        {"__builtins__": {"__import__": learn, "__lazy_import__": learn, "f": learn}},
+    )
