@@ -2,7 +2,7 @@
 
     python -m benchmarks.case [-o reports/case]
 
-In a mount namespace of its own there are a project and a flash filesystem (stand-in servers of 1 ms and 0.3 ms), a home and
+In a mount namespace of its own there are a project and a flash filesystem (simulated servers of 1 ms and 0.3 ms), a home and
 a plain user; in the project lies a venv with numpy, pandas, scikit-learn and matplotlib, made with /usr/bin/python3. The
 user's commands are in `COMMANDS`, and run as they stand there. What is kept is what the ticket holds, with its names
 replaced, and what the commands printed (the user, the project and the host are invented). Takes root, /dev/fuse, a python3 of

@@ -2,7 +2,7 @@
 
     python -m benchmarks.nodes VENV [-o reports/nodes.json] [--quick]
 
-A node is a mount of its own of the stand-in server, with its own cache; all mounts wait for turns in one queue. On every
+A node is a mount of its own of the simulated file server, with its own cache; all mounts wait for turns in one queue. On every
 node the program starts at the same moment on an empty cache; measured is the time until the last one is done. The
 prediction is made from one recording of the program on the local disk, one start's CPU and the server's rate. Reads of
 contents cost nothing here, as in the formula. VENV needs pandas and must be on a local disk. Root.
@@ -28,8 +28,11 @@ from benchmarks.fileserver import Server, SharedCap, serve, share_cap
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.capture import traced
-from fsprobe.layouts.mount.namespace import Spec, enter_argv
+from fsprobe.layouts.mount.namespace import enter_argv
+from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.pack.build import pack
+from fsprobe.model.answers import CurvePoint
+from fsprobe.model.comparison import REQUEST_KINDS
 from fsprobe.model.formats import JsonObject
 from fsprobe.report import plots
 
@@ -52,7 +55,7 @@ def recorded_demand(env: Path, scratch: Path) -> whatif.Demand:
     subprocess.run(traced.argv(str(out), [], {"label": "plain"}, command), check=True, env=ENVIRONMENT, cwd="/")
     analysis = pipeline.read(out)
     assert analysis.requests is not None
-    return whatif.from_profile(analysis.profile, "plain", analysis.requests.environment(os.fsencode(env)))
+    return whatif.from_profile(analysis.profile.manifest, "plain", analysis.requests.environment(os.fsencode(env)))
 
 
 def cpu_of_one_start(server: Server) -> float:
@@ -156,8 +159,8 @@ def main() -> int:
         with serve(env, scratch / "one", meta_ms=LATENCY_MS, read_ms=0) as server:
             cpu_s = cpu_of_one_start(server)
             latency_ms = wait_for_one(server, env)
-        counts = {name: getattr(recorded, name) for name in whatif.FIELDS}
-        plain = whatif.Demand(layout="plain", t_cpu_s=cpu_s, **counts)
+        counts = {name: getattr(recorded, name) for name in REQUEST_KINDS}
+        plain = whatif.Demand(layout="plain", cpu_s=cpu_s, **counts)
         demands = {"plain": plain, "plain, 4 a node": plain, "squashfs": whatif.one_file(plain)}
         for label, nodes, ranks in CASES:
             demand = demands[label]
@@ -165,7 +168,7 @@ def main() -> int:
                 print(f"{label}, {n} nodes", file=sys.stderr, flush=True)
                 measure = measure_squashfs if label == "squashfs" else measure_plain
                 times, requests = measure(env, scratch, cap, n, ranks, n_runs)
-                at_server = n * demand.node_requests(ranks) / RATE
+                at_server = n * demand.n_requests_node(ranks) / RATE
                 predicted = whatif.job_s(demand, latency_ms, n, ranks, RATE)
                 rows.append(
                     {
@@ -175,7 +178,7 @@ def main() -> int:
                         "predicted_s": round(predicted, 3),
                         "measured_s": round(statistics.median(times), 3),
                         "runs_s": [round(value, 3) for value in times],
-                        "predicted_requests": n * demand.node_requests(ranks),
+                        "predicted_requests": n * demand.n_requests_node(ranks),
                         "served_requests": round(statistics.median(requests)),
                         "is_saturated": at_server >= whatif.start_s(demand, latency_ms),
                         "cpu_bound_s": round(n * ranks * cpu_s / (os.cpu_count() or 1), 3),
@@ -195,7 +198,7 @@ def main() -> int:
         "wait_ms": round(latency_ms, 3),
         "t_cpu_s": round(cpu_s, 3),
         "demand": counts,
-        "knee_nodes": round(whatif.knee_nodes(plain, latency_ms, 1, RATE), 2),
+        "knee_nodes": round(whatif.saturates_at_n_nodes(plain, latency_ms, 1, RATE), 2),
         "n_runs": n_runs,
         "n_cores": os.cpu_count(),
         "rows": rows,
@@ -238,7 +241,13 @@ def render(report: JsonObject, output: Path) -> None:
         "",
     ]
     output.with_suffix(".md").write_text("\n".join(lines))
-    plots.nodes_curve(report["rows"], output.with_suffix(".png"))
+    points = [
+        CurvePoint(
+            layout=row["layout"], n_nodes=row["nodes"], predicted_s=row["predicted_s"], measured_s=row["measured_s"]
+        )
+        for row in report["rows"]
+    ]
+    plots.nodes_curve(points, output.with_suffix(".png"))
     print("\n".join(lines[4:]))
 
 

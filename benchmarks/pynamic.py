@@ -31,7 +31,7 @@ from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.analysis.counting.tally import Tally
-from fsprobe.model.counts import Counts
+from fsprobe.model.rows import Counts
 
 MAX_IN_PACKAGE = 500
 """So that one getdents lists a package and a second one ends it (32 KiB hold 800 such names)."""
@@ -58,7 +58,7 @@ class Expected:
     n_open: int
     n_stat: int
     n_list: int
-    n_missing: int
+    n_not_found: int
     lookup: int
     negative: int
     open: int
@@ -90,7 +90,7 @@ def expect(shape: Shape, n_suffixes: int) -> Expected:
         n_open=directories + packages + modules + libraries,
         n_stat=2 * directories + searches + packages * (n_suffixes + 2) + 2 * modules + libraries,
         n_list=2 * directories,
-        n_missing=packages * n_suffixes,
+        n_not_found=packages * n_suffixes,
         # names: entries, packages, then in a package E missing, __init__.py, __pycache__, the .pyc; a module's .py and .pyc
         lookup=entries + packages * (1 + n_suffixes + 3) + 2 * modules + libraries,
         negative=packages * n_suffixes,
@@ -213,7 +213,7 @@ def compare(
     """name of a count -> [expected, counted], for calls and for predicted requests below the tree."""
     analysis = record(code, output, python, options)
     expected, counted = asdict(expect(shape, n_suffixes_of(python))), below(analysis.tally, root)
-    found = {name: [expected[name], getattr(counted, name)] for name in ("n_open", "n_stat", "n_list", "n_missing")}
+    found = {name: [expected[name], getattr(counted, name)] for name in ("n_open", "n_stat", "n_list", "n_not_found")}
     others = counted.n_readlink + counted.n_exec + counted.n_change + counted.n_other
     found["other calls"] = [0, others]
     if analysis.requests is not None:

@@ -1,4 +1,4 @@
-"""Compare the request model with what a file server really saw: the same run, traced and served by the stand-in.
+"""Compare the request model with what a file server really saw: the same run, traced, and served by the simulated one.
 
     python -m benchmarks.requests_check VENV... [-o OUT.json]    (a copy: not the environment that runs this)
 
@@ -137,7 +137,7 @@ def compare(
         trace(command, log, env=env, cwd="/")
         served = Counter((op, path) for op, path in server.paths() if op in COMPARED)
         n_reads = server.counters().read
-        found = collect.collect(str(log)) if look else {}
+        found = collect.collect([log.read_bytes()]) if look else {}
         data = log.read_bytes()
     predicted, model = predict(data, server.mnt, found)
     on_mount = model.count().by_mount().get(os.fsdecode(server.mnt))

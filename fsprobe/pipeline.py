@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import fsprobe
-from fsprobe import foreign_json
+from fsprobe import capabilities, foreign_json
 from fsprobe.analysis.attribution.attribute import Attributed, Notes, Running, attribute, label_of
-from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
-from fsprobe.analysis.counting.profile import finding_row, make_profile
+from fsprobe.analysis.counting.profile import make_profile
 from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
 from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
+from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written
 from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.analysis.streaming.bounds import settle_reasons
@@ -29,30 +30,27 @@ from fsprobe.errors import BadInput
 from fsprobe.events import marks
 from fsprobe.events.strace import parser, sources
 from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording, write
-from fsprobe.recording.shapes import LOOKUPS, MANIFEST, misfit
+from fsprobe.recording.shapes import LOOKUPS, misfit
+from fsprobe.recording.stored import stored
+
+__all__ = ["Analysis", "analyse", "load_logs", "read", "stored"]
 
 TALLY = "tally"
-OBSERVES = {
-    "strace": ("loader", "results", "durations", "children"),
-    "ptrace": ("loader", "results", "durations", "children"),
-    "audit": ("results",),
-    "strace log": ("loader", "results"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """A recording, read: its profile, and the tables that comparisons and findings look into."""
 
-    profile: JsonObject
+    profile: Profile
     tally: Tally
     notes: Notes
     requests: Requests | None
 
 
-def analyse(path: str | Path, thresholds: Thresholds = DEFAULTS) -> JsonObject:
+def analyse(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Profile:
     """Read a recording and say what it means: its profile.
 
     Raises:
@@ -72,10 +70,9 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         BadInput: not a recording, or a damaged one.
     """
     recording = Recording(str(path))
-    if where := misfit(recording.manifest, MANIFEST):
-        raise not_as_written(recording, f"manifest: {where}")
     if recording.kind != "recording":
         raise BadInput(f"{path} is a {recording.kind}, not a recording", "see `fsprobe report --help`")
+    check_manifest(recording)
     hooks = read_hooks(recording)
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
@@ -86,7 +83,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     else:
         quality, notes, seen = ParseQuality(), Notes(), Watch()
         events = read_events(recording, quality, hooks, watch=model.watch)
-        tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyMissing(facts))
+        tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
     owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
     table = mount_finder(mounts, tally)
@@ -98,7 +95,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         quality=quality,
         mounts=table,
         owners=owners,
-        requests=requests.as_json(owners) if requests is not None else None,
+        requests=requests.value(owners) if requests is not None else None,
         n_marks_unread=hooks.n_unread,
     )
     evidence = Evidence(
@@ -112,10 +109,11 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         watch=seen,
         thresholds=thresholds,
     )
-    profile["findings"] = [finding_row(finding) for finding in find(evidence)]
-    # a run of which no hook told anything has zeros that count nothing: they must not acquit the filesystem
-    is_observed = recording.manifest.get("backend") != "audit" or bool(tally.by_process)
-    profile["verdict"] = verdict(evidence) if is_observed else None
+    profile = replace(
+        profile,
+        findings=tuple(find(evidence)),
+        verdict=verdict(evidence) if is_observed(profile.manifest, tally) else None,
+    )
     return Analysis(profile=profile, tally=tally, notes=notes, requests=requests)
 
 
@@ -131,8 +129,12 @@ def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tupl
         BadInput: it is damaged, or of a newer version.
     """
     tally, notes, quality, seen = tally_file.read(b"".join(recording.section(TALLY)), recording.path)
-    settle_reasons(tally, WhyMissing(facts))
+    settle_reasons(tally, WhyNotFound(facts))
     return tally, notes, quality, seen
+
+
+BACKEND = "strace log"
+"""What stands in the place of a backend where fsprobe did not record."""
 
 
 def load_logs(
@@ -164,7 +166,8 @@ def load_logs(
                 exit_code = int(event.detail)
     sources.check_understood(quality, n_events, paths)
     manifest = {
-        "backend": "strace log",
+        "backend": BACKEND,
+        "capabilities": log_capabilities(quality),
         "markers": "none",
         "logs": [path.name for path in paths],
         "command": command,
@@ -188,6 +191,16 @@ def load_logs(
         ],
     )
     return quality
+
+
+def log_capabilities(quality: ParseQuality) -> list[str]:
+    """What a log that was made elsewhere shows: durations and children as far as its options let it."""
+    shown = [capabilities.LOADER, capabilities.RESULTS, capabilities.STATS, capabilities.FOREIGN_PROGRAMS]
+    if quality.has_durations:
+        shown.append(capabilities.DURATIONS)
+    if quality.has_tids:
+        shown.append(capabilities.CHILDREN)
+    return shown
 
 
 def blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -225,7 +238,7 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
         tally, notes, quality, _ = read_tally(recording, hooks.facts.values())
         return tally, notes, quality, hooks
     rows = attributed(recording, read_events(recording, quality, hooks), notes)
-    return fold(rows, WhyMissing(hooks.facts.values())), notes, quality, hooks
+    return fold(rows, WhyNotFound(hooks.facts.values())), notes, quality, hooks
 
 
 def read_hooks(recording: Recording) -> marks.HookFiles:
@@ -263,12 +276,15 @@ def running_of(recording: Recording) -> Running | None:
     if not isinstance(attached, dict):
         return None
     words = [os.fsencode(str(word)) for word in recording.manifest.get("command") or ()]
-    return Running(
-        pid=int(attached["pid"]),
-        tids=[int(tid) for tid in attached["tids"]],
-        label=label_of(os.fsencode(str(attached["program"])), words),
-        is_python=bool(attached["is_python"]),
-    )
+    try:
+        return Running(
+            pid=int(attached["pid"]),
+            tids=[int(tid) for tid in attached["tids"]],
+            label=label_of(os.fsencode(str(attached["program"])), words),
+            is_python=bool(attached["is_python"]),
+        )
+    except (LookupError, TypeError, ValueError):
+        raise not_as_written(recording, "manifest: attached") from None
 
 
 def cwd_of(recording: Recording) -> bytes | None:
@@ -323,41 +339,3 @@ def read_json(recording: Recording, section: str) -> dict[str, Any]:
 
 
 SHAPES = {"lookups": LOOKUPS}
-
-
-def not_as_written(recording: Recording, where: str) -> BadInput:
-    """The error of a recording whose JSON is not as the recorder writes it."""
-    return BadInput(
-        f"{recording.path} holds what fsprobe does not write ({where})",
-        "was it edited, or made by another program? Record again",
-    )
-
-
-def has_audit_events(fact: Mapping[str, Any]) -> bool:
-    """Whether the interpreter has sys.addaudithook (3.8): below it the audit backend hears of wrapped functions alone."""
-    words = str(fact.get("version") or "").split(".")
-    return not (len(words) > 1 and words[0] == "3" and words[1].isdigit() and int(words[1]) < 8)
-
-
-def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount]) -> JsonObject:
-    """The manifest as a profile shows it: with what the interpreters said, and without what only the recorder needs."""
-    manifest = dict(recording.manifest)
-    for name in ("scratch", "hook_dir", "fsprobe_pid"):
-        manifest.pop(name, None)
-    facts = sorted(hooks.facts.values(), key=lambda fact: int(fact.get("ns") or 0))
-    first = facts[0] if facts else None
-    manifest["python"] = (
-        {name: first.get(name) for name in ("version", "implementation", "executable", "prefix", "base_prefix", "path")}
-        if first is not None
-        else None
-    )
-    manifest["n_python_processes"] = len(facts) if facts else None
-    if manifest.get("backend") == "audit":
-        manifest["n_python_without_events"] = sum(not has_audit_events(fact) for fact in facts)
-    manifest["mounts"] = [
-        {"path": mount.path.decode("utf-8", "backslashreplace"), "fstype": mount.fstype, "fs_class": mount.fs_class}
-        for mount in mounts
-        if mount.fs_class != "pseudo"
-    ]
-    manifest["observes"] = list(OBSERVES.get(str(manifest.get("backend")), ()))
-    return manifest

@@ -239,7 +239,7 @@ def test_comparison() -> None:
 
 def test_comparing_what_was_recorded_then() -> None:
     fsprobe("compare", PLACE / "run-time.fsprobe", PLACE / "run-ptrace.fsprobe")
-    for first, second, unit in (("run-time", "run-label", "calls"), ("job", "job2", "in all")):
+    for first, second, unit in (("run-time", "run-label", "calls"), ("job", "job2", "in total")):
         first, second = f"{first}.fsprobe", f"{second}.fsprobe"
         more = EXPECTED[second]["metadata"] - EXPECTED[first]["metadata"]
         assert f"+{more} {unit}" in fsprobe("compare", PLACE / first, PLACE / second, status=1)
@@ -249,7 +249,7 @@ def test_comparing_what_was_recorded_then() -> None:
 def test_whatif(file: str) -> None:
     found = json.loads(fsprobe("whatif", PLACE / file, "--latency-ms", 10, "--json"))
     for row in found["rows"]:
-        assert row["start_s"] == pytest.approx(row["t_cpu_s"] + row["requests"] * 0.01, abs=0.002)
+        assert row["start_s"] == pytest.approx(row["cpu_s"] + row["n_requests"] * 0.01, abs=0.002)
     assert len(found["rows"]) == {"comparison.fsprobe": 4, "run-time.fsprobe": 2}.get(file, 1)
 
 

@@ -16,6 +16,7 @@ import pytest
 from fsprobe import pipeline
 from fsprobe.capture import options, record
 from fsprobe.errors import FsprobeError
+from fsprobe.model import serial
 from fsprobe.recording.file import Recording, write
 from fsprobe.report import markdown
 from fsprobe.report.html import page
@@ -120,7 +121,7 @@ def test_a_mutated_recording_gives_a_result_or_an_error_of_ours(sections: dict[s
             if seed % 10 == 0:
                 markdown.render(profile, recording="m.fsprobe")
                 page.render(profile, recording="m.fsprobe")
-                json.dumps(profile).encode()
+                json.dumps(serial.to_json(profile)).encode()
             n_results += 1
         except FsprobeError:
             n_errors += 1

@@ -15,7 +15,7 @@ import pytest
 
 import fsprobe
 from fsprobe import pipeline
-from fsprobe.capture.backends.ptrace.tracer import why_not
+from fsprobe.capture.backends.ptrace.entry import why_not
 from fsprobe.cli import recorder
 from fsprobe.errors import EXIT_NOT_FOUND, EXIT_OWN_FAILURE
 from fsprobe.recording.file import Recording
@@ -33,9 +33,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(file: Path) -> Counter[tuple[bytes, str]]:
-    """Every path with its calls and those in vain, the target's own."""
+    """Every path with its calls and those that found nothing, the target's own."""
     tally = pipeline.read(file).tally
-    return Counter({(path, "missing"): row.counts.n_missing for path, row in tally.by_path.items()}) + Counter(
+    return Counter({(path, "not found"): row.counts.n_not_found for path, row in tally.by_path.items()}) + Counter(
         {(path, "all"): row.counts.n_metadata for path, row in tally.by_path.items()}
     )
 
@@ -64,9 +64,9 @@ def test_every_interpreter_records_what_fsprobe_records(
     assert done.status == 0
     assert rows(mine) == rows(theirs)
     profile = pipeline.analyse(mine)
-    assert profile["manifest"]["backend"] == backend
-    assert profile["metrics"]["n_metadata"] > 0
-    assert any(row["key"] == "json" for row in profile["metrics"]["by_module"])
+    assert profile.manifest.backend == backend
+    assert profile.metrics.n_metadata > 0
+    assert any(row.key == "json" for row in profile.metrics.by_module)
 
 
 def test_the_audit_hook_is_found_in_the_archive(archive: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_audit_hook_is_found_in_the_archive(archive: Path, tmp_path: Path) -
         env=clean_environment(),
     )
     assert (done.status, done.out, done.err) == (0, b"done\n", b"")
-    assert pipeline.analyse(tmp_path / "x.fsprobe")["metrics"]["n_metadata"] > 0
+    assert pipeline.analyse(tmp_path / "x.fsprobe").metrics.n_metadata > 0
 
 
 def test_it_holds_the_recorder_and_nothing_else(archive: Path) -> None:
@@ -92,7 +92,7 @@ def test_it_holds_the_recorder_and_nothing_else(archive: Path) -> None:
     outside = {
         name
         for name in names
-        if name.startswith(("fsprobe/analysis", "fsprobe/report", "fsprobe/parse", "fsprobe/layouts"))
+        if name.startswith(("fsprobe/analysis", "fsprobe/report", "fsprobe/events", "fsprobe/layouts"))
     }
     assert outside == set()
 
@@ -213,7 +213,7 @@ def test_in_a_root_that_holds_python_and_strace_alone(
     manifest = Recording(str(recorded)).manifest
     assert manifest["backend"] == ("strace" if with_strace else "ptrace")
     analysis = pipeline.read(recorded)
-    assert analysis.profile["quality"]["n_unparsed"] == 0
+    assert analysis.profile.quality.n_unparsed == 0
     # the same program in the same root by the whole of fsprobe, which is bound in with the interpreter of these tests
     prefix = {
         sys.prefix,

@@ -63,7 +63,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
 
 def test_head_of_the_file_tells_what_it_is(tmp_path: Path) -> None:
     data = write(tmp_path / "x")
-    assert data.startswith(b"fsprobe 1 recording\n")
+    assert data.startswith(b"fsprobe 2 recording\n")
     assert MANIFEST in data
 
 
@@ -132,7 +132,7 @@ def test_forged_section(tmp_path: Path, stored: bytes, n_raw: int) -> None:
 
 def test_a_newer_format_says_what_to_do(tmp_path: Path) -> None:
     for first, hint in (
-        (b"fsprobe 2 recording\n", "upgrade"),
+        (b"fsprobe 3 recording\n", "upgrade"),
         (b"fsprobe 1 dream\n", "upgrade"),
         (b"1 execve()\n", "load"),
     ):

@@ -1,4 +1,4 @@
-"""A stand-in for a parallel filesystem: shows a directory through /dev/fuse, slowly, and counts every request.
+"""A simulated file server: shows a directory through /dev/fuse, slowly, and counts every request.
 
     from benchmarks.fileserver import serve, share_cap
 
@@ -6,12 +6,13 @@
         subprocess.run(["/mnt/venv/bin/python", "-c", "import numpy"])
         print(server.counters().lookup, server.paths()[:10])
 
-Pure Python, standard library only, no libfuse: its kernel interface is `protocol`, its answers are `operations` and
-`changes`, its time is `pacing`, its numbers are `counters`. `serving` starts a `keeper`, which mounts and forks `server`.
+Pure Python, standard library only, no libfuse. `kernel` mounts and speaks the protocol of /dev/fuse, `answers` hold what
+is read and changed, `pacing` lets a request take its time, `counters` hold the numbers. `running_server` starts a
+`mount_keeper`, which mounts and forks the `server`.
 """
 
 from benchmarks.fileserver.counters import Counters
 from benchmarks.fileserver.pacing import SharedCap, share_cap
-from benchmarks.fileserver.serving import Server, serve
+from benchmarks.fileserver.running_server import Server, serve
 
 __all__ = ["Counters", "Server", "SharedCap", "serve", "share_cap"]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.fileserver.counters import Counters
-from benchmarks.fileserver.serving import serve
+from benchmarks.fileserver.running_server import serve
 from fsprobe.errors import EXIT_NOT_FOUND, FsprobeError
 
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
                     Path(options.log).write_bytes(b"".join(lines))
                 _print(counted, as_json=options.json)
     except FsprobeError as error:
-        print(f"stand-in: {error.message}\n  {error.hint}", file=sys.stderr)
+        print(f"fileserver: {error.message}\n  {error.hint}", file=sys.stderr)
         return error.exit_code
     return exit_code
 
@@ -80,13 +80,13 @@ def _run(command: list[str]) -> int:
     try:
         exit_code = subprocess.call(command)
     except OSError as error:
-        print(f"stand-in: {command[0]}: {error.strerror}", file=sys.stderr)
+        print(f"fileserver: {command[0]}: {error.strerror}", file=sys.stderr)
         return EXIT_NOT_FOUND
     return 128 - exit_code if exit_code < 0 else exit_code
 
 
 def _wait() -> int:
-    print("stand-in: serving; end it with Ctrl-C", file=sys.stderr, flush=True)
+    print("fileserver: serving; end it with Ctrl-C", file=sys.stderr, flush=True)
     try:
         while True:
             signal.pause()

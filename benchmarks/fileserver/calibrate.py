@@ -1,4 +1,4 @@
-"""python -m benchmarks.fileserver.calibrate > FILE: how fast the stand-in is at most, and how well it keeps a cap. JSON.
+"""python -m benchmarks.fileserver.calibrate > FILE: how fast the server is at most, and how well it keeps a cap. JSON.
 
 Times depend on the machine and on what else it does: read them as "this is what the server adds", not as a result.
 """
@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.fileserver.pacing import share_cap
-from benchmarks.fileserver.serving import serve
+from benchmarks.fileserver.running_server import serve
 
 N_DIRECTORIES, N_FILES = 20, 250
 N_RUNS = 5
@@ -34,7 +34,7 @@ for number in range(int(sys.argv[2])):
 
 def main() -> None:
     """Measure, print."""
-    with tempfile.TemporaryDirectory(prefix="standin-calibrate-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fileserver-calibrate-") as scratch:
         src = Path(scratch) / "src"
         for directory in range(N_DIRECTORIES):
             (src / f"d{directory}").mkdir(parents=True)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from benchmarks.fileserver.protocol import Opcode
+from benchmarks.fileserver.kernel.protocol import Opcode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ FIELD_OF_OPCODE: Mapping[int, str] = {
 
 def create_memory() -> int:
     """Make memory for the counters of one server; returns a descriptor for `map_memory` here and in the server."""
-    descriptor = os.memfd_create("standin-counters")
+    descriptor = os.memfd_create("fileserver-counters")
     os.ftruncate(descriptor, 8 * len(FIELDS))
     return descriptor
 

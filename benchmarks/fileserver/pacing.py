@@ -45,7 +45,7 @@ def share_cap(ops_per_s: float) -> Iterator[SharedCap]:
     """
     if not ops_per_s >= 1:
         raise ValueError(f"a cap below 1 operation a second would hang its clients: {ops_per_s}")
-    descriptor = os.memfd_create("standin-cap")
+    descriptor = os.memfd_create("fileserver-cap")
     try:
         os.ftruncate(descriptor, _QUEUE.size)
         yield SharedCap(ops_per_s=ops_per_s, descriptor=descriptor)

@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.fileserver import counters, libc, protocol
-from benchmarks.fileserver.changes import WRITING
+from benchmarks.fileserver import counters
+from benchmarks.fileserver.answers.changes import WRITING
+from benchmarks.fileserver.answers.reads import READING, Answer
+from benchmarks.fileserver.answers.tree import Tree, child_of, open_tree, path_of
 from benchmarks.fileserver.counters import DATA_OPCODES, FIELD_OF_OPCODE, METADATA_OPCODES
-from benchmarks.fileserver.operations import READING, Answer
+from benchmarks.fileserver.kernel import libc, protocol
+from benchmarks.fileserver.kernel.protocol import NAME_OFFSET, WITHOUT_REPLY, Opcode, Request
 from benchmarks.fileserver.pacing import Line, TurnQueue, open_queue, take_turn, transfer
-from benchmarks.fileserver.protocol import NAME_OFFSET, WITHOUT_REPLY, Opcode, Request
-from benchmarks.fileserver.tree import Tree, child_of, open_tree, path_of
 
 FOREVER_NS = 10**9 * 10**9
 READAHEAD_BYTES = 1 << 20
@@ -162,7 +163,7 @@ def _carry_out(session: Session, request: Request) -> tuple[int, bytes]:
     except OSError as error:
         return error.errno or errno.EIO, b""
     except Exception as error:  # a bug here must not leave a client waiting for ever
-        print(f"stand-in: opcode {request.opcode}: {error!r}", file=sys.stderr, flush=True)
+        print(f"fileserver: opcode {request.opcode}: {error!r}", file=sys.stderr, flush=True)
         return errno.EIO, b""
 
 

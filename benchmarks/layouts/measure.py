@@ -1,4 +1,4 @@
-"""Before and after on the stand-in file server: the same program in every layout, at several latencies.
+"""Before and after on the simulated file server: the same program in every layout, at several latencies.
 
     python -m benchmarks.layouts VENV [-o reports/layouts.json] [--quick] [--latency MS] [--workload NAME]
 
@@ -38,6 +38,7 @@ from fsprobe import experiment
 from fsprobe.experiment.plan import Progress
 from fsprobe.layouts.pack.build import pack
 from fsprobe.model.formats import JsonObject
+from fsprobe.model.serial import to_json
 
 WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
@@ -85,7 +86,7 @@ def measure(
         output_dir=output,
     )
     result, _ = experiment.run(plan, server=around.counters, empty=around.empty, progress=wait)
-    return result
+    return dict(to_json(result))
 
 
 def alike(env: Path, copy: Path, output: Path, n_tries: int) -> list[JsonObject]:
@@ -99,7 +100,7 @@ def alike(env: Path, copy: Path, output: Path, n_tries: int) -> list[JsonObject]
             n_runs=7,
             output_dir=output,
         )
-        result, _ = experiment.run(plan)
+        result = to_json(experiment.run(plan)[0])
         row = result["rows"][1]
         tries.append(
             {name: row[name] for name in ("ratio_wall", "ratio_wall_low", "ratio_wall_high", "p", "clear", "verdict")}
@@ -125,7 +126,7 @@ def trimmed(result: JsonObject) -> JsonObject:
     )
     for row in result["rows"]:
         row["server_requests"] = {name: row["server_requests"][name] for name in kept}
-        row["requests"] = {name: row["requests"][name] for name in ("environment", "environment_counts")}
+        row["requests"] = None
         row["where"] = row["layout"]
     result["differences"] = {
         label: {name: found[name] for name in ("n_baseline", "n_layout", "n_paths")}

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.answers import Offender
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Profile
+from fsprobe.model.requests import RequestRow
+from fsprobe.model.rows import PROGRAM, CallCounts, ModuleRow
 
-NAMES = {"metadata": "metadata calls", "missing": "in vain", "requests": "requests"}
+NAMES = {"metadata": "metadata calls", "not_found": "failed lookups", "requests": "server requests"}
 """What can be limited, and how a report calls it."""
 DOMINANT = 0.8
-"""An import that owes more than this share to one import within it is not to blame: the inner one is. A judgement."""
+"""Where one import within another accounts for more than this share of its count, the inner one is named. A judgement."""
 N_OFFENDERS = 10
-OUTSIDE = "(not in an import)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,27 +27,8 @@ class Limit:
     n_most: int
     because: str
     """where the limit comes from, as the user gave it"""
-    is_asked: bool = True
-    """asked for by name; one that only a baseline sets is left out where the run has no such count"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offender:
-    """An import, and what it and the imports within it have more than it had in the baseline."""
-
-    key: str
-    n: int
-    n_before: int | None
-    """None where there is no baseline"""
-    is_new: bool
-    """imported in this run and not in the baseline"""
-    through: tuple[str, ...]
-    """the imports that it was reached through, outermost first"""
-
-    @property
-    def n_more(self) -> int:
-        """What is held against it."""
-        return self.n - (self.n_before or 0)
+    is_explicit: bool = True
+    """given by an option; one that only a baseline sets is left out where the run has no such count"""
 
 
 def allowed(n_before: int, tolerance_percent: float) -> int:
@@ -53,7 +37,7 @@ def allowed(n_before: int, tolerance_percent: float) -> int:
     return int(n_before + n_before * tolerance_percent / 100 + 1e-9)
 
 
-def offenders(profile: JsonObject, baseline: JsonObject | None, name: str) -> tuple[str, list[Offender]]:
+def offenders(profile: Profile, baseline: Profile | None, name: str) -> tuple[str, list[Offender]]:
     """What contributed most to a count, or to what it has more than the baseline.
 
     Args:
@@ -65,33 +49,46 @@ def offenders(profile: JsonObject, baseline: JsonObject | None, name: str) -> tu
         ("imports", rows) with the innermost imports that explain the count, most first; ("packages", rows) where one of the
         runs has no imports observed. At most `N_OFFENDERS`.
     """
-    profiles = [profile] if baseline is None else [profile, baseline]
-    if any(one["metrics"]["by_module"] is None for one in profiles):
+    if profile.metrics.by_module is None or (baseline is not None and baseline.metrics.by_module is None):
         now = of_packages(profile, name)
         before = None if baseline is None else of_packages(baseline, name)
         rows = [_offender(key, n, before, ()) for key, n in now.items()]
         return "packages", _most(rows)
     now = of_imports(profile, name)
     before = None if baseline is None else of_imports(baseline, name)
-    return "imports", _most(_culprits(profile, now, before))
+    return "imports", _most(_culprits(profile.metrics.by_module, now, before))
 
 
-def of_packages(profile: JsonObject, name: str) -> dict[str, int]:
+def counted(profile: Profile, name: str) -> int | None:
+    """How many of something a run had; None where it was not observed.
+
+    Args:
+        profile: of the run.
+        name: a key of `NAMES`.
+    """
+    return profile.n_requests if name == "requests" else _of(profile.metrics, name)
+
+
+def _of(counts: CallCounts, name: str) -> int:
+    return counts.n_metadata if name == "metadata" else counts.n_not_found
+
+
+def of_packages(profile: Profile, name: str) -> dict[str, int]:
     """The count by package."""
     if name == "requests":
-        return _of_requests(profile, "by_package")
-    return {row["key"]: row[f"n_{name}"] for row in profile["metrics"]["by_package"]}
+        return _of_requests(profile.requests.by_package if profile.requests is not None else ())
+    return {row.key: _of(row, name) for row in profile.metrics.by_package}
 
 
-def of_imports(profile: JsonObject, name: str) -> dict[str, int]:
+def of_imports(profile: Profile, name: str) -> dict[str, int]:
     """The count by import, with the imports within it."""
-    rows = profile["metrics"]["by_module"] or []
+    rows = profile.metrics.by_module or ()
     if name != "requests":
-        # what is in no import has no cumulative count
-        return {row["key"]: row[f"n_{name}_cum"] if row["key"] != OUTSIDE else row[f"n_{name}"] for row in rows}
-    own = _of_requests(profile, "by_module")
-    total = {row["key"]: own.get(row["key"], 0) for row in rows}
-    parents = {row["key"]: row["parent"] for row in rows}
+        # what no import did has no cumulative count
+        return {row.key: _cumulative(row, name) if row.key != PROGRAM else _of(row, name) for row in rows}
+    own = _of_requests(profile.requests.by_module if profile.requests is not None else ())
+    total = {row.key: own.get(row.key, 0) for row in rows}
+    parents = {row.key: row.parent for row in rows}
     for key, n in own.items():
         seen, parent = {key}, parents.get(key)
         while parent is not None and parent not in seen:
@@ -101,14 +98,17 @@ def of_imports(profile: JsonObject, name: str) -> dict[str, int]:
     return total
 
 
-def _of_requests(profile: JsonObject, grouping: str) -> dict[str, int]:
-    table: Mapping[str, JsonObject] = (profile.get("requests") or {}).get(grouping) or {}
-    return {key: int(row["metadata"]) for key, row in table.items()}
+def _cumulative(row: ModuleRow, name: str) -> int:
+    return row.n_metadata_cum if name == "metadata" else row.n_not_found_cum
 
 
-def _culprits(profile: JsonObject, now: Mapping[str, int], before: Mapping[str, int] | None) -> list[Offender]:
-    """From each import that the program asked for down to the one that explains its count."""
-    parents = {row["key"]: row["parent"] for row in profile["metrics"]["by_module"] or []}
+def _of_requests(rows: Sequence[RequestRow]) -> dict[str, int]:
+    return {row.key: row.n_metadata for row in rows}
+
+
+def _culprits(rows: Sequence[ModuleRow], now: Mapping[str, int], before: Mapping[str, int] | None) -> list[Offender]:
+    """From each import of the program itself down to the one that explains its count."""
+    parents = {row.key: row.parent for row in rows}
     children: dict[str, list[str]] = {}
     for key, parent in parents.items():
         if parent is not None:
@@ -142,34 +142,32 @@ def _most(rows: Sequence[Offender]) -> list[Offender]:
     return sorted(kept, key=lambda row: (-row.n_more, row.key))[:N_OFFENDERS]
 
 
-def incomparable(profile: JsonObject, baseline: JsonObject) -> str:
+def incomparable(profile: Profile, baseline: Profile) -> str:
     """Why the counts of two runs can't be set side by side; "" where they can."""
-    observed = [set(one["manifest"].get("observes") or ()) for one in (profile, baseline)]
-    if observed[0] != observed[1]:
-        names = [one["manifest"].get("backend") or "another tracer" for one in (profile, baseline)]
+    if set(profile.manifest.capabilities) != set(baseline.manifest.capabilities):
+        names = [one.manifest.backend or "another tracer" for one in (profile, baseline)]
         return f"one was observed by {names[0]}, the other by {names[1]}, which do not see the same calls"
-    kinds = [one["kind"] for one in (profile, baseline)]
-    if kinds[0] != kinds[1]:
-        return f"one is a {kinds[0]}, the other a {kinds[1]}"
+    if profile.kind != baseline.kind:
+        return f"one is a {profile.kind}, the other a {baseline.kind}"
     return ""
 
 
-def different_conditions(profile: JsonObject, baseline: JsonObject) -> list[str]:
+def different_conditions(profile: Profile, baseline: Profile) -> list[str]:
     """What differs between two runs beside the program, in words: it may explain a difference, and does not forgive it."""
-    manifest, other = profile["manifest"], baseline["manifest"]
-    found = [] if manifest.get("command") == other.get("command") else ["the commands differ"]
-    versions = [(one.get("python") or {}).get("version") for one in (manifest, other)]
+    manifest, other = profile.manifest, baseline.manifest
+    found = [] if manifest.command == other.command else ["the commands differ"]
+    versions = [one.python.version if one.python is not None else None for one in (manifest, other)]
     if versions[0] != versions[1]:
         found.append(f"Python {versions[1]} in the baseline, {versions[0]} here")
     return found
 
 
-def untrustworthy(manifest: Mapping[str, object]) -> str:
+def untrustworthy(manifest: Manifest) -> str:
     """Why a run's counts are too small to acquit it; "" where they are all there."""
-    if manifest.get("log_truncated"):
-        return f"the recording is not complete ({manifest['log_truncated']})"
-    if manifest.get("salvaged"):
+    if manifest.log_truncated:
+        return f"the recording is not complete ({manifest.log_truncated})"
+    if manifest.salvaged:
         return "the recording was salvaged: it may end before the run did"
-    if manifest.get("attached"):
+    if manifest.attached:
         return "the recording was made of a running program: its start was not seen"
     return ""

@@ -7,14 +7,15 @@ of the job. And how fast it asks, against what support staff call too much. Thre
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from fsprobe import capabilities
 from fsprobe.analysis.counting.tally import quantile_ns
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Verdict
+from fsprobe.model.rows import MountRow, sum_of
 
 NOT = "not the filesystem"
 NOTICEABLE = "noticeable"
@@ -54,20 +55,16 @@ class Judgement:
     unseen: tuple[str, ...]
 
 
-def verdict(evidence: Evidence) -> JsonObject:
-    """Judge one run.
-
-    Returns:
-        {"level": one of `LEVELS`, "sentence": str, "reasons": [str], "unseen": [str]}
-    """
+def verdict(evidence: Evidence) -> Verdict:
+    """Judge one run."""
     made = judge(evidence)
-    reasons = [reason.text for reason in made.reasons]
-    return {
-        "level": made.level,
-        "sentence": _not(evidence) if made.level == NOT else sentence(made.level, reasons[0]),
-        "reasons": reasons,
-        "unseen": list(made.unseen),
-    }
+    reasons = tuple(reason.text for reason in made.reasons)
+    return Verdict(
+        level=made.level,
+        sentence=_not(evidence) if made.level == NOT else sentence(made.level, reasons[0]),
+        reasons=reasons,
+        unseen=made.unseen,
+    )
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -94,53 +91,48 @@ def sentence(level: str, reason: str) -> str:
     return f"{words[level]}: {reason}."
 
 
-def _rows(evidence: Evidence) -> list[Mapping[str, Any]]:
-    rows = evidence.profile["metrics"].get("by_mount") or []
-    return [row for row in rows if row.get("fs_class") != "pseudo"]
+def _rows(evidence: Evidence) -> list[MountRow]:
+    return [row for row in evidence.profile.metrics.by_mount if row.fs_class != "pseudo"]
 
 
-def _served(evidence: Evidence) -> list[Mapping[str, Any]]:
+def _served(evidence: Evidence) -> list[MountRow]:
     """The mounts that a file server answers for, the busiest first; unknown ones only where they answer as slowly as one."""
     slow_ms = evidence.thresholds["slow_call_ms"].info
     return [
         row
         for row in _rows(evidence)
-        if row.get("fs_class") == "network" or (row.get("fs_class") is None and (row.get("p50_ms") or 0.0) >= slow_ms)
+        if row.fs_class == "network" or (row.fs_class is None and (row.p50_ms or 0.0) >= slow_ms)
     ]
 
 
-def _n_calls(rows: list[Mapping[str, Any]]) -> int:
-    return sum(int(row["n_metadata"]) for row in rows)
-
-
-def _waited(evidence: Evidence, rows: list[Mapping[str, Any]]) -> tuple[float, float] | None:
+def _waited(evidence: Evidence, rows: Sequence[MountRow]) -> tuple[float, float] | None:
     """What calls on some mounts took at most: (share of the wall time, s), of several processes at once, per process.
 
     What the run's own cheapest calls took is the tracer's cost and taken off each call and the wall time.
     """
-    metrics, manifest = evidence.profile["metrics"], evidence.profile["manifest"]
-    floor_s, wall_s = _floor_s(evidence), manifest.get("wall_s")
-    if floor_s is None or not wall_s:
+    metrics, wall_s = evidence.profile.metrics, evidence.profile.manifest.wall_s
+    overhead_s = _overhead_s(evidence)
+    if overhead_s is None or not wall_s:
         return None
     n_parallel = _n_parallel(evidence)
-    time_s = sum(max(0.0, (row.get("time_s") or 0.0) - floor_s * row["n_metadata"]) for row in rows)
-    waited_s = float(time_s / n_parallel)
-    untraced_s = max(float(wall_s) - floor_s * metrics["n_metadata"] / n_parallel, waited_s, 1e-9)
+    time_s = sum(max(0.0, (row.time_s or 0.0) - overhead_s * row.n_metadata) for row in rows)
+    waited_s = time_s / n_parallel
+    untraced_s = max(wall_s - overhead_s * metrics.n_metadata / n_parallel, waited_s, 1e-9)
     return waited_s / untraced_s, waited_s
 
 
-def _floor_s(evidence: Evidence) -> float | None:
-    """What the tracer adds to a call, as the run's cheap calls show it.
+def _overhead_s(evidence: Evidence) -> float | None:
+    """What tracing adds to a call, as the run's cheap calls show it.
 
     The profile takes the 10th percentile. Where nearly all calls wait for a server that is such a wait itself, so it is
     held to three times what the cheapest few took.
     """
-    floor_us = evidence.profile["metrics"].get("tracer_floor_us")
-    if floor_us is None:
+    overhead_us = evidence.profile.metrics.tracing_overhead_us
+    if overhead_us is None:
         return None
     n = sum(evidence.tally.floor.values())
     cheapest_ns = quantile_ns(evidence.tally.floor, min(1.0, _N_CHEAPEST / n)) if n else None
-    return float(floor_us) / 1e6 if cheapest_ns is None else min(float(floor_us) / 1e6, 3 * cheapest_ns / 1e9)
+    return overhead_us / 1e6 if cheapest_ns is None else min(overhead_us / 1e6, 3 * cheapest_ns / 1e9)
 
 
 def _n_parallel(evidence: Evidence) -> float:
@@ -155,7 +147,7 @@ def _n_parallel(evidence: Evidence) -> float:
     return max(1.0, sum(n * len(active[number]) for number, n in n_by_bin.items()) / total) if total else 1.0
 
 
-def _by_time(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
+def _by_time(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     found = []
     waited = _waited(evidence, served) if served else None
     if waited is not None:
@@ -183,12 +175,12 @@ def _level_of_wait(evidence: Evidence, share: float, wait_s: float) -> str:
 
 def _is_computing(evidence: Evidence) -> bool:
     """Whether processors were busy for most of the time: then calls are not what a run waits for."""
-    manifest = evidence.profile["manifest"]
-    cpu_s = float(manifest.get("user_s") or 0.0) + float(manifest.get("sys_s") or 0.0)
-    return bool(manifest.get("wall_s")) and cpu_s / float(manifest["wall_s"]) >= _CPU_BOUND
+    manifest = evidence.profile.manifest
+    cpu_s = (manifest.user_s or 0.0) + (manifest.sys_s or 0.0)
+    return bool(manifest.wall_s) and cpu_s / (manifest.wall_s or 1.0) >= _CPU_BOUND
 
 
-def _by_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
+def _by_start(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     n = _start_calls(evidence, served)
     ranks = n_ranks(evidence)
     severity = evidence.thresholds["start_calls"].level(n * ranks)
@@ -199,29 +191,28 @@ def _by_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reaso
     return [Reason(about=START, level=_OF_SEVERITY[severity], text=text, n_processes=ranks)]
 
 
-def _start_calls(evidence: Evidence, served: list[Mapping[str, Any]]) -> int:
+def _start_calls(evidence: Evidence, served: Sequence[MountRow]) -> int:
     """Calls on servers until the last import has ended: the tally has phases and mounts apart, so their shares are multiplied."""
-    metrics = evidence.profile["metrics"]
-    total = metrics["n_metadata"]
-    return round(_n_calls(served) * metrics.get("n_startup", total) / total) if total else 0
+    metrics = evidence.profile.metrics
+    total = metrics.n_metadata
+    return round(sum_of(served).n_metadata * metrics.n_startup / total) if total else 0
 
 
-def _by_rate(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
-    metrics = evidence.profile["metrics"]
-    rates = metrics["rates"]
-    total = metrics["n_metadata"]
-    if rates.get("sustained_metadata_per_s") is None or not total:
+def _by_rate(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
+    metrics = evidence.profile.metrics
+    rates, total, on_servers = metrics.rates, metrics.n_metadata, sum_of(served)
+    if rates.sustained_metadata_per_s is None or not total:
         return []
-    share = _n_calls(served) / total
+    share = on_servers.n_metadata / total
     ranks = n_ranks(evidence)
     found = []
-    per_s = rates["sustained_metadata_per_s"] * share * ranks
+    per_s = rates.sustained_metadata_per_s * share * ranks
     severity = evidence.thresholds["sustained_calls_per_s"].level(per_s)
     if severity:
         text = f"{per_s:,.0f} metadata calls/s over 10 s" + (f" by {ranks:,} processes" if ranks > 1 else "")
         found.append(Reason(about=RATE, level=_OF_SEVERITY[severity], text=text, n_processes=ranks))
-    opens = sum(int(row["n_open"]) for row in served) / max(1, int(metrics["n_open"]))
-    opens_per_s = rates["sustained_open_per_s_process"] * opens
+    opens = on_servers.n_open / max(1, metrics.n_open)
+    opens_per_s = (rates.sustained_open_per_s_process or 0.0) * opens
     severity = evidence.thresholds["sustained_opens_per_s_process"].level(opens_per_s)
     if severity:
         text = f"one process opens {opens_per_s:,.0f} files/s over 10 s"
@@ -229,12 +220,12 @@ def _by_rate(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason
     return found
 
 
-def _by_cold_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[Reason]:
+def _by_cold_start(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     """What the same would wait with empty caches: by published latencies, so never more than noticeable."""
     wait_s = 0.0
     sources = []
     for row in served:
-        ms, source = cold_ms(str(row.get("fstype") or ""))
+        ms, source = cold_ms(row.fstype or "")
         wait_s += _n_cold(evidence, row) * ms / 1e3
         if source not in sources:
             sources.append(source)
@@ -244,29 +235,29 @@ def _by_cold_start(evidence: Evidence, served: list[Mapping[str, Any]]) -> list[
     return [Reason(about=COLD, level=NOTICEABLE, text=text)]
 
 
-def _n_cold(evidence: Evidence, row: Mapping[str, Any]) -> int:
+def _n_cold(evidence: Evidence, row: MountRow) -> int:
     """What a cold client asks of a mount: the predicted requests, else the opens (the published figures are per open)."""
-    by_mount = (evidence.profile.get("requests") or {}).get("by_mount") or {}
-    predicted = by_mount.get(row["key"])
-    # the published figures are seconds per open or listing, look-ups included
-    if predicted:
-        return int((predicted.get("open") or 0) + (predicted.get("opendir") or 0) + (predicted.get("negative") or 0))
-    return int(row["n_open"])
+    requests = evidence.profile.requests
+    if requests is None or not any(asked.key == row.key for asked in requests.by_mount):
+        return row.n_open
+    # the published figures are seconds per open or listing, lookups included
+    predicted = requests.of_mount(row.key)
+    return predicted.open + predicted.opendir + predicted.negative
 
 
-def _names(rows: list[Mapping[str, Any]]) -> str:
-    shown = [f"{row['key']} ({row.get('fstype') or 'not known'})" for row in rows[:2]]
+def _names(rows: Sequence[MountRow]) -> str:
+    shown = [f"{row.key} ({row.fstype or 'not known'})" for row in rows[:2]]
     return " and ".join(shown) + (f" and {len(rows) - 2} more" if len(rows) > 2 else "")
 
 
 def _not(evidence: Evidence) -> str:
     """The sentence where it is not the filesystem."""
-    metrics, served = evidence.profile["metrics"], _served(evidence)
+    metrics, served = evidence.profile.metrics, _served(evidence)
     if not served:
-        n = metrics["n_metadata"]
+        n = metrics.n_metadata
         return f"It is not the filesystem: {plural(n, 'metadata call')}, none of them to a file server."
-    calls = f"{plural(_n_calls(served), 'metadata call')} on {_names(served)}"
-    if metrics.get("fs_time_s") is None:
+    calls = f"{plural(sum_of(served).n_metadata, 'metadata call')} on {_names(served)}"
+    if metrics.time_s is None:
         return f"By number it is not the filesystem: {calls}; how long they took was not observed."
     return (
         f"It is not the filesystem in this run: {calls}, and they took little of the time; with empty caches or many processes "
@@ -276,44 +267,42 @@ def _not(evidence: Evidence) -> str:
 
 def _beside(evidence: Evidence) -> list[Reason]:
     """What else took the time: CPU, wall, page faults and bytes."""
-    manifest = evidence.profile["manifest"]
+    manifest = evidence.profile.manifest
     parts = []
-    if manifest.get("wall_s") is not None:
-        cpu = (manifest.get("user_s") or 0.0) + (manifest.get("sys_s") or 0.0)
-        has_cpu = manifest.get("user_s") is not None
-        parts.append(f"{manifest['wall_s']:.2f} s wall" + (f", {cpu:.2f} s CPU (user + system)" if has_cpu else ""))
-    if manifest.get("majflt") is not None:
-        parts.append(plural(int(manifest["majflt"]), "major page fault"))
-    if manifest.get("read_bytes") is not None:
-        parts.append(f"{manifest['read_bytes'] / 1e6:,.1f} MB read")
-    where = "under the hooks" if manifest.get("backend") == "audit" else "under the tracer"
+    if manifest.wall_s is not None:
+        has_cpu = manifest.user_s is not None
+        cpu_s = (manifest.user_s or 0.0) + (manifest.sys_s or 0.0)
+        parts.append(f"{manifest.wall_s:.2f} s wall" + (f", {cpu_s:.2f} s CPU (user + system)" if has_cpu else ""))
+    if manifest.majflt is not None:
+        parts.append(plural(manifest.majflt, "major page fault"))
+    if manifest.read_bytes is not None:
+        parts.append(f"{manifest.read_bytes / 1e6:,.1f} MB read")
+    where = "under the hooks" if manifest.lacks(capabilities.FOREIGN_PROGRAMS) else "under the tracer"
     return [Reason(about=MACHINE, level=NOT, text=f"{where}: " + ", ".join(parts))] if parts else []
 
 
 def unseen(evidence: Evidence) -> list[str]:
     """What this recording can't show."""
-    manifest, metrics = evidence.profile["manifest"], evidence.profile["metrics"]
-    quality = evidence.profile.get("quality") or {}
-    observes = manifest.get("observes")
+    manifest, metrics = evidence.profile.manifest, evidence.profile.metrics
     found = ["pages of shared libraries that are read when they are first touched: a page fault is no call"]
-    if manifest.get("cache") in (None, "unknown"):
+    if manifest.cache in ("", "unknown"):
         found.append("whether caches were warm: a second run on the same node waits less, a first one on another more")
-    if metrics.get("fs_time_s") is None or metrics.get("tracer_floor_us") is None:
+    if metrics.time_s is None or metrics.tracing_overhead_us is None:
         found.append("how long calls took: the log has no durations or no wall time")
-    if not any(row.get("fs_class") for row in metrics.get("by_mount") or []):
+    if not any(row.fs_class for row in metrics.by_mount):
         found.append("on which filesystems the paths lie: no mount table")
-    if observes is not None and "loader" not in observes:
+    if manifest.lacks(capabilities.LOADER):
         found.append("what the dynamic loader and programs other than Python looked up")
         found.append("interpreters under -I, -E, -S or without the environment, and what ran before site")
-    if metrics.get("by_module") is None:
-        found.append("which import made which call: no markers")
-    if manifest.get("privileged"):
+    if metrics.by_module is None:
+        found.append("which import made which call: imports were not timed")
+    if manifest.privileged:
         found.append("programs with raised privileges: tracing takes these away")
-    if manifest.get("descendants_left"):
+    if manifest.descendants_left:
         found.append("what processes did that outlived the command")
-    if manifest.get("log_truncated"):
+    if manifest.log_truncated:
         found.append("the end of the run: the log was cut off")
-    if quality.get("io_uring"):
+    if evidence.profile.quality.io_uring:
         found.append("operations that were handed over by io_uring")
     if evidence.requests is None and _served(evidence):
         found.append("how many calls a client's cache answers: requests were not predicted")

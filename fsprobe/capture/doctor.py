@@ -6,8 +6,9 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 import sys
 
-from fsprobe.capture.backends import choice
-from fsprobe.capture.backends.strace import installed
+from fsprobe.capture import backends
+from fsprobe.capture.backends.protocol import LIMITED, NO, OK, Machine
+from fsprobe.capture.directories import hook_place
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import host, mounts
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-OK, WARN, NO = "ok", "limited", "no"
 MORE_PLACES = "/usr/sbin:/sbin:/usr/bin:/bin"
 """Where helpers of mounting are looked for besides PATH, as `fsprobe exec` and `compare` do."""
 CONTAINER_STARTERS = ("apptainer", "singularity", "singularity-ce")
@@ -34,23 +34,23 @@ def row(check: "str", status: "str", found: "str", hint: "str" = "") -> "dict[st
 
 def examine(environment: "Mapping[str, str]") -> "list[dict[str, Any]]":
     """All checks, in the order in which they matter to a user."""
-    checks = [
-        ("strace", check_strace),
-        ("ptrace", check_ptrace),
+    checks = [(name, check_backend(name)) for name in backends.TABLE] + [
         ("scratch", check_scratch),
+        ("hook", check_hook),
         ("network filesystems", check_network),
         ("user namespaces", check_user_namespaces),
         ("fuse", check_fuse),
         ("containers", check_containers),
         ("batch system", check_batch),
         ("interpreters", check_interpreters),
-    ]  # type: list[tuple[str, Callable[[Mapping[str, str]], dict[str, Any]]]]
-    return [isolated(name, check, environment) for name, check in checks]
+    ]  # type: list[tuple[str, Callable[[Mapping[str, str]], dict[str, Any] | None]]]
+    found = [isolated(name, check, environment) for name, check in checks]
+    return [one for one in found if one is not None]
 
 
 def isolated(
-    name: "str", check: "Callable[[Mapping[str, str]], dict[str, Any]]", environment: "Mapping[str, str]"
-) -> "dict[str, Any]":
+    name: "str", check: "Callable[[Mapping[str, str]], dict[str, Any] | None]", environment: "Mapping[str, str]"
+) -> "dict[str, Any] | None":
     """Run one check; whatever goes wrong in it becomes its own line."""
     try:
         return check(environment)
@@ -58,37 +58,14 @@ def isolated(
         return row(name, NO, "the check itself failed: %s: %s" % (type(error).__name__, error), "please report this")
 
 
-def check_strace(environment: "Mapping[str, str]") -> "dict[str, Any]":
-    """Which strace there is, and what its version lacks."""
-    program = installed.find(environment)
-    why = choice.why_not_strace(environment)
-    if program is None or why:
-        return row("strace", NO, why or "there is no strace on PATH", choice.GET_STRACE)
-    version = installed.version(program) or (0, 0)
-    lacks = []
-    if version < installed.SECCOMP_VERSION:
-        lacks.append(
-            "--seccomp-bpf (%d.%d): calls that are not traced stop the program too" % installed.SECCOMP_VERSION
-        )
-    if not installed.has_relative_ns(version):
-        lacks.append("ns stamps (%d.%d): imports are marked by visible calls" % installed.RELATIVE_NS_VERSION)
-    found = "%s, version %d.%d" % (program, version[0], version[1])
-    return row(
-        "strace",
-        WARN if lacks else OK,
-        found + ("; lacks " + "; ".join(lacks) if lacks else ""),
-        choice.GET_STRACE if lacks else "",
-    )
+def check_backend(name: "str") -> "Callable[[Mapping[str, str]], dict[str, Any] | None]":
+    """The check of a backend, which knows itself; it gives None where there is nothing to say."""
 
+    def check(environment: "Mapping[str, str]") -> "dict[str, Any] | None":
+        found = backends.named(name).check(Machine(environment))
+        return None if found is None else row(name, *found)
 
-def check_ptrace(environment: "Mapping[str, str]") -> "dict[str, Any]":
-    """Whether a program may be traced at all; it is tried on a child of ours."""
-    scope = _read("/proc/sys/kernel/yama/ptrace_scope").strip()
-    why = choice.why_not_ptrace()
-    if why:
-        hint = "run fsprobe outside of the container or tracer that forbids it, or use --backend audit"
-        return row("ptrace", NO, why + ("; Yama scope %s" % scope if scope else "; no Yama"), hint)
-    return row("ptrace", OK, "allowed" + (", Yama scope %s" % scope if scope else ", no Yama"))
+    return check
 
 
 def check_scratch(environment: "Mapping[str, str]") -> "dict[str, Any]":
@@ -102,6 +79,14 @@ def check_scratch(environment: "Mapping[str, str]") -> "dict[str, Any]":
             return row("scratch", OK, found)
         reasons.append("%s %s" % (place, why))
     return row("scratch", NO, "; ".join(reasons), "name a node-local directory with --tmp-dir")
+
+
+def check_hook(environment: "Mapping[str, str]") -> "dict[str, Any]":
+    """Where the hook goes that marks imports: a directory that only the user can make, now and after a run."""
+    place, why = hook_place.first_place(environment)
+    if place:
+        return row("hook", OK, place)
+    return row("hook", LIMITED, "imports are estimated: " + why, "name a directory of your own with XDG_CACHE_HOME")
 
 
 def check_network(environment: "Mapping[str, str]") -> "dict[str, Any]":
@@ -157,7 +142,7 @@ def check_fuse(environment: "Mapping[str, str]") -> "dict[str, Any]":
     )
     if "cannot" in device:
         return row("fuse", NO, shown, "ask the site for /dev/fuse with mode 0666, or use a container runtime")
-    return row("fuse", WARN if missing else OK, shown, GET_FUSE if missing else "")
+    return row("fuse", LIMITED if missing else OK, shown, GET_FUSE if missing else "")
 
 
 def check_containers(environment: "Mapping[str, str]") -> "dict[str, Any]":
@@ -200,11 +185,3 @@ def check_interpreters(environment: "Mapping[str, str]") -> "dict[str, Any]":
         OK,
         "fsprobe on %d.%d.%d" % sys.version_info[:3] + ("; on PATH: " + ", ".join(found) if found else ""),
     )
-
-
-def _read(path: "str") -> "str":
-    try:
-        with open(path) as source:
-            return source.read(1 << 16)
-    except OSError:
-        return ""

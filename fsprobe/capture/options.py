@@ -9,7 +9,8 @@ from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 DEFAULT_MAX_LOG = "2G"
 DEFAULT_WAIT_DESCENDANTS_S = 5.0
-BACKENDS = ("auto", "strace", "ptrace", "audit")
+AUTO = "auto"
+BACKENDS = (AUTO, "strace", "ptrace", "audit")
 
 # (name, attribute, metavar or "" for a flag, default, help)
 OPTIONS = [
@@ -70,7 +71,7 @@ class RunOptions:
     image = ""
     at = ""
     quiet = False
-    markers = "auto"  # undocumented `--markers=`: tests compare the ways of marking
+    markers = "auto"  # undocumented `--import-timing=`: tests compare the ways of marking
 
     def __init__(self) -> "None":
         self.command: "list[str]" = []
@@ -116,7 +117,8 @@ def parse(words: "list[str]") -> "RunOptions":
     for names, attribute, metavar, _, _ in OPTIONS:
         for name in names.split(", "):
             known[name] = (attribute, bool(metavar))
-    known["--markers"] = ("markers", True)
+    for name in ("--import-timing", "--markers"):  # the second one is its old name
+        known[name] = ("markers", True)
     given = {}
     rest = list(words)
     while rest:
@@ -154,11 +156,14 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     for name in ("no_markers", "record_only", "stream", "quiet"):
         setattr(options, name, name in given)
     options.backend = given.get("backend", "auto")
-    if options.backend not in BACKENDS:
+    several = options.backend.split("+")  # two observe one run together: for comparing them
+    if any(name not in BACKENDS for name in several) or (AUTO in several or len(set(several)) < len(several)) != (
+        several == [AUTO]
+    ):
         raise usage("%r is no backend" % options.backend, "one of " + ", ".join(BACKENDS))
     options.markers = given.get("markers", "auto")
     if options.markers not in _MARKER_MODES:
-        raise usage("%r is no way to mark imports" % options.markers, "one of " + ", ".join(_MARKER_MODES))
+        raise usage("%r is no way to time imports" % options.markers, "one of " + ", ".join(_MARKER_MODES))
     if options.ranks:
         ranks.check(options.ranks)
     options.max_log_bytes = parse_size(given.get("max_log", DEFAULT_MAX_LOG))

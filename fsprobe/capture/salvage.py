@@ -6,13 +6,11 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 
 from fsprobe import files, foreign_json
-from fsprobe.capture import naming
-from fsprobe.capture.backends import text_log
-from fsprobe.capture.backends.audit import waiting
-from fsprobe.capture.directories import own_files
+from fsprobe.capture import backends, naming
+from fsprobe.capture.directories import hook_place, own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import ranks
-from fsprobe.capture.process import session
+from fsprobe.capture.process.wait import is_running
 from fsprobe.capture.sections import write_recording
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 from fsprobe.recording import file
@@ -20,6 +18,8 @@ from fsprobe.recording import file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from fsprobe.capture.backends.protocol import Backend
 
 MAX_STATE_BYTES = 16 << 20
 """Of the facts of a run; the command line is the largest of them, 2 MiB at most on most machines."""
@@ -78,34 +78,18 @@ def _read_state(scratch: "str", directory: "int") -> "dict[str, Any]":
 
 def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str") -> "tuple[str, bool]":
     """Read through `held`, the directory as it was opened; its name may be another's by now."""
-    log = os.path.join(held, scratch_dir.LOG)
-    if state.get("backend") == "audit":
-        try:
-            waiting.gather(held)
-        except OSError as error:
-            raise BadInput("%s cannot be read: %s" % (scratch, error.strerror), "nothing can be made of it")
-    try:
-        os.close(own_files.open_file(log))
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise BadInput("the log in %s is not taken: %s" % (scratch, error.strerror), "nothing can be made of it")
-    if not text_log.size_bytes(log):
-        raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
-    pid = text_log.first_pid(log)
-    is_audit = state.get("backend") == "audit"
-    running = (
-        bool(waiting.running(scratch)) if is_audit else text_log.is_written(os.path.join(scratch, scratch_dir.LOG))
-    )
+    observers = _observers(scratch, held, state)
+    reasons = [one.recover(scratch) for one in observers]
+    running = any(one.is_going_on(scratch) for one in observers)
     _forget_unfinished(state.pop("output", ""), state["fsprobe_pid"])
     state["salvaged"] = True
     if state.pop("streamed", False):
         state["log_truncated"] = "it was streamed, and of its log only the head was kept"
-    if not state.get("log_truncated") and text_log.has_hole(log):
-        state["log_truncated"] = "the log reached --max-log, or its filesystem was nearly full"
+    if not state.get("log_truncated") and any(reasons):
+        state["log_truncated"] = next(filter(None, reasons))
     # without a tracer nobody has seen how the command ended
-    if state.get("exit_code") is None and not is_audit and (not running or not session.is_running(pid)):
-        status = text_log.exit_status(log, pid)
+    status = observers[0].status_of_ended(running) if state.get("exit_code") is None else None
+    if status is not None:
         state["exit_code"] = status if status >= 0 else 128 - status
         state["signal"] = -status if status < 0 else None
     node = naming.node_name(state["job"], state["host"])
@@ -114,15 +98,30 @@ def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str"
     except FsprobeError as error:
         error.exit_code = EXIT_BAD_INPUT
         raise
-    write_recording(held, state, path, [])
+    write_recording(held, state, path, [], observers)
     if not running:
+        hook_place.remove(str(state.get("hook_dir") or ""), str(state.get("scratch") or scratch))
         scratch_dir.remove(scratch)
     return path, running
 
 
+def _observers(scratch: "str", held: "str", state: "dict[str, Any]") -> "list[Backend]":
+    """The backends of the run, with what the killed fsprobe knew."""
+    found: "list[Backend]" = []
+    for name in str(state.get("backend")).split(backends.SEVERAL):
+        try:
+            one = backends.named(name)
+        except KeyError:
+            raise BadInput("%s is of the unknown backend %s" % (scratch, name), "upgrade fsprobe")
+        one.settle(held, os.path.join(held, name) if found else held)
+        one.resume(state)
+        found.append(one)
+    return found
+
+
 def _forget_unfinished(output: "Any", pid: "int") -> "None":
     """Remove what a killed fsprobe had written of the recording, if that is what it is: the caller's own, beginning as one."""
-    if not isinstance(output, str) or not output.startswith("/") or pid <= 0 or session.is_running(pid):
+    if not isinstance(output, str) or not output.startswith("/") or pid <= 0 or is_running(pid):
         return
     try:
         with files.Place(files.part_name(output, pid), follow_last=False) as place:

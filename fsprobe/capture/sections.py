@@ -6,9 +6,6 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import json
 import os
 
-from fsprobe.capture.backends import text_log
-from fsprobe.capture.backends.audit import waiting
-from fsprobe.capture.backends.strace import shield
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
@@ -17,10 +14,14 @@ from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from fsprobe.capture.backends.protocol import Backend
+
 N_EXECS_LOOKED_AT = 50
+HOOK_FILES = ("marks.", "mounts.")
+"""How the names of files begin that a hook leaves to mark imports and to describe its interpreter."""
 MOUNTS = "mounts"
 """The mount table of a program that was attached to, in the scratch directory."""
 
@@ -46,40 +47,62 @@ def write_state(scratch: "str", state: "dict[str, Any]", table: "bytes" = b"") -
 
 
 def write_recording(
-    scratch: "str", state: "dict[str, Any]", path: "str", warnings: "list[str]", streamed: "Any" = None
+    scratch: "str",
+    state: "dict[str, Any]",
+    path: "str",
+    warnings: "list[str]",
+    backends: "list[Backend]",
+    streamed: "Any" = None,
 ) -> "None":
-    """Make the recording from what lies in the scratch directory; `streamed` is what `record`'s `consume` returned.
+    """Make the recording from what lies in the scratch directory.
+
+    Args:
+        scratch: the directory.
+        state: the manifest.
+        path: the recording.
+        warnings: what the user should know is added.
+        backends: who observed the run, the leading one first.
+        streamed: what `record`'s `consume` returned; it takes the place of a log.
 
     Raises:
         FsprobeError: it can't be written; the scratch is as it was.
     """
-    log = os.path.join(scratch, scratch_dir.LOG)
-    own = str(state.get("shield") or "")
-    programs = programs_of(log, own) if streamed is None else streamed.programs()
-    state["privileged"] = privileged_execs(programs) if state.get("uid") else []
-    for program, gain in state["privileged"]:
-        warnings.append(
-            "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
-            % (program, gain)
-        )
+    lead = backends[0]
+    if not state.get("attached"):
+        programs = programs_of(lead.text()) if streamed is None else streamed.programs()
+        state["privileged"] = privileged_execs(programs) if state.get("uid") else []
+        for program, gain in state["privileged"]:
+            warnings.append(
+                "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
+                % (program, gain)
+            )
     table, is_here = _mount_table(scratch)
     if not is_here:
         found = {}  # type: dict[str, Any]  # in another mount namespace the same paths may be other files
     elif streamed is None:
-        found = collect.collect(log, own)
+        found = collect.collect(lead.text())
     else:
         found = collect.distributions(streamed.site_names())
     file.write(
         path,
         "recording",
-        [
-            ("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii")),
-            ("log", text_log.blocks(log, own)) if streamed is None else ("tally", streamed.blocks()),
+        [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]
+        + (observed(backends) if streamed is None else [("tally", streamed.blocks())])
+        + [
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),
         ],
     )
+
+
+def observed(backends: "list[Backend]") -> "list[tuple[str, Any]]":
+    """The sections of all backends: those of the leading one by their own names, others as `BACKEND/NAME`."""
+    found = []
+    for one in backends:
+        for name, blocks in one.sections():
+            found.append((name if one is backends[0] else one.name + "/" + name, blocks))
+    return found
 
 
 def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
@@ -93,14 +116,15 @@ def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
     return table, table == here
 
 
-def programs_of(log: "str", own: "str" = "") -> "list[bytes]":
-    """Programs that were started in the run, the first ones, without the shield at `own`."""
+def programs_of(text: "Iterable[bytes]") -> "list[bytes]":
+    """Programs that were started in the run, the first ones, of its calls in strace's words."""
     paths = {}  # type: dict[bytes, None]
+    rest = b""
     try:
-        with own_files.reader(log) as source:
-            for number, line in enumerate(source):
-                if number == 0 and shield.is_own(line, own):
-                    continue
+        for block in text:
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
                 if b" execve(" in line and b" = 0" in line and len(paths) < N_EXECS_LOOKED_AT:
                     paths[line.split(b'"', 2)[1]] = None
     except (OSError, IndexError):
@@ -117,8 +141,8 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
 def _marks_blocks(directory: "str") -> "Iterator[bytes]":
     """Each file of the hooks, led by a line `@name size`."""
     for name in sorted(os.listdir(directory)):
-        if name.startswith(waiting.CALLS):
-            continue  # they are the log
+        if not name.startswith(HOOK_FILES):
+            continue  # what a backend's own hooks leave is its own business
         try:
             with own_files.reader(os.path.join(directory, name)) as source:
                 data = source.read()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 
 import click
 
+from fsprobe import capabilities
 from fsprobe.analysis import limits
-from fsprobe.cli.report import load
+from fsprobe.cli.renamed import Renamed
+from fsprobe.cli.report import json_text, load
 from fsprobe.errors import EXIT_DONE, EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.answers import Check, LimitRow
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.profile import Profile
 from fsprobe.report import facts
 from fsprobe.report.terminal import limits as report
-
-FORMAT = 1
 
 
 class Percent(click.ParamType[float]):
@@ -41,9 +41,19 @@ class Percent(click.ParamType[float]):
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", type=click.Path())
 @click.option("--max-metadata", "metadata", type=click.IntRange(min=0), help="At most so many metadata calls.")
-@click.option("--max-missing", "missing", type=click.IntRange(min=0), help="At most so many of them in vain.")
 @click.option(
-    "--max-requests", "requests", type=click.IntRange(min=0), help="At most so many requests of a cold client."
+    "--max-not-found",
+    "not_found",
+    cls=Renamed,
+    formerly=["--max-missing"],
+    type=click.IntRange(min=0),
+    help="At most so many failed lookups (not found).",
+)
+@click.option(
+    "--max-requests",
+    "requests",
+    type=click.IntRange(min=0),
+    help="At most so many server requests, cold cache (predicted).",
 )
 @click.option("--baseline", type=click.Path(), help="Not more of any of them than in this recording.")
 @click.option(
@@ -52,12 +62,12 @@ class Percent(click.ParamType[float]):
     default="0",
     help="So much more than in the baseline is allowed, e.g. 5%.  [default: 0]",
 )
-@click.option("--ignore-exit-code", is_flag=True, help="A command that failed is no reason to fail.")
+@click.option("--ignore-exit-code", is_flag=True, help="Pass even if the recorded command failed.")
 @click.option("--format", "style", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
 def command(
     file: str,
     metadata: int | None,
-    missing: int | None,
+    not_found: int | None,
     requests: int | None,
     baseline: str | None,
     tolerance: float,
@@ -66,10 +76,10 @@ def command(
 ) -> int:
     """Check that FILE, a recording, stays within limits: for tests of a program's start-up.
 
-    Exit code 0: it does. 1: it does not, or the recorded command failed; the imports that are to blame are listed.
+    Exit code 0: it does. 1: it does not, or the recorded command failed; the imports that account for it are listed.
     3: it can't be told, e.g. because the recording is not complete.
     """
-    given = {"metadata": metadata, "missing": missing, "requests": requests}
+    given = {"metadata": metadata, "not_found": not_found, "requests": requests}
     if baseline is None and all(n is None for n in given.values()):
         raise FsprobeError(
             "nothing to check", "give a limit, e.g. --max-metadata 3000, or a --baseline recording", EXIT_USAGE
@@ -78,26 +88,26 @@ def command(
     before = None if baseline is None else _profile(baseline)
     answer = examine(profile, before, given, tolerance, ignore_exit_code)
     if style == "json":
-        click.echo(json.dumps(answer, indent=1, ensure_ascii=False))
+        click.echo(json_text(answer))
     else:
         report.show(answer, sys.stdout)
-    return EXIT_DONE if answer["passed"] else EXIT_NO
+    return EXIT_DONE if answer.passed else EXIT_NO
 
 
-def _profile(file: str) -> JsonObject:
+def _profile(file: str) -> Profile:
     profile = load(file)
-    if profile["kind"] == "comparison":
+    if isinstance(profile, Comparison):
         raise BadInput(f"{file} is a comparison", "check one recording, and give the other as --baseline")
     return profile
 
 
 def examine(
-    profile: JsonObject,
-    baseline: JsonObject | None,
+    profile: Profile,
+    baseline: Profile | None,
     given: dict[str, int | None],
     tolerance_percent: float,
     ignore_exit_code: bool = False,
-) -> JsonObject:
+) -> Check:
     """What the check found.
 
     Args:
@@ -107,10 +117,6 @@ def examine(
         tolerance_percent: how much more than the baseline is allowed.
         ignore_exit_code: a failed command is no reason to fail.
 
-    Returns:
-        {"format", "kind": "check", "passed", "failure", "baseline", "limits": [{"name", "what", "n", "n_most", "because",
-        "is_exceeded", "grouping", "offenders": [{"key", "n", "n_before", "is_new", "through"}]}], "notes"}
-
     Raises:
         BadInput: it can't be told.
     """
@@ -119,83 +125,71 @@ def examine(
         reason = limits.incomparable(profile, baseline)
         if reason:
             raise BadInput(f"these two do not compare: {reason}", "record both in the same way, see --backend")
-        reason = limits.untrustworthy(baseline["manifest"])
+        reason = limits.untrustworthy(baseline.manifest)
         if reason:
             raise BadInput(f"the baseline can't be used: {reason}", "record it again")
         notes = [f"note: {text}" for text in limits.different_conditions(profile, baseline)]
-    rows: list[JsonObject] = []
+    rows = []
     for limit in _limits(baseline, given, tolerance_percent):
-        n = counted(profile, limit.name)
+        n = limits.counted(profile, limit.name)
         if n is None:
-            if limit.is_asked:
+            if limit.is_explicit:
                 raise BadInput(
                     "requests are not predicted for this recording",
                     "they need a log: record without --stream",
                 )
             notes.append(f"note: {limits.NAMES[limit.name]} are not compared: none were predicted for this recording")
             continue
-        row: JsonObject = {
-            "name": limit.name,
-            "what": limits.NAMES[limit.name],
-            "n": n,
-            "n_most": limit.n_most,
-            "because": limit.because,
-            "is_exceeded": n > limit.n_most,
-            "grouping": None,
-            "offenders": [],
-        }
-        if row["is_exceeded"]:
-            row["grouping"], found = limits.offenders(profile, baseline, limit.name)
-            row["offenders"] = [asdict(offender) for offender in found]
-        rows.append(row)
-    is_over = any(row["is_exceeded"] for row in rows)
+        grouping, found = limits.offenders(profile, baseline, limit.name) if n > limit.n_most else (None, [])
+        rows.append(
+            LimitRow(
+                name=limit.name,
+                what=limits.NAMES[limit.name],
+                n=n,
+                n_most=limit.n_most,
+                because=limit.because,
+                grouping=grouping,
+                offenders=tuple(found),
+            )
+        )
+    is_over = any(row.is_exceeded for row in rows)
     reason = unusable(profile)
     if reason and not is_over:
         raise BadInput(f"it can't be told whether the limits are kept: {reason}", "record the run again")
     if reason:
         notes.append(f"note: {reason}; the counts are at least these")
-    if profile["manifest"].get("backend") == "audit":
+    if profile.manifest.lacks(capabilities.FOREIGN_PROGRAMS):
         notes.append(
             "note: no tracer: only what interpreters noted is counted, not the dynamic loader, not other programs"
         )
-    code = profile["manifest"].get("exit_code")
-    failure = f"the command itself ended with exit code {code}" if code and not ignore_exit_code else ""
-    return {
-        "format": FORMAT,
-        "kind": "check",
-        "passed": not is_over and not failure,
-        "failure": failure,
-        "baseline": None if baseline is None else facts.command_line(baseline["manifest"]),
-        "limits": rows,
-        "notes": notes,
-    }
+    code = profile.manifest.exit_code
+    return Check(
+        failure=f"the command itself ended with exit code {code}" if code and not ignore_exit_code else "",
+        baseline=None if baseline is None else facts.command_line(baseline.manifest),
+        limits=tuple(rows),
+        notes=tuple(notes),
+    )
 
 
-def unusable(profile: JsonObject) -> str:
+def unusable(profile: Profile) -> str:
     """Why a run's counts are too small to acquit it; "" where they are all there."""
-    if not profile["metrics"]["by_process"]:
+    if not profile.metrics.by_process:
         return "no process was observed"
-    return limits.untrustworthy(profile["manifest"])
+    return limits.untrustworthy(profile.manifest)
 
 
-def counted(profile: JsonObject, name: str) -> int | None:
-    """How many of something a run had; None where it was not observed."""
-    if name == "requests":
-        return facts.total_requests(profile)
-    n: int = profile["metrics"][f"n_{name}"]
-    return n
-
-
-def _limits(baseline: JsonObject | None, given: dict[str, int | None], tolerance_percent: float) -> list[limits.Limit]:
+def _limits(baseline: Profile | None, given: dict[str, int | None], tolerance_percent: float) -> list[limits.Limit]:
     found = [
-        limits.Limit(name=name, n_most=n, because=f"--max-{name} {n}") for name, n in given.items() if n is not None
+        limits.Limit(name=name, n_most=n, because=f"--max-{name.replace('_', '-')} {n}")
+        for name, n in given.items()
+        if n is not None
     ]
     if baseline is None:
         return found
     more = f" + {tolerance_percent:g} %" if tolerance_percent else ""
     for name in limits.NAMES:
-        n = counted(baseline, name)
+        n = limits.counted(baseline, name)
         if n is not None:
             n_most = limits.allowed(n, tolerance_percent)
-            found.append(limits.Limit(name=name, n_most=n_most, because=f"baseline {n:,}{more}", is_asked=False))
+            found.append(limits.Limit(name=name, n_most=n_most, because=f"baseline {n:,}{more}", is_explicit=False))
     return found

@@ -1,10 +1,11 @@
-"""fsprobe compare: the same program in several layouts of one environment, or two recordings."""
+"""fsprobe compare: the same program in several storage layouts of one environment, or two recordings."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,11 +13,13 @@ import click
 from fsprobe import experiment, files, pipeline
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
+from fsprobe.cli.renamed import Renamed
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.experiment import significance
-from fsprobe.model.formats import JsonObject
-from fsprobe.model.text import text
+from fsprobe.experiment import significance, summarise
+from fsprobe.model.comparison import Comparison, LayoutRow, Spread
+from fsprobe.model.formats import text
+from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.report.terminal import comparison as comparison_report
 
@@ -36,8 +39,18 @@ NEW = "(new)"
 )
 @click.option("--overlay", is_flag=False, flag_value=NEW, metavar="[IMG]", help="As an image under a writable overlay.")
 @click.option("--image-dir", type=click.Path(), help="Where a new image goes [default: beside the environment].")
-@click.option("--way", default="", metavar="NAME", help="The only way to mount an image: root+kernel, user+fuse, ...")
-@click.option("--runs", default=7, show_default=True, type=click.IntRange(1, 1000), help="Timed runs of each layout.")
+@click.option(
+    "--mount-method",
+    "mount_method",
+    cls=Renamed,
+    formerly=["--way"],
+    default="",
+    metavar="NAME",
+    help="Mount images in this way only: root+kernel, user+fuse, ...",
+)
+@click.option(
+    "--runs", default=7, show_default=True, type=click.IntRange(1, 1000), help="Timed runs of each storage layout."
+)
 @click.option(
     "--cache",
     type=click.Choice(["cold", "warm", "both"]),
@@ -61,7 +74,7 @@ def command(
     squashfs: str | None,
     overlay: str | None,
     image_dir: str | None,
-    way: str,
+    mount_method: str,
     runs: int,
     cache: str,
     make_cold: str,
@@ -72,10 +85,10 @@ def command(
     output: str | None,
     words: tuple[str, ...],
 ) -> int:
-    """Compare layouts of the environment --env for one command, or two recordings.
+    """Compare storage layouts of the environment --env for one command, or two recordings.
 
     The plain environment is the baseline. A first run writes its missing byte code. Calls are counted in one traced run a
-    layout, times in untraced runs taken in turn; a warm run comes right after another one that is not counted. The
+    layout, times in interleaved untraced runs; a warm run comes right after another one that is not counted. The
     command's output goes to files beside -o. Ctrl-C ends it with what there is.
 
     Exit code 1: the command failed in a layout, or the two recordings made different calls.
@@ -100,7 +113,7 @@ def command(
         copies={"flash": Path(flash)} if flash else {},
         existing=parse_layouts(layouts),
         images=tuple(
-            experiment.Image(label=kind, kind=kind, image=None if value == NEW else Path(value), way=way)
+            experiment.Image(label=kind, kind=kind, image=None if value == NEW else Path(value), way=mount_method)
             for kind, value in (("squashfs", squashfs), ("overlay", overlay))
             if value is not None
         ),
@@ -128,12 +141,12 @@ def command(
         say(f"plot: {plot}")
     if unwritten is not None:
         raise unwritten
-    if result["interrupted"]:
-        return 128 + signal.Signals[result["interrupted"]]
-    return EXIT_NO if any(any(row["exit_codes"]) for row in result["rows"]) else 0
+    if result.interrupted:
+        return 128 + signal.Signals[result.interrupted]
+    return EXIT_NO if any(row.is_failed for row in result.rows) else 0
 
 
-def show(result: JsonObject, as_json: bool) -> None:
+def show(result: Comparison, as_json: bool) -> None:
     """Print a comparison."""
     if as_json:
         click.echo(json_text(result))
@@ -141,7 +154,7 @@ def show(result: JsonObject, as_json: bool) -> None:
         comparison_report.show(result, sys.stdout)
 
 
-def conduct(plan: experiment.Plan, output: str | None) -> tuple[JsonObject, FsprobeError | None]:
+def conduct(plan: experiment.Plan, output: str | None) -> tuple[Comparison, FsprobeError | None]:
     """Run the experiment; what there is of it is in the file after every round, and whatever ends it.
 
     Returns:
@@ -149,7 +162,7 @@ def conduct(plan: experiment.Plan, output: str | None) -> tuple[JsonObject, Fspr
     """
     unwritten: list[FsprobeError] = []
 
-    def keep_in_file(result: JsonObject, recordings: dict[str, bytes]) -> None:
+    def keep_in_file(result: Comparison, recordings: dict[str, bytes]) -> None:
         if not output:
             return
         try:
@@ -240,79 +253,48 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
             f"paths below {text(prefixes[1])} in {second} are taken for those below {text(prefixes[0])} in {first}"
         )
     differences = significance.call_differences(left.tally, right.tally, renamed)
-    rows = [recording_row(first, left.profile), recording_row(second, right.profile)]
+    labels = [side.profile.manifest.label or file for side, file in zip((left, right), (first, second), strict=True)]
+    if labels[0] == labels[1]:
+        labels = [first, second]
     counts = [
         side.requests.environment(prefix) if side.requests is not None and prefix else None
         for side, prefix in zip((left, right), prefixes, strict=True)
     ]
-    for row, found in zip(rows, counts, strict=True):
-        row["requests"] = {
-            **row["requests"],
-            "environment": None if found is None else found["metadata"],
-            "environment_counts": found,
-        }
-    if counts[0] is not None and counts[1] is not None and counts[0]["metadata"]:
-        rows[1]["ratio_requests"] = round(counts[1]["metadata"] / counts[0]["metadata"], 6)
-    labels = [str(row["layout"]) for row in rows]
-    if labels[0] == labels[1]:
-        for row, file in zip(rows, (first, second), strict=True):
-            row["layout"] = file
-        labels = [first, second]
-    result: JsonObject = {
-        "format": left.profile["format"],
-        "kind": "comparison",
-        "baseline": labels[0],
-        "rows": rows,
-        "differences": {labels[1]: differences},
-        "notes": notes,
-    }
+    ratio = summarise.ratio_of_requests(counts[1], counts[0])
+    result = Comparison(
+        baseline=labels[0],
+        rows=tuple(
+            replace(recording_row(label, side.profile), layout=label, environment_requests=found, ratio_requests=its)
+            for label, side, found, its in zip(labels, (left, right), counts, (None, ratio), strict=True)
+        ),
+        differences={labels[1]: differences},
+        notes=tuple(notes),
+    )
     if as_json:
         click.echo(json_text(result))
     else:
         comparison_report.show(result, sys.stdout)
-    return EXIT_NO if differences["n_paths"] else 0
+    return EXIT_NO if differences.n_paths else 0
 
 
 def environment_of(analysis: pipeline.Analysis) -> bytes | None:
     """The interpreter's prefix, where the recording has it."""
-    prefix = (analysis.profile["manifest"].get("python") or {}).get("prefix")
-    return os.fsencode(str(prefix)) if prefix else None
+    python = analysis.profile.manifest.python
+    return os.fsencode(python.prefix) if python is not None and python.prefix else None
 
 
-def recording_row(name: str, profile: JsonObject) -> JsonObject:
+def recording_row(name: str, profile: Profile) -> LayoutRow:
     """One recording, or one job, as a row of a comparison."""
-    metrics, manifest = profile["metrics"], profile["manifest"]
-    layout = manifest.get("layout") or {}
-    mounts = metrics["by_mount"]
-    wall = manifest.get("wall_s")
-    return {
-        "layout": manifest.get("label") or name,
-        "kind": layout.get("kind", "plain"),
-        "where": layout.get("where", ""),
-        "fstype": mounts[0]["fstype"] if mounts else None,
-        "mount_how": layout.get("mount_how", ""),
-        "cache": manifest.get("cache", "unknown"),
-        "wall_s": {"median": wall, "min": wall, "max": wall, "runs": [wall]} if wall is not None else None,
-        "cpu_s": None,
-        "metrics": {
-            key: metrics[key]
-            for key in (
-                "n_open",
-                "n_stat",
-                "n_readlink",
-                "n_list",
-                "n_exec",
-                "n_change",
-                "n_missing",
-                "n_metadata",
-                "n_paths",
-            )
-        },
-        "requests": (profile["requests"] or {}).get("by_mount", {}),
-        "server_requests": None,
-        "client_counters": None,
-        "ratio_wall": None,
-        "ratio_requests": None,
-        "clear": None,
-        "verdict": "",
-    }
+    metrics, manifest = profile.metrics, profile.manifest
+    layout, wall = manifest.layout, manifest.wall_s
+    return LayoutRow(
+        layout=manifest.label or name,
+        kind=layout.kind if layout is not None else "plain",
+        where=layout.where if layout is not None else "",
+        fstype=metrics.by_mount[0].fstype if metrics.by_mount else None,
+        mount_how=layout.mount_how if layout is not None else "",
+        cache=manifest.cache,
+        wall_s=None if wall is None else Spread(median=wall, min=wall, max=wall, runs=(wall,)),
+        metrics=summarise.layout_counts(metrics),
+        requests=None if profile.requests is None else profile.requests.by_mount,
+    )

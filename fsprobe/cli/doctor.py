@@ -14,8 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fsprobe.capture import doctor
-from fsprobe.capture.backends import choice
+from fsprobe.capture import backends, doctor
+from fsprobe.capture.backends.protocol import NO, OK, Machine
 from fsprobe.errors import EXIT_MACHINE
 from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
 from fsprobe.model.formats import JsonObject
@@ -40,12 +40,14 @@ def command(as_json: bool) -> int:
 def examine() -> JsonObject:
     """All checks, the backend that `auto` takes and why, and how images can be mounted."""
     name, why = best_backend()
-    checks = [
-        *doctor.examine(os.environ),
-        *(doctor.isolated(kind, _check_images(kind), os.environ) for kind in ("squashfs", "overlay")),
-    ]
-    checks.append(doctor.isolated("packing", _check_packing, os.environ))
-    no_place = next((check for check in checks if check["check"] == "scratch" and check["status"] == doctor.NO), None)
+    checks = doctor.examine(os.environ)
+    for kind, check in (
+        ("squashfs", _check_images("squashfs")),
+        ("overlay", _check_images("overlay")),
+        ("packing", _check_packing),
+    ):
+        checks += filter(None, [doctor.isolated(kind, check, os.environ)])
+    no_place = next((check for check in checks if check["check"] == "scratch" and check["status"] == NO), None)
     if no_place is not None:
         # every backend keeps its log there
         name, why = "", f"no place for the log: {no_place['found']}"
@@ -55,9 +57,10 @@ def examine() -> JsonObject:
 def best_backend() -> tuple[str, str]:
     """The backend of `--backend auto` on this machine, and what kept it from a better one; "" where none works."""
     try:
-        return choice.best(os.environ)
+        best = backends.best(Machine(os.environ))
     except Exception as error:  # the checks below still say what this machine has
         return "", f"the choice itself failed: {type(error).__name__}: {error}"
+    return best.name, best.why
 
 
 def _check_images(kind: str) -> Callable[[Mapping[str, str]], JsonObject]:
@@ -67,11 +70,9 @@ def _check_images(kind: str) -> Callable[[Mapping[str, str]], JsonObject]:
         ways = plan_ways(read_host_facts(), kind)
         possible = [way.name for way in ways if not way.why_not]
         if possible:
-            return doctor.row(title, doctor.OK, f"can be mounted for one command: {', '.join(possible)}")
+            return doctor.row(title, OK, f"can be mounted for one command: {', '.join(possible)}")
         reasons = "; ".join(f"{way.name}: {way.why_not}" for way in ways)
-        return doctor.row(
-            title, doctor.NO, reasons, "a container runtime can: apptainer exec -B IMG:PATH:image-src=/ ..."
-        )
+        return doctor.row(title, NO, reasons, "a container runtime can: apptainer exec -B IMG:PATH:image-src=/ ...")
 
     return check
 
@@ -79,10 +80,8 @@ def _check_images(kind: str) -> Callable[[Mapping[str, str]], JsonObject]:
 def _check_packing(environment: Mapping[str, str]) -> JsonObject:
     program = shutil.which("mksquashfs") or shutil.which("mksquashfs", path="/usr/sbin:/sbin:/usr/local/sbin")
     if program:
-        return doctor.row("packing", doctor.OK, program)
-    return doctor.row(
-        "packing", doctor.NO, "mksquashfs is not there", "install squashfs-tools, or load a module that has it"
-    )
+        return doctor.row("packing", OK, program)
+    return doctor.row("packing", NO, "mksquashfs is not there", "install squashfs-tools, or load a module that has it")
 
 
 def draw(console: Console, answer: JsonObject) -> None:

@@ -14,7 +14,8 @@ import click
 
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
-from fsprobe.layouts.mount.namespace import Spec, checked, run_inside
+from fsprobe.layouts.mount.namespace import run_inside
+from fsprobe.layouts.mount.spec import Spec, checked
 from fsprobe.layouts.mount.supervision import end_like
 from fsprobe.layouts.pack.side_file import mismatches
 

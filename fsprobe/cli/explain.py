@@ -82,7 +82,7 @@ def to_text(rule: Rule, table: Thresholds) -> str:
             *_indented(f"{bounds(row)} (info, warn, critical) {row.unit}. Source: {row.source}."),
         ]
     lines += ["", "Source", *_indented(rule.source)]
-    lines += ["", f"For the {'site' if rule.audience == 'site' else 'user'}."]
+    lines += ["", f"Audience: {rule.audience}"]
     return "\n".join(lines) + "\n"
 
 

@@ -39,9 +39,9 @@ def command(places: tuple[str, ...], output: str | None, job_id: str, executor: 
     with executors.executor(where) as (pool, n_workers):
         profile = jobs.merge(files, pool, n_workers)
     known = {path for path, _ in files.unreadable}
-    for row in profile["job"]["unreadable"]:
-        if not any(path.endswith(row["file"]) for path in known):
-            say(f"warning: left out: {row['why']}")
+    for row in profile.job.unreadable if profile.job is not None else ():
+        if not any(path.endswith(row.file) for path in known):
+            say(f"warning: left out: {row.why}")
     if output:
         jobs.write(output, profile)
         say(f"job: {output}")

@@ -12,13 +12,12 @@ import click
 
 import fsprobe
 from fsprobe import files
-from fsprobe.capture.backends.audit import waiting as audit
+from fsprobe.capture import backends, injection
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 
 MAIN = "fsprobe.cli.travel"
-HOOK = ("fsprobe/capture/hook/sitecustomize.py", "fsprobe/capture/hook/imports.py")
-DATA = (*HOOK, *(f"fsprobe/capture/hook/audit/{name}" for name in audit.HOOK_PARTS))
+DATA = tuple(f"fsprobe/capture/{name}" for name in (*injection.DATA_FILES, *backends.data_files()))
 """Read as text at run time, imported by nobody."""
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _START = f"import sys\n\nfrom {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"

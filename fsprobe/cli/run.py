@@ -9,7 +9,6 @@ import sys
 
 from fsprobe.capture import options as run_options
 from fsprobe.capture import record
-from fsprobe.cli.ending import die_of
 from fsprobe.cli.failures import report_error, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
@@ -64,6 +63,8 @@ def main(words: "list[str]") -> int:
     except KeyboardInterrupt:
         say(f"interrupted while making the report; the recording is {recorded.path}")
     if status < 0:
+        from fsprobe.cli.ending import die_of
+
         die_of(-status)
     return status
 
@@ -78,7 +79,8 @@ def enter_layout(options: "RunOptions") -> "tuple[list[str] | None, dict[str, An
         return None, None
     from dataclasses import replace
 
-    from fsprobe.layouts.mount.namespace import Spec, checked, choose_way, enter_argv
+    from fsprobe.layouts.mount.namespace import choose_way, enter_argv
+    from fsprobe.layouts.mount.spec import Spec, checked
     from fsprobe.layouts.pack.side_file import mismatches
 
     try:

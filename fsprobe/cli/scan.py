@@ -12,7 +12,7 @@ import click
 
 from fsprobe.cli.failures import printable
 from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _WIDTH = 80
 _LABEL = 14
@@ -100,7 +100,7 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
     editable = [row.name for row in scan.packages if row.editable]
     if editable or any(pth.editable for pth in scan.pths):
         yield from _row(
-            "editable", f"{', '.join(editable) or 'yes'}: a normal install needs fewer look-ups, and can be packed"
+            "editable", f"{', '.join(editable) or 'yes'}: a normal install needs fewer lookups, and can be packed"
         )
     for where, entry in scan.dead_paths:
         yield from _row("dead path", f"{text(entry)} (from {where})")

@@ -16,12 +16,14 @@ from fsprobe import pipeline
 from fsprobe.capture.machine import host
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_USAGE, FsprobeError
+from fsprobe.model import serial
 from fsprobe.model.formats import JsonObject
-from fsprobe.model.text import text as shown
+from fsprobe.model.formats import text as shown
 from fsprobe.privacy import disclosure
 from fsprobe.privacy.identities import Names, from_environment
 from fsprobe.privacy.redaction import Redaction, Unchanged
 from fsprobe.recording.file import Recording
+from fsprobe.recording.stored import stored
 from fsprobe.report.ticket import archive, reproducer
 from fsprobe.report.ticket import bundle as ticket
 
@@ -143,10 +145,8 @@ def disclosed(recording: Recording, name: str, scratch: Path, hide: Unchanged) -
     """Write the recording as it may be given away, and read that one: no report can show more than it holds."""
     place = scratch / f"{name}.fsprobe"
     disclosure.write(recording, str(place), hide, VARIABLES)
-    profile = pipeline.analyse(place) if recording.kind == "recording" else Recording(str(place)).manifest
-    return reproducer.Item(
-        name=name, file="" if hide.is_redacting else os.path.basename(recording.path), profile=profile
-    )
+    value = pipeline.analyse(place) if recording.kind == "recording" else stored(Recording(str(place)))
+    return reproducer.Item(name=name, file="" if hide.is_redacting else os.path.basename(recording.path), value=value)
 
 
 def bundle(
@@ -164,13 +164,13 @@ def bundle(
         is_program=True,
     )
     yield archive.Entry(name="versions.json", body=as_json(ticket.versions(items, here)))
-    yield archive.Entry(name="job.json", body=as_json(ticket.job_facts(items)))
+    yield archive.Entry(name="job.json", body=as_json(ticket.jobs_of(items)))
     if environment is not None:
         yield archive.Entry(name="environment.json", body=as_json(environment))
     for item in items:
         recording = f"recordings/{item.name}.fsprobe"
-        yield archive.Entry(name=f"reports/{item.name}.html", body=encoded(page.render(item.profile, recording)))
-        yield archive.Entry(name=f"reports/{item.name}.json", body=as_json(item.profile))
+        yield archive.Entry(name=f"reports/{item.name}.html", body=encoded(page.render(item.value, recording)))
+        yield archive.Entry(name=f"reports/{item.name}.json", body=as_json(item.value))
         yield archive.Entry(name=recording, body=scratch / f"{item.name}.fsprobe")
 
 
@@ -180,8 +180,8 @@ def encoded(text: str) -> bytes:
 
 
 def as_json(value: Any) -> bytes:
-    """JSON as the reports write it."""
-    return encoded(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    """JSON of a value, or of what is JSON already."""
+    return encoded(json.dumps(serial.to_json(value), indent=1, ensure_ascii=False) + "\n")
 
 
 def report_what_is_left(hide: Redaction, entries: list[archive.Entry]) -> None:

@@ -1,7 +1,7 @@
 """The recorder that travels: `fsprobe run --record-only` as one file, built by `fsprobe recorder`.
 
-Standard library only, syntax of Python 3.6. It also is its own tracer where there is no strace: started again with
-`--tracer` it traces a command as `capture.ptrace` does.
+Standard library only, syntax of Python 3.6. It also is its own tracer where there is no strace: a backend starts it again
+with `--tracer`.
 """
 
 import sys
@@ -24,9 +24,9 @@ def main(words: "list[str]") -> "int":
     if words[:1] == ["--tracer"]:
         import os
 
-        from fsprobe.capture.backends.ptrace import tracer
+        from fsprobe.capture import backends
 
-        os._exit(tracer.main(words[1:]))
+        os._exit(backends.trace(words[1:]))
     if words[:1] == ["run"]:
         del words[0]  # a script written for `fsprobe run` stays as it is
     options = words[: words.index("--")] if "--" in words else words

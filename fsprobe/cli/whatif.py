@@ -15,8 +15,11 @@ from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.model.formats import FORMAT, JsonObject
+from fsprobe.model.answers import Estimate, WhatIf
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
+from fsprobe.recording.stored import stored
 from fsprobe.report import numbers
 from fsprobe.report.terminal.console import console_on
 from fsprobe.report.terminal.run import clean
@@ -24,11 +27,11 @@ from fsprobe.report.terminal.run import clean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What FILE says of each layout, and what it can't say."""
+    """What FILE says of each storage layout, and what it can't say."""
 
     demands: list[whatif.Demand]
     requests_of: str
-    """what the requests are of, in words"""
+    """what the requests are for, in words"""
     notes: list[str]
     nodes: int = 1
     ranks_per_node: int = 1
@@ -98,12 +101,10 @@ def command(
         curve = [
             row for demand in question.demands for row in whatif.curve(demand, of_curve.ms, ranks_per_node, mds_rate)
         ]
-        notes = [f"requests: {question.requests_of}", *question.notes]
-        found = {"format": FORMAT, "kind": "whatif", "rows": rows, "curve": curve, "notes": notes}
-        click.echo(json_text(found))
+        notes = (f"requests: {question.requests_of}", *question.notes)
+        click.echo(json_text(WhatIf(rows=tuple(rows), curve=tuple(curve), notes=notes)))
         return
-    console = console_on(sys.stdout)
-    draw(console, question, rows)
+    draw(console_on(sys.stdout), question, rows)
 
 
 def question_of(file: str, env: str | None) -> Question:
@@ -116,36 +117,33 @@ def question_of(file: str, env: str | None) -> Question:
     recording = Recording(file)
     if recording.kind != "recording" and env:
         raise FsprobeError(f"{file} is a {recording.kind}: --env is for a recording", "leave it out", EXIT_USAGE)
-    if recording.kind == "comparison":
-        recording.verify()
-        return question_of_comparison(recording.manifest)
-    if recording.kind == "job":
-        recording.verify()
-        return question_of_job(recording.manifest)
+    if recording.kind != "recording":
+        found = stored(recording)
+        return question_of_comparison(found) if isinstance(found, Comparison) else question_of_job(found)
     analysis = pipeline.read(file)
-    python = analysis.profile["manifest"].get("python") or {}
-    prefix = env or python.get("prefix")
+    manifest = analysis.profile.manifest
+    prefix = env or (manifest.python.prefix if manifest.python is not None else None)
     if analysis.requests is None:
         raise BadInput(f"the requests of {file} were not predicted", "record it without --stream, and not with audit")
     if not prefix:
         raise BadInput(f"{file} does not say which environment it is about", "name it with --env")
-    counts = analysis.requests.environment(os.fsencode(os.path.abspath(str(prefix))))
-    layout = analysis.profile["manifest"].get("layout") or {}
-    name = str(layout.get("label") or "plain")
-    plain = whatif.from_profile(analysis.profile, name, counts)
-    notes = [] if counts["metadata"] else [f"nothing at or below {prefix} was asked for: another --env may be meant"]
+    counts = analysis.requests.environment(os.fsencode(os.path.abspath(prefix)))
+    layout = manifest.layout
+    plain = whatif.from_profile(manifest, (layout.label if layout is not None else "") or "plain", counts)
+    notes = [] if counts.n_metadata else [f"nothing at or below {prefix} was looked up: another --env may be meant"]
     demands = [plain]
-    if layout.get("kind", "plain") not in ("squashfs", "overlay"):
+    if layout is None or layout.kind not in ("squashfs", "overlay"):
         demands.append(whatif.one_file(plain))
         notes.append("squashfs was not run: it is the same program with 2 requests a node; `fsprobe compare` runs it")
     return Question(demands=demands, requests_of=f"for {prefix} and what is below it", notes=notes)
 
 
-def question_of_job(profile: JsonObject) -> Question:
+def question_of_job(profile: Profile) -> Question:
     """An average rank of a job, on an average node."""
-    job = profile["job"]
-    n_nodes = max(1, job["n_nodes"] or job["n_nodes_traced"] or len(job["nodes"]))
-    n_ranks = max(1, job["n_ranks"] or job["n_recordings"])
+    job = profile.job
+    assert job is not None
+    n_nodes = max(1, job.n_nodes or job.n_nodes_traced or len(job.nodes))
+    n_ranks = max(1, job.n_ranks or job.n_recordings)
     return Question(
         demands=[whatif.from_job(profile, "as recorded")],
         requests_of="for all files, whether of the environment or not: mean of the nodes and ranks that were traced",
@@ -157,39 +155,39 @@ def question_of_job(profile: JsonObject) -> Question:
     )
 
 
-def question_of_comparison(comparison: JsonObject) -> Question:
+def question_of_comparison(comparison: Comparison) -> Question:
     """The layouts of a comparison, each with its own measured CPU."""
     demands: dict[str, whatif.Demand] = {}
     why_not: dict[str, str] = {}
     notes = []
     # the estimate is of a cold client: CPU of cold runs where there are any
-    for row in sorted(comparison["rows"], key=lambda row: row["cache"] != "cold"):
-        label, counts = row["layout"], row["requests"].get("environment_counts")
+    for row in sorted(comparison.rows, key=lambda row: row.cache != "cold"):
+        label, counts = row.layout, row.environment_requests
+        cpu_s = row.cpu_s.total_s if row.cpu_s is not None else None
         if counts is None:
-            why_not[label] = "what it asks the file server was not observed"
-        elif not row["cpu_s"]:
+            why_not[label] = "its server requests were not observed"
+        elif row.cpu_s is None or row.cpu_s.user is None or cpu_s is None:
             why_not[label] = "it has no timed runs"
         elif label not in demands:
-            parts = [row["cpu_s"][name] for name in ("user", "sys", "around")]
-            state = f"{row['cache']} " if row["cache"] in ("cold", "warm") else ""
+            state = f"{row.cache} " if row.cache in ("cold", "warm") else ""
             demands[label] = whatif.demand_of(
                 label,
-                sum(part["median"] for part in parts if part is not None),
+                cpu_s,
                 counts,
-                is_image=row["kind"] in ("squashfs", "overlay"),
-                t_cpu_from=f"median of {numbers.plural(len(parts[0]['runs']), f'untraced {state}run')}",
+                is_image=row.kind in ("squashfs", "overlay"),
+                cpu_source=f"median of {numbers.plural(len(row.cpu_s.user.runs), f'untraced {state}run')}",
             )
-            if any(row["exit_codes"]):
+            if row.is_failed:
                 notes.append(f"the command failed in {label}: its numbers are not those of a whole start")
     if not demands:
         raise BadInput(
             "this comparison has no timed runs, or its requests were not observed", "compare two layouts by --env"
         )
     notes += [f"{label} is left out: {reason}" for label, reason in why_not.items() if label not in demands]
-    order = list(dict.fromkeys(row["layout"] for row in comparison["rows"]))
+    order = list(dict.fromkeys(row.layout for row in comparison.rows))
     return Question(
         demands=sorted(demands.values(), key=lambda demand: order.index(demand.layout)),
-        requests_of=f"for {comparison.get('environment', 'the environment')} and what is below it, or for mounting its image",
+        requests_of=f"for {comparison.environment or 'the environment'} and what is below it, or for mounting its image",
         notes=[*notes, "each layout is taken as if it lay on the filesystem of the line, wherever it lay when it ran"],
     )
 
@@ -198,27 +196,27 @@ FILESYSTEM, REQUEST, ALONE, JOB = 20, 11, 10, 16
 """Widths of columns, in characters."""
 
 
-def draw(console: Console, question: Question, rows: list[JsonObject]) -> None:
+def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
     """A table for each layout, and what is measured, predicted and assumed."""
     first = rows[0]
-    many = first["nodes"] > 1 or first["ranks_per_node"] > 1
-    job = f"{first['nodes']:,} x {first['ranks_per_node']:,}"
+    many = first.n_nodes > 1 or first.n_ranks_per_node > 1
+    job = f"{first.n_nodes:,} x {first.n_ranks_per_node:,}"
     for demand in question.demands:
-        own = [row for row in rows if row["layout"] == demand.layout]
-        asked = numbers.plural(own[0]["requests"], "request")
-        if many and own[0]["requests_node"] != own[0]["requests"]:
-            asked += f" alone, {numbers.count(own[0]['requests_node'])} a node"
+        own = [row for row in rows if row.layout == demand.layout]
+        asked = numbers.plural(own[0].n_requests, "request")
+        if many and own[0].n_requests_node != own[0].n_requests:
+            asked += f" alone, {numbers.count(own[0].n_requests_node)} a node"
         console.print()
         console.print(
-            Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {numbers.seconds(own[0]['t_cpu_s'])}")
+            Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {numbers.seconds(own[0].cpu_s)}")
         )
         head = f"{'if a request takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
-        console.print(Text(head + (f"{job:>{JOB}}   the server limits" if many else ""), style="dim"))
+        console.print(Text(head + (f"{job:>{JOB}}   server saturates" if many else ""), style="dim"))
         for row in own:
-            line = f"{row['latency']:{FILESYSTEM}}{numbers.milliseconds(row['latency_ms']):>{REQUEST}}"
-            line += f"{numbers.seconds(row['start_s']):>{ALONE}}"
+            line = f"{row.latency:{FILESYSTEM}}{numbers.milliseconds(row.latency_ms):>{REQUEST}}"
+            line += f"{numbers.seconds(row.start_s):>{ALONE}}"
             if many:
-                line += f"{numbers.seconds(row['job_s']):>{JOB}}   {knee(row['knee_nodes'])}"
+                line += f"{numbers.seconds(row.job_s):>{JOB}}   {saturation(row.saturates_at_n_nodes)}"
             console.print(Text(line.rstrip()))
     console.print()
     for note in question.notes:
@@ -227,31 +225,31 @@ def draw(console: Console, question: Question, rows: list[JsonObject]) -> None:
         console.print(Text(line, style="dim"))
 
 
-def explained(question: Question, row: JsonObject, many: bool) -> list[str]:
+def explained(question: Question, row: Estimate, many: bool) -> list[str]:
     """What each number is: measured, predicted or assumed; and what is in none of them."""
-    sources = ", ".join(dict.fromkeys(demand.t_cpu_from for demand in question.demands))
+    sources = ", ".join(dict.fromkeys(demand.cpu_source for demand in question.demands))
     lines = [
         "All times are estimates. alone: CPU + requests x latency: one process on a node with empty caches.",
         f"measured: CPU ({sources})",
-        f"predicted: metadata requests of a cold client, {clean(question.requests_of)}, from the calls of a traced run "
+        f"predicted: server requests, cold cache, {clean(question.requests_of)}, from the calls of a traced run "
         "(a model, validated against a FUSE server)",
         "assumed: the latency, "
         + (
             "as given"
-            if row["latency_source"] == "--latency-ms"
+            if row.latency_source == "--latency-ms"
             else "from published start-up times and mdtest (--json has the sources); most hold reads too, so they are upper bounds"
         ),
     ]
     if many:
-        rate = f"{row['rate']:,.0f} requests/s"
-        if row["rate"] == whatif.DEFAULT_RATE:
+        rate = f"{row.requests_per_s:,.0f} requests/s"
+        if row.requests_per_s == whatif.DEFAULT_RATE:
             rate += f" ({whatif.DEFAULT_RATE_SOURCE})"
         lines += [
             f"assumed: a metadata server that answers {rate}",
-            f"{row['nodes']:,} x {row['ranks_per_node']:,}: that many nodes and processes on each start at once; at least "
+            f"{row.n_nodes:,} x {row.n_ranks_per_node:,}: that many nodes and processes on each start at once; at least "
             "the larger of alone and nodes x requests of a node / rate. A node asks for names, listings and links once, "
             "each of its processes for its opens; an image is mounted once a node.",
-            "the server limits: from so many nodes on all wait for the server, and more nodes make every start longer",
+            "server saturates: from so many nodes on all wait for the server, and more nodes make every start longer",
         ]
     return [
         *lines,
@@ -259,23 +257,23 @@ def explained(question: Question, row: JsonObject, many: bool) -> list[str]:
     ]
 
 
-def knee(n_nodes: float | None) -> str:
+def saturation(n_nodes: float | None) -> str:
     """From how many nodes on the server is what a start waits for; one that asks for nothing never waits."""
     if n_nodes is None:
         return "never"
-    return f"from {numbers.plural(max(1, math.ceil(n_nodes)), 'node')}"
+    return f"at {numbers.plural(max(1, math.ceil(n_nodes)), 'node')}"
 
 
 def draw_curve(
     demands: list[whatif.Demand], latency: whatif.Latency, ranks_per_node: int, rate: float, picture: str
 ) -> None:
-    """The time over the number of nodes, close enough that each knee is where it belongs."""
+    """The time over the number of nodes, close enough that each bend is where it belongs."""
     from fsprobe.report import plots
 
     rows = []
     for demand in demands:
         at = {float(n) for n in whatif.DEFAULT_NODES}
-        bend = whatif.knee_nodes(demand, latency.ms, ranks_per_node, rate)
+        bend = whatif.saturates_at_n_nodes(demand, latency.ms, ranks_per_node, rate)
         at |= {bend} if whatif.DEFAULT_NODES[0] < bend < whatif.DEFAULT_NODES[-1] else set()
         rows += whatif.curve(demand, latency.ms, ranks_per_node, rate, sorted(at))
     name = f"{latency.name}, " if latency.source != "--latency-ms" else ""

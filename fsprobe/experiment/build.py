@@ -13,12 +13,13 @@ from fsprobe.experiment.plan import IMAGES, LAYOUT_HINT, Image, Plan, Progress, 
 from fsprobe.layouts.copied import copy_of
 from fsprobe.layouts.image import read_listing
 from fsprobe.layouts.mount.methods import hint_for, plan_ways, read_host_facts
-from fsprobe.layouts.mount.namespace import Spec, choose_way, enter_argv
+from fsprobe.layouts.mount.namespace import choose_way, enter_argv
+from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.plain import Layout, Made, fstype_of
 from fsprobe.layouts.scan import venv as environments
 from fsprobe.layouts.scan.walk import Tree, walk
 from fsprobe.layouts.squashfs import image_for, mounted
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 
 def build(plan: Plan, state: State, stack: ExitStack, say: Progress, scratch: Path, made: Made) -> None:

@@ -18,9 +18,9 @@ from fsprobe.experiment.runs import Bench
 from fsprobe.experiment.summarise import summarise
 from fsprobe.layouts.mount.supervision import descendants, end_processes
 from fsprobe.layouts.plain import plain
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.comparison import Comparison
 
-Checkpoint = Callable[[JsonObject, "dict[str, bytes]"], None]
+Checkpoint = Callable[[Comparison, "dict[str, bytes]"], None]
 """Takes the comparison so far, and the recordings."""
 
 
@@ -31,7 +31,7 @@ def run(
     server: Probe | None = None,
     empty: Callable[[], None] | None = None,
     checkpoint: Checkpoint | None = None,
-) -> tuple[JsonObject, dict[str, bytes]]:
+) -> tuple[Comparison, dict[str, bytes]]:
     """Carry a comparison out.
 
     Interrupted (SIGINT, SIGTERM, SIGHUP) it ends with what it has; the comparison's `interrupted` then names the signal.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.layouts.plain import Layout
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.requests import RequestCounts
 
 BASELINE = "plain"
 CACHES = ("cold", "warm")
@@ -33,7 +33,7 @@ class Image:
     image: Path | None = None
     """one that is there already; None: one that is packed for all layouts that name none"""
     way: str = ""
-    """the only way to mount it (see `layouts.ways`); the first that works when empty"""
+    """the only way to mount it (see `layouts.mount.methods`); the first that works when empty"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Run:
     """CPU of the processes that serve the layout's mount, during the run; 0.0 where there are none."""
     majflt: int
     exit_status: int
-    server: JsonObject | None
+    server: Mapping[str, int] | None
     """what the file server counted: for a cold run since before the layout was mounted, else during the run; None where
     nobody could be asked"""
 
@@ -86,7 +86,7 @@ class Side:
     """why it runs from where it lies, and not at the environment's own path; "" when it does not"""
     analysis: pipeline.Analysis | None = None
     recording: Path | None = None
-    mounting: JsonObject | None = None
+    mounting: RequestCounts | None = None
     """requests for the image file when it is mounted; None for layouts that are no image, or where it was not observed"""
     without_pyc: frozenset[bytes] = frozenset()
     """sources, relative to the environment, that have a valid .pyc on the baseline only"""

@@ -22,6 +22,7 @@ from fsprobe.experiment.janitor import Janitor
 from fsprobe.experiment.plan import IMAGES, Plan, Probe, Run, Side
 from fsprobe.layouts.mount.starting import started
 from fsprobe.layouts.mount.supervision import descendants
+from fsprobe.model.requests import RequestCounts
 
 _END_S = 5.0
 """How long what is interrupted may take to end by itself."""
@@ -104,7 +105,7 @@ class Bench:
         if side.layout.kind in IMAGES:
             side.mounting = self._trace_mounting(side)
 
-    def _trace_mounting(self, side: Side) -> dict[str, Any] | None:
+    def _trace_mounting(self, side: Side) -> RequestCounts | None:
         """Requests for the image file itself while it is mounted and unmounted; None where that can't be traced."""
         path = self.scratch / f"mounting-{self.n_started}.fsprobe"
         self.n_started += 1

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fsprobe.analysis.counting.tally import Tally
-from fsprobe.model.formats import JsonObject
-from fsprobe.model.text import text
+from fsprobe.model.comparison import Difference, Differences
+from fsprobe.model.formats import text
 
 MAX_EXACT = 200_000
 """Ways to split the runs in two that are all gone through; beyond, as many are drawn at random (fixed seed)."""
@@ -122,7 +122,7 @@ def bootstrap_interval(left: Sequence[float], right: Sequence[float]) -> tuple[f
     return ratios[int(0.025 * N_RESAMPLES)], ratios[int(0.975 * N_RESAMPLES) - 1]
 
 
-def call_differences(baseline: Tally, layout: Tally, renamed: Mapping[bytes, bytes] | None = None) -> JsonObject:
+def call_differences(baseline: Tally, layout: Tally, renamed: Mapping[bytes, bytes] | None = None) -> Differences:
     """Explain a difference in calls by name: which paths were called how often on either side.
 
     Args:
@@ -131,8 +131,7 @@ def call_differences(baseline: Tally, layout: Tally, renamed: Mapping[bytes, byt
         renamed: prefixes of the layout's paths that stand for one of the baseline's (a layout that runs from where it lies).
 
     Returns:
-        {"n_baseline", "n_layout", "n_paths", "rows": [{"path", "op", "baseline", "layout"}, ...]}; the rows are the
-        largest differences, `n_paths` how many (path, op) differ in all. 0 means the runs did the same calls.
+        The largest differences, and in `n_paths` how many (path, op) differ in all. 0 means the runs did the same calls.
     """
     left, right = _by_path_and_op(baseline, {}), _by_path_and_op(layout, renamed or {})
     # only what has no counterpart of its own name may be one that was drawn anew: an environment may lie in /tmp
@@ -140,15 +139,15 @@ def call_differences(baseline: Tally, layout: Tally, renamed: Mapping[bytes, byt
     left, right = (_with_stable_names(table, own) for table in (left, right))
     differing = [key for key in {*left, *right} if left[key] != right[key]]
     differing.sort(key=lambda key: (-abs(left[key] - right[key]), key))
-    return {
-        "n_baseline": baseline.total.n_metadata,
-        "n_layout": layout.total.n_metadata,
-        "n_paths": len(differing),
-        "rows": [
-            {"path": text(path), "op": op, "baseline": left[path, op], "layout": right[path, op]}
+    return Differences(
+        n_baseline=baseline.total.n_metadata,
+        n_layout=layout.total.n_metadata,
+        n_paths=len(differing),
+        rows=tuple(
+            Difference(path=text(path), op=op, baseline=left[path, op], layout=right[path, op])
             for path, op in differing[:N_DIFFERENCES]
-        ],
-    }
+        ),
+    )
 
 
 def _by_path_and_op(tally: Tally, renamed: Mapping[bytes, bytes]) -> Counter[tuple[bytes, str]]:

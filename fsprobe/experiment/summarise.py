@@ -7,33 +7,25 @@ import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import fields
 
 from fsprobe import foreign_json
 from fsprobe.capture.machine import host
 from fsprobe.errors import BadInput
 from fsprobe.experiment import significance
 from fsprobe.experiment.plan import BASELINE, IMAGES, Plan, Run, Side, State
-from fsprobe.model.formats import FORMAT, JsonObject
-from fsprobe.model.text import text
+from fsprobe.model.comparison import Comparison, CpuSpread, LayoutCounts, LayoutRow, Spread
+from fsprobe.model.formats import text
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Metrics
+from fsprobe.model.requests import RequestCounts
 from fsprobe.recording import file
 from fsprobe.recording.file import Recording
 from fsprobe.recording.shapes import TEXT, misfit
-
-METRICS = (
-    "n_open",
-    "n_stat",
-    "n_readlink",
-    "n_list",
-    "n_exec",
-    "n_change",
-    "n_missing",
-    "n_metadata",
-    "n_paths",
-)
+from fsprobe.recording.stored import as_section
 
 
-def summarise(plan: Plan, state: State) -> JsonObject:
+def summarise(plan: Plan, state: State) -> Comparison:
     """The comparison so far; layouts that were not traced yet are not in it."""
     traced = [side for side in state.sides if side.analysis is not None]
     base = traced[0]
@@ -61,28 +53,26 @@ def summarise(plan: Plan, state: State) -> JsonObject:
     notes[:0] = failure_notes(plan, state)
     if state.interrupted:
         notes.insert(0, f"interrupted ({state.interrupted}) after {len(state.runs)} timed runs: these are in here")
-    return {
-        "format": FORMAT,
-        "kind": "comparison",
-        "baseline": BASELINE,
-        "environment": text(os.fsencode(plan.env)),
-        "command": plan.command,
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "host": host.facts(os.environ),
-        "n_runs": plan.n_runs,
-        "make_cold": plan.make_cold,
-        "order": [[run.layout, run.cache] for run in state.runs],
-        "interrupted": state.interrupted or None,
-        "counted_by": state.counted_by or None,
-        "notes": notes,
-        "rows": rows,
-        "differences": differences,
-    }
+    return Comparison(
+        baseline=BASELINE,
+        environment=text(os.fsencode(plan.env)),
+        command=tuple(plan.command),
+        date=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        host=host.facts(os.environ),
+        n_runs=plan.n_runs,
+        make_cold=plan.make_cold,
+        order=tuple((run.layout, run.cache) for run in state.runs),
+        interrupted=state.interrupted or None,
+        counted_by=state.counted_by or None,
+        notes=tuple(notes),
+        rows=tuple(rows),
+        differences=differences,
+    )
 
 
 def _row(
     plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of_base: Sequence[Run], by_client: bool
-) -> JsonObject:
+) -> LayoutRow:
     assert side.analysis is not None
     counts, base_counts = environment_counts(plan, side), environment_counts(plan, base)
     verdict, words = None, "baseline"
@@ -96,46 +86,58 @@ def _row(
         else:
             words = "no runs"
     servers = [run.server for run in runs if run.server is not None]
-    counted = {name: spread([server[name] for server in servers]) for name in servers[0]} if servers else None
-    beside = [run.beside_s for run in runs if run.beside_s is not None]
-    metrics = side.analysis.profile["metrics"]
-    return {
-        "layout": side.layout.label,
-        "kind": side.layout.kind,
-        "where": text(os.fsencode(side.layout.where)),
-        "fstype": side.layout.fstype,
-        "mount_how": side.layout.mount_how,
-        "in_place": bool(side.in_place),
-        "cache": cache,
-        "wall_s": spread([run.wall_s for run in runs]),
-        "cpu_s": {
-            "user": spread([run.user_s for run in runs]),
-            "sys": spread([run.sys_s for run in runs]),
-            "around": spread(beside) if len(beside) == len(runs) else None,
-        }
-        if runs
-        else None,
-        "majflt": spread([run.majflt for run in runs]),
-        "exit_codes": sorted({run.exit_status for run in runs} | _traced_codes(side)),
-        "metrics": {name: metrics[name] for name in METRICS},
-        "requests": {
-            **(side.analysis.profile["requests"] or {}).get("by_mount", {}),
-            "environment": None if counts is None else counts["metadata"],
-            "environment_counts": counts,
-        },
-        "server_requests": None if by_client else counted,
+    counted = {name: spread_of([server[name] for server in servers]) for name in servers[0]} if servers else None
+    requests = side.analysis.profile.requests
+    return LayoutRow(
+        layout=side.layout.label,
+        kind=side.layout.kind,
+        where=text(os.fsencode(side.layout.where)),
+        fstype=side.layout.fstype,
+        mount_how=side.layout.mount_how,
+        in_place=bool(side.in_place),
+        cache=cache,
+        wall_s=spread([run.wall_s for run in runs]),
+        cpu_s=cpu_spread(runs),
+        majflt=spread([run.majflt for run in runs]),
+        exit_codes=tuple(sorted({run.exit_status for run in runs} | _traced_codes(side))),
+        metrics=layout_counts(side.analysis.profile.metrics),
+        requests=None if requests is None else requests.by_mount,
+        environment_requests=counts,
+        server_requests=None if by_client else counted,
         # what this node's kernel counted, for all its programs together: not the same thing as what a server was asked
-        "client_counters": counted if by_client else None,
-        "ratio_wall": None if verdict is None else round(verdict.ratio, 4),
-        "ratio_wall_low": None if verdict is None else round(verdict.low, 4),
-        "ratio_wall_high": None if verdict is None else round(verdict.high, 4),
-        "p": None if verdict is None else round(verdict.p, 5),
-        "ratio_requests": round(counts["metadata"] / base_counts["metadata"], 6)
-        if counts is not None and base_counts is not None and base_counts["metadata"]
-        else None,
-        "clear": None if verdict is None else verdict.clear,
-        "verdict": words,
-    }
+        client_counters=counted if by_client else None,
+        ratio_wall=None if verdict is None else round(verdict.ratio, 4),
+        ratio_wall_low=None if verdict is None else round(verdict.low, 4),
+        ratio_wall_high=None if verdict is None else round(verdict.high, 4),
+        p=None if verdict is None else round(verdict.p, 5),
+        ratio_requests=ratio_of_requests(counts, base_counts),
+        clear=None if verdict is None else verdict.clear,
+        verdict=words,
+    )
+
+
+def layout_counts(metrics: Metrics) -> LayoutCounts:
+    """What a comparison keeps of a run's totals."""
+    return LayoutCounts(**{field.name: getattr(metrics, field.name) for field in fields(LayoutCounts)})
+
+
+def ratio_of_requests(counts: RequestCounts | None, baseline: RequestCounts | None) -> float | None:
+    """The requests of a layout over those of the baseline; None where there is nothing to divide."""
+    if counts is None or baseline is None or not baseline.n_metadata:
+        return None
+    return round(counts.n_metadata / baseline.n_metadata, 6)
+
+
+def cpu_spread(runs: Sequence[Run]) -> CpuSpread | None:
+    """CPU seconds of runs; None without runs."""
+    beside = [run.beside_s for run in runs if run.beside_s is not None]
+    if not runs:
+        return None
+    return CpuSpread(
+        user=spread([run.user_s for run in runs]),
+        sys=spread([run.sys_s for run in runs]),
+        around=spread(beside) if len(beside) == len(runs) else None,
+    )
 
 
 def failure_notes(plan: Plan, state: State) -> list[str]:
@@ -145,7 +147,7 @@ def failure_notes(plan: Plan, state: State) -> list[str]:
         if side.analysis is None:
             continue
         label = side.layout.label
-        traced = _exit_words(side.analysis.profile["manifest"])
+        traced = _exit_words(side.analysis.profile.manifest)
         timed = [run.exit_status for run in state.runs if run.layout == label]
         failed = [status for status in timed if status]
         parts = [f"the traced run ({traced})"] if traced else []
@@ -161,23 +163,23 @@ def failure_notes(plan: Plan, state: State) -> list[str]:
 
 
 def _traced_codes(side: Side) -> set[int]:
-    manifest = side.analysis.profile["manifest"] if side.analysis is not None else {}
-    if manifest.get("signal"):
-        return {-int(manifest["signal"])}
-    return set() if manifest.get("exit_code") is None else {int(manifest["exit_code"])}
+    manifest = side.analysis.profile.manifest if side.analysis is not None else Manifest()
+    if manifest.signal:
+        return {-manifest.signal}
+    return set() if manifest.exit_code is None else {manifest.exit_code}
 
 
-def _exit_words(manifest: Mapping[str, Any]) -> str:
-    if manifest.get("signal"):
-        return _status_words(-int(manifest["signal"]))
-    return _status_words(int(manifest["exit_code"])) if manifest.get("exit_code") else ""
+def _exit_words(manifest: Manifest) -> str:
+    if manifest.signal:
+        return _status_words(-manifest.signal)
+    return _status_words(manifest.exit_code) if manifest.exit_code else ""
 
 
 def _status_words(status: int) -> str:
     return f"exit code {status}" if status > 0 else f"killed by signal {-status}"
 
 
-def environment_counts(plan: Plan, side: Side) -> JsonObject | None:
+def environment_counts(plan: Plan, side: Side) -> RequestCounts | None:
     """What a cold client asks for paths at or under the environment, or for the image that holds it; None if not observed.
 
     Of an image it is what mounting it asked for the image file; what is inside is answered on the node.
@@ -190,21 +192,24 @@ def environment_counts(plan: Plan, side: Side) -> JsonObject | None:
     return side.analysis.requests.environment(os.fsencode(os.path.realpath(place)))
 
 
-def spread(values: Sequence[float]) -> JsonObject | None:
+def spread(values: Sequence[float]) -> Spread | None:
     """Median, least, greatest and every run; None without runs."""
-    if not values:
-        return None
-    return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-        "runs": [round(value, 4) for value in values],
-    }
+    return spread_of(values) if values else None
 
 
-def write(path: str, comparison: JsonObject, recordings: Mapping[str, bytes]) -> None:
+def spread_of(values: Sequence[float]) -> Spread:
+    """Median, least, greatest and every run of at least one."""
+    return Spread(
+        median=round(statistics.median(values), 4),
+        min=round(min(values), 4),
+        max=round(max(values), 4),
+        runs=tuple(round(value, 4) for value in values),
+    )
+
+
+def write(path: str, comparison: Comparison, recordings: Mapping[str, bytes]) -> None:
     """Write a comparison with its traced runs as one file: section `recording.N` holds the recording of layout N."""
-    sections: list[tuple[str, bytes]] = [("manifest", json.dumps(comparison, indent=1).encode())]
+    sections: list[tuple[str, bytes]] = [("manifest", as_section(comparison))]
     sections.append(("layouts", json.dumps(list(recordings)).encode()))
     sections += [(f"recording.{i}", data) for i, data in enumerate(recordings.values())]
     file.write(path, "comparison", sections)

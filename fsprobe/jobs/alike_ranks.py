@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.job import RankRow
 
 MAX_KINDS = 6
 """So many are looked into, the most frequent ones. A judgement: each costs as much as reading a few more ranks."""
@@ -14,7 +14,7 @@ ALIKE_SHARE = 0.01
 make such differences. A judgement."""
 ALIKE_CALLS = 5
 """... or up to so many calls."""
-_NUMBERS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing")
+_NUMBERS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +36,17 @@ class Kind:
         return len(self.keys)
 
 
-def kinds(rows: Sequence[JsonObject]) -> list[Kind]:
+def kinds(rows: Sequence[RankRow]) -> list[Kind]:
     """Sort ranks into kinds, the largest first; ranks beyond `MAX_KINDS` kinds are in none.
 
     Args:
-        rows: as `analysis.ranks.rank_row` makes them.
+        rows: as `rank_rows.rank_row` makes them.
     """
-    exact: dict[tuple[int, ...], list[JsonObject]] = {}
+    exact: dict[tuple[int, ...], list[RankRow]] = {}
     for row in rows:
-        exact.setdefault(tuple(row[name] for name in _NUMBERS), []).append(row)
+        exact.setdefault(tuple(getattr(row, name) for name in _NUMBERS), []).append(row)
     ordered = sorted(exact.items(), key=lambda item: -len(item[1]))
-    grouped: list[tuple[tuple[int, ...], list[JsonObject]]] = []
+    grouped: list[tuple[tuple[int, ...], list[RankRow]]] = []
     for numbers, members in ordered:
         near = next((group for group in grouped if _are_alike(group[0], numbers)), None)
         if near is not None:
@@ -58,9 +58,9 @@ def kinds(rows: Sequence[JsonObject]) -> list[Kind]:
     owners = _owners(chosen)
     return [
         Kind(
-            file=members[0]["file"],
-            key=members[0]["key"],
-            keys=frozenset(row["file"] for row in members),
+            file=members[0].file,
+            key=members[0].key,
+            keys=frozenset(row.file for row in members),
             nodes=frozenset(node for node, owner in owners.items() if owner == number),
         )
         for number, members in enumerate(chosen)
@@ -71,11 +71,11 @@ def _are_alike(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return all(abs(a - b) <= max(ALIKE_CALLS, ALIKE_SHARE * a) for a, b in zip(one, other, strict=True))
 
 
-def _owners(groups: Sequence[Sequence[JsonObject]]) -> Mapping[str, int]:
+def _owners(groups: Sequence[Sequence[RankRow]]) -> Mapping[str, int]:
     votes: dict[str, dict[int, int]] = {}
     for number, members in enumerate(groups):
         for row in members:
-            table = votes.setdefault(row["node"], {})
+            table = votes.setdefault(row.node, {})
             table[number] = table.get(number, 0) + 1
     return {node: max(table, key=lambda number: (table[number], -number)) for node, table in votes.items()}
 

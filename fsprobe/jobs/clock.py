@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fsprobe.analysis.counting.rates import PEAK_S, SUSTAINED_S, busiest
 from fsprobe.analysis.counting.tally import BIN_NS, Tally
 from fsprobe.jobs.sums import add_numbers, add_timeline
-from fsprobe.model.formats import JsonObject
 
 N_SLOTS = 120
 """Slots that the time of a job is cut into: as many as a small picture shows, few enough to keep for each node."""
@@ -51,16 +51,16 @@ class NodeClock:
             self.settled[name] = max(value, self.settled.get(name, 0))
         add_timeline(self.timeline, other.timeline, 0)
 
-    def rates(self) -> JsonObject:
-        """The busiest second and the busiest ten of this node; None where its logs have no times."""
-        found: JsonObject = {
+    def rates(self) -> dict[str, Any]:
+        """The rates of a `NodeRow`: the busiest second and the busiest ten; None where its logs have no times."""
+        found = {
             "peak_metadata_per_s": busiest(self.calls_by_bin, PEAK_S),
             "sustained_metadata_per_s": busiest(self.calls_by_bin, SUSTAINED_S),
             "peak_open_per_s": busiest(self.opens_by_bin, PEAK_S),
         }
-        for name in found:
-            found[name] = max(found[name], self.settled.get(name, 0))
-        return found if self.timeline.timeline else dict.fromkeys(found)
+        if not self.timeline.timeline:
+            return dict.fromkeys(found)
+        return {name: max(value, self.settled.get(name, 0)) for name, value in found.items()}
 
     def calls(self) -> dict[int, int]:
         """Bin of 0.1 s -> metadata calls; where bins were put together they stand at the first one."""
@@ -87,12 +87,12 @@ class Slots:
         """When the first slot begins, in s since the epoch."""
         return self.first * BIN_NS / 1e9
 
-    def sums(self, by_bin: Mapping[int, int]) -> list[int]:
+    def sums(self, by_bin: Mapping[int, int]) -> tuple[int, ...]:
         """Bins added up by slot."""
         row = [0] * self.n
         for number, n in by_bin.items():
             row[(number - self.first) // self.width] += n
-        return row
+        return tuple(row)
 
 
 def make_slots(tally: Tally) -> Slots | None:

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
-from fsprobe.analysis.counting.profile import finding_row, make_profile
+from fsprobe.analysis.counting.profile import make_profile
 from fsprobe.analysis.findings.evidence import Evidence
 from fsprobe.analysis.findings.rules import find
+from fsprobe.analysis.manifest import is_observed
 from fsprobe.jobs.alike_ranks import kinds, launched
 from fsprobe.jobs.findings import Look, merge_findings, of_the_whole, weighted, weighted_count
 from fsprobe.jobs.rank_rows import RankFile
 from fsprobe.jobs.reading.chunks import Part
 from fsprobe.jobs.reading.rank import Reading, read_rank
 from fsprobe.jobs.verdict import job_verdict
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.finding import Finding
+from fsprobe.model.profile import Profile, Verdict
 
 
 def judge(
     files: Sequence[RankFile],
     total: Part,
-    profile: JsonObject,
+    profile: Profile,
     mounts: Mounts,
     *,
     executor: Executor | None = None,
-) -> tuple[list[JsonObject], JsonObject | None]:
+) -> tuple[tuple[Finding, ...], Verdict | None]:
     """Find what to do in a job, and judge it.
 
     Args:
@@ -43,30 +46,29 @@ def judge(
     Returns:
         The findings, and the verdict; None where nothing of the job was observed.
     """
-    job = profile["job"]
-    n_processes = job["n_ranks"] or job["n_recordings"]
+    job = profile.job
+    assert job is not None
+    n_processes = job.n_ranks or job.n_recordings
     by_name = {file.name + file.path.rpartition("/")[2]: file for file in files}
     wanted = [(by_name[kind.key + kind.file], kind.n_ranks, len(kind.nodes), n_processes) for kind in kinds(total.rows)]
     if executor is None:
         looks = [look(*words) for words in wanted]
     else:
         looks = [future.result() for future in [executor.submit(look, *words) for words in wanted]]
-    is_predicted = job["n_without_requests"] < len(total.rows)
-    variables = launched(n_processes=n_processes, n_nodes=job["n_nodes"] or job["n_nodes_traced"])
+    is_predicted = job.n_without_requests < len(total.rows)
+    variables = launched(n_processes=n_processes, n_nodes=job.n_nodes or job.n_nodes_traced)
     whole = Evidence(
         tally=total.tally,
         notes=total.notes,
-        profile={**profile, "manifest": {**profile["manifest"], "job": variables}},
+        profile=replace(profile, manifest=replace(profile.manifest, job=variables)),
         facts=looks[0].facts,
         mounts_of=mounts.of,
         requests=total.requests.requests if is_predicted else None,
     )
-    found = merge_findings(looks, of_the_whole(whole), n_ranks=len(total.rows), n_nodes=job["n_nodes_traced"])
-    # ranks of which no hook told anything have zeros that count nothing: they must not acquit the filesystem
-    is_observed = profile["manifest"].get("backend") != "audit" or bool(total.tally.by_process)
+    found = merge_findings(looks, of_the_whole(whole), n_ranks=len(total.rows), n_nodes=job.n_nodes_traced)
     mine = f"{looks[0].key}: "
     processes = {key: row for key, row in total.tally.by_process.items() if key.startswith(mine)}
-    return [finding_row(finding) for finding in found], job_verdict(whole, processes) if is_observed else None
+    return tuple(found), job_verdict(whole, processes) if is_observed(profile.manifest, total.tally) else None
 
 
 def look(file: RankFile, n_ranks: int, n_nodes: int, n_processes: int) -> Look:
@@ -90,10 +92,7 @@ def _evidence(read: Reading, n_ranks: int, n_nodes: int, n_processes: int) -> Ev
     table = pipeline.mount_finder(read.mounts, read.tally)
     profile = make_profile(
         kind=recording.kind,
-        manifest={
-            **pipeline.complete_manifest(recording, read.hooks, read.mounts),
-            "job": launched(n_processes=n_processes),
-        },
+        manifest=replace(read.manifest, job=launched(n_processes=n_processes)),
         tally=read.tally,
         notes=read.notes,
         quality=read.quality,

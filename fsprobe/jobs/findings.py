@@ -19,7 +19,7 @@ RANKS_RULE = "FSP017"
 BECOMES_IMAGE = frozenset({"FSP001", "FSP017", "FSP019", "FSP020", "FSP021"})
 """Rules that advise one image in place of a tree: what is left of its requests are `IMAGE_REQUESTS`."""
 IMAGE_REQUESTS = 2
-"""A look-up and an open of the image, by each node."""
+"""A lookup and an open of the image, by each node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

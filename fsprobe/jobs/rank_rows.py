@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from fsprobe.analysis.counting.profile import numbers
 from fsprobe.analysis.counting.rates import PEAK_S, busiest
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.capture.machine import ranks
 from fsprobe.jobs import sums as merging
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import ParseQuality
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.job import Absent, Ended, Job, NodeRow, RankRow, RankSpreads, Unreadable
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.rows import CallCounts, Counts, ProcessRow, sum_of
 
 N_SLOWEST = 5
 MAX_PROCESS_ROWS = 1_000
-SPREADS = ("wall_s", "startup_s", "n_metadata", "n_open", "n_missing", "fs_time_s", "peak_open_per_s")
+SPREADS = tuple(item.name for item in fields(RankSpreads))
 CLOCK = (
     "Times of different nodes are compared by their own clocks, as the recorder read them when each rank began: they are as good "
     "as the nodes' synchronisation (usually some ms), and bins of 0.1 s make rates right to 0.2 s."
@@ -43,11 +46,8 @@ class RankFile:
     selection: str
 
 
-def rank_row(
-    file: RankFile, manifest: Mapping[str, Any], tally: Tally, quality: ParseQuality, start_ns: int
-) -> JsonObject:
+def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, start_ns: int) -> RankRow:
     """One recording as a row; `start_ns` is where its time axis begins on the wall clock."""
-    total = tally.total
     opens: dict[int, int] = {}
     for process in tally.by_process.values():
         merging.add_numbers(opens, process.n_open_by_bin)
@@ -56,39 +56,29 @@ def rank_row(
         if tally.startup_end_ns is not None and tally.first_ns is not None
         else None
     )
-    return {
-        "key": file.name,
-        "rank": file.rank,
-        "local_rank": file.local_rank,
-        "node": file.node,
-        "host": manifest.get("host"),
-        "file": os.path.basename(file.path),
-        "backend": manifest.get("backend"),
-        "exit_code": manifest.get("exit_code"),
-        "signal": manifest.get("signal"),
-        "complete": not (manifest.get("log_truncated") or manifest.get("flushed") or manifest.get("salvaged")),
-        "started_s": round((start_ns + tally.first_ns) / 1e9, 3)
-        if tally.first_ns is not None
-        else manifest.get("started_s"),
-        "wall_s": manifest.get("wall_s"),
-        "user_s": manifest.get("user_s"),
-        "sys_s": manifest.get("sys_s"),
-        "read_bytes": manifest.get("read_bytes"),
-        "startup_s": startup_s,
-        "n_open": total.n_open,
-        "n_stat": total.n_stat,
-        "n_readlink": total.n_readlink,
-        "n_list": total.n_list,
-        "n_exec": total.n_exec,
-        "n_change": total.n_change,
-        "n_missing": total.n_missing,
-        "n_metadata": total.n_metadata,
-        "n_paths": len(tally.by_path),
-        "fs_time_s": round(total.time_ns / 1e9, 6) if quality.has_durations else None,
-        "peak_open_per_s": max(busiest(opens, PEAK_S), tally.settled_rates.get("peak_open_per_s", 0))
+    return RankRow(
+        key=file.name,
+        rank=file.rank,
+        local_rank=file.local_rank,
+        node=file.node,
+        host=manifest.host or None,
+        file=os.path.basename(file.path),
+        backend=manifest.backend or None,
+        exit_code=manifest.exit_code,
+        signal=manifest.signal,
+        complete=not (manifest.log_truncated or manifest.flushed or manifest.salvaged),
+        started_s=round((start_ns + tally.first_ns) / 1e9, 3) if tally.first_ns is not None else manifest.started_s,
+        wall_s=manifest.wall_s,
+        user_s=manifest.user_s,
+        sys_s=manifest.sys_s,
+        read_bytes=manifest.read_bytes,
+        startup_s=startup_s,
+        **numbers(tally.total, quality.has_durations),
+        n_paths=len(tally.by_path) - tally.n_further_rows,
+        peak_open_per_s=max(busiest(opens, PEAK_S), tally.settled_rates.get("peak_open_per_s", 0))
         if tally.n_timed
         else None,
-    }
+    )
 
 
 def natural(name: str) -> tuple[int, str]:
@@ -98,61 +88,57 @@ def natural(name: str) -> tuple[int, str]:
 
 def section(
     files: Sequence[RankFile],
-    rank_rows: Sequence[JsonObject],
+    rank_rows: Sequence[RankRow],
     nodes: Mapping[str, RequestCounts],
     total: Counts,
     *,
     unreadable: Sequence[tuple[str, str]],
     n_without_requests: int,
-) -> JsonObject:
-    """The section "job" of a job's profile.
+) -> Job:
+    """The section `job` of a job's profile, without its times.
 
     Args:
         files: all recordings that were to be merged.
         rank_rows: those that were, as `rank_row` made them.
-        nodes: what each node asks for.
+        nodes: what each node asks of servers.
         total: the sum of all calls.
         unreadable: (file, why).
         n_without_requests: of how many recordings no requests are known.
     """
-    rows = sorted(rank_rows, key=lambda row: (row["rank"] is None, row["rank"] or 0, row["file"]))
+    rows = sorted(rank_rows, key=lambda row: (row.rank is None, row.rank or 0, row.file))
     size = max((file.size for file in files if file.size is not None), default=None)
     n_nodes = _n_nodes(files, size)
-    seen = {row["rank"] for row in rows if row["rank"] is not None}
-    return {
-        "n_recordings": len(rows),
-        "n_ranks": size,
-        "n_ranks_traced": len(seen) if seen else len(rows),
-        "n_nodes": n_nodes,
-        "n_nodes_traced": len({row["node"] for row in rows}),
-        "selection": next((file.selection for file in files if file.selection), "all"),
-        "ranks": rows,
-        "nodes": _node_rows(rows, nodes, n_without_requests == len(rows)),
-        "spread": {name: merging.spread([(row["key"], row[name]) for row in rows]) for name in SPREADS},
-        "slowest": [
-            row["key"]
-            for row in sorted(
-                (row for row in rows if row["wall_s"] is not None), key=lambda row: (-row["wall_s"], row["key"])
-            )[:N_SLOWEST]
-        ],
-        "killed": [{"of": row["key"], "signal": row["signal"]} for row in rows if row["signal"]],
-        "failed": [
-            {"of": row["key"], "exit_code": row["exit_code"]} for row in rows if row["exit_code"] and not row["signal"]
-        ],
-        "incomplete": [row["key"] for row in rows if not row["complete"]],
-        "missing": _missing(files, seen, size, n_nodes),
-        "repeated": sorted({f"rank {number}" for number in seen if sum(row["rank"] == number for row in rows) > 1}),
-        "unreadable": [{"file": os.path.basename(path), "why": why} for path, why in unreadable],
-        "n_without_requests": n_without_requests,
-        "scaled": merging.scaled(
+    n_of_rank = Counter(row.rank for row in rows if row.rank is not None)
+    return Job(
+        n_ranks=size,
+        n_ranks_traced=len(n_of_rank) if n_of_rank else len(rows),
+        n_nodes=n_nodes,
+        n_nodes_traced=len({row.node for row in rows}),
+        selection=next((file.selection for file in files if file.selection), "all"),
+        ranks=tuple(rows),
+        nodes=_node_rows(rows, nodes, n_without_requests == len(rows)),
+        spread=RankSpreads(
+            **{name: merging.spread([(row.key, getattr(row, name)) for row in rows]) for name in SPREADS}
+        ),
+        slowest=tuple(
+            row.key for row in sorted(rows, key=lambda row: (-(row.wall_s or 0), row.key)) if row.wall_s is not None
+        )[:N_SLOWEST],
+        killed=tuple(Ended(of=row.key, signal=row.signal) for row in rows if row.signal),
+        failed=tuple(Ended(of=row.key, exit_code=row.exit_code) for row in rows if row.exit_code and not row.signal),
+        incomplete=tuple(row.key for row in rows if not row.complete),
+        absent=_absent(files, set(n_of_rank), size, n_nodes),
+        repeated=tuple(sorted(f"rank {number}" for number, n in n_of_rank.items() if n > 1)),
+        unreadable=tuple(Unreadable(file=os.path.basename(path), why=why) for path, why in unreadable),
+        n_without_requests=n_without_requests,
+        scaled=merging.scaled(
             n_ranks=size,
             n_nodes=n_nodes,
-            n_traced=len(seen),
+            n_traced=len(n_of_rank),
             total=total,
             nodes=nodes.values() if not n_without_requests else (),
         ),
-        "clock": CLOCK,
-    }
+        clock=CLOCK,
+    )
 
 
 def _n_nodes(files: Sequence[RankFile], size: int | None) -> int | None:
@@ -167,50 +153,52 @@ def _n_nodes(files: Sequence[RankFile], size: int | None) -> int | None:
     return None
 
 
-def _missing(files: Sequence[RankFile], seen: set[int], size: int | None, n_nodes: int | None) -> JsonObject:
+def _absent(files: Sequence[RankFile], seen: set[int], size: int | None, n_nodes: int | None) -> Absent:
     """Ranks that should have been traced and left nothing that can be read."""
     selection = next((file.selection for file in files if file.selection), ranks.ALL)
     if ranks.ONE_PER_NODE in selection.split(","):
         n_seen = len({file.node for file in files})
-        return {"ranks": None, "n": max(0, n_nodes - n_seen) if n_nodes is not None else None}
+        return Absent(n=max(0, n_nodes - n_seen) if n_nodes is not None else None)
     if size is None:
-        return {"ranks": None, "n": None}
+        return Absent()
     wanted = [number for number in range(size) if ranks.selects(selection, ranks.Rank(number, ""))]
-    absent = [number for number in wanted if number not in seen]
-    return {"ranks": absent, "n": len(absent)}
+    absent = tuple(number for number in wanted if number not in seen)
+    return Absent(ranks=absent, n=len(absent))
 
 
-def _node_rows(rows: Sequence[JsonObject], nodes: Mapping[str, RequestCounts], unobserved: bool) -> list[JsonObject]:
-    by_node: dict[str, list[JsonObject]] = {}
+def _node_rows(rows: Sequence[RankRow], nodes: Mapping[str, RequestCounts], unobserved: bool) -> tuple[NodeRow, ...]:
+    by_node: dict[str, list[RankRow]] = {}
     for row in rows:
-        by_node.setdefault(row["node"], []).append(row)
-    table = []
-    for node in sorted(by_node, key=natural):
-        members = by_node[node]
-        entry: JsonObject = {"key": node, "n_recordings": len(members)}
-        for name in ("n_open", "n_stat", "n_missing", "n_metadata"):
-            entry[name] = sum(row[name] for row in members)
-        walls = [row["wall_s"] for row in members if row["wall_s"] is not None]
-        entry["wall_s"] = max(walls, default=None)
-        entry["requests"] = None if unobserved else nodes[node].as_json()
-        table.append(entry)
-    return table
+        by_node.setdefault(row.node, []).append(row)
+    return tuple(
+        NodeRow(
+            key=node,
+            **fields_of_sum(by_node[node]),
+            n_recordings=len(by_node[node]),
+            wall_s=max((row.wall_s for row in by_node[node] if row.wall_s is not None), default=None),
+            requests=None if unobserved else nodes[node].value(),
+        )
+        for node in sorted(by_node, key=natural)
+    )
 
 
-def bounded(rows: list[JsonObject]) -> list[JsonObject]:
+def fields_of_sum(rows: Sequence[CallCounts]) -> dict[str, Any]:
+    """The fields of the sum of rows, for a row that has more."""
+    total = sum_of(rows)
+    time_s = None if total.time_s is None else round(total.time_s, 6)
+    return {**{field.name: getattr(total, field.name) for field in fields(total)}, "time_s": time_s}
+
+
+def bounded(rows: Sequence[ProcessRow]) -> tuple[ProcessRow, ...]:
     """The busiest processes, and one row for the rest."""
     if len(rows) <= MAX_PROCESS_ROWS:
-        return rows
-    ranked = sorted(rows, key=lambda row: -row["n_metadata"])
-    rest = dict(ranked[MAX_PROCESS_ROWS], key="(rest)", label="(rest)", pid=0, parent_pid=0)
-    for row in ranked[MAX_PROCESS_ROWS + 1 :]:
-        for name, value in row.items():
-            if name.startswith("n_") or (name == "time_s" and value is not None):
-                rest[name] = rest[name] + value
-    return [*ranked[:MAX_PROCESS_ROWS], rest]
+        return tuple(rows)
+    ranked = sorted(rows, key=lambda row: -row.n_metadata)
+    rest = ranked[MAX_PROCESS_ROWS:]
+    return (*ranked[:MAX_PROCESS_ROWS], ProcessRow(key="(rest)", label="(rest)", **fields_of_sum(rest)))
 
 
-def sum_of(rows: Iterable[JsonObject], name: str) -> Any:
+def sum_over(rows: Iterable[RankRow], name: str) -> Any:
     """The sum of what was observed; None where nothing was."""
-    values = [row[name] for row in rows if row[name] is not None]
+    values = [value for row in rows if (value := getattr(row, name)) is not None]
     return round(sum(values), 6) if values else None

@@ -12,11 +12,12 @@ from typing import TypeVar
 
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import BIN_NS, ModuleTally, PathTally, ProcessTally, Tally, add
-from fsprobe.analysis.requests.rows import RequestCounts, Requests
-from fsprobe.model.counts import Counts
+from fsprobe.analysis.requests.rows import NOT_KNOWN, RequestCounts, Requests, reaches_server
+from fsprobe.model import requests as values
 from fsprobe.model.events import Mount, ParseQuality
-from fsprobe.model.formats import JsonObject
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
+from fsprobe.model.job import Outlier, RankSpread, Scaled
+from fsprobe.model.rows import CallCounts, Counts
 
 SHARED = ("lookup", "negative", "readdir", "readlink", "read", "unread")
 """Asked for once by a node, for all its processes: they share the client's caches of names, listings and contents."""
@@ -36,17 +37,17 @@ Key = TypeVar("Key")
 # ---- tallies ------------------------------------------------------------------------------------------------------
 
 
-def add_tally(into: Tally, other: Tally, *, prefix: str = "", shift_ns: int = 0) -> None:
+def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> None:
     """Add a run's tally to another.
 
     Args:
         into: what is added to.
         other: what is added; it is left as it was.
-        prefix: put before the key of each of its processes, so that equal process numbers of two nodes stay apart.
+        of: whose processes these are, so that equal process numbers of two nodes stay apart.
         shift_ns: what its times lie before the common clock. Its bins of 0.1 s are moved by whole bins.
     """
     add(into.total, other.total)
-    for name in ("own", "own_by_syscall", "missing", "floor"):
+    for name in ("own", "own_by_syscall", "not_found", "floor"):
         add_numbers(getattr(into, name), getattr(other, name))
     for name, (calls, errors) in other.by_syscall.items():
         row = into.by_syscall.setdefault(name, [0, 0])
@@ -70,7 +71,7 @@ def add_tally(into: Tally, other: Tally, *, prefix: str = "", shift_ns: int = 0)
         row_of.resolved = row_of.resolved if row_of.resolved is not None else counted.resolved
     n_bins = shift_ns // BIN_NS
     for key, process in other.by_process.items():
-        _add_process(into, prefix + key, process, n_bins)
+        _add_process(into, f"{of}: {key}" if of else key, process, n_bins, of)
     add_timeline(into, other, n_bins)
     into.n_timed += other.n_timed
     into.first_ns = _least(into.first_ns, _moved(other.first_ns, shift_ns))
@@ -87,10 +88,11 @@ def add_numbers(into: dict[Key, int], other: Mapping[Key, int]) -> None:
         into[key] = into.get(key, 0) + n
 
 
-def _add_process(into: Tally, key: str, process: ProcessTally, n_bins: int) -> None:
+def _add_process(into: Tally, key: str, process: ProcessTally, n_bins: int, of: str) -> None:
     row = into.by_process.get(key)
     if row is None:
         row = into.by_process[key] = ProcessTally(process.pid, process.parent, process.label, process.kind)
+        row.of = of or process.of
     add(row.counts, process.counts)
     for mine, theirs in (
         (row.n_open_by_bin, process.n_open_by_bin),
@@ -184,11 +186,12 @@ class NodeRequests:
             joined.opendir += row.opendir
             joined.change += row.change
 
-    def total(self) -> RequestCounts:
-        """The sum over all paths."""
+    def at_servers(self) -> RequestCounts:
+        """The sum over the paths whose requests leave the node."""
         total = RequestCounts()
-        for row in self.per_path.values():
-            total.add(row)
+        for path, row in self.per_path.items():
+            if reaches_server(self.mount_of[path]):
+                total.add(row)
         return total
 
 
@@ -197,17 +200,19 @@ class JobRequests:
     """What all nodes ask for, of those of which nothing more will come."""
 
     nodes: dict[str, RequestCounts] = field(default_factory=dict)
-    by_mount: dict[str, RequestCounts] = field(default_factory=dict)
+    """Of each node what leaves it."""
+    by_mount: dict[tuple[str, str | None, str | None], RequestCounts] = field(default_factory=dict)
+    """(mount, its class, its type): nodes may have different filesystems at one place."""
     requests: Requests = field(default_factory=Requests)
     """Of all of them, by path."""
 
     def close(self, node: str, asked: NodeRequests) -> None:
         """Add what a node asks for, all its ranks joined."""
-        self.nodes[node] = asked.total()
+        self.nodes[node] = asked.at_servers()
         self.requests.n_unplaced += asked.n_unplaced
         for path, row in asked.per_path.items():
             mount = asked.mount_of[path]
-            key = text(mount.path) if mount is not None else "(not known)"
+            key = (text(mount.path), mount.fs_class, mount.fstype) if mount is not None else (NOT_KNOWN, None, None)
             self.by_mount.setdefault(key, RequestCounts()).add(row)
             self.requests.per_path.setdefault(path, RequestCounts()).add(row)
             self.requests.mount_of.setdefault(path, mount)
@@ -226,7 +231,7 @@ class JobRequests:
 # ---- ranks --------------------------------------------------------------------------------------------------------
 
 
-def spread(values: Sequence[tuple[str, float | None]]) -> JsonObject | None:
+def spread(values: Sequence[tuple[str, float | None]]) -> RankSpread | None:
     """Minimum, median and maximum with who has them, and the outliers; None where nobody was observed.
 
     Args:
@@ -247,16 +252,16 @@ def spread(values: Sequence[tuple[str, float | None]]) -> JsonObject | None:
     ]
     far.sort(key=lambda item: (-abs(item[1] - middle), item[0]))
     least, most = min(seen, key=lambda item: item[1]), max(seen, key=lambda item: item[1])
-    return {
-        "n": len(seen),
-        "min": least[1],
-        "min_of": least[0],
-        "median": middle,
-        "max": most[1],
-        "max_of": most[0],
-        "n_outliers": len(far),
-        "outliers": [{"of": name, "value": value} for name, value in far[:MAX_OUTLIERS]],
-    }
+    return RankSpread(
+        n=len(seen),
+        min=least[1],
+        min_of=least[0],
+        median=middle,
+        max=most[1],
+        max_of=most[0],
+        n_outliers=len(far),
+        outliers=tuple(Outlier(of=name, value=value) for name, value in far[:MAX_OUTLIERS]),
+    )
 
 
 def scaled(
@@ -266,7 +271,7 @@ def scaled(
     n_traced: int,
     total: Counts,
     nodes: Iterable[RequestCounts],
-) -> JsonObject | None:
+) -> Scaled | None:
     """The whole job, as if the ranks that were not traced had done what the traced ones did on average.
 
     Calls: their mean x ranks. Requests: (mean shared ones of a node) x nodes + (mean own ones of a rank) x ranks.
@@ -276,29 +281,30 @@ def scaled(
     """
     if n_ranks is None or n_traced == 0 or n_ranks <= n_traced:
         return None
-    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing", "n_metadata")
     rows = list(nodes)
-    requests: JsonObject | None = None
+
+    def of_ranks(value: int) -> int:
+        return round(value / n_traced * n_ranks)
+
+    requests: values.RequestCounts | None = None
     if n_nodes is not None and rows:
-        requests = {
-            name: round(sum(getattr(row, name) for row in rows) / len(rows) * n_nodes)
-            for name in SHARED
-            if name != "unread"
-        }
-        requests.update(
-            {
-                name: round(sum(getattr(row, name) for row in rows) / n_traced * n_ranks)
-                for name in OWN
-                if name != "change"
-            }
+        asked = RequestCounts()
+        for row in rows:
+            asked.add(row)
+        requests = values.RequestCounts(
+            **{
+                name: round(getattr(asked, name) / len(rows) * n_nodes)
+                for name in SHARED
+                if name not in ("read", "unread")
+            },
+            **{name: of_ranks(getattr(asked, name)) for name in OWN},
         )
-        requests["metadata"] = sum(requests[name] for name in ("lookup", "open", "opendir", "readdir", "readlink"))
-        del requests["read"]
-    return {
-        "label": f"scaled from {n_traced:,} traced to {n_ranks:,} ranks: an estimate that takes the others for alike",
-        "n_traced": n_traced,
-        "n_ranks": n_ranks,
-        "n_nodes": n_nodes,
-        "metrics": {name: round(getattr(total, name) / n_traced * n_ranks) for name in names},
-        "requests": requests,
-    }
+    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
+    return Scaled(
+        label=f"scaled from {n_traced:,} traced to {n_ranks:,} ranks: an estimate that assumes the others do the same",
+        n_traced=n_traced,
+        n_ranks=n_ranks,
+        n_nodes=n_nodes,
+        metrics=CallCounts(**{name: of_ranks(getattr(total, name)) for name in names}),
+        requests=requests,
+    )

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.profile import make_profile
-from fsprobe.analysis.requests.rows import CAVEAT, RequestCounts
+from fsprobe.analysis.manifest import mount_facts
+from fsprobe.analysis.requests.rows import CAVEAT, most_first
 from fsprobe.errors import BadInput
 from fsprobe.jobs.clock import make_slots
 from fsprobe.jobs.evidence import judge
-from fsprobe.jobs.rank_rows import bounded, section, sum_of
+from fsprobe.jobs.rank_rows import bounded, section, sum_over
 from fsprobe.jobs.reading.chunks import SELDOM, Part, read_all, seldom_collected
 from fsprobe.jobs.reading.recordings import Files
 from fsprobe.jobs.sums import NodeRequests
-from fsprobe.model.formats import JsonObject
-from fsprobe.model.text import text
+from fsprobe.model.job import Job, JobTimeline
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Profile
+from fsprobe.model.requests import Requests
 from fsprobe.recording import file as recording
+from fsprobe.recording.stored import as_section
 
 REQUESTS = (
     "A node asks for names, listings and links once for all its ranks, and for every open of every process. " + CAVEAT
@@ -52,7 +54,7 @@ class Whole:
         self._node, self._asked = "", NodeRequests()
 
 
-def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) -> JsonObject:
+def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) -> Profile:
     """Merge the recordings of a job: its profile, of kind "job", with a section "job".
 
     Args:
@@ -74,39 +76,28 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
             f"none of {len(files.ranks)} recordings can be read ({total.failed[0][1]})", "see `fsprobe salvage --help`"
         )
     profile, mounts = _profile(files, total)
-    profile["findings"], profile["verdict"] = judge(files.ranks, total, profile, mounts, executor=executor)
-    return profile
+    findings, verdict = judge(files.ranks, total, profile, mounts, executor=executor)
+    return replace(profile, findings=findings, verdict=verdict)
 
 
-def _profile(files: Files, total: Part) -> tuple[JsonObject, Mounts]:
+def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     tally = total.tally
     table = pipeline.mount_finder(total.mounts.values(), tally)
     owners = Owners([{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None))
-    manifest = _manifest(files, total)
-    walls = [row["wall_s"] for row in total.rows if row["wall_s"] is not None]
     profile = make_profile(
         kind="job",
-        # the calls' share of the time: of all ranks' time together
-        manifest={**manifest, "wall_s": sum(walls) if walls else None},
+        manifest=_manifest(files, total),
         tally=tally,
         notes=total.notes,
         quality=total.quality,
         mounts=table,
         owners=owners,
-        requests={
-            "by_mount": {key: row.as_json() for key, row in _most_first(total.requests.by_mount)},
-            "by_package": {key: row.as_json() for key, row in total.requests.requests.by_package(owners).items()},
-            "by_module": {},
-            "n_unplaced": total.requests.requests.n_unplaced,
-            "caveat": REQUESTS,
-        }
-        if total.n_without_requests < len(total.rows)
-        else None,
+        requests=_requests(total, owners) if total.n_without_requests < len(total.rows) else None,
         n_marks_unread=total.n_marks_unread,
+        # the calls' share of the time: of all ranks' time together
+        traced_s=sum_over(total.rows, "wall_s"),
     )
-    profile["manifest"] = manifest
-    profile["metrics"]["by_process"] = bounded(profile["metrics"]["by_process"])
-    profile["job"] = section(
+    job = section(
         files.ranks,
         total.rows,
         total.requests.nodes,
@@ -114,83 +105,69 @@ def _profile(files: Files, total: Part) -> tuple[JsonObject, Mounts]:
         unreadable=[*files.unreadable, *total.failed],
         n_without_requests=total.n_without_requests,
     )
-    profile["job"].update(n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ)
-    _add_times(profile["job"], total)
-    return profile, table
+    job = _with_times(replace(job, n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ), total)
+    metrics = replace(profile.metrics, by_process=bounded(profile.metrics.by_process))
+    return replace(profile, metrics=metrics, job=job), table
 
 
-def _add_times(section: JsonObject, total: Part) -> None:
+def _requests(total: Part, owners: Owners) -> Requests:
+    asked = total.requests
+    return Requests(
+        by_mount=most_first(row.row(key, fs_class, fstype) for (key, fs_class, fstype), row in asked.by_mount.items()),
+        by_package=most_first(row.row(key) for key, row in asked.requests.by_package(owners).items()),
+        n_unplaced=asked.requests.n_unplaced,
+        caveat=REQUESTS,
+    )
+
+
+def _with_times(job: Job, total: Part) -> Job:
     """When the nodes made their calls: slots of the common clock, for each node and for all."""
     slots = make_slots(total.tally)
     calls = {node: slots.sums(clock.calls()) for node, clock in total.clocks.items()} if slots is not None else {}
-    for row in section["nodes"]:
-        clock = total.clocks[row["key"]]
-        row.update(clock.rates(), timeline=calls.get(row["key"]))
-    section["timeline"] = (
-        {
-            "start_s": round(slots.start_s, 3),
-            "slot_s": slots.slot_s,
-            "n_metadata": [sum(column) for column in zip(*calls.values(), strict=True)],
-        }
-        if slots is not None
-        else None
-    )
+    nodes = tuple(replace(row, **total.clocks[row.key].rates(), timeline=calls.get(row.key)) for row in job.nodes)
+    if slots is None:
+        return replace(job, nodes=nodes)
+    sums = tuple(sum(column) for column in zip(*calls.values(), strict=True))
+    timeline = JobTimeline(start_s=round(slots.start_s, 3), slot_s=slots.slot_s, n_metadata=sums)
+    return replace(job, nodes=nodes, timeline=timeline)
 
 
-def _most_first(table: Mapping[str, RequestCounts]) -> list[tuple[str, RequestCounts]]:
-    return sorted(table.items(), key=lambda item: (-item[1].metadata, item[0]))
-
-
-def _manifest(files: Files, total: Part) -> JsonObject:
+def _manifest(files: Files, total: Part) -> Manifest:
     """What the ranks' manifests have in common."""
-    first = recording.Recording(next(file.path for file in files.ranks if file.name == total.rows[0]["key"])).manifest
-    starts = [row["started_s"] for row in total.rows if row["started_s"] is not None]
-    ends = [
-        row["started_s"] + row["wall_s"]
-        for row in total.rows
-        if row["started_s"] is not None and row["wall_s"] is not None
-    ]
-    manifest = {
-        name: first.get(name)
-        for name in (
-            "command",
-            "label",
-            "backend",
-            "backend_version",
-            "markers",
-            "cwd",
-            "layout",
-            "cache",
-            "fsprobe_version",
-        )
-    }
-    codes = {row["exit_code"] for row in total.rows}
-    manifest.update(
-        job_id=files.ranks[0].job or None,
-        job_name=(first.get("job") or {}).get("SLURM_JOB_NAME"),
-        exit_code=codes.pop() if len(codes) == 1 else max((code for code in codes if code is not None), default=None),
+    first = total.first
+    assert first is not None
+    rows = total.rows
+    starts = [row.started_s for row in rows if row.started_s is not None]
+    ends = [row.started_s + row.wall_s for row in rows if row.started_s is not None and row.wall_s is not None]
+    codes = {row.exit_code for row in rows}
+    return Manifest(
+        command=first.command,
+        label=first.label,
+        cwd=first.cwd,
+        backend=first.backend,
+        backend_version=first.backend_version,
+        capabilities=first.capabilities,
+        markers=first.markers,
+        fsprobe_version=first.fsprobe_version,
+        environment=first.environment,
+        cache=first.cache,
+        layout=first.layout,
         started_s=min(starts, default=None),
         wall_s=round(max(ends) - min(starts), 6) if ends else None,
-        user_s=sum_of(total.rows, "user_s"),
-        sys_s=sum_of(total.rows, "sys_s"),
-        majflt=None,
-        read_bytes=sum_of(total.rows, "read_bytes"),
-        python=None,
-        environment=first.get("environment"),
-        observes=list(pipeline.OBSERVES.get(str(first.get("backend")), ())),
-        mounts=[
-            {"path": text(mount.path), "fstype": mount.fstype, "fs_class": mount.fs_class}
-            for mount in total.mounts.values()
-            if mount.fs_class != "pseudo"
-        ],
+        user_s=sum_over(rows, "user_s"),
+        sys_s=sum_over(rows, "sys_s"),
+        read_bytes=sum_over(rows, "read_bytes"),
+        exit_code=codes.pop() if len(codes) == 1 else max((code for code in codes if code is not None), default=None),
+        mounts=mount_facts(total.mounts.values()),
+        job_id=files.ranks[0].job or None,
+        job_name=first.job.get("SLURM_JOB_NAME"),
     )
-    return manifest
 
 
-def write(path: str, profile: JsonObject) -> None:
+def write(path: str, profile: Profile) -> None:
     """Write a job's file: the profile itself, so that what comes later needs no recording of a rank.
 
     Raises:
         FsprobeError: it can't be written.
     """
-    recording.write(path, "job", [("manifest", json.dumps(profile, indent=1).encode("ascii"))])
+    recording.write(path, "job", [("manifest", as_section(profile))])

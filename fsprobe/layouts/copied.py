@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fsprobe.errors import BadInput, MachineCannot
-from fsprobe.layouts.mount.namespace import Spec, choose_way, enter_argv
+from fsprobe.layouts.mount.namespace import choose_way, enter_argv
+from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.plain import Layout, Made, fstype_of
 from fsprobe.layouts.scan.walk import copy_tree, remove_tree, walk
 

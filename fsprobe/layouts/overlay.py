@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fsprobe.layouts.mount.namespace import Spec
+from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.pack.build import Progress
 from fsprobe.layouts.plain import Layout
 from fsprobe.layouts.squashfs import image_for, mounted

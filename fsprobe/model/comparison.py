@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from fsprobe.model.formats import FORMAT
 from fsprobe.model.requests import RequestCounts, RequestRow
-from fsprobe.model.rows import CallCounts
+from fsprobe.model.rows import CallCounts, Rates
+
+REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
+"""What metadata requests consist of, as file servers' counters name them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +35,17 @@ class CpuSpread:
     @property
     def median_s(self) -> float | None:
         """Median user and system time together."""
-        found = [part.median for part in (self.user, self.sys) if part is not None]
-        return sum(found) if found else None
+        return _sum_of_medians(self.user, self.sys)
+
+    @property
+    def total_s(self) -> float | None:
+        """The same, with that of what serves the layout beside the command."""
+        return _sum_of_medians(self.user, self.sys, self.around)
+
+
+def _sum_of_medians(*parts: Spread | None) -> float | None:
+    found = [part.median for part in parts if part is not None]
+    return sum(found) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +106,26 @@ class LayoutRow:
     verdict: str = ""
     job: JobSummary | None = None
 
+    @property
+    def n_requests(self) -> int | None:
+        """Metadata requests for the environment (or the image that holds it); None where they were not predicted."""
+        return None if self.environment_requests is None else self.environment_requests.n_metadata
+
+    @property
+    def n_served(self) -> int | None:
+        """Metadata requests that the file server, else the node's client, counted, median of the runs; None: nobody counted."""
+        counted = self.server_requests or self.client_counters
+        if not counted:
+            return None
+        wanted = ("metadata",) if "metadata" in counted else REQUEST_KINDS
+        found = [spread.median for name, spread in counted.items() if name.lower() in wanted]
+        return round(sum(found)) if found else None
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the command failed in one of its runs."""
+        return any(self.exit_codes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -115,13 +147,10 @@ class Differences:
     """How many (path, class of call) differ in all."""
     rows: tuple[Difference, ...] = ()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A number on either side."""
-
-    baseline: float | None = None
-    other: float | None = None
+    @property
+    def n_more(self) -> int:
+        """Calls that the layout has more than the baseline; negative where it has fewer."""
+        return self.n_layout - self.n_baseline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,19 +194,46 @@ class PackagePair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobSide:
+    """One of two jobs: what all its traced ranks did."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("n_metadata_per_rank",)
+
+    calls: CallCounts = CallCounts()
+    n_recordings: int = 0
+    n_nodes: int = 0
+    """Those that were traced."""
+    rates: Rates = Rates()
+
+    @property
+    def n_metadata_per_rank(self) -> float | None:
+        """Metadata calls of a rank on average; None without ranks."""
+        return self.calls.n_metadata / self.n_recordings if self.n_recordings else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobsComparison:
     """Two jobs side by side: their calls, and what their nodes ask for."""
 
-    same_calls: bool
-    alike: bool
-    """Whether as many ranks and nodes were traced in both."""
-    counts: Mapping[str, Pair] = field(default_factory=dict)
-    per_rank: Mapping[str, Pair] = field(default_factory=dict)
+    DERIVED: ClassVar[tuple[str, ...]] = ("same_calls", "same_size")
+
+    baseline: JobSide = JobSide()
+    other: JobSide = JobSide()
     requests: RequestPair | None = None
     by_mount: tuple[MountPair, ...] = ()
     by_package: tuple[PackagePair, ...] = ()
-    rates: Mapping[str, Pair] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def same_calls(self) -> bool:
+        """Whether both made the same number of calls of each class, and of failed ones."""
+        return replace(self.baseline.calls, time_s=None) == replace(self.other.calls, time_s=None)
+
+    @property
+    def same_size(self) -> bool:
+        """Whether the same number of ranks and nodes were traced in both."""
+        ours, theirs = self.baseline, self.other
+        return (ours.n_recordings, ours.n_nodes) == (theirs.n_recordings, theirs.n_nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 A recording yields a stream of events: `Call` (one system call), `Process` (a process began, ended or was
 replaced) and `Mark` (an import began or ended). Paths are bytes everywhere in the stream. Text exists only
-from the profile on, made by `model.text.text()`.
+from the profile on, made by `model.formats.text()`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from fsprobe.model.requests import RequestCounts
@@ -32,6 +32,10 @@ class RankRow(Row):
     n_paths: int = 0
     peak_open_per_s: float | None = None
 
+    def offset_s(self, first_s: float | None) -> float | None:
+        """How long after the job's first rank (`Job.first_start_s`) this one began; None where not observed."""
+        return None if first_s is None or self.started_s is None else round(self.started_s - first_s, 3)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow(Row):
@@ -41,11 +45,17 @@ class NodeRow(Row):
     wall_s: float | None = None
     """Of its slowest rank."""
     requests: RequestCounts | None = None
+    """Those that reach a file server or disk: the nodes' sum is the job's `requests.at_servers`."""
     peak_metadata_per_s: float | None = None
     sustained_metadata_per_s: float | None = None
     peak_open_per_s: float | None = None
     timeline: tuple[int, ...] | None = None
     """Metadata calls by slot of the job's timeline."""
+
+    @property
+    def n_requests(self) -> int | None:
+        """Metadata requests of the node that reach a file server or disk; None where they were not predicted."""
+        return None if self.requests is None else self.requests.n_metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +78,25 @@ class RankSpread:
     max_of: str
     n_outliers: int = 0
     outliers: tuple[Outlier, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankSpreads:
+    """How the ranks differ in each measure; None where no rank's was observed."""
+
+    wall_s: RankSpread | None = None
+    startup_s: RankSpread | None = None
+    n_metadata: RankSpread | None = None
+    n_open: RankSpread | None = None
+    n_not_found: RankSpread | None = None
+    time_s: RankSpread | None = None
+    peak_open_per_s: RankSpread | None = None
+
+    @property
+    def observed(self) -> Mapping[str, RankSpread]:
+        """Measure -> spread, of those that were observed."""
+        found = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return {name: spread for name, spread in found if spread is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +158,7 @@ class Job:
     selection: str = "all"
     ranks: tuple[RankRow, ...] = ()
     nodes: tuple[NodeRow, ...] = ()
-    spread: Mapping[str, RankSpread | None] = field(default_factory=dict)
+    spread: RankSpreads = RankSpreads()
     slowest: tuple[str, ...] = ()
     killed: tuple[Ended, ...] = ()
     failed: tuple[Ended, ...] = ()
@@ -148,3 +177,8 @@ class Job:
     def n_recordings(self) -> int:
         """Recordings that were read."""
         return len(self.ranks)
+
+    @property
+    def first_start_s(self) -> float | None:
+        """When the first rank began, seconds since the epoch; None where no rank's start was observed."""
+        return min((row.started_s for row in self.ranks if row.started_s is not None), default=None)

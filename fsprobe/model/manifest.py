@@ -36,6 +36,8 @@ class LayoutFacts:
     label: str = ""
     kind: str = ""
     where: str = ""
+    at: str = ""
+    """Where an image was mounted; "" where nobody said."""
     mount_how: str = ""
 
 
@@ -51,7 +53,7 @@ class Manifest:
     backend_why: str = ""
     """What kept `auto` from a better backend."""
     capabilities: tuple[str, ...] = ()
-    """What the recording can show: loader, results, durations, children."""
+    """What the recording can show: words of `fsprobe.capabilities`; empty where nobody knows."""
     markers: str = ""
     """How imports were timed: time, access, both, inside, none."""
     fsprobe_version: str = ""
@@ -81,6 +83,10 @@ class Manifest:
     exit_code: int | None = None
     signal: int | None = None
     log_truncated: str = ""
+    no_hook: str = ""
+    """Why no hook was put into the target; "" where one was."""
+    hook_fstype: str = ""
+    """The network filesystem that the hook lay on; "" where it lay on none."""
     descendants_left: bool = False
     flushed: bool = False
     """Written when the command was asked to end, and never again: what came after is missing."""
@@ -94,8 +100,16 @@ class Manifest:
     python: PythonFacts | None = None
     n_python_processes: int | None = None
     n_python_without_events: int | None = None
-    """Of the audit backend: interpreters older than sys.addaudithook."""
+    """Where interpreters told of their own calls: those older than sys.addaudithook."""
     mounts: tuple[MountFacts, ...] = ()
     """Pseudo filesystems left out."""
     job_id: str | None = None
     job_name: str | None = None
+
+    def lacks(self, capability: str) -> bool:
+        """Whether the recording is known not to show something; False where nobody knows what it shows."""
+        return bool(self.capabilities) and capability not in self.capabilities
+
+    def shows(self, capability: str) -> bool:
+        """Whether the recording is known to show something."""
+        return capability in self.capabilities

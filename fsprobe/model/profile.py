@@ -22,10 +22,12 @@ from fsprobe.model.rows import (
     Row,
     SyscallRow,
     TimelineRow,
+    sum_of,
 )
 
 STARTUP_PHASES = ("launch", "loader", "init", "site", "import")
 """What comes before the program's own work."""
+PHASES = (*STARTUP_PHASES, "run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class Quality:
     """Calls whose import was estimated from paths."""
     unmarked: Mapping[str, int] = field(default_factory=dict)
     """Interpreters without import timing, by reason."""
+    is_marked: bool = True
+    """Whether any import was timed."""
     io_uring: bool = False
 
     @property
@@ -79,6 +83,11 @@ class Metrics(CallCounts):
     by_package: tuple[Row, ...] = ()
     by_mount: tuple[MountRow, ...] = ()
     by_process: tuple[ProcessRow, ...] = ()
+    """A row for each program image that a process ran."""
+    processes: Mapping[str, int] = field(default_factory=dict)
+    """Processes that made a call, by what the last program of each was: python, launcher, program, "" where not known."""
+    n_processes_at_least: bool = False
+    """Whether there were more than was kept apart."""
     by_path: tuple[PathRow, ...] = ()
     not_found: tuple[NotFoundRow, ...] = ()
     rates: Rates = Rates()
@@ -86,14 +95,24 @@ class Metrics(CallCounts):
     timeline_step_s: float = 0.1
 
     @property
+    def startup(self) -> CallCounts:
+        """The calls before the program's own work."""
+        return sum_of(row for row in self.by_phase if row.key in STARTUP_PHASES)
+
+    @property
     def n_startup(self) -> int:
         """Metadata calls before the program's own work."""
-        return sum(row.n_metadata for row in self.by_phase if row.key in STARTUP_PHASES)
+        return self.startup.n_metadata
 
     @property
     def n_processes(self) -> int:
-        """Processes that made a call: each once, however many programs it became."""
-        return len({row.pid if row.pid else row.key for row in self.by_process})
+        """Processes that made a call: each once, however many programs it became; threads are no processes."""
+        return sum(self.processes.values())
+
+    @property
+    def pseudo(self) -> CallCounts:
+        """The calls on /proc, /sys and the like."""
+        return sum_of(row for row in self.by_mount if row.fs_class == "pseudo")
 
     def mount(self, key: str) -> MountRow | None:
         """The row of a mount."""

@@ -68,9 +68,9 @@ class Requests:
 
     by_mount: tuple[RequestRow, ...] = ()
     by_package: tuple[RequestRow, ...] = ()
-    """Of all mounts together."""
+    """What leaves the node: images, memory and pseudo mounts left out. Sums to `at_servers`."""
     by_module: tuple[RequestRow, ...] = ()
-    """Of all mounts together."""
+    """The same by import; empty for a job, whose ranks share what their node asks for."""
     n_unplaced: int = 0
     """Calls whose path could not be placed; they are in no row."""
     caveat: str = ""
@@ -86,5 +86,9 @@ class Requests:
         return total_of(self.by_mount)
 
     def of_mount(self, key: str) -> RequestCounts:
-        """The row of a mount; zeros where nothing is asked there."""
-        return next((row for row in self.by_mount if row.key == key), RequestCounts())
+        """What is asked of a mount; zeros where nothing is. In a job, nodes may have several filesystems at one place."""
+        return total_of(row for row in self.by_mount if row.key == key)
+
+    def n_at_server(self, key: str) -> int:
+        """Metadata requests of a mount that reach a file server or disk; none of an image, of memory or of /proc do."""
+        return sum(row.n_metadata for row in self.by_mount if row.key == key and row.reaches_server)

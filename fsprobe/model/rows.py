@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
+PROGRAM = "(program)"
+"""Key of the main module: what is in no import."""
 OURS = frozenset({"image", "memory", "pseudo"})
 """Classes of mounts that the node answers itself: what is asked of them reaches no file server and no disk by name."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Numbers that add. Every grouping of a profile is a table of these."""
+
+    n_open: int = 0
+    n_stat: int = 0
+    n_readlink: int = 0
+    n_list: int = 0
+    n_exec: int = 0
+    n_change: int = 0
+    n_other: int = 0
+    n_not_found: int = 0
+    time_ns: int = 0
+
+    @property
+    def n_metadata(self) -> int:
+        return self.n_open + self.n_stat + self.n_readlink + self.n_list + self.n_exec + self.n_change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +62,37 @@ class Row(CallCounts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rest(CallCounts):
+    """The sum of the rows that a view has no room for."""
+
+    n_rows: int
+
+
+R = TypeVar("R", bound=CallCounts)
+
+
+def sum_of(rows: Iterable[CallCounts]) -> CallCounts:
+    """The sum of rows; its time is that of the rows that were timed."""
+    return CallCounts(**_summed(rows))
+
+
+def first_rows(rows: Sequence[R], n: int) -> tuple[Sequence[R], Rest | None]:
+    """The first `n` rows, and the sum of the others; None where there are no others."""
+    others = rows[n:]
+    return rows[:n], Rest(**_summed(others), n_rows=len(others)) if others else None
+
+
+def _summed(rows: Iterable[CallCounts]) -> dict[str, Any]:
+    rows = list(rows)
+    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
+    times = [row.time_s for row in rows if row.time_s is not None]
+    return {
+        **{name: sum(getattr(row, name) for row in rows) for name in names},
+        "time_s": sum(times) if times else None,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleRow(Row):
     """The calls of one import: self, and cumulative with what it imported."""
 
@@ -48,6 +100,8 @@ class ModuleRow(Row):
     """The import that loaded it first; None for the main module."""
     n_imports: int = 0
     """How often it was loaded, in all processes together."""
+    loaded_lazily_at: str | None = None
+    """FILE:LINE of the first use that loaded it; None where it was imported at once."""
     n_open_cum: int = 0
     n_stat_cum: int = 0
     n_metadata_cum: int = 0

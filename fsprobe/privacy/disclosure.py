@@ -26,7 +26,7 @@ _HOST_KEYS = frozenset({"host", "node", "nodename", "SLURMD_NODENAME", "SLURM_CL
 _JOB_KEYS = frozenset({"job_name", "SLURM_JOB_NAME"})
 _STRUCTURE_KEYS = frozenset(
     "kind backend backend_version markers fstype fs_class cache op phase severity level code kernel machine version "
-    "implementation cache_tag fsprobe_version fsprobe_python".split()
+    "implementation cache_tag fsprobe_version fsprobe_python capabilities".split()
 )
 """Fields whose text is from a list of this program's, or of the system's."""
 _TABLES = frozenset({"by_mount", "by_package", "by_module", "differences"})
@@ -84,7 +84,7 @@ def write(recording: Recording, output: str, hide: Unchanged, variables: Collect
         BadInput: the file is damaged.
         FsprobeError: the new file can't be written.
     """
-    recordings.write(output, recording.kind, disclose(recording, hide, variables))
+    recordings.write(output, recording.kind, disclose(recording, hide, variables), recording.format)
 
 
 def learn(recording: Recording, names: Names, variables: Collection[str]) -> None:
@@ -140,7 +140,7 @@ def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
                 else json_value(inner, hide)
                 for inner in value
             ]
-        return [json_value(inner, hide) for inner in value]
+        return [json_value(inner, hide, key if key in _STRUCTURE_KEYS else "") for inner in value]
     if key in _ID_KEYS and hide.is_redacting:
         return None
     return value
@@ -271,7 +271,8 @@ def _tally(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
         [_latin(path, hide), counts, None if resolved is None else _latin(resolved, hide), *rest]
         for path, counts, resolved, *rest in value["by_path"]
     ]
-    new["missing"] = [[reason, _latin(path, hide), *rest] for reason, path, *rest in value["missing"]]
+    failed = "not_found" if "not_found" in value else "missing"  # as version 1 called it
+    new[failed] = [[reason, _latin(path, hide), *rest] for reason, path, *rest in value[failed]]
     new["by_module"] = [
         [_module(name, hide), own, cumulative, {_module(parent, hide): n for parent, n in parents.items()}, *rest]
         for name, own, cumulative, parents, *rest in value["by_module"]

@@ -1,7 +1,7 @@
 """Names that a redaction hides: of people, projects and hosts, and how each may be replaced.
 
 A name that could not be anything else is replaced wherever it stands as a word. One that is also an ordinary word
-(a user called `lib`, a project called `test`) is replaced only in its place, see `places`.
+(a user called `lib`, a project called `test`) is replaced only in its place, see `path_owners`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A log of strace without what is nobody's business: what was read and written, values, arguments of other programs.
 
-Every line stays, and `strace.parse` makes the same events of it, but for the arguments of programs. Paths stay (a
+Every line stays, and `events.strace.parser` makes the same events of it, but for the arguments of programs. Paths stay (a
 `redaction.Redaction` may replace names in them). What is not understood is replaced by a `?`, which is as little understood.
 """
 

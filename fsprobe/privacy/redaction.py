@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fsprobe.model.text import text as shown
+from fsprobe.model.formats import text as shown
 from fsprobe.privacy import path_owners
 from fsprobe.privacy.identities import ADDRESS, IDENTIFIER, MIN_LETTERS_ELSE, ORDINARY, Names
 from fsprobe.privacy.path_owners import START, STRUCTURE, Zone

@@ -18,7 +18,7 @@ import errno
 import os
 import zlib
 
-from fsprobe import files, foreign_json
+from fsprobe import files
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, BinaryIO
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"fsprobe "
 KINDS = ("recording", "comparison", "job")
 _HEAD = "%-32s %-4s %020d %020d %08x\n"
@@ -35,7 +35,9 @@ _CHUNK_BYTES = 1 << 20
 MAX_SECTIONS = 10000
 
 
-def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Iterable[bytes]]]") -> "None":
+def write(
+    path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Iterable[bytes]]]", version: "int" = FORMAT
+) -> "None":
     """Write a whole file or nothing, for its owner alone: it tells what somebody ran, and where.
 
     Args:
@@ -43,13 +45,14 @@ def write(path: "str", kind: "str", sections: "Iterable[tuple[str, bytes | Itera
         kind: one of `KINDS`.
         sections: (name, body) in the order of the file; a body is bytes or an iterable of blocks. `manifest` is
             stored as it is, so that it can be read with `head`; every other section is compressed.
+        version: the format that the sections have: an older one where they were taken out of an older file.
 
     Raises:
         FsprobeError: the directory or the disk does not take it; nothing is left behind.
     """
     try:
         with files.Replacing(path, 0o600) as out:
-            first = b"%s%d %s\n" % (MAGIC, FORMAT, kind.encode("ascii"))
+            first = b"%s%d %s\n" % (MAGIC, version, kind.encode("ascii"))
             out.write(first)
             n_sections, crc = 0, zlib.crc32(first)
             for name, body in sections:
@@ -104,7 +107,7 @@ def read_file(path: "str", block_bytes: "int" = _CHUNK_BYTES) -> "Iterator[bytes
 
 
 class Recording:
-    """An opened file: its kind, its manifest, and where each section stands. Nothing is unpacked until asked for."""
+    """An opened file: its format, its kind, its manifest, and where each section stands. Nothing is unpacked until asked for."""
 
     def __init__(self, path: "str") -> "None":
         """Open a file and check its structure and every byte of it, without unpacking anything.
@@ -113,6 +116,7 @@ class Recording:
             BadInput: not readable, not ours, of a newer format, cut short or damaged.
         """
         self.path = path
+        self.format = FORMAT
         self._places: "dict[str, tuple[str, int, int, int, int]]" = {}
         try:
             with files.open_to_read(path) as source:
@@ -135,6 +139,7 @@ class Recording:
                 % (self.path, words[1].decode("ascii", "replace"), FORMAT),
                 "upgrade fsprobe",
             )
+        self.format = int(words[1])
         kind = words[2].decode("ascii", "replace")
         if kind not in KINDS:
             raise BadInput("%s is of the unknown kind %s" % (self.path, kind), "upgrade fsprobe")
@@ -172,6 +177,8 @@ class Recording:
         raise self._damaged("it has too many sections")
 
     def _read_manifest(self) -> "dict[str, Any]":
+        from fsprobe import foreign_json  # whoever only writes does without it
+
         try:
             manifest = foreign_json.loads(b"".join(self.section("manifest")).decode("utf-8"))
         except ValueError:

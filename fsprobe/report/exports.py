@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fsprobe import __version__
+from fsprobe.model import serial
 from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import PHASES, Profile
+from fsprobe.model.rows import CallCounts
 from fsprobe.report import facts
 from fsprobe.report.foreign import visible
 from fsprobe.report.import_tree import import_tree
 
 SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
-BIN_US = 100_000
-PHASES = ("launch", "loader", "init", "site", "import", "run")
-COUNTS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing", "n_metadata")
+COUNTS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found", "n_metadata")
 CSV_COLUMNS = (
     "grouping",
     "key",
@@ -24,7 +26,7 @@ CSV_COLUMNS = (
     *COUNTS,
     "time_s",
     "n_metadata_cum",
-    "n_missing_cum",
+    "n_not_found_cum",
     "time_cum_s",
     "n_requests",
     "n_calls",
@@ -40,24 +42,24 @@ CSV_COLUMNS = (
 )
 
 
-def stacks(profile: JsonObject, name: str) -> list[tuple[list[str], float]]:
+def stacks(profile: Profile, name: str) -> list[tuple[list[str], float]]:
     """Every module's chain of importers with the module's own count; the counts sum to the total.
 
     Where imports were not observed the chains are the packages whose files were named, one frame each.
 
     Args:
         profile: the profile.
-        name: a self count of the rows: n_metadata, n_missing or time_s.
+        name: a self count of the rows: n_metadata, n_not_found or time_s.
     """
-    rows = profile["metrics"].get("by_module")
+    rows = profile.metrics.by_module
     if rows is None:
-        return [([row["key"]], row[name] or 0) for row in profile["metrics"].get("by_package") or [] if row.get(name)]
+        return [([row.key], getattr(row, name)) for row in profile.metrics.by_package if getattr(row, name)]
     tree = import_tree(rows)
-    own = {row["key"]: row.get(name) or 0 for row in rows}
+    own = {row.key: getattr(row, name) or 0 for row in rows}
     return [(tree.chain(key), own[key]) for key in tree.order if own[key]]
 
 
-def folded(profile: JsonObject) -> str:
+def folded(profile: Profile) -> str:
     """Folded stacks (`a;b;c N`), N metadata calls: what flamegraph.pl, inferno and speedscope read.
 
     Source of the format: Brendan Gregg's stackcollapse scripts: frames apart by `;`, the count after the last space.
@@ -68,8 +70,8 @@ def folded(profile: JsonObject) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def speedscope(profile: JsonObject) -> str:
-    """A speedscope file with one profile each for metadata calls, look-ups in vain and time (where observed).
+def speedscope(profile: Profile) -> str:
+    """A speedscope file with one profile each for metadata calls, failed lookups and time (where observed).
 
     Source of the format: speedscope's file-format-schema.json, "sampled" profiles.
     """
@@ -77,8 +79,8 @@ def speedscope(profile: JsonObject) -> str:
     made = []
     for name, title, unit in (
         ("n_metadata", "metadata calls", "none"),
-        ("n_missing", "looked up in vain", "none"),
-        ("time_s", "time in filesystem calls", "seconds"),
+        ("n_not_found", "failed lookups (not found)", "none"),
+        ("time_s", "time in metadata calls", "seconds"),
     ):
         found = stacks(profile, name)
         if not found:
@@ -97,7 +99,7 @@ def speedscope(profile: JsonObject) -> str:
         )
     document = {
         "$schema": SPEEDSCOPE_SCHEMA,
-        "name": visible(facts.command_line(profile["manifest"])),
+        "name": visible(facts.command_line(profile.manifest)),
         "exporter": f"fsprobe {__version__}",
         "activeProfileIndex": 0,
         "shared": {"frames": [{"name": name} for name in at]},
@@ -106,52 +108,53 @@ def speedscope(profile: JsonObject) -> str:
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 
-def chrome_trace(profile: JsonObject) -> str:
+def chrome_trace(profile: Profile) -> str:
     """Chrome trace events of the timeline, for chrome://tracing and Perfetto.
 
-    A profile knows calls per 0.1 s and phase, so each phase is a thread with a span (ph X) for every unbroken row of
+    A profile knows calls per step (0.1 s, in long runs more) and phase, so each phase is a thread with a span (ph X) for every unbroken row of
     bins in which it made calls, and a counter (ph C) says how many calls each bin held. Times are in us and right to
     a bin.
 
     Source of the format: "Trace Event Format", the Chromium project's document of the JSON object format.
     """
-    rows = profile["metrics"].get("timeline") or []
+    step_s = profile.metrics.timeline_step_s
+    step_us = round(step_s * 1e6)
+    counted = {round(row.t_s / step_s): row.by_phase for row in profile.metrics.timeline}
     events: list[JsonObject] = [
         {
             "name": "process_name",
             "ph": "M",
             "pid": 1,
-            "args": {"name": visible(facts.command_line(profile["manifest"]))},
+            "args": {"name": visible(facts.command_line(profile.manifest))},
         }
     ]
     for tid, phase in enumerate(PHASES, 1):
         events.append({"name": "thread_name", "ph": "M", "pid": 1, "tid": tid, "args": {"name": phase}})
-        bins = {round(row["t_s"] * 10): row[phase] for row in rows if row.get(phase)}
+        bins = {number: by_phase[phase] for number, by_phase in counted.items() if by_phase.get(phase)}
         for first, last in _unbroken(sorted(bins)):
             events.append(
                 {
                     "name": phase,
                     "cat": "phase",
                     "ph": "X",
-                    "ts": first * BIN_US,
-                    "dur": (last - first + 1) * BIN_US,
+                    "ts": first * step_us,
+                    "dur": (last - first + 1) * step_us,
                     "pid": 1,
                     "tid": tid,
                     "args": {"calls": sum(bins[number] for number in range(first, last + 1))},
                 }
             )
-    counted = {round(row["t_s"] * 10): {phase: row.get(phase, 0) for phase in PHASES} for row in rows}
     ends = {number + 1 for number in counted} - set(counted)
     for number in sorted({*counted, *ends}):
         # a counter holds its value until the next one: a pause needs a zero of its own
-        args = counted.get(number, dict.fromkeys(PHASES, 0))
-        events.append({"name": "metadata calls", "ph": "C", "ts": number * BIN_US, "pid": 1, "args": args})
+        args = {phase: counted.get(number, {}).get(phase, 0) for phase in PHASES}
+        events.append({"name": "metadata calls", "ph": "C", "ts": number * step_us, "pid": 1, "args": args})
     document = {
         "traceEvents": events,
         "displayTimeUnit": "ms",
         "otherData": {
             "exporter": f"fsprobe {__version__}",
-            "note": "phases are right to 0.1 s; times under the tracer",
+            "note": f"phases are right to {step_s:g} s; times under tracing",
         },
     }
     return json.dumps(document, ensure_ascii=False) + "\n"
@@ -168,35 +171,49 @@ def _unbroken(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return spans
 
 
-def csv(profile: JsonObject) -> str:
+def csv(profile: Profile) -> str:
     """Every grouping in one long table, a line a row; an empty cell is what was not observed or has no meaning there.
 
-    Groupings: total, phase, module, package, mount, process, path (each sums to the total), syscall, missing, timeline.
+    Groupings: total, phase, module, package, mount, process, path (each sums to the total), syscall, not_found, timeline.
     Read it with `pandas.read_csv(FILE, keep_default_na=False, na_values=[""])`, so that a module called `nan` stays one.
     """
-    metrics = profile["metrics"]
-    total = {**metrics, "key": "total", "time_s": metrics.get("fs_time_s"), "n_requests": facts.total_requests(profile)}
+    metrics, requests = profile.metrics, profile.requests
     out = io.StringIO()
     writer = csv_format.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
 
-    def write(grouping: str, row: JsonObject) -> None:
+    def write(grouping: str, row: Mapping[str, Any]) -> None:
         cells = {name: visible(value) if isinstance(value, str) else value for name, value in row.items()}
         writer.writerow({**cells, "grouping": grouping})
 
-    write("total", total)
-    for grouping in ("phase", "module", "package", "mount", "process", "path"):
-        requests = facts.requests_table(profile, f"by_{grouping}")
-        for row in metrics.get(f"by_{grouping}") or []:
-            extra = {"n_requests": facts.n_requests(requests[row["key"]])} if row["key"] in requests else {}
-            parent = row.get("parent_pid") if grouping == "process" else row.get("parent")
-            write(grouping, {**row, **extra, "parent": parent})
-    for name, row in (metrics.get("by_syscall") or {}).items():
-        write("syscall", {"key": name, "n_calls": row["calls"], "n_errors": row["errors"]})
-    for row in metrics.get("missing") or []:
-        write("missing", {"key": row["reason"], "n_missing": row["n"], "n_paths": row.get("n_paths")})
-    for row in metrics.get("timeline") or []:
+    write("total", {**_counts(metrics), "key": "total", "n_requests": profile.n_requests, "n_paths": metrics.n_paths})
+    asked = {
+        "module": {row.key: row.n_metadata for row in requests.by_module} if requests is not None else {},
+        "package": {row.key: row.n_metadata for row in requests.by_package} if requests is not None else {},
+        "mount": {row.key: requests.n_at_server(row.key) for row in metrics.by_mount} if requests is not None else {},
+    }
+    for grouping, rows in (
+        ("phase", metrics.by_phase),
+        ("module", metrics.by_module or ()),
+        ("package", metrics.by_package),
+        ("mount", metrics.by_mount),
+        ("path", metrics.by_path),
+    ):
+        n_requests = asked.get(grouping, {})
+        for row in rows:
+            write(grouping, {**serial.to_json(row), "n_requests": n_requests.get(row.key)})
+    for process in metrics.by_process:
+        write("process", {**serial.to_json(process), "parent": process.parent_pid})
+    for name, syscall in metrics.by_syscall.items():
+        write("syscall", {"key": name, "n_calls": syscall.calls, "n_errors": syscall.errors})
+    for reason in metrics.not_found:
+        write("not_found", {"key": reason.reason, "n_not_found": reason.n, "n_paths": reason.n_paths})
+    for step in metrics.timeline:
         for phase in PHASES:
-            if row.get(phase):
-                write("timeline", {"key": phase, "t_s": row["t_s"], "n_metadata": row[phase]})
+            if step.by_phase.get(phase):
+                write("timeline", {"key": phase, "t_s": step.t_s, "n_metadata": step.by_phase[phase]})
     return out.getvalue()
+
+
+def _counts(row: CallCounts) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in (*COUNTS, "time_s")}

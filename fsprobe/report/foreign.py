@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unicodedata
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -35,14 +39,25 @@ def _escape(letter: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def visible_in(value: Any, keep: str = "") -> Any:
-    """The same JSON value with `visible` applied to every text and key in it; what follows `commands` keeps newlines."""
+def visible_in(value: T, keep: str = "") -> T:
+    """The same value with `visible` applied to every text and key in it; what is named `commands` keeps newlines."""
+    return cast("T", _visible_in(value, keep))
+
+
+def _visible_in(value: Any, keep: str) -> Any:
     if isinstance(value, str):
         return visible(value, keep)
-    if isinstance(value, dict):
-        return {
-            visible(str(name)): visible_in(inner, "\n" if name == "commands" else keep) for name, inner in value.items()
-        }
     if isinstance(value, (list, tuple)):
-        return [visible_in(inner, keep) for inner in value]
+        return type(value)(_visible_in(inner, keep) for inner in value)
+    if isinstance(value, Mapping):
+        return {visible(str(name)): _visible_in(inner, _kept(name, keep)) for name, inner in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (field.name for field in dataclasses.fields(value))
+        return dataclasses.replace(
+            value, **{name: _visible_in(getattr(value, name), _kept(name, keep)) for name in names}
+        )
     return value
+
+
+def _kept(name: str, keep: str) -> str:
+    return "\n" if name == "commands" else keep

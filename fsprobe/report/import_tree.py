@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.rows import ModuleRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportTree:
     """A forest over the rows of `by_module`."""
 
-    rows: Sequence[JsonObject]
+    rows: Sequence[ModuleRow]
     parents: Mapping[str, str | None]
     """key -> key of the parent, None at the top; free of cycles."""
     n_cut: int
@@ -32,7 +32,7 @@ class ImportTree:
 
         Rows that do not have the count (None) add nothing. As every module stands once, the tops sum to the total.
         """
-        sums = {row["key"]: float(row.get(name) or 0) for row in self.rows}
+        sums = {row.key: float(getattr(row, name) or 0) for row in self.rows}
         for key in reversed(self.order):
             parent = self.parents[key]
             if parent is not None:
@@ -40,17 +40,16 @@ class ImportTree:
         return sums
 
 
-def import_tree(rows: Sequence[JsonObject]) -> ImportTree:
+def import_tree(rows: Sequence[ModuleRow]) -> ImportTree:
     """Build the tree of `by_module` rows by their `parent`.
 
     `parent` is the most frequent importer, and importers can stand in a circle: `import a.b` begins a.b, which
     imports a, whose `__init__` imports a.b. A circle is cut above its module with the most cumulative calls (the one
     that contains the others), which then hangs under its nearest package outside of the circle.
     """
-    by_key = {row["key"]: row for row in rows}
+    by_key = {row.key: row for row in rows}
     parents: dict[str, str | None] = {
-        key: row.get("parent") if row.get("parent") in by_key and row.get("parent") != key else None
-        for key, row in by_key.items()
+        key: row.parent if row.parent in by_key and row.parent != key else None for key, row in by_key.items()
     }
     n_cut = 0
     done: set[str] = set()
@@ -60,7 +59,7 @@ def import_tree(rows: Sequence[JsonObject]) -> ImportTree:
         while key is not None and key not in done:
             if key in walked:
                 circle = walked[walked.index(key) :]
-                cut = max(circle, key=lambda name: (by_key[name].get("n_metadata_cum") or 0, _imports(by_key[name])))
+                cut = max(circle, key=lambda name: (by_key[name].n_metadata_cum, by_key[name].n_imports))
                 parents[cut] = _package_outside(cut, set(circle), parents)
                 n_cut += 1
                 break
@@ -68,10 +67,6 @@ def import_tree(rows: Sequence[JsonObject]) -> ImportTree:
             key = parents[key]
         done.update(walked)
     return ImportTree(rows=rows, parents=parents, n_cut=n_cut, order=_downwards(parents))
-
-
-def _imports(row: JsonObject) -> int:
-    return int(row.get("n_imports") or 0)
 
 
 def _package_outside(name: str, circle: set[str], parents: Mapping[str, str | None]) -> str | None:

@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from fsprobe import __version__
-from fsprobe.model.formats import JsonObject
-from fsprobe.report import facts, job_facts, numbers, sentences
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.job import Job
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import CallCounts, first_rows
+from fsprobe.report import comparison_facts, facts, job_facts, job_rows, numbers, sentences
 from fsprobe.report.foreign import visible_in
 
 TOP = 8
@@ -18,51 +21,46 @@ _LINE_START = re.compile(r"^(\d*)([-+=.)])(?=\s|$|[-=])")
 _TEXT_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&!])")
 
 
-def render(profile: JsonObject, recording: str | None = None) -> str:
+def render(value: Profile | Comparison, recording: str | None = None) -> str:
     """The profile (or comparison) as Markdown.
 
     Args:
-        profile: the JSON of a profile, or of a comparison.
+        value: the profile or comparison.
         recording: the file it came from, to be named.
     """
-    shown = visible_in(profile)
-    if shown.get("kind") == "comparison":
-        return "\n".join(_comparison(shown, visible_in(recording))) + "\n"
-    metrics = shown["metrics"]
-    lines = [f"## Filesystem load of {code(facts.command_line(shown['manifest']))}", ""]
-    verdict = shown.get("verdict") or {}
-    if verdict:
-        lines += [f"**{text(str(verdict['sentence']))}**", ""]
-    is_job = shown.get("kind") == "job"
-    if is_job and job_facts.reasons(shown):
-        lines += [*(f"- {text(reason)}" for reason in job_facts.reasons(shown)), ""]
-    lines += [text(job_facts.headline(shown) if is_job else sentences.headline(shown)), ""]
-    notes = job_facts.notes(shown["job"]) if is_job else []
-    lines += [f"> Note: {text(note)}." for note in [*notes, *sentences.quality_lines(shown)]]
+    shown, named = visible_in(value), visible_in(recording)
+    lines = _comparison(shown, named) if isinstance(shown, Comparison) else _profile(shown, named)
+    return "\n".join(lines) + "\n"
+
+
+def _profile(profile: Profile, recording: str | None) -> list[str]:
+    is_job = profile.job is not None
+    lines = [f"## Filesystem load of {code(facts.command_line(profile.manifest))}", ""]
+    if profile.verdict is not None:
+        lines += [f"**{text(profile.verdict.sentence)}**", ""]
+    if is_job and job_facts.reasons(profile):
+        lines += [*(f"- {text(reason)}" for reason in job_facts.reasons(profile)), ""]
+    lines += [text(job_facts.headline(profile) if is_job else sentences.headline(profile)), ""]
+    notes = job_facts.notes(profile.job) if profile.job is not None else []
+    lines += [f"> Note: {text(note)}." for note in [*notes, *sentences.quality_lines(profile)]]
     if lines[-1]:
         lines.append("")
-    head = (job_facts.head if is_job else facts.head)(shown, visible_in(recording))
+    head = (job_facts.head if is_job else facts.head)(profile, recording)
     lines += table(("Job" if is_job else "Run", ""), ((label, text(value)) for label, value in head))
-    figures = job_facts.figures(shown) if is_job else facts.key_figures(shown)
+    figures = job_facts.figures(profile) if is_job else facts.key_figures(profile)
     lines += table(
         ("Key figure", "", ""),
         ((row.label, f"**{text(row.value)}**", text(row.note)) for row in figures),
     )
-    lines += _findings(shown)
-    lines += _job(shown["job"]) if is_job else []
-    lines += _imports(shown)
-    lines += ["### Packages", ""]
-    lines += _top_table(
-        ("Package", "calls", "open", "stat", "in vain", "time"),
-        metrics.get("by_package") or [],
-        ("n_metadata", "n_open", "n_stat", "n_missing"),
-    )
-    lines += _mounts(shown)
-    lines += _missing(shown)
+    lines += _findings(profile)
+    lines += _job(profile.job) if profile.job is not None else []
+    lines += _imports(profile)
+    lines += ["### Packages", "", *_packages(profile)]
+    lines += _mounts(profile)
+    lines += _not_found(profile)
     lines += ["### Method and limits", ""]
-    lines += [f"- **{text(label)}:** {text(value)}" for label, value in facts.method(shown)]
-    lines += ["", f"Made by fsprobe {__version__}."]
-    return "\n".join(lines) + "\n"
+    lines += [f"- **{text(label)}:** {text(value)}" for label, value in facts.method(profile)]
+    return [*lines, "", f"Made by fsprobe {__version__}."]
 
 
 def text(value: str) -> str:
@@ -114,45 +112,40 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], n_left: int = 99) 
     return [*lines, ""]
 
 
-def _top_table(head: Sequence[str], rows: Sequence[JsonObject], counts: Sequence[str]) -> list[str]:
-    shown, rest = rows[:TOP], rows[TOP:]
-    lines = [
-        [code(row["key"], MAX_CELL), *(numbers.count(row[name]) for name in counts), numbers.seconds(row["time_s"])]
-        for row in shown
-    ]
-    if rest:
-        times = [row["time_s"] for row in rest if row["time_s"] is not None]
-        lines.append(
-            [
-                f"{numbers.count(len(rest))} more",
-                *(numbers.count(sum(row[name] or 0 for row in rest)) for name in counts),
-                numbers.seconds(sum(times) if times else None),
-            ]
-        )
-    return table(head, lines, n_left=1)
+def _calls(row: CallCounts) -> list[str]:
+    """The cells of calls, open, stat, not found."""
+    return [numbers.count(n) for n in (row.n_metadata, row.n_open, row.n_stat, row.n_not_found)]
 
 
-def _findings(profile: JsonObject) -> list[str]:
+def _packages(profile: Profile) -> list[str]:
+    shown, rest = first_rows(profile.metrics.by_package, TOP)
+    cells = [[code(row.key, MAX_CELL), *_calls(row), numbers.seconds(row.time_s)] for row in shown]
+    if rest is not None:
+        cells.append([f"{numbers.count(rest.n_rows)} more", *_calls(rest), numbers.seconds(rest.time_s)])
+    return table(("Package", "calls", "open", "stat", "not found", "time"), cells, n_left=1)
+
+
+def _findings(profile: Profile) -> list[str]:
     lines = ["### Findings", ""]
     found = facts.findings(profile)
     if not found:
-        return [*lines, f"No finding for this {'job' if profile.get('kind') == 'job' else 'run'}.", ""]
+        return [*lines, f"No finding for this {'run' if profile.job is None else 'job'}.", ""]
     for row in found:
         saved = facts.saving(row, profile)
-        lines.append(f"**{text(str(row['code']))} ({text(str(row['severity']))}): {text(row['title'])}**")
+        lines.append(f"**{text(row.code)} ({text(row.severity)}): {text(row.title)}**")
         if saved:
             lines[-1] += f" Saves {text(saved)}."
-        lines += ["", text(row["evidence"]), ""]
-        if row.get("advice"):
-            lines += [text(row["advice"]), ""]
-        for command in row.get("commands") or []:
+        lines += ["", text(row.evidence), ""]
+        if row.advice:
+            lines += [text(row.advice), ""]
+        for command in row.commands:
             lines += [*block(command), ""]
-        if row.get("source"):
-            lines += [f"Source: {text(row['source'])}", ""]
+        if row.source:
+            lines += [f"Source: {text(row.source)}", ""]
     return lines
 
 
-def _job(job: JsonObject) -> list[str]:
+def _job(job: Job) -> list[str]:
     """The ranks and nodes of a job: how they differ, who stands out, what each node does."""
     lines = ["### Job: ranks and nodes", "", text(f"{job_facts.who(job)} traced."), ""]
     lines += [f"- {text(line)}" for line in job_facts.warnings(job)]
@@ -162,168 +155,158 @@ def _job(job: JsonObject) -> list[str]:
     if guess is not None:
         lines += [f"**Estimate of the whole job: {text(guess[0])}.** {text(guess[1][:1].upper() + guess[1][1:])}.", ""]
     cells = []
-    for row in job_facts.spread_rows(job):
-        if not row["observed"]:
-            cells.append([text(row["title"]), numbers.NOT_OBSERVED, "", "", "", ""])
+    for row in job_rows.spread_rows(job):
+        if not row.observed:
+            cells.append([text(row.title), numbers.NOT_OBSERVED, "", "", "", ""])
             continue
-        values = [text(row[name]) for name in ("min", "median", "max")]
-        cells.append([text(row["title"]), *values, text(row["max_of"]), text(row["outliers"]) or "none"])
+        values = [text(value) for value in (row.min, row.median, row.max)]
+        cells.append([text(row.title), *values, text(row.max_of), text(row.outliers) or "none"])
     made = table(("Each rank", "min", "median", "max", "max of", "outliers"), cells)
     made[1] = "| --- | ---: | ---: | ---: | --- | --- |"
-    return [*lines, *made, *_ranks(job), *_nodes(job), text(job["clock"] + " " + job_facts.TRACED_RATES), ""]
+    return [*lines, *made, *_ranks(job), *_nodes(job), text(job.clock + " " + job_facts.TRACED_RATES), ""]
 
 
-def _ranks(job: JsonObject) -> list[str]:
-    shown, rest = job_facts.rank_rows(job)
-    counts = ("n_metadata", "n_open", "n_stat", "n_missing")
+def _ranks(job: Job) -> list[str]:
+    shown, rest = job_rows.rank_rows(job)
     cells = [
         [
-            code(row["key"], MAX_CELL),
-            code(row["node"], MAX_CELL),
-            numbers.seconds(row["wall_s"]),
-            numbers.seconds(row["startup_s"]),
-            *(numbers.count(row[name]) for name in counts),
-            text(row["why"]),
+            code(line.row.key, MAX_CELL),
+            code(line.row.node, MAX_CELL),
+            numbers.seconds(line.row.wall_s),
+            numbers.seconds(line.row.startup_s),
+            *_calls(line.row),
+            text(line.why),
         ]
-        for row in shown
+        for line in shown
     ]
     if rest is not None:
-        times = (numbers.seconds(rest[name]) for name in ("wall_s", "startup_s"))
-        sums = (numbers.count(rest[name]) for name in counts)
-        cells.append([f"{numbers.count(rest['n'])} more", "", *times, *sums, "calls summed, times the median"])
+        times = (numbers.seconds(rest.wall_s), numbers.seconds(rest.startup_s))
+        cells.append(
+            [f"{numbers.count(rest.n)} more", "", *times, *_calls(rest.calls), "calls summed, times the median"]
+        )
     head = ("Rank" if rest is None else "Ranks that stand out", "node", "wall", "start and import")
-    made = table((*head, "calls", "open", "stat", "in vain", "why" if rest is not None else "remarkable"), cells)
+    made = table((*head, "calls", "open", "stat", "not found", "why" if rest is not None else "remarkable"), cells)
     made[1] = "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     return made
 
 
-def _nodes(job: JsonObject) -> list[str]:
-    shown, rest = job_facts.node_rows(job)
-    counts = ("n_recordings", "n_metadata", "n_open", "n_stat", "n_missing", "n_requests")
+def _nodes(job: Job) -> list[str]:
+    shown, rest = job_rows.node_rows(job)
     cells = [
         [
-            code(row["key"], MAX_CELL),
-            *(numbers.count(row[name]) for name in counts),
-            numbers.rate(row.get("peak_metadata_per_s")),
-            numbers.seconds(row["wall_s"]),
+            code(row.key, MAX_CELL),
+            numbers.count(row.n_recordings),
+            *_calls(row),
+            numbers.count(row.n_requests),
+            numbers.rate(row.peak_metadata_per_s),
+            numbers.seconds(row.wall_s),
         ]
         for row in shown
     ]
     if rest is not None:
-        sums = (numbers.count(rest[name]) for name in counts)
-        cells.append([f"{numbers.count(rest['n'])} more", *sums, "", numbers.seconds(rest["wall_s"])])
-    head = ("Node", "ranks", "calls", "open", "stat", "in vain", "requests", "busiest 1 s", "slowest rank")
+        sums = (numbers.count(rest.n_recordings), *_calls(rest.calls), numbers.count(rest.n_requests))
+        cells.append([f"{numbers.count(rest.n)} more", *sums, "", numbers.seconds(rest.wall_s)])
+    head = ("Node", "ranks", "calls", "open", "stat", "not found", "server requests", "busiest 1 s", "slowest rank")
     return table(head, cells, n_left=1)
 
 
-def _imports(profile: JsonObject) -> list[str]:
-    rows = profile["metrics"].get("by_module")
+def _imports(profile: Profile) -> list[str]:
+    rows = profile.metrics.by_module
     lines = ["### Imports", ""]
     if rows is None:
         return [*lines, "Not observed.", ""]
-    shown = _costly(rows)[:TOP]
-    total = profile["metrics"]["n_metadata"]
+    total = profile.metrics.n_metadata
     cells = (
         [
-            code(row["key"], MAX_CELL),
-            code(row["parent"], MAX_CELL) if row.get("parent") else "the program",
-            numbers.count(row["n_metadata_cum"]),
-            numbers.part_of(row["n_metadata_cum"], total),
-            numbers.count(row.get("n_missing_cum")),
-            numbers.seconds(row.get("time_cum_s")),
+            code(row.key, MAX_CELL),
+            code(row.parent, MAX_CELL) if row.parent else "the program",
+            numbers.count(row.n_metadata_cum),
+            numbers.part_of(row.n_metadata_cum, total),
+            numbers.count(row.n_metadata),
+            numbers.count(row.n_not_found_cum),
+            numbers.seconds(row.time_cum_s),
         ]
-        for row in shown
+        for row in sentences.costly_imports(rows, TOP)
     )
-    head = ("Module, with what it imports", "asked for by", "calls", "share", "in vain", "time")
+    head = ("Module", "imported by", "calls, cumulative", "share", "self", "not found", "time")
     return lines + table(head, cells, n_left=2)
 
 
-def _costly(rows: Sequence[JsonObject]) -> list[JsonObject]:
-    """The imports worth a line, as the terminal chooses them."""
-
-    return sentences.costly_imports(rows)
-
-
-def _mounts(profile: JsonObject) -> list[str]:
-    requests = facts.requests_table(profile, "by_mount")
-    rows = [row for row in profile["metrics"].get("by_mount") or [] if row.get("fs_class") != "pseudo"]
+def _mounts(profile: Profile) -> list[str]:
+    requests = profile.requests
+    rows = [row for row in profile.metrics.by_mount if row.fs_class != "pseudo"]
     cells = (
         [
-            code(row["key"], MAX_CELL),
-            text(f"{row.get('fstype') or numbers.NOT_OBSERVED} ({row.get('fs_class') or numbers.NOT_OBSERVED})"),
-            numbers.count(row["n_metadata"]),
-            numbers.count(row["n_missing"]),
-            numbers.count(facts.n_requests(requests.get(row["key"]))),
-            numbers.milliseconds(row.get("p50_ms")),
-            numbers.milliseconds(row.get("p95_ms")),
-            numbers.milliseconds(row.get("max_ms")),
+            code(row.key, MAX_CELL),
+            text(f"{row.fstype or numbers.NOT_OBSERVED} ({row.fs_class or numbers.NOT_OBSERVED})"),
+            numbers.count(row.n_metadata),
+            numbers.count(row.n_not_found),
+            numbers.count(None if requests is None else requests.n_at_server(row.key)),
+            numbers.milliseconds(row.p50_ms),
+            numbers.milliseconds(row.p95_ms),
+            numbers.milliseconds(row.max_ms),
         ]
         for row in rows[:TOP]
     )
-    head = ("Mount", "type", "calls", "in vain", "requests", "median", "p95", "max")
+    head = ("Mount", "type", "calls", "not found", "server requests", "median", "p95", "max")
     return ["### Mounts", "", *table(head, cells, n_left=2)]
 
 
-def _missing(profile: JsonObject) -> list[str]:
-    rows = profile["metrics"].get("missing") or []
+def _not_found(profile: Profile) -> list[str]:
+    rows = profile.metrics.not_found
     if not rows:
         return []
     cells = (
         [
-            text(row["reason"]),
-            numbers.count(row["n"]),
-            numbers.count(row.get("n_paths")),
-            code(row["examples"][0], MAX_CELL) if row.get("examples") else "",
+            text(row.reason),
+            numbers.count(row.n),
+            numbers.count(row.n_paths),
+            code(row.examples[0], MAX_CELL) if row.examples else "",
         ]
         for row in rows
     )
-    lines = table(("Why", "calls", "paths", "for instance"), cells)
+    lines = table(("Reason", "calls", "paths", "for instance"), cells)
     lines[1] = "| --- | ---: | ---: | --- |"
-    return ["### Looked up in vain", "", *lines]
+    return ["### Failed lookups (not found)", "", *lines]
 
 
-def _head(comparison: JsonObject, recording: str | None) -> list[tuple[str, str]]:
-    return [(label, text(value)) for label, value in facts.comparison_head(comparison, recording)]
-
-
-def _comparison(comparison: JsonObject, recording: str | None) -> list[str]:
-    baseline = comparison.get("baseline")
-    lines = [f"## Layouts compared with {code(str(baseline))}", "", text(facts.comparison_headline(comparison)), ""]
-    lines += table(("Run", ""), [("Command", code(facts.command_line(comparison))), *_head(comparison, recording)])
+def _comparison(comparison: Comparison, recording: str | None) -> list[str]:
+    lines = [f"## Storage layouts compared with {code(comparison.baseline)}", ""]
+    lines += [text(comparison_facts.headline(comparison)), ""]
+    head = [(label, text(value)) for label, value in comparison_facts.head(comparison, recording)]
+    lines += table(("Run", ""), [("Command", code(facts.command_line(comparison))), *head])
     cells = []
-    for row in comparison["rows"]:
-        wall = row.get("wall_s") or {}
-        runs = wall.get("runs")
-        n_runs = len(runs) if isinstance(runs, list) else runs
+    for row in comparison.rows:
+        wall = row.wall_s
         spread = (
-            f"{numbers.seconds(wall['min'])} to {numbers.seconds(wall['max'])}"
-            if wall.get("min") is not None and wall.get("max") is not None
+            f"{numbers.seconds(wall.min)} to {numbers.seconds(wall.max)}, {numbers.plural(len(wall.runs), 'run')}"
+            if wall is not None
             else numbers.NOT_OBSERVED
         )
         cells.append(
             [
-                code(str(row["layout"]), MAX_CELL),
-                text(str(row.get("fstype") or numbers.NOT_OBSERVED)),
-                text(facts.known(row.get("cache"))),
-                numbers.seconds(wall.get("median")),
-                f"{spread}, {numbers.count(n_runs)} runs",
-                numbers.count(facts.n_compared(row)),
-                text(facts.comparison_sentence(row, comparison)),
+                code(row.layout, MAX_CELL),
+                text(row.fstype or numbers.NOT_OBSERVED),
+                text(facts.known(row.cache)),
+                numbers.seconds(wall.median if wall is not None else None),
+                spread,
+                numbers.count(row.n_requests),
+                text(comparison_facts.sentence(row, comparison)),
             ]
         )
-    head = ("Layout", "type", "cache", "wall, median", "spread", "requests", "against the baseline")
-    lines += table(head, cells)
-    for label, found in (comparison.get("differences") or {}).items():
-        same = f"the same {numbers.count(found['n_baseline'])} calls as the baseline"
-        change = f"{found['n_layout'] - found['n_baseline']:+,} calls, on {numbers.plural(found['n_paths'], 'path')}"
-        lines.append(f"- {code(str(label))}: {change if found['n_paths'] else same}")
-    lines += [f"- Note: {text(note)}." for note in facts.comparison_notes(comparison)]
+    names = ("Storage layout", "type", "cache", "wall, median", "spread", "server requests", "against the baseline")
+    lines += table(names, cells)
+    for label, found in comparison.differences.items():
+        same = f"the same {numbers.count(found.n_baseline)} metadata calls as the baseline"
+        change = f"{found.n_more:+,} metadata calls, on {numbers.plural(found.n_paths, 'path')}"
+        lines.append(f"- {code(label)}: {change if found.n_paths else same}")
+    lines += [f"- Note: {text(note)}." for note in comparison_facts.notes(comparison)]
     if lines[-1]:
         lines.append("")
-    lines += [
-        "Wall times are of runs without a tracer, counts of a run with one. Requests are predicted for a client with empty "
-        "caches, validated against a FUSE file server, not against Lustre or NFS.",
+    return [
+        *lines,
+        "Wall times are of untraced runs, counts of a traced one. Server requests are predicted for a client with a cold "
+        "cache, validated against a FUSE file server, not against Lustre or NFS.",
         "",
         f"Made by fsprobe {__version__}.",
     ]
-    return lines

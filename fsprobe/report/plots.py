@@ -14,7 +14,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from fsprobe import files
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
+from fsprobe.model.answers import CurvePoint
+from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from fsprobe.report import facts, numbers
 from fsprobe.report.foreign import visible
 
@@ -33,21 +36,21 @@ SUFFIXES = (".png", ".svg")
 DPI = 160
 
 
-def comparison(comparison: JsonObject, path: str | Path) -> None:
+def comparison(comparison: Comparison, path: str | Path) -> None:
     """Wall time (median, every run, least to most) and requests of each layout, side by side.
 
     Raises:
         BadInput: no rows, or a suffix that is neither .png nor .svg.
         FsprobeError: the file can't be written.
     """
-    rows = list(comparison.get("rows") or [])
+    rows = comparison.rows
     if not rows:
         raise BadInput("the comparison has no layouts to draw")
     figure = Figure(figsize=(9.5, 1.5 + 0.62 * len(rows)), layout="constrained")
     walls, requests = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     at = list(range(len(rows)))[::-1]
-    _draw_walls(walls, rows, at, str(comparison.get("baseline")))
-    counts = [facts.n_compared(row) for row in rows]
+    _draw_walls(walls, rows, at, comparison.baseline)
+    counts = [row.n_requests for row in rows]
     for y, n in zip(at, counts, strict=True):
         requests.barh(y, n or 0, height=0.55, color=SECOND)
         requests.annotate(
@@ -57,7 +60,7 @@ def comparison(comparison: JsonObject, path: str | Path) -> None:
     if command:
         short = _plain(command if len(command) <= 90 else command[:89] + "…")
         figure.suptitle(short, x=0.01, ha="left", fontsize=10, color=INK)
-    requests.set_xlabel("metadata requests of a cold client, predicted")
+    requests.set_xlabel("server requests, cold cache (predicted)")
     requests.margins(x=0.22)
     requests.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     requests.xaxis.set_major_formatter(lambda value, _: numbers.count(value))
@@ -69,67 +72,64 @@ def comparison(comparison: JsonObject, path: str | Path) -> None:
     _save(figure, path)
 
 
-def _draw_walls(axes: Axes, rows: Sequence[JsonObject], at: Sequence[int], baseline: str) -> None:
+def _draw_walls(axes: Axes, rows: Sequence[LayoutRow], at: Sequence[int], baseline: str) -> None:
     longest = 0.0
     for y, row in zip(at, rows, strict=True):
-        wall = row.get("wall_s") or {}
-        median, runs = wall.get("median"), wall.get("runs")
-        if median is None:
+        wall = row.wall_s
+        if wall is None:
             axes.annotate(
                 numbers.NOT_OBSERVED, (0, y), xytext=(5, 0), textcoords="offset points", va="center", color=SOFT
             )
             continue
-        low, high = wall.get("min", median), wall.get("max", median)
-        longest = max(longest, high)
-        axes.barh(y, median, height=0.55, color=LINE if row.get("layout") == baseline else "#a8d0cd")
-        axes.plot([low, high], [y, y], color=INK, linewidth=1.2, solid_capstyle="butt")
-        if isinstance(runs, list):
-            axes.plot(runs, [y] * len(runs), "o", color=INK, markersize=3.5, alpha=0.65)
-        n_runs = len(runs) if isinstance(runs, list) else runs
-        label = numbers.seconds(median) + (f" (n={n_runs})" if n_runs else "")
-        label += _answer(row) if row.get("layout") != baseline else ""
-        axes.annotate(label, (high, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9, color=INK)
-    axes.set_xlabel("wall time without the tracer, s (bar: median; dots: runs)")
+        longest = max(longest, wall.max)
+        axes.barh(y, wall.median, height=0.55, color=LINE if row.layout == baseline else "#a8d0cd")
+        axes.plot([wall.min, wall.max], [y, y], color=INK, linewidth=1.2, solid_capstyle="butt")
+        axes.plot(wall.runs, [y] * len(wall.runs), "o", color=INK, markersize=3.5, alpha=0.65)
+        label = numbers.seconds(wall.median) + (f" (n={len(wall.runs)})" if wall.runs else "")
+        label += _answer(row) if row.layout != baseline else ""
+        axes.annotate(
+            label, (wall.max, y), xytext=(8, 0), textcoords="offset points", va="center", fontsize=9, color=INK
+        )
+    axes.set_xlabel("wall time, untraced, s (bar: median; dots: runs)")
     axes.set_xlim(right=longest * 1.3 or 1)
 
 
-def _answer(row: JsonObject) -> str:
+def _answer(row: LayoutRow) -> str:
     """What the runs say against the baseline's, on a line of its own."""
-    if row.get("clear") is False:
-        few = str(row.get("verdict") or "").startswith("too few")
-        return "\ntoo few runs to tell" if few else "\nno clear difference"
-    if row.get("clear") and row.get("ratio_wall"):
-        ratio = row["ratio_wall"]
+    if row.clear is False:
+        return "\ntoo few runs to tell" if row.verdict.startswith("too few") else "\nno clear difference"
+    if row.clear and row.ratio_wall:
+        ratio = row.ratio_wall
         return f"\n{numbers.ratio(1 / ratio if ratio < 1 else ratio)} {'faster' if ratio < 1 else 'slower'}"
-    return "\nnot compared" if str(row.get("verdict") or "").startswith("not compared") else ""
+    return "\nnot compared" if row.verdict.startswith("not compared") else ""
 
 
-def _layout_label(row: JsonObject) -> str:
-    parts = [visible(str(row[name])) for name in ("fstype", "cache") if row.get(name)]
-    return _plain(visible(str(row.get("layout"))) + ("\n" + ", ".join(parts) if parts else ""))
+def _layout_label(row: LayoutRow) -> str:
+    parts = [visible(part) for part in (row.fstype, row.cache) if part]
+    return _plain(visible(row.layout) + ("\n" + ", ".join(parts) if parts else ""))
 
 
-def timeline(profile: JsonObject, path: str | Path) -> None:
-    """Metadata calls in each 0.1 s by phase, stacked; pauses stay empty.
+def timeline(profile: Profile, path: str | Path) -> None:
+    """Metadata calls in each step of time (0.1 s, in long runs more) by phase, stacked; pauses stay empty.
 
     Raises:
         BadInput: the profile has no times, or a suffix that is neither .png nor .svg.
         FsprobeError: the file can't be written.
     """
-    rows = profile["metrics"].get("timeline") or []
+    rows, step_s = profile.metrics.timeline, profile.metrics.timeline_step_s
     if not rows:
         raise BadInput("this recording has no times, so there is no timeline to draw")
     figure = Figure(figsize=(9.5, 3.4), layout="constrained")
     axes = figure.subplots()
-    times = [row["t_s"] for row in rows]
+    times = [row.t_s for row in rows]
     below = [0.0] * len(rows)
     for phase, colour in PHASE_COLOURS.items():
-        counts = [row.get(phase) or 0 for row in rows]
+        counts = [row.by_phase.get(phase, 0) for row in rows]
         if any(counts):
             axes.bar(
                 times,
                 counts,
-                width=0.1,
+                width=step_s,
                 align="edge",
                 bottom=below,
                 color=colour,
@@ -138,21 +138,21 @@ def timeline(profile: JsonObject, path: str | Path) -> None:
                 linewidth=0.3,
             )
             below = [low + n for low, n in zip(below, counts, strict=True)]
-    axes.set_xlim(0, times[-1] + 0.1)
-    axes.set_xlabel("time under the tracer, s")
-    axes.set_ylabel("metadata calls per 0.1 s")
+    axes.set_xlim(0, times[-1] + step_s)
+    axes.set_xlabel("time under tracing, s")
+    axes.set_ylabel(f"metadata calls per {step_s:g} s")
     _calm(axes, "y")
-    command = visible(facts.command_line(profile["manifest"]))
+    command = visible(facts.command_line(profile.manifest))
     axes.set_title(_plain(command if len(command) <= 90 else command[:89] + "…"), loc="left", fontsize=10, color=INK)
     axes.legend(frameon=False, ncols=6, fontsize=9, loc="upper right", bbox_to_anchor=(1, -0.16))
     _save(figure, path)
 
 
-def nodes_curve(rows: Sequence[JsonObject], path: str | Path, *, title: str = "", subtitle: str = "") -> None:
+def nodes_curve(rows: Sequence[CurvePoint], path: str | Path, *, title: str = "", subtitle: str = "") -> None:
     """Time to start over the number of nodes: predicted as lines, measured as dots, both axes logarithmic.
 
     Args:
-        rows: `{"layout", "nodes", "predicted_s", "measured_s"}`, either time None where there is none.
+        rows: the points of each layout; their latency is not shown.
         path: the picture; .png or .svg.
         title: what it shows.
         subtitle: what it assumes.
@@ -165,13 +165,13 @@ def nodes_curve(rows: Sequence[JsonObject], path: str | Path, *, title: str = ""
         raise BadInput("there are no rows to draw a curve of")
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     axes = figure.subplots()
-    has_measured = any(row.get("measured_s") is not None for row in rows)
-    layouts = list(dict.fromkeys(str(row["layout"]) for row in rows))
+    has_measured = any(row.measured_s is not None for row in rows)
+    layouts = list(dict.fromkeys(row.layout for row in rows))
     for number, layout in enumerate(layouts):
         colour = SERIES[number % len(SERIES)]
-        own = sorted((row for row in rows if str(row["layout"]) == layout), key=lambda row: row["nodes"])
-        predicted = _points(own, "predicted_s")
-        measured = _points(own, "measured_s")
+        own = sorted((row for row in rows if row.layout == layout), key=lambda row: row.n_nodes)
+        predicted = [(row.n_nodes, row.predicted_s) for row in own if row.predicted_s is not None]
+        measured = [(row.n_nodes, row.measured_s) for row in own if row.measured_s is not None]
         name = _plain(visible(layout))
         if predicted:
             # lines that lie on one another are all seen: the first is the widest, and the later ones have gaps
@@ -193,7 +193,7 @@ def nodes_curve(rows: Sequence[JsonObject], path: str | Path, *, title: str = ""
             )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    nodes = sorted({row["nodes"] for row in rows if float(row["nodes"]).is_integer()})
+    nodes = sorted({row.n_nodes for row in rows if float(row.n_nodes).is_integer()})
     shown = nodes if len(nodes) <= 12 else nodes[:: -(-len(nodes) // 12)]
     axes.set_xticks(shown, [numbers.count(n) for n in shown])
     axes.minorticks_off()
@@ -218,9 +218,9 @@ def nodes_curve(rows: Sequence[JsonObject], path: str | Path, *, title: str = ""
     _save(figure, path)
 
 
-def _is_narrow(rows: Sequence[JsonObject]) -> bool:
+def _is_narrow(rows: Sequence[CurvePoint]) -> bool:
     """Do the times span so little that powers of ten alone would label too few places?"""
-    times = [row[name] for row in rows for name in ("predicted_s", "measured_s") if row.get(name)]
+    times = [time for row in rows for time in (row.predicted_s, row.measured_s) if time]
     return not times or max(times) / min(times) < 1000
 
 
@@ -288,10 +288,6 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
     _calm(axes, "both")
     axes.legend(frameon=False, fontsize=9)
     _save(figure, path)
-
-
-def _points(rows: Sequence[JsonObject], name: str) -> list[tuple[float, float]]:
-    return [(row["nodes"], row[name]) for row in rows if row.get(name) is not None]
 
 
 def _plain(text: str) -> str:

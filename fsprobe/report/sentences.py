@@ -4,180 +4,233 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fsprobe.model.formats import JsonObject
+from fsprobe import capabilities
+from fsprobe.model.manifest import LayoutFacts
+from fsprobe.model.profile import Profile, Quality
+from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, sum_of
 from fsprobe.report import numbers
 
-NO_IMPORT = "(not in an import)"
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
+OWN_SHARE = 0.05
+"""The module with the most calls of its own is named where these are at least this share of all. A judgement."""
 PASSED_ON = 0.8
-"""An import that accounts for more than this share of the one that asked for it says nothing new. A judgement."""
+"""An import that accounts for more than this share of the one that imported it says nothing new. A judgement."""
+NOT_FOUND = "failed lookups (not found)"
 
 
-def headline(profile: JsonObject) -> str:
-    """One sentence: how many metadata calls before the program did any work, where they went, in vain, from which import."""
-    metrics = profile["metrics"]
+def headline(profile: Profile) -> str:
+    """One sentence: how many metadata calls and failed lookups, from which import; its numbers are of one whole each."""
+    metrics = profile.metrics
     if is_unobserved(profile):
         return NOTHING_NOTED
-    n_startup = metrics["n_startup"]
-    if has_python(profile):
-        parts = [f"{numbers.plural(n_startup, 'metadata call')} to start"]
-        parts[0] += " and import" if any(row["key"] == "import" for row in metrics["by_phase"]) else ""
+    if not has_python(profile):
+        of = ""
     else:
-        parts = [numbers.plural(metrics["n_metadata"], "metadata call")]
-    place = main_mount(metrics["by_mount"])
-    if place is not None and place["fstype"] and metrics["n_metadata"]:
-        share = place["n_metadata"] / metrics["n_metadata"]
-        how_many = "nearly all" if share > 0.99 else numbers.share(share) + " of all"
-        parts.append(f"{how_many} on {place['key']} ({place['fstype']})")
-    parts.append(f"{numbers.count(metrics['n_missing'])} in vain")
+        of = " to start and import" if any(row.key == "import" for row in metrics.by_phase) else " to start"
+    whole = metrics.startup if of else metrics
+    parts = [f"{numbers.plural(whole.n_metadata, 'metadata call')}{of}"]
+    parts.append(f"{numbers.count(whole.n_not_found)} of them {NOT_FOUND}")
     top = top_imports(profile, 1)
     if top:
-        parts.append(f"most from {top[0]['key']}")
-    return ", ".join(parts) + "."
+        parts.append(f"the costliest import is {top[0].key} ({numbers.plural(top[0].n_metadata_cum, 'call')})")
+    said = ", ".join(parts)
+    where = _where(profile)
+    if of:
+        said += f"; {numbers.count(metrics.n_metadata)} in the whole run"
+    return f"{said}{', ' + where if where else ''}."
 
 
-def is_unobserved(profile: JsonObject) -> bool:
+def _where(profile: Profile) -> str:
+    """Where the calls of the whole run went."""
+    metrics = profile.metrics
+    place = main_mount(metrics.by_mount)
+    if place is None or not place.fstype or not metrics.n_metadata:
+        return ""
+    share = place.n_metadata / metrics.n_metadata
+    how_many = "nearly all" if share > 0.99 else numbers.share(share)
+    return f"{how_many} on {place.key} ({place.fstype})"
+
+
+def is_unobserved(profile: Profile) -> bool:
     """Whether no process of the run was seen at all: its zeros are then no counts."""
-    return profile["manifest"].get("backend") == "audit" and not profile["metrics"]["by_process"]
+    return profile.verdict is None and not profile.metrics.by_process
 
 
-def has_python(profile: JsonObject) -> bool:
+def has_python(profile: Profile) -> bool:
     """Whether an interpreter ran."""
-    return any(row["kind"] == "python" for row in profile["metrics"]["by_process"])
+    return any(row.kind == "python" for row in profile.metrics.by_process)
 
 
-def main_mount(rows: Sequence[JsonObject]) -> JsonObject | None:
+def main_mount(rows: Sequence[MountRow]) -> MountRow | None:
     """The mount to speak of: the busiest network one if it has a tenth of the calls, else the busiest."""
-    total = sum(row["n_metadata"] for row in rows)
+    n_metadata = sum_of(rows).n_metadata
     for row in rows:
-        if row["fs_class"] == "network" and row["n_metadata"] * 10 >= total:
+        if row.fs_class == "network" and row.n_metadata * 10 >= n_metadata:
             return row
     return rows[0] if rows else None
 
 
-def top_imports(profile: JsonObject, n: int) -> list[JsonObject]:
-    """The imports that the program itself asked for (or that nothing observed asked for), most calls first."""
-    rows = profile["metrics"]["by_module"] or []
-    top = [row for row in rows if row["parent"] is None and row["key"] != NO_IMPORT and row["n_metadata_cum"]]
-    return top[:n]
+def top_imports(profile: Profile, n: int) -> Sequence[ModuleRow]:
+    """The imports that the program itself made (or of which nobody saw who made them), most calls first."""
+    rows = profile.metrics.by_module or ()
+    return [row for row in rows if row.parent is None and row.key != PROGRAM and row.n_metadata_cum][:n]
 
 
-def costly_imports(rows: Sequence[JsonObject]) -> list[JsonObject]:
-    """The imports worth a line, most calls first: one that only hands on to a single other import is left out for that one."""
-    by_key = {row["key"]: row for row in rows}
+def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
+    """The `n` imports worth a line, most cumulative calls first.
+
+    One that only hands on to a single other import is left out for that one. The module with the most calls of its own is
+    among them if these are many, however long the chain of imports that leads to it.
+    """
+    by_key = {row.key: row for row in rows}
     kept = []
     for row in rows:
-        parent = by_key.get(row["parent"])
-        passed_on = parent is not None and row["n_metadata_cum"] > PASSED_ON * parent["n_metadata_cum"]
-        if row["key"] != NO_IMPORT and row["n_metadata_cum"] and not passed_on:
+        parent = by_key.get(row.parent or "")
+        passed_on = parent is not None and row.n_metadata_cum > PASSED_ON * parent.n_metadata_cum
+        if row.key != PROGRAM and row.n_metadata_cum and not passed_on:
             kept.append(row)
-    return kept
+    shown = kept[:n]
+    busiest = max((row for row in rows if row.key != PROGRAM), key=lambda row: row.n_metadata, default=None)
+    least = OWN_SHARE * sum_of(rows).n_metadata
+    if busiest is not None and busiest.n_metadata > least and busiest not in shown:
+        shown = sorted([*shown[: n - 1], busiest], key=lambda row: -row.n_metadata_cum)
+    return shown
 
 
 A_TRACER_ADDS = "a tracer (strace, ptrace) would add the dynamic loader, what runs before site, programs that are not Python, and durations"
 
 
-def backend_line(profile: JsonObject) -> str:
-    """Which backend it was, how imports were told apart, and what a better one would add."""
-    manifest = profile["manifest"]
-    version = f" {manifest['backend_version']}" if manifest.get("backend_version") else ""
-    ways = {
-        "time": "imports marked by time",
-        "access": "imports marked by visible calls",
-        "both": "imports marked both ways",
-        "none": "imports estimated from the paths",
-        "inside": "imports marked inside the process",
-    }
-    name = manifest.get("backend") or "unknown backend"
-    way = ways.get(str(manifest.get("markers")), "imports not observed")
-    if (
-        manifest.get("markers") in ("time", "access", "both", "inside")
-        and has_python(profile)
-        and not profile["quality"].get("is_marked", True)
-    ):
-        way = "imports not observed" + (", estimated from the paths" if profile["quality"].get("n_estimated") else "")
-    line = f"{name}{version}, {way}"
-    return f"{line}; {A_TRACER_ADDS}" if name == "audit" else line
+def is_without_tracer(profile: Profile) -> bool:
+    """Whether interpreters noted their own calls: nothing outside of them was seen."""
+    return profile.manifest.lacks(capabilities.FOREIGN_PROGRAMS)
 
 
-def process_line(profile: JsonObject) -> str:
-    """How many processes there were, and of what kinds."""
-    kinds: dict[str, int] = {}
-    for row in profile["metrics"]["by_process"]:
-        if row["label"]:
-            kinds[row["kind"]] = kinds.get(row["kind"], 0) + 1
-    names = {"python": "Python", "launcher": "launcher", "program": "other"}
-    return ", ".join(
-        f"{kinds[kind]} {names.get(kind, kind)}" for kind in ("python", "launcher", "program") if kind in kinds
-    )
+def backend_line(profile: Profile) -> str:
+    """Which backend it was, how calls were assigned to imports, and what a better one would add."""
+    manifest = profile.manifest
+    version = f" {manifest.backend_version}" if manifest.backend_version else ""
+    line = f"{manifest.backend or 'unknown backend'}{version}, {import_timing(profile)}"
+    return f"{line}; {A_TRACER_ADDS}" if is_without_tracer(profile) else line
+
+
+def import_timing(profile: Profile) -> str:
+    """How calls were assigned to imports."""
+    manifest, quality = profile.manifest, profile.quality
+    if manifest.markers == "none":
+        return "import timing: estimated"
+    if manifest.markers not in ("time", "access", "both", "inside"):
+        return "imports not observed"
+    if has_python(profile) and not quality.is_marked:
+        return "import timing: estimated (imports not observed)" if quality.n_estimated else "imports not observed"
+    return "import timing: exact"
+
+
+def n_processes(profile: Profile) -> str:
+    """How many processes made a call; each once, however many programs it became."""
+    metrics = profile.metrics
+    if not metrics.n_processes:
+        return numbers.NOT_OBSERVED
+    return ("at least " if metrics.n_processes_at_least else "") + numbers.count(metrics.n_processes)
+
+
+def process_kinds(profile: Profile) -> str:
+    """What these processes were, each by the last program that it ran."""
+    processes = profile.metrics.processes
+    names = {"python": "Python", "launcher": "launcher", "program": "other", "": "not known"}
+    return ", ".join(f"{numbers.count(processes[kind])} {name}" for kind, name in names.items() if processes.get(kind))
+
+
+def paths_line(profile: Profile) -> str:
+    """How many distinct paths there were."""
+    metrics = profile.metrics
+    return ("at least " if metrics.n_paths_at_least else "") + numbers.count(metrics.n_paths)
+
+
+def layout_line(layout: LayoutFacts) -> str:
+    """A storage layout in words."""
+    what = {"squashfs": "image ", "overlay": "image ", "copy": "copy at "}.get(layout.kind, "")
+    parts = [layout.label or layout.kind, f"{what}{layout.where}" if layout.where else ""]
+    parts += [
+        f"at {layout.at}" if layout.at else "",
+        f"mounted by {layout.mount_how}" if layout.mount_how not in ("", layout.kind) else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 UNMARKED = {
     "options": "-E, -I or -S keeps fsprobe's hook out",
     "hidden": "fsprobe's directory is not there for it, as in a container; --tmp-dir names one of your own that is there inside and outside",
     "environment": "it was started without the environment",
-    "lost": "fsprobe's hook could not write them",
+    "lost": "fsprobe's hook could not write it",
     "aside": "fsprobe's hook did nothing in it, as in another user's process or in an interpreter that it does not know",
-    "importlib": "fsprobe's hook ran and modules were loaded, but no mark of an import came; this interpreter imports in a way that "
+    "importlib": "fsprobe's hook ran and modules were loaded, but it was told of no import; this interpreter imports in a way that "
     "fsprobe does not know",
 }
-"""Why an interpreter's imports are not marked, by `analysis.images.UNMARKED`."""
+"""Why an interpreter's imports are not timed, by `analysis.attribution.program_images.UNMARKED`."""
 
 
-def quality_lines(profile: JsonObject) -> list[str]:
+def quality_lines(profile: Profile) -> list[str]:
     """What a reader must know before trusting the numbers; empty for a clean run."""
-    quality, manifest = profile["quality"], profile["manifest"]
+    quality, manifest = profile.quality, profile.manifest
     lines = []
-    if manifest.get("backend") == "audit":
-        why = f" ({manifest['backend_why']})" if manifest.get("backend_why") else ""
+    if is_without_tracer(profile):
+        why = f" ({manifest.backend_why})" if manifest.backend_why else ""
         lines.append(
             f"no tracer{why}: interpreters noted their own calls. What a tracer would add is not observed, nor are interpreters under "
             "-I, -E, -S or without the environment. How to get a tracer: `fsprobe doctor`"
         )
-        if manifest.get("n_python_without_events"):
+        if manifest.n_python_without_events:
             lines.append(
-                f"{numbers.plural(manifest['n_python_without_events'], 'interpreter')} older than Python 3.8, which has no audit events: "
+                f"{numbers.plural(manifest.n_python_without_events, 'interpreter')} older than Python 3.8, which has no audit events: "
                 "what open() opens is not observed, nor are changes (mkdir, rename, unlink, ...)"
             )
-    elif manifest.get("backend_why"):
-        lines.append(f"{manifest['backend']} was taken because {manifest['backend_why']}")
-    if quality["n_unparsed"]:
-        example = quality["unparsed_examples"][0] if quality["unparsed_examples"] else ""
-        lines.append(f"{numbers.plural(quality['n_unparsed'], 'line')} of the log not understood, e.g. {example[:120]}")
-    if quality["n_partial"]:
-        lines.append(f"{numbers.plural(quality['n_partial'], 'call')} seen only in part")
-    if quality["n_marks_lost"] or quality["n_marks_unread"]:
-        lines.append("some import marks were lost: their calls count for the import around them")
-    if quality.get("n_estimated"):
+    elif manifest.backend_why:
+        lines.append(f"{manifest.backend} was taken because {manifest.backend_why}")
+    lines += _unread(quality)
+    if manifest.no_hook:
         lines.append(
-            f"no markers for {numbers.count(quality['n_estimated'])} calls: which import they belong to is an estimate from the order of the paths"
-        )
-    if manifest.get("no_hook"):
-        lines.append(
-            f"no hook: there is no directory for it in which nobody else can write ({manifest['no_hook']}); "
+            f"no hook: there is no directory for it in which nobody else can write ({manifest.no_hook}); "
             "XDG_CACHE_HOME can name one"
         )
-    if manifest.get("hook_fstype"):
+    if manifest.hook_fstype:
         lines.append(
-            f"fsprobe's hook lies on {manifest['hook_fstype']}: each interpreter looks it up there, some calls of fsprobe's "
+            f"fsprobe's hook lies on {manifest.hook_fstype}: each interpreter looks it up there, some calls of fsprobe's "
             "own that are not in the numbers"
         )
-    for reason, n in (quality.get("unmarked") or {}).items():
-        lines.append(f"{numbers.plural(n, 'interpreter')} without markers: {UNMARKED[reason]}")
-    if profile["metrics"].get("n_paths_at_least"):
+    for reason, n in quality.unmarked.items():
+        lines.append(f"{numbers.plural(n, 'interpreter')} without import timing: {UNMARKED.get(reason, reason)}")
+    if profile.metrics.n_paths_at_least:
         lines.append("more distinct paths than are kept one by one: the rest share rows named (further paths)")
-    if manifest.get("streamed"):
+    if manifest.streamed:
         lines.append("no log was kept (--stream): requests are not predicted")
-    if manifest.get("attached"):
+    if manifest.attached:
         lines.append(
             "attached to a running program: its start, and processes that it had started before, were not seen"
         )
-    if quality["io_uring"]:
+    if quality.io_uring:
         lines.append("the program uses io_uring: what it opens that way can't be seen")
-    if manifest.get("log_truncated"):
-        lines.append(f"{manifest['log_truncated']}: what came after is not in the numbers")
-    if manifest.get("descendants_left"):
+    if manifest.log_truncated:
+        lines.append(f"{manifest.log_truncated}: what came after is not in the numbers")
+    if manifest.descendants_left:
         lines.append("processes that outlived the command are counted up to the end of the recording only")
-    if manifest.get("salvaged"):
+    if manifest.salvaged:
         lines.append("salvaged: fsprobe was killed, times and CPU were not observed")
+    return lines
+
+
+def _unread(quality: Quality) -> list[str]:
+    """What of the log could not be used, and what was estimated for it."""
+    lines = []
+    if quality.n_unparsed:
+        example = quality.unparsed_examples[0] if quality.unparsed_examples else ""
+        lines.append(f"{numbers.plural(quality.n_unparsed, 'line')} of the log not understood, e.g. {example[:120]}")
+    if quality.n_partial:
+        lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
+    if quality.n_marks_lost or quality.n_marks_unread:
+        lines.append("import timing was lost in part: those calls count for the import around them")
+    if quality.n_estimated:
+        lines.append(
+            f"import timing: estimated for {numbers.plural(quality.n_estimated, 'call')}: which import they belong to follows from the "
+            "order of the paths"
+        )
     return lines

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from fsprobe.analysis.counting.rates import busiest, rates
 from fsprobe.analysis.counting.tally import ProcessTally, Tally
+from fsprobe.model.rows import Rates
 
 BINS = st.dictionaries(st.integers(min_value=0, max_value=400), st.integers(min_value=1, max_value=1000), max_size=40)
 
@@ -25,7 +26,8 @@ def test_it_equals_the_plain_definition(by_bin: dict[int, int], window_s: int) -
 
 
 def test_without_times_nothing_is_observed() -> None:
-    assert set(rates(Tally()).values()) == {None}
+    assert rates(Tally()) == Rates()
+    assert rates(Tally()).peak_open_per_s is None
 
 
 def test_processes_are_told_from_their_sum() -> None:
@@ -35,9 +37,9 @@ def test_processes_are_told_from_their_sum() -> None:
             pid, 0, "python", "python", n_open_by_bin={5: 30}, n_metadata_by_bin={5: 100}
         )
     found = rates(tally)
-    assert found["peak_open_per_s_process"] == 30
-    assert found["peak_open_per_s"] == 60
-    assert found["peak_metadata_per_s"] == 200
-    assert found["sustained_metadata_per_s"] == 20
-    assert found["n_processes_busiest_s"] == 2
-    assert found["duration_s"] == 2.0
+    assert found.peak_open_per_s_process == 30
+    assert found.peak_open_per_s == 60
+    assert found.peak_metadata_per_s == 200
+    assert found.sustained_metadata_per_s == 20
+    assert found.n_processes_busiest_s == 2
+    assert found.duration_s == 2.0

@@ -12,6 +12,8 @@ from fsprobe.analysis.attribution.ownership import Owners
 from fsprobe.analysis.requests.model import CAVEAT, RequestModel, Requests
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import Call, Mount, Op, ParseQuality
+from fsprobe.model.requests import RequestCounts
+from fsprobe.model.serial import to_json
 
 SERVED = b"/m"
 
@@ -68,7 +70,7 @@ def test_a_name_is_asked_for_once_and_an_open_each_time() -> None:
         "/m/a/no": {"lookup": 1, "negative": 1},
     }
     row = feed(log).count().by_mount()["/m"]
-    assert (row.lookup, row.negative, row.metadata) == (3, 1, 5), "negative ones are among the look-ups"
+    assert (row.lookup, row.negative, row.n_metadata) == (3, 1, 5), "negative ones are among the look-ups"
     assert row.read_max == 3
 
 
@@ -206,7 +208,7 @@ def test_mounts_in_mounts_and_the_working_directory_are_known_before() -> None:
     requests = feed(log, cwd=b"/m/work/here").count()
     assert asked(requests) == {"/m/inner/x": {"lookup": 1}, "/m/work/here/y": {"lookup": 1, "open": 1}}
     by_mount = requests.by_mount()
-    assert (by_mount["/m/inner"].metadata, by_mount["/m"].metadata) == (1, 2)
+    assert (by_mount["/m/inner"].n_metadata, by_mount["/m"].n_metadata) == (1, 2)
 
 
 def test_unfinished_calls_look_up_and_open_nothing() -> None:
@@ -247,27 +249,23 @@ def test_groupings_sum_to_the_total_and_own_calls_are_out() -> None:
     total = requests.total()
     assert (total.lookup, total.open) == (7, 3)
     for table in (requests.by_mount(), requests.by_package(Owners([], {})), requests.per_module):
-        assert sum(row.metadata for row in table.values()) == total.metadata
-    assert requests.per_module["pandas"].as_json() == {
-        **dict.fromkeys(("negative", "opendir", "readdir", "readlink", "change"), 0),
-        "lookup": 2,
-        "open": 2,
-        "read_max": None,
-        "metadata": 4,
-    }
+        assert sum(row.n_metadata for row in table.values()) == total.n_metadata
+    assert requests.per_module["pandas"].value() == RequestCounts(lookup=2, open=2, read_max=None)
+    assert requests.per_module["pandas"].n_metadata == 4
     assert requests.by_package(Owners([], {}))["numpy"].lookup == 2
-    assert requests.environment(site + b"/numpy")["metadata"] == 4
-    assert requests.environment(site + b"/num")["metadata"] == 0
+    assert requests.environment(site + b"/numpy").n_metadata == 4
+    assert requests.environment(site + b"/num").n_metadata == 0
 
 
 def test_the_contract() -> None:
-    value = feed('stat("/m/x", {st_mode=S_IFREG|0644, st_size=3, ...}) = 0').count().as_json(Owners([], {}))
-    assert set(value) == {"by_mount", "by_package", "by_module", "n_unplaced", "caveat"}
-    wanted = {"lookup", "negative", "open", "opendir", "readdir", "readlink", "read_max"}
-    assert wanted <= set(value["by_mount"]["/m"])
-    assert "FUSE" in value["caveat"]
-    assert "Lustre" in value["caveat"]
-    assert value["caveat"] == CAVEAT
+    value = feed('stat("/m/x", {st_mode=S_IFREG|0644, st_size=3, ...}) = 0').count().value(Owners([], {}))
+    assert set(to_json(value)) == {"by_mount", "by_package", "by_module", "n_unplaced", "caveat", "at_servers"}
+    wanted = {"key", "lookup", "negative", "open", "opendir", "readdir", "readlink", "read_max"}
+    assert wanted <= set(to_json(value)["by_mount"][0])
+    assert value.by_mount[0].key == "/m"
+    assert "FUSE" in value.caveat
+    assert "Lustre" in value.caveat
+    assert value.caveat == CAVEAT
 
 
 def test_counting_looks_at_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -292,4 +290,4 @@ def test_counting_again_and_with_calls_left_out() -> None:
     first = model.count()
     without = model.count(leave_out=lambda path: path.startswith(b"/m/dead"))
     assert model.count() == first
-    assert first.total().metadata - without.total().metadata == 2
+    assert first.total().n_metadata - without.total().n_metadata == 2

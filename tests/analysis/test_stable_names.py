@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsprobe.experiment.significance import call_differences
-from fsprobe.model.counts import Counts
+from fsprobe.model.rows import Counts
 from tests.experiment.test_significance import tally
 
 
@@ -21,7 +21,7 @@ from tests.experiment.test_significance import tally
     ],
 )
 def test_drawn_names_are_the_same_name(one: bytes, other: bytes) -> None:
-    assert call_differences(tally({one: Counts(n_open=1)}), tally({other: Counts(n_open=1)}))["n_paths"] == 0
+    assert call_differences(tally({one: Counts(n_open=1)}), tally({other: Counts(n_open=1)})).n_paths == 0
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_drawn_names_are_the_same_name(one: bytes, other: bytes) -> None:
     ],
 )
 def test_other_names_are_not(one: bytes, other: bytes) -> None:
-    assert call_differences(tally({one: Counts(n_open=1)}), tally({other: Counts(n_open=1)}))["n_paths"] == 2
+    assert call_differences(tally({one: Counts(n_open=1)}), tally({other: Counts(n_open=1)})).n_paths == 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fsprobe.analysis.attribution.attribute import Attributed, Frame, ProcessInfo
 from fsprobe.analysis.counting import tally as tables
 from fsprobe.model.events import Call, Op
+from fsprobe.model.rows import PROGRAM
 
 SYSCALL = {
     Op.OPEN: "openat",
@@ -42,7 +43,7 @@ def rows(draw: st.DrawFn) -> Attributed:
     return Attributed(
         call,
         draw(st.sampled_from(["init", "import", "run"])),
-        names[-1] if names else "(not in an import)",
+        names[-1] if names else PROGRAM,
         stack,
         draw(st.sampled_from(PROCESSES)),
         own=draw(st.integers(0, 9)) == 0,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fsprobe.analysis.verdict import DANGER, HEAVY, NOT, NOTICEABLE, verdict
-from fsprobe.model.counts import Counts
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Metrics, Verdict
+from fsprobe.model.rows import Counts, MountRow, Rates, Row
 from tests.analysis.findings.evidence import make
 
-FLOOR_US = 10.0
+OVERHEAD_US = 10.0
 
 
 def judge(
@@ -23,43 +24,36 @@ def judge(
     ms: float = 0.02,
     wall_s: float = 10.0,
     cpu_s: float = 1.0,
-    rates: JsonObject | None = None,
+    rates: Rates | None = None,
     ranks: int = 1,
     manifest: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
-) -> JsonObject:
+) -> Verdict:
     """The verdict on a run with n calls of `ms` each on one mount."""
-    row = {
-        "key": "/project",
-        "fstype": fstype,
-        "fs_class": fs_class,
-        "n_metadata": n,
-        "n_open": n_open,
-        "time_s": n * (ms / 1e3 + FLOOR_US / 1e6),
-        "p50_ms": ms + FLOOR_US / 1e3,
-    }
+    counts = {"n_open": n_open, "n_stat": n - n_open}
+    row = MountRow(
+        key="/project",
+        fstype=fstype,
+        fs_class=fs_class,
+        **counts,
+        time_s=n * (ms / 1e3 + OVERHEAD_US / 1e6),
+        p50_ms=ms + OVERHEAD_US / 1e3,
+    )
+    made = Metrics(
+        **counts,
+        by_mount=(row,),
+        by_phase=(Row(key="import", **counts),),
+        by_module=(),
+        time_s=1.0,
+        tracing_overhead_us=OVERHEAD_US,
+        rates=rates or Rates(),
+    )
     return verdict(
         make(
             {b"/project/x": Counts(n_stat=n)},
             job={"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": str(ranks)},
-            manifest={
-                "wall_s": wall_s,
-                "user_s": cpu_s,
-                "sys_s": 0.0,
-                "majflt": 3,
-                "cache": "unknown",
-                **(manifest or {}),
-            },
-            metrics={
-                "by_mount": [row],
-                "n_metadata": n,
-                "n_startup": n,
-                "n_open": n_open,
-                "fs_time_s": 1.0,
-                "tracer_floor_us": FLOOR_US,
-                "rates": rates or {},
-                **(metrics or {}),
-            },
+            manifest={"wall_s": wall_s, "user_s": cpu_s, "sys_s": 0.0, "majflt": 3, **(manifest or {})},
+            metrics=replace(made, **(metrics or {})),
         )
     )
 
@@ -77,86 +71,84 @@ def judge(
 )
 def test_time(ms: float, wall_s: float, level: str) -> None:
     # 1,000 calls: 0.9 ms are 9 % of 10 s, 4.1 ms are 41 % and more than 3 s; 0.2 s is little, whatever the share
-    assert judge(ms=ms, wall_s=wall_s)["level"] == level
+    assert judge(ms=ms, wall_s=wall_s).level == level
 
 
 @pytest.mark.parametrize(
     ("ranks", "level"), [(9, NOT), (10, NOTICEABLE), (99, NOTICEABLE), (100, HEAVY), (1000, DANGER)]
 )
 def test_ranks(ranks: int, level: str) -> None:
-    assert judge(ranks=ranks)["level"] == level
+    assert judge(ranks=ranks).level == level
 
 
 @pytest.mark.parametrize(("per_s", "level"), [(999, NOT), (1000, NOTICEABLE), (5000, HEAVY), (30000, DANGER)])
 def test_rates(per_s: float, level: str) -> None:
-    rates = {"sustained_metadata_per_s": per_s, "sustained_open_per_s_process": 10.0}
-    assert judge(rates=rates)["level"] == level
+    rates = Rates(sustained_metadata_per_s=per_s, sustained_open_per_s_process=10.0)
+    assert judge(rates=rates).level == level
 
 
 @pytest.mark.parametrize(("per_s", "level"), [(99, NOT), (100, NOTICEABLE)])
 def test_opens_per_process(per_s: float, level: str) -> None:
-    rates = {"sustained_metadata_per_s": per_s, "sustained_open_per_s_process": per_s}
-    assert judge(rates=rates)["level"] == level
+    rates = Rates(sustained_metadata_per_s=per_s, sustained_open_per_s_process=per_s)
+    assert judge(rates=rates).level == level
 
 
 def test_rates_of_the_job() -> None:
-    rates = {"sustained_metadata_per_s": 300.0, "sustained_open_per_s_process": 10.0}
-    assert judge(rates=rates, ranks=2, n=100)["level"] == NOT
-    assert judge(rates=rates, ranks=20, n=100)["level"] == HEAVY
+    rates = Rates(sustained_metadata_per_s=300.0, sustained_open_per_s_process=10.0)
+    assert judge(rates=rates, ranks=2, n=100).level == NOT
+    assert judge(rates=rates, ranks=20, n=100).level == HEAVY
 
 
 @pytest.mark.parametrize(("n_open", "level"), [(280, NOT), (290, NOTICEABLE)])
 def test_a_warm_run_may_be_cold_elsewhere(n_open: int, level: str) -> None:
     # 17.4 ms an open on a production Lustre, 5 s
     judged = judge(fstype="lustre", n_open=n_open)
-    assert judged["level"] == level
-    assert any("empty caches" in reason for reason in judged["reasons"]) is (level == NOTICEABLE)
+    assert judged.level == level
+    assert any("empty caches" in reason for reason in judged.reasons) is (level == NOTICEABLE)
 
 
 @pytest.mark.parametrize("fs_class", ["local", "memory", "image"])
 def test_no_server_no_danger(fs_class: str) -> None:
-    rates = {"sustained_metadata_per_s": 90000.0, "sustained_open_per_s_process": 9000.0}
+    rates = Rates(sustained_metadata_per_s=90000.0, sustained_open_per_s_process=9000.0)
     judged = judge(fs_class=fs_class, n=2_000_000, n_open=900_000, ms=0.001, rates=rates, ranks=1000, cpu_s=9.0)
-    assert judged["level"] == NOT
-    assert "none of them to a file server" in judged["sentence"]
+    assert judged.level == NOT
+    assert "none of them to a file server" in judged.sentence
 
 
 def test_a_cold_local_disk_is_noticeable_at_most() -> None:
-    assert judge(fs_class="local", ms=8.0, cpu_s=1.0)["level"] == NOTICEABLE
-    assert judge(fs_class="local", ms=8.0, cpu_s=7.0)["level"] == NOT  # then processors were busy
-    assert judge(fs_class="local", ms=0.2, cpu_s=1.0)["level"] == NOT
+    assert judge(fs_class="local", ms=8.0, cpu_s=1.0).level == NOTICEABLE
+    assert judge(fs_class="local", ms=8.0, cpu_s=7.0).level == NOT  # then processors were busy
+    assert judge(fs_class="local", ms=0.2, cpu_s=1.0).level == NOT
 
 
 def test_what_is_not_known_is_said() -> None:
-    judged = judge(fs_class=None, metrics={"fs_time_s": None, "tracer_floor_us": None, "by_module": None})
-    said = " ".join(judged["unseen"])
-    for word in ("page fault", "warm", "durations", "mount table", "markers"):
+    judged = judge(fs_class=None, metrics={"time_s": None, "tracing_overhead_us": None, "by_module": None})
+    said = " ".join(judged.unseen)
+    for word in ("page fault", "warm", "durations", "mount table", "imports were not timed"):
         assert word in said
     slow = judge(fs_class=None, ms=5.0)
-    assert slow["level"] == HEAVY
+    assert slow.level == HEAVY
 
 
 def test_what_tracing_changed_is_said() -> None:
     judged = judge(
         manifest={
-            "privileged": ["/usr/bin/sudo"],
+            "privileged": (("/usr/bin/sudo", "setuid"),),
             "descendants_left": True,
             "log_truncated": "size",
-            "observes": ["results"],
+            "capabilities": ("results",),
         }
     )
-    said = " ".join(judged["unseen"])
+    said = " ".join(judged.unseen)
     for word in ("privileges", "outlived", "cut off", "loader"):
         assert word in said
 
 
 def test_cpu_faults_and_wall_stand_beside() -> None:
-    assert any(
-        "10.00 s wall, 1.00 s CPU" in reason and "3 major page faults" in reason for reason in judge()["reasons"]
-    )
+    assert any("10.00 s wall, 1.00 s CPU" in reason and "3 major page faults" in reason for reason in judge().reasons)
 
 
 def test_a_run_without_calls() -> None:
     judged = verdict(make())
-    assert judged["level"] == NOT
-    assert judged["unseen"]
+    assert judged.level == NOT
+    assert judged.unseen

@@ -1,4 +1,4 @@
-"""What the tests of the stand-in share. It needs /dev/fuse and root; where CI=true, missing ones are a failure."""
+"""What the tests of the simulated file server share. It needs /dev/fuse and root; where CI=true, missing ones are a failure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fileserver.mounting import device_at
+from benchmarks.fileserver.kernel.mounting import device_at
 
 
 def is_mounted(mnt: Path) -> bool:
-    """Tell whether a stand-in is mounted over `mnt`, without looking at it."""
+    """Tell whether a simulated file server is mounted over `mnt`, without looking at it."""
     return device_at(os.fsencode(os.path.realpath(mnt.parent) + "/" + mnt.name)) is not None
 
 
 @pytest.fixture(scope="session")
 def fuse() -> None:
-    """Require what a stand-in needs."""
+    """Require what a simulated file server needs."""
     missing = []
     if os.geteuid() != 0:
         missing.append("root")
@@ -26,7 +26,7 @@ def fuse() -> None:
         missing.append("/dev/fuse")
     if not missing:
         return
-    reason = f"the stand-in needs {' and '.join(missing)}"
+    reason = f"the simulated file server needs {' and '.join(missing)}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -25,7 +25,7 @@ def make(root: Path, shape: Shape, python: str = sys.executable) -> str:
 def test_arithmetic_of_the_smallest_tree() -> None:
     # entry: hook 2, time 1; package: hook 2, time 1, E + 1 for __init__, 1 for its .pyc; module: 2
     expected = pynamic.expect(Shape(n_modules=1, n_libraries=0, n_levels=1, n_path_entries=1), 3)
-    assert (expected.n_open, expected.n_stat, expected.n_list, expected.n_missing) == (4, 13, 4, 3)
+    assert (expected.n_open, expected.n_stat, expected.n_list, expected.n_not_found) == (4, 13, 4, 3)
 
 
 def test_a_tree_that_the_arithmetic_does_not_hold_for_is_refused(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_each_module_has_its_own_calls(tmp_path: Path, strace_program: str) -> N
         is_first = first_in_package.pop(name.rpartition(".")[0], False)
         assert own.n_open == 1 + is_first, name
         assert own.n_stat == (2 if is_library else 3) + 2 * is_first, name
-        assert own.n_missing == 0, name
+        assert own.n_not_found == 0, name
 
 
 # the arithmetic is for the import system of 3.10 and later

@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import accuracy_checks, evidence, parse_readers, parse_speed, peers_tools
+from benchmarks import evidence
+from benchmarks.accuracy import checks
 from benchmarks.overhead import arms, report
 from benchmarks.overhead.measure import measure
+from benchmarks.parse_speed import hostile, logs, readers
+from benchmarks.peers import tools
 
 OURS = ("accuracy", "overhead", "parse_speed", "peers")
 COMMITTED = [name for name in OURS if (evidence.REPORTS / f"{name}.json").exists()]
@@ -20,7 +24,7 @@ COMMITTED = [name for name in OURS if (evidence.REPORTS / f"{name}.json").exists
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_a_committed_report_is_what_its_json_makes(name: str, tmp_path: Path) -> None:
-    module = importlib.import_module("benchmarks.overhead.report" if name == "overhead" else f"benchmarks.{name}")
+    module = importlib.import_module(f"benchmarks.{name}.report")
     result = json.loads((evidence.REPORTS / f"{name}.json").read_text())
     assert (
         evidence.save(result, module.markdown, module.picture, tmp_path)
@@ -49,9 +53,17 @@ def test_places_become_words() -> None:
     assert evidence.neutral(text, TREE="/data/tree") == "REPOSITORY/fsprobe and ENV/bin/python and TREE/x"
 
 
+@pytest.mark.parametrize("name", ["accuracy", "fileserver", "layouts", "overhead", "parse_speed", "peers"])
+def test_a_benchmark_that_is_a_folder_is_run_by_its_name(name: str) -> None:
+    words = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=evidence.REPOSITORY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
+
+
 @pytest.mark.parametrize("mode", ["time", "none"])
 def test_accuracy_compares_with_straces_summary(mode: str, tmp_path: Path, strace_program: str) -> None:
-    row = accuracy_checks.against_summary([sys.executable, "-c", "import json"], tmp_path, mode)
+    row = checks.against_summary([sys.executable, "-c", "import json"], tmp_path, mode)
     assert row["ours"] == row["summary"]
     assert row["summary"]["calls"] > 100
     assert row["summary"]["errors"] > 5
@@ -63,18 +75,18 @@ def test_every_call_of_the_hostile_program_is_read(kind: str, tmp_path: Path, st
     place, program = tmp_path / "place", tmp_path / "hostile.py"
     place.mkdir()
     for number in range(8):
-        for name in parse_speed.HOSTILE_NAMES:
+        for name in hostile.HOSTILE_NAMES:
             (place / os.fsdecode(b"%d-" % number + name)).touch()
-    program.write_text(parse_speed.HOSTILE.format(names=parse_speed.HOSTILE_NAMES))
-    log = parse_speed.trace(sys.executable, [sys.executable, str(program), str(place)], tmp_path, kind)
+    program.write_text(hostile.HOSTILE.format(names=hostile.HOSTILE_NAMES))
+    log = logs.trace(sys.executable, [sys.executable, str(program), str(place)], tmp_path, kind)
     head = os.fsencode(place) + b"/"
-    found = [row for row in parse_readers.rows_of_fsprobe(log) if row[1].startswith(head)]
-    assert sorted(found) == sorted(parse_speed.expected_rows(place).elements())
+    found = [row for row in readers.rows_of_fsprobe(log) if row[1].startswith(head)]
+    assert sorted(found) == sorted(hostile.expected_rows(place).elements())
 
 
 def test_a_long_log_has_as_many_lines_as_it_is_told(tmp_path: Path) -> None:
     base = [b"77    +++ exited with 0 +++\n", b"77    --- SIGCHLD ---\n"]
-    parse_speed.write_log(base, 5, tmp_path / "log")
+    logs.write_log(base, 5, tmp_path / "log")
     lines = (tmp_path / "log").read_bytes().splitlines()
     assert [line.split()[0] for line in lines] == [b"1077", b"1077", b"1078", b"1078", b"1079"]
 
@@ -107,8 +119,8 @@ def test_answers_of_peers_are_read_from_their_output() -> None:
         "  3.98    0.004555           1      3251       253 newfstatat\n"
         "  1.31    0.001501           2       677        38 openat\n"
     )
-    answers = peers_tools._strace_summary(summary)
+    answers = tools._strace_summary(summary)
     assert answers[0].startswith("3,251 newfstatat")
     assert answers[3].startswith("291 failed")
     listed = "import time:       606 |     680592 | pandas\nimport time:   459 |   459 |     pandas.io.xml\n"
-    assert "pandas 681 ms" in peers_tools._importtime(listed)[1]
+    assert "pandas 681 ms" in tools._importtime(listed)[1]

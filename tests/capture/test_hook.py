@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import record
+from fsprobe.capture import injection
 from fsprobe.capture.directories import hook_place
 from tests.conftest import clean_environment
 
@@ -35,7 +35,7 @@ class Hooked:
         self.marks = tmp_path / "marks"
         self.marks.mkdir(0o700)
         self.environment = clean_environment()
-        self.hook, self.why_not = record.install_hook(str(tmp_path), mode, self.environment)
+        self.hook, self.why_not = injection.install(str(tmp_path), mode, self.environment)
         HOOKS.append(self.hook)
         self.cwd = tmp_path
 
@@ -224,7 +224,7 @@ def test_an_interrupt_leaves_no_lock_behind(tmp_path: Path, mode: str) -> None:
 
 def test_python_2_reads_it(tmp_path: Path) -> None:
     """Its own sitecustomize would be imported as ever; the hook steps aside, whatever the interpreter."""
-    assert (Path(record.__file__).parent / "hook" / "sitecustomize.py").read_bytes().isascii()
+    assert (Path(injection.__file__).parent / "hook" / "sitecustomize.py").read_bytes().isascii()
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     found = sorted(root.glob("2.*/bin/python2"))
     if not found:

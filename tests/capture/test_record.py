@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import options, record, salvage, sections
-from fsprobe.capture.backends import choice
+from fsprobe.capture import injection, options, record, salvage, sections
+from fsprobe.capture.backends.protocol import Run
+from fsprobe.capture.backends.strace.backend import Strace
 from fsprobe.capture.directories import hook_place, scratch
 from fsprobe.capture.machine import host
 from fsprobe.capture.machine.environment import own_environment
-from fsprobe.capture.process import session
+from fsprobe.capture.process.wait import Outcome
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.recording.file import Recording
 from tests.conftest import clean_environment
@@ -26,7 +27,7 @@ from tests.conftest import clean_environment
 )
 def test_hook_comes_first_and_adds_no_empty_entry(tmp_path: Path, value: str | None, after: str) -> None:
     environment = dict(clean_environment(), **({} if value is None else {"PYTHONPATH": value}))
-    place, why_not = record.install_hook(str(tmp_path), "time", environment)
+    place, why_not = injection.install(str(tmp_path), "time", environment)
     assert why_not == ""
     assert environment["PYTHONPATH"] == after.format(place=place)
     hook_place.remove(place, str(tmp_path))
@@ -36,7 +37,7 @@ def test_hook_comes_first_and_adds_no_empty_entry(tmp_path: Path, value: str | N
 def test_hook_is_filled_in(tmp_path: Path) -> None:
     place = tmp_path / 'it\'s \\ "odd" \udcff'
     place.mkdir()
-    hook, _ = record.install_hook(str(place), "both", clean_environment())
+    hook, _ = injection.install(str(place), "both", clean_environment())
     tree = ast.parse(Path(hook, "sitecustomize.py").read_text())
     hook_place.remove(hook, str(place))
     filled = {
@@ -88,11 +89,12 @@ def test_a_setuid_command_is_named_with_the_remedy(tmp_path: Path, monkeypatch: 
     program.write_text("#!/bin/sh\n")
     program.chmod(0o4755)
     monkeypatch.setattr(os, "getuid", lambda: 1000)
-    (warning,) = record.check_command([str(program)], {})
+    path, (warning,) = host.check_command([str(program)], {})
+    assert path == str(program)
     assert "is setuid" in warning
     assert "fsprobe run" in warning
     monkeypatch.setattr(os, "getuid", lambda: 0)
-    assert record.check_command([str(program)], {}) == []
+    assert host.check_command([str(program)], {}) == (str(program), [])
 
 
 @pytest.mark.parametrize(
@@ -101,16 +103,17 @@ def test_a_setuid_command_is_named_with_the_remedy(tmp_path: Path, monkeypatch: 
 def test_a_command_whose_execve_failed(tmp_path: Path, name: str, status: int) -> None:
     log = tmp_path / "log"
     log.write_text(f'5 1.0 (+0.0) execve("/x", ["x"], 0x1) = -1 {name} (Why) <0.1>\n')
-    outcome = session.Outcome()
+    outcome = Outcome()
     outcome.exit_status = 1
-    tracer = choice.Tracer("strace", "time", "6.1", ["strace"], str(log))
+    tracer = Strace()
+    tracer.settle(str(tmp_path), str(tmp_path))
     with pytest.raises(FsprobeError) as caught:
-        record.raise_if_not_run(outcome, tracer, ["x"])
+        tracer.raise_if_not_run(Run(["x"], {}), outcome)
     assert caught.value.exit_code == status
     assert caught.value.hint
 
 
-def planted_scratch(place: Path, log: bytes) -> Path:
+def planted_scratch(place: Path, log: bytes, **more: object) -> Path:
     """What a killed fsprobe leaves."""
     for name in (scratch.MARKS, scratch.HOOK):
         (place / name).mkdir(parents=True)
@@ -118,6 +121,7 @@ def planted_scratch(place: Path, log: bytes) -> Path:
     (place / scratch.LOG).write_bytes(log)
     (place / scratch.MARKS / "marks.5.x").write_bytes(b"1 5 >json\n")
     state = {"command": ["x"], "host": "h", "exit_code": None, "uid": 0, "fsprobe_pid": 0, "backend": "strace"}
+    state.update(more)
     (place / scratch.STATE).write_text(json.dumps(state))
     return place
 
@@ -138,6 +142,32 @@ def test_salvage(tmp_path: Path, tail: bytes, exit_code: int, signal: int | None
     assert not recording.manifest.get("log_truncated")
     assert b"".join(recording.section("log")) == b'5 1.0 stat("/x") = 0\n' + tail
     assert b"1 5 >json\n" in b"".join(recording.section("marks"))
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "is_taken_away"),
+    [
+        ("fsprobe/fsprobe-0123456789ab/hook", "", True),
+        ("fsprobe/fsprobe-0123456789ab/hook", "mine", False),
+        ("fsprobe/fsprobe-0123456789ab/hook/hook", "", False),
+        ("fsprobe/fsprobe-012345/hook", "", False),
+        ("work/fsprobe-0123456789ab/hook", "", False),
+        ("fsprobe/work/hook", "", False),
+    ],
+)
+def test_salvage_takes_the_runs_own_hook_away_and_nothing_else(
+    tmp_path: Path, name: str, beside: str, is_taken_away: bool
+) -> None:
+    hook = tmp_path / name
+    hook.mkdir(parents=True)
+    (hook / "sitecustomize.py").write_text("")
+    if beside:
+        (hook.parent / beside).write_text("")
+    place = planted_scratch(
+        tmp_path / "fsprobe-1", b"5 1.0 x() = 0\n", hook_dir=str(hook), scratch="/tmp/mine/fsprobe-1"
+    )
+    salvage.salvage(str(place), str(tmp_path / "out"))
+    assert hook.parent.exists() is not is_taken_away
 
 
 def test_salvage_of_a_log_with_a_hole_says_so(tmp_path: Path) -> None:
@@ -161,7 +191,7 @@ def test_nothing_of_a_failed_start_is_left(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record, "install_hook", fail)
+    monkeypatch.setattr(injection, "install", fail)
     asked = options.parse(["--tmp-dir", str(tmp_path), "-o", str(tmp_path / "out"), "--", "/bin/true"])
     with pytest.raises(FsprobeError, match="No space left") as caught:
         record.record(asked)

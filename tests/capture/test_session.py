@@ -7,13 +7,18 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.process import session
+from fsprobe.capture.backends.protocol import Run
+from fsprobe.capture.backends.tracing import Tracer
+from fsprobe.capture.process import signals
+from fsprobe.capture.process.start import Launch, start
+from fsprobe.capture.process.wait import Outcome, is_running, wait
 from fsprobe.errors import FsprobeError
 
 
@@ -26,14 +31,39 @@ def sh(script: str) -> list[str]:
 
 
 def fake_tracer(log: Path, script: str = "") -> list[str]:
-    """A tracer's stand-in: logs as one would of its own process, runs `script`, and logs its end."""
+    """A program in place of a tracer: logs as one would of its own process, runs `script`, and logs its end."""
     start = f"echo \"$$ 1.0 (+0.0) execve('x') = 0\" > {log}"
     return sh(f'{start}; {script}; status=$?; echo "$$ 1.0 (+0.0) +++ exited with $status +++" >> {log}; exit $status')
 
 
-def run(scratch: Path, command: list[str], **options: object) -> session.Outcome:
-    how: dict[str, object] = {"max_log_bytes": 1 << 30, "wait_descendants_s": 1.0, **options}
-    return session.run(command, os.environ, str(scratch), **how)  # type: ignore[arg-type]
+class Ran(NamedTuple):
+    """How a run of a stand-in ended."""
+
+    outcome: Outcome
+    tracer: Tracer
+    pid: int
+
+
+def ran(
+    scratch: Path, command: list[str], wait_descendants_s: float = 1.0, on_tick: Callable[[], None] | None = None
+) -> Ran:
+    """Run `command` in place of a tracer."""
+    tracer = Tracer()
+    tracer.settle(str(scratch), str(scratch))
+    asked = Run(command, os.environ)
+    asked.max_log_bytes = 1 << 30
+    with signals.SignalsHeld() as held:
+        launch = tracer.prepare(asked, Launch(command, os.environ))
+        launch.words = command
+        process = start(launch, held)
+        outcome = wait(process, [tracer], held, wait_descendants_s, on_tick)
+        tracer.finish(process, outcome)
+    outcome.log_truncated = outcome.log_truncated or tracer.truncated
+    return Ran(outcome, tracer, process.pid)
+
+
+def run(scratch: Path, command: list[str], **how: Any) -> Outcome:
+    return ran(scratch, command, **how).outcome
 
 
 @pytest.fixture
@@ -203,7 +233,7 @@ def test_each_such_line_counts_once(log: Path) -> None:
 def test_signals_are_held_and_given_back() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     handler = signal.getsignal(signal.SIGCHLD)
-    with session.SignalsHeld():
+    with signals.SignalsHeld():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGUSR1)
         assert signal.SIGTERM in signal.sigpending()
@@ -215,14 +245,10 @@ def test_signals_are_held_and_given_back() -> None:
 
 
 def test_outcome_of_a_run(tmp_path: Path, log: Path) -> None:
-    outcome = run(tmp_path, fake_tracer(log, "(exit 7)"))
-    assert (outcome.exit_status, outcome.log_truncated, outcome.descendants_left, outcome.empty_log) == (
-        7,
-        "",
-        False,
-        False,
-    )
-    assert outcome.target_pid == outcome.tracer_pid
+    outcome, tracer, pid = ran(tmp_path, fake_tracer(log, "(exit 7)"))
+    assert (outcome.exit_status, outcome.log_truncated, outcome.descendants_left) == (7, "", False)
+    tracer.raise_if_not_run(Run(["x"], {}), outcome)
+    assert outcome.target_pid == pid
 
 
 def test_death_by_signal(tmp_path: Path, log: Path) -> None:
@@ -230,9 +256,10 @@ def test_death_by_signal(tmp_path: Path, log: Path) -> None:
 
 
 def test_a_tracer_that_logs_nothing(tmp_path: Path) -> None:
-    outcome = run(tmp_path, sh("exit 1"))
-    assert outcome.empty_log
+    outcome, tracer, _ = ran(tmp_path, sh("exit 1"))
     assert outcome.exit_status == 1
+    with pytest.raises(FsprobeError, match="could not trace x"):
+        tracer.raise_if_not_run(Run(["x"], {}), outcome)
 
 
 def test_a_tracer_that_cannot_be_started(tmp_path: Path) -> None:
@@ -279,10 +306,11 @@ def test_a_live_line_that_fails_is_left_alone(tmp_path: Path, log: Path, error: 
 def test_descendants_are_waited_for_no_longer_than_told(tmp_path: Path, log: Path) -> None:
     # the tracer stays while the process that the log calls the target has gone
     script = f'(exit 0) & echo "$! 1.0 (+0.0) execve(\'x\') = 0" > {log}; echo "$! 1.0 (+0.0) +++ exited with 4 +++" >> {log}; wait; sleep 1.5'
-    outcome = run(tmp_path, sh(script), wait_descendants_s=0.2)
+    outcome, tracer, pid = ran(tmp_path, sh(script), wait_descendants_s=0.2)
     assert outcome.descendants_left
     assert outcome.exit_status == 4
-    os.waitpid(outcome.tracer_pid, 0)
+    assert tracer.leave()
+    os.waitpid(pid, 0)
 
 
 def test_a_tracer_that_is_killed_is_told_from_the_command(tmp_path: Path, log: Path) -> None:
@@ -291,28 +319,28 @@ def test_a_tracer_that_is_killed_is_told_from_the_command(tmp_path: Path, log: P
     outcome = run(tmp_path, sh(script))
     assert outcome.exit_status == -signal.SIGUSR1
     assert "killed the tracer" in outcome.log_truncated
-    assert not session.is_running(outcome.target_pid)
+    assert not is_running(outcome.target_pid)
     assert time.monotonic() - begin > 0.5
     assert log.read_bytes().startswith(b"%d " % outcome.target_pid)
 
 
 def test_who_runs() -> None:
-    assert session.is_running(os.getpid())
+    assert is_running(os.getpid())
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert not session.is_running(pid)
+    assert not is_running(pid)
     os.waitpid(pid, 0)
-    assert not session.is_running(pid)
+    assert not is_running(pid)
 
 
 def test_forwarded_signals_are_those_that_somebody_may_send() -> None:
     assert {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM, signal.SIGXCPU, signal.SIGRTMIN} <= set(
-        session.FORWARDED
+        signals.FORWARDED
     )
     assert not {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGCHLD, signal.SIGTSTP, signal.SIGPIPE} & set(
-        session.FORWARDED
+        signals.FORWARDED
     )
     assert sys.platform == "linux"
 
@@ -340,7 +368,7 @@ def test_what_no_signal_is_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch)
         time.sleep(took)
         return found
 
-    monkeypatch.setattr(session, "_taken", None)
-    monkeypatch.setattr(session.signal, "sigtimedwait", wait)
-    found = [session.take_signal(wanted, 0.01) for _ in range(6)]
+    monkeypatch.setattr(signals, "_taken", None)
+    monkeypatch.setattr(signals.signal, "sigtimedwait", wait)
+    found = [signals.take_signal(wanted, 0.01) for _ in range(6)]
     assert found == [Info(signal.SIGTERM), None, None, Info(signal.SIGTERM), Info(signal.SIGTERM, 8), None]

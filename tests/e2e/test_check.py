@@ -68,23 +68,36 @@ def answer(*words: str, status: int) -> JsonObject:
 def counts(file: Path) -> dict[str, int]:
     done = fsprobe("report", str(file), "--format", "json")
     profile = json.loads(done.stdout)
-    hidden = {row["key"] for row in profile["metrics"]["by_mount"] if row["fs_class"] in ("memory", "pseudo")}
-    requests = (row["metadata"] for key, row in profile["requests"]["by_mount"].items() if key not in hidden)
+    # what an image, memory or the kernel answers reaches no server
+    own = ("image", "memory", "pseudo")
+    requests = (row["n_metadata"] for row in profile["requests"]["by_mount"] if row["fs_class"] not in own)
     return {
         "metadata": profile["metrics"]["n_metadata"],
-        "missing": profile["metrics"]["n_missing"],
+        "not_found": profile["metrics"]["n_not_found"],
         "requests": sum(requests),
     }
+
+
+def option(name: str) -> str:
+    return "--max-" + name.replace("_", "-")
 
 
 @pytest.mark.parametrize("name", list(limits.NAMES))
 def test_a_limit_is_kept_up_to_the_last_call(name: str, after: Path) -> None:
     n = counts(after)[name]
-    assert answer(str(after), f"--max-{name}", str(n), status=EXIT_DONE)["limits"][0]["n"] == n
-    (row,) = answer(str(after), f"--max-{name}", str(n - 1), status=EXIT_NO)["limits"]
+    assert answer(str(after), option(name), str(n), status=EXIT_DONE)["limits"][0]["n"] == n
+    (row,) = answer(str(after), option(name), str(n - 1), status=EXIT_NO)["limits"]
     assert (row["n"], row["n_most"], row["is_exceeded"]) == (n, n - 1, True)
     assert row["grouping"] == "imports"
     assert row["offenders"]
+
+
+def test_the_former_name_of_an_option_still_works(after: Path) -> None:
+    n = counts(after)["not_found"]
+    assert answer(str(after), "--max-missing", str(n), status=EXIT_DONE)["limits"][0]["n"] == n
+    (row,) = answer(str(after), "--max-missing", str(n - 1), status=EXIT_NO)["limits"]
+    assert row["because"] == f"--max-not-found {n - 1}"
+    assert "--max-missing" not in fsprobe("check", "--help").stdout
 
 
 def test_the_import_that_is_new_is_to_blame(before: Path, after: Path) -> None:
@@ -143,8 +156,8 @@ def test_what_was_not_seen_passes_nothing(before: Path, after: Path, tmp_path: P
     assert done.returncode == EXIT_BAD_INPUT
     assert "requests are not predicted" in done.stderr
     beside = answer(str(streamed), "--baseline", str(before), "--tolerance", "1000%", status=EXIT_DONE)
-    assert [limit["name"] for limit in beside["limits"]] == ["metadata", "missing"]
-    assert "note: requests are not compared: none were predicted for this recording" in beside["notes"]
+    assert [limit["name"] for limit in beside["limits"]] == ["metadata", "not_found"]
+    assert "note: server requests are not compared: none were predicted for this recording" in beside["notes"]
     done = fsprobe("check", str(audit), "--baseline", str(before))
     assert done.returncode == EXIT_BAD_INPUT
     assert "do not see the same calls" in done.stderr

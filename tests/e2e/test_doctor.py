@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import doctor
-from fsprobe.capture.backends import choice
+from fsprobe.capture import backends, doctor
+from fsprobe.capture.backends.ptrace.backend import Ptrace
+from fsprobe.capture.directories import hook_place
 from fsprobe.cli import doctor as cli_doctor
 from tests.conftest import need
 from tests.layouts.environments import as_user_argv, fsprobe_argv, fsprobe_environment, public_python, user_home
@@ -44,7 +47,8 @@ def test_a_machine_with_strace(strace_program: str) -> None:
     checks = checks_of(done)
     assert checks["strace"]["status"] == "ok"
     assert strace_program in checks["strace"]["found"]
-    assert {"scratch", "network filesystems", "images", "packing", "interpreters"} <= set(checks)
+    assert os.path.basename(checks["hook"]["found"]) == "fsprobe"
+    assert {"scratch", "hook", "network filesystems", "images", "packing", "interpreters"} <= set(checks)
     text = run_doctor(os.environ["PATH"]).stdout
     assert "fsprobe run takes strace" in text
     assert max(len(line) for line in text.splitlines()) <= 80
@@ -72,15 +76,17 @@ def test_a_machine_without_strace(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_version_lacks(says: str, status: str, lacks: tuple[str, ...], tmp_path: Path) -> None:
-    found = doctor.check_strace({"PATH": fake_strace(tmp_path / "bin", says)})
+    found = doctor.check_backend("strace")({"PATH": fake_strace(tmp_path / "bin", says)})
+    assert found is not None
     assert found["status"] == status
     for word in lacks:
         assert word in found["found"]
 
 
 def test_tracing_that_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "why_not_ptrace", lambda: "can't trace: Operation not permitted")
-    found = doctor.check_ptrace({})
+    monkeypatch.setattr(Ptrace, "why_not", lambda self, machine: "can't trace: Operation not permitted")
+    found = doctor.check_backend("ptrace")({})
+    assert found is not None
     assert found["status"] == "no"
     assert "--backend audit" in found["hint"]
 
@@ -89,7 +95,9 @@ def test_a_check_that_fails_is_a_line_of_its_own() -> None:
     def broken(environment: object) -> dict[str, str]:
         raise RuntimeError("boom")
 
-    assert "boom" in doctor.isolated("x", broken, {})["found"]
+    found = doctor.isolated("x", broken, {})
+    assert found is not None
+    assert "boom" in found["found"]
 
 
 def test_a_setuid_starter_is_named(tmp_path: Path) -> None:
@@ -127,10 +135,10 @@ def test_helpers_outside_of_path_are_found_as_exec_finds_them(tmp_path: Path, mo
 
 
 def test_a_choice_that_fails_leaves_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(environment: object) -> tuple[str, str]:
+    def broken(machine: object) -> backends.protocol.Backend:
         raise OSError("boom")
 
-    monkeypatch.setattr(choice, "best", broken)
+    monkeypatch.setattr(backends, "best", broken)
     answer = cli_doctor.examine()
     assert answer["backend"] == ""
     assert "boom" in answer["why"]
@@ -160,6 +168,31 @@ def test_no_place_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     found = doctor.check_scratch({})
     assert found["status"] == "no"
     assert "--tmp-dir" in found["hint"]
+
+
+def test_where_the_hook_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fsprobe.capture.directories.hook_place._own_home", lambda: "")
+    root = Path(tempfile.mkdtemp(dir=Path.home()))
+    try:
+        (root / "cache").mkdir(mode=0o700)
+        found = doctor.check_hook({"XDG_CACHE_HOME": str(root / "cache")})
+        assert (found["status"], found["found"]) == ("ok", str(root / "cache" / "fsprobe"))
+        assert list((root / "cache").iterdir()) == []
+        found = doctor.check_hook({"HOME": str(root)})
+        assert (found["status"], found["found"]) == ("ok", str(root / ".cache" / "fsprobe"))
+        assert not (root / ".cache").exists()
+        # and that is where a run puts it
+        place, _ = hook_place.install("x = 1\n", "/dev/shm/fsprobe-0123456789ab", {"HOME": str(root)})
+        assert place.startswith(found["found"] + "/")
+        found = doctor.check_hook({"XDG_CACHE_HOME": str(tmp_path / "none" / "at" / "all")})
+        assert found["status"] == "limited"
+        assert "XDG_CACHE_HOME" in found["hint"]
+        (root / "open").mkdir()
+        (root / "open").chmod(0o777)
+        found = doctor.check_hook({"XDG_CACHE_HOME": str(root / "open")})
+        assert "others can write to" in found["found"]
+    finally:
+        shutil.rmtree(root)
 
 
 def test_where_tracing_is_denied_it_says_audit(strace_program: str) -> None:

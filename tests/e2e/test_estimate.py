@@ -65,16 +65,16 @@ def test_a_run_that_the_hook_can_not_reach_is_estimated_and_says_so(
     path = tmp_path / "x.fsprobe"
     record.record(options.parse(["-o", str(path), "--", sys.executable, option, "-c", "import json, email.mime.text"]))
     profile = pipeline.analyse(path)
-    modules = {row["key"]: row for row in profile["metrics"]["by_module"]}
-    assert profile["quality"]["n_estimated"] > 30
-    assert modules["json.decoder"]["parent"] in (None, "json")
-    assert modules["email.mime.text"]["n_open"] >= 1
-    assert modules["json"]["n_metadata_cum"] > modules["json"]["n_metadata"]
+    modules = {row.key: row for row in profile.metrics.by_module}
+    assert profile.quality.n_estimated > 30
+    assert modules["json.decoder"].parent in (None, "json")
+    assert modules["email.mime.text"].n_open >= 1
+    assert modules["json"].n_metadata_cum > modules["json"].n_metadata
     scratch = str(Recording(str(path)).manifest["scratch"])
-    assert not any(row["key"].startswith(scratch) for row in profile["metrics"]["by_path"])
+    assert not any(row.key.startswith(scratch) for row in profile.metrics.by_path)
 
 
 def test_a_marked_run_estimates_nothing(tmp_path: Path, strace_program: str) -> None:
     path = tmp_path / "x.fsprobe"
     record.record(options.parse(["-o", str(path), "--", sys.executable, "-c", "import json"]))
-    assert pipeline.analyse(path)["quality"]["n_estimated"] == 0
+    assert pipeline.analyse(path).quality.n_estimated == 0

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import PathRow
 from fsprobe.report.html import page as html
 from tests.conftest import need
 from tests.report.browser import CHROMIUM, Page, browser
-from tests.report.profiles import HOSTILE, bare, comparison, counts, hand_built, hostile, module
+from tests.report.profiles import HOSTILE, bare, changed, comparison, counts, hand_built, hostile, module
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def show(chromium: Page, tmp_path: Path) -> Iterator[Opener]:
     """Open the page of a profile; at the end of the test there must have been no complaint and no request but for it."""
     file = tmp_path / "report.html"
 
-    def opener(profile: dict[str, Any], **options: Any) -> Page:
+    def opener(profile: Profile | Comparison, **options: Any) -> Page:
         file.write_text(html.render(profile, "run.fsprobe"), encoding="utf-8")
         chromium.open(file, **options)
         chromium.js("try { localStorage.clear() } catch {}")
@@ -130,9 +133,8 @@ def test_the_row_for_the_rest_stays_last_and_leaves_a_filtered_table(show: Opene
 
 
 def test_long_tables_open_bit_by_bit(show: Opener) -> None:
-    profile = hand_built()
-    profile["metrics"]["by_path"] = [{"key": f"/p/{n}", **counts(1, 1)} for n in range(2_500)]
-    page = show(profile)
+    rows = tuple(PathRow(key=f"/p/{n}", **counts(1, 1)) for n in range(2_500))
+    page = show(changed(hand_built(), metrics__by_path=rows))
     rows = "document.querySelectorAll('#panel-paths tbody tr:not(.rest)').length"
     assert page.js(rows) == 50
     page.click("#tab-paths")
@@ -172,7 +174,7 @@ def test_the_icicle_is_walked_zoomed_and_left_by_keyboard(show: Opener) -> None:
     assert texts(page, "#icicle-crumbs b") == ["big"]
     assert page.js("document.querySelectorAll('.cell').length") == 3
     page.key("Escape")
-    assert texts(page, "#icicle-crumbs b") == ["everything"]
+    assert texts(page, "#icicle-crumbs b") == ["total"]
     active = page.js(
         "document.getElementById(document.querySelector('#icicle').getAttribute('aria-activedescendant')) !== null"
     )
@@ -189,9 +191,9 @@ def test_bars_of_the_icicle_are_as_wide_as_their_sums(show: Opener) -> None:
     assert widths["big, 55 calls, 55 % of all"] == pytest.approx(55)
     assert widths["a.b, 25 calls, 25 % of all"] == pytest.approx(25)
     assert widths["a, 10 calls, 10 % of all"] == pytest.approx(10)
-    assert widths["(not in an import), 20 calls, 20 % of all"] == pytest.approx(20)
+    assert widths["(program), 20 calls, 20 % of all"] == pytest.approx(20)
     focus(page, "#icicle-measure [data-value=calls]")
-    page.key("ArrowRight")  # requests: 70 of big, 32 of small, which big asked for
+    page.key("ArrowRight")  # requests: 70 of big, 32 of small, which big imported
     widths = page.js(wide)
     assert widths["big, 102 requests, 100 % of all"] == pytest.approx(100)
     focus(page, "#icicle-arrange [data-value=importer]")
@@ -205,9 +207,9 @@ def test_a_click_zooms_and_the_breadcrumb_leads_back(show: Opener) -> None:
     page = show(hand_built())
     page.click(".cell[aria-label^='big.core']")
     assert texts(page, "#icicle-crumbs b") == ["big.core"]
-    assert texts(page, "#icicle-crumbs button") == ["everything", "big"]
+    assert texts(page, "#icicle-crumbs button") == ["total", "big"]
     page.click("#icicle-crumbs button")
-    assert texts(page, "#icicle-crumbs b") == ["everything"]
+    assert texts(page, "#icicle-crumbs b") == ["total"]
 
 
 def test_slash_finds_a_module_and_counts_it_once(show: Opener) -> None:
@@ -215,7 +217,7 @@ def test_slash_finds_a_module_and_counts_it_once(show: Opener) -> None:
     page.key("/")
     assert focused(page) == "icicle-search"
     page.type("big")
-    assert texts(page, "#icicle-found") == ["2 found, themselves 45 calls"]
+    assert texts(page, "#icicle-found") == ["2 found, self 45 calls"]
     assert page.js("document.querySelectorAll('.cell.hit').length") == 2
     page.key("/")  # while typing it is a letter
     assert page.js("document.querySelector('#icicle-search').value") == "big/"
@@ -224,10 +226,8 @@ def test_slash_finds_a_module_and_counts_it_once(show: Opener) -> None:
 
 
 def test_a_deep_chain_of_imports_is_drawn(show: Opener) -> None:
-    profile = hand_built()
-    rows = [module(f"m{n}", f"m{n - 1}" if n else None, counts(0, 1), 1_500 - n) for n in range(1_500)]
-    profile["metrics"]["by_module"] += rows
-    page = show(profile)
+    rows = tuple(module(f"m{n}", f"m{n - 1}" if n else None, counts(0, 1), 1_500 - n) for n in range(1_500))
+    page = show(changed(hand_built(), metrics__by_module=(*(hand_built().metrics.by_module or ()), *rows)))
     page.key("/")
     page.type("m1499")
     page.key("Enter")

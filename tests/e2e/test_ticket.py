@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
+from fsprobe.model import serial
 from fsprobe.recording.file import Recording
 from tests.conftest import ROOT, Fsprobe, clean_environment
 from tests.privacy.test_redaction import numbers_of, ways_to_write
@@ -141,7 +142,7 @@ def test_a_ticket_holds_what_centres_ask_for_and_no_secrets(site: Site, run_fspr
     # what is left out is nothing that analysis reads
     before, after = pipeline.analyse(recording), pipeline.analyse(place / "recordings" / "01.fsprobe")
     assert after == before
-    assert json.loads((place / "reports" / "01.json").read_text()) == json.loads(json.dumps(after))
+    assert json.loads((place / "reports" / "01.json").read_text()) == json.loads(json.dumps(serial.to_json(after)))
 
 
 def test_a_redacted_ticket_names_nobody_and_counts_the_same(site: Site, run_fsprobe: Fsprobe) -> None:
@@ -163,12 +164,12 @@ def test_a_redacted_ticket_names_nobody_and_counts_the_same(site: Site, run_fspr
     assert b"/scratch/project1/user1/lib/nothing" in log
     before, after = pipeline.analyse(recording), pipeline.analyse(place / "recordings" / "01.fsprobe")
     for part in ("metrics", "requests", "quality"):
-        assert numbers_of(after[part]) == numbers_of(before[part]), part
-    assert after["metrics"]["by_phase"] == before["metrics"]["by_phase"]
-    assert after["metrics"]["by_module"] == before["metrics"]["by_module"]
-    assert [row["code"] for row in after["findings"]] == [row["code"] for row in before["findings"]]
-    assert after["manifest"]["job"]["SLURM_JOB_ID"] == "77"
-    assert after["manifest"]["uid"] is None
+        assert numbers_of(getattr(after, part)) == numbers_of(getattr(before, part)), part
+    assert after.metrics.by_phase == before.metrics.by_phase
+    assert after.metrics.by_module == before.metrics.by_module
+    assert [row.code for row in after.findings] == [row.code for row in before.findings]
+    assert after.manifest.job["SLURM_JOB_ID"] == "77"
+    assert after.manifest.uid is None
     assert ("also ordinary words" in said) == (site.user != "alice17")
 
 
@@ -179,7 +180,7 @@ def test_a_redacted_recording_can_be_shown_and_packed_again(tmp_path: Path, run_
     shutil.copy(place / "recordings" / "01.fsprobe", again)
     second, _ = site.ticket(str(again), "--redact")
     before, after = pipeline.analyse(again), pipeline.analyse(second / "recordings" / "01.fsprobe")
-    assert numbers_of(after["metrics"]) == numbers_of(before["metrics"])
+    assert numbers_of(after.metrics) == numbers_of(before.metrics)
 
 
 def test_a_streamed_recording_is_redacted_too(tmp_path: Path, run_fsprobe: Fsprobe) -> None:
@@ -191,7 +192,7 @@ def test_a_streamed_recording_is_redacted_too(tmp_path: Path, run_fsprobe: Fspro
         for word in (b"alice17", PROJECT.encode(), b"SECRET"):
             assert word not in data.lower(), name
     before, after = pipeline.analyse(recording), pipeline.analyse(place / "recordings" / "01.fsprobe")
-    assert numbers_of(after["metrics"]) == numbers_of(before["metrics"])
+    assert numbers_of(after.metrics) == numbers_of(before.metrics)
 
 
 def test_further_names_and_what_is_left_of_them(tmp_path: Path, run_fsprobe: Fsprobe) -> None:

@@ -62,6 +62,17 @@ def test_the_log_s_clock_is_found_from_the_anchors() -> None:
     assert doubt <= 30_000
 
 
+def test_a_wide_upper_bound_moves_no_mark_before_the_call_that_it_follows() -> None:
+    """A loaded machine: each note returns 100 us after it was stamped, one call takes 30 us, and the mark follows it at once."""
+    true_ns, wake_ns = 1_000_000_000, 5_000
+    anchors = [marks.Anchor(9, at, "t", 7, true_ns + at - wake_ns) for at in (0, 105_000)]
+    ended = true_ns + 500_000 + 32_000
+    files = marks.HookFiles(marks={("t", 7): [(true_ns + 205_000, "begin", b"m"), (ended, "end", b"m")]})
+    merged = list(marks.merge(iter([call(9, 400_000), call(9, 500_000), call(9, 550_000)]), files, anchors))
+    shown = [event.kind if isinstance(event, Mark) else event.t_ns for event in merged]
+    assert shown == ["begin", 400_000, 500_000, "end", 550_000]
+
+
 def test_marks_come_before_the_first_call_after_them_in_their_own_thread() -> None:
     files = marks.HookFiles(marks={("t", 7): [(1_000_100, "begin", b"m"), (1_000_300, "end", b"m")]})
     anchors = [marks.Anchor(9, 0, "t", 7, 999_990), marks.Anchor(9, 20, "t", 7, 1_000_010)]

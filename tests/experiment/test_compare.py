@@ -26,8 +26,10 @@ from fsprobe.experiment import build, compare, runs, summarise
 from fsprobe.experiment.interruption import Interrupted, interruptions
 from fsprobe.experiment.janitor import janitor
 from fsprobe.experiment.plan import Plan, Run, Side, State
-from fsprobe.layouts.mount import namespace
+from fsprobe.layouts.mount.spec import Entered, Spec
 from fsprobe.layouts.plain import Layout
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Metrics, Profile
 from fsprobe.recording.file import Recording
 from fsprobe.report.terminal import comparison
 from tests.layouts.environments import make_venv, site_of
@@ -129,7 +131,7 @@ finally:
 # -- what can't be done here ------------------------------------------------------------------------------------------
 
 
-def refuse(spec: namespace.Spec) -> namespace.Entered:
+def refuse(spec: Spec) -> Entered:
     """A machine without namespaces."""
     raise MachineCannot("nothing can be mounted here")
 
@@ -149,17 +151,18 @@ def test_where_nothing_can_be_mounted_copies_run_from_where_they_lie(
         result, recordings = experiment.run(plan)
     finally:
         script.unlink()
-    row = next(row for row in result["rows"] if row["layout"] == "flash")
-    assert row["in_place"]
-    assert any("nothing can be mounted here" in note for note in result["notes"])
+    row = next(row for row in result.rows if row.layout == "flash")
+    assert row.in_place
+    assert any("nothing can be mounted here" in note for note in result.notes)
     said = [path.read_text().split() for path in output.glob("flash-*.out")]
     assert said
     assert all(word.startswith(str(tmp_path / "flash")) for words in said for word in words)
     # the same program: paths are compared as if it lay where the environment lies
-    changed = {row["path"] for row in result["differences"]["flash"]["rows"]}
+    changed = {row.path for row in result.differences["flash"].rows}
     # (looking for the interpreter goes through the directories above, which are others)
-    assert not [path for path in changed if path.startswith(row["where"])]
-    assert row["requests"]["environment"] > 10
+    assert not [path for path in changed if path.startswith(row.where)]
+    assert row.n_requests is not None
+    assert row.n_requests > 10
     assert set(recordings) == {"plain", "flash"}
     assert list((tmp_path / "flash").iterdir()) == []
 
@@ -198,7 +201,7 @@ def test_a_copy_is_kept_when_asked(env: Path, tmp_path: Path) -> None:
         output_dir=tmp_path,
     )
     result, _ = experiment.run(plan)
-    kept = Path(result["rows"][1]["where"])
+    kept = Path(result.rows[1].where)
     assert (kept / "bin" / "python").exists()
     assert kept.is_relative_to(tmp_path / "flash")
 
@@ -257,7 +260,7 @@ def test_missing_byte_code_is_written_first(env: Path, tmp_path: Path, monkeypat
     )
     result, _ = experiment.run(plan)
     assert compiled.exists()
-    assert not any("byte code" in note for note in result["notes"])
+    assert not any("byte code" in note for note in result.notes)
 
 
 def test_byte_code_that_one_side_lacks_is_named(env: Path, tmp_path: Path) -> None:
@@ -287,8 +290,7 @@ class Stub:
     def __init__(self) -> None:
         from fsprobe.analysis.counting.tally import Tally
 
-        metrics = dict.fromkeys(summarise.METRICS, 1)
-        self.profile: dict[str, Any] = {"manifest": {"exit_code": 0}, "metrics": metrics, "requests": None}
+        self.profile = Profile(manifest=Manifest(exit_code=0), metrics=Metrics(n_open=1, n_stat=1, n_paths=1))
         self.tally = Tally()
         self.requests = None
 
@@ -327,21 +329,21 @@ PLAN = Plan(env=Path("/v"), command=["true"])
 
 def test_a_verdict_is_in_the_rows() -> None:
     result = summarise.summarise(PLAN, state_of([2.0, 2.1, 2.2, 2.3, 2.4], [1.0, 1.1, 1.05, 1.02, 1.2]))
-    row = result["rows"][1]
-    assert row["clear"]
-    assert row["ratio_wall"] == pytest.approx(1.05 / 2.2, abs=1e-3)
-    assert row["ratio_wall_low"] <= row["ratio_wall"] <= row["ratio_wall_high"]
-    assert result["order"] == [["plain", "warm"]] * 5 + [["x", "warm"]] * 5
+    row = result.rows[1]
+    assert row.clear
+    assert row.ratio_wall == pytest.approx(1.05 / 2.2, abs=1e-3)
+    assert row.ratio_wall_low <= row.ratio_wall <= row.ratio_wall_high
+    assert result.order == (("plain", "warm"),) * 5 + (("x", "warm"),) * 5
 
 
 def test_a_layout_in_which_the_command_fails_is_not_faster() -> None:
     result = summarise.summarise(PLAN, state_of([2.0] * 5, [0.1] * 5, status=1))
-    assert result["notes"][0].startswith("the command failed in x, in 5 of 5 timed runs (exit code 1)")
-    row = result["rows"][1]
-    assert row["clear"] is None
-    assert row["ratio_wall"] is None
-    assert row["exit_codes"] == [0, 1]  # the traced run's too
-    assert row["verdict"] == "not compared: the command failed in x"
+    assert result.notes[0].startswith("the command failed in x, in 5 of 5 timed runs (exit code 1)")
+    row = result.rows[1]
+    assert row.clear is None
+    assert row.ratio_wall is None
+    assert row.exit_codes == (0, 1)  # the traced run's too
+    assert row.verdict == "not compared: the command failed in x"
 
 
 @pytest.mark.parametrize("by_client", [True, False])
@@ -354,9 +356,9 @@ def test_what_a_client_counted_is_not_called_the_servers(by_client: bool, monkey
         assert compare.find_counters(PLAN, state) is source.read
     result = summarise.summarise(PLAN, state)
     found, empty = ("client_counters", "server_requests")[:: 1 if by_client else -1]
-    assert [row[empty] for row in result["rows"]] == [None, None]
-    assert [row[found]["metadata"]["runs"] for row in result["rows"]] == [[40], [80]]
-    assert any("of the whole node" in note for note in result["notes"]) == by_client
+    assert [getattr(row, empty) for row in result.rows] == [None, None]
+    assert [getattr(row, found)["metadata"].runs for row in result.rows] == [(40,), (80,)]
+    assert any("of the whole node" in note for note in result.notes) == by_client
     shown = io.StringIO()
     comparison.show(result, shown)
     words = " ".join(shown.getvalue().split())
@@ -366,10 +368,10 @@ def test_what_a_client_counted_is_not_called_the_servers(by_client: bool, monkey
 
 def test_an_interrupted_comparison_says_so_and_needs_no_runs() -> None:
     result = summarise.summarise(PLAN, state_of([2.0], [], interrupted="SIGTERM"))
-    assert result["interrupted"] == "SIGTERM"
-    assert result["notes"][0].startswith("interrupted (SIGTERM) after 1 timed runs")
-    assert result["rows"][1]["wall_s"] is None
-    assert result["rows"][1]["verdict"] == "no runs"
+    assert result.interrupted == "SIGTERM"
+    assert result.notes[0].startswith("interrupted (SIGTERM) after 1 timed runs")
+    assert result.rows[1].wall_s is None
+    assert result.rows[1].verdict == "no runs"
 
 
 def test_recordings_come_out_of_the_file_as_they_went_in(tmp_path: Path) -> None:

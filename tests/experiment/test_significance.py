@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fsprobe.analysis.counting.tally import PathTally, Tally
 from fsprobe.experiment import significance
-from fsprobe.model.counts import Counts
+from fsprobe.model.comparison import Difference
+from fsprobe.model.rows import Counts
 
 TIMES = st.lists(st.floats(min_value=0.01, max_value=100), min_size=2, max_size=6)
 
@@ -79,24 +80,24 @@ def test_differences_are_named() -> None:
     left = tally({b"/v/a.py": same, b"/v/__pycache__/a.pyc": Counts(n_open=1)})
     right = tally({b"/v/a.py": same, b"/v/__pycache__/a.pyc": Counts(n_open=2, n_change=1)})
     found = significance.call_differences(left, right)
-    assert found["n_layout"] - found["n_baseline"] == 2
-    assert found["n_paths"] == 2
-    assert found["rows"] == [
-        {"path": "/v/__pycache__/a.pyc", "op": "change", "baseline": 0, "layout": 1},
-        {"path": "/v/__pycache__/a.pyc", "op": "open", "baseline": 1, "layout": 2},
-    ]
+    assert found.n_layout - found.n_baseline == 2
+    assert found.n_paths == 2
+    assert found.rows == (
+        Difference(path="/v/__pycache__/a.pyc", op="change", baseline=0, layout=1),
+        Difference(path="/v/__pycache__/a.pyc", op="open", baseline=1, layout=2),
+    )
 
 
 def test_what_always_differs_is_no_difference() -> None:
     left = tally({b"/proc/17/stat": Counts(n_open=1), b"/v/x.pyc.1399": Counts(n_open=1)})
     right = tally({b"/proc/18/stat": Counts(n_open=1), b"/v/x.pyc.1402": Counts(n_open=1)})
-    assert significance.call_differences(left, right)["n_paths"] == 0
+    assert significance.call_differences(left, right).n_paths == 0
 
 
 def test_a_layout_that_lies_elsewhere_is_compared_by_its_own_place() -> None:
     left, right = tally({b"/v/a": Counts(n_stat=1)}), tally({b"/flash/v/a": Counts(n_stat=1)})
-    assert significance.call_differences(left, right)["n_paths"] == 2
-    assert significance.call_differences(left, right, {b"/flash/v": b"/v"})["n_paths"] == 0
+    assert significance.call_differences(left, right).n_paths == 2
+    assert significance.call_differences(left, right, {b"/flash/v": b"/v"}).n_paths == 0
 
 
 def test_what_both_did_keeps_its_name_in_a_temporary_directory_too() -> None:
@@ -104,10 +105,9 @@ def test_what_both_did_keeps_its_name_in_a_temporary_directory_too() -> None:
     same = {b"/tmp/job-17/app-2.cfg": Counts(n_open=3)}
     source = b"/tmp/job-17/venv/lib/python3.11/site-packages/apples-1/core.py"
     found = significance.call_differences(tally(same), tally({**same, source: Counts(n_open=1)}))
-    assert found["rows"] == [{"path": source.decode(), "op": "open", "baseline": 0, "layout": 1}]
+    assert found.rows == (Difference(path=source.decode(), op="open", baseline=0, layout=1),)
     # of an environment, files of two versions are not the same file
     other = source.replace(b"-1/", b"-2/")
     assert (
-        significance.call_differences(tally({source: Counts(n_open=1)}), tally({other: Counts(n_open=1)}))["n_paths"]
-        == 2
+        significance.call_differences(tally({source: Counts(n_open=1)}), tally({other: Counts(n_open=1)})).n_paths == 2
     )

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.evidence import Evidence
-from fsprobe.analysis.requests.rows import RequestCounts, Requests
+from fsprobe.analysis.requests.rows import RequestCounts
+from fsprobe.analysis.requests.rows import Requests as Counted
 from fsprobe.jobs.alike_ranks import MAX_KINDS, kinds
 from fsprobe.jobs.findings import Look, merge_findings, weighted
 from fsprobe.jobs.sums import NodeRequests
 from fsprobe.jobs.verdict import job_verdict
 from fsprobe.model.finding import Finding
+from fsprobe.model.job import Job, RankRow
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Metrics, Profile, Verdict
+from fsprobe.model.requests import RequestRow, Requests
+from fsprobe.model.rows import MountRow, Rates, Row
 
-JsonObject = dict[str, Any]
 
-
-def row(number: int, node: str, n_stat: int = 4000) -> JsonObject:
-    names = ("n_open", "n_readlink", "n_list", "n_exec", "n_change", "n_missing")
-    return {"key": f"rank {number}", "file": f"r{number}", "node": node, "n_stat": n_stat, **dict.fromkeys(names, 100)}
+def row(number: int, node: str, n_stat: int = 4000) -> RankRow:
+    names = ("n_open", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
+    return RankRow(key=f"rank {number}", file=f"r{number}", node=node, n_stat=n_stat, **dict.fromkeys(names, 100))
 
 
 def test_ranks_that_differ_by_a_few_calls_are_of_one_kind() -> None:
@@ -43,10 +45,10 @@ def test_no_rank_and_no_node_counts_twice(made: list[tuple[int, int]]) -> None:
     files = [file for kind in found for file in kind.keys]
     nodes = [node for kind in found for node in kind.nodes]
     assert len(files) == len(set(files)) <= len(rows)
-    assert len(nodes) == len(set(nodes)) <= len({row["node"] for row in rows})
+    assert len(nodes) == len(set(nodes)) <= len({row.node for row in rows})
     assert all(kind.file in kind.keys for kind in found)
     if len(files) == len(rows):
-        assert set(nodes) == {row["node"] for row in rows}
+        assert set(nodes) == {row.node for row in rows}
 
 
 @given(
@@ -58,7 +60,7 @@ def test_weighted_requests_are_those_of_alike_ranks_joined_by_node(
     made: dict[bytes, tuple[int, ...]], n_nodes: int, per_node: int
 ) -> None:
     names = ("lookup", "negative", "open", "opendir", "readdir", "readlink")
-    alone = Requests(per_path={path: RequestCounts(**dict(zip(names, n, strict=True))) for path, n in made.items()})
+    alone = Counted(per_path={path: RequestCounts(**dict(zip(names, n, strict=True))) for path, n in made.items()})
     alone.mount_of = dict.fromkeys(alone.per_path)
     joined: dict[bytes, RequestCounts] = {}
     for _ in range(n_nodes):
@@ -115,50 +117,41 @@ def test_each_node_asks_for_its_own_image() -> None:
     )
 
 
-def job_profile(*, n: int, per_rank: int, fs_class: str, fstype: str, n_ranks: int | None = None) -> JsonObject:
-    names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing")
-    counts = {**dict.fromkeys(names, 0), "n_stat": n * per_rank, "n_metadata": n * per_rank}
-    rates = {
-        "peak_metadata_per_s": 900.0 * n,
-        "sustained_metadata_per_s": 90.0 * n,
-        "peak_open_per_s": 0.0,
-        "sustained_open_per_s": 0.0,
-        "peak_open_per_s_process": 0.0,
-        "sustained_open_per_s_process": 0.0,
-    }
-    mount = {"key": "/project", "fstype": fstype, "fs_class": fs_class, "p50_ms": 0.01, **counts, "time_s": 0.0}
-    return {
-        "manifest": {
-            "backend": "strace",
-            "wall_s": 60.0,
-            "user_s": 1.0 * n,
-            "sys_s": 0.0,
-            "majflt": None,
-            "read_bytes": None,
-            "cache": "unknown",
-            "observes": ["loader"],
-        },
-        "quality": {},
-        "metrics": {
-            **counts,
-            "n_startup": n * per_rank,
-            "fs_time_s": 0.1 * n,
-            "tracer_floor_us": 10.0,
-            "by_mount": [mount],
-            "by_module": [],
-            "rates": rates,
-        },
-        "requests": {"by_mount": {"/project": RequestCounts(lookup=500, open=100 * n).as_json()}},
-        "job": {
-            "n_recordings": n,
-            "n_ranks": n_ranks,
-            "n_nodes_traced": 2,
-            "ranks": [{"wall_s": 2.0} for _ in range(n)],
-        },
-    }
+def job_profile(*, n: int, per_rank: int, fs_class: str, fstype: str, n_ranks: int | None = None) -> Profile:
+    n_stat = n * per_rank
+    mount = MountRow(key="/project", fstype=fstype, fs_class=fs_class, p50_ms=0.01, n_stat=n_stat, time_s=0.0)
+    requests = RequestRow(key="/project", fs_class=fs_class, fstype=fstype, lookup=500, open=100 * n)
+    return Profile(
+        kind="job",
+        manifest=Manifest(
+            backend="strace", capabilities=("loader", "foreign_programs"), wall_s=60.0, user_s=1.0 * n, sys_s=0.0
+        ),
+        metrics=Metrics(
+            n_stat=n_stat,
+            time_s=0.1 * n,
+            tracing_overhead_us=10.0,
+            by_phase=(Row(key="import", n_stat=n_stat),),
+            by_mount=(mount,),
+            by_module=(),
+            rates=Rates(
+                peak_metadata_per_s=900.0 * n,
+                sustained_metadata_per_s=90.0 * n,
+                peak_open_per_s=0.0,
+                sustained_open_per_s=0.0,
+                peak_open_per_s_process=0.0,
+                sustained_open_per_s_process=0.0,
+            ),
+        ),
+        requests=Requests(by_mount=(requests,)),
+        job=Job(
+            n_ranks=n_ranks,
+            n_nodes_traced=2,
+            ranks=tuple(RankRow(key=f"rank {number}", wall_s=2.0) for number in range(n)),
+        ),
+    )
 
 
-def judged(profile: JsonObject) -> JsonObject:
+def judged(profile: Profile) -> Verdict:
     evidence = Evidence(tally=Tally(), notes=Notes(), profile=profile, facts=(), mounts_of=lambda path: None)
     return job_verdict(evidence, {})
 
@@ -167,12 +160,12 @@ def test_levels_come_with_processes() -> None:
     sizes = {1: "not the filesystem", 8: "noticeable", 100: "heavy", 1000: "danger"}
     for n, level in sizes.items():
         made = judged(job_profile(n=n, per_rank=2000, fs_class="network", fstype="lustre"))
-        assert made["level"] == level, n
-    assert made["sentence"] == (
+        assert made.level == level, n
+    assert made.sentence == (
         "This is a danger to the shared filesystem: a start makes 2,000 metadata calls on /project (lustre) x 1,000 processes "
         "= 2,000,000."
     )
-    said = "; ".join(made["reasons"])
+    said = "; ".join(made.reasons)
     assert "1,000 traced processes on 2 cold nodes ask file servers for 100,500 metadata requests" in said
     assert "900,000 metadata calls/s in the busiest second, 90,000/s over 10 s" in said
     assert "in an average rank under the tracer: 2.00 s wall, 1.00 s CPU" in said
@@ -180,13 +173,13 @@ def test_levels_come_with_processes() -> None:
 
 def test_ranks_that_were_not_traced_count_as_processes() -> None:
     made = judged(job_profile(n=8, per_rank=2000, fs_class="network", fstype="lustre", n_ranks=1000))
-    assert made["level"] == "danger"
-    assert "90,000 metadata calls/s over 10 s by 1,000 processes, scaled from the 8 that were traced" in made["reasons"]
+    assert made.level == "danger"
+    assert "90,000 metadata calls/s over 10 s by 1,000 processes, scaled from the 8 that were traced" in made.reasons
     start = "a start makes 2,000 metadata calls on /project (lustre) x 1,000 processes = 2,000,000"
-    assert f"{start}, scaled from the 8 that were traced" in made["reasons"]
+    assert f"{start}, scaled from the 8 that were traced" in made.reasons
 
 
 def test_a_job_on_local_disks_is_acquitted() -> None:
     made = judged(job_profile(n=1000, per_rank=2000, fs_class="local", fstype="ext4"))
-    assert made["level"] == "not the filesystem"
-    assert "2,000,000 metadata calls of 1,000 ranks on 2 nodes, none of them to a file server" in made["sentence"]
+    assert made.level == "not the filesystem"
+    assert "2,000,000 metadata calls of 1,000 ranks on 2 nodes, none of them to a file server" in made.sentence

@@ -10,11 +10,12 @@ from fsprobe.analysis.counting.tally import BIN_NS, Tally, check_sums, fold
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.jobs import sums
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import OP_OF_SYSCALL, Call, Op
+from fsprobe.model.job import Outlier
+from fsprobe.model.rows import PROGRAM, Counts
 
 SYSCALLS = ("openat", "newfstatat", "readlink", "getdents64", "execve", "mkdir", "chdir")
-MODULES = ("(not in an import)", "numpy", "numpy.core")
+MODULES = (PROGRAM, "numpy", "numpy.core")
 
 
 @st.composite
@@ -74,7 +75,7 @@ def test_addition_may_be_grouped_and_ordered_as_one_likes(
 @given(rows(), st.integers(0, 10**19))
 def test_moving_to_another_clock_keeps_every_count(made: list[Attributed], shift_ns: int) -> None:
     tally, moved = fold(made, why), Tally()
-    sums.add_tally(moved, tally, prefix="rank 3: ", shift_ns=shift_ns)
+    sums.add_tally(moved, tally, of="rank 3", shift_ns=shift_ns)
     assert moved.total == tally.total
     assert [sum(phases.values()) for phases in moved.timeline.values()] == [
         sum(phases.values()) for phases in tally.timeline.values()
@@ -141,11 +142,11 @@ def test_ranks_of_a_node_ask_together_what_one_client_would_be_asked_for(runs: l
 def test_spread_names_who_is_unlike_the_others() -> None:
     row = sums.spread([*((f"rank {i}", 100.0) for i in range(9)), ("rank 9", 1000.0), ("rank 10", None)])
     assert row is not None
-    assert (row["n"], row["min"], row["median"], row["max"], row["max_of"]) == (10, 100.0, 100.0, 1000.0, "rank 9")
-    assert row["outliers"] == [{"of": "rank 9", "value": 1000.0}]
+    assert (row.n, row.min, row.median, row.max, row.max_of) == (10, 100.0, 100.0, 1000.0, "rank 9")
+    assert row.outliers == (Outlier(of="rank 9", value=1000.0),)
     near = sums.spread([*((f"rank {i}", 100.0) for i in range(9)), ("rank 9", 109.0)])
     assert near is not None
-    assert near["outliers"] == []
+    assert near.outliers == ()
     assert sums.spread([("rank 0", None)]) is None
 
 
@@ -154,10 +155,11 @@ def test_scaled_takes_shared_requests_by_node_and_opens_by_rank() -> None:
     total = Counts(n_open=50, n_stat=200)
     row = sums.scaled(n_ranks=256, n_nodes=2, n_traced=2, total=total, nodes=[node, node])
     assert row is not None
-    assert row["metrics"]["n_open"] == 50 / 2 * 256
+    assert row.requests is not None
+    assert row.metrics.n_open == 50 / 2 * 256
     # per node 100 look-ups, however many ranks it has; 40 opens of its one traced rank x 256
-    assert (row["requests"]["lookup"], row["requests"]["readdir"], row["requests"]["open"]) == (200, 16, 40 * 256)
-    assert row["requests"]["metadata"] == 200 + 16 + 4 + 40 * 256 + 5 * 256
-    assert "estimate" in row["label"]
+    assert (row.requests.lookup, row.requests.readdir, row.requests.open) == (200, 16, 40 * 256)
+    assert row.requests.n_metadata == 200 + 16 + 4 + 40 * 256 + 5 * 256
+    assert "estimate" in row.label
     assert sums.scaled(n_ranks=2, n_nodes=2, n_traced=2, total=total, nodes=[node]) is None
     assert sums.scaled(n_ranks=None, n_nodes=2, n_traced=2, total=total, nodes=[node]) is None

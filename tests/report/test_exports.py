@@ -5,28 +5,31 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import Row, TimelineRow
 from fsprobe.report import exports
-from tests.report.profiles import bare, hand_built, hostile
+from tests.report.profiles import bare, changed, hand_built, hostile
 
 PROFILES = {"hand_built": hand_built, "bare": bare, "hostile": hostile}
 
 
 @pytest.fixture(params=sorted(PROFILES))
-def profile(request: pytest.FixtureRequest) -> dict[str, Any]:
+def profile(request: pytest.FixtureRequest) -> Profile:
     return PROFILES[request.param]()
 
 
-def own_total(profile: dict[str, Any], name: str) -> float:
-    metrics = profile["metrics"]
-    return sum(row[name] or 0 for row in metrics["by_module"] or metrics["by_package"])
+def own_total(profile: Profile, name: str) -> float:
+    rows: Sequence[Row] = profile.metrics.by_module or profile.metrics.by_package
+    return sum(getattr(row, name) or 0 for row in rows)
 
 
-def test_folded_stacks_sum_to_the_total(profile: dict[str, Any]) -> None:
+def test_folded_stacks_sum_to_the_total(profile: Profile) -> None:
     total = 0
     for line in exports.folded(profile).splitlines():
         stack, _, n = line.rpartition(" ")
@@ -41,8 +44,8 @@ def test_folded_stacks_go_from_the_importer_to_the_imported() -> None:
     assert "big;big.core 25" in lines
     assert "big;small 10" in lines
     assert "a.b;a 10" in lines
-    assert "(not in an import) 20" in lines
-    assert sum(int(line.rpartition(" ")[2]) for line in lines) == hand_built()["metrics"]["n_metadata"]
+    assert "(program) 20" in lines
+    assert sum(int(line.rpartition(" ")[2]) for line in lines) == hand_built().metrics.n_metadata
 
 
 def check_speedscope(document: dict[str, Any]) -> None:
@@ -65,14 +68,14 @@ def check_speedscope(document: dict[str, Any]) -> None:
     assert 0 <= document["activeProfileIndex"] < len(document["profiles"])
 
 
-def test_speedscope_is_what_its_schema_says_and_sums_to_the_totals(profile: dict[str, Any]) -> None:
+def test_speedscope_is_what_its_schema_says_and_sums_to_the_totals(profile: Profile) -> None:
     document = json.loads(exports.speedscope(profile))
     check_speedscope(document)
     ends = {made["name"]: made["endValue"] for made in document["profiles"]}
     assert ends["metadata calls"] == own_total(profile, "n_metadata")
-    assert ends["looked up in vain"] == own_total(profile, "n_missing")
-    has_times = profile["metrics"]["by_module"] is not None
-    assert ("time in filesystem calls" in ends) == has_times
+    assert ends["failed lookups (not found)"] == own_total(profile, "n_not_found")
+    has_times = profile.metrics.by_module is not None
+    assert ("time in metadata calls" in ends) == has_times
 
 
 def test_chrome_trace_has_spans_and_counters_in_microseconds() -> None:
@@ -113,10 +116,10 @@ def test_csv_read_back_by_pandas_has_groupings_that_sum_to_the_total() -> None:
     total = table[table.grouping == "total"].iloc[0]
     for grouping in ("phase", "module", "package", "mount", "process", "path"):
         rows = table[table.grouping == grouping]
-        for name in ("n_open", "n_stat", "n_list", "n_missing", "n_metadata"):
-            assert rows[name].sum() == total[name] == profile["metrics"][name], (grouping, name)
+        for name in ("n_open", "n_stat", "n_list", "n_not_found", "n_metadata"):
+            assert rows[name].sum() == total[name] == getattr(profile.metrics, name), (grouping, name)
     assert table[table.grouping == "timeline"].n_metadata.sum() == 100
-    assert table[table.grouping == "missing"].n_missing.sum() == total.n_missing
+    assert table[table.grouping == "not_found"].n_not_found.sum() == total.n_not_found
     assert table[table.grouping == "syscall"].n_calls.sum() == 90
     mount = table[(table.grouping == "mount") & (table.key == "/project")].iloc[0]
     assert (mount.n_requests, mount.p50_ms, mount.fs_class) == (100, 0.8, "network")
@@ -127,13 +130,21 @@ def test_csv_read_back_by_pandas_has_groupings_that_sum_to_the_total() -> None:
 
 
 def test_csv_has_a_line_for_each_row_and_a_module_called_nan_stays_one() -> None:
-    profile = hostile()
-    profile["metrics"]["by_module"][0]["key"] = "nan"
+    rows = hostile().metrics.by_module
+    assert rows is not None
+    profile = changed(hostile(), metrics__by_module=(changed(rows[0], key="nan"), *rows[1:]))
     text = exports.csv(profile)
     table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
     assert len(text.splitlines()) == len(table) + 1
     assert "nan" in set(table.key)
     assert re.search(r"line\\x0abreak", text)
+
+
+def test_bins_of_a_long_run_are_as_wide_as_the_timelines_steps() -> None:
+    rows = (TimelineRow(t_s=0.0, by_phase={"run": 5}), TimelineRow(t_s=0.4, by_phase={"run": 5}))
+    profile = changed(hand_built(), metrics__timeline=rows, metrics__timeline_step_s=0.4)
+    events = json.loads(exports.chrome_trace(profile))["traceEvents"]
+    assert [(e["ts"], e["dur"], e["args"]["calls"]) for e in events if e["ph"] == "X"] == [(0, 800_000, 10)]
 
 
 def test_csv_leaves_empty_what_was_not_observed() -> None:

@@ -11,9 +11,22 @@ from typing import Any
 
 import pytest
 
+from fsprobe.model import serial
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import PathRow, TimelineRow
 from fsprobe.report.html import page as html
 from fsprobe.report.html import tables
-from tests.report.profiles import HOSTILE, bare, comparison, counts, hand_built, hostile, module
+from tests.report.profiles import (
+    HOSTILE,
+    bare,
+    changed,
+    comparison,
+    counts,
+    hand_built,
+    hostile,
+    module,
+    spread,
+)
 
 
 class Page(HTMLParser):
@@ -66,10 +79,10 @@ def test_a_page_loads_nothing_and_allows_only_its_own_script(make: Any) -> None:
 def test_hostile_text_adds_no_element_and_stays_text() -> None:
     # the same page with harmless text in the same places has the very same elements
     page, harmless = Page(html.render(hostile())), hostile()
-    text = json.dumps(harmless)
+    text = json.dumps(serial.to_json(harmless))
     for bad in HOSTILE:
         text = text.replace(json.dumps(bad)[1:-1], "harmless")
-    twin = Page(html.render(json.loads(text)))
+    twin = Page(html.render(serial.from_json(Profile, json.loads(text))))
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in twin.elements]
     assert "<img src=x onerror=alert(1)>" in page.text
     assert "{{ 7*7 }}" in page.text
@@ -83,7 +96,7 @@ def test_the_embedded_data_can_end_neither_script_nor_line() -> None:
     data = re.search(r'<script type="application/json" id="data">(.*)</script>\n<script>', source)
     assert data is not None
     assert not set("<>&\u2028\u2029\n") & set(data.group(1))
-    assert json.loads(data.group(1))["total"] == hostile()["metrics"]["n_metadata"]
+    assert json.loads(data.group(1))["total"] == hostile().metrics.n_metadata
 
 
 @pytest.mark.parametrize(
@@ -95,10 +108,10 @@ def test_the_embedded_data_can_end_neither_script_nor_line() -> None:
         "strace 6.1",
         "cold",
         "One start asks 100 requests",
-        "at most 14 %",
+        "up to 14 %",
         "FSP002",
         "saves 5 calls (5 %) and 1 request (1 %)",
-        "10 calls of fsprobe's own taken out (3 open, 7 stat)",
+        "10 (excluded): 3 open, 7 stat.",
         "validated against a FUSE file server, not against Lustre or NFS",
         "page faults of mapped files",
         "120 ms",
@@ -128,10 +141,8 @@ def test_what_was_not_observed_is_never_a_zero() -> None:
     assert modules["observed"] is False
 
 
-def test_keys_that_a_profile_does_not_have_yet_are_no_error() -> None:
-    profile = hand_built()
-    for name in ("verdict", "findings", "requests"):
-        del profile[name]
+def test_what_a_profile_does_not_have_is_no_error() -> None:
+    profile = changed(hand_built(), verdict=None, findings=(), requests=None)
     assert "No finding for this run." in Page(html.render(profile)).text
 
 
@@ -145,16 +156,23 @@ def test_the_icicle_holds_every_call_once() -> None:
 
 def test_the_smallest_modules_are_added_up_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html, "MAX_NODES", 3)
-    profile = hand_built()
-    profile["metrics"]["by_module"] += [module(f"big.m{n}", "big", counts(1, 0), 1) for n in range(9)]
+    rows = hand_built().metrics.by_module
+    assert rows is not None
+    more = tuple(module(f"big.m{n}", "big", counts(1, 0), 1) for n in range(9))
+    profile = changed(hand_built(), metrics__by_module=rows + more)
     icicle = html.icicle(profile)
     assert icicle is not None
     assert sum(icicle["calls"]) == 109
     assert "(10 smaller imports)" in icicle["names"]
+    assert sum(icicle["requests"]) == 102
 
 
 def test_bins_of_a_long_run_are_joined_and_pauses_stay() -> None:
-    rows = [{"t_s": round(n / 10, 1), "import": 2, "run": 1} for n in range(2_000) if not 500 <= n < 1_000]
+    rows = [
+        TimelineRow(t_s=round(n / 10, 1), by_phase={"import": 2, "run": 1})
+        for n in range(2_000)
+        if not 500 <= n < 1_000
+    ]
     made = html.timeline(rows)
     assert made is not None
     assert made["bin_s"] == 0.3
@@ -163,10 +181,18 @@ def test_bins_of_a_long_run_are_joined_and_pauses_stay() -> None:
     assert not [number for number, *_ in made["bins"] if 168 <= number < 332]
 
 
+def test_steps_that_are_longer_than_a_tenth_of_a_second_keep_their_length() -> None:
+    rows = [TimelineRow(t_s=round(n * 0.4, 1), by_phase={"run": 1}) for n in range(1_000)]
+    made = html.timeline(rows, 0.4)
+    assert made is not None
+    assert (made["bin_s"], made["n_bins"]) == (0.8, 500)
+    assert [n for _, n in made["bins"]] == [2] * 500
+
+
 def test_tables_end_after_2000_rows_with_the_rest() -> None:
-    profile = hand_built()
-    profile["metrics"]["by_path"] = [{"key": f"/p/{n}", **counts(1, 1)} for n in range(2_500)]
-    profile["metrics"]["by_path"].append({"key": "(rest)", **counts(10, 10), "n_paths": 40})
+    rows = [PathRow(key=f"/p/{n}", **counts(1, 1)) for n in range(2_500)]
+    rows.append(PathRow(key="(rest)", **counts(10, 10), n_paths=40))
+    profile = changed(hand_built(), metrics__by_path=tuple(rows))
     paths = next(table for table in tables.all_tables(profile) if table["id"] == "paths")
     assert len(paths["rows"]) == 2_000
     assert paths["rest"][0] == "540 more"
@@ -184,8 +210,8 @@ def test_a_comparison_says_which_layout_is_best_and_what_is_not_known() -> None:
         "300 ms",
         "200 ms",
         "not observed",
-        "squashfs: the same 2,970 calls as plain.",
-        "2,972 calls against 2,970, on 1 path.",
+        "squashfs: the same 2,970 metadata calls as plain.",
+        "2,972 metadata calls against 2,970, on 1 path.",
         "the command failed in /p/</script>",
         "/p/line\\x0abreak",
         "c.fsprobe",
@@ -194,20 +220,28 @@ def test_a_comparison_says_which_layout_is_best_and_what_is_not_known() -> None:
 
 
 def test_a_comparison_of_a_layout_with_itself_says_that_nothing_is_clear() -> None:
-    same = comparison()
-    same["rows"][1].update(clear=False, ratio_wall=0.98, ratio_wall_low=0.9, ratio_wall_high=1.1, p=0.4)
-    same["rows"][1].update(ratio_requests=1.0, verdict="no clear difference")
+    unclear = {"clear": False, "ratio_wall": 0.98, "ratio_wall_low": 0.9, "ratio_wall_high": 1.1, "p": 0.4}
+    rows = comparison().rows
+    row = changed(rows[1], **unclear, ratio_requests=1.0, verdict="no clear difference")
+    same = changed(comparison(), rows=(rows[0], row, *rows[2:]))
     text = Page(html.render(same)).text
     assert "No layout is clearly faster than plain." in text
-    assert "no clear difference in wall time, as many requests" in text
+    assert "no clear difference in wall time, the same number of requests" in text
     assert "0.98x the time, 95 %: 0.9x to 1.1x, p 0.4" in text
 
 
 def test_a_comparison_says_where_fewer_requests_would_tell_and_what_was_not_compared() -> None:
-    one = comparison()
-    one["rows"][1].update(clear=None, ratio_wall=None, verdict="not compared: the command failed in squashfs")
-    one["rows"][1].update(server_requests=None, client_counters={"metadata": {"median": 12}})
-    one["notes"] = ["the command failed in squashfs, in 3 of 3 timed runs"]
+    rows = comparison().rows
+    row = changed(
+        rows[1],
+        clear=None,
+        ratio_wall=None,
+        verdict="not compared: the command failed in squashfs",
+        server_requests=None,
+        client_counters={"metadata": spread(12)},
+    )
+    note = "the command failed in squashfs, in 3 of 3 timed runs"
+    one = changed(comparison(), rows=(rows[0], row, *rows[2:]), notes=(note,))
     text = Page(html.render(one)).text
     assert "faster than plain. squashfs has 833x fewer requests to the file server" in text
     assert "not compared: the command failed in squashfs, 833x fewer requests" in text
@@ -220,9 +254,15 @@ def test_latency_axis_is_logarithmic_and_closed() -> None:
 
 
 def test_a_page_with_all_its_tables_full_is_under_3_mb() -> None:
-    profile = hand_built()
-    metrics = profile["metrics"]
+    rows = hand_built().metrics.by_module
+    assert rows is not None
     deep = "/project/some/where/lib/python3.11/site-packages/a_package/with/sub_packages/module_"
-    metrics["by_path"] = [{"key": f"{deep}{n}.py", **counts(1, 1)} for n in range(2_500)]
-    metrics["by_module"] += [module(f"package.sub.module_{n}", "big", counts(1, 1), 2) for n in range(7_000)]
+    profile = changed(
+        hand_built(),
+        metrics__by_path=tuple(PathRow(key=f"{deep}{n}.py", **counts(1, 1)) for n in range(2_500)),
+        metrics__by_module=(
+            *rows,
+            *(module(f"package.sub.module_{n}", "big", counts(1, 1), 2) for n in range(7_000)),
+        ),
+    )
     assert len(html.render(profile).encode()) < 3_000_000

@@ -10,7 +10,9 @@ from tests.report.profiles import counts, hand_built, module
 
 
 def test_a_circle_is_cut_above_the_module_that_holds_the_others() -> None:
-    tree = import_tree(hand_built()["metrics"]["by_module"])
+    rows = hand_built().metrics.by_module
+    assert rows is not None
+    tree = import_tree(rows)
     assert tree.chain("a") == ["a.b", "a"]
     assert tree.n_cut == 1
     assert tree.chain("big.core") == ["big", "big.core"]
@@ -39,7 +41,7 @@ def test_any_parents_make_a_tree_that_sums_to_the_total(table: dict[str, tuple[s
     assert sorted(tree.order) == sorted(table)
     sums = tree.totals("n_metadata")
     tops = [key for key, parent in tree.parents.items() if parent is None]
-    assert sum(sums[key] for key in tops) == sum(row["n_metadata"] for row in rows)
+    assert sum(sums[key] for key in tops) == sum(row.n_metadata for row in rows)
     for key in table:
         chain = tree.chain(key)
         assert len(chain) == len(set(chain))

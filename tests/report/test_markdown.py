@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from fsprobe.report import markdown
 from fsprobe.report.foreign import visible
-from tests.report.profiles import HOSTILE, bare, comparison, hand_built, hostile
+from tests.report.profiles import HOSTILE, bare, changed, comparison, hand_built, hostile
 
 GOLD = Path(__file__).parent.parent / "gold" / "report.md"
 READER = MarkdownIt("commonmark", {"html": True}).enable("table")
@@ -123,10 +123,12 @@ def test_mentions_and_references_are_parted() -> None:
 
 
 def test_it_is_a_ticket_readers_length() -> None:
-    profile = hand_built()
-    rows = profile["metrics"]["by_module"]
-    profile["metrics"]["by_module"] = rows + [{**rows[4], "key": f"m{number}"} for number in range(500)]
-    profile["metrics"]["by_package"] *= 50
+    metrics = hand_built().metrics
+    assert metrics.by_module is not None
+    many = tuple(changed(metrics.by_module[4], key=f"m{number}") for number in range(500))
+    profile = changed(
+        hand_built(), metrics__by_module=metrics.by_module + many, metrics__by_package=metrics.by_package * 50
+    )
     assert len(markdown.render(profile).splitlines()) < 120
 
 

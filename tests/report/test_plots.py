@@ -10,11 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 from fsprobe.errors import BadInput, FsprobeError
+from fsprobe.model.answers import CurvePoint
+from fsprobe.model.comparison import Comparison
 from fsprobe.report import plots
 from tests.report.profiles import bare, comparison, hand_built, hostile
 
 CURVE = [
-    {"layout": layout, "nodes": nodes, "predicted_s": base * nodes, "measured_s": base * nodes if nodes < 8 else None}
+    CurvePoint(layout=layout, n_nodes=nodes, predicted_s=base * nodes, measured_s=base * nodes if nodes < 8 else None)
     for layout, base in (("plain", 1.5), ("cost $x_$", 0.4))
     for nodes in (1, 2, 4, 8)
 ]
@@ -40,7 +42,7 @@ def test_every_layout_and_what_was_not_observed_is_named(tmp_path: Path) -> None
     # matplotlib writes each text as a comment beside its outlines
     plots.comparison(comparison(), tmp_path / "c.svg")
     drawn = (tmp_path / "c.svg").read_text()
-    for words in ("plain", "squashfs", "not observed", "2.8 s (n=3)", "1,673", "wall time without the tracer, s"):
+    for words in ("plain", "squashfs", "not observed", "2.8 s (n=3)", "1,673", "wall time, untraced, s"):
         assert f"<!-- {words}" in drawn, words
 
 
@@ -48,7 +50,7 @@ def test_every_layout_and_what_was_not_observed_is_named(tmp_path: Path) -> None
     "draw",
     [
         lambda path: plots.timeline(bare(), path),
-        lambda path: plots.comparison({"rows": []}, path),
+        lambda path: plots.comparison(Comparison(), path),
         lambda path: plots.nodes_curve([], path),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from pathlib import Path
 
@@ -11,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fsprobe.report import numbers, sentences
+from fsprobe.model.manifest import LayoutFacts
+from fsprobe.model.rows import PROGRAM, MountRow, ProcessRow, Rates
+from fsprobe.report import exports, facts, markdown, numbers, sentences
+from fsprobe.report.html import tables
 from fsprobe.report.terminal import run
-from tests.report.profiles import HOSTILE, hand_built
+from tests.report.profiles import HOSTILE, changed, counts, hand_built, module, request_row, untimed
 
 GOLD = Path(__file__).parent.parent / "gold" / "terminal.txt"
 
@@ -35,10 +37,12 @@ def test_no_line_is_wider_than_80_columns() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_foreign_text_obeys_no_control_character(name: str) -> None:
     profile = hand_built()
-    for table in ("by_mount", "by_module", "by_package", "by_process", "by_path"):
-        for row in profile["metrics"][table] or []:
-            row["key"] = name + "\x1b[31m\x07"
-    profile["manifest"]["command"] = [name, "\x1b]0;title\x07"]
+    tables = ("by_mount", "by_module", "by_package", "by_process", "by_path")
+    named = {
+        f"metrics__{table}": tuple(changed(row, key=name + "\x1b[31m\x07") for row in getattr(profile.metrics, table))
+        for table in tables
+    }
+    profile = changed(profile, **named, manifest__command=(name, "\x1b]0;title\x07"))
     text = run.render(profile, recording=name)
     assert not [letter for letter in text if not letter.isprintable() and letter != "\n"]
     assert "\x1b" not in text
@@ -51,26 +55,32 @@ def test_clean_text_is_printable_and_short(value: str) -> None:
 
 
 def test_what_was_not_observed_says_so_and_is_never_zero() -> None:
-    profile = copy.deepcopy(hand_built())
-    profile["manifest"].update(wall_s=None, user_s=None, sys_s=None, majflt=None, read_bytes=None)
-    profile["metrics"]["share_fs_time_at_most"] = None
-    for rows in ("by_phase", "by_package", "by_mount", "by_module"):
-        for row in profile["metrics"][rows]:
-            row["time_s"] = None
-            row.update({name: None for name in ("p50_ms", "p95_ms", "max_ms", "time_cum_s") if name in row})
-    profile["metrics"]["rates"] = dict.fromkeys(profile["metrics"]["rates"])
+    metrics = hand_built().metrics
+    assert metrics.by_module is not None
+    profile = changed(
+        hand_built(),
+        **dict.fromkeys(f"manifest__{name}" for name in ("wall_s", "user_s", "sys_s", "majflt", "read_bytes")),
+        metrics__share_of_wall=None,
+        metrics__by_phase=untimed(metrics.by_phase),
+        metrics__by_package=untimed(metrics.by_package),
+        metrics__by_module=tuple(changed(row, time_s=None, time_cum_s=None) for row in metrics.by_module),
+        metrics__by_mount=tuple(
+            changed(row, time_s=None, p50_ms=None, p95_ms=None, max_ms=None) for row in metrics.by_mount
+        ),
+        metrics__rates=Rates(),
+    )
     text = run.render(profile, recording="x.fsprobe")
     for line in ("rate", "wall", "CPU"):
         assert any(found.startswith(line) and numbers.NOT_OBSERVED in found for found in text.splitlines()), line
     assert "not observed: median, p95, max" in text
     assert "None" not in text
-    profile["metrics"]["by_module"] = None
+    profile = changed(profile, metrics__by_module=None)
     assert numbers.NOT_OBSERVED in run.render(profile, recording="x.fsprobe")
 
 
 def test_the_headline_can_be_pasted() -> None:
     profile = hand_built()
-    assert str(profile["metrics"]["n_startup"]) in sentences.headline(profile)
+    assert str(profile.metrics.n_startup) in sentences.headline(profile)
     assert sentences.headline(profile).endswith(".")
     assert "\n" not in sentences.headline(profile)
 
@@ -107,10 +117,80 @@ def test_sizes_and_counts() -> None:
 
 
 def test_an_import_that_only_hands_on_is_left_out() -> None:
+    own = counts(1, 0)
     rows = [
-        {"key": "a", "parent": None, "n_metadata_cum": 100},
-        {"key": "a.b", "parent": "a", "n_metadata_cum": 95},
-        {"key": "a.b.c", "parent": "a.b", "n_metadata_cum": 40},
-        {"key": sentences.NO_IMPORT, "parent": None, "n_metadata_cum": 50},
+        module("a", None, own, 100),
+        module("a.b", "a", own, 95),
+        module("a.b.c", "a.b", own, 40),
+        module(PROGRAM, None, own, 50),
     ]
-    assert [row["key"] for row in sentences.costly_imports(rows)] == ["a", "a.b.c"]
+    assert [row.key for row in sentences.costly_imports(rows, 8)] == ["a", "a.b.c"]
+
+
+def test_the_module_with_the_most_calls_of_its_own_is_always_named() -> None:
+    # a chain whose last module makes nearly all calls: each only hands on to the next
+    chain = [module(f"a{n}", f"a{n - 1}" if n else None, counts(1, 0), 1_000 - n) for n in range(9)]
+    leaf = module("a9", "a8", counts(900, 0), 990)
+    others = [module(f"b{n}", None, counts(2, 0), 900) for n in range(9)]
+    shown = sentences.costly_imports([*chain, leaf, *others], 8)
+    assert [row.key for row in shown] == ["a0", "a9", "b0", "b1", "b2", "b3", "b4", "b5"]
+    profile = changed(hand_built(), metrics__n_stat=1_000, metrics__by_module=(*chain, leaf, *others))
+    line = next(line for line in run.render(profile, recording="x.fsprobe").splitlines() if line.startswith("a9 "))
+    assert "900" in line.split()
+
+
+def test_the_headlines_numbers_are_of_one_whole_each() -> None:
+    text = sentences.headline(hand_built())
+    # 90 calls and 15 failed lookups before the phase `run`, by the phases' own rows; 100 calls in all phases
+    assert text.startswith("90 metadata calls to start and import, 15 of them failed lookups (not found), ")
+    assert "the costliest import is big (80 calls); 100 in the whole run, 98 % on /project (lustre)." in text
+
+
+def test_requests_that_an_image_answers_are_none_of_a_server_in_any_view() -> None:
+    image = request_row("/env", 2_000, 1_500, 100, 140, 5, fs_class="image", fstype="squashfs")
+    server = request_row("/project", 2, 1, 0, 0, 0, fs_class="network", fstype="lustre")
+    mounts = (
+        MountRow(key="/env", **counts(20, 60, 10, 20), fs_class="image", fstype="squashfs"),
+        MountRow(key="/project", **counts(5, 5), fs_class="network", fstype="lustre"),
+    )
+    profile = changed(hand_built(), metrics__by_mount=mounts, requests__by_mount=(image, server))
+    assert profile.n_requests == 3
+    assert "server requests, cold cache (predicted): 3 to /project\n" in run.render(profile, recording="x.fsprobe")
+    assert {row.label: row.value for row in facts.key_figures(profile)}["Server requests, cold cache"] == "3"
+    assert "| `/env` | squashfs (image) | 90 | 20 | 0 |" in markdown.render(profile)
+    assert "| Server requests, cold cache | **3** |" in markdown.render(profile)
+    mount_table = next(table for table in tables.all_tables(profile) if table["id"] == "mounts")
+    at = [column["key"] for column in mount_table["columns"]].index("n_requests")
+    assert [row[at] for row in mount_table["rows"]] == [0, 3]
+    lines = [line.split(",") for line in exports.csv(profile).splitlines()]
+    at = lines[0].index("n_requests")
+    assert {(line[0], line[1]): line[at] for line in lines if line[0] in ("total", "mount")} == {
+        ("total", "total"): "3",
+        ("mount", "/env"): "0",
+        ("mount", "/project"): "3",
+    }
+
+
+def test_every_view_shows_one_number_of_processes() -> None:
+    # a launcher that became Python, a fork of it that became a shell, one that did not: three processes, five images
+    rows = tuple(
+        ProcessRow(key=f"{pid} {label}", pid=pid, label=label, kind=kind, **counts(1, 0))
+        for pid, label, kind in (
+            (10, "env python", "launcher"),
+            (10, "python", "python"),
+            (11, "python", "python"),
+            (11, "sh", "program"),
+            (12, "python", "python"),
+        )
+    )
+    profile = changed(hand_built(), metrics__by_process=rows, metrics__processes={"python": 2, "program": 1})
+    assert profile.metrics.n_processes == 3
+    assert "processes 3 (2 Python, 1 other)" in run.render(profile, recording="x.fsprobe")
+    assert "| Processes | **3** | 2 Python, 1 other;" in markdown.render(profile)
+    assert {row.label: row.value for row in facts.key_figures(profile)}["Processes"] == "3"
+
+
+def test_a_storage_layout_is_said_in_words() -> None:
+    layout = LayoutFacts(label="squashfs", kind="squashfs", where="/p/env.sqsh", at="/p/env", mount_how="squashfuse")
+    words = "squashfs, image /p/env.sqsh, at /p/env, mounted by squashfuse"
+    assert ("Storage layout", words) in facts.head(changed(hand_built(), manifest__layout=layout), None)

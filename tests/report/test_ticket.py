@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from fsprobe import capabilities
 from fsprobe.errors import FsprobeError
+from fsprobe.model.comparison import Comparison, LayoutRow
+from fsprobe.model.manifest import PythonFacts
 from fsprobe.report.ticket import archive, bundle, reproducer
-from tests.report.profiles import hand_built
+from tests.report.profiles import changed, hand_built
 
 ENVIRONMENT = {
     "path": "/env",
@@ -29,13 +32,12 @@ ENVIRONMENT = {
 
 
 def item(**manifest: Any) -> reproducer.Item:
-    profile = hand_built()
-    profile["manifest"].update(manifest)
-    return reproducer.Item(name="01", file="slow.fsprobe", profile=profile)
+    changes = {f"manifest__{name}": value for name, value in manifest.items()}
+    return reproducer.Item(name="01", file="slow.fsprobe", value=changed(hand_built(), **changes))
 
 
 def answers(one: reproducer.Item, environment: dict[str, Any] | None = None) -> dict[str, str]:
-    return dict(bundle.answers(one.profile, environment))
+    return dict(bundle.answers(one.value, environment))
 
 
 def test_every_question_of_a_support_desk_has_an_answer() -> None:
@@ -48,7 +50,7 @@ def test_every_question_of_a_support_desk_has_an_answer() -> None:
         "SLURM_JOB_PARTITION": "small",
         "SLURM_CLUSTER_NAME": "c1",
     }
-    python = {"version": "3.11.7", "prefix": "/project/env"}
+    python = PythonFacts(version="3.11.7", prefix="/project/env")
     told = answers(item(job=job, python=python), {**ENVIRONMENT, "path": "/project/env"})
     assert told["What"] == "python -c 'import big'"
     assert told["Where"] == "node1, cluster c1, partition small, /work"
@@ -63,7 +65,7 @@ def test_every_question_of_a_support_desk_has_an_answer() -> None:
 
 
 def test_what_was_not_observed_says_so() -> None:
-    told = answers(item(cache="unknown", wall_s=None, started_s=None, host=None, python=None, command=None, cwd=""))
+    told = answers(item(cache="unknown", wall_s=None, started_s=None, host="", python=None, command=None, cwd=""))
     for label in ("What", "Where", "When", "Wall time, traced", "Cache, cold or warm"):
         assert told[label] == "not observed", label
     assert told["Environment"] == "not observed; files not counted (--env)"
@@ -77,7 +79,7 @@ def test_a_batch_script_is_no_rank() -> None:
 
 def test_the_summary_holds_verdict_findings_tables_and_what_is_left_out() -> None:
     profile = hand_built()
-    one = reproducer.Item(name="01", file="a|b`.fsprobe", profile=profile)
+    one = reproducer.Item(name="01", file="a|b`.fsprobe", value=profile)
     text = bundle.summary([one], ENVIRONMENT, is_redacted=False)
     for wanted in (
         "11,128",
@@ -88,8 +90,9 @@ def test_the_summary_holds_verdict_findings_tables_and_what_is_left_out() -> Non
         "None: names",
     ):
         assert wanted in text
-    for finding in profile.get("findings") or []:
-        assert finding["code"] in text
+    assert profile.findings
+    for finding in profile.findings:
+        assert finding.code in text
     assert "a&#124;b&#96;" in text
     redacted = bundle.summary([one], None, is_redacted=True)
     assert all(line in redacted for line in bundle.REDACTED)
@@ -97,7 +100,9 @@ def test_the_summary_holds_verdict_findings_tables_and_what_is_left_out() -> Non
 
 def test_a_hostile_name_stays_in_its_cell() -> None:
     evil = "x | y\n## <script>alert(1)</script> @all"
-    text = bundle.summary([item(cwd=evil, host=evil, command=[evil])], {**ENVIRONMENT, "path": evil}, is_redacted=False)
+    text = bundle.summary(
+        [item(cwd=evil, host=evil, command=(evil,))], {**ENVIRONMENT, "path": evil}, is_redacted=False
+    )
     assert not any(line.startswith("## <script>") for line in text.split("\n"))
     rows = [line for line in text.split("\n") if line.startswith("| Where |")]
     assert len(rows) == 1
@@ -134,7 +139,10 @@ def test_the_reproducer_calls_the_very_command(tmp_path: Path) -> None:
     place.mkdir()
     command = ["true", "a b", "it's", "$HOME", "`x`", "line\nbreak", ""]
     one = item(
-        command=command, cwd=str(place), environment={"PYTHONPATH": "/p q:/r", "APPTAINER_NAME": "x\ny"}, ranks="0,3"
+        command=tuple(command),
+        cwd=str(place),
+        environment={"PYTHONPATH": "/p q:/r", "APPTAINER_NAME": "x\ny"},
+        ranks="0,3",
     )
     told = "\n".join(run_script(reproducer.reproducer([one], is_redacted=False), tmp_path))
     words = ["run", "-o", "01-again.fsprobe", "--ranks", "0,3", "--", *command]
@@ -144,10 +152,16 @@ def test_the_reproducer_calls_the_very_command(tmp_path: Path) -> None:
 def test_the_reproducer_of_a_rank_starts_all_ranks(tmp_path: Path) -> None:
     job = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": "1", "SLURM_NTASKS": "4", "SLURM_NNODES": "2"}
     calls = run_script(
-        reproducer.reproducer([item(cwd=str(tmp_path), command=["true"], job=job)], is_redacted=True), tmp_path
+        reproducer.reproducer([item(cwd=str(tmp_path), command=("true",), job=job)], is_redacted=True), tmp_path
     )
     assert calls[0] == "srun [--nodes=2] [--ntasks=4] [true]"
     assert calls[3] == "srun [--nodes=2] [--ntasks=4] [fsprobe] [run] [-o] [01-again.fsprobe] [--] [true]"
+
+
+def test_the_reproducer_sees_no_more_than_the_recording_shows() -> None:
+    some = (capabilities.RESULTS,)
+    script = reproducer.reproducer([item(command=("true",), backend="audit", capabilities=some)], is_redacted=False)
+    assert "fsprobe run -o 01-again.fsprobe --backend audit -- true\n" in script
 
 
 def test_the_reproducer_of_what_is_not_known_does_nothing() -> None:
@@ -157,20 +171,18 @@ def test_the_reproducer_of_what_is_not_known_does_nothing() -> None:
 
 
 def test_the_reproducer_of_a_comparison() -> None:
-    row = {"where": "/w", "fstype": "ext4", "wall_s": None}
-    comparison = {
-        "kind": "comparison",
-        "environment": "/my env",
-        "command": ["env/bin/python", "x y"],
-        "n_runs": 5,
-        "make_cold": "",
-        "rows": [
-            {**row, "layout": "plain", "kind": "plain", "cache": "cold"},
-            {**row, "layout": "flash", "kind": "copy", "cache": "warm"},
-            {**row, "layout": "squashfs", "kind": "squashfs", "cache": "warm"},
-        ],
-    }
-    script = reproducer.reproducer([reproducer.Item(name="02", file="", profile=comparison)], is_redacted=False)
+    kinds = (("plain", "plain", "cold"), ("flash", "copy", "warm"), ("squashfs", "squashfs", "warm"))
+    comparison = Comparison(
+        baseline="plain",
+        environment="/my env",
+        command=("env/bin/python", "x y"),
+        n_runs=5,
+        make_cold="",
+        rows=tuple(
+            LayoutRow(layout=label, kind=kind, where="/w", fstype="ext4", cache=cache) for label, kind, cache in kinds
+        ),
+    )
+    script = reproducer.reproducer([reproducer.Item(name="02", file="", value=comparison)], is_redacted=False)
     (line,) = [line for line in script.split("\n") if line.startswith("fsprobe")]
     assert shlex.split(line) == [
         *[

@@ -1,7 +1,7 @@
 """Attribute each call: which phase, which import, which process, or fsprobe's own doing.
 
 A stream of events goes in, a stream of `Attributed` calls comes out, in the same order per thread. What can't be known
-at once (whether a program is an interpreter, whether a look-up in the hook's directory was the import system's) holds
+at once (whether a program is an interpreter, whether a lookup in the hook's directory was the import system's) holds
 that program's calls back until it is; at most `MAX_HELD` of them.
 """
 
@@ -45,7 +45,7 @@ __all__ = [
 
 MAX_HELD = 8_000
 _DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
-"""Names of links to the directory that they lie in; see `capture.hook_place`."""
+"""Names of links to the directory that they lie in; see `capture.directories.hook_place`."""
 
 
 class _Attributor:
@@ -223,7 +223,7 @@ class _Attributor:
         if image.in_hook or (call.op is Op.OPEN and self._is_of_marks(call)):
             row.own = True
         elif not image.hooked and (call.path in self.hook_dirs or call.path.startswith(self.hook_prefixes)):
-            # the import system's look-ups in the hook's directory come before the hook runs; a program that lists
+            # the import system's lookups in the hook's directory come before the hook runs; a program that lists
             # the directory for itself does so after it, or is no interpreter
             image.asked_for_hook = True
             image.found_hook = image.found_hook or not call.error

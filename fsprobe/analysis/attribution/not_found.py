@@ -1,4 +1,4 @@
-"""Why a look-up was in vain."""
+"""Why a lookup failed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _CONFIGURATION_NAME = re.compile(
 )
 
 
-class WhyMissing:
-    """Explains failed look-ups with what the target's interpreters said of themselves (sys.path, suffixes)."""
+class WhyNotFound:
+    """Explains failed lookups with what the target's interpreters said of themselves (sys.path, suffixes)."""
 
     def __init__(self, facts: Iterable[Mapping[str, Any]]) -> None:
         suffixes = {".so", ".abi3.so"}
@@ -40,7 +40,7 @@ class WhyMissing:
         self.entry_set = frozenset(self.entries)
 
     def __call__(self, row: Attributed) -> str:
-        """The reason of one failed look-up, one of `REASONS`."""
+        """The reason of one failed lookup, one of `REASONS`."""
         call = row.call
         path = call.path
         if call.op is Op.EXEC:

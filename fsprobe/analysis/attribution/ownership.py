@@ -68,7 +68,10 @@ class Mounts:
         return path
 
     def of(self, path: bytes) -> Mount | None:
-        """The mount of a path; None for a relative path or an empty mount table."""
+        """The mount of a path; None for a path whose beginning is not known, where there are several mounts, and without any."""
+        if not path.startswith(b"/"):
+            # relative to nobody knows what, or an empty one: where the root is the only mount, there is no other to be on
+            return self._by_path.get(b"/") if len(self._by_path) == 1 else None
         directory = path.rpartition(b"/")[0] or b"/"
         if path in self._by_path:
             return self._by_path[path]
@@ -80,8 +83,6 @@ class Mounts:
         return found
 
     def _lookup(self, path: bytes) -> Mount | None:
-        if not path.startswith(b"/"):
-            return None
         while True:
             mount = self._by_path.get(path or b"/")
             if mount is not None or path in (b"/", b""):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.estimate import ModuleNames
 from fsprobe.model.events import Call
+from fsprobe.model.rows import PROGRAM
 
-NO_IMPORT = "(not in an import)"
+NO_IMPORT = PROGRAM
 PHASES = ("launch", "loader", "init", "site", "import", "run")
 UNMARKED = ("options", "hidden", "environment", "lost", "importlib", "aside")
 """Why the imports of an interpreter are not marked. Without the hook: -E, -I or -S; the hook's directory is not there in its

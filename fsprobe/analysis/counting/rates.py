@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fsprobe.analysis.counting.tally import BIN_NS, Tally
+from fsprobe.model.rows import Rates
 
 PEAK_S = 1
 SUSTAINED_S = 10
@@ -31,28 +33,22 @@ def busiest(by_bin: Mapping[int, int], window_s: int) -> float:
     return best / window_s
 
 
-def rates(tally: Tally) -> dict[str, float | int | None]:
+def rates(tally: Tally) -> Rates:
     """The rates of a run (calls/s as they were under the tracer, which slows the program); None where the log has no times."""
+    return Rates(**windows(tally)) if tally.n_timed else Rates()
+
+
+def windows(tally: Tally) -> dict[str, Any]:
+    """The fields of `Rates`, each the busiest window so far; empty where the log has no times."""
     if not tally.n_timed:
-        return dict.fromkeys(
-            (
-                "peak_metadata_per_s",
-                "sustained_metadata_per_s",
-                "peak_open_per_s",
-                "sustained_open_per_s",
-                "peak_open_per_s_process",
-                "sustained_open_per_s_process",
-                "n_processes_busiest_s",
-                "duration_s",
-            )
-        )
-    everything: dict[int, int] = {}
+        return {}
+    total: dict[int, int] = {}
     opens: dict[int, int] = {}
     active: dict[int, int] = {}
     peak_process = sustained_process = 0.0
     for process in tally.by_process.values():
         for number, n in process.n_metadata_by_bin.items():
-            everything[number] = everything.get(number, 0) + n
+            total[number] = total.get(number, 0) + n
         seconds = set()
         for number, n in process.n_open_by_bin.items():
             opens[number] = opens.get(number, 0) + n
@@ -61,9 +57,9 @@ def rates(tally: Tally) -> dict[str, float | int | None]:
             active[second] = active.get(second, 0) + 1
         peak_process = max(peak_process, busiest(process.n_open_by_bin, PEAK_S))
         sustained_process = max(sustained_process, busiest(process.n_open_by_bin, SUSTAINED_S))
-    found: dict[str, float | int | None] = {
-        "peak_metadata_per_s": busiest(everything, PEAK_S),
-        "sustained_metadata_per_s": busiest(everything, SUSTAINED_S),
+    found: dict[str, float | int] = {
+        "peak_metadata_per_s": busiest(total, PEAK_S),
+        "sustained_metadata_per_s": busiest(total, SUSTAINED_S),
         "peak_open_per_s": busiest(opens, PEAK_S),
         "sustained_open_per_s": busiest(opens, SUSTAINED_S),
         "peak_open_per_s_process": peak_process,
@@ -71,6 +67,4 @@ def rates(tally: Tally) -> dict[str, float | int | None]:
         "n_processes_busiest_s": max(active.values(), default=0),
         "duration_s": ((tally.last_ns or 0) - (tally.first_ns or 0)) / 1e9,
     }
-    for name, value in tally.settled_rates.items():
-        found[name] = max(value, found.get(name) or 0)
-    return found
+    return {name: max(value, tally.settled_rates.get(name, 0)) for name, value in found.items()}

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import MISSING_ERRORS, Op
+from fsprobe.model.rows import Counts
 
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
@@ -29,10 +29,13 @@ _FIELD = {
     Op.OTHER: "n_other",
 }
 
+FURTHER_PROCESSES = "(further processes)"
+"""The label of a row that stands for many processes; see `streaming.bounds`."""
+
 _STAT, _OPEN, _OTHER = Op.STAT, Op.OPEN, Op.OTHER  # a member of an enumeration takes longer to look up than a name
 
 
-def add_call(counts: Counts, op: Op, missing: bool, time_ns: int) -> None:
+def add_call(counts: Counts, op: Op, is_not_found: bool, time_ns: int) -> None:
     """Count one call."""
     if op is Op.STAT:
         counts.n_stat += 1
@@ -41,8 +44,8 @@ def add_call(counts: Counts, op: Op, missing: bool, time_ns: int) -> None:
     else:
         name = _FIELD[op]
         setattr(counts, name, getattr(counts, name) + 1)
-    if missing:
-        counts.n_missing += 1
+    if is_not_found:
+        counts.n_not_found += 1
     counts.time_ns += time_ns
 
 
@@ -55,7 +58,7 @@ def add(into: Counts, other: Counts) -> None:
     into.n_exec += other.n_exec
     into.n_change += other.n_change
     into.n_other += other.n_other
-    into.n_missing += other.n_missing
+    into.n_not_found += other.n_not_found
     into.time_ns += other.time_ns
 
 
@@ -80,6 +83,8 @@ class ProcessTally:
     counts: Counts = field(default_factory=Counts)
     n_open_by_bin: dict[int, int] = field(default_factory=dict)
     n_metadata_by_bin: dict[int, int] = field(default_factory=dict)
+    of: str = ""
+    """In a job: the rank whose process it is. Two nodes may have the same process number."""
 
     @property
     def key(self) -> str:
@@ -113,8 +118,8 @@ class Tally:
     by_module: dict[str, ModuleTally] = field(default_factory=dict)
     by_process: dict[str, ProcessTally] = field(default_factory=dict)
     by_path: dict[bytes, PathTally] = field(default_factory=dict)
-    missing: dict[tuple[str, bytes], int] = field(default_factory=dict)
-    """(reason, path) -> failed look-ups; see `analysis.missing`"""
+    not_found: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    """(reason, path) -> failed lookups; see `attribution.not_found`"""
     timeline: dict[int, dict[str, int]] = field(default_factory=dict)
     """bin -> {phase: metadata calls}"""
     n_timed: int = 0
@@ -125,7 +130,7 @@ class Tally:
     floor: dict[int, int] = field(default_factory=dict)
     """latency bin -> calls, over all paths: what the cheapest calls took is the tracer's own cost"""
     n_further_rows: int = 0
-    """Rows of `by_path` that stand for many paths; see `analysis.bounded`. 0: every path has its own."""
+    """Rows of `by_path` that stand for many paths; see `streaming.bounds`. 0: every path has its own."""
     settled_rates: dict[str, float] = field(default_factory=dict)
     """The busiest windows among bins that are no longer kept; see `analysis.rates`."""
     timeline_step: int = 1
@@ -177,9 +182,9 @@ class Folder:
     row, which is added to the tables when it ends: a module 20 imports deep would otherwise cost 20 additions a call.
     """
 
-    def __init__(self, tally: Tally, why_missing: Callable[[Attributed], str]) -> None:
+    def __init__(self, tally: Tally, why_not_found: Callable[[Attributed], str]) -> None:
         self.tally = tally
-        self.why_missing = why_missing
+        self.why_not_found = why_not_found
         self._first: Attributed | None = None
         self._stretch = Counts()
         self._process_now: ProcessTally | None = None
@@ -232,10 +237,10 @@ class Folder:
             add_call(stretch, op, False, 0)
             add_call(counts, op, False, 0)
         if error in MISSING_ERRORS:
-            stretch.n_missing += 1
-            counts.n_missing += 1
-            key = (self.why_missing(row), name)
-            tally.missing[key] = tally.missing.get(key, 0) + 1
+            stretch.n_not_found += 1
+            counts.n_not_found += 1
+            key = (self.why_not_found(row), name)
+            tally.not_found[key] = tally.not_found.get(key, 0) + 1
         if dur_ns is not None:
             stretch.time_ns += dur_ns
             counts.time_ns += dur_ns
@@ -307,10 +312,10 @@ def _counts(table: dict[str, Counts], key: str) -> Counts:
     return counts
 
 
-def fold(rows: Iterable[Attributed], why_missing: Callable[[Attributed], str], *, into: Tally | None = None) -> Tally:
+def fold(rows: Iterable[Attributed], why_not_found: Callable[[Attributed], str], *, into: Tally | None = None) -> Tally:
     """Fold a stream of attributed calls into a tally: a new one, or `into`."""
     tally = Tally() if into is None else into
-    folder = Folder(tally, why_missing)
+    folder = Folder(tally, why_not_found)
     for row in rows:
         folder.fold(row)
     folder.close()
@@ -335,8 +340,8 @@ def check_sums(tally: Tally) -> list[str]:
                 wrong.append(
                     f"by {name}: {field_name} {getattr(total, field_name)} != {getattr(tally.total, field_name)}"
                 )
-    if sum(tally.missing.values()) != tally.total.n_missing:
-        wrong.append(f"missing: {sum(tally.missing.values())} != {tally.total.n_missing}")
+    if sum(tally.not_found.values()) != tally.total.n_not_found:
+        wrong.append(f"not found: {sum(tally.not_found.values())} != {tally.total.n_not_found}")
     top = tally.by_module.get(NO_IMPORT)
     if top is not None and top.own != top.cumulative:
         wrong.append("calls outside any import have no nested ones")

@@ -19,7 +19,7 @@ from fsprobe.analysis.findings.evidence import (
     some,
     weigh,
 )
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)
 _TEMPORARY = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)
@@ -63,9 +63,9 @@ def compiled(evidence: Evidence) -> Compiled:
         if asked is None or not asked.counts.n_open:
             continue
         n_stale = 0
-        if path in written and counted.resolved is not None and not counted.counts.n_missing:
+        if path in written and counted.resolved is not None and not counted.counts.n_not_found:
             n_stale = asked.counts.n_open
-        n = min(asked.counts.n_open, counted.counts.n_missing or n_stale)
+        n = min(asked.counts.n_open, counted.counts.n_not_found or n_stale)
         if n:
             found.sources.append(source)
             found.n_read += n
@@ -96,7 +96,7 @@ def _count_directories(evidence: Evidence, directories: set[bytes], found: Compi
             continue
         n_attempts = asked.counts.n_stat
         # __pycache__ itself, the package's directory where it was missing, mkdir, and the mode of each source
-        found.n_writing += n_attempts + asked.counts.n_missing + asked.counts.n_change + n_attempts
+        found.n_writing += n_attempts + asked.counts.n_not_found + asked.counts.n_change + n_attempts
         found.n_refused += n_attempts
         package = table.get(directory.rpartition(b"/")[0])
         if asked.counts.n_change and package is not None and package.counts.n_list:

@@ -22,7 +22,7 @@ from fsprobe.analysis.findings.evidence import (
 )
 from fsprobe.analysis.findings.images import image_commands, name_the_container
 from fsprobe.model.events import Mount
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _DATA = re.compile(
     rb"\.(?:jpe?g|png|gif|bmp|tiff?|webp|npy|npz|pt|pth\.tar|wav|flac|mp3|mp4|avi|txt|csv|tsv|jsonl?|xml|parquet|feather|pkl|"
@@ -77,7 +77,7 @@ def _data_root(evidence: Evidence, paths: list[bytes]) -> bytes:
     A whole filesystem, or a directory that holds the interpreter or the working directory too, is no data set.
     """
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    cwd = os.fsencode(str(evidence.profile["manifest"].get("cwd") or ""))
+    cwd = os.fsencode(evidence.profile.manifest.cwd)
     others = [*prefixes(evidence), *([cwd] if cwd else [])]
     while True:
         mount = evidence.mounts_of(root + b"/x")

@@ -29,8 +29,8 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import container_image, image_commands, is_container_known, name_the_container
-from fsprobe.model.counts import Counts
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
+from fsprobe.model.rows import Counts
 
 _CONDA = re.compile(rb"/(?:mini|ana|mamba)(?:conda|forge)\d*(?:/|$)|/(?:micromamba|conda|mamba)/envs/|/\.conda/envs/")
 _CODE = re.compile(rb"\.(?:py|pyc|pyd|so(?:\.[0-9.]+)?|pth|egg-link|zip|egg|whl)$|\.(?:dist|egg)-info/|/pyvenv\.cfg$")
@@ -119,7 +119,7 @@ def environment_on_network(evidence: Evidence) -> Seen | None:
     return Seen(
         severity=severity,
         evidence=f"The run opened {plural(root.n_files, 'file')} of {text(root.path)} ({root.fstype}): "
-        f"{plural(n_calls(root.rows), 'metadata call')} there, {sum(c.counts.n_missing for _, c in root.rows):,} of them in vain.",
+        f"{plural(n_calls(root.rows), 'metadata call')} there, {sum(c.counts.n_not_found for _, c in root.rows):,} of them failed (not found).",
         advice="Pack it into one SquashFS image and mount that at the same path (build the venv at its final path), or "
         "install the packages into the container. Compile bytecode before packing (`fsprobe pack --compile` does both); an image is read-only."
         + name_the_container(evidence),
@@ -180,10 +180,10 @@ def unused_python_path(evidence: Evidence) -> Seen | None:
     unused, rows = [], []
     for entry in entries:
         asked = evidence.tally.by_path.get(entry)
-        if asked is None or asked.counts.n_metadata == asked.counts.n_missing:
+        if asked is None or asked.counts.n_metadata == asked.counts.n_not_found:
             continue
         below = list(under(evidence, [entry]))
-        if any(c.counts.n_metadata > c.counts.n_missing for path, c in below if path != entry):
+        if any(c.counts.n_metadata > c.counts.n_not_found for path, c in below if path != entry):
             continue
         unused.append(entry)
         rows += below
@@ -221,14 +221,14 @@ def user_site(evidence: Evidence) -> Seen | None:
         if fact.get("enable_user_site") is True and fact.get("user_site")
     }
     rows = list(under(evidence, places))
-    exists = any(c.counts.n_metadata > c.counts.n_missing for _, c in rows)
+    exists = any(c.counts.n_metadata > c.counts.n_not_found for _, c in rows)
     if not rows or not exists:
         return None
     files = [path for path, counted in rows if is_file(counted) and not path.endswith(b".pth")]
     customize = evidence.tally.by_module.get("usercustomize")
     n_tries = evidence.notes.n_imports.get("usercustomize", 0)
     n_customize = (customize.cumulative if customize else Counts()).n_metadata
-    # each try asks the user site itself once: that look-up is among the rows already
+    # each try asks the user site itself once: that lookup is among the rows already
     calls = n_calls(rows) + max(0, n_customize - n_tries)
     severity = weigh(evidence, "removable_calls", calls, places)
     if files:
@@ -261,7 +261,7 @@ def path_files(evidence: Evidence) -> Seen | None:
 
     Do: install for production without `-e`; uninstall what is not needed.
 
-    Saving: not computed: a normal install replaces the look-ups by others, and what a .pth file runs is not known from here.
+    Saving: not computed: a normal install replaces the lookups by others, and what a .pth file runs is not known from here.
     """
     files = _path_files_of_one(evidence)
     editable = [path for path in files if _EDITABLE.search(path)]
@@ -354,7 +354,7 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
             continue
         site = os.fsencode(f"{prefix}/lib/python{'.'.join(version.split('.')[:2])}/site-packages")
         asked = evidence.tally.by_path.get(site)
-        if asked is not None and asked.counts.n_missing == asked.counts.n_metadata:
+        if asked is not None and asked.counts.n_not_found == asked.counts.n_metadata:
             return Seen(
                 severity="critical",
                 evidence=f"Python {version} ran in the venv {text(os.fsencode(prefix))}, but {text(site)} does not exist: "
@@ -381,7 +381,7 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
 
 def _arguments_of_python(evidence: Evidence) -> str:
     """What followed `python` in the command, as words to type."""
-    words = [str(word) for word in evidence.profile["manifest"].get("command") or []]
+    words = list(evidence.profile.manifest.command or ())
     if not words or not os.path.basename(words[0]).startswith("python"):
         return " ..."
     return "".join(f" {quote(word)}" for word in words[1:])

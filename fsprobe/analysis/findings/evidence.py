@@ -14,8 +14,8 @@ from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Threshold
 from fsprobe.analysis.requests.model import Requests
 from fsprobe.capture.machine import ranks
 from fsprobe.model.events import Mount, Op
-from fsprobe.model.formats import JsonObject
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
+from fsprobe.model.profile import Profile
 
 SPAWN = "multiprocessing.spawn"
 FONT_MANAGER = "matplotlib.font_manager"
@@ -45,7 +45,7 @@ class Watch:
     launching: set[str] = field(default_factory=set)
     """Processes that listed their open files, as those do that are about to become another program."""
     n_searches: int = 0
-    """Looks of interpreters for their own name along PATH, the successful ones included."""
+    """Lookups of interpreters for their own name along PATH, the successful ones included."""
     font_paths: dict[bytes, int] = field(default_factory=dict)
     """Path -> metadata calls that matplotlib.font_manager itself made while it was imported."""
 
@@ -95,7 +95,7 @@ class Evidence:
 
     tally: Tally
     notes: Notes
-    profile: JsonObject
+    profile: Profile
     """The profile so far: manifest, quality, metrics."""
     facts: Sequence[Mapping[str, Any]]
     """What each interpreter said of itself."""
@@ -125,8 +125,7 @@ class Seen:
 
 def environment(evidence: Evidence) -> Mapping[str, str]:
     """The recorded variables as the command was given them."""
-    found = evidence.profile["manifest"].get("environment")
-    return found if isinstance(found, dict) else {}
+    return evidence.profile.manifest.environment
 
 
 def directories(value: str) -> list[bytes]:
@@ -140,24 +139,19 @@ def n_ranks(evidence: Evidence) -> int:
 
     1 where no launcher did: a program that a batch script runs by itself has the job's variables too, but runs once.
     """
-    rank = ranks.identify(_job(evidence))
+    rank = ranks.identify(evidence.profile.manifest.job)
     return max(1, rank.size or 1) if rank is not None else 1
 
 
 def n_nodes(evidence: Evidence) -> int:
     """On how many nodes the launcher started processes like this one; 1 where no launcher did."""
-    job = _job(evidence)
+    job = evidence.profile.manifest.job
     rank = ranks.identify(job)
     if rank is None:
         return 1
     # mpirun does not tell the number of nodes, the batch job around it does
     words = (str(rank.n_nodes or ""), job.get("SLURM_JOB_NUM_NODES", ""), job.get("SLURM_NNODES", ""))
     return max(1, next((int(word) for word in words if word.isdigit()), 1))
-
-
-def _job(evidence: Evidence) -> Mapping[str, str]:
-    job = evidence.profile["manifest"].get("job") or {}
-    return {str(name): str(value) for name, value in job.items()}
 
 
 def n_pythons(evidence: Evidence) -> int:
@@ -233,7 +227,7 @@ def n_requests_below(evidence: Evidence, place: bytes) -> int | None:
     """Metadata requests that a cold client sends for a tree; None where requests were not predicted."""
     if evidence.requests is None:
         return None
-    return evidence.requests.environment(real_place(evidence, place))["metadata"] or 0
+    return evidence.requests.environment(real_place(evidence, place)).n_metadata
 
 
 def _n_to_servers(requests: Requests) -> int:
@@ -241,7 +235,7 @@ def _n_to_servers(requests: Requests) -> int:
         mount = requests.mount_of.get(path)
         return mount is not None and mount.fs_class == "network"
 
-    return requests.total(is_served).metadata
+    return requests.total(is_served).n_metadata
 
 
 def saving(evidence: Evidence, calls: int, rows: Iterable[tuple[bytes, PathTally]]) -> dict[str, int]:
@@ -296,7 +290,7 @@ def assignment(name: str, entries: Sequence[bytes]) -> str:
 
 def command_line(evidence: Evidence) -> str:
     """The command of the run, to be typed again."""
-    return " ".join(quote(str(word)) for word in evidence.profile["manifest"].get("command") or [])
+    return " ".join(quote(word) for word in evidence.profile.manifest.command or ())
 
 
 def some(paths: Sequence[bytes], n: int = 3) -> str:

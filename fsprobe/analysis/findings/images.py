@@ -31,7 +31,7 @@ def name_the_container(evidence: Evidence) -> str:
 def image_of(evidence: Evidence, root: bytes) -> bytes:
     """Where to make the image of a tree: beside it; of an installation that venvs are based on, which may be another's, in
     the working directory."""
-    cwd = os.fsencode(str(evidence.profile["manifest"].get("cwd") or ""))
+    cwd = os.fsencode(evidence.profile.manifest.cwd)
     bases = {os.fsencode(str(fact["base_prefix"])) for fact in evidence.facts if fact.get("base_prefix")}
     if cwd and root in bases and root not in prefixes(evidence):
         return os.path.join(cwd, os.path.basename(root) + b".sqsh")

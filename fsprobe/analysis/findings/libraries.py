@@ -135,7 +135,7 @@ def font_list(evidence: Evidence) -> Seen | None:
         for name, parents in evidence.notes.imports.items()
         if name.startswith("encodings.") and set(parents) == {FONT_MANAGER} and name in evidence.tally.by_module
     )
-    # the list itself is opened in vain and then to write; where it exists, once
+    # the list itself is opened, not found, and then opened to write; where it exists, once
     calls -= sum(1 for path in built)
     severity = weigh(evidence, "removable_calls", calls)
     if severity is None:

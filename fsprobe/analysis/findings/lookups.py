@@ -1,4 +1,4 @@
-"""Rules on look-ups: dead sys.path entries, library search, start-up flags, launchers, one path asked again and again."""
+"""Rules on lookups: dead sys.path entries, library search, start-up flags, launchers, one path asked again and again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")
 _SYSTEM_LIBRARIES = re.compile(rb"^(?:/usr(?:/local)?)?/lib(?:32|64|x32)?(?:/[^/]+-linux-[^/]+)?$")
@@ -40,13 +40,13 @@ _START_PHASES = ("loader", "init", "site")
 def dead_entries(evidence: Evidence) -> Seen | None:
     """PYTHONPATH entries that do not exist.
 
-    Seen: entries of PYTHONPATH that every look-up found missing.
+    Seen: entries of PYTHONPATH that every lookup found missing.
 
     Costs: each interpreter asks for each such entry twice, and for its parent directories, before it gives up on it.
 
     Do: take the entries out of PYTHONPATH, where it is set (a module file, .bashrc, the job script).
 
-    Saving: all calls on or below the entries, plus one look-up of each parent directory up to the first one that
+    Saving: all calls on or below the entries, plus one lookup of each parent directory up to the first one that
     exists, for each interpreter that had the entry on its sys.path (zipimport looks for an archive there).
     """
     entries = directories(environment(evidence).get("PYTHONPATH", ""))
@@ -54,7 +54,7 @@ def dead_entries(evidence: Evidence) -> Seen | None:
     for entry in entries:
         asked = evidence.tally.by_path.get(entry)
         below = list(under(evidence, [entry]))
-        if asked is None or any(counted.counts.n_metadata > counted.counts.n_missing for _, counted in below):
+        if asked is None or any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in below):
             continue
         dead.append(entry)
         rows += below
@@ -87,7 +87,7 @@ def _n_steps_up(evidence: Evidence, entry: bytes, entries: Sequence[bytes]) -> i
         place = place.rpartition(b"/")[0] or b"/"
         n_steps += not any(is_under(place, other) for other in entries)
         known = evidence.tally.by_path.get(place)
-        if known is None or known.counts.n_metadata > known.counts.n_missing:
+        if known is None or known.counts.n_metadata > known.counts.n_not_found:
             break
     return n_steps
 
@@ -147,7 +147,7 @@ _HWCAPS = frozenset(
 def run_path(evidence: Evidence) -> Seen | None:
     """Libraries searched along a long RPATH.
 
-    Seen: many failed look-ups of libraries in directories that are not in LD_LIBRARY_PATH: they stand in the RPATH or
+    Seen: many failed lookups of libraries in directories that are not in LD_LIBRARY_PATH: they stand in the RPATH or
     RUNPATH of programs and libraries.
 
     Costs: each library is asked for in each directory of the list, by every process that loads it.
@@ -160,7 +160,7 @@ def run_path(evidence: Evidence) -> Seen | None:
     """
     from_variable = directories(environment(evidence).get("LD_LIBRARY_PATH", ""))
     per_directory: dict[bytes, int] = {}
-    for (reason, path), n in evidence.tally.missing.items():
+    for (reason, path), n in evidence.tally.not_found.items():
         directory = _searched(path)
         if reason != not_found.LIBRARY or directory is None or _SYSTEM_LIBRARIES.match(directory):
             continue
@@ -182,7 +182,7 @@ def run_path(evidence: Evidence) -> Seen | None:
     calls = n_calls(dict(rows).items())
     return Seen(
         severity=severity,
-        evidence=f"{plural(n_misses, 'failed look-up')} of libraries by {plural(n_pythons(evidence), 'interpreter')} in "
+        evidence=f"{plural(n_misses, 'failed lookup')} of libraries by {plural(n_pythons(evidence), 'interpreter')} in "
         f"{plural(len(busiest), 'directory', 'directories')} "
         f"of RPATH or RUNPATH, most in {some(busiest)}; {n_useless:,} of these gave no library at all.",
         advice="The line shows which files carry the lists and how often they were searched. Build these with fewer directories; "
@@ -195,7 +195,7 @@ def run_path(evidence: Evidence) -> Seen | None:
 
 
 def _searched(path: bytes) -> bytes | None:
-    """The entry of a search list that a look-up of the loader belongs to; None for a bare name."""
+    """The entry of a search list that a lookup of the loader belongs to; None for a bare name."""
     head, marker, _ = path.partition(b"/glibc-hwcaps/")
     if marker:
         return head
@@ -316,7 +316,7 @@ def _children(evidence: Evidence, pid: int) -> list[ProcessTally]:
 
 
 def _arguments(evidence: Evidence) -> str:
-    words: Sequence[str] = evidence.profile["manifest"].get("command") or []
+    words: Sequence[str] = evidence.profile.manifest.command or ()
     first = os.path.basename(words[0]) if words else ""
     rest = words[2:] if first == "env" else words[1:]
     return "".join(f" {quote(str(word))}" for word in rest)

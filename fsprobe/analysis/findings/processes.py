@@ -25,7 +25,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import container_image, image_commands, image_of, name_the_container
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 _NO_INPUT = os.fsencode(os.devnull)
 _NOT_TO_PRELOAD = frozenset({"multiprocessing", "encodings", "site", "sitecustomize", "usercustomize"})
@@ -156,7 +156,7 @@ def ranks(evidence: Evidence) -> Seen | None:
     own imports from a network filesystem.
 
     Costs: ranks x calls arrive in the same seconds. One metadata server of a LUMI filesystem serves about 75,000
-    operations a second to all users. Ranks of a node share its cache, so most look-ups are sent once a node, but
+    operations a second to all users. Ranks of a node share its cache, so most lookups are sent once a node, but
     every successful open is a request of each rank.
 
     Do: one image per node, mounted at the environment's path; Spindle, Copper or mpi-bcast where that can't be.

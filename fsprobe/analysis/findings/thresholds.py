@@ -92,7 +92,7 @@ DEFAULTS: Thresholds = dict(
             200,
             1000,
             10000,
-            "failed look-ups of libraries along RPATH or RUNPATH, per interpreter",
+            "failed lookups of libraries along RPATH or RUNPATH, per interpreter",
             "a judgement",
         ),
         _row(

@@ -1,7 +1,7 @@
 """Requests: what a client that knows nothing yet asks a file server for when a program runs as it did.
 
-A call is not a request: attributes come with a look-up, what is known is not asked for again, and one path can take
-several look-ups. The model walks the run's paths through a client's cache of names. What existed and what it was it takes
+A call is not a request: attributes come with a lookup, what is known is not asked for again, and one path can take
+several lookups. The model walks the run's paths through a client's cache of names. What existed and what it was it takes
 from the results of the run's own calls and from what the recorder looked up right after the run, never from the filesystem
 at the time of analysis.
 
@@ -22,7 +22,7 @@ from fsprobe.analysis.requests import dentries as place_of
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
 from fsprobe.analysis.requests.name_tree import Tree
 from fsprobe.analysis.requests.observed import COUNT, LEARN, LINKS
-from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests
+from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests, reaches_server
 from fsprobe.analysis.requests.steps import (
     CREATE,
     EXCLUSIVE,
@@ -319,11 +319,13 @@ class RequestModel:
         if row is None:
             row = requests.per_path[place.path] = RequestCounts()
             requests.mount_of[place.path] = place.mount
+        name = FIELDS[what]
+        setattr(row, name, getattr(row, name) + n)
+        if not reaches_server(place.mount):
+            return
         module = requests.per_module.get(self._caller)
         if module is None:
             module = requests.per_module[self._caller] = RequestCounts()
-        name = FIELDS[what]
-        setattr(row, name, getattr(row, name) + n)
         setattr(module, name, getattr(module, name) + n)
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import PHASES, Attributed, ProcessInfo
-from fsprobe.analysis.attribution.not_found import WhyMissing
-from fsprobe.analysis.counting.rates import SUSTAINED_S, rates
-from fsprobe.analysis.counting.tally import BIN_NS, Tally
+from fsprobe.analysis.attribution.not_found import WhyNotFound
+from fsprobe.analysis.counting.rates import SUSTAINED_S, windows
+from fsprobe.analysis.counting.tally import BIN_NS, FURTHER_PROCESSES, Tally
 from fsprobe.model.events import Call, Op
 
 MAX_PATHS = 50_000
@@ -25,7 +25,6 @@ MAX_PROCESSES = 2_000
 MAX_BINS = 6_000
 """Ten minutes of 0.1 s, in which something was called each."""
 FURTHER = b"(further paths)"
-FURTHER_PROCESSES = "(further processes)"
 _N_DIRECTORIES = 3
 _UNDECIDED = {op: {phase: f"{op.value} {phase}" for phase in PHASES} for op in Op}
 """One string each, however many keys hold it."""
@@ -33,7 +32,7 @@ _IN_SITE = re.compile(rb"(/[^\n]*?/(?:site|dist)-packages)/(?:__pycache__/)?([A-
 
 
 class Bounds:
-    """Keeps the tables that one fold fills within their bounds, and gives the reasons of failed look-ups.
+    """Keeps the tables that one fold fills within their bounds, and gives the reasons of failed lookups.
 
     A reason needs what the interpreters say of themselves, which is complete only at the end: it is kept as
     `op phase` with the path, for `settle_reasons`. Only for a path that loses its name it is decided at once.
@@ -45,7 +44,7 @@ class Bounds:
         self._tally = tally
         self._mount_points = sorted((point for point in mount_points if point != b"/"), key=len, reverse=True)
         self._facts = facts
-        self._why: WhyMissing | None = None
+        self._why: WhyNotFound | None = None
         self._original: Call | None = None
         self._places: dict[bytes, bytes] = {}
         self._rest = ProcessInfo(0, 0, FURTHER_PROCESSES)
@@ -75,11 +74,11 @@ class Bounds:
             yield row
 
     def reason(self, row: Attributed) -> str:
-        """What `tally.Folder` asks of a failed look-up."""
+        """What `tally.Folder` asks of a failed lookup."""
         if self._original is None:
             return _UNDECIDED[row.call.op][row.phase]
         if self._why is None:
-            self._why = WhyMissing(self._facts())
+            self._why = WhyNotFound(self._facts())
         return self._why(Attributed(self._original, row.phase, row.module, row.stack, row.process))
 
     def _place(self, path: bytes) -> bytes:
@@ -113,9 +112,8 @@ class Bounds:
 
 def settle_bins(tally: Tally) -> None:
     """Keep the busiest windows so far as numbers, drop the bins that no later window reaches, widen those of the timeline."""
-    for name, value in rates(tally).items():
-        if value is not None:
-            tally.settled_rates[name] = max(value, tally.settled_rates.get(name, 0))
+    for name, value in windows(tally).items():
+        tally.settled_rates[name] = max(value, tally.settled_rates.get(name, 0))
     newest = max(tally.timeline)
     oldest_needed = newest - SUSTAINED_S * 1_000_000_000 // BIN_NS
     for process in tally.by_process.values():
@@ -133,18 +131,18 @@ def settle_bins(tally: Tally) -> None:
         tally.timeline.update(wide)
 
 
-def settle_reasons(tally: Tally, why: WhyMissing) -> None:
-    """Turn the `op phase` of each failed look-up into its reason, now that all interpreters are known."""
+def settle_reasons(tally: Tally, why: WhyNotFound) -> None:
+    """Turn the `op phase` of each failed lookup into its reason, now that all interpreters are known."""
     ops = {op.value: op for op in Op}
     nobody = ProcessInfo(0, 0)
-    missing: dict[tuple[str, bytes], int] = {}
-    for (reason, path), n in tally.missing.items():
+    not_found: dict[tuple[str, bytes], int] = {}
+    for (reason, path), n in tally.not_found.items():
         op, _, phase = reason.partition(" ")
         if op in ops and phase:
             call = Call(0, None, "", ops[op], path, "", None, b"", b"")
             reason = why(Attributed(call, phase, "", (), nobody))
-        missing[reason, path] = missing.get((reason, path), 0) + n
-    tally.missing = missing
+        not_found[reason, path] = not_found.get((reason, path), 0) + n
+    tally.not_found = not_found
 
 
 def site_names(paths: Iterable[bytes]) -> dict[str, set[str]]:

@@ -15,11 +15,12 @@ from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import ModuleTally, PathTally, ProcessTally, Tally
 from fsprobe.analysis.findings.evidence import Watch
 from fsprobe.errors import BadInput
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.formats import JsonObject
+from fsprobe.model.rows import Counts
+from fsprobe.recording import format1
 
-VERSION = 1
+VERSION = 2
 _COUNTS = tuple(Counts.__slots__)
 _PLAIN = (
     "own own_by_syscall by_syscall n_timed first_ns last_ns startup_end_ns n_further_rows settled_rates timeline_step"
@@ -61,7 +62,7 @@ def write(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> It
             for path, p in tally.by_path.items()
         ),
     )
-    yield from _table("missing", ([reason, _text(path), n] for (reason, path), n in tally.missing.items()))
+    yield from _table("not_found", ([reason, _text(path), n] for (reason, path), n in tally.not_found.items()))
     yield b"}\n"
 
 
@@ -91,6 +92,8 @@ def read(data: bytes, name: str) -> tuple[Tally, Notes, ParseQuality, Watch]:
         saved = foreign_json.loads(data)
         if saved["version"] > VERSION:
             raise BadInput(f"{name} holds a tally of version {saved['version']}", "upgrade fsprobe")
+        if saved["version"] < 2:
+            saved = format1.tally(saved)
         notes = _dataclass(Notes, saved)
         if "is_marked" not in saved["notes"]:  # written before it was noted
             notes.is_marked = notes.hooked
@@ -123,7 +126,7 @@ def _read(saved: JsonObject) -> Tally:
         )
         for path, values, resolved, latency, max_ns in saved["by_path"]
     }
-    tally.missing = {(reason, _bytes(path)): n for reason, path, n in saved["missing"]}
+    tally.not_found = {(reason, _bytes(path)): n for reason, path, n in saved["not_found"]}
     return tally
 
 

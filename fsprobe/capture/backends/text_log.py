@@ -11,14 +11,19 @@ import re
 import signal
 import time
 
-from fsprobe.capture.backends.strace import shield
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+NO_BOUND = 1 << 62
+"""Of a log that is taken away as it grows."""
+LOW_SPACE_BYTES = 32 << 20
+"""With less room than this in the scratch, recording stops. A judgement: a tracer writes some 0.5 MB in a tick, other
+programs may write more."""
+CUT = "the log reached --max-log, or its filesystem was nearly full"
 BLOCK_BYTES = 1 << 20
 SIGNAL_WAIT_S = 0.1
 """How long to wait for the tracer to print that the target got the same signal itself. A judgement."""
@@ -46,7 +51,7 @@ def first_pid(log: "str") -> "int":
 
 def blocks(log: "str", own: "str" = "") -> "Iterator[bytes]":
     """The log's content up to its end or its first hole, without the line of the shield at `own`."""
-    return shield.without_own(_blocks(log), own)
+    return without_own(_blocks(log), own)
 
 
 def _blocks(log: "str") -> "Iterator[bytes]":
@@ -60,6 +65,28 @@ def _blocks(log: "str") -> "Iterator[bytes]":
                 yield block
             if not block or end >= 0:
                 return
+
+
+def is_own(line: "bytes", path: "str") -> "bool":
+    """Whether the first line of a log is the execve of the shield at `path` ("" for a run without one)."""
+    return bool(path) and b' execve("%s", ' % os.fsencode(path) in line
+
+
+def without_own(blocks: "Iterable[bytes]", path: "str") -> "Iterator[bytes]":
+    """A log without the shield's line, as blocks; a block may begin and end anywhere."""
+    head = b""
+    is_past = False
+    for block in blocks:
+        if not is_past:
+            head += block
+            line, end, rest = head.partition(b"\n")
+            if not end:
+                continue
+            block, head, is_past = rest if is_own(line, path) else head, b"", True
+        if block:
+            yield block
+    if head:
+        yield head
 
 
 def has_hole(log: "str") -> "bool":
@@ -109,7 +136,7 @@ def exec_error(log: "str", own: "str" = "") -> "str":
             lines = source.read(1 << 18).split(b"\n", 2)
     except OSError:
         return ""
-    line = lines[1] if len(lines) > 1 and shield.is_own(lines[0], own) else lines[0]
+    line = lines[1] if len(lines) > 1 and is_own(lines[0], own) else lines[0]
     # a thread's execve under seccomp is printed as an error without a name; the first one is no thread's
     found = re.search(rb' execve\(.*\) += -1 (E[A-Z0-9]+) [^"]*$', line)
     return found.group(1).decode("ascii") if found else ""

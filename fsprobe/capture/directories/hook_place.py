@@ -14,6 +14,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import binascii
+import errno
 import os
 import re
 import stat
@@ -78,6 +79,45 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
     return "", "; ".join(reasons) or "neither XDG_RUNTIME_DIR nor HOME is set"
 
 
+def first_place(environment: "Mapping[str, str]") -> "tuple[str, str]":
+    """Where the hook of a run goes whose scratch is in `SHARED`; nothing is made.
+
+    Returns:
+        The directory and "", or "" and why none will do.
+    """
+    reasons = []
+    for label, path, why_not in candidates(environment):
+        try:
+            if why_not:
+                raise Unsafe(why_not)
+            _look_at(path)
+        except OSError as error:
+            reasons.append("%s: %s" % (label, error.strerror))
+        except Unsafe as error:
+            reasons.append("%s %s" % (label, error))
+        else:
+            return os.path.join(path, FOLDER), ""
+    return "", "; ".join(reasons) or "neither XDG_RUNTIME_DIR nor HOME is set"
+
+
+def _look_at(path: "str") -> "None":
+    """See whether the hook's folder is below `path`, or could be made there.
+
+    Raises:
+        Unsafe: somebody else could put something of their own there.
+        OSError: it can't be opened or made.
+    """
+    folder = os.path.join(path, FOLDER)
+    if os.path.lexists(folder):
+        os.close(open_private(folder, make=1))
+        return
+    # as `open_private` makes it: the place's own last name too, in a directory of the user's own
+    above = path if os.path.lexists(path) else os.path.dirname(path)
+    os.close(open_private(above))
+    if not os.access(above, os.W_OK | os.X_OK) or (above != path and os.stat(above).st_uid != os.geteuid()):
+        raise OSError(errno.EACCES, "%s is not writable" % above)
+
+
 def network_of(hook_dir: "str") -> "str":
     """The type of the network filesystem that the hook lies on; "" where that is another one, or none is known."""
     row = mounts.mount_of(os.fsencode(hook_dir), mounts.parse_mountinfo(mounts.read_own())) if hook_dir else None
@@ -85,10 +125,27 @@ def network_of(hook_dir: "str") -> "str":
 
 
 def remove(hook_dir: "str", scratch: "str") -> "None":
-    """Take away the hook of one run; a shared one stays."""
-    if hook_dir and not tail_digits(scratch):
+    """Take away the hook of one run; a shared one stays.
+
+    What `install` has not made is left alone, whatever a file says: a directory of that name with nothing but a hook in it.
+    """
+    made, name = os.path.split(hook_dir)
+    if not hook_dir or name != scratch_dir.HOOK or tail_digits(scratch):
+        return
+    is_named = re.match(scratch_dir.PREFIX + "[0-9a-f]{12}$", os.path.basename(made))
+    if made == scratch or (is_named and os.path.basename(os.path.dirname(made)) == FOLDER and _is_hook_alone(made)):
         # nobody else can have put a link on the way or below it
-        scratch_dir.remove(os.path.dirname(hook_dir))
+        scratch_dir.remove(made if made != scratch else hook_dir)
+
+
+def _is_hook_alone(made: "str") -> "bool":
+    try:
+        return os.listdir(made) == [scratch_dir.HOOK] and set(os.listdir(os.path.join(made, scratch_dir.HOOK))) <= {
+            FILE,
+            "__pycache__",
+        }
+    except OSError:
+        return False
 
 
 def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, str]]":

@@ -2,7 +2,7 @@
 
 A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE, NAMES
 and IMPORTS (the text of imports.py) are filled in. PLACE and the last N_DIGITS directories above this one, each named by one digit, make the path of the run's
-scratch directory (see `capture/hook_place.py`). The copy outlives the run: where that directory is not there any more, or
+scratch directory (see `capture/directories/hook_place.py`). The copy outlives the run: where that directory is not there any more, or
 is not this user's own, nothing is done. It runs on CPython 3.6 and later, imports nothing that is not built into the
 interpreter, holds no file descriptor, and leaves sys.path and sys.modules as they would be without it.
 

@@ -12,12 +12,12 @@ import os
 import re
 
 from fsprobe import files
-from fsprobe.capture.backends.strace import shield
-from fsprobe.capture.directories import own_files
-from fsprobe.capture.lookups import unresolved as names
+from fsprobe.capture.lookups import unresolved
+from fsprobe.capture.lookups.unresolved import Budget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 MAX_SITE_DIRS = 12
@@ -29,12 +29,11 @@ MAX_LOG_BYTES = 256 << 20
 _IN_SITE = re.compile(rb'"(/[^"\\\n]*?/(?:site|dist)-packages)/(?:__pycache__/)?([A-Za-z0-9_]+)')
 
 
-def collect(log: "str", own: "str" = "") -> "dict[str, Any]":
-    """Look up what `log` leaves open.
+def collect(text: "Iterable[bytes]") -> "dict[str, Any]":
+    """Look up what a run's calls leave open.
 
     Args:
-        log: the log.
-        own: the shield's path, whose line is not the command's.
+        text: the calls in strace's words, in blocks.
 
     Returns:
         {"distributions": {site directory: {top-level name: distribution}}, "links": {path: target, or None for a
@@ -42,13 +41,7 @@ def collect(log: "str", own: "str" = "") -> "dict[str, Any]":
         what the kernel opens after it, or None}, "sizes": {program: bytes}, "n_calls": metadata calls that this took,
         "n_left": look-ups left out by the caps}. Paths are text as `os.fsdecode` makes it.
     """
-    try:
-        with own_files.reader(log) as source:
-            data = source.read(MAX_LOG_BYTES)
-    except OSError:
-        data = b""
-    if shield.is_own(data[: data.find(b"\n") + 1], own):
-        data = data[data.find(b"\n") + 1 :]
+    data = _beginning(text)
     used = {}  # type: dict[bytes, set[bytes]]
     for site, name in _IN_SITE.findall(data):
         used.setdefault(site, set()).add(name)
@@ -58,9 +51,22 @@ def collect(log: "str", own: "str" = "") -> "dict[str, Any]":
         distributions[os.fsdecode(site)] = owners(os.fsdecode(site), {os.fsdecode(name) for name in used[site]}, budget)
     budget.n_left += max(0, len(used) - MAX_SITE_DIRS)
     found = {"distributions": distributions}  # type: dict[str, Any]
-    found.update(names.look(data, budget))
+    found.update(unresolved.look(data, budget))
     found.update(n_calls=budget.n_calls, n_left=budget.n_left)
     return found
+
+
+def _beginning(text: "Iterable[bytes]") -> "bytes":
+    blocks, n_bytes = [], 0
+    try:
+        for block in text:
+            blocks.append(block[: MAX_LOG_BYTES - n_bytes])
+            n_bytes += len(block)
+            if n_bytes >= MAX_LOG_BYTES:
+                break
+    except OSError:
+        pass
+    return b"".join(blocks)
 
 
 def distributions(used: "dict[str, set[str]]") -> "dict[str, Any]":
@@ -75,14 +81,6 @@ def distributions(used: "dict[str, set[str]]") -> "dict[str, Any]":
         found[site] = owners(site, used[site], budget)
     budget.n_left += max(0, len(used) - MAX_SITE_DIRS)
     return {"distributions": found, "n_calls": budget.n_calls, "n_left": budget.n_left}
-
-
-class Budget:
-    """Counts what was asked of the filesystem, and what was not."""
-
-    n_calls = 0
-    n_files = 0
-    n_left = 0
 
 
 def normalise(name: "str") -> "str":

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from fsprobe.capture.lookups import collect
-
 MAX_PLACES = 160
 MAX_PROGRAMS = 12
 MAX_PROVEN = 200
@@ -31,7 +29,15 @@ _SKIPPED = (b"/proc/", b"/dev/", b"/sys/")
 _PROBE = re.compile(rb"\.(?:so|py|pyc|pyd|pth|_pth|zip|cfg)(?:\.[0-9.]*)?$")
 
 
-def look(data: "bytes", budget: "collect.Budget") -> "dict[str, Any]":
+class Budget:
+    """Counts what was asked of the filesystem, and what was not."""
+
+    n_calls = 0
+    n_files = 0
+    n_left = 0
+
+
+def look(data: "bytes", budget: "Budget") -> "dict[str, Any]":
     """Look at the names that a log leaves open; see `lookups.collect` for the result."""
     log = Names(data)
     links = {}  # type: dict[str, str | None]
@@ -62,7 +68,7 @@ class Found:
         """Names with nothing below them."""
         self.n_places = 0
 
-    def look_at(self, places: "Iterator[bytes]", log: "Names", budget: "collect.Budget") -> "None":
+    def look_at(self, places: "Iterator[bytes]", log: "Names", budget: "Budget") -> "None":
         """Look at places, each after those above it; at most `MAX_PLACES` in all."""
         for place in places:
             text = os.fsdecode(place)
@@ -97,7 +103,7 @@ class Found:
 
 
 def _look_at_programs(
-    queue: "list[bytes]", programs: "dict[str, str | None]", sizes: "dict[str, int]", budget: "collect.Budget"
+    queue: "list[bytes]", programs: "dict[str, str | None]", sizes: "dict[str, int]", budget: "Budget"
 ) -> "None":
     for path in queue:
         following, size = names_in_program(path, budget)
@@ -271,7 +277,7 @@ def _cwd() -> "bytes":
         return b""
 
 
-def names_in_program(path: "bytes", budget: "collect.Budget") -> "tuple[bytes | None, int | None]":
+def names_in_program(path: "bytes", budget: "Budget") -> "tuple[bytes | None, int | None]":
     """What the kernel opens after a program (the interpreter of a script, the loader of an ELF file), and its own size."""
     budget.n_calls += 1
     try:

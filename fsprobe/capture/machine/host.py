@@ -8,7 +8,7 @@ import stat
 import sys
 
 from fsprobe.capture.machine import ranks
-from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
+from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,3 +122,30 @@ def privilege_of(path: "str") -> "str":
     except OSError:
         pass
     return ""
+
+
+def check_command(command: "list[str]", environment: "Mapping[str, str]") -> "tuple[str, list[str]]":
+    """Look a command up before anything is started.
+
+    Returns:
+        Its path, and warnings: a command that loses its privileges when it is traced.
+
+    Raises:
+        FsprobeError: not found (127), not executable (126).
+    """
+    path, reason = find_program(command[0], environment)
+    if path is None:
+        raise FsprobeError("%s: command not found" % command[0], "check the name and PATH", EXIT_NOT_FOUND)
+    if reason:
+        raise FsprobeError("%s: %s" % (path, reason), "check its permissions", EXIT_NOT_EXECUTABLE)
+    reason, hint, code = why_not_started(path)
+    if reason:
+        raise FsprobeError("%s: %s" % (path, reason), hint, code)
+    gain = privilege_of(path) if os.getuid() else ""
+    if not gain:
+        return path, []
+    return path, [
+        "%s is %s and loses that when it is traced: it may fail or behave differently. Run fsprobe inside instead, as in "
+        "`apptainer exec IMAGE fsprobe run -- ...`"
+        % (path, "a program with file capabilities" if gain[0] == "f" else gain)
+    ]

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from fsprobe import pipeline
@@ -20,7 +20,8 @@ from fsprobe.jobs.rank_rows import RankFile, rank_row
 from fsprobe.jobs.reading.rank import read_rank
 from fsprobe.jobs.sums import JobRequests, NodeRequests
 from fsprobe.model.events import Mount, ParseQuality
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.job import RankRow
+from fsprobe.model.manifest import Manifest
 
 CHUNK = 16
 """Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
@@ -55,8 +56,10 @@ class Part:
     asked: dict[str, NodeRequests] = field(default_factory=dict)
     """By node, of nodes that have more ranks than those that were read."""
     clocks: dict[str, NodeClock] = field(default_factory=dict)
-    rows: list[JsonObject] = field(default_factory=list)
+    rows: list[RankRow] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    first: Manifest | None = None
+    """Of the first of them, with the capabilities that all have."""
     mounts: dict[bytes, Mount] = field(default_factory=dict)
     n_mounts_differ: int = 0
     path_entries: dict[str, None] = field(default_factory=dict)
@@ -75,10 +78,18 @@ class Part:
             self.clocks.setdefault(node, NodeClock()).add(clock)
         self.rows.extend(other.rows)
         self.failed.extend(other.failed)
+        if other.first is not None:
+            self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
         self.n_mounts_differ += other.n_mounts_differ
         self.n_marks_unread += other.n_marks_unread
         self.n_without_requests += other.n_without_requests
+
+    def add_manifest(self, manifest: Manifest) -> None:
+        """Let in a manifest: the first counts, but what one of them can't show the sum can't."""
+        first = manifest if self.first is None else self.first
+        shown = tuple(name for name in first.capabilities if name in manifest.capabilities)
+        self.first = first if shown == first.capabilities else replace(first, capabilities=shown)
 
     def add_places(
         self,
@@ -122,14 +133,15 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
 
 def _read_into(part: Part, file: RankFile) -> None:
     read = read_rank(file.path)
-    tally, manifest = read.tally, read.recording.manifest
+    tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
     if start_ns is None and tally.first_ns is not None:
         # the log tells only how long after each other things were; the recorder noted when it began
-        began_ns = int(float(manifest.get("started_s") or 0) * 1e9)
+        began_ns = int((manifest.started_s or 0) * 1e9)
         start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
+    part.add_manifest(manifest)
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
-    merging.add_tally(part.tally, tally, prefix=f"{file.name}: ", shift_ns=start_ns or 0)
+    merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)

@@ -8,12 +8,14 @@ from typing import Any
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
-from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.counting.tally import Folder, Tally
 from fsprobe.analysis.findings.evidence import Watch, watch
+from fsprobe.analysis.manifest import check_manifest, complete_manifest
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.events.marks import HookFiles
 from fsprobe.model.events import Mount, ParseQuality
+from fsprobe.model.manifest import Manifest
 from fsprobe.recording.file import Recording
 
 
@@ -22,6 +24,7 @@ class Reading:
     """One recording: counted, not yet judged."""
 
     recording: Recording
+    manifest: Manifest
     hooks: HookFiles
     mounts: Sequence[Mount]
     lookups: Mapping[str, Any]
@@ -45,6 +48,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         BadInput: not a recording, or a damaged one.
     """
     recording = Recording(path)
+    check_manifest(recording)
     hooks = pipeline.read_hooks(recording)
     mounts = pipeline.read_mounts(recording, hooks)
     lookups = pipeline.read_json(recording, "lookups")
@@ -63,7 +67,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
             seen = Watch()
             rows = watch(rows, seen)
         tally = Tally()
-        folder = Folder(tally, WhyMissing(facts))
+        folder = Folder(tally, WhyNotFound(facts))
         take, add = model.fold, folder.fold
         for row in rows:
             take(row)
@@ -71,6 +75,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         folder.close()
     return Reading(
         recording=recording,
+        manifest=complete_manifest(recording, hooks, mounts),
         hooks=hooks,
         mounts=mounts,
         lookups=lookups,

@@ -12,15 +12,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fsprobe.capture.machine.mounts import mount_of, parse_mountinfo
 from fsprobe.layouts.mount import linux
 from fsprobe.layouts.mount.methods import Way
+from fsprobe.layouts.mount.own_program import start_argv
+from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.mount.supervision import NotReady, Ready
-
-if TYPE_CHECKING:
-    from fsprobe.layouts.mount.namespace import Spec
 
 _OPTIONS = "ro,nosuid,nodev"
 _FLAGS = linux.MS_NOSUID | linux.MS_NODEV
@@ -167,8 +165,6 @@ def _mount_overlay(spec: Spec, way: Way, at: bytes, daemons: list[int]) -> str:
 
 
 def _prepare_bwrap(spec: Spec, way: Way, meeting: str) -> Ready:
-    from fsprobe.layouts.mount.namespace import start_argv
-
     wrapper = [shutil.which("bwrap") or "bwrap", "--dev-bind", "/", "/", "--die-with-parent"]
     daemons: list[int] = []
     if spec.kind == "bind":

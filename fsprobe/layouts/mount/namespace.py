@@ -14,76 +14,15 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import fsprobe
 from fsprobe.errors import EXIT_OWN_FAILURE, BadInput, FsprobeError, MachineCannot
-from fsprobe.layouts.image import read_superblock
-from fsprobe.layouts.mount.methods import KINDS, Way, hint_for, plan_ways, read_host_facts
+from fsprobe.layouts.mount.methods import Way, hint_for, plan_ways, read_host_facts
 from fsprobe.layouts.mount.mounting import leave, prepare
+from fsprobe.layouts.mount.own_program import own_program
+from fsprobe.layouts.mount.spec import Entered, Spec, checked
 from fsprobe.layouts.mount.supervision import Ended, NotReady, end_like, run_supervised, start_and_exec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
-    """What appears where."""
-
-    kind: str
-    """squashfs (an image, read-only) | overlay (an image, with changes kept apart) | bind (a directory)."""
-    source: str
-    """The image or the directory."""
-    at: str
-    """An existing directory."""
-    upper: str = ""
-    """overlay: the directory that keeps the changes; "" keeps them in memory until the command ends."""
-    way: str = ""
-    """Name of the only way to try; "" tries all in order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entered:
-    """How something was mounted."""
-
-    way: str
-    """See `ways.Way.name`."""
-    mount_how: str
-    """squashfs (the kernel) | fuse.squashfuse_ll | bind | overlay on ..."""
-    fstype: str
-    """Type of the filesystem that is seen at the path."""
-
-
-def checked(spec: Spec) -> Spec:
-    """Resolve the paths of `spec` and check what can be checked without mounting.
-
-    Raises:
-        BadInput: not an image, no such directory.
-    """
-    if spec.kind not in KINDS:
-        raise ValueError(spec.kind)
-    at = os.path.realpath(spec.at)
-    if not os.path.isdir(at):
-        raise BadInput(
-            f"{spec.at}: {'not a directory' if os.path.exists(at) else 'no such directory'}",
-            f"the path must exist to be mounted over; make an empty one: mkdir -p {spec.at}",
-        )
-    source = os.path.realpath(spec.source)
-    if spec.kind == "bind":
-        if not os.path.isdir(source):
-            raise BadInput(f"{spec.source}: no such directory")
-    else:
-        read_superblock(source)
-    upper = ""
-    if spec.upper:
-        upper = os.path.realpath(spec.upper)
-        if upper == at or upper.startswith(at + "/"):
-            raise BadInput(f"{spec.upper} lies below {spec.at}, which is mounted over", "keep the changes elsewhere")
-        if not os.path.isdir(upper):
-            raise BadInput(f"{spec.upper}: no such directory", f"make it: mkdir -p {spec.upper}")
-        if not os.access(upper, os.W_OK | os.X_OK):
-            raise BadInput(f"{spec.upper} is not writable for you")
-    return replace(spec, source=source, at=at, upper=upper)
 
 
 def run_inside(spec: Spec, argv: Sequence[str | bytes], env: Mapping[str, str] | None = None) -> tuple[Ended, Entered]:
@@ -140,21 +79,7 @@ def enter_argv(spec: Spec) -> list[str]:
     options = [("--kind", spec.kind), ("--source", spec.source), ("--at", spec.at)]
     options += [("--upper", spec.upper)] if spec.upper else []
     options += [("--way", spec.way)] if spec.way else []
-    return [*_own_program(), "enter", *(part for option in options for part in option), "--"]
-
-
-_OWN_CODE = "import sys; sys.path.append(sys.argv.pop(1)); from fsprobe.layouts.mount.namespace import main; main()"
-
-
-def _own_program() -> list[str]:
-    # -I -S: neither the user's environment nor site-packages may change what runs between fsprobe and the command
-    root = str(Path(fsprobe.__file__).resolve().parent.parent)
-    return [sys.executable, "-I", "-S", "-c", _OWN_CODE, root]
-
-
-def start_argv() -> list[str]:
-    """A prefix that says which process becomes the command; `{start_fd}` is filled in by the supervisor."""
-    return [*_own_program(), "start", "{start_fd}"]
+    return [*own_program(), "enter", *(part for option in options for part in option), "--"]
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fsprobe.capture.machine.host import find_program
-from fsprobe.capture.process.session import take_signal
+from fsprobe.capture.process.signals import take_signal
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
 from fsprobe.layouts.mount import linux
 

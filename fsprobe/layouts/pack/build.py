@@ -24,7 +24,7 @@ from fsprobe.layouts.pack.compilation import compile_sources
 from fsprobe.layouts.pack.mksquashfs import run_mksquashfs
 from fsprobe.layouts.scan import venv as environments
 from fsprobe.layouts.scan.walk import Links, Tree, check_links, copy_tree, remove_tree, walk
-from fsprobe.model.text import text
+from fsprobe.model.formats import text
 
 Progress = Callable[[str, int, int], None]
 """(what is going on, done, of all)"""

@@ -12,8 +12,7 @@ from pathlib import Path
 from fsprobe import __version__, files, foreign_json
 from fsprobe.layouts.image import read_superblock
 from fsprobe.layouts.scan import venv as environments
-from fsprobe.model.formats import FORMAT, JsonObject
-from fsprobe.model.text import text
+from fsprobe.model.formats import FORMAT, JsonObject, text
 from fsprobe.recording.shapes import COUNT, TEXT, misfit
 
 MAX_BYTES = 1 << 16

@@ -12,8 +12,7 @@ from fsprobe.errors import BadInput
 from fsprobe.layouts.scan import venv as environments
 from fsprobe.layouts.scan.packages import Distribution, Pth, list_distributions, owners, read_pth_files
 from fsprobe.layouts.scan.walk import Tree, check_links, walk
-from fsprobe.model.formats import FORMAT, JsonObject
-from fsprobe.model.text import text
+from fsprobe.model.formats import FORMAT, JsonObject, text
 
 SMALL_BYTES = 64 * 1024
 """A file below this is called small: it is read in one or two requests, so its cost is metadata, not data."""

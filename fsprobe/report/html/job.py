@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from fsprobe.model.formats import JsonObject
-from fsprobe.report import job_facts, numbers
+from fsprobe.model.job import Job, NodeRow, RankRow
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import CallCounts, Row, sum_of
+from fsprobe.report import job_facts, job_rows, numbers
 from fsprobe.report.html.tables import MAX_ROWS, Column
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26
@@ -15,8 +19,8 @@ MEASURES = (
     ("wall_s", "Wall time", "seconds"),
     ("startup_s", "Start and import", "seconds"),
     ("n_metadata", "Calls", "count"),
-    ("n_missing", "In vain", "count"),
-    ("fs_time_s", "Time in calls", "seconds"),
+    ("n_not_found", "Not found", "count"),
+    ("time_s", "Time in calls", "seconds"),
     ("peak_open_per_s", "Opens/s, busiest", "rate"),
     ("offset_s", "Began after", "seconds"),
 )
@@ -24,7 +28,7 @@ _CALLS: tuple[Column, ...] = (
     ("n_metadata", "calls", "count"),
     ("n_open", "open", "count"),
     ("n_stat", "stat", "count"),
-    ("n_missing", "in vain", "count"),
+    ("n_not_found", "not found", "count"),
 )
 _RANK_COLUMNS: tuple[Column, ...] = (
     ("key", "rank", "name"),
@@ -32,7 +36,7 @@ _RANK_COLUMNS: tuple[Column, ...] = (
     ("wall_s", "wall, traced", "seconds"),
     ("startup_s", "start and import", "seconds"),
     *_CALLS,
-    ("fs_time_s", "time in calls", "seconds"),
+    ("time_s", "time in calls", "seconds"),
     ("peak_open_per_s", "opens/s, busiest 1 s", "count"),
     ("offset_s", "began after", "seconds"),
     ("ended", "ended", "text"),
@@ -41,46 +45,37 @@ _NODE_COLUMNS: tuple[Column, ...] = (
     ("key", "node", "name"),
     ("n_recordings", "ranks", "count"),
     *_CALLS,
-    ("n_requests", "requests", "count"),
+    ("n_requests", "server requests", "count"),
     ("peak_metadata_per_s", "calls/s, busiest 1 s", "count"),
     ("peak_open_per_s", "opens/s, busiest 1 s", "count"),
     ("wall_s", "slowest rank", "seconds"),
 )
 
 
-def view(profile: JsonObject) -> JsonObject:
+def view(profile: Profile) -> JsonObject:
     """What the section of a job shows, ready for the template."""
-    job = profile["job"]
-    shown, rest = job_facts.rank_rows(job)
-    nodes, nodes_rest = job_facts.node_rows(job)
-    most = max((n for row in job["nodes"] for n in row.get("timeline") or ()), default=0)
-    timeline = job.get("timeline")
+    job = job_facts.job_of(profile)
+    shown, rest = job_rows.rank_rows(job)
+    nodes, nodes_rest = job_rows.node_rows(job)
+    most = max((n for row in job.nodes for n in row.timeline or ()), default=0)
+    slot_s = job.timeline.slot_s if job.timeline is not None else None
     return {
         "reasons": job_facts.reasons(profile),
         "who": job_facts.who(job),
-        "n_ranks": len(job["ranks"]),
-        "n_nodes": len(job["nodes"]),
+        "n_ranks": len(job.ranks),
         "warnings": job_facts.warnings(job),
-        "spread": job_facts.spread_rows(job),
-        "ranks": [{**row, "ended": ended(row)} for row in shown],
+        "spread": job_rows.spread_rows(job),
+        "ranks": shown,
         "ranks_rest": rest,
-        "nodes": [{**row, "spark": spark(row.get("timeline") or (), most)} for row in nodes],
+        "nodes": [(row, spark(row.timeline or (), most)) for row in nodes],
         "nodes_rest": nodes_rest,
         "spark_box": f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}",
-        "spark_most": most / timeline["slot_s"] if timeline else None,
-        "slot_s": timeline["slot_s"] if timeline else None,
+        "spark_most": most / slot_s if slot_s else None,
+        "slot_s": slot_s,
         "estimate": job_facts.estimate(job),
-        "clock": job["clock"],
+        "clock": job.clock,
+        "traced_rates": job_facts.TRACED_RATES,
     }
-
-
-def ended(row: JsonObject) -> str:
-    """How a rank ended, in a word or two."""
-    if row["signal"]:
-        return f"signal {row['signal']}"
-    if row["exit_code"]:
-        return f"exit code {row['exit_code']}"
-    return "" if row["complete"] else "not complete"
 
 
 def spark(calls: Sequence[int], most: int) -> str:
@@ -94,106 +89,103 @@ def spark(calls: Sequence[int], most: int) -> str:
     return "".join([*words, f"V{SPARK_HEIGHT}Z"])
 
 
-def charts(profile: JsonObject) -> JsonObject:
+def charts(profile: Profile) -> JsonObject:
     """The data of the two charts: calls in each slot of time by node, and each rank's numbers."""
-    job = profile["job"]
-    timeline = job.get("timeline")
-    rows = with_offsets(job)
-    spreads = job["spread"]
+    job = job_facts.job_of(profile)
+    timeline = job.timeline
+    detailed = job.nodes if len(job.nodes) <= N_DETAILED else ()
+    cells = _rank_cells(job)
+    spreads = job.spread.observed
+    measures = []
+    for key, label, kind in MEASURES:
+        values = [_cell(row, key, cells) for row in job.ranks]
+        if any(value is not None for value in values):
+            far = [entry.of for entry in spreads[key].outliers] if key in spreads else []
+            measures.append({"key": key, "label": label, "kind": kind, "values": values, "far": far})
     return {
         "timeline": {
-            "slot_s": timeline["slot_s"],
-            "all": timeline["n_metadata"],
-            "nodes": [row["key"] for row in job["nodes"][:N_DETAILED]] if len(job["nodes"]) <= N_DETAILED else [],
-            "by_node": [row.get("timeline") for row in job["nodes"]] if len(job["nodes"]) <= N_DETAILED else [],
+            "slot_s": timeline.slot_s,
+            "all": timeline.n_metadata,
+            "nodes": [row.key for row in detailed],
+            "by_node": [row.timeline for row in detailed],
         }
-        if timeline
+        if timeline is not None
         else None,
         "ranks": {
-            "names": [row["key"] for row in rows],
-            "nodes": [row["node"] for row in rows],
-            "ended": [ended(row) for row in rows],
-            "measures": [
-                {
-                    "key": key,
-                    "label": label,
-                    "kind": kind,
-                    "values": [row[key] for row in rows],
-                    "far": [entry["of"] for entry in (spreads.get(key) or {}).get("outliers", ())],
-                }
-                for key, label, kind in MEASURES
-                if any(row[key] is not None for row in rows)
-            ],
+            "names": [row.key for row in job.ranks],
+            "nodes": [row.node for row in job.ranks],
+            "ended": [job_rows.ended(row) for row in job.ranks],
+            "measures": measures,
         },
     }
 
 
-def with_offsets(job: JsonObject) -> list[JsonObject]:
-    """All ranks, each with when it began after the first one."""
-    rows: list[JsonObject] = job["ranks"]
-    first_s = min((row["started_s"] for row in rows if row["started_s"] is not None), default=None)
-    return [
-        {
-            **row,
-            "offset_s": round(row["started_s"] - first_s, 3)
-            if first_s is not None and row["started_s"] is not None
-            else None,
-            "ended": ended(row),
-        }
-        for row in rows
-    ]
-
-
-def tables(profile: JsonObject) -> list[JsonObject]:
-    """The tables of all ranks and all nodes, as `report.tables` makes the others."""
-    job = profile["job"]
-    every, _ = job_facts.node_rows(job, n_most=len(job["nodes"]))
+def tables(profile: Profile) -> list[JsonObject]:
+    """The tables of all ranks and all nodes, as `report.html.tables` makes the others."""
+    job = job_facts.job_of(profile)
+    nodes: Mapping[str, Callable[[NodeRow], Any]] = {}
     return [
         _table(
             "ranks",
             "Ranks",
             _RANK_COLUMNS,
-            with_offsets(job),
-            "n_metadata",
+            job.ranks,
+            _rank_cells(job),
             f"{job_facts.who(job)} traced. {job_facts.TRACED_RATES}",
         ),
         _table(
             "nodes",
             "Nodes",
             _NODE_COLUMNS,
-            every,
-            "n_metadata",
-            "Requests are those of a node with empty caches to all its filesystems; the slowest rank's wall time is traced.",
+            job.nodes,
+            nodes,
+            "Server requests are those of a node with a cold cache (predicted); the slowest rank's wall time is traced.",
         ),
     ]
 
 
+def _rank_cells(job: Job) -> Mapping[str, Callable[[RankRow], Any]]:
+    first_s = job.first_start_s
+    return {"offset_s": lambda row: row.offset_s(first_s), "ended": job_rows.ended}
+
+
+R = TypeVar("R", bound=Row)
+
+
+def _cell(row: R, key: str, cells: Mapping[str, Callable[[R], Any]]) -> Any:
+    return cells[key](row) if key in cells else getattr(row, key)
+
+
 def _table(
-    name: str, title: str, columns: Sequence[Column], rows: Sequence[JsonObject], sort: str, note: str
+    name: str,
+    title: str,
+    columns: Sequence[Column],
+    rows: Sequence[R],
+    cells: Mapping[str, Callable[[R], Any]],
+    note: str,
 ) -> JsonObject:
     columns = [
-        column
-        for column in columns
-        if column[2] in ("name", "text") or any(row.get(column[0]) is not None for row in rows)
+        (key, label, kind)
+        for key, label, kind in columns
+        if kind in ("name", "text") or any(_cell(row, key, cells) is not None for row in rows)
     ]
-    ranked = sorted(rows, key=lambda row: -(row.get(sort) or 0)) if len(rows) > MAX_ROWS else list(rows)
+    ranked = sorted(rows, key=lambda row: -row.n_metadata) if len(rows) > MAX_ROWS else list(rows)
     shown, rest = ranked[:MAX_ROWS], ranked[MAX_ROWS:]
+    total = sum_of(rest)
     return {
         "id": name,
         "title": title,
         "observed": True,
         "columns": [{"key": key, "label": label, "kind": kind} for key, label, kind in columns],
-        "rows": [[row.get(key) for key, _, _ in columns] for row in shown],
-        "rest": [
-            f"{numbers.count(len(rest))} more"
-            if kind == "name"
-            else sum(row.get(key) or 0 for row in rest)
-            if kind == "count" and not key.startswith("peak")
-            else ""
-            for key, _, kind in columns
-        ]
-        if rest
-        else None,
-        "sort": sort,
+        "rows": [[_cell(row, key, cells) for key, _, _ in columns] for row in shown],
+        "rest": [_rest_cell(key, kind, total, len(rest)) for key, _, kind in columns] if rest else None,
+        "sort": "n_metadata",
         "note": note,
     }
+
+
+def _rest_cell(key: str, kind: str, total: CallCounts, n_rest: int) -> Any:
+    """Calls add up; times of ranks side by side, and rates, do not."""
+    if kind == "name":
+        return f"{numbers.count(n_rest)} more"
+    return getattr(total, key) if kind == "count" and hasattr(total, key) else ""

@@ -12,30 +12,41 @@ from typing import Any
 import jinja2
 
 from fsprobe import __version__
+from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.formats import JsonObject
-from fsprobe.report import facts, job_facts, numbers, sentences
+from fsprobe.model.profile import PHASES, Profile
+from fsprobe.model.requests import total_of
+from fsprobe.model.rows import ModuleRow, MountRow, TimelineRow, sum_of
+from fsprobe.report import comparison_facts, facts, job_facts, numbers, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.html import job
-from fsprobe.report.html.tables import all_tables, with_requests
+from fsprobe.report.html.tables import all_tables
 from fsprobe.report.import_tree import import_tree
 
-PHASES = ("launch", "loader", "init", "site", "import", "run")
 MAX_BINS = 900
 """More bars than that can't be told apart on a screen; neighbouring bins are added."""
 MAX_NODES = 6_000
-"""Modules in the icicle; the smallest ones beyond that are added up below the module that asked for them."""
-SCRIPTS = ("common.js", "icicle.js", "timeline.js", "tables.js", "job.js", "report.js")
+"""Modules in the icicle; the smallest ones beyond that are added up below the module that imported them."""
+SCRIPTS = (
+    "shared/common.js",
+    "run/icicle.js",
+    "run/timeline.js",
+    "shared/tables.js",
+    "job/charts.js",
+    "shared/page.js",
+)
 LATENCY_AXIS_MS = (0.001, 1_000.0)
 
 
-def render(profile: JsonObject, recording: str | None = None) -> str:
+def render(value: Profile | Comparison, recording: str | None = None) -> str:
     """One self-contained page for a profile (of a run or a job) or a comparison.
 
     Args:
-        profile: the JSON of a profile, or of a comparison (`kind` is then "comparison").
+        value: the profile or comparison.
         recording: the file it came from, to be named in the page.
     """
-    shown = visible_in(profile)
+    shown = visible_in(value)
+    named = visible_in(recording)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fsprobe.report.html", "templates"),
         autoescape=True,
@@ -50,10 +61,10 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
         ms=numbers.milliseconds,
         share=numbers.share,
         ratio=numbers.ratio,
+        known=facts.known,
     )
-    style = _template_text(environment, "report.css") + _template_text(environment, "job.css")
-    comparison = shown.get("kind") == "comparison"
-    names = ("common.js", "report.js") if comparison else SCRIPTS
+    style = _template_text(environment, "shared/page.css") + _template_text(environment, "job/charts.css")
+    names = ("shared/common.js", "shared/page.js") if isinstance(shown, Comparison) else SCRIPTS
     script = "(() => {\n'use strict';\n" + "\n".join(_template_text(environment, name) for name in names) + "\n})();\n"
     values: dict[str, Any] = {
         # both are files of this package, so they go in as they are
@@ -61,13 +72,11 @@ def render(profile: JsonObject, recording: str | None = None) -> str:
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "version": __version__,
-        "recording": visible_in(recording or ""),
+        "recording": named or "",
     }
-    if comparison:
-        return environment.get_template("comparison.html.j2").render(
-            **values, **comparison_view(shown, values["recording"])
-        )
-    return environment.get_template("report.html.j2").render(**values, **profile_view(shown, visible_in(recording)))
+    if isinstance(shown, Comparison):
+        return environment.get_template("comparison/page.html.j2").render(**values, **comparison_view(shown, named))
+    return environment.get_template("run/page.html.j2").render(**values, **profile_view(shown, named))
 
 
 def _template_text(environment: jinja2.Environment, name: str) -> str:
@@ -81,61 +90,69 @@ def embed(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def profile_view(profile: JsonObject, recording: str | None) -> JsonObject:
+def profile_view(profile: Profile, recording: str | None) -> JsonObject:
     """What the page of a profile shows, ready for the template."""
-    metrics = profile["metrics"]
-    verdict = profile.get("verdict") or None
-    by_mount = [row for row in metrics.get("by_mount") or [] if row.get("p50_ms") is not None]
-    data = {
-        "total": metrics["n_metadata"],
+    metrics, verdict = profile.metrics, profile.verdict
+    data: JsonObject = {
+        "total": metrics.n_metadata,
         "icicle": icicle(profile),
-        "timeline": timeline(metrics.get("timeline") or []),
+        "timeline": timeline(metrics.timeline, metrics.timeline_step_s),
         "tables": all_tables(profile),
     }
-    is_job = profile.get("kind") == "job"
+    is_job = profile.job is not None
     if is_job:
         data["tables"] = job.tables(profile) + data["tables"]
         data["job"] = job.charts(profile)
     return {
-        "title": facts.command_line(profile["manifest"]) or "fsprobe report",
+        "title": facts.command_line(profile.manifest) or "fsprobe report",
         "head": job_facts.head(profile, recording) if is_job else facts.head(profile, recording),
         "headline": job_facts.headline(profile) if is_job else sentences.headline(profile),
         "job": job.view(profile) if is_job else None,
         "verdict": verdict,
-        "level": facts.LEVELS.index(verdict["level"]) if verdict and verdict.get("level") in facts.LEVELS else None,
+        "level": facts.LEVELS.index(verdict.level) if verdict and verdict.level in facts.LEVELS else None,
         "levels": facts.LEVELS,
         "figures": job_facts.figures(profile) if is_job else facts.key_figures(profile),
-        "findings": [{**row, "saving": facts.saving(row, profile)} for row in facts.findings(profile)],
-        "phases": metrics.get("by_phase") or [],
-        "missing": metrics.get("missing") or [],
-        "latency": [{**row, **latency_marks(row)} for row in by_mount],
+        "findings": [(finding, facts.saving(finding, profile)) for finding in facts.findings(profile)],
+        "phases": metrics.by_phase,
+        "not_found": metrics.not_found,
+        "latency": [(row, latency_marks(row)) for row in metrics.by_mount if row.p50_ms is not None],
         "latency_ticks": [(label, log_position(value)) for value, label in _ticks()],
         "tables": data["tables"],
         "has_imports": data["icicle"] is not None,
         "n_cut": (data["icicle"] or {}).get("n_cut", 0),
-        "n_metadata": metrics["n_metadata"],
-        "n_missing": metrics["n_missing"],
-        "notes": (job_facts.notes(profile["job"]) if is_job else []) + sentences.quality_lines(profile),
+        "n_not_found": metrics.n_not_found,
+        "notes": (job_facts.notes(profile.job) if profile.job is not None else []) + sentences.quality_lines(profile),
         "method": facts.method(profile),
         "data": embed(data),
     }
 
 
-def icicle(profile: JsonObject) -> JsonObject | None:
+COLUMNS = {
+    "calls": "n_metadata",
+    "not_found": "n_not_found",
+    "opens": "n_open",
+    "stats": "n_stat",
+    "time": "time_s",
+}
+"""Column of the icicle -> count of a module's row."""
+
+
+def icicle(profile: Profile) -> JsonObject | None:
     """The import tree as columns; None where imports were not observed.
 
     Returns:
-        `names`, `parents` (index or -1; parents come first) and, a number a module, `calls`, `missing`, `opens`,
+        `names`, `parents` (index or -1; parents come first) and, a number a module, `calls`, `not_found`, `opens`,
         `stats`, `time` and `requests` (None where not observed) of the module itself, `recorded` (cumulative calls).
     """
-    rows = profile["metrics"].get("by_module")
+    rows = profile.metrics.by_module
     if rows is None:
         return None
     tree = import_tree(rows)
-    by_key = {row["key"]: row for row in with_requests(rows, facts.requests_table(profile, "by_module"))}
+    by_key = {row.key: row for row in rows}
+    asked = {row.key: row for row in profile.requests.by_module} if profile.requests is not None else {}
     sums = tree.totals("n_metadata")
     kept = set(sorted(tree.order, key=lambda key: -sums[key])[:MAX_NODES])
-    dropped: dict[str | None, list[JsonObject]] = {}
+    dropped: dict[str | None, list[ModuleRow]] = {}
     if len(kept) < len(tree.order):
         for key in list(kept):
             kept.update(tree.chain(key))
@@ -145,43 +162,45 @@ def icicle(profile: JsonObject) -> JsonObject | None:
                 dropped.setdefault(above, []).append(by_key[key])
     keys = [key for key in tree.order if key in kept]
     at = {key: number for number, key in enumerate(keys)}
-    columns = {"calls": "n_metadata", "missing": "n_missing", "opens": "n_open", "stats": "n_stat", "time": "time_s"}
-    columns["requests"] = "n_requests"
     result: JsonObject = {
         "names": list(keys),
         "parents": [at[parent] if (parent := tree.parents[key]) is not None else -1 for key in keys],
-        "recorded": [by_key[key].get("n_metadata_cum") for key in keys],
-        "imports": [by_key[key].get("n_imports") for key in keys],
+        "recorded": [by_key[key].n_metadata_cum for key in keys],
+        "imports": [by_key[key].n_imports for key in keys],
         "n_cut": tree.n_cut,
+        "requests": [asked[key].n_metadata if key in asked else 0 for key in keys] if asked else None,
     }
-    for name, source in columns.items():
-        values = [by_key[key].get(source) for key in keys]
+    for name, source in COLUMNS.items():
+        values = [getattr(by_key[key], source) for key in keys]
         result[name] = values if any(value is not None for value in values) else None
     for above, rest in dropped.items():
+        total = sum_of(rest)
         result["names"].append(f"({len(rest):,} smaller imports)")
         result["parents"].append(at[above] if above is not None else -1)
         result["recorded"].append(None)
         result["imports"].append(len(rest))
-        for name, source in columns.items():
+        for name, source in COLUMNS.items():
             if result[name] is not None:
-                result[name].append(sum(row.get(source) or 0 for row in rest))
+                result[name].append(getattr(total, source) or 0)
+        if result["requests"] is not None:
+            result["requests"].append(total_of(asked[row.key] for row in rest if row.key in asked).n_metadata)
     return result
 
 
-def timeline(rows: Sequence[JsonObject]) -> JsonObject | None:
+def timeline(rows: Sequence[TimelineRow], step_s: float = 0.1) -> JsonObject | None:
     """Bins of equal length with the calls of each phase; empty bins are left out, not closed up. None without times."""
     if not rows:
         return None
-    phases = [name for name in PHASES if any(row.get(name) for row in rows)]
-    n_bins = round(rows[-1]["t_s"] * 10) + 1
+    phases = [name for name in PHASES if any(row.by_phase.get(name) for row in rows)]
+    n_bins = round(rows[-1].t_s / step_s) + 1
     width = math.ceil(n_bins / MAX_BINS)
     bins: dict[int, list[int]] = {}
     for row in rows:
-        counts = bins.setdefault(round(row["t_s"] * 10) // width, [0] * len(phases))
+        counts = bins.setdefault(round(row.t_s / step_s) // width, [0] * len(phases))
         for number, name in enumerate(phases):
-            counts[number] += row.get(name) or 0
+            counts[number] += row.by_phase.get(name, 0)
     return {
-        "bin_s": width / 10,
+        "bin_s": round(width * step_s, 1),
         "n_bins": math.ceil(n_bins / width),
         "phases": phases,
         "bins": [[number, *counts] for number, counts in sorted(bins.items())],
@@ -207,58 +226,47 @@ def _ticks() -> list[tuple[float, str]]:
     ]
 
 
-def latency_marks(row: JsonObject) -> JsonObject:
+def latency_marks(row: MountRow) -> JsonObject:
     """Positions of median, p95 and maximum of a mount's calls on the latency axis."""
-    marks = {name: log_position(row[name]) for name in ("p50_ms", "p95_ms", "max_ms") if row.get(name) is not None}
+    found = {name: getattr(row, name) for name in ("p50_ms", "p95_ms", "max_ms")}
+    marks = {name: log_position(value) for name, value in found.items() if value is not None}
     return {"marks": marks, "from": min(marks.values()), "to": max(marks.values())}
 
 
-def comparison_view(comparison: JsonObject, recording: str) -> JsonObject:
+def comparison_view(comparison: Comparison, recording: str | None) -> JsonObject:
     """What the page of a comparison shows; the bars share one axis that begins at zero."""
-    rows = []
-    longest = max((_longest(row) for row in comparison["rows"]), default=0.0) or 1.0
-    most = max((facts.n_compared(row) or 0 for row in comparison["rows"]), default=0) or 1
-    for row in comparison["rows"]:
-        wall = row.get("wall_s") or {}
-        runs = wall.get("runs")
-        n = facts.n_compared(row)
-        rows.append(
-            {
-                **row,
-                "wall": {name: wall.get(name) for name in ("median", "min", "max")},
-                "n_runs": len(runs) if isinstance(runs, list) else runs,
-                "dots": [round(value / longest * 100, 2) for value in runs] if isinstance(runs, list) else [],
-                "at": {
-                    name: round(wall[name] / longest * 100, 2)
-                    for name in ("median", "min", "max")
-                    if wall.get(name) is not None
-                },
-                "n": n,
-                "n_at": round(n / most * 100, 2) if n is not None else None,
-                "base": row.get("layout") == comparison.get("baseline"),
-                "n_metadata": (row.get("metrics") or {}).get("n_metadata"),
-                "cpu": facts.cpu_seconds(row),
-                "around": (
-                    (row["cpu_s"].get("around") or {}).get("median") if isinstance(row.get("cpu_s"), dict) else None
-                ),
-                "n_served": facts.n_served(row),
-                "counted_where": facts.counted_where(row),
-                "sentence": facts.comparison_sentence(row, comparison, with_certainty=False),
-                "certainty": facts.certainty(row),
-            }
-        )
+    longest = max((row.wall_s.max for row in comparison.rows if row.wall_s is not None), default=0.0) or 1.0
+    most = max((row.n_requests or 0 for row in comparison.rows), default=0) or 1
     return {
-        "title": facts.command_line(comparison) or f"Layouts compared with {comparison.get('baseline')}",
-        "head": facts.comparison_head(comparison, recording),
-        "notes": facts.comparison_notes(comparison),
-        "differences": comparison.get("differences") or {},
-        "headline": facts.comparison_headline(comparison),
-        "rows": rows,
-        "baseline": comparison.get("baseline"),
+        "title": facts.command_line(comparison) or f"Storage layouts compared with {comparison.baseline}",
+        "head": comparison_facts.head(comparison, recording),
+        "notes": comparison_facts.notes(comparison),
+        "differences": comparison.differences,
+        "headline": comparison_facts.headline(comparison),
+        "rows": [(row, _layout_view(row, comparison, longest, most)) for row in comparison.rows],
+        "baseline": comparison.baseline,
         "data": embed({}),
     }
 
 
-def _longest(row: JsonObject) -> float:
-    wall = row.get("wall_s") or {}
-    return float(wall.get("max") or wall.get("median") or 0.0)
+def _layout_view(row: LayoutRow, comparison: Comparison, longest: float, most: int) -> JsonObject:
+    """What a line of a comparison shows beside the row's own numbers."""
+    wall, n = row.wall_s, row.n_requests
+    return {
+        "dots": [round(value / longest * 100, 2) for value in wall.runs] if wall is not None else [],
+        "at": {name: round(getattr(wall, name) / longest * 100, 2) for name in ("median", "min", "max")}
+        if wall is not None
+        else None,
+        "what": ", ".join(
+            part
+            for part in dict.fromkeys((row.kind, row.fstype, row.mount_how, row.where))
+            if part and part != row.layout
+        ),
+        "n": n,
+        "n_at": round(n / most * 100, 2) if n is not None else None,
+        "base": row.layout == comparison.baseline,
+        "cpu": row.cpu_s.median_s if row.cpu_s is not None else None,
+        "counted_where": comparison_facts.counted_where(row),
+        "sentence": comparison_facts.sentence(row, comparison, with_certainty=False),
+        "certainty": comparison_facts.certainty(row),
+    }

@@ -2,167 +2,217 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from fsprobe.model.formats import JsonObject
-from fsprobe.report import facts, sentences
+from fsprobe.model.profile import Profile
+from fsprobe.model.requests import RequestRow
+from fsprobe.model.rows import PROGRAM, CallCounts, ModuleRow, MountRow, PathRow, ProcessRow, Row, SyscallRow, sum_of
 
 MAX_ROWS = 2_000
 REST = "(rest)"
 
 Column = tuple[str, str, str]
-"""Key of the row, heading, kind: name | text | count | seconds | ms."""
+"""Key, heading, kind: name | text | count | seconds | ms."""
+R = TypeVar("R")
+Cell = Callable[[R], Any]
+Cells = dict[str, Cell[R]]
+"""What a row shows in the column of a key, where that is no attribute of the row itself."""
 
 _CALLS: tuple[Column, ...] = (
     ("n_metadata", "calls", "count"),
     ("n_open", "open", "count"),
     ("n_stat", "stat", "count"),
     ("n_list", "list", "count"),
-    ("n_missing", "in vain", "count"),
+    ("n_not_found", "not found", "count"),
     ("time_s", "time", "seconds"),
 )
-_REQUESTS: Column = ("n_requests", "requests", "count")
+_REQUESTS: Column = ("n_requests", "server requests", "count")
 
 
-def all_tables(profile: JsonObject) -> list[JsonObject]:
+def all_tables(profile: Profile) -> list[JsonObject]:
     """Every table of the report: `{"id", "title", "unit", "columns", "rows", "rest", "sort", "note"}`."""
-    metrics = profile["metrics"]
-    by_package = with_requests(metrics.get("by_package") or [], facts.requests_table(profile, "by_package"))
-    by_module = with_requests(metrics.get("by_module") or [], facts.requests_table(profile, "by_module"))
-    by_mount = with_requests(metrics.get("by_mount") or [], facts.requests_table(profile, "by_mount"))
-    syscalls = [
-        {"key": name, "calls": row["calls"], "errors": row["errors"]}
-        for name, row in (metrics.get("by_syscall") or {}).items()
-    ]
     return [
-        _table(
-            "modules",
-            "Modules",
-            (
-                ("key", "module", "name"),
-                ("n_metadata_cum", "calls, with its imports", "count"),
-                ("n_metadata", "its own", "count"),
-                ("n_open", "open", "count"),
-                ("n_stat", "stat", "count"),
-                ("n_missing", "in vain", "count"),
-                _REQUESTS,
-                ("time_cum_s", "time, with imports", "seconds"),
-                ("parent", "asked for by", "text"),
-            ),
-            [{**row, "parent": _asked_for_by(row)} for row in by_module],
-            "n_metadata_cum",
-            "Open, stat, in vain and requests are the module's own; a name is asked for once, by the first module that needs it.",
-            observed=metrics.get("by_module") is not None,
-        ),
-        _table(
-            "packages",
-            "Packages",
-            (("key", "package", "name"), *_CALLS, _REQUESTS),
-            by_package,
-            "n_metadata",
-            "A package is the installed distribution whose file or directory the call named.",
-        ),
-        _table(
-            "mounts",
-            "Mounts",
-            (
-                ("key", "mount", "name"),
-                ("fstype", "type", "text"),
-                ("fs_class", "class", "text"),
-                *_CALLS[:5],
-                _REQUESTS,
-                ("p50_ms", "median", "ms"),
-                ("p95_ms", "p95", "ms"),
-                ("max_ms", "max", "ms"),
-                ("n_over_1ms", "over 1 ms", "count"),
-            ),
-            by_mount,
-            "n_metadata",
-            "Latencies hold the tracer's own stop.",
-        ),
-        _table(
-            "processes",
-            "Processes",
-            (
-                ("key", "process", "name"),
-                ("kind", "kind", "text"),
-                *_CALLS[:4],
-                ("n_exec", "exec", "count"),
-                *_CALLS[4:],
-                ("parent_pid", "parent pid", "text"),
-            ),
-            metrics.get("by_process") or [],
-            "n_metadata",
-            "One row for each program image that a process ran.",
-        ),
-        _table(
-            "paths",
-            "Paths",
-            (("key", "path", "name"), *_CALLS),
-            metrics.get("by_path") or [],
-            "n_metadata",
-            "Paths as the program wrote them. Bytes that are not UTF-8 and control characters are shown as escapes.",
-        ),
-        _table(
-            "syscalls",
-            "System calls",
-            (("key", "system call", "name"), ("calls", "calls", "count"), ("errors", "failed", "count")),
-            syscalls,
-            "calls",
-            "What the target did; fsprobe's own calls are taken out.",
-        ),
+        _modules(profile),
+        _packages(profile),
+        _mounts(profile),
+        _processes(profile),
+        _paths(profile),
+        _syscalls(profile),
     ]
 
 
-def _asked_for_by(row: JsonObject) -> str:
-    if row["key"] == sentences.NO_IMPORT:
-        return ""
-    return row.get("parent") or "the program"
+def _modules(profile: Profile) -> JsonObject:
+    rows = profile.metrics.by_module
+    requests = None if profile.requests is None else profile.requests.by_module
+    return _table(
+        "modules",
+        "Modules",
+        (
+            ("key", "module", "name"),
+            ("n_metadata_cum", "calls, cumulative", "count"),
+            ("n_metadata", "self", "count"),
+            ("n_open", "open", "count"),
+            ("n_stat", "stat", "count"),
+            ("n_not_found", "not found", "count"),
+            *_requests_column(profile),
+            ("time_cum_s", "time, cumulative", "seconds"),
+            ("parent", "imported by", "text"),
+        ),
+        rows or (),
+        "n_metadata_cum",
+        "Open, stat, not found and requests are self: without what the module imports. A name is asked of the server once, by "
+        "the first module that needs it.",
+        cells={"n_requests": requests_of(requests), "parent": _imported_by},
+        observed=rows is not None,
+    )
 
 
-def with_requests(rows: Sequence[JsonObject], requests: dict[str, JsonObject]) -> list[JsonObject]:
-    """The rows with `n_requests`: 0 for what the prediction does not name, None where there is no prediction."""
-    missing = 0 if requests else None
-    return [
-        {**row, "n_requests": facts.n_requests(requests[row["key"]]) if row["key"] in requests else missing}
-        for row in rows
-    ]
+def _packages(profile: Profile) -> JsonObject:
+    requests = None if profile.requests is None else profile.requests.by_package
+    cells: Cells[Row] = {"n_requests": requests_of(requests)}
+    return _table(
+        "packages",
+        "Packages",
+        (("key", "package", "name"), *_CALLS, *_requests_column(profile)),
+        profile.metrics.by_package,
+        "n_metadata",
+        "A package is the installed distribution whose file or directory the call named.",
+        cells=cells,
+    )
+
+
+def _mounts(profile: Profile) -> JsonObject:
+    requests = profile.requests
+    cells: Cells[MountRow] = {"n_requests": lambda row: None if requests is None else requests.n_at_server(row.key)}
+    return _table(
+        "mounts",
+        "Mounts",
+        (
+            ("key", "mount", "name"),
+            ("fstype", "type", "text"),
+            ("fs_class", "class", "text"),
+            *_CALLS[:5],
+            *_requests_column(profile),
+            ("p50_ms", "median", "ms"),
+            ("p95_ms", "p95", "ms"),
+            ("max_ms", "max", "ms"),
+            ("n_over_1ms", "over 1 ms", "count"),
+        ),
+        profile.metrics.by_mount,
+        "n_metadata",
+        "Latencies include the tracing overhead. What is asked of an image, of memory or of /proc reaches no server.",
+        cells=cells,
+    )
+
+
+def _processes(profile: Profile) -> JsonObject:
+    rows: Sequence[ProcessRow] = profile.metrics.by_process
+    return _table(
+        "processes",
+        "Program images",
+        (
+            ("key", "process", "name"),
+            ("kind", "kind", "text"),
+            *_CALLS[:4],
+            ("n_exec", "exec", "count"),
+            *_CALLS[4:],
+            ("parent_pid", "parent pid", "text"),
+        ),
+        rows,
+        "n_metadata",
+        "One row for each program image that a process ran.",
+    )
+
+
+def _paths(profile: Profile) -> JsonObject:
+    rows: Sequence[PathRow] = profile.metrics.by_path
+    return _table(
+        "paths",
+        "Paths",
+        (("key", "path", "name"), *_CALLS),
+        rows,
+        "n_metadata",
+        "Paths as the program wrote them. Bytes that are not UTF-8 and control characters are shown as escapes.",
+    )
+
+
+def _syscalls(profile: Profile) -> JsonObject:
+    rows: Sequence[tuple[str, SyscallRow]] = tuple(profile.metrics.by_syscall.items())
+    columns: tuple[Column, ...] = (
+        ("key", "system call", "name"),
+        ("calls", "calls", "count"),
+        ("errors", "failed", "count"),
+    )
+    rows = sorted(rows, key=lambda item: -item[1].calls)
+    return {
+        **_frame(
+            "syscalls", "System calls", columns, "calls", "What the target did; fsprobe's own calls are excluded."
+        ),
+        "rows": [[name, row.calls, row.errors] for name, row in rows],
+        "rest": None,
+    }
+
+
+def requests_of(requests: Sequence[RequestRow] | None) -> Callable[[Row], int | None]:
+    """What says how many metadata requests a row's key has: 0 where the prediction has none, None without one."""
+    if requests is None:
+        return lambda row: None
+    known = {row.key: row.n_metadata for row in requests}
+    return lambda row: known.get(row.key, 0)
+
+
+def _requests_column(profile: Profile) -> tuple[Column, ...]:
+    return () if profile.requests is None else (_REQUESTS,)
+
+
+def _imported_by(row: ModuleRow) -> str:
+    return "" if row.key == PROGRAM else row.parent or "the program"
+
+
+C = TypeVar("C", bound=Row)
 
 
 def _table(
     name: str,
     title: str,
     columns: Sequence[Column],
-    rows: Sequence[JsonObject],
+    rows: Sequence[C],
     sort: str,
     note: str,
+    *,
+    cells: Cells[C] | None = None,
     observed: bool = True,
 ) -> JsonObject:
-    shown = [row for row in rows if row["key"] != REST]
-    rest_rows = [row for row in rows if row["key"] == REST]
-    shown.sort(key=lambda row: -(row.get(sort) or 0))
-    rest_rows += shown[MAX_ROWS:]
-    n_rest = len(shown[MAX_ROWS:]) + sum(int(row.get("n_paths") or 1) for row in rest_rows if row["key"] == REST)
-    if not any(row.get("n_requests") is not None for row in rows):
-        columns = [column for column in columns if column[0] != "n_requests"]
+    def cell(row: C, key: str) -> Any:
+        return cells[key](row) if cells is not None and key in cells else getattr(row, key)
+
+    shown = sorted((row for row in rows if row.key != REST), key=lambda row: -(getattr(row, sort) or 0))
+    others = [*(row for row in rows if row.key == REST), *shown[MAX_ROWS:]]
+    n_others = sum(row.n_paths if isinstance(row, PathRow) else 1 for row in others)
+    total = sum_of(others)
+    return {
+        **_frame(name, title, columns, sort, note),
+        "observed": observed,
+        "rows": [[cell(row, key) for key, _, _ in columns] for row in shown[:MAX_ROWS]],
+        "rest": [_rest_cell(key, kind, total, n_others) for key, _, kind in columns] if others else None,
+    }
+
+
+def _frame(name: str, title: str, columns: Sequence[Column], sort: str, note: str) -> JsonObject:
     return {
         "id": name,
         "title": title,
-        "observed": observed,
+        "observed": True,
         "columns": [{"key": key, "label": label, "kind": kind} for key, label, kind in columns],
-        "rows": [[row.get(key) for key, _, _ in columns] for row in shown[:MAX_ROWS]],
-        "rest": [_rest_cell(key, kind, rest_rows, n_rest) for key, _, kind in columns] if rest_rows else None,
         "sort": sort,
         "note": note,
     }
 
 
-def _rest_cell(key: str, kind: str, rows: Sequence[JsonObject], n_rest: int) -> Any:
-    """Counts and times add up; a median or a maximum of medians means nothing, and cumulative counts overlap."""
+def _rest_cell(key: str, kind: str, total: CallCounts, n_others: int) -> Any:
+    """Calls and times add up; a median, requests of names that are shared, and cumulative counts that overlap do not."""
     if kind == "name":
-        return f"{n_rest:,} more"
-    if kind in ("count", "seconds") and "_cum" not in key:
-        values = [row[key] for row in rows if row.get(key) is not None]
-        return sum(values) if values else None
-    return ""
+        return f"{n_others:,} more"
+    return getattr(total, key) if hasattr(total, key) else ""

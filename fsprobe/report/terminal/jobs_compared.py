@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.comparison import Comparison, JobsComparison, JobSummary
+from fsprobe.model.profile import Profile
 from fsprobe.report import job_facts, numbers
 from fsprobe.report.terminal.console import as_text, console_on
 from fsprobe.report.terminal.run import clean
@@ -22,71 +23,74 @@ _COUNTS = (
     ("n_list", "  list"),
     ("n_exec", "  exec"),
     ("n_change", "  change"),
-    ("n_missing", "in vain"),
+    ("n_not_found", "failed lookups"),
 )
 
 
-def show(comparison: JsonObject, out: TextIO) -> None:
+def show(comparison: Comparison, out: TextIO) -> None:
     """Print the comparison of two jobs; with colour when `out` is a terminal."""
     draw(console_on(out), comparison)
 
 
-def render(comparison: JsonObject) -> str:
+def render(comparison: Comparison) -> str:
     """The same as plain text, 80 columns wide."""
     return as_text(lambda console: draw(console, comparison))
 
 
-def draw(console: Console, comparison: JsonObject) -> None:
+def draw(console: Console, comparison: Comparison) -> None:
     """The answer, then the numbers, then what to mind."""
-    found = comparison["jobs"]
-    labels = [clean(str(row["layout"]), 18) for row in comparison["rows"]]
+    found = jobs_of(comparison)
+    labels = [clean(row.layout, 18) for row in comparison.rows]
     console.print()
-    for sentence, style in sentences(comparison):
+    for sentence, style in sentences(found):
         console.print(Text(sentence, style=style))
     console.print()
     console.print(_numbers(found, comparison, labels))
     console.print()
     console.print(_mounts(found, labels))
-    if found["by_package"] and found["alike"]:
+    if found.by_package and found.same_size:
         console.print()
         console.print(_packages(found, labels))
     console.print()
-    for line in found["notes"]:
+    for line in found.notes:
         console.print(Text("note: " + clean(line), style="yellow"))
 
 
-def sentences(comparison: JsonObject) -> list[tuple[str, str]]:
+def jobs_of(comparison: Comparison) -> JobsComparison:
+    """The section `jobs` of a comparison of jobs."""
+    assert comparison.jobs is not None
+    return comparison.jobs
+
+
+def sentences(found: JobsComparison) -> list[tuple[str, str]]:
     """What the two jobs come to: whether they made the same calls, and how many requests there are on either side."""
-    found = comparison["jobs"]
-    total = found["counts"]["n_metadata"]
-    n_more = total["other"] - total["baseline"]
+    before, after = found.baseline.calls.n_metadata, found.other.calls.n_metadata
+    n_more = after - before
     made = []
-    if found["same_calls"]:
-        made.append(
-            (f"The ranks of both jobs made the same {numbers.count(total['baseline'])} metadata calls.", "bold")
-        )
-    elif found["alike"]:
-        share = f" ({numbers.share(abs(n_more) / total['baseline'])})" if total["baseline"] and n_more else ""
-        made.append((f"The ranks made different calls: {n_more:+,} in all{share}.", "bold yellow"))
+    if found.same_calls:
+        made.append((f"The ranks of both jobs made the same {numbers.count(before)} metadata calls.", "bold"))
+    elif found.same_size:
+        share = f" ({numbers.share(abs(n_more) / before)})" if before and n_more else ""
+        made.append((f"The ranks made different calls: {n_more:+,} in total{share}.", "bold yellow"))
     else:
-        a, b = found["per_rank"]["n_metadata"]
+        here, there = (numbers.count(side.n_metadata_per_rank) for side in (found.baseline, found.other))
         made.append(
             (
-                f"Other ranks were traced: a rank made {numbers.count(a)} calls here, {numbers.count(b)} there.",
+                f"Other ranks were traced: a rank made {here} metadata calls here, {there} there.",
                 "bold yellow",
             )
         )
-    requests = found["requests"]
+    requests = found.requests
     if requests is None:
-        made.append((f"Requests: {numbers.NOT_OBSERVED}.", "bold"))
-    elif not found["alike"]:
-        here, there = (numbers.count(requests[name]) for name in ("baseline_node", "other_node"))
-        made.append((f"Of a cold node: {here} requests here, {there} there.", "bold"))
-    elif requests["ratio"] is not None:
+        made.append((f"Server requests: {numbers.NOT_OBSERVED}.", "bold"))
+    elif not found.same_size:
+        here, there = numbers.count(requests.baseline_node), numbers.count(requests.other_node)
+        made.append((f"Server requests of a node, cold cache: {here} here, {there} there.", "bold"))
+    elif requests.ratio is not None:
         words = (
-            f"{numbers.count(requests['baseline'])} requests from cold nodes become {numbers.count(requests['other'])}"
+            f"{numbers.count(requests.baseline)} server requests (cold cache) become {numbers.count(requests.other)}"
         )
-        made.append((f"{words}: {change(requests['baseline'], requests['other'])}.", style_of(requests["ratio"])))
+        made.append((f"{words}: {change(requests.baseline, requests.other)}.", style_of(requests.ratio)))
     return made
 
 
@@ -100,7 +104,7 @@ def change(before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return ""
     if before == after:
-        return "the same"
+        return "same"
     if not before or not after:
         return "none left" if before else "new"
     ratio = after / before
@@ -117,27 +121,29 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _numbers(found: JsonObject, comparison: JsonObject, labels: list[str]) -> Table:
+def _numbers(found: JobsComparison, comparison: Comparison, labels: list[str]) -> Table:
     table = _table("all ranks together", *labels, "")
-    for title, name, of in (("ranks", "n_ranks_traced", "n_ranks"), ("nodes", "n_nodes_traced", "n_nodes")):
-        table.add_row(title, *(_of(row["job"][name], row["job"][of]) for row in comparison["rows"]), "")
+    jobs = [row.job for row in comparison.rows if row.job is not None]
+    table.add_row("ranks", *(_of(job.n_ranks_traced, job.n_ranks) for job in jobs), "")
+    table.add_row("nodes", *(_of(job.n_nodes_traced, job.n_nodes) for job in jobs), "")
     for name, title in _COUNTS:
-        row = found["counts"][name]
-        if row["baseline"] or row["other"]:
-            values = (numbers.count(row["baseline"]), numbers.count(row["other"]))
-            table.add_row(title, *values, change(row["baseline"], row["other"]))
-    if not found["alike"]:
-        per_rank = found["per_rank"]["n_metadata"]
-        table.add_row("calls of a rank", *map(numbers.count, per_rank), change(*per_rank))
-    requests = found["requests"]
+        before, after = (getattr(side.calls, name) for side in (found.baseline, found.other))
+        if before or after:
+            table.add_row(title, numbers.count(before), numbers.count(after), change(before, after))
+    if not found.same_size:
+        a_rank = (found.baseline.n_metadata_per_rank, found.other.n_metadata_per_rank)
+        table.add_row("calls of a rank", *map(numbers.count, a_rank), change(*a_rank))
+    requests = found.requests
     if requests is not None:
-        for title, left, right in (("requests", "baseline", "other"), ("  of a node", "baseline_node", "other_node")):
-            values = (numbers.count(requests[left]), numbers.count(requests[right]))
-            table.add_row(title, *values, change(requests[left], requests[right]))
-    rates = found["rates"]["peak_metadata_per_s"]
-    table.add_row("calls, busiest 1 s", numbers.rate(rates["baseline"]), numbers.rate(rates["other"]), "traced")
-    for name, title in (("startup_s", "start, median rank"), ("wall_s", "wall, median rank")):
-        table.add_row(title, *(numbers.seconds(row["job"][name]) for row in comparison["rows"]), "traced")
+        for title, left, right in (
+            ("server requests", requests.baseline, requests.other),
+            ("  of a node", requests.baseline_node, requests.other_node),
+        ):
+            table.add_row(title, numbers.count(left), numbers.count(right), change(left, right))
+    rates = (side.rates.peak_metadata_per_s for side in (found.baseline, found.other))
+    table.add_row("calls, busiest 1 s", *map(numbers.rate, rates), "traced")
+    table.add_row("start, median rank", *(numbers.seconds(job.startup_s) for job in jobs), "traced")
+    table.add_row("wall, median rank", *(numbers.seconds(job.wall_s) for job in jobs), "traced")
     return table
 
 
@@ -145,48 +151,44 @@ def _of(n: int, size: int | None) -> str:
     return numbers.count(n) if size is None or size == n else f"{numbers.count(n)} of {numbers.count(size)}"
 
 
-def _mounts(found: JsonObject, labels: list[str]) -> Table:
+def _mounts(found: JobsComparison, labels: list[str]) -> Table:
     table = _table("where", "type", "calls", "", "requests", "")
-    for row in found["by_mount"][:N_MOUNTS]:
-        left, right = row["baseline"], row["other"]
+    for row in found.by_mount[:N_MOUNTS]:
         table.add_row(
-            clean(row["key"], 28),
-            f"{row['fstype'] or '?'} ({row['fs_class'] or '?'})",
-            numbers.count(left["n_metadata"]),
-            numbers.count(right["n_metadata"]),
-            numbers.count(left["n_requests"]) if left["n_requests"] is not None else "",
-            numbers.count(right["n_requests"]) if right["n_requests"] is not None else "",
+            clean(row.key, 28),
+            f"{row.fstype or '?'} ({row.fs_class or '?'})",
+            numbers.count(row.baseline.n_metadata),
+            numbers.count(row.other.n_metadata),
+            *(
+                numbers.count(side.n_requests) if side.n_requests is not None else ""
+                for side in (row.baseline, row.other)
+            ),
         )
     table.caption = f"each pair of columns: {labels[0]}, then {labels[1]}"
     table.caption_justify = "left"
     return table
 
 
-def _packages(found: JsonObject, labels: list[str]) -> Table:
+def _packages(found: JobsComparison, labels: list[str]) -> Table:
     table = _table("calls that differ, by package", *labels, "")
-    for row in found["by_package"]:
-        difference = f"{row['other'] - row['baseline']:+,}"
-        table.add_row(clean(row["key"], 34), numbers.count(row["baseline"]), numbers.count(row["other"]), difference)
+    for row in found.by_package:
+        difference = f"{row.other - row.baseline:+,}"
+        table.add_row(clean(row.key, 34), numbers.count(row.baseline), numbers.count(row.other), difference)
     return table
 
 
-def row_of(profile: JsonObject) -> JsonObject:
+def summary_of(profile: Profile) -> JobSummary:
     """What a row of the comparison says of its job."""
-    job = profile["job"]
-    spread = job["spread"]
-
-    def median(name: str) -> float | None:
-        found = spread.get(name)
-        return None if found is None else float(found["median"])
-
-    return {
-        "who": job_facts.who(job),
-        "job_id": profile["manifest"].get("job_id"),
-        "n_ranks": job["n_ranks"],
-        "n_ranks_traced": job["n_ranks_traced"],
-        "n_nodes": job["n_nodes"],
-        "n_nodes_traced": job["n_nodes_traced"],
-        "wall_s": median("wall_s"),
-        "startup_s": median("startup_s"),
-        "verdict": (profile.get("verdict") or {}).get("level"),
-    }
+    job = job_facts.job_of(profile)
+    wall, startup = job.spread.wall_s, job.spread.startup_s
+    return JobSummary(
+        who=job_facts.who(job),
+        job_id=profile.manifest.job_id,
+        n_ranks=job.n_ranks,
+        n_ranks_traced=job.n_ranks_traced,
+        n_nodes=job.n_nodes,
+        n_nodes_traced=job.n_nodes_traced,
+        wall_s=None if wall is None else wall.median,
+        startup_s=None if startup is None else startup.median,
+        verdict=None if profile.verdict is None else profile.verdict.level,
+    )

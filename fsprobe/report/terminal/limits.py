@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.answers import Check, LimitRow
 from fsprobe.report import numbers
 from fsprobe.report.terminal.console import console_on
 from fsprobe.report.terminal.run import clean
@@ -17,64 +16,61 @@ from fsprobe.report.terminal.run import clean
 N_SHOWN = 6
 
 
-def show(answer: JsonObject, out: TextIO) -> None:
+def show(answer: Check, out: TextIO) -> None:
     """Print the answer of a check; with colour when `out` is a terminal."""
     draw(console_on(out), answer)
 
 
-def draw(console: Console, answer: JsonObject) -> None:
-    """The answer, the limits, and for each that was exceeded the imports it is owed to."""
-    over = [row for row in answer["limits"] if row["is_exceeded"]]
-    head = "passed" if answer["passed"] else "failed"
-    console.print(
-        Text(f"check {head}: {_in_short(answer, over)}", style="bold green" if answer["passed"] else "bold red")
-    )
+def draw(console: Console, answer: Check) -> None:
+    """The answer, the limits, and for each that was exceeded the imports that account for it."""
+    head = "passed" if answer.passed else "failed"
+    console.print(Text(f"check {head}: {_in_short(answer)}", style="bold green" if answer.passed else "bold red"))
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name, justify in (("", "left"), ("counted", "right"), ("limit", "right"), ("", "left"), ("", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for row in answer["limits"]:
-        excess = row["n"] - row["n_most"]
+    for row in answer.limits:
         table.add_row(
-            row["what"],
-            numbers.count(row["n"]),
-            numbers.count(row["n_most"]),
-            Text(f"{numbers.count(excess)} too many", style="red") if row["is_exceeded"] else Text("ok", style="green"),
-            Text(clean(row["because"]), style="dim"),
+            row.what,
+            numbers.count(row.n),
+            numbers.count(row.n_most),
+            Text(f"{numbers.count(row.n_over)} too many", style="red")
+            if row.is_exceeded
+            else Text("ok", style="green"),
+            Text(clean(row.because), style="dim"),
         )
     console.print(table)
-    for row in over:
-        _offenders(console, row, has_baseline=answer["baseline"] is not None)
-    for note in answer["notes"]:
+    for row in answer.exceeded:
+        _offenders(console, row, has_baseline=answer.baseline is not None)
+    for note in answer.notes:
         console.print(Text(clean(note), style="yellow"))
 
 
-def _in_short(answer: JsonObject, over: Sequence[JsonObject]) -> str:
+def _in_short(answer: Check) -> str:
     parts = []
-    if over:
-        parts.append(f"{len(over)} of {numbers.plural(len(answer['limits']), 'limit')} exceeded")
-    if answer["failure"]:
-        parts.append(str(answer["failure"]))
-    return "; ".join(parts) or f"{numbers.plural(len(answer['limits']), 'limit')} kept"
+    if answer.exceeded:
+        parts.append(f"{len(answer.exceeded)} of {numbers.plural(len(answer.limits), 'limit')} exceeded")
+    if answer.failure:
+        parts.append(answer.failure)
+    return "; ".join(parts) or f"{numbers.plural(len(answer.limits), 'limit')} kept"
 
 
-def _offenders(console: Console, row: JsonObject, has_baseline: bool) -> None:
-    if not row["offenders"]:
+def _offenders(console: Console, row: LimitRow, has_baseline: bool) -> None:
+    if not row.offenders:
         return
     what = "More than in the baseline" if has_baseline else "Most"
     console.print()
-    console.print(Text(f"{what}, {row['what']} by {row['grouping'].removesuffix('s')}:"))
+    console.print(Text(f"{what}, {row.what} by {(row.grouping or '').removesuffix('s')}:"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for justify in ("right", "left", "left"):
         table.add_column(justify=justify)
-    for offender in row["offenders"][:N_SHOWN]:
-        n_more = offender["n"] - (offender["n_before"] or 0)
+    for offender in row.offenders[:N_SHOWN]:
         before = ""
         if has_baseline:
-            before = "not in the baseline" if offender["is_new"] else f"{numbers.count(offender['n_before'])} before"
-        through = f"through {' > '.join(offender['through'])}" if offender["through"] else ""
+            before = "not in the baseline" if offender.is_new else f"{numbers.count(offender.n_before)} before"
+        through = f"through {' > '.join(offender.through)}" if offender.through else ""
         table.add_row(
-            ("+" if has_baseline else "") + numbers.count(n_more),
-            clean(offender["key"]),
+            ("+" if has_baseline else "") + numbers.count(offender.n_more),
+            clean(offender.key),
             Text(clean(", ".join(part for part in (before, through) if part)), style="dim"),
         )
     console.print(table)

@@ -1,4 +1,4 @@
-"""The live line of a run: calls, calls per second, failed look-ups and what is being imported, read off the growing log."""
+"""The live line of a run: calls, calls per second, failed lookups and what is being imported, read off the growing log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LiveLine:
         self._out = out
         self._log = ""
         self._at = 0
-        self._n_calls = self._n_missing = 0
+        self._n_calls = self._n_not_found = 0
         self._begin = self._drawn = 0.0
         self._recent: list[tuple[float, int]] = []
         self._module = ""
@@ -45,16 +45,14 @@ class LiveLine:
         self._at += len(data)
         # calls on a descriptor alone are in the log too, but are no metadata calls
         self._n_calls += data.count(b"\n") - data.count(b'>, "", ') - data.count(b" +++ ")
-        self._n_missing += data.count(b" ENOENT ")
+        self._n_not_found += data.count(b" ENOENT ")
         modules = _LAST_MODULE.findall(data[-20_000:])
         if modules:
             self._module = modules[-1].replace(b"/__pycache__", b"").replace(b"/", b".").decode("ascii", "replace")
         self._recent = [*self._recent[-10:], (now, self._n_calls)]
         first = self._recent[0]
         rate = (self._n_calls - first[1]) / (now - first[0]) if now > first[0] else 0.0
-        line = (
-            f"fsprobe  {self._n_calls:>9,} calls  {rate:>7,.0f}/s  {self._n_missing:>7,} missing  {self._module[:36]}"
-        )
+        line = f"fsprobe  {self._n_calls:>9,} calls  {rate:>7,.0f}/s  {self._n_not_found:>7,} not found  {self._module[:36]}"
         self._write("\r\x1b[2m" + line[:79] + "\x1b[0m\x1b[K")
 
     def end(self) -> None:

@@ -12,8 +12,11 @@ from typing import Any
 
 from fsprobe import __version__
 from fsprobe.capture.machine import ranks
+from fsprobe.model.comparison import Comparison
 from fsprobe.model.formats import JsonObject
-from fsprobe.report import facts, markdown, numbers, sentences
+from fsprobe.model.manifest import Manifest, MountFacts
+from fsprobe.model.profile import Profile
+from fsprobe.report import comparison_facts, facts, markdown, numbers, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.ticket.reproducer import Item, job_size
 
@@ -48,14 +51,14 @@ def summary(items: Sequence[Item], environment: Mapping[str, Any] | None, *, is_
     if environment is not None:
         lines += _environment(environment)
     for item in items:
-        shown = visible_in(item.profile)
+        shown = visible_in(item.value)
         file = f" ({markdown.code(visible_in(item.file))})" if item.file else ""
-        lines += [f"## {item.name}: {shown['kind']}{file}", ""]
+        lines += [f"## {item.name}: {shown.kind}{file}", ""]
         lines += markdown.table(
-            ("Asked for", ""), ((label, markdown.text(value)) for label, value in answers(shown, environment))
+            ("Question", "Answer"), ((label, markdown.text(value)) for label, value in answers(shown, environment))
         )
     for item in items:
-        lines += [markdown.render(item.profile, f"recordings/{item.name}.fsprobe").rstrip("\n"), ""]
+        lines += [markdown.render(item.value, f"recordings/{item.name}.fsprobe").rstrip("\n"), ""]
     lines += ["## What this ticket leaves out", "", *(f"- {line}" for line in LEFT_OUT), ""]
     lines += ["## Redaction", ""]
     lines += [*(f"- {line}" for line in REDACTED)] if is_redacted else ["None: names and paths are as they were."]
@@ -78,52 +81,51 @@ def _environment(environment: Mapping[str, Any]) -> list[str]:
     return ["## Environment, counted when the ticket was made", "", *markdown.table(("Environment", ""), rows)]
 
 
-def answers(profile: JsonObject, environment: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def answers(shown: Profile | Comparison, environment: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Label and text of what a support desk asks first, for one file; what was not observed says so."""
-    if profile["kind"] == "comparison":
-        return _comparison_answers(profile)
-    manifest = profile["manifest"]
-    job = manifest.get("job") or {}
+    if isinstance(shown, Comparison):
+        return _comparison_answers(shown)
+    manifest = shown.manifest
+    job = manifest.job
     rows = [
         ("What", facts.command_line(manifest) or numbers.NOT_OBSERVED),
-        ("Where", _where(manifest, job)),
+        ("Where", _where(manifest)),
         ("When", facts.date(manifest)),
-        ("Wall time, traced", numbers.seconds(manifest.get("wall_s"))),
-        ("Cache, cold or warm", facts.known(manifest.get("cache"))),
-        ("Nodes x ranks", nodes_and_ranks(profile)),
-        ("Job", str(manifest.get("job_id") or job.get("SLURM_JOB_ID") or job.get("PBS_JOBID") or "none")),
-        ("Filesystem", filesystem(profile)),
-        ("Environment", environment_line(profile, environment)),
+        ("Wall time, traced", numbers.seconds(manifest.wall_s)),
+        ("Cache, cold or warm", facts.known(manifest.cache)),
+        ("Nodes x ranks", nodes_and_ranks(shown)),
+        ("Job", manifest.job_id or job.get("SLURM_JOB_ID") or job.get("PBS_JOBID") or "none"),
+        ("Filesystem", filesystem(shown)),
+        ("Environment", environment_line(manifest, environment)),
     ]
-    verdict = profile.get("verdict") or {}
-    if verdict:
-        rows.append(("Verdict", str(verdict["sentence"])))
-    titles = [f"{row['code']} {row['title']}" for row in facts.findings(profile)]
-    none = "none" if profile.get("findings") is not None else "not looked for: see the recordings of the ranks"
-    rows.append(("Findings", "; ".join(titles) or none))
+    if shown.verdict is not None:
+        rows.append(("Verdict", shown.verdict.sentence))
+    titles = [f"{finding.code} {finding.title}" for finding in facts.findings(shown)]
+    rows.append(("Findings", "; ".join(titles) or "none"))
     return rows
 
 
-def _where(manifest: Mapping[str, Any], job: Mapping[str, Any]) -> str:
-    parts = [str(manifest.get("host") or numbers.NOT_OBSERVED)]
+def _where(manifest: Manifest) -> str:
+    job = manifest.job
+    parts = [manifest.host or numbers.NOT_OBSERVED]
     if job.get("SLURM_CLUSTER_NAME"):
         parts.append(f"cluster {job['SLURM_CLUSTER_NAME']}")
     if job.get("SLURM_JOB_PARTITION"):
         parts.append(f"partition {job['SLURM_JOB_PARTITION']}")
-    if manifest.get("cwd"):
-        parts.append(str(manifest["cwd"]))
+    if manifest.cwd:
+        parts.append(manifest.cwd)
     return ", ".join(parts)
 
 
-def nodes_and_ranks(profile: JsonObject) -> str:
+def nodes_and_ranks(profile: Profile) -> str:
     """How many nodes and ranks the job had, and how many of them this is about."""
-    if profile["kind"] == "job":
-        section = profile["job"]
-        traced = f"{numbers.plural(section['n_nodes_traced'], 'node')}, {numbers.plural(section['n_ranks_traced'], 'rank')} traced"
-        return f"{numbers.count(section['n_nodes'])} x {numbers.count(section['n_ranks'])} ({traced})"
-    job = {name: str(value) for name, value in (profile["manifest"].get("job") or {}).items()}
-    rank = ranks.identify(job)
-    n_nodes, n_ranks = job_size(job, rank)
+    job = profile.job
+    if job is not None:
+        traced = f"{numbers.plural(job.n_nodes_traced, 'node')}, {numbers.plural(job.n_ranks_traced, 'rank')} traced"
+        return f"{numbers.count(job.n_nodes)} x {numbers.count(job.n_ranks)} ({traced})"
+    variables = profile.manifest.job
+    rank = ranks.identify(variables)
+    n_nodes, n_ranks = job_size(variables, rank)
     if n_nodes is None and n_ranks is None:
         return "no job that fsprobe knows: one process was started" if rank is None else numbers.NOT_OBSERVED
     which = (
@@ -132,54 +134,53 @@ def nodes_and_ranks(profile: JsonObject) -> str:
     return f"{numbers.count(n_nodes)} x {numbers.count(n_ranks)}{which}"
 
 
-def filesystem(profile: JsonObject) -> str:
+def filesystem(profile: Profile) -> str:
     """The filesystem that the run's calls went to, and the one that the environment lies on."""
-    metrics = profile["metrics"]
+    metrics, python = profile.metrics, profile.manifest.python
     parts = []
-    main = sentences.main_mount(metrics.get("by_mount") or [])
+    main = sentences.main_mount(metrics.by_mount)
     if main is not None:
-        share = numbers.part_of(main["n_metadata"], metrics["n_metadata"])
-        kind = f"{main.get('fstype') or 'type not observed'}, {main.get('fs_class') or 'class not observed'}"
-        parts.append(f"{main['key']} ({kind}): {share} of the metadata calls")
-    prefix = (profile["manifest"].get("python") or {}).get("prefix")
-    place = _mount_of(prefix, profile["manifest"].get("mounts") or []) if prefix else None
+        share = numbers.part_of(main.n_metadata, metrics.n_metadata)
+        kind = f"{main.fstype or 'type not observed'}, {main.fs_class or 'class not observed'}"
+        parts.append(f"{main.key} ({kind}): {share} of the metadata calls")
+    place = _mount_of(python.prefix, profile.manifest.mounts) if python is not None and python.prefix else None
     if place is not None:
-        parts.append(f"the environment is on {place['path']} ({place['fstype']})")
+        parts.append(f"the environment is on {place.path} ({place.fstype})")
     return "; ".join(parts) or numbers.NOT_OBSERVED
 
 
-def _mount_of(path: str, mounts: Sequence[JsonObject]) -> JsonObject | None:
+def _mount_of(path: str, mounts: Sequence[MountFacts]) -> MountFacts | None:
     best = None
     for mount in mounts:
-        point = str(mount["path"]).rstrip("/")
+        point = mount.path.rstrip("/")
         if (path == point or path.startswith(point + "/")) and (
-            best is None or len(point) >= len(best["path"].rstrip("/"))
+            best is None or len(point) >= len(best.path.rstrip("/"))
         ):
             best = mount
     return best
 
 
-def environment_line(profile: JsonObject, environment: Mapping[str, Any] | None) -> str:
+def environment_line(manifest: Manifest, environment: Mapping[str, Any] | None) -> str:
     """The environment's path and how many files it has."""
-    prefix = (profile["manifest"].get("python") or {}).get("prefix")
+    prefix = manifest.python.prefix if manifest.python is not None else None
     if environment is None:
         return f"{prefix or numbers.NOT_OBSERVED}; files not counted (--env)"
     counted = f"{environment['path']}, {numbers.plural(environment['n_files'], 'file')}"
     return counted if prefix in (None, environment["path"]) else f"{prefix}; counted: {counted}"
 
 
-def _comparison_answers(comparison: JsonObject) -> list[tuple[str, str]]:
+def _comparison_answers(comparison: Comparison) -> list[tuple[str, str]]:
     rows = [("What", facts.command_line(comparison) or numbers.NOT_OBSERVED)]
-    rows += facts.comparison_head(comparison, None)
-    rows.append(("Answer", facts.comparison_headline(comparison)))
-    for row in comparison["rows"]:
-        wall = row.get("wall_s") or {}
+    rows += comparison_facts.head(comparison, None)
+    rows.append(("Answer", comparison_facts.headline(comparison)))
+    for row in comparison.rows:
+        median = row.wall_s.median if row.wall_s is not None else None
         rows.append(
             (
-                f"Layout {row['layout']}",
-                f"{row.get('where') or ''} ({row.get('fstype') or 'type not observed'}), cache "
-                f"{facts.known(row.get('cache'))}: {numbers.seconds(wall.get('median'))} a start; "
-                + facts.comparison_sentence(row, comparison),
+                f"Storage layout {row.layout}",
+                f"{row.where} ({row.fstype or 'type not observed'}), cache "
+                f"{facts.known(row.cache)}: {numbers.seconds(median)} a start; "
+                + comparison_facts.sentence(row, comparison),
             )
         )
     return rows
@@ -190,34 +191,40 @@ def _comparison_answers(comparison: JsonObject) -> list[tuple[str, str]]:
 
 def versions(items: Sequence[Item], here: Mapping[str, Any]) -> JsonObject:
     """Versions of fsprobe, tracer, kernel and Python: those of the runs, and those with which the ticket was made."""
-    rows = {}
-    for item in items:
-        profile = item.profile
-        manifest = profile.get("manifest") or (profile["host"] if isinstance(profile.get("host"), dict) else {})
-        python = manifest.get("python") or {}
-        rows[item.name] = {
-            **{
-                name: manifest.get(name)
-                for name in ("fsprobe_version", "fsprobe_python", "backend", "backend_version", "kernel", "machine")
-            },
-            "python": python.get("version"),
-            "implementation": python.get("implementation"),
-        }
-    return {"ticket": {"fsprobe_version": __version__, **here}, "recordings": rows}
+    return {
+        "ticket": {"fsprobe_version": __version__, **here},
+        "recordings": {item.name: _versions(item.value) for item in items},
+    }
 
 
-def job_facts(items: Sequence[Item]) -> JsonObject:
+def _versions(value: Profile | Comparison) -> JsonObject:
+    if isinstance(value, Comparison):
+        return {**{name: value.host.get(name) for name in _VERSIONS}, "python": None, "implementation": None}
+    python = value.manifest.python
+    return {
+        **{name: getattr(value.manifest, name) or None for name in _VERSIONS},
+        "python": python.version if python is not None else None,
+        "implementation": python.implementation if python is not None else None,
+    }
+
+
+_VERSIONS = ("fsprobe_version", "fsprobe_python", "backend", "backend_version", "kernel", "machine")
+
+
+def jobs_of(items: Sequence[Item]) -> JsonObject:
     """What the batch system and the launcher said of each run."""
-    rows: JsonObject = {}
-    for item in items:
-        profile = item.profile
-        manifest = profile.get("manifest") or (profile["host"] if isinstance(profile.get("host"), dict) else {})
-        found = dict(manifest.get("job") or {})
-        for name in ("job_id", "job_name"):
-            if manifest.get(name) is not None:
-                found[name] = manifest[name]
-        if profile["kind"] == "job":
-            section = profile["job"]
-            found.update({name: section[name] for name in ("n_nodes", "n_ranks", "n_nodes_traced", "n_ranks_traced")})
-        rows[item.name] = found
-    return rows
+    return {item.name: _job(item.value) for item in items}
+
+
+def _job(value: Profile | Comparison) -> JsonObject:
+    if isinstance(value, Comparison):
+        return dict(value.host.get("job") or {})
+    found: JsonObject = dict(value.manifest.job)
+    for name in ("job_id", "job_name"):
+        if getattr(value.manifest, name) is not None:
+            found[name] = getattr(value.manifest, name)
+    if value.job is not None:
+        found.update(
+            {name: getattr(value.job, name) for name in ("n_nodes", "n_ranks", "n_nodes_traced", "n_ranks_traced")}
+        )
+    return found

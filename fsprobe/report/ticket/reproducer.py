@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from fsprobe import __version__
+from fsprobe import __version__, capabilities
 from fsprobe.capture.machine import ranks
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.profile import Profile
 from fsprobe.report import facts
 
 _TOLD_BY_CONTAINER = ("APPTAINER_", "SINGULARITY_")
@@ -23,8 +23,7 @@ class Item:
     """How the ticket calls it: `01`."""
     file: str
     """What it was called; "" if that is nobody's business."""
-    profile: JsonObject
-    """Its profile, comparison or job, as the JSON report has it."""
+    value: Profile | Comparison
 
 
 def reproducer(items: Sequence[Item], *, is_redacted: bool) -> str:
@@ -38,74 +37,71 @@ def reproducer(items: Sequence[Item], *, is_redacted: bool) -> str:
 
 
 def _again(item: Item) -> list[str]:
-    profile = item.profile
-    if profile["kind"] == "comparison":
-        return _compare_again(item)
-    manifest = profile["manifest"]
-    command = manifest.get("command")
-    if not command:
+    if isinstance(item.value, Comparison):
+        return _compare_again(item.name, item.value)
+    profile = item.value
+    manifest, job = profile.manifest, profile.job
+    if not manifest.command:
         return ["# the command is not known: the log does not show it", ":"]
     line = facts.command_line(manifest)
-    lines = [f"cd {shlex.quote(str(manifest['cwd']))} || exit 1"] if manifest.get("cwd") else []
-    variables = manifest.get("environment") or {}
+    lines = [f"cd {shlex.quote(manifest.cwd)} || exit 1"] if manifest.cwd else []
+    variables = manifest.environment
     container = next((variables[n] for n in ("APPTAINER_CONTAINER", "SINGULARITY_CONTAINER") if variables.get(n)), None)
     if container:
-        lines.append(f"# inside of the container {' '.join(str(container).split())}")
+        lines.append(f"# inside of the container {' '.join(container.split())}")
     lines += [
-        f"export {name}={shlex.quote(str(value))}"
+        f"export {name}={shlex.quote(value)}"
         for name, value in sorted(variables.items())
         if not name.startswith(_TOLD_BY_CONTAINER)
     ]
     launcher = _launcher(profile)
-    options = [f"--ranks {shlex.quote(str(manifest['ranks']))}"] if manifest.get("ranks") else []
-    if manifest.get("backend") in ("ptrace", "audit"):
-        options.append(f"--backend {manifest['backend']}")
-    place = f"{item.name}-again/" if profile["kind"] == "job" else f"{item.name}-again.fsprobe"
+    options = [f"--ranks {shlex.quote(manifest.ranks)}"] if manifest.ranks else []
+    if manifest.backend and manifest.lacks(capabilities.FOREIGN_PROGRAMS):
+        # else more would be seen than the recording shows
+        options.append(f"--backend {shlex.quote(manifest.backend)}")
+    place = f"{item.name}-again/" if job is not None else f"{item.name}-again.fsprobe"
     traced = " ".join(["fsprobe run -o", place, *options, "--", line])
     lines += [f"time {launcher}{line}", f"{launcher}{traced}"]
-    if profile["kind"] == "job":
+    if job is not None:
         lines.append(f"fsprobe merge {place} -o {item.name}-again.fsprobe")
     return lines
 
 
-def _launcher(profile: JsonObject) -> str:
-    if profile["kind"] == "job":
-        section = profile["job"]
-        n_nodes, n_ranks = section["n_nodes"], section["n_ranks"]
-        is_slurm = bool(profile["manifest"].get("job_id"))
+def _launcher(profile: Profile) -> str:
+    manifest = profile.manifest
+    if profile.job is not None:
+        n_nodes, n_ranks = profile.job.n_nodes, profile.job.n_ranks
+        is_slurm = bool(manifest.job_id)
     else:
-        job = {name: str(value) for name, value in (profile["manifest"].get("job") or {}).items()}
-        rank = ranks.identify(job)
+        rank = ranks.identify(manifest.job)
         if rank is None:
             return ""
-        n_nodes, n_ranks = job_size(job, rank)
-        is_slurm = "SLURM_JOB_ID" in job
+        n_nodes, n_ranks = job_size(manifest.job, rank)
+        is_slurm = "SLURM_JOB_ID" in manifest.job
     if n_ranks is None or n_ranks < 2:
         return ""
     return f"srun --nodes={n_nodes or 1} --ntasks={n_ranks} " if is_slurm else f"mpirun -n {n_ranks} "
 
 
-def _compare_again(item: Item) -> list[str]:
-    profile = item.profile
-    if not profile.get("environment") or not profile.get("command"):
+def _compare_again(name: str, comparison: Comparison) -> list[str]:
+    if not comparison.environment or not comparison.command:
         return ["# two recordings were compared: see the recordings themselves", ":"]
-    words = ["fsprobe", "compare", "--env", str(profile["environment"])]
-    kinds: dict[str, Mapping[str, Any]] = {str(row["layout"]): row for row in profile["rows"]}
-    for label, row in kinds.items():
-        if row["kind"] == "copy":
-            words += ["--layout", f"{label}={row['where']}"]
-        elif row["kind"] in ("squashfs", "overlay"):
-            words.append(f"--{row['kind']}")
-    caches = {row["cache"] for row in profile["rows"]} & {"cold", "warm"}
+    words = ["fsprobe", "compare", "--env", comparison.environment]
+    for label, row in {row.layout: row for row in comparison.rows}.items():
+        if row.kind == "copy":
+            words += ["--layout", f"{label}={row.where}"]
+        elif row.kind in ("squashfs", "overlay"):
+            words.append(f"--{row.kind}")
+    caches = {row.cache for row in comparison.rows} & {"cold", "warm"}
     words += [
         "--runs",
-        str(profile.get("n_runs") or 7),
+        str(comparison.n_runs or 7),
         "--cache",
         "both" if len(caches) == 2 else min(caches, default="warm"),
     ]
-    if profile.get("make_cold") and not str(profile["make_cold"]).startswith("("):
-        words += ["--make-cold", str(profile["make_cold"])]
-    words += ["-o", f"{item.name}-again.fsprobe", "--", *(str(word) for word in profile["command"])]
+    if comparison.make_cold and not comparison.make_cold.startswith("("):
+        words += ["--make-cold", comparison.make_cold]
+    words += ["-o", f"{name}-again.fsprobe", "--", *comparison.command]
     return [
         "# in the directory where it was made: a comparison does not keep it",
         " ".join(shlex.quote(word) for word in words),

@@ -7,15 +7,17 @@ from typing import Any
 
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.attribution.ownership import Mounts
+from fsprobe.analysis.counting.profile import numbers
 from fsprobe.analysis.counting.tally import PathTally, ProcessTally, Tally, add
 from fsprobe.analysis.findings.evidence import Evidence, Watch
 from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
 from fsprobe.analysis.requests.model import RequestCounts, Requests
-from fsprobe.model.counts import Counts
 from fsprobe.model.events import Mount
 from fsprobe.model.finding import Finding
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Metrics, Profile
+from fsprobe.model.rows import Counts
 
 LOCAL = Mount(path=b"/", fstype="ext4", fs_class="local", source=b"/dev/sda1", options="rw")
 LUSTRE = Mount(path=b"/project", fstype="lustre", fs_class="network", source=b"mds:/p", options="rw")
@@ -32,7 +34,7 @@ def opened(n: int = 1) -> Counts:
 
 def missed(n: int = 1) -> Counts:
     """A path that n stats did not find."""
-    return Counts(n_stat=n, n_missing=n)
+    return Counts(n_stat=n, n_not_found=n)
 
 
 def fact(prefix: str = "/usr", **more: Any) -> dict[str, Any]:
@@ -60,18 +62,18 @@ def make(
     environment: Mapping[str, str] | None = None,
     job: Mapping[str, str] | None = None,
     mounts: Sequence[Mount] = MOUNTS,
-    missing: Mapping[tuple[str, bytes], int] | None = None,
+    not_found: Mapping[tuple[str, bytes], int] | None = None,
     processes: Sequence[ProcessTally] = (),
     watch: Watch | None = None,
     with_requests: bool = False,
     thresholds: Thresholds = DEFAULTS,
-    metrics: JsonObject | None = None,
-    manifest: JsonObject | None = None,
+    metrics: Metrics | None = None,
+    manifest: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Evidence of a run with these calls."""
-    tally = Tally(missing=dict(missing or {}))
+    tally = Tally(not_found=dict(not_found or {}))
     for path, counts in (paths or {}).items():
-        is_found = counts.n_open and not counts.n_missing
+        is_found = counts.n_open and not counts.n_not_found
         tally.by_path[path] = PathTally(counts=counts, resolved=path if is_found else None)
         add(tally.total, counts)
     for row in processes:
@@ -86,17 +88,15 @@ def make(
     return Evidence(
         tally=tally,
         notes=Notes(),
-        profile={
-            "manifest": {
-                "command": ["python", "train.py"],
-                "environment": dict(environment or {}),
-                "job": dict(job or {}),
+        profile=Profile(
+            manifest=Manifest(
+                command=("python", "train.py"),
+                environment=dict(environment or {}),
+                job=dict(job or {}),
                 **(manifest or {}),
-            },
-            "metrics": {"by_mount": [], "n_metadata": tally.total.n_metadata, "rates": {}, **(metrics or {})},
-            "quality": {},
-            "requests": None,
-        },
+            ),
+            metrics=metrics or Metrics(**numbers(tally.total, timed=False)),
+        ),
         facts=list(facts),
         mounts_of=table.of,
         requests=requests,

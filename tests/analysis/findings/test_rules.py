@@ -10,7 +10,7 @@ from fsprobe.analysis.attribution import not_found
 from fsprobe.analysis.findings.evidence import Watch, quote
 from fsprobe.analysis.findings.rules import RULES, explanation
 from fsprobe.analysis.findings.thresholds import DEFAULTS
-from fsprobe.model.counts import Counts
+from fsprobe.model.rows import Counts
 from tests.analysis.findings.evidence import (
     LOCAL,
     SQUASHFUSE,
@@ -169,11 +169,11 @@ class TestLookups:
     @pytest.mark.parametrize(("n", "expected"), [(199, False), (200, True)])
     def test_run_path(self, n: int, expected: bool) -> None:
         misses = {(not_found.LIBRARY, b"/project/lib%d/libx.so" % number): 1 for number in range(n)}
-        assert ("FSP026" in found(make(missing=misses))) is expected
+        assert ("FSP026" in found(make(not_found=misses))) is expected
 
     def test_misses_of_the_variable_are_not_those_of_rpath(self) -> None:
         misses = {(not_found.LIBRARY, b"/project/lib/x%d/libx.so" % number): 1 for number in range(500)}
-        assert "FSP026" not in found(make(missing=misses, environment={"LD_LIBRARY_PATH": "/project/lib"}))
+        assert "FSP026" not in found(make(not_found=misses, environment={"LD_LIBRARY_PATH": "/project/lib"}))
 
     def test_a_dead_entry_on_lustre_weighs_more(self) -> None:
         paths = {b"/project/gone": missed(300), b"/project": Counts(n_stat=1)}

@@ -106,7 +106,7 @@ def test_a_plain_user_can_serve(src: Path, mnt: Path, tmp_path: Path) -> None:
         reason = f"a plain user needs {', '.join(missing)}"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     # A place that the user can reach: the test's own directory is for its owner only.
-    place = Path(f"/tmp/standin-user-{os.getpid()}-{time.monotonic_ns()}")
+    place = Path(f"/tmp/fileserver-user-{os.getpid()}-{time.monotonic_ns()}")
     place.mkdir()
     try:
         for package in ("benchmarks", "fsprobe"):

@@ -1,4 +1,4 @@
-"""What is read through the stand-in is what is in the source: bytes, modes, times, links, names."""
+"""What is read through the simulated file server is what is in the source: bytes, modes, times, links, names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of the stand-in for sequences whose requests can be worked out by hand.
+"""Counts of the simulated file server for sequences whose requests can be worked out by hand.
 
 The rules behind the numbers: a name is looked up once and then known, also when it is missing; attributes come with the
 look-up; every open is a request; a listing is read once, by one READDIR that returns it and one that returns its end; a

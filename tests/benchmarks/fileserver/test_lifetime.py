@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fileserver import serve
-from benchmarks.fileserver.mounting import device_at
+from benchmarks.fileserver.kernel.mounting import device_at
 from fsprobe.errors import BadInput
 from tests.benchmarks.conftest import is_mounted
 
@@ -57,7 +57,7 @@ def is_dead(mnt: Path) -> bool:
 
 
 def start_parent(src: Path, mnt: Path, meta_ms: float = 0) -> tuple[subprocess.Popen[str], list[int]]:
-    """Start a program that serves `src`; returns it, and the processes that the stand-in consists of."""
+    """Start a program that serves `src`; returns it, and the processes that the server consists of."""
     parent = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(src), str(mnt), str(meta_ms)],
         cwd=REPOSITORY,

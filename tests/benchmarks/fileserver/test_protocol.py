@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from benchmarks.fileserver import protocol
+from benchmarks.fileserver.kernel import protocol
 
 
 @pytest.mark.parametrize(

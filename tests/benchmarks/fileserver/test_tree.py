@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fileserver.protocol import ROOT_NODE
-from benchmarks.fileserver.tree import Tree, child_of, forget_path, move_paths, node_for, open_tree, path_of
+from benchmarks.fileserver.answers.tree import Tree, child_of, forget_path, move_paths, node_for, open_tree, path_of
+from benchmarks.fileserver.kernel.protocol import ROOT_NODE
 
 
 def status(inode: int) -> os.stat_result:

@@ -1,4 +1,4 @@
-"""A writable stand-in: what the client changes arrives in the source, and what it asks meanwhile."""
+"""A writable server: what the client changes arrives in the source, and what it asks meanwhile."""
 
 from __future__ import annotations
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import options
-from fsprobe.capture.backends import choice
-from fsprobe.capture.backends.audit import waiting
+from fsprobe.capture import backends, options
+from fsprobe.capture.backends.audit import notes
+from fsprobe.capture.backends.protocol import Machine, Run
+from fsprobe.capture.backends.ptrace.backend import Ptrace
+from fsprobe.capture.process.start import Launch
 from fsprobe.errors import FsprobeError
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Call, ParseQuality, Process
@@ -21,7 +23,7 @@ def gather(tmp_path: Path, files: dict[str, list[bytes]], tail: bytes = b"") -> 
     place.mkdir()
     for name, lines in files.items():
         (place / f"calls.{name}").write_bytes(b"".join(line + b"\n" for line in lines) + tail)
-    assert waiting.gather(str(tmp_path)) == ""
+    assert notes.gather(str(tmp_path), str(tmp_path / "log")) == ""
     return (tmp_path / "log").read_bytes().splitlines()
 
 
@@ -96,29 +98,30 @@ def test_a_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
 def test_a_place_that_was_taken_away_is_found_again(tmp_path: Path) -> None:
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / "calls.7.aa").write_bytes(birth("begin", 7, 1, 100) + b"\n" + call(7, 120, b"one") + b"\n")
-    waiting.stop_writers(str(tmp_path))
+    notes.stop_writers(str(tmp_path))
     assert not (tmp_path / "marks").exists()
-    assert waiting.gather(str(tmp_path)) == ""
-    assert waiting.gather(str(tmp_path)) == "", "it can be done again"
+    assert notes.gather(str(tmp_path), str(tmp_path / "log")) == ""
+    assert notes.gather(str(tmp_path), str(tmp_path / "log")) == "", "it can be done again"
     assert (tmp_path / "log").read_bytes().endswith(STAT % b"one" + b"\n")
 
 
 def test_nothing_to_read_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        waiting.gather(str(tmp_path))
+        notes.gather(str(tmp_path), str(tmp_path / "log"))
 
 
 @pytest.mark.parametrize("words", [["--no-markers"], ["--markers", "time"]])
-def test_it_is_made_of_markers(words: list[str], tmp_path: Path) -> None:
+def test_it_is_made_of_markers(words: list[str]) -> None:
     chosen = options.parse(["--backend", "audit", *words, "--", "true"])
     with pytest.raises(FsprobeError, match="markers"):
-        choice.choose(chosen, {"PATH": "/usr/bin"}, str(tmp_path))
+        backends.choose(chosen, Machine({"PATH": "/usr/bin"}))
 
 
 def test_auto_takes_it_last_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "why_not_ptrace", lambda: "can't trace: Operation not permitted")
-    tracer = choice.choose(options.parse(["--", "true"]), {"PATH": str(tmp_path)}, str(tmp_path))
-    assert tracer.backend == "audit"
-    assert tracer.words == ["true"]
-    assert "no strace" in tracer.why
-    assert "Operation not permitted" in tracer.why
+    monkeypatch.setattr(Ptrace, "why_not", lambda self, machine: "can't trace: Operation not permitted")
+    (chosen,) = backends.choose(options.parse(["--", "true"]), Machine({"PATH": str(tmp_path)}))
+    assert chosen.name == "audit"
+    launch = Launch(["true"], {})
+    assert chosen.prepare(Run(["true"], {}), launch) is launch
+    assert "no strace" in chosen.why
+    assert "Operation not permitted" in chosen.why

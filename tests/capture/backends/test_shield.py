@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe.capture.backends import text_log, tracing
 from fsprobe.capture.backends.strace import shield
 from tests.conftest import need
 
@@ -19,6 +20,12 @@ print([os.readlink("/proc/self/fd/2"), sorted(map(int, signal.pthread_sigmask(si
        sorted(os.environ.items()), len(os.listdir("/proc/self/fd")), open("/proc/self/cmdline").read().split(chr(0))[1]])
 print("to stderr", file=sys.stderr)
 """
+
+
+def complaints(place: Path) -> list[str]:
+    tracer = tracing.Tracer()
+    tracer.settle(str(place), str(place))
+    return tracer.complaints()
 
 
 def run(made: shield.Shield, mask: set[int]) -> int:
@@ -31,7 +38,8 @@ def run(made: shield.Shield, mask: set[int]) -> int:
             os.execve(made.path, made.command, {"A": "1", "B": "x y"})
         finally:
             os._exit(99)
-    made.close()
+    for fd in made.kept:
+        os.close(fd)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -56,7 +64,7 @@ def test_the_command_has_its_stderr_and_signals(
     assert shown[2:4] == alone[2:4]
     assert shown[4:] == alone[4:]
     assert seen.err == "to stderr\n"
-    assert shield.complaints(str(tmp_path)) == ["strace: a complaint"]
+    assert complaints(tmp_path) == ["strace: a complaint"]
     assert len(os.listdir("/proc/self/fd")) == n_before
 
 
@@ -109,7 +117,7 @@ REST = b'7 1.1 (+ 0.1) execve("/x", ["x"], 0x7 /* 3 vars */) = 0 <0.1>\n' + OWN 
 def test_only_the_first_line_is_left_out(n_bytes: int) -> None:
     def without(data: bytes, path: str) -> bytes:
         pieces = [data[at : at + n_bytes] for at in range(0, len(data), n_bytes)]
-        return b"".join(shield.without_own(pieces, path))
+        return b"".join(text_log.without_own(pieces, path))
 
     assert without(OWN + REST, "/proc/self/fd/9") == REST
     assert without(REST, "/proc/self/fd/9") == REST
@@ -120,6 +128,6 @@ def test_only_the_first_line_is_left_out(n_bytes: int) -> None:
 
 
 def test_each_complaint_is_told_once(tmp_path: Path) -> None:
-    (tmp_path / shield.COMPLAINTS).write_bytes(b"strace: a\n\nstrace: b\nstrace: a\nstrace: \xff")
-    assert shield.complaints(str(tmp_path)) == ["strace: a", "strace: b", "strace: \\xff"]
-    assert shield.complaints(str(tmp_path / "none")) == []
+    (tmp_path / tracing.COMPLAINTS).write_bytes(b"strace: a\n\nstrace: b\nstrace: a\nstrace: \xff")
+    assert complaints(tmp_path) == ["strace: a", "strace: b", "strace: \\xff"]
+    assert complaints(tmp_path / "none") == []

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import record
+from fsprobe.capture import injection
+from fsprobe.capture.backends.audit.backend import MARKED_INSIDE, Audit
 from fsprobe.capture.directories import hook_place, scratch
 from tests.conftest import clean_environment, need
 
@@ -183,7 +184,8 @@ class Run:
         need(str(self.scratch).startswith("/dev/shm/"), "no /dev/shm")
         self.marks = self.scratch / "marks"
         self.environment = clean_environment()
-        self.hook, why_not = record.install_hook(str(self.scratch), mode, self.environment)
+        code = Audit().hook_code() if mode == MARKED_INSIDE else ""
+        self.hook, why_not = injection.install(str(self.scratch), mode, self.environment, code)
         assert why_not == ""
 
     def python(self, program: str, *options: str) -> str:

@@ -65,7 +65,7 @@ def test_lctl_output_adds_up_over_metadata_targets() -> None:
 
 
 def program(directory: Path, text: str) -> str:
-    """A stand-in for lctl: prints what the test says."""
+    """A program in place of lctl: prints what the test says."""
     path = directory / "lctl"
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)

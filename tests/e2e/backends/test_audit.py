@@ -12,10 +12,13 @@ import pytest
 
 from benchmarks import audit_accuracy
 from fsprobe import pipeline
-from fsprobe.capture.backends import choice
+from fsprobe.analysis.manifest import has_audit_events
+from fsprobe.capture.backends.strace.backend import JOB_VARIABLES
+from fsprobe.model import serial
+from fsprobe.model.profile import Profile
 from fsprobe.report import sentences
 from tests.conftest import INTERPRETERS, need
-from tests.e2e.transparency.test_faults import DENY
+from tests.e2e.transparency.faults.command import DENY
 
 BEHAVES = """
 import os, posix, sys, pathlib, shutil, tempfile, threading, subprocess, functools, pickle, multiprocessing
@@ -65,9 +68,9 @@ def test_programs_behave_as_without_it(interpreter: str, tmp_path: Path) -> None
     watched = run(command, tmp_path / "x.fsprobe", "--backend", "audit")
     assert (watched.returncode, watched.stdout, watched.stderr) == (0, plain.stdout, plain.stderr)
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
-    assert profile["quality"]["n_unparsed"] == 0
-    assert sum(row["kind"] == "python" for row in profile["metrics"]["by_process"]) >= 4
-    assert profile["metrics"]["n_missing"] > 0
+    assert profile.quality.n_unparsed == 0
+    assert sum(row.kind == "python" for row in profile.metrics.by_process) >= 4
+    assert profile.metrics.n_not_found > 0
 
 
 @pytest.mark.parametrize(
@@ -76,21 +79,21 @@ def test_programs_behave_as_without_it(interpreter: str, tmp_path: Path) -> None
 )
 def test_exit_codes_pass(code: str, status: int, tmp_path: Path) -> None:
     assert run([sys.executable, "-c", code], tmp_path / "x.fsprobe", "--backend", "audit").returncode == status
-    assert pipeline.analyse(tmp_path / "x.fsprobe")["manifest"]["backend"] == "audit"
+    assert pipeline.analyse(tmp_path / "x.fsprobe").manifest.backend == "audit"
 
 
 def test_what_it_can_not_see_is_not_observed_and_said(tmp_path: Path) -> None:
     run([sys.executable, "-c", "import json"], tmp_path / "x.fsprobe", "--backend", "audit")
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
-    assert profile["metrics"]["fs_time_s"] is None
-    assert profile["metrics"]["share_fs_time_at_most"] is None
-    assert "loader" not in profile["manifest"]["observes"]
-    modules = {row["key"]: row for row in profile["metrics"]["by_module"]}
-    assert modules["json.decoder"]["parent"] == "json"
+    assert profile.metrics.time_s is None
+    assert profile.metrics.share_of_wall is None
+    assert "loader" not in profile.manifest.capabilities
+    modules = {row.key: row for row in profile.metrics.by_module}
+    assert modules["json.decoder"].parent == "json"
     text = subprocess.run(
         [sys.executable, "-m", "fsprobe", "report", str(tmp_path / "x.fsprobe")], capture_output=True, text=True
     ).stdout
-    assert "audit, imports marked inside the process" in text
+    assert "audit, import timing: exact" in text
     assert "dynamic loader" in " ".join(text.split())
 
 
@@ -98,8 +101,8 @@ def test_what_it_can_not_see_is_not_observed_and_said(tmp_path: Path) -> None:
 def test_a_run_that_no_hook_saw_acquits_nothing(words: list[str], tmp_path: Path) -> None:
     assert run(words, tmp_path / "x.fsprobe", "--backend", "audit").returncode == 0
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
-    assert profile["verdict"] is None
-    assert profile["metrics"]["by_process"] == []
+    assert profile.verdict is None
+    assert profile.metrics.by_process == ()
     for form in ("terminal", "md", "html"):
         done = subprocess.run(
             [sys.executable, "-m", "fsprobe", "report", str(tmp_path / "x.fsprobe"), "--format", form],
@@ -119,13 +122,13 @@ def test_what_old_interpreters_do_not_tell_is_said(interpreter: str, tmp_path: P
     code = f"open({str(place)!r}, 'w').close(); import os; os.mkdir({str(place) + '.d'!r}); os.stat({str(place)!r})"
     run([str(interpreter), "-c", code], tmp_path / "x.fsprobe", "--backend", "audit")
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
-    opened = [row for row in profile["metrics"]["by_path"] if row["key"] == str(place)]
-    assert [row["n_stat"] for row in opened] == [1]
-    minor = int(profile["manifest"]["python"]["version"].split(".")[1])
+    opened = [row for row in profile.metrics.by_path if row.key == str(place)]
+    assert [row.n_stat for row in opened] == [1]
+    minor = int(profile.manifest.python.version.split(".")[1])
     has_events = minor >= 8
-    assert profile["manifest"]["n_python_without_events"] == (0 if has_events else 1)
-    assert [row["n_open"] for row in opened] == [int(has_events)]
-    assert profile["metrics"]["n_change"] == int(has_events)
+    assert profile.manifest.n_python_without_events == (0 if has_events else 1)
+    assert [row.n_open for row in opened] == [int(has_events)]
+    assert profile.metrics.n_change == int(has_events)
     said = " ".join(sentences.quality_lines(profile))
     assert ("1 interpreter older than Python 3.8" in said) is not has_events
 
@@ -135,7 +138,7 @@ def test_what_old_interpreters_do_not_tell_is_said(interpreter: str, tmp_path: P
     [("3.6.15", False), ("3.7.16", False), ("3.8.18", True), ("3.13.0", True), ("3.15.0a1+", True), ("", True)],
 )
 def test_which_versions_have_audit_events(version: str, expected: bool) -> None:
-    assert pipeline.has_audit_events({"version": version}) is expected
+    assert has_audit_events({"version": version}) is expected
 
 
 def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
@@ -156,19 +159,19 @@ def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
         "-c",
         "import pandas",
     ]
-    environment = {name: value for name, value in os.environ.items() if name not in choice.JOB_VARIABLES}
+    environment = {name: value for name, value in os.environ.items() if name not in JOB_VARIABLES}
     environment["PATH"] = str(tmp_path / "bin")
     done = subprocess.run([sys.executable, "-c", DENY, *command], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     head = done.stderr.split("\n\n")[0].split("\n", 2)[2] if done.stderr.startswith("\n") else done.stderr
-    assert head.startswith("audit, imports marked inside the process; a tracer (strace, ptrace) would add"), done.stderr
+    assert head.startswith("audit, import timing: exact; a tracer (strace, ptrace) would add"), done.stderr
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
-    assert "no strace on PATH" in profile["manifest"]["backend_why"]
-    assert "Operation not permitted" in profile["manifest"]["backend_why"]
-    assert profile["quality"]["n_unparsed"] == 0
-    modules = {row["key"]: row for row in profile["metrics"]["by_module"]}
-    assert modules["pandas"]["n_metadata_cum"] > 1000
-    assert modules["numpy"]["n_open"] > 0
+    assert "no strace on PATH" in profile.manifest.backend_why
+    assert "Operation not permitted" in profile.manifest.backend_why
+    assert profile.quality.n_unparsed == 0
+    modules = {row.key: row for row in profile.metrics.by_module}
+    assert modules["pandas"].n_metadata_cum > 1000
+    assert modules["numpy"].n_open > 0
 
 
 def test_a_machine_where_nothing_may_trace_gets_a_report(tmp_path: Path, strace_program: str) -> None:
@@ -190,12 +193,8 @@ def test_a_machine_where_nothing_may_trace_gets_a_report(tmp_path: Path, strace_
     assert done.returncode == 0, done.stderr
     assert done.stdout == "hi\n"
     assert "audit" in done.stderr
-    profile = json.loads(
-        subprocess.run(
-            [sys.executable, "-m", "fsprobe", "report", str(tmp_path / "x.fsprobe"), "--format", "json"],
-            capture_output=True,
-        ).stdout
-    )
-    assert profile["manifest"]["backend"] == "audit"
-    assert profile["manifest"]["backend_why"]
-    assert profile["metrics"]["n_open"] > 3
+    words = [sys.executable, "-m", "fsprobe", "report", str(tmp_path / "x.fsprobe"), "--format", "json"]
+    profile = serial.from_json(Profile, json.loads(subprocess.run(words, capture_output=True).stdout))
+    assert profile.manifest.backend == "audit"
+    assert profile.manifest.backend_why
+    assert profile.metrics.n_open > 3

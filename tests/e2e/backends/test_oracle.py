@@ -181,7 +181,7 @@ def test_a_target_that_lists_our_directories_is_counted(
         assert counted["newfstatat", place] == 1
     assert sum(counted.values()) == 12
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
-    assert profile["quality"]["own"]["list"] == 2
+    assert profile.quality.own_calls["list"] == 2
 
 
 def test_own_calls_of_the_recorder_are_few(tmp_path: Path, strace_program: str) -> None:

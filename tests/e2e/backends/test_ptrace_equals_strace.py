@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture.backends.ptrace import tracer
+from fsprobe.capture.backends.ptrace import entry
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
 from tests.capture.backends.ptrace_lines import calls_by_tid, monotonic_ns, per_thread
 
@@ -31,10 +31,10 @@ if shutil.which("strace") is None:
     if os.environ.get("CI") == "true":
         pytest.fail("CI needs strace", pytrace=False)
     pytest.skip("strace is not installed: nothing to compare with", allow_module_level=True)
-if tracer.why_not() is not None:
+if entry.why_not() is not None:
     if os.environ.get("CI") == "true":
-        pytest.fail(f"CI needs ptrace: {tracer.why_not()}", pytrace=False)
-    pytest.skip(str(tracer.why_not()), allow_module_level=True)
+        pytest.fail(f"CI needs ptrace: {entry.why_not()}", pytrace=False)
+    pytest.skip(str(entry.why_not()), allow_module_level=True)
 
 
 def run_both(
@@ -53,7 +53,7 @@ def run_both(
         if name == "theirs":
             line = [*STRACE_LINE, *more, "-o", str(log), *argv]
         else:
-            line = tracer.command(str(log), argv, tracer_python)
+            line = entry.command(str(log), argv, tracer_python)
         done = subprocess.run(line, cwd=work, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
         assert b"ptrace:" not in done.stderr, done.stderr
         codes.append((done.returncode, done.stdout))

@@ -13,19 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture.backends.ptrace import tracer
+from fsprobe.capture.backends.ptrace import entry, tracer
 from tests.capture.backends.ptrace_lines import calls_by_tid, monotonic_ns
+from tests.conftest import ROOT
 
-if tracer.why_not() is not None:
+if entry.why_not() is not None:
     if os.environ.get("CI") == "true":
-        pytest.fail(f"CI needs ptrace: {tracer.why_not()}", pytrace=False)
-    pytest.skip(str(tracer.why_not()), allow_module_level=True)
+        pytest.fail(f"CI needs ptrace: {entry.why_not()}", pytrace=False)
+    pytest.skip(str(entry.why_not()), allow_module_level=True)
 
 WAIT_S = 20
 
 
 def run(log: Path, *argv: str, **options: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(tracer.command(str(log), list(argv)), capture_output=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(entry.command(str(log), list(argv)), capture_output=True, timeout=60, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def python(text: str) -> tuple[str, str, str, str]:
@@ -85,7 +86,7 @@ def test_the_target_can_handle_and_ignore_signals(tmp_path: Path) -> None:
 
 def test_signals_to_the_tracer_do_not_end_it(tmp_path: Path) -> None:
     child = subprocess.Popen(
-        tracer.command(str(tmp_path / "log"), ["/bin/sh", "-c", "echo on; read x; exit 5"]), stdin=-1, stdout=-1
+        entry.command(str(tmp_path / "log"), ["/bin/sh", "-c", "echo on; read x; exit 5"]), stdin=-1, stdout=-1
     )
     assert child.stdin is not None
     assert child.stdout is not None
@@ -101,7 +102,7 @@ def test_signals_to_the_tracer_do_not_end_it(tmp_path: Path) -> None:
 def test_stop_and_continue(tmp_path: Path) -> None:
     log = tmp_path / "log"
     child = subprocess.Popen(
-        tracer.command(
+        entry.command(
             str(log),
             list(
                 python(
@@ -141,7 +142,7 @@ def test_stop_and_continue(tmp_path: Path) -> None:
 
 def test_nothing_is_left_when_the_tracer_is_killed(tmp_path: Path) -> None:
     text = "import os\nos.fork()\nos.write(1, b'%d\\n' % os.getpid())\nwhile 1: os.stat('/')"
-    child = subprocess.Popen(tracer.command(str(tmp_path / "log"), list(python(text))), stdout=-1)
+    child = subprocess.Popen(entry.command(str(tmp_path / "log"), list(python(text))), stdout=-1)
     assert child.stdout is not None
     pids = [int(child.stdout.readline()) for _ in range(2)]
     child.kill()
@@ -169,13 +170,13 @@ def test_the_target_sees_what_it_would_see_untraced(tmp_path: Path) -> None:
         done = subprocess.run(line, env=environment, input=b"given", capture_output=True, cwd=tmp_path, check=True)
         return done.stdout.splitlines()
 
-    untraced, traced = seen(argv), seen(tracer.command(str(tmp_path / "log"), argv))
+    untraced, traced = seen(argv), seen(entry.command(str(tmp_path / "log"), argv))
     assert traced == untraced
 
 
 def test_a_pipe_of_the_target_closes_when_the_target_closes_it(tmp_path: Path) -> None:
     child = subprocess.Popen(
-        tracer.command(str(tmp_path / "log"), ["/bin/sh", "-c", "exec >&-; read x"]), stdin=-1, stdout=-1
+        entry.command(str(tmp_path / "log"), ["/bin/sh", "-c", "exec >&-; read x"]), stdin=-1, stdout=-1
     )
     assert child.stdin is not None
     assert child.stdout is not None
@@ -213,7 +214,7 @@ def test_what_cannot_be_started(tmp_path: Path, make: object, code: int, reason:
 def test_programs_are_looked_up_on_the_path(tmp_path: Path) -> None:
     (tmp_path / "tool").write_text("#!/bin/sh\necho found\n")
     (tmp_path / "tool").chmod(0o755)
-    line = tracer.command(str(tmp_path / "log"), ["tool"])
+    line = entry.command(str(tmp_path / "log"), ["tool"])
     for search in (f"/no:{tmp_path}", ":/no"):
         done = subprocess.run(line, env={"PATH": search}, capture_output=True, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, b"found\n")
@@ -236,7 +237,7 @@ def test_usage_and_unwritable_log(tmp_path: Path) -> None:
 
 def test_ptrace_denied_says_so_and_starts_nothing(tmp_path: Path) -> None:
     """Under a tracer that follows children nobody else can trace them."""
-    inner = tracer.command(str(tmp_path / "inner"), ["/bin/touch", str(tmp_path / "started")])
+    inner = entry.command(str(tmp_path / "inner"), ["/bin/touch", str(tmp_path / "started")])
     done = run(tmp_path / "outer", *inner)
     assert done.returncode == 125
     assert re.fullmatch(rb"ptrace: can't trace: process \d+ traces this program already\n", done.stderr)
@@ -254,7 +255,7 @@ def test_ptrace_forbidden_by_a_filter_says_so(tmp_path: Path) -> None:
         "libc.prctl(38, 1, 0, 0, 0); assert libc.prctl(22, 2, program, 0, 0) == 0\n"
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    line = tracer.command(str(tmp_path / "log"), ["/bin/touch", str(tmp_path / "started")])
+    line = entry.command(str(tmp_path / "log"), ["/bin/touch", str(tmp_path / "started")])
     done = subprocess.run([sys.executable, "-c", forbid, *line], capture_output=True)
     assert done.returncode == 125
     assert done.stderr.startswith(b"ptrace: can't trace: Operation not permitted")
@@ -264,7 +265,7 @@ def test_ptrace_forbidden_by_a_filter_says_so(tmp_path: Path) -> None:
 
 def test_a_live_reader_sees_progress(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    child = subprocess.Popen(tracer.command(str(log), ["/bin/sh", "-c", "cat seen-by-now 2>&-; read x"]), stdin=-1)
+    child = subprocess.Popen(entry.command(str(log), ["/bin/sh", "-c", "cat seen-by-now 2>&-; read x"]), stdin=-1)
     assert child.stdin is not None
     wait_until(lambda: log.exists() and b'"seen-by-now", O_RDONLY) = -1 ENOENT' in log.read_bytes())
     assert child.poll() is None
@@ -280,7 +281,7 @@ def test_a_full_disk_ends_the_log_not_the_target(tmp_path: Path) -> None:
     small.mkdir()
     inside = 'mount -t tmpfs -o size=64k none "$1" && shift && log=$1 && shift && "$@"; code=$?; tail -c 4000 "$log"; exit $code'
     text = "import os\nfor n in range(5000): os.access('/no/%d' % n, 0)\nprint('unharmed', flush=True)\nos._exit(3)"
-    line = tracer.command(str(small / "log"), list(python(text)))
+    line = entry.command(str(small / "log"), list(python(text)))
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", inside, "sh", str(small), str(small / "log"), *line], capture_output=True
     )
@@ -339,7 +340,7 @@ def test_threads_that_come_and_go(tmp_path: Path) -> None:
 
 def test_no_new_privs_only_where_the_kernel_asks_for_it(tmp_path: Path) -> None:
     def flag(*before: str) -> bytes:
-        line = tracer.command(str(tmp_path / "log"), ["grep", "NoNewPrivs", "/proc/self/status"])
+        line = entry.command(str(tmp_path / "log"), ["grep", "NoNewPrivs", "/proc/self/status"])
         return subprocess.run([*before, *line], capture_output=True, check=True).stdout.split()[1]
 
     if os.geteuid() != 0:
@@ -359,25 +360,21 @@ def test_as_a_plain_user(tmp_path: Path) -> None:
         interpreter = sys.executable
     if not os.access(interpreter, os.X_OK):
         pytest.skip("no interpreter that a plain user may run")
-    copy = tmp_path / "fsprobe" / "capture"
-    copy.mkdir(parents=True)
-    (copy.parent / "__init__.py").touch()
-    (copy / "__init__.py").touch()
-    for name in (
-        "ptrace.py",
-        "ptrace_abi.py",
-        "ptrace_calls.py",
-        "ptrace_decode.py",
-        "ptrace_follow.py",
-        "ptrace_memory.py",
-        "shipped.py",
-    ):
-        (copy / name).write_bytes(Path(tracer.__file__).with_name(name).read_bytes())
+    package = Path(tracer.__file__).parents[3]
+    for module in [
+        *(package / "__init__.py", package / "capture" / "__init__.py", package / "capture" / "shipped.py"),
+        *(package / "capture" / "backends" / "__init__.py", package / "errors.py"),
+        *Path(tracer.__file__).parent.glob("*.py"),
+    ]:
+        copy = tmp_path / "fsprobe" / module.relative_to(package)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(module.read_bytes())
+    program = tmp_path / "fsprobe" / Path(tracer.__file__).relative_to(package)
     for path in [tmp_path, *tmp_path.parents][:-2]:
         if not path.stat().st_mode & 0o005:
             path.chmod(path.stat().st_mode | 0o005)
     tmp_path.chmod(0o777)
-    line = [interpreter, "-I", "-S", str(copy / "ptrace.py"), "-o", str(tmp_path / "log"), "--"]
+    line = [interpreter, "-I", "-S", str(program), "-o", str(tmp_path / "log"), "--"]
     done = subprocess.run([*user, *line, "cat", "/proc/self/status", "/etc/shadow"], capture_output=True)
     assert done.returncode == 1
     assert b"NoNewPrivs:\t1" in done.stdout
@@ -417,7 +414,6 @@ def test_32_bit_calls_are_said_not_lost_in_silence(tmp_path: Path) -> None:
 
 
 def test_as_a_module_and_under_every_way_to_start_it(tmp_path: Path) -> None:
-    root = Path(tracer.__file__).parents[4]
     for start in (
         ["-m", "fsprobe.capture.backends.ptrace.tracer"],
         [tracer.__file__],
@@ -425,7 +421,7 @@ def test_as_a_module_and_under_every_way_to_start_it(tmp_path: Path) -> None:
         ["-S", "-E", tracer.__file__],
     ):
         log = tmp_path / "log"
-        done = subprocess.run([sys.executable, *start, "-o", str(log), "/bin/sh", "-c", "exit 4"], cwd=root)
+        done = subprocess.run([sys.executable, *start, "-o", str(log), "/bin/sh", "-c", "exit 4"], cwd=ROOT)
         assert done.returncode == 4
         assert b'execve("/bin/sh", ["/bin/sh", "-c", "exit 4"]' in log.read_bytes()
 
@@ -442,7 +438,7 @@ def test_a_defect_of_the_decoder_does_not_reach_the_target(tmp_path: Path) -> No
     target = python("import os; os.access('/', 0); os.getcwd(); os.stat('/usr'); os._exit(6)")
     done = subprocess.run(
         [sys.executable, "-c", driver, "-o", str(tmp_path / "log"), *target],
-        cwd=Path(tracer.__file__).parents[4],
+        cwd=ROOT,
         capture_output=True,
     )
     assert done.returncode == 6

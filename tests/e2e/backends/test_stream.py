@@ -12,23 +12,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Attributed, ProcessInfo
-from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.counting.rates import rates
 from fsprobe.analysis.counting.tally import BIN_NS, Tally, check_sums, fold
 from fsprobe.analysis.streaming import bounds as bounded
 from fsprobe.analysis.streaming import fold as streaming
 from fsprobe.analysis.streaming import tally_file
-from fsprobe.capture import options, record, stream
+from fsprobe.capture import options, record
+from fsprobe.capture.backends import stream
 from fsprobe.errors import FsprobeError
+from fsprobe.model import serial
 from fsprobe.model.events import Call, Op
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.rows import Row
 from fsprobe.recording.file import Recording
 from fsprobe.report import markdown
 from fsprobe.report.html import page
@@ -75,7 +77,7 @@ def run(path: Path, command: list[str], *words: str) -> record.Recorded:
 
 
 def without_times(value: object) -> object:
-    """A part of a profile without what differs between two runs of the same program."""
+    """JSON of a part of a profile without what differs between two runs of the same program."""
     if isinstance(value, dict):
         return {
             key: without_times(item)
@@ -90,23 +92,26 @@ def test_a_streamed_run_has_the_profile_of_a_logged_one(
     backend: str, program: list[str], tmp_path: Path, strace_program: str
 ) -> None:
     if backend == "ptrace":
-        from fsprobe.capture.backends.ptrace import tracer
+        from fsprobe.capture.backends.ptrace import entry
 
-        need(tracer.why_not() is None, f"no ptrace backend here: {tracer.why_not()}")
+        need(entry.why_not() is None, f"no ptrace backend here: {entry.why_not()}")
     run(tmp_path / "a.fsprobe", program, f"--backend={backend}", "--markers=access")
     run(tmp_path / "b.fsprobe", program, f"--backend={backend}", "--stream")
     logged, streamed = pipeline.analyse(tmp_path / "a.fsprobe"), pipeline.analyse(tmp_path / "b.fsprobe")
+    parts = []
     for profile in (logged, streamed):
-        for row in profile["metrics"]["by_process"]:
+        metrics = serial.to_json(profile.metrics)
+        for row in metrics["by_process"]:
             row["key"] = row["label"]  # without the process number
         # exit lines of processes that end at once come in either order
-        profile["metrics"].pop("share_fs_time_at_most")
-        profile["metrics"].pop("tracer_floor_us")
-    assert without_times(streamed["metrics"]) == without_times(logged["metrics"])
-    assert [found["code"] for found in streamed["findings"]] == [found["code"] for found in logged["findings"]]
-    assert streamed["manifest"]["python"]["version"] == logged["manifest"]["python"]["version"]
-    assert streamed["requests"] is None
-    assert logged["requests"] is not None
+        metrics.pop("share_of_wall")
+        metrics.pop("tracing_overhead_us")
+        parts.append(without_times(metrics))
+    assert parts[1] == parts[0]
+    assert [found.code for found in streamed.findings] == [found.code for found in logged.findings]
+    assert streamed.manifest.python.version == logged.manifest.python.version
+    assert streamed.requests is None
+    assert logged.requests is not None
     assert "log" not in Recording(str(tmp_path / "b.fsprobe")).names()
     assert (tmp_path / "b.fsprobe").stat().st_size > 1000
 
@@ -120,12 +125,12 @@ def test_the_same_log_gives_the_same_tables_to_the_nanosecond(
     hooks = pipeline.read_hooks(recording)
     streamed = streaming.consume(recording.lines("log"), recording.manifest)
     tally, notes, quality, _ = tally_file.read(b"".join(streamed.blocks()), "x")
-    bounded.settle_reasons(tally, WhyMissing(hooks.facts.values()))
+    bounded.settle_reasons(tally, WhyNotFound(hooks.facts.values()))
     assert dataclasses.asdict(tally) == dataclasses.asdict(analysis.tally)
     assert dataclasses.asdict(notes) == dataclasses.asdict(analysis.notes)
-    assert quality.n_lines == analysis.profile["quality"]["n_lines"]
+    assert quality.n_lines == analysis.profile.quality.n_lines
     assert tally.total.n_metadata > 1000
-    assert tally.missing
+    assert tally.not_found
 
 
 def test_reports_of_a_streamed_run(program: list[str], tmp_path: Path, strace_program: str) -> None:
@@ -148,22 +153,23 @@ def test_past_the_bound_sums_stay_exact(
     run(tmp_path / "b.fsprobe", program, "--stream")
     analysis = pipeline.read(tmp_path / "b.fsprobe")
     assert check_sums(analysis.tally) == []
-    full, few = pipeline.analyse(tmp_path / "a.fsprobe")["metrics"], analysis.profile["metrics"]
+    full, few = pipeline.analyse(tmp_path / "a.fsprobe").metrics, analysis.profile.metrics
     assert len(analysis.tally.by_path) <= 150 + 12 + 1
-    assert (few["n_paths"], few["n_paths_at_least"]) == (150, True)
-    assert (full["n_paths"] > 150, full["n_paths_at_least"]) == (True, False)
+    assert (few.n_paths, few.n_paths_at_least) == (150, True)
+    assert (full.n_paths > 150, full.n_paths_at_least) == (True, False)
     for grouping in ("by_phase", "by_module", "by_syscall"):
-        assert without_times(few[grouping]) == without_times(full[grouping]), grouping
+        mine, theirs = (serial.to_json(getattr(metrics, grouping)) for metrics in (few, full))
+        assert without_times(mine) == without_times(theirs), grouping
 
-    def counts(rows: list[JsonObject]) -> dict[str, int]:
-        return {row["key"]: row["n_metadata"] for row in rows}
+    def counts(rows: Sequence[Row]) -> dict[str, int]:
+        return {row.key: row.n_metadata for row in rows}
 
-    assert counts(few["by_mount"]) == counts(full["by_mount"])
-    assert sum(counts(few["by_package"]).values()) == sum(counts(full["by_package"]).values())
-    assert {row["reason"]: row["n"] for row in few["missing"]} == {row["reason"]: row["n"] for row in full["missing"]}
-    assert few["by_process"][-1]["label"] == bounded.FURTHER_PROCESSES
-    assert sum(row["n_metadata"] for row in few["by_process"]) == few["n_metadata"]
-    assert any(row["key"].endswith("(further paths)") for row in few["by_path"])
+    assert counts(few.by_mount) == counts(full.by_mount)
+    assert sum(counts(few.by_package).values()) == sum(counts(full.by_package).values())
+    assert {row.reason: row.n for row in few.not_found} == {row.reason: row.n for row in full.not_found}
+    assert few.by_process[-1].label == bounded.FURTHER_PROCESSES
+    assert sum(row.n_metadata for row in few.by_process) == few.n_metadata
+    assert any(row.key.endswith("(further paths)") for row in few.by_path)
 
 
 def test_packages_and_mounts_of_paths_without_a_row(tmp_path: Path) -> None:
@@ -185,7 +191,7 @@ def made_rows(n_bins: int) -> list[Attributed]:
         for i in range(40 if number % 100 == 7 else 1 + number % 9):
             op = Op.OPEN if i % 3 == 0 else Op.STAT
             call = Call(1, number * BIN_NS + i, "openat", op, b"/x/%d" % (i % 5), "", 50_000, b"", b"3")
-            rows.append(Attributed(call, "run", "(not in an import)", (), processes[(number + i) % 3]))
+            rows.append(Attributed(call, "run", "(program)", (), processes[(number + i) % 3]))
     return rows
 
 
@@ -221,9 +227,9 @@ def test_disk_is_given_back_while_the_program_runs(
     body = "import os\nfor i in range(40000):\n    os.path.exists('/nowhere/%d' % i)\n"
     parsed = options.parse(["--stream", "-o", str(tmp_path / "x.fsprobe"), "--", sys.executable, "-c", body])
     record.record(parsed, on_start=logs.append, on_tick=look, consume=streaming.consume)
-    metrics = pipeline.analyse(tmp_path / "x.fsprobe")["metrics"]
-    assert metrics["n_stat"] > 40000
-    assert metrics["by_syscall"]["newfstatat" if "newfstatat" in metrics["by_syscall"] else "stat"]["errors"] >= 40000
+    metrics = pipeline.analyse(tmp_path / "x.fsprobe").metrics
+    assert metrics.n_stat > 40000
+    assert metrics.by_syscall["newfstatat" if "newfstatat" in metrics.by_syscall else "stat"].errors >= 40000
     assert max(size for size, _ in sizes) > 3 << 20
     assert max(blocks for _, blocks in sizes) < 2 << 20
 
@@ -281,8 +287,8 @@ def test_output_exit_code_and_signals_are_the_commands_own(run_fsprobe: Fsprobe,
     assert (done.status, done.out, done.err) == (plain.status, plain.out, plain.err)
     assert run_fsprobe.left() == []
     profile = pipeline.analyse(done.recording)
-    assert profile["manifest"]["exit_code"] == (plain.status if plain.status >= 0 else 128 - plain.status)
-    assert profile["metrics"]["n_exec"] >= 1
+    assert profile.manifest.exit_code == (plain.status if plain.status >= 0 else 128 - plain.status)
+    assert profile.metrics.n_exec >= 1
 
 
 def test_a_killed_fsprobe_leaves_the_program_alone(run_fsprobe: Fsprobe, tmp_path: Path) -> None:

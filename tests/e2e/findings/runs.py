@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
-from fsprobe.analysis.attribution.not_found import WhyMissing
+from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.attribution.ownership import Mounts
 from fsprobe.analysis.counting.tally import fold
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
@@ -21,11 +21,10 @@ from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.finding import Finding
 from fsprobe.recording.file import Recording
-from tests.conftest import need
+from tests.conftest import ROOT, need
 
 Measured = TypeVar("Measured")
 N_TRIES = 8
-ROOT = Path(__file__).parents[2]
 CLEARED = (
     "PYTHONPATH PYTHONDONTWRITEBYTECODE PYTHONNOUSERSITE LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPYCACHEPREFIX CONDA_PREFIX "
     "MPLCONFIGDIR SLURM_NTASKS SLURM_JOB_NUM_NODES APPTAINER_CONTAINER SINGULARITY_CONTAINER"
@@ -58,7 +57,7 @@ def evidence_of(file: Path, remap: Callable[[bytes], Mount | None] | None = None
     model = RequestModel(mounts, pipeline.read_json(recording, "lookups"), pipeline.cwd_of(recording))
     events = pipeline.read_events(recording, quality, hooks, watch=model.watch)
     rows = pipeline.taken_in(pipeline.attributed(recording, events, notes), model)
-    tally = fold(watch(rows, seen), WhyMissing(facts))
+    tally = fold(watch(rows, seen), WhyNotFound(facts))
     table = Mounts(mounts)
     return Evidence(
         tally=tally,

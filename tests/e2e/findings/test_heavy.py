@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.fileserver import serve
 from fsprobe.analysis.verdict import verdict
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Verdict
 from tests.conftest import need
 from tests.e2e.findings.runs import evidence_of, record
 
@@ -28,9 +28,9 @@ def stats_in(place: Path) -> list[str]:
     return [PYTHON, "-c", f"import os\nfor n in range({N_STATS}): os.path.exists({str(place)!r} + '/gone%d' % n)"]
 
 
-def share(judged: JsonObject, place: str) -> int:
+def share(judged: Verdict, place: str) -> int:
     """% of the wall time that calls on a place took at most, as the verdict says it."""
-    (reason,) = [reason for reason in judged["reasons"] if reason.startswith(f"calls on {place}")]
+    (reason,) = [reason for reason in judged.reasons if reason.startswith(f"calls on {place}")]
     found = re.search(r"(\d+)% of the wall time", reason)
     assert found is not None, reason
     return int(found.group(1))
@@ -40,9 +40,9 @@ def test_in_memory(tmp_path: Path) -> None:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     need(any(" /dev/shm " in line and " - tmpfs " in line for line in lines), "/dev/shm is no tmpfs")
     judged = verdict(evidence_of(record(stats_in(Path("/dev/shm")), tmp_path)))
-    assert judged["level"] == "not the filesystem"
+    assert judged.level == "not the filesystem"
     assert share(judged, "local disks, memory and images") < SMALL
-    assert "none of them to a file server" in judged["sentence"]
+    assert "none of them to a file server" in judged.sentence
 
 
 @pytest.mark.needs_root
@@ -56,6 +56,6 @@ def test_on_a_slow_server(tmp_path: Path) -> None:
         file = record(stats_in(mnt), tmp_path)
         assert server.counters().lookup >= N_STATS
     judged = verdict(evidence_of(file))
-    assert judged["level"] == "heavy"
+    assert judged.level == "heavy"
     assert share(judged, str(mnt)) > LARGE
-    assert str(mnt) in judged["sentence"]
+    assert str(mnt) in judged.sentence

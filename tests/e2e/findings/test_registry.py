@@ -91,7 +91,7 @@ UNTRIED = {"FSP018": "sbcast needs the nodes of a cluster"}
 def find_test(name: str) -> Callable[..., Any]:
     """The function that a name of the tables stands for: module:[Class.]function."""
     module, _, path = name.partition(":")
-    found: Any = importlib.import_module(f"tests.e2e.test_findings_{module}")
+    found: Any = importlib.import_module(f"tests.e2e.findings.test_{module}")
     for part in path.split("."):
         found = getattr(found, part)
     assert callable(found)

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.fileserver import Server, serve
 from fsprobe.model.finding import Finding
-from tests.conftest import need
+from tests.conftest import ROOT, need
 from tests.e2e.findings.runs import evidence_of, findings_of, record, undisturbed
 
 pytestmark = [pytest.mark.usefixtures("strace_program", "_device"), pytest.mark.needs_root]
@@ -87,7 +87,8 @@ def test_library_path(server: Server, mnt: Path, tmp_path: Path) -> None:
 
 def test_user_site(server: Server, src: Path, mnt: Path, tmp_path: Path) -> None:
     (src / "home" / ".local" / "lib" / f"python{VERSION}" / "site-packages").mkdir(parents=True)
-    home = {"HOME": str(mnt / "home")}
+    # the recorder looks for a place of its own, below HOME unless XDG_CACHE_HOME is set: both runs would ask for it
+    home = {"HOME": str(mnt / "home"), "XDG_CACHE_HOME": str(Path.home() / ".cache")}
     before = measured(server, SMALL, tmp_path, {**home, "PYTHONNOUSERSITE": ""})
     after = measured(server, SMALL, tmp_path, home)
     check("FSP005", before, after)
@@ -129,7 +130,7 @@ def test_an_environment_in_an_image(server: Server, src: Path, mnt: Path, tmp_pa
     def measure_in_image() -> int:
         server.remount()
         earlier = server.counters()
-        done = subprocess.run(start, capture_output=True, cwd=Path(__file__).parents[2])
+        done = subprocess.run(start, capture_output=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr.decode()
         return server.metadata_since(earlier)
 

@@ -426,7 +426,7 @@ class TestEnvironments:
         assert any(f"mksquashfs {venv} {venv}.sqsh" in command for command in finding.commands)
         assert any(f"{venv}.sqsh:{venv}:image-src=/" in command for command in finding.commands)
         assert far.requests is not None
-        assert finding.saves == {"requests": far.requests.environment(root)["metadata"] - 2}
+        assert finding.saves == {"requests": far.requests.environment(root).n_metadata - 2}
         # the very same run on the local disk: nothing to be done
         assert not {"FSP001", "FSP017", "FSP018", "FSP020", "FSP021"} & set(findings_of(evidence_of(file)))
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("strace_program")
 
 
 def test_a_bare_start(tmp_path: Path) -> None:
-    assert verdict(evidence_of(record([sys.executable, "-c", "pass"], tmp_path)))["level"] == "not the filesystem"
+    assert verdict(evidence_of(record([sys.executable, "-c", "pass"], tmp_path))).level == "not the filesystem"
 
 
 def test_an_import_that_computes_for_three_seconds(tmp_path: Path) -> None:
@@ -22,12 +22,12 @@ def test_an_import_that_computes_for_three_seconds(tmp_path: Path) -> None:
     judged = verdict(
         evidence_of(record([sys.executable, "-c", "import slow"], tmp_path, {"PYTHONPATH": str(tmp_path)}))
     )
-    assert judged["level"] == "not the filesystem"
-    assert any("CPU" in reason for reason in judged["reasons"])
+    assert judged.level == "not the filesystem"
+    assert any("CPU" in reason for reason in judged.reasons)
 
 
 def test_a_warm_local_import(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     command = [sys.executable, "-c", "import sklearn"]
     record(command, tmp_path)
-    assert verdict(evidence_of(record(command, tmp_path)))["level"] == "not the filesystem"
+    assert verdict(evidence_of(record(command, tmp_path))).level == "not the filesystem"

@@ -23,16 +23,16 @@ from tests.conftest import FSPROBE, ROOT, clean_environment, run_plain
 from tests.job_recordings import copies, cut, merge, profile, rank_variables, run_rank
 
 PROGRAM = "import json, csv; print('rank done')"
-SUMMED = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_missing", "n_metadata")
+SUMMED = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found", "n_metadata")
 SHARED = ("lookup", "negative", "readdir", "readlink")
 
 
 def sum_of_ranks(place: Path, *names: str) -> dict[str, int]:
     total = dict.fromkeys(names, 0)
     for file in sorted(place.glob("*.fsprobe")):
-        metrics = pipeline.analyse(file)["metrics"]
+        metrics = pipeline.analyse(file).metrics
         for name in names:
-            total[name] += metrics[name]
+            total[name] += getattr(metrics, name)
     return total
 
 
@@ -62,29 +62,36 @@ def test_all_ranks_sum_up(tmp_path: Path, strace_program: str) -> None:
     assert {name: metrics[name] for name in SUMMED} == sum_of_ranks(ranks_place, *SUMMED)
     for grouping in ("by_phase", "by_package", "by_mount", "by_process", "by_path"):
         assert sum(row["n_metadata"] for row in metrics[grouping]) == metrics["n_metadata"], grouping
-    assert sum(row["n"] for row in metrics["missing"]) == metrics["n_missing"]
+    assert sum(row["n"] for row in metrics["not_found"]) == metrics["n_not_found"]
     assert [row["n_metadata"] for row in section["nodes"]] == [
         sum(row["n_metadata"] for row in section["ranks"] if row["node"] == node) for node in ("n0", "n1")
     ]
     assert section["spread"]["n_metadata"]["max_of"] == "rank 3"
-    assert section["missing"] == {"ranks": [], "n": 0}
+    assert section["absent"] == {"ranks": [], "n": 0}
     assert section["scaled"] is None
 
 
 def test_requests_of_a_node_are_shared_and_those_of_nodes_are_not(one_run: Path, tmp_path: Path) -> None:
     copies(one_run, tmp_path / "ranks", size=6, per_node=3)
     made = jobs.merge(jobs.gather([str(tmp_path / "ranks")]))
-    alone = pipeline.read(one_run).requests
+    alone = pipeline.analyse(one_run).requests
     assert alone is not None
-    rank = alone.total()
-    for node in made["job"]["nodes"]:
+    assert made.job is not None
+    assert made.requests is not None
+    rank = alone.at_servers
+    for node in made.job.nodes:
+        assert node.requests is not None
         for name in SHARED:
-            assert node["requests"][name] == getattr(rank, name), name
+            assert getattr(node.requests, name) == getattr(rank, name), name
         for name in ("open", "opendir"):
-            assert node["requests"][name] == 3 * getattr(rank, name), name
-    total = sum(row["metadata"] for row in made["requests"]["by_mount"].values())
-    assert total == sum(node["requests"]["metadata"] for node in made["job"]["nodes"])
-    assert total == sum(row["metadata"] for row in made["requests"]["by_package"].values())
+            assert getattr(node.requests, name) == 3 * getattr(rank, name), name
+    # what a view shows of the job is what its nodes ask servers and disks for, and so is each grouping of it
+    classes = {row.key: row.fs_class for row in made.metrics.by_mount}
+    by_mount = [row for row in made.requests.by_mount if classes.get(row.key) not in ("image", "memory", "pseudo")]
+    total = sum(row.n_metadata for row in by_mount)
+    assert total == made.n_requests
+    assert total == sum(node.n_requests or 0 for node in made.job.nodes)
+    assert total == sum(row.n_metadata for row in made.requests.by_package)
 
 
 def test_one_per_node_runs_the_others_untouched_and_is_scaled(tmp_path: Path, strace_program: str) -> None:
@@ -104,7 +111,7 @@ def test_one_per_node_runs_the_others_untouched_and_is_scaled(tmp_path: Path, st
     assert scaled["metrics"]["n_metadata"] == 3 * sum(row["n_metadata"] for row in section["ranks"])
     assert scaled["requests"]["lookup"] == sum(row["requests"]["lookup"] for row in section["nodes"])
     assert scaled["requests"]["open"] == 3 * sum(row["requests"]["open"] for row in section["nodes"])
-    assert section["missing"] == {"ranks": None, "n": 0}
+    assert section["absent"] == {"ranks": None, "n": 0}
 
 
 def test_what_is_damaged_foreign_killed_or_absent_is_named(one_run: Path, tmp_path: Path, strace_program: str) -> None:
@@ -128,8 +135,8 @@ def test_what_is_damaged_foreign_killed_or_absent_is_named(one_run: Path, tmp_pa
     section = profile(output)["job"]
     assert isinstance(section, dict)
     assert [row["rank"] for row in section["ranks"]] == [0, 4]
-    assert section["missing"] == {"ranks": [1, 2, 3], "n": 3}
-    assert section["killed"] == [{"of": "rank 4", "signal": 9}]
+    assert section["absent"] == {"ranks": [1, 2, 3], "n": 3}
+    assert section["killed"] == [{"of": "rank 4", "signal": 9, "exit_code": None}]
     assert {row["file"] for row in section["unreadable"]} == {"r0001.fsprobe", "r0002.fsprobe", "foreign.fsprobe"}
     assert section["n_foreign"] == 1
     # what the damaged one began with is in no sum
@@ -175,7 +182,7 @@ def test_who_reads_makes_no_difference(one_run: Path, tmp_path: Path) -> None:
     with executors.executor("local=2") as (pool, n_workers):
         assert pool is not None
         assert jobs.merge(files, pool, n_workers) == here
-    assert here["metrics"]["n_metadata"] == 20 * pipeline.analyse(one_run)["metrics"]["n_metadata"]
+    assert here.metrics.n_metadata == 20 * pipeline.analyse(one_run).metrics.n_metadata
 
 
 def test_memory_does_not_grow_with_the_number_of_ranks(one_run: Path, tmp_path: Path) -> None:
@@ -211,7 +218,7 @@ def test_a_job_is_reported_in_every_format(one_run: Path, tmp_path: Path, style:
         assert len(made["job"]["ranks"]) == 3
     if style == "terminal":
         assert max(len(line) for line in done.out.decode().splitlines()) <= 80
-        assert "all alike" in done.out.decode()
+        assert " same" in done.out.decode()
 
 
 def test_rates_are_on_a_common_clock(one_run: Path, tmp_path: Path) -> None:
@@ -234,10 +241,12 @@ def test_rates_are_on_a_common_clock(one_run: Path, tmp_path: Path) -> None:
                 *((name, log if name == "log" else body) for name, body in sections.items()),
             ],
         )
-        alone = pipeline.analyse(one_run)["metrics"]["rates"]["peak_metadata_per_s"]
-        rates = jobs.merge(jobs.gather([str(place)]))["metrics"]["rates"]
-        assert rates["peak_metadata_per_s"] == factor * alone
-        assert rates["duration_s"] >= gap_s
+        alone = pipeline.analyse(one_run).metrics.rates.peak_metadata_per_s
+        rates = jobs.merge(jobs.gather([str(place)])).metrics.rates
+        assert alone is not None
+        assert rates.peak_metadata_per_s == factor * alone
+        assert rates.duration_s is not None
+        assert rates.duration_s >= gap_s
 
 
 def test_a_job_asked_to_end_leaves_what_it_had(tmp_path: Path, strace_program: str) -> None:
@@ -267,10 +276,11 @@ def test_a_job_asked_to_end_leaves_what_it_had(tmp_path: Path, strace_program: s
     (file,) = tmp_path.glob("*.fsprobe")
     analysis = pipeline.read(file)
     assert check_sums(analysis.tally) == []
-    assert any(row["key"] == "json" for row in analysis.profile["metrics"]["by_module"])
+    assert any(row.key == "json" for row in analysis.profile.metrics.by_module or ())
     assert Recording(str(file)).manifest["flushed"] is True
-    row = jobs.merge(jobs.gather([str(tmp_path)]))["job"]
-    assert row["incomplete"] == ["rank 1"]
+    merged = jobs.merge(jobs.gather([str(tmp_path)])).job
+    assert merged is not None
+    assert merged.incomplete == ("rank 1",)
 
 
 @pytest.fixture(scope="module")
@@ -302,18 +312,20 @@ def test_findings_are_of_the_whole_job(environment_run: tuple[Path, Path], tmp_p
     (other,) = (tmp_path / "short").glob("*.fsprobe")
     copies(other, place, size=30, per_node=10, network=os.fsencode(env), ranks=[5])
     made = jobs.merge(jobs.gather([str(place)]))
-    found = {row["code"]: row for row in made["findings"]}
-    assert found["FSP001"]["evidence"].startswith("In 29 of 30 ranks, each as in rank 0: ")
-    assert found["FSP017"]["evidence"].startswith("30 processes x ")
-    assert found["FSP018"]["evidence"].startswith("3 nodes each open ")
+    found = {row.code: row for row in made.findings}
+    assert found["FSP001"].evidence.startswith("In 29 of 30 ranks, each as in rank 0: ")
+    assert found["FSP017"].evidence.startswith("30 processes x ")
+    assert found["FSP018"].evidence.startswith("3 nodes each open ")
     # what the job asks for the environment, less a look-up and an open of an image by each node
-    asked = made["requests"]["by_mount"][str(env)]["metadata"]
-    assert found["FSP017"]["saves"] == {"requests": asked - 2 * 3}
-    assert found["FSP001"]["saves"] == {"requests": asked - 2 * 3}
-    verdict = made["verdict"]
-    assert verdict["level"] in ("noticeable", "heavy", "danger", "not the filesystem")
+    assert made.requests is not None
+    asked = made.requests.of_mount(str(env)).n_metadata
+    assert found["FSP017"].saves == {"requests": asked - 2 * 3}
+    assert found["FSP001"].saves == {"requests": asked - 2 * 3}
+    verdict = made.verdict
+    assert verdict is not None
+    assert verdict.level in ("noticeable", "heavy", "danger", "not the filesystem")
     assert f"30 traced processes on 3 cold nodes ask file servers for {asked:,} metadata requests" in "; ".join(
-        verdict["reasons"]
+        verdict.reasons
     )
 
 
@@ -330,10 +342,11 @@ def test_findings_of_ranks_that_kept_no_log(
     copies(file, tmp_path / "ranks", size=6, per_node=2, network=os.fsencode(env))
     files = jobs.gather([str(tmp_path / "ranks")])
     made = jobs.merge(files)
-    found = {row["code"]: row for row in made["findings"]}
+    found = {row.code: row for row in made.findings}
     assert {"FSP001", "FSP018"} <= set(found)
-    assert found["FSP001"]["saves"] == {}
-    assert any("requests were not predicted" in line for line in made["verdict"]["unseen"])
+    assert found["FSP001"].saves == {}
+    assert made.verdict is not None
+    assert any("requests were not predicted" in line for line in made.verdict.unseen)
     with executors.executor("local=2") as (pool, n_workers):
         assert jobs.merge(files, pool, n_workers) == made
 
@@ -347,13 +360,13 @@ def test_calls_that_advice_saves_are_those_of_all_ranks(tmp_path: Path, strace_p
     done = run_rank(tmp_path / "one", 0, words, size=1, per_node=1, variables=variables)
     assert done.status == 0, done.err
     (file,) = (tmp_path / "one").glob("*.fsprobe")
-    alone = {row["code"]: row for row in pipeline.analyse(file)["findings"]}
-    assert any(row["saves"].get("calls") for row in alone.values())
+    alone = {row.code: row for row in pipeline.analyse(file).findings}
+    assert any(row.saves.get("calls") for row in alone.values())
     copies(file, tmp_path / "ranks", size=8, per_node=4)
-    made = {row["code"]: row for row in jobs.merge(jobs.gather([str(tmp_path / "ranks")]))["findings"]}
+    made = {row.code: row for row in jobs.merge(jobs.gather([str(tmp_path / "ranks")])).findings}
     for code, row in alone.items():
-        assert made[code]["evidence"] == "In all 8 ranks, each as in rank 0: " + row["evidence"]
-        assert made[code]["saves"].get("calls") == (8 * row["saves"]["calls"] if "calls" in row["saves"] else None)
+        assert made[code].evidence == "In all 8 ranks, each as in rank 0: " + row.evidence
+        assert made[code].saves.get("calls") == (8 * row.saves["calls"] if "calls" in row.saves else None)
 
 
 def test_two_jobs_compared(one_run: Path, tmp_path: Path) -> None:
@@ -364,9 +377,9 @@ def test_two_jobs_compared(one_run: Path, tmp_path: Path) -> None:
     done = run_plain([*FSPROBE, "compare", files["a"], files["b"]])
     words = done.out.decode()
     assert done.status == 0, done.err
-    n_calls = 4 * pipeline.analyse(one_run)["metrics"]["n_metadata"]
+    n_calls = 4 * pipeline.analyse(one_run).metrics.n_metadata
     assert f"The ranks of both jobs made the same {n_calls:,} metadata calls." in words
-    assert "requests from cold nodes become" in words
+    assert "server requests (cold cache) become" in words
     assert "a.fsprobe" in words
     assert max(map(len, words.splitlines())) <= 80
     done = run_plain([*FSPROBE, "compare", files["a"], files["fewer"]])
@@ -374,8 +387,8 @@ def test_two_jobs_compared(one_run: Path, tmp_path: Path) -> None:
     assert b"Other ranks were traced: a rank made" in done.out
     done = run_plain([*FSPROBE, "compare", "--json", files["a"], files["fewer"]])
     found = json.loads(done.out)
-    assert (found["kind"], found["jobs"]["same_calls"], found["jobs"]["alike"]) == ("comparison", False, False)
-    assert found["jobs"]["per_rank"]["n_metadata"] == [n_calls / 4] * 2
+    assert (found["kind"], found["jobs"]["same_calls"], found["jobs"]["same_size"]) == ("comparison", False, False)
+    assert [found["jobs"][side]["n_metadata_per_rank"] for side in ("baseline", "other")] == [n_calls / 4] * 2
     assert run_plain([*FSPROBE, "compare", files["a"], str(one_run)]).status == EXIT_BAD_INPUT
     assert run_plain([*FSPROBE, "compare", files["a"], files["a"]]).status == EXIT_BAD_INPUT
 

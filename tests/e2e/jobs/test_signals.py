@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.manifest import Manifest
 from tests.conftest import need
 
 TARGET = """
@@ -26,7 +26,7 @@ print(len(got), os.path.exists("/"), flush=True)
 """
 
 
-def record(tmp_path: Path, number: int, environment: Mapping[str, str], *options: str) -> JsonObject:
+def record(tmp_path: Path, number: int, environment: Mapping[str, str], *options: str) -> Manifest:
     """Record a program that signals its whole group; requires that it got the signal once and could still open files."""
     (tmp_path / "target.py").write_text(TARGET)
     words = [sys.executable, "-m", "fsprobe", "run", "-q", "--record-only", "-o", str(tmp_path / "x.fsprobe"), *options]
@@ -39,18 +39,18 @@ def record(tmp_path: Path, number: int, environment: Mapping[str, str], *options
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1 True\n", "")
-    return dict(pipeline.analyse(tmp_path / "x.fsprobe")["manifest"])
+    return pipeline.analyse(tmp_path / "x.fsprobe").manifest
 
 
 @pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"])
 def test_the_program_gets_it_once_and_can_still_open_files(variable: str, tmp_path: Path) -> None:
     manifest = record(tmp_path, signal.SIGUSR1, {variable: "7"})
-    assert manifest["backend"] == "ptrace"
-    assert "batch job" in manifest["backend_why"]
+    assert manifest.backend == "ptrace"
+    assert "batch job" in manifest.backend_why
 
 
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU", "SIGPROF", "SIGIO", "SIGRTMIN"])
 def test_strace_outlives_a_signal_to_its_group(name: str, tmp_path: Path, strace_program: str) -> None:
     need(os.uname().machine == "x86_64", "strace is shielded from signals on x86_64 only")
     manifest = record(tmp_path, int(getattr(signal, name)), {}, "--backend=strace")
-    assert manifest["log_truncated"] == ""
+    assert manifest.log_truncated == ""

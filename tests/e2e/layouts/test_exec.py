@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from fsprobe.errors import BadInput, MachineCannot
-from fsprobe.layouts.mount.namespace import Spec, choose_way, enter_argv, run_inside
+from fsprobe.layouts.mount.namespace import choose_way, enter_argv, run_inside
+from fsprobe.layouts.mount.spec import Spec
 from tests.layouts.environments import (
     REPOSITORY,
     clean_environment,
@@ -240,7 +241,8 @@ def test_an_environment_on_a_fuse_filesystem(packed: tuple[Path, Path], tmp_path
 
 _ENTER_LATE = """
 import sys
-from fsprobe.layouts.mount.namespace import Spec, run_inside
+from fsprobe.layouts.mount.namespace import run_inside
+from fsprobe.layouts.mount.spec import Spec
 image, at, way, *cmd = sys.argv[1:]
 sys.exit(run_inside(Spec(kind="squashfs", source=image, at=at, way=way), cmd)[0].status)
 """

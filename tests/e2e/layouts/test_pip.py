@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.layouts.mount.namespace import Spec, enter_argv
+from fsprobe.layouts.mount.namespace import enter_argv
+from fsprobe.layouts.mount.spec import Spec
 from tests.layouts.environments import (
     as_user_argv,
     clean_environment,

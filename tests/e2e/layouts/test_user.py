@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.layouts.mount.namespace import Spec, enter_argv
+from fsprobe.layouts.mount.namespace import enter_argv
+from fsprobe.layouts.mount.spec import Spec
 from tests.layouts.environments import (
     USER,
     as_user_argv,

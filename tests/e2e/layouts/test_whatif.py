@@ -41,17 +41,20 @@ def test_a_recording_as_it_is_and_as_one_file(recording: Path) -> None:
     rows = {(row["layout"], row["latency"]): row for row in result["rows"]}
     assert {layout for layout, _ in rows} == {"plain", "squashfs"}
     plain = rows["plain", "Lustre, quiet"]
-    counts = pipeline.read(recording).requests
-    assert counts is not None
-    environment = counts.environment(os.fsencode(pipeline.analyse(recording)["manifest"]["python"]["prefix"]))
-    shared = environment["lookup"] + environment["readdir"] + environment["readlink"]
-    opened = environment["open"] + environment["opendir"]
-    assert plain["requests"] == environment["metadata"] == shared + opened
-    assert plain["requests_node"] == shared + 128 * opened
-    assert plain["job_s"] == pytest.approx(max(plain["start_s"], 64 * plain["requests_node"] / 75_000), abs=1e-3)
-    assert plain["start_s"] == pytest.approx(plain["t_cpu_s"] + plain["requests"] * 0.5e-3, abs=2e-3)
+    analysis = pipeline.read(recording)
+    assert analysis.requests is not None
+    assert analysis.profile.manifest.python is not None
+    prefix = analysis.profile.manifest.python.prefix
+    assert prefix is not None
+    environment = analysis.requests.environment(os.fsencode(prefix))
+    shared = environment.lookup + environment.readdir + environment.readlink
+    opened = environment.open + environment.opendir
+    assert plain["n_requests"] == environment.n_metadata == shared + opened
+    assert plain["n_requests_node"] == shared + 128 * opened
+    assert plain["job_s"] == pytest.approx(max(plain["start_s"], 64 * plain["n_requests_node"] / 75_000), abs=1e-3)
+    assert plain["start_s"] == pytest.approx(plain["cpu_s"] + plain["n_requests"] * 0.5e-3, abs=2e-3)
     assert all(row["latency_source"] for row in rows.values())
-    assert [row["nodes"] for row in result["curve"] if row["layout"] == "plain"] == list(whatif.DEFAULT_NODES)
+    assert [row["n_nodes"] for row in result["curve"] if row["layout"] == "plain"] == list(whatif.DEFAULT_NODES)
 
 
 def test_the_terminal_table_fits_and_says_what_it_is(recording: Path, tmp_path: Path) -> None:
@@ -67,10 +70,10 @@ def test_the_terminal_table_fits_and_says_what_it_is(recording: Path, tmp_path: 
         "are estimates",
         "1,000 requests/s",
         "measured: CPU (of the traced run",
-        "the server limits",
+        "server saturates",
     ):
         assert word in " ".join(text.split())
-    assert re.search(r"from [0-9,]+ nodes?\b", text)
+    assert re.search(r"at [0-9,]+ nodes?\b", text)
     assert "squashfs was not run" in " ".join(text.split())
     assert picture.stat().st_size > 10_000
 
@@ -89,14 +92,13 @@ def test_a_job_is_its_average_rank_on_its_average_node(env: Path, tmp_path: Path
     assert fsprobe("merge", f"{tmp_path}/ranks", "-o", str(job)).returncode == 0
     done = fsprobe("whatif", str(job), "--latency-ms", "1", "--json")
     (row,) = json.loads(done.stdout)["rows"]
-    assert (row["nodes"], row["ranks_per_node"]) == (2, 2)  # the job's own
+    assert (row["n_nodes"], row["n_ranks_per_node"]) == (2, 2)  # the job's own
     # four ranks that did the same: what one of them asks, and of a node its opens once more
-    requests = pipeline.read(one).requests
-    assert requests is not None
-    classes = {mount["key"]: mount["fs_class"] for mount in pipeline.analyse(one)["metrics"]["by_mount"]}
-    rows = [counts for key, counts in requests.by_mount().items() if classes.get(key) not in ("memory", "pseudo")]
-    assert row["requests"] == sum(counts.metadata for counts in rows)
-    assert row["requests_node"] == row["requests"] + sum(counts.open + counts.opendir for counts in rows)
+    profile = pipeline.analyse(one)
+    assert profile.requests is not None
+    rows = [counts for counts in profile.requests.by_mount if counts.fs_class not in ("image", "memory", "pseudo")]
+    assert row["n_requests"] == sum(counts.n_metadata for counts in rows)
+    assert row["n_requests_node"] == row["n_requests"] + sum(counts.open + counts.opendir for counts in rows)
     assert fsprobe("whatif", str(job), "--env", str(env)).returncode == 2
 
 
@@ -127,8 +129,8 @@ def test_a_comparison_has_a_row_for_each_of_its_layouts(env: Path, tmp_path: Pat
     plain, image = rows
     assert (plain["layout"], image["layout"]) == ("plain", "squashfs")
     # the image is mounted once a node: more processes ask for nothing more
-    assert image["requests"] == image["requests_node"] < 6
-    assert plain["requests_node"] > plain["requests"]
+    assert image["n_requests"] == image["n_requests_node"] < 6
+    assert plain["n_requests_node"] > plain["n_requests"]
 
 
 def test_what_is_no_recording(tmp_path: Path) -> None:
@@ -154,4 +156,4 @@ def test_requests_of_nodes_and_processes(env: Path, recording: Path, tmp_path: P
                 )
             served += server.counters().metadata
     # the mount point itself is known to whoever mounted it
-    assert served == nodes * (demand.node_requests(ranks) - 1)
+    assert served == nodes * (demand.n_requests_node(ranks) - 1)

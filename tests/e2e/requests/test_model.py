@@ -20,11 +20,12 @@ from benchmarks.fileserver import serve
 from benchmarks.requests_check import COMPARED, EXACT, Comparison, compare, read_model, trace
 from fsprobe.capture.lookups import collect, unresolved
 from fsprobe.capture.machine import mounts
+from fsprobe.model.requests import RequestCounts
 from tests.benchmarks.conftest import is_mounted
 from tests.conftest import need
 from tests.e2e.requests.cases import READING, TREES, WRITING, Operation, Tree, at, build, sequences
 
-PROGRAM = str(Path(__file__).with_name("requests_program.py"))
+PROGRAM = str(Path(__file__).with_name("program.py"))
 PYTHON = [os.path.realpath(sys.executable), "-I", "-S"]
 
 Case = tuple[Tree, list[Operation]]
@@ -32,7 +33,7 @@ Case = tuple[Tree, list[Operation]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs() -> None:
-    need(os.geteuid() == 0, "the stand-in is mounted as root here")
+    need(os.geteuid() == 0, "the simulated file server is mounted as root here")
     need(os.access("/dev/fuse", os.R_OK | os.W_OK), "no /dev/fuse")
     need(shutil.which("strace"), "no strace on PATH")
 
@@ -256,7 +257,8 @@ def test_a_run_on_a_local_disk_says_what_it_would_ask_a_server(src: Path, mnt: P
     shutil.copytree(src, mnt, symlinks=True, dirs_exist_ok=True)
     log = mnt.parent / "log"
     trace(command, log, cwd="/")
-    data, found = log.read_bytes(), collect.collect(str(log))
+    data = log.read_bytes()
+    found = collect.collect([data])
     shutil.rmtree(mnt)
     requests = read_model(data, found, table=table).count()
     predicted = Counter(
@@ -282,12 +284,11 @@ def test_the_answer_does_not_need_the_tree(src: Path, mnt: Path) -> None:
     table = mounts.read_own() + os.fsencode(f"99 1 0:99 / {mnt} ro - fuse.standin standin ro\n")
     shutil.rmtree(src)
     again = read_model(result.log, result.found, table=table).count()
-    assert again.by_mount()[str(mnt)].as_json() == {
-        **{op: both[0] for op, both in result.totals().items()},
-        "read_max": result.read_max,
-        "metadata": sum(both[0] for op, both in result.totals().items() if op != "negative"),
-        "change": 0,
-    }
+    row = again.by_mount()[str(mnt)]
+    assert row.value() == RequestCounts(
+        **{op: both[0] for op, both in result.totals().items()}, read_max=result.read_max
+    )
+    assert row.n_metadata == sum(both[0] for op, both in result.totals().items() if op != "negative")
     assert read_model(result.log, result.found, table=table).count() == again
 
 
@@ -304,5 +305,5 @@ def test_leaving_calls_out_says_what_would_be_saved(src: Path, mnt: Path) -> Non
     model = read_model(long.log, long.found, table=table)
     dead = tuple(os.fsencode(mnt / name) for name in ("first", "second"))
     saved = model.count(leave_out=lambda path: path.startswith(dead)).by_mount()[str(mnt)]
-    assert model.count().by_mount()[str(mnt)].metadata > saved.metadata
-    assert saved.metadata == sum(both[0] for op, both in short.totals().items() if op != "negative")
+    assert model.count().by_mount()[str(mnt)].n_metadata > saved.n_metadata
+    assert saved.n_metadata == sum(both[0] for op, both in short.totals().items() if op != "negative")

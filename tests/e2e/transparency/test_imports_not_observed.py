@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from fsprobe.report import markdown
 from fsprobe.report.html import page
 from fsprobe.report.terminal import run
@@ -36,23 +36,23 @@ def plant(place: Path) -> None:
     (place / "main.py").write_text("import planted.work\nprint(7)\n")
 
 
-def analyse(path: Path, backend: str, *command: str) -> JsonObject:
+def analyse(path: Path, backend: str, *command: str) -> Profile:
     words = [*FSPROBE, "run", "--record-only", "-q", "--backend", backend, "-o", str(path), "--", *command]
     done = subprocess.run(words, capture_output=True, timeout=60, env=clean_environment())
     assert (done.returncode, done.stdout) == (0, b"7\n"), done.stderr
     return pipeline.analyse(path)
 
 
-def assert_estimated(profile: JsonObject, why: str) -> None:
-    quality = profile["quality"]
-    assert (quality["unmarked"], quality["is_marked"]) == ({why: 1}, False)
-    assert quality["n_estimated"] > N_OPENS
-    assert {"planted", "planted.work", "json"} <= {row["key"] for row in profile["metrics"]["by_module"]}
+def assert_estimated(profile: Profile, why: str) -> None:
+    quality = profile.quality
+    assert (quality.unmarked, quality.is_marked) == ({why: 1}, False)
+    assert quality.n_estimated > N_OPENS
+    assert {"planted", "planted.work", "json"} <= {row.key for row in profile.metrics.by_module}
     for text in (render(profile, recording="x") for render in (run.render, markdown.render, page.render)):
         text = " ".join(text.split())
-        assert "imports not observed, estimated from the paths" in text
-        assert "imports marked" not in text
-        assert "1 interpreter without markers" in text
+        assert "import timing: estimated (imports not observed)" in text
+        assert "import timing: exact" not in text
+        assert "1 interpreter without import timing" in text
 
 
 @pytest.mark.parametrize("backend", ["strace", "ptrace", "audit"])
@@ -64,8 +64,8 @@ def test_an_importlib_that_the_hook_does_not_know(version: str, backend: str, tm
     plant(tmp_path)
     command = [str(venv / "bin" / "python"), str(tmp_path / "main.py")]
     known = analyse(tmp_path / "known.fsprobe", backend, *command)
-    assert (known["quality"]["unmarked"], known["quality"]["n_estimated"]) == ({}, 0)
-    assert "imports marked" in run.render(known, recording="x")
+    assert (known.quality.unmarked, known.quality.n_estimated) == ({}, 0)
+    assert "import timing: exact" in run.render(known, recording="x")
     (site / "first.pth").write_text(UNKNOWN)
     assert_estimated(analyse(tmp_path / "x.fsprobe", backend, *command), "importlib")
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from fsprobe import pipeline
 from fsprobe.analysis.counting.tally import check_sums
 from fsprobe.capture import options, record
 from fsprobe.model.events import Op, ParseQuality
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.report.terminal import run
 from tests.conftest import need
@@ -52,18 +53,18 @@ def app(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def analyse(path: Path, *command: str, words: tuple[str, ...] = ()) -> JsonObject:
+def analyse(path: Path, *command: str, words: tuple[str, ...] = ()) -> Profile:
     """Record a command that must succeed."""
     recorded = record.record(options.parse([*words, "-o", str(path), "--", *command]))
     assert recorded.outcome.exit_status == 0
     analysis = pipeline.read(path)
     assert check_sums(analysis.tally) == []
-    assert (analysis.profile["quality"]["n_unparsed"], analysis.profile["quality"]["n_partial"]) == (0, 0)
+    assert (analysis.profile.quality.n_unparsed, analysis.profile.quality.n_partial) == (0, 0)
     return analysis.profile
 
 
-def rows(profile: JsonObject, grouping: str) -> dict[str, JsonObject]:
-    return {row["key"]: row for row in profile["metrics"][grouping] or ()}
+def rows(profile: Profile, grouping: str) -> dict[str, Any]:
+    return {row.key: row for row in getattr(profile.metrics, grouping) or ()}
 
 
 def opens_by_module(path: Path) -> Counter[str]:
@@ -91,21 +92,21 @@ def need_bwrap() -> None:
     need(allowed, "bubblewrap is missing or not allowed here")
 
 
-def assert_marked(profile: JsonObject) -> None:
+def assert_marked(profile: Profile) -> None:
     """Imports were marked, and the planted opens counted for the module that made them."""
-    assert (profile["quality"]["n_estimated"], profile["quality"]["unmarked"]) == (0, {})
-    assert profile["quality"]["n_marks_unread"] == 0
-    assert rows(profile, "by_module")["json.tool"]["parent"] == "app.work"
-    assert rows(profile, "by_path")["/data/file-3"]["n_open"] == 1
+    assert (profile.quality.n_estimated, profile.quality.unmarked) == (0, {})
+    assert profile.quality.n_marks_unread == 0
+    assert rows(profile, "by_module")["json.tool"].parent == "app.work"
+    assert rows(profile, "by_path")["/data/file-3"].n_open == 1
 
 
-def assert_estimated(profile: JsonObject, why: str) -> None:
+def assert_estimated(profile: Profile, why: str) -> None:
     """The hook could not run: the counts are there, the imports an estimate, and the report says so."""
-    assert profile["quality"]["unmarked"] == {why: 1}
-    assert profile["quality"]["n_estimated"] > N_OPENS
+    assert profile.quality.unmarked == {why: 1}
+    assert profile.quality.n_estimated > N_OPENS
     assert "app.work" in rows(profile, "by_module")
-    assert rows(profile, "by_path")["/data/file-3"]["n_open"] == 1
-    assert profile["manifest"]["python"] is None
+    assert rows(profile, "by_path")["/data/file-3"].n_open == 1
+    assert profile.manifest.python is None
     said = " ".join(run.render(profile, recording="x.fsprobe").split())
     assert "estimate" in said
     assert "fsprobe's directory is not there for it" in said
@@ -120,14 +121,14 @@ def test_tmpfs_mounted_over_a_directory(app: Path, tmp_path: Path, strace_progra
     (app / "app" / "work.py").write_text(WORK.replace("/data/", f"{data}/"))
     inner = f"mount -t tmpfs planted {data} && cp {app}/data/* {data}/ && cd {app} && exec {sys.executable} -m app.work"
     profile = analyse(tmp_path / "x.fsprobe", "unshare", "-m", "sh", "-c", inner)
-    mounts = {row["path"]: row for row in profile["manifest"]["mounts"]}
-    assert (mounts[str(data)]["fstype"], mounts[str(data)]["fs_class"]) == ("tmpfs", "memory")
+    mounts = {row.path: row for row in profile.manifest.mounts}
+    assert (mounts[str(data)].fstype, mounts[str(data)].fs_class) == ("tmpfs", "memory")
     on_it = rows(profile, "by_mount")[str(data)]
-    assert on_it["n_open"] >= N_OPENS
-    assert rows(profile, "by_path")[f"{data}/file-3"]["n_open"] >= 1
-    assert rows(profile, "by_module")["json.tool"]["parent"] is None  # app.work is the program here, not an import
+    assert on_it.n_open >= N_OPENS
+    assert rows(profile, "by_path")[f"{data}/file-3"].n_open >= 1
+    assert rows(profile, "by_module")["json.tool"].parent is None  # app.work is the program here, not an import
     assert str(data).encode() not in Path("/proc/self/mountinfo").read_bytes()
-    assert profile["quality"]["unmarked"] == {}
+    assert profile.quality.unmarked == {}
 
 
 @pytest.mark.needs_root
@@ -138,10 +139,10 @@ def test_directory_bound_over_another(app: Path, tmp_path: Path, strace_program:
     (app / "app" / "work.py").write_text(WORK.replace("/data/", f"{point}/"))
     inner = f"mount --bind {app}/data {point} && cd {app} && exec {sys.executable} -c 'import app.work'"
     profile = analyse(tmp_path / "x.fsprobe", "unshare", "-m", "sh", "-c", inner)
-    assert str(point) in {row["path"] for row in profile["manifest"]["mounts"]}
-    assert rows(profile, "by_mount")[str(point)]["n_open"] == N_OPENS
-    assert rows(profile, "by_path")[f"{point}/file-3"]["n_open"] == 1
-    assert rows(profile, "by_module")["app.work"]["n_open"] >= N_OPENS
+    assert str(point) in {row.path for row in profile.manifest.mounts}
+    assert rows(profile, "by_mount")[str(point)].n_open == N_OPENS
+    assert rows(profile, "by_path")[f"{point}/file-3"].n_open == 1
+    assert rows(profile, "by_module")["app.work"].n_open >= N_OPENS
 
 
 @pytest.mark.needs_root
@@ -156,10 +157,10 @@ def test_process_numbers_of_its_own(
     (app / "app" / "work.py").write_text(WORK.replace("/data/", f"{app}/data/"))
     command = ["unshare", *flags, sys.executable, "-c", body]
     profile = analyse(tmp_path / "x.fsprobe", *command, words=(f"--markers={markers}",))
-    assert (profile["quality"]["n_estimated"], profile["quality"]["n_marks_unread"]) == (0, 0)
+    assert (profile.quality.n_estimated, profile.quality.n_marks_unread) == (0, 0)
     assert opens_by_module(tmp_path / "x.fsprobe") == Counter({"app.work": N_OPENS})
-    assert rows(profile, "by_module")["json.tool"]["parent"] == "app.work"
-    assert all(row["pid"] > 1 for row in profile["metrics"]["by_process"])  # the host's numbers
+    assert rows(profile, "by_module")["json.tool"].parent == "app.work"
+    assert all(row.pid > 1 for row in profile.metrics.by_process)  # the host's numbers
 
 
 def bwrap(app: Path, *binds: str) -> list[str]:
@@ -180,7 +181,7 @@ def test_container_in_which_the_scratch_is_not_there(app: Path, tmp_path: Path, 
     profile = analyse(tmp_path / "x.fsprobe", *bwrap(app))
     assert_estimated(profile, "hidden")
     # asked for in vain on the way to the first import, but by us
-    assert profile["quality"]["own"].get("stat", 0) >= 1
+    assert profile.quality.own_calls.get("stat", 0) >= 1
     assert not any(re.search("/fsprobe-[0-9a-f]{12}", key) for key in rows(profile, "by_path"))
 
 
@@ -192,12 +193,12 @@ def test_container_that_is_given_the_scratch(app: Path, tmp_path: Path, strace_p
         assert os.listdir(place) == []
     assert_marked(profile)
     assert opens_by_module(tmp_path / "x.fsprobe") == Counter({"app.work": N_OPENS})
-    mounts = {row["path"]: row for row in profile["manifest"]["mounts"]}
+    mounts = {row.path: row for row in profile.manifest.mounts}
     assert {"/usr", "/srv/app", "/data", "/tmp"} <= set(mounts)
-    assert mounts["/tmp"]["fstype"] == "tmpfs"
-    assert rows(profile, "by_mount")["/data"]["n_open"] == N_OPENS
-    assert rows(profile, "by_mount")["/srv/app"]["n_open"] >= 2
-    assert profile["manifest"]["python"]["executable"] == SYSTEM
+    assert mounts["/tmp"].fstype == "tmpfs"
+    assert rows(profile, "by_mount")["/data"].n_open == N_OPENS
+    assert rows(profile, "by_mount")["/srv/app"].n_open >= 2
+    assert profile.manifest.python.executable == SYSTEM
 
 
 def test_container_with_the_machines_devices(app: Path, tmp_path: Path, strace_program: str) -> None:
@@ -207,7 +208,7 @@ def test_container_with_the_machines_devices(app: Path, tmp_path: Path, strace_p
     (app / "app" / "work.py").write_text(WORK.replace("/data/", f"{app}/data/"))
     body = f"import sys; sys.path.insert(0, {str(app)!r}); import app.work"
     profile = analyse(tmp_path / "x.fsprobe", "bwrap", "--dev-bind", "/", "/", sys.executable, "-c", body)
-    assert profile["quality"]["unmarked"] == {}
+    assert profile.quality.unmarked == {}
     assert opens_by_module(tmp_path / "x.fsprobe") == Counter({"app.work": N_OPENS})
 
 
@@ -235,11 +236,11 @@ def test_same_rows_inside_and_outside(app: Path, tmp_path: Path, strace_program:
     need_bwrap()
     body = "import json.tool, email.mime.text"
 
-    def counts(profile: JsonObject) -> dict[str, tuple[int, ...]]:
+    def counts(profile: Profile) -> dict[str, tuple[int, ...]]:
         return {
-            key: tuple(row[name] for name in ("n_open", "n_stat", "n_readlink", "n_list", "n_missing"))
+            key: tuple(getattr(row, name) for name in ("n_open", "n_stat", "n_readlink", "n_list", "n_not_found"))
             for key, row in rows(profile, "by_module").items()
-            if key != "(not in an import)"
+            if key != "(program)"
         }
 
     outside = analyse(tmp_path / "o.fsprobe", sys.executable, "-c", body)

@@ -89,7 +89,7 @@ def test_without_site_our_entry_of_the_path_stays_and_costs_nothing_that_is_coun
         ours = [entry for entry in seen if entry.endswith("/hook")]
         assert len(ours) == (1 if "--no-markers" not in options else 0)
         assert [entry for entry in seen if entry not in ours] == plain
-        metrics.append(pipeline.analyse(done.recording)["metrics"]["by_syscall"])
+        metrics.append(pipeline.analyse(done.recording).metrics.by_syscall)
     assert metrics[0] == metrics[1]
 
 
@@ -98,8 +98,8 @@ def test_interpreter_started_without_site_by_one_with_it(run_fsprobe: Fsprobe, h
     inner = "import os, subprocess, sys; subprocess.run([sys.executable, '-c', 'import json'], check=True)"
     done = run_fsprobe([sys.executable, *how.split(), "-c", inner])
     assert done.status == 0, done.err
-    rows = pipeline.analyse(done.recording)["metrics"]["by_module"]
-    assert "json.decoder" in [row["key"] for row in rows]
+    rows = pipeline.analyse(done.recording).metrics.by_module
+    assert "json.decoder" in [row.key for row in rows]
 
 
 def test_safe_path(run_same: Same) -> None:

@@ -20,7 +20,7 @@ import pytest
 from fsprobe import pipeline
 from fsprobe.analysis.counting.tally import check_sums
 from fsprobe.model.events import ParseQuality
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from tests.conftest import INTERPRETERS, Done, clean_environment, need
 from tests.e2e.backends.test_oracle import make_recording, n_false_errors, own_rows, summary_of
@@ -114,7 +114,7 @@ def write_main(place: Path) -> None:
     (place / "main.py").write_text("import sys\nfrom app.__main__ import main\nsys.exit(main())\n")
 
 
-def assert_equals_summary(recording: Recording) -> JsonObject:
+def assert_equals_summary(recording: Recording) -> Profile:
     """The counts of a recording made with -C are those of strace's own summary, call for call; gives the profile."""
     tally, notes, quality, hooks = pipeline.tally_recording(recording)
     assert (quality.n_unparsed, quality.n_partial) == (0, 0), quality.unparsed_examples
@@ -182,20 +182,20 @@ def test_counts_markers_and_behaviour(
     assert done.status == (0 if way == "pool" else 3)
     recording = make_recording(command, tmp_path / "summed.fsprobe", monkeypatch, summary=True)
     profile = assert_equals_summary(recording)
-    quality, modules = profile["quality"], {row["key"]: row for row in profile["metrics"]["by_module"]}
-    assert (quality["n_estimated"], quality["unmarked"], quality["n_marks_unread"]) == (0, {}, 0)
+    quality, modules = profile.quality, {row.key: row for row in profile.metrics.by_module}
+    assert (quality.n_estimated, quality.unmarked, quality.n_marks_unread) == (0, {}, 0)
     opens = opens_of_work(recording)
     if way == "pool":
         # a worker that got none of the tasks imports nothing
         assert set(opens) == {"app.work"}
         assert opens["app.work"] in (N_OPENS, 2 * N_OPENS)
-        assert profile["manifest"]["n_python_processes"] >= 3
+        assert profile.manifest.n_python_processes >= 3
     else:
         assert opens == Counter({"app.work": N_OPENS})
-        assert profile["manifest"]["n_python_processes"] == 1
-    assert modules["json.tool"]["parent"] == "app.work"
-    assert modules["app.work"]["n_open_cum"] > modules["app.work"]["n_open"] > N_OPENS
-    version = profile["manifest"]["python"]["version"]
+        assert profile.manifest.n_python_processes == 1
+    assert modules["json.tool"].parent == "app.work"
+    assert modules["app.work"].n_open_cum > modules["app.work"].n_open > N_OPENS
+    version = profile.manifest.python.version
     assert name == "system" or version.startswith(name + ".")
 
 
@@ -234,12 +234,12 @@ def test_options_of_the_interpreter(
     recording = make_recording(command, tmp_path / "summed.fsprobe", monkeypatch, summary=True)
     profile = assert_equals_summary(recording)
     if option in ("-s", "-P"):
-        assert profile["quality"]["unmarked"] == {}
+        assert profile.quality.unmarked == {}
         assert opens_of_work(recording) == Counter({"app.work": N_OPENS})
     else:
-        assert profile["quality"]["unmarked"] == {"options": 1}
-        assert profile["quality"]["n_estimated"] > N_OPENS
-        assert {"app", "app.work"} <= {row["key"] for row in profile["metrics"]["by_module"]}
+        assert profile.quality.unmarked == {"options": 1}
+        assert profile.quality.n_estimated > N_OPENS
+        assert {"app", "app.work"} <= {row.key for row in profile.metrics.by_module}
 
 
 @pytest.mark.parametrize("name", PYTHONS if ALL else FEW)
@@ -254,8 +254,8 @@ def test_zipapp(
     command = [PYTHONS[name], str(tmp_path / "app.pyz"), "1"]
     assert run_same(command).status == 0
     profile = assert_equals_summary(make_recording(command, tmp_path / "s.fsprobe", monkeypatch, summary=True))
-    modules = {row["key"]: row for row in profile["metrics"]["by_module"]}
-    assert modules["json.tool"]["parent"] == "deep"
+    modules = {row.key: row for row in profile.metrics.by_module}
+    assert modules["json.tool"].parent == "deep"
 
 
 @pytest.mark.parametrize("name", PYTHONS if ALL else FEW)
@@ -270,14 +270,14 @@ def test_child_without_an_environment(
     assert run_same(command).status == 0
     recording = make_recording(command, tmp_path / "s.fsprobe", monkeypatch, summary=True)
     profile = assert_equals_summary(recording)
-    assert profile["quality"]["unmarked"] == {"environment": 1}
-    assert profile["quality"]["n_estimated"] > N_OPENS
-    modules = {row["key"]: row for row in profile["metrics"]["by_module"]}
-    assert modules["subprocess"]["n_imports"] == 1
+    assert profile.quality.unmarked == {"environment": 1}
+    assert profile.quality.n_estimated > N_OPENS
+    modules = {row.key: row for row in profile.metrics.by_module}
+    assert modules["subprocess"].n_imports == 1
     assert "app.work" in modules
     # what follows a module's own file belongs, as far as anybody can tell, to the next one that is loaded
     assert sum(opens_of_work(recording).values()) == N_OPENS
-    processes = [row for row in profile["metrics"]["by_process"] if row["kind"] == "python"]
+    processes = [row for row in profile.metrics.by_process if row.kind == "python"]
     assert len(processes) == 2
 
 
@@ -303,9 +303,9 @@ def test_multiprocessing(
     recording = make_recording(command, tmp_path / "s.fsprobe", monkeypatch, summary=True)
     profile = assert_equals_summary(recording)
     assert opens_of_work(recording) == Counter({"app.work": 3 * N_OPENS})
-    modules = {row["key"]: row for row in profile["metrics"]["by_module"]}
-    assert modules["app.work"]["n_imports"] == 3
-    assert profile["quality"]["unmarked"] == {}
+    modules = {row.key: row for row in profile.metrics.by_module}
+    assert modules["app.work"].n_imports == 3
+    assert profile.quality.unmarked == {}
 
 
 def test_tree_of_subprocesses(
@@ -323,11 +323,11 @@ def test_tree_of_subprocesses(
     command = [sys.executable, str(place / "tree.py"), "2"]
     recording = make_recording(command, tmp_path / "s.fsprobe", monkeypatch, summary=True)
     profile = assert_equals_summary(recording)
-    assert profile["manifest"]["n_python_processes"] == 7
+    assert profile.manifest.n_python_processes == 7
     assert opens_of_work(recording) == Counter({"app.work": 4 * N_OPENS})
-    kinds = Counter(row["kind"] for row in profile["metrics"]["by_process"] if row["label"])
+    kinds = Counter(row.kind for row in profile.metrics.by_process if row.label)
     assert kinds["python"] >= 7
-    assert sum(row["label"] == "sh" or row["label"].startswith("sh ") for row in profile["metrics"]["by_process"]) == 3
+    assert sum(row.label == "sh" or row.label.startswith("sh ") for row in profile.metrics.by_process) == 3
 
 
 # ---- programs that are no Python -----------------------------------------------------------------------------------------
@@ -350,10 +350,10 @@ def test_other_programs_give_a_report_without_imports(
 
     run_same(command)
     profile = assert_equals_summary(make_recording(command, tmp_path / "s.fsprobe", monkeypatch, summary=True))
-    assert profile["metrics"]["by_module"] is None
-    assert profile["manifest"]["python"] is None
-    assert (profile["quality"]["n_estimated"], profile["quality"]["unmarked"]) == (0, {})
-    assert {row["key"] for row in profile["metrics"]["by_phase"]} <= {"launch"}
+    assert profile.metrics.by_module is None
+    assert profile.manifest.python is None
+    assert (profile.quality.n_estimated, profile.quality.unmarked) == (0, {})
+    assert {row.key for row in profile.metrics.by_phase} <= {"launch"}
     for render in (run.render, page.render, markdown.render):
         assert len(render(profile, recording="s.fsprobe")) > 200
 

@@ -19,7 +19,7 @@ import pytest
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Attributed, Notes
 from fsprobe.model.events import Op, ParseQuality
-from fsprobe.model.formats import JsonObject
+from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.report.terminal import run
 from tests import sid as newest
@@ -86,7 +86,7 @@ class Seen:
         events = pipeline.read_events(self.recording, self.quality, pipeline.read_hooks(self.recording))
         rows = pipeline.attributed(self.recording, events, self.notes)
         self.rows: list[Attributed] = [row for row in rows if not row.own]
-        self.profile: JsonObject = pipeline.analyse(path)
+        self.profile: Profile = pipeline.analyse(path)
 
     def planted(self) -> Counter[str]:
         """module -> opens of planted files that count for it."""
@@ -97,10 +97,10 @@ class Seen:
         return Counter({(name, by): n for name, row in self.notes.imports.items() for by, n in row.items()})
 
     def assert_marked(self) -> None:
-        quality = self.profile["quality"]
-        assert (quality["n_unparsed"], quality["n_estimated"], quality["n_marks_unpaired"]) == (0, 0, 0), quality
-        assert (quality["unmarked"], quality["n_marks_unread"], quality["is_marked"]) == ({}, 0, True)
-        assert "imports marked" in run.render(self.profile, recording="x")
+        quality = self.profile.quality
+        assert (quality.n_unparsed, quality.n_estimated, quality.n_marks_unpaired) == (0, 0, 0), quality
+        assert (quality.unmarked, quality.n_marks_unread, quality.is_marked) == ({}, 0, True)
+        assert "import timing: exact" in run.render(self.profile, recording="x")
 
 
 def trace(sid: Sid, recorder: str, place: Path, python: str, backend: str, *words: str) -> Seen:
@@ -168,10 +168,10 @@ def test_planted_files_are_counted_exactly(sid: Sid, recorder: str, place: Path,
     seen = trace(sid, recorder, place, python, backend, "main.py")
     seen.assert_marked()
     assert seen.planted() == Counter({name: n for name, (n, _) in modules.items()})
-    rows = {row["key"]: row for row in seen.profile["metrics"]["by_module"]}
+    rows = {row.key: row for row in seen.profile.metrics.by_module}
     for k in range(0, N_MODULES, 2):
-        assert rows[f"planted.m{k + 1}"]["parent"] == f"planted.m{k}"
-    assert rows["planted"]["parent"] in {f"planted.m{k}" for k in range(N_MODULES)}
+        assert rows[f"planted.m{k + 1}"].parent == f"planted.m{k}"
+    assert rows["planted"].parent in {f"planted.m{k}" for k in range(N_MODULES)}
 
 
 FAILING = {
@@ -307,9 +307,9 @@ def test_a_lazy_module_loads_at_its_first_use(sid: Sid, recorder: str, place: Pa
     seen.assert_marked()
     assert seen.planted() == Counter({name: n for name, (n, _) in LAZILY.items() if name != "never"})
     assert_equals_importtime(seen, sid, place, LAZY, *options, "main.py")
-    rows = {row["key"]: row for row in seen.profile["metrics"]["by_module"]}
-    assert rows["user"]["parent"] == "pk.late"
-    assert [rows[name]["parent"] for name in ("inner", "inner.a", "inner.a.b")] == [None, None, None]
+    rows = {row.key: row for row in seen.profile.metrics.by_module}
+    assert rows["user"].parent == "pk.late"
+    assert [rows[name].parent for name in ("inner", "inner.a", "inner.a.b")] == [None, None, None]
     lines = (place / "main.py").read_text().split("\n")
     used = {
         "pk": "print(pk.use())",
@@ -319,11 +319,11 @@ def test_a_lazy_module_loads_at_its_first_use(sid: Sid, recorder: str, place: Pa
         "inner.a.b": "inner.a.b",
     }
     for name, text in used.items():
-        assert rows[name]["loaded_lazily_at"] == f"__main__:{lines.index(text) + 1}"
-    assert rows["user"]["loaded_lazily_at"].startswith("pk.late:")
-    assert rows["pk.early"]["loaded_lazily_at"].startswith("pk:")
+        assert rows[name].loaded_lazily_at == f"__main__:{lines.index(text) + 1}"
+    assert rows["user"].loaded_lazily_at.startswith("pk.late:")
+    assert rows["pk.early"].loaded_lazily_at.startswith("pk:")
     # it was named lazily too, but an ordinary import loaded it
-    assert "loaded_lazily_at" not in rows["plainly"]
+    assert rows["plainly"].loaded_lazily_at is None
     assert "never" not in rows
 
 

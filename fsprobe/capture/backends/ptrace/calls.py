@@ -41,33 +41,14 @@ from fsprobe.capture.backends.ptrace.decode import (
     user,
     value,
 )
-from fsprobe.capture.backends.ptrace.memory import Tracee, descriptor, path_text, pointer, read_memory, string_text
+from fsprobe.capture.backends.ptrace.memory import descriptor, path_text, pointer, read_memory, string_text
+from fsprobe.capture.backends.ptrace.tracee import Syscall
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    Args = Sequence[int]
-    Show = Callable[[Tracee, Args], str]
-
-
-class Syscall:
-    """How one system call is printed."""
-
-    __slots__ = ("name", "number", "enter", "leave", "returns_fd", "moves", "hidden")
-
-    def __init__(
-        self, name: str, number: int, enter: "Show", leave: "Show | None", returns_fd: bool, moves: bool, hidden: bool
-    ) -> None:
-        self.name = name
-        self.number = number
-        self.enter = enter
-        self.leave = leave
-        self.returns_fd = returns_fd
-        self.moves = moves
-        """Its success can change what a working directory is called."""
-        self.hidden = hidden
-        """Stopped at for its effect on us only, not printed."""
+    from fsprobe.capture.backends.ptrace.tracee import Args, Show, Tracee
 
 
 def _number(tid: int, at_address: int) -> str:

@@ -11,7 +11,6 @@ import struct
 from fsprobe.capture.backends.ptrace import abi
 from fsprobe.capture.backends.ptrace.memory import (
     STRING_LIMIT,
-    Tracee,
     buffer_text,
     descriptor,
     directory,
@@ -23,10 +22,7 @@ from fsprobe.capture.backends.ptrace.memory import (
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    Args = Sequence[int]
-    Show = Callable[[Tracee, Args], str]
+    from fsprobe.capture.backends.ptrace.tracee import Args, Show, Tracee
 
 _INT_MAX = 0x7FFFFFFF
 _M32 = 0xFFFFFFFF

@@ -12,13 +12,13 @@ import time
 
 from fsprobe.capture.backends.ptrace import abi, memory
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
-from fsprobe.capture.backends.ptrace.memory import Tracee
+from fsprobe.capture.backends.ptrace.tracee import Tracee
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fsprobe.capture.backends.ptrace.calls import Syscall
+    from fsprobe.capture.backends.ptrace.tracee import Syscall
 
     Ptrace = Callable[..., int]
 

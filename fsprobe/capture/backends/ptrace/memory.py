@@ -12,37 +12,14 @@ from fsprobe.capture.backends.ptrace import abi
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from fsprobe.capture.backends.ptrace.calls import Syscall
-
-    Args = Sequence[int]
+    from fsprobe.capture.backends.ptrace.tracee import Tracee
 
 STRING_LIMIT = 256
 """What `-s 256` cuts: readlink targets, argv, attribute values; never paths."""
 
 _MAX_MEMORY_FILES = 256
-
-
-class Tracee:
-    """A thread of the target: its place in the log and what is cached of it."""
-
-    __slots__ = ("tid", "call", "args", "text", "entered_ns", "reprint", "cwd", "cwd_age", "kept")
-
-    def __init__(self, tid: int) -> None:
-        self.tid = tid
-        self.call: "Syscall | None" = None
-        """The call it is inside of."""
-        self.args: "Args" = ()
-        self.text = ""
-        """The written or pending half line of that call."""
-        self.entered_ns = 0
-        self.reprint = False
-        """Its half line is lost to an execve that changed its tid."""
-        self.cwd = ""
-        self.cwd_age = -1
-        self.kept = 0
-        """A value that a decoder keeps from entry to exit."""
 
 
 # ---- the target's memory ------------------------------------------------------------------------------------------

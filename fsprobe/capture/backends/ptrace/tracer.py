@@ -6,7 +6,7 @@ signals, follows every thread and child, and writes the lines that
     strace -f -q --seccomp-bpf -ttt --relative-timestamps=ns -T -y -s 256 -o LOG \\
         -e trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group CMD
 
-would write, so that one parser reads both. Needs Linux 5.3 on x86_64 (see `why_not`); runs on Python 3.6 and later.
+would write, so that one parser reads both. Needs Linux 5.3 on x86_64 (see `entry.why_not`); runs on Python 3.6 and later.
 
 A seccomp filter stops the target at the traced calls only, so every other call runs at full speed. If this process is
 killed, the kernel kills the target (PTRACE_O_EXITKILL) instead of leaving its calls to fail. `no_new_privs` is set
@@ -26,18 +26,21 @@ import sys
 if not __package__:  # run as a file: its own directory must not shadow the standard library
     sys.path[0] = os.path.abspath(__file__).rsplit("/", 5)[0]
 
-from fsprobe.capture import shipped
 from fsprobe.capture.backends.ptrace import abi, memory
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
+from fsprobe.capture.backends.ptrace.entry import (
+    EXIT_NOT_EXECUTABLE,
+    EXIT_NOT_FOUND,
+    EXIT_OWN_FAILURE,
+    CannotTrace,
+    seize,
+    why_not_this_kernel,
+)
 from fsprobe.capture.backends.ptrace.follow import Log, Run, follow
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-EXIT_OWN_FAILURE = 125
-EXIT_NOT_EXECUTABLE = 126
-EXIT_NOT_FOUND = 127
 
 _PASSED_BY = (
     "SIGHUP SIGINT SIGQUIT SIGPIPE SIGTERM SIGTTOU SIGTTIN SIGUSR1 SIGUSR2 SIGVTALRM SIGPROF SIGXCPU SIGIO SIGPWR"
@@ -46,74 +49,7 @@ _PASSED_BY = (
 step. strace dies of SIGUSR1 and what follows, and with it every traced call of its target."""
 
 
-class CannotTrace(Exception):
-    """One clear line, and the exit code that goes with it."""
-
-    def __init__(self, message: str, exit_code: int = EXIT_OWN_FAILURE) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
 # ---- starting the target ------------------------------------------------------------------------------------------
-
-
-def why_not() -> "str | None":
-    """Explain in one line why this machine can't run the tracer, or return None where it can.
-
-    Tries it: a child of ours is seized and let go, which takes about a millisecond.
-    """
-    return _why_not_this_kernel() or why_not_allowed()
-
-
-def _why_not_this_kernel() -> "str | None":
-    machine = os.uname()
-    if machine.sysname != "Linux" or machine.machine != "x86_64" or struct.calcsize("P") != 8:
-        return f"the ptrace backend runs on Linux on x86_64 only, not on {machine.sysname} on {machine.machine}"
-    release = []
-    for part in machine.release.split("-")[0].split(".")[:2]:
-        release.append(int(part) if part.isdigit() else 0)
-    if release < [5, 3]:
-        return f"the ptrace backend needs Linux 5.3, this is {machine.release}"
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(abi.PR_SET_SECCOMP, abi.SECCOMP_MODE_FILTER, None, 0, 0)
-    if ctypes.get_errno() != errno.EFAULT:
-        return "the kernel has no seccomp filters"
-    return None
-
-
-def why_not_allowed() -> "str | None":
-    """Explain in one line why nobody gets to trace a child here, or return None; it is tried."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    ours, theirs = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(theirs)
-        os.read(ours, 1)
-        os._exit(0)
-    os.close(ours)
-    try:
-        _seize(libc, pid)
-    except CannotTrace as error:
-        return str(error)
-    finally:
-        os.close(theirs)
-        while True:
-            _, status = os.waitpid(pid, abi.WALL)
-            if not os.WIFSTOPPED(status):
-                break
-            libc.ptrace(abi.PTRACE_CONT, pid, None, None)
-    return None
-
-
-def _seize(libc: "ctypes.CDLL", pid: int) -> None:
-    if libc.ptrace(abi.PTRACE_SEIZE, pid, None, ctypes.c_void_p(abi.OPTIONS)) == 0:
-        return
-    reason = os.strerror(ctypes.get_errno())
-    with open(f"/proc/{pid}/status") as lines:
-        tracer = next((line.split()[1] for line in lines if line.startswith("TracerPid:")), "0")
-    if tracer != "0":
-        raise CannotTrace(f"can't trace: process {tracer} traces this program already")
-    raise CannotTrace(f"can't trace: {reason} (a container or the site's policy forbids ptrace)")
 
 
 def original_environment() -> "list[bytes]":
@@ -222,7 +158,7 @@ def trace(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     try:
-        _seize(libc, pid)
+        seize(libc, pid)
     except CannotTrace:
         os.close(let_go)
         os.waitpid(pid, 0)
@@ -325,39 +261,30 @@ def _end_like(status: int) -> int:
     return 128 + number
 
 
-def command(log_path: str, argv: "Sequence[str]", python: "str | None" = None, complaints: str = "") -> "list[str]":
-    """The command line that runs `argv` under this tracer; `python` is the interpreter for it (3.6 or later)."""
-    # out of an archive it is started by the archive's own main
-    place = [shipped.archive(), "--tracer"] if shipped.archive() else [os.path.abspath(__file__)]
-    return (
-        [python or sys.executable, "-I", "-S"]
-        + place
-        + ["-o", log_path]
-        + (["-c", complaints] if complaints else [])
-        + ["--"]
-        + list(argv)
-    )
-
-
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """`-o LOG [-c COMPLAINTS] [--] CMD ARGS...`; returns the exit code, or dies of the signal that CMD died of."""
+    """`-o LOG [-c COMPLAINTS] [-E NAME=VALUE]... [--] CMD ARGS...`; returns the exit code, or dies of CMD's signal."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if len(words) < 3 or words[0] != "-o":
-        _say("usage: ptrace.py -o LOG [--] CMD ARGS...")
-        return EXIT_OWN_FAILURE
-    log_path, argv, complaints = words[1], words[2:], ""
-    if argv[0] == "-c" and len(argv) > 2:
-        complaints, argv = argv[1], argv[2:]
-    if argv[0] == "--":
-        argv = argv[1:]
-    if not argv:
-        _say("usage: ptrace.py -o LOG [--] CMD ARGS...")
+    given, variables = {"-o": "", "-c": ""}, []
+    while len(words) > 1 and words[0] in ("-o", "-c", "-E"):
+        option, value = words.pop(0), words.pop(0)
+        if option == "-E":
+            variables.append(os.fsencode(value))
+        else:
+            given[option] = value
+    if words[:1] == ["--"]:
+        del words[0]
+    if not words or not given["-o"]:
+        _say("usage: tracer.py -o LOG [--] CMD ARGS...")
         return EXIT_OWN_FAILURE
     try:
-        reason = _why_not_this_kernel()
+        reason = why_not_this_kernel()
         if reason is not None:
             raise CannotTrace(reason)
-        status = trace(log_path, argv, complaints=complaints)
+        environment = None
+        if variables:
+            names = tuple(one.partition(b"=")[0] + b"=" for one in variables)
+            environment = [one for one in original_environment() if not one.startswith(names)] + variables
+        status = trace(given["-o"], words, environment, given["-c"])
     except CannotTrace as error:
         _say(str(error))
         return error.exit_code

@@ -18,6 +18,7 @@ MIN_VERSION = (4, 22)
 SECCOMP_VERSION = (5, 3)
 RELATIVE_NS_VERSION = (5, 10)
 """Surely has `--relative-timestamps=ns`; below it imports are marked by visible calls instead."""
+WAYS_WITHOUT_NS = ("access", "none")
 
 
 def version(program: "str") -> "tuple[int, int] | None":
@@ -50,9 +51,13 @@ def has_relative_ns(strace_version: "tuple[int, int] | None") -> "bool":
 
 
 def command_line(
-    program: "str", strace_version: "tuple[int, int] | None", log: "str", command: "list[str]"
+    program: "str",
+    strace_version: "tuple[int, int] | None",
+    log: "str",
+    command: "list[str]",
+    variables: "Mapping[str, str] | None" = None,
 ) -> "list[str]":
-    """The strace command line that traces `command` into `log`.
+    """The strace command line that traces `command` into `log`; `variables` are set for the command alone.
 
     `-q` once: strace then says nothing of attached processes but still logs exits. `-f` is what `--seccomp-bpf` needs.
     """
@@ -62,6 +67,8 @@ def command_line(
     words.append("-ttt")
     if has_relative_ns(strace_version):
         words.append("--relative-timestamps=ns")
+    for name, value in sorted((variables or {}).items()):
+        words += ["-E", "%s=%s" % (name, value)]
     return [*words, "-T", "-y", "-s", "256", "-o", log, "-e", TRACED, "--", *command]
 
 

@@ -17,16 +17,13 @@ import os
 import signal
 import struct
 
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.backends.tracing import COMPLAINTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-COMPLAINTS = "complaints"
-"""What strace says on stderr, in the scratch directory."""
 PROGRAM = "start"
-MAX_COMPLAINT_BYTES = 1 << 16
 _LET_THROUGH = frozenset("SIGKILL SIGSTOP SIGCHLD SIGCONT SIGTSTP SIGTTIN SIGTTOU SIGWINCH SIGURG".split())
 """What can't be blocked, ends nobody, or is job control, which stops strace and the command together."""
 BLOCKED = sorted(
@@ -51,7 +48,8 @@ class Shield:
     def __init__(self, path: "str", command: "list[str]", kept: "list[int]", complaints: "int") -> "None":
         self.path = path
         self.command = [path] + command
-        self._kept = kept
+        self.kept = kept + [complaints]
+        """Descriptors that only strace needs: to be closed once it has been started."""
         self._complaints = complaints
 
     def put_on(self, mask: "Iterable[int]") -> "None":
@@ -60,18 +58,12 @@ class Shield:
         os.set_inheritable(2, True)
         signal.pthread_sigmask(signal.SIG_SETMASK, set(mask) | set(BLOCKED))
 
-    def close(self) -> "None":
-        """Let go of what only strace needs, once it has been started."""
-        for fd in self._kept + [self._complaints]:
-            os.close(fd)
-        self._kept, self._complaints = [], -1
 
-
-def make(scratch: "str", program: "str", command: "list[str]", mask: "Iterable[int]") -> "Shield | None":
+def make(place: "str", program: "str", command: "list[str]", mask: "Iterable[int]") -> "Shield | None":
     """Make the shield of one run; None where this machine runs no such program, and strace stands unshielded.
 
     Args:
-        scratch: the scratch directory.
+        place: where strace's files are.
         program: path of the command.
         command: the command with its arguments.
         mask: the signals that shall be blocked when it starts.
@@ -87,14 +79,14 @@ def make(scratch: "str", program: "str", command: "list[str]", mask: "Iterable[i
         if hasattr(os, "memfd_create"):  # in memory: a scratch directory is often mounted noexec
             path = _in_memory(kept, saved, bits, os.fsencode(program))
         else:
-            path = os.path.join(scratch, PROGRAM)
+            path = os.path.join(place, PROGRAM)
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
             os.write(fd, _image(saved, -1, bits, os.fsencode(program)))
             os.close(fd)
         if not _runs(path):
             raise OSError
         complaints = os.open(
-            os.path.join(scratch, COMPLAINTS), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            os.path.join(place, COMPLAINTS), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
     except OSError:
         for fd in kept:
@@ -192,39 +184,3 @@ def _runs(path: "str") -> "bool":
             os._exit(1)
     status = os.waitpid(pid, 0)[1]
     return os.WIFEXITED(status) and os.WEXITSTATUS(status) == TRIED
-
-
-def is_own(line: "bytes", path: "str") -> "bool":
-    """Whether the first line of a log is the execve of the shield at `path` ("" for a run without one)."""
-    return bool(path) and b' execve("%s", ' % os.fsencode(path) in line
-
-
-def without_own(blocks: "Iterable[bytes]", path: "str") -> "Iterator[bytes]":
-    """A log without the shield's line, as blocks; a block may begin and end anywhere."""
-    head = b""
-    is_past = False
-    for block in blocks:
-        if not is_past:
-            head += block
-            line, end, rest = head.partition(b"\n")
-            if not end:
-                continue
-            block, head, is_past = rest if is_own(line, path) else head, b"", True
-        if block:
-            yield block
-    if head:
-        yield head
-
-
-def complaints(scratch: "str") -> "list[str]":
-    """What strace said, each different line once."""
-    try:
-        with own_files.reader(os.path.join(scratch, COMPLAINTS), buffering=0) as source:
-            text = source.read(MAX_COMPLAINT_BYTES).decode("utf-8", "backslashreplace")
-    except OSError:
-        return []
-    found = []  # type: list[str]
-    for line in text.split("\n"):
-        if line.strip() and line.strip() not in found:
-            found.append(line.strip())
-    return found

@@ -7,7 +7,7 @@ def nothing():
 
 
 def wrap(function, record):
-    # A stand-in for a built-in function that adds no frame to a traceback. What is called is a class: its __new__ calls
+    # A wrapper of a built-in function that adds no frame to a traceback. What is called is a class: its __new__ calls
     # the function and records; when that raises, __new__ returns an instance whose __init__ raises the very exception from C
     # (throw of an exhausted generator). An instance of a class without __get__ does not bind as a method.
     # One difference remains: a warning that the function itself gives (a bool as a descriptor, 3.13) names this file's line.

@@ -4,7 +4,7 @@
 # space of its functions (State, now, gettid, open_, ...) and under importlib's file name. Three sources: audit events (open,
 # mkdir, ... ; CPython 3.8+), wrapped functions of posix (stat, lstat, access, readlink, listdir, scandir, open), and what
 # importlib opens and loads. The lines go to a file of this process in node-local storage, opened by path for each block;
-# `fsprobe.capture.backends.audit.waiting` makes one log of all of them.
+# `fsprobe.capture.backends.audit.notes` makes one log of all of them.
 
 
 class Proxy:

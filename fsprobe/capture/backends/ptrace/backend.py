@@ -1,0 +1,54 @@
+"""The ptrace backend: a tracer of our own that writes what strace would.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+
+from fsprobe.capture.backends.protocol import NO, OK
+from fsprobe.capture.backends.ptrace import entry
+from fsprobe.capture.backends.tracing import COMPLAINTS, Tracer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from fsprobe.capture.backends.protocol import Machine, Run
+    from fsprobe.capture.process.start import Launch
+
+
+class Ptrace(Tracer):
+    """Our own tracer."""
+
+    name = "ptrace"
+    remedy = "use strace (`conda install -c conda-forge strace`, or a module that has it); see `fsprobe doctor`"
+
+    def why_not(self, machine: "Machine") -> "str":
+        """Say why it can't run here ("" when it can); a child of ours is traced to see it."""
+        return entry.why_not() or ""
+
+    def check(self, machine: "Machine") -> "tuple[str, str, str] | None":
+        """Whether a program may be traced at all."""
+        scope = _scope()
+        why = self.why_not(machine)
+        if why:
+            hint = "run fsprobe outside of the container or tracer that forbids it, or use --backend audit"
+            return NO, why + ("; Yama scope %s" % scope if scope else "; no Yama"), hint
+        return OK, "allowed" + (", Yama scope %s" % scope if scope else ", no Yama"), ""
+
+    def prepare(self, run: "Run", launch: "Launch") -> "Launch":
+        """The tracer's command line around the command's."""
+        made = super().prepare(run, launch)
+        made.words = entry.command(
+            self.log(),
+            launch.words,
+            complaints=os.path.join(self.place, COMPLAINTS),
+            variables=launch.target_variables,
+        )
+        return made
+
+
+def _scope() -> "str":
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as source:
+            return source.read(16).strip()
+    except OSError:
+        return ""

@@ -1,0 +1,132 @@
+"""What `check` and `whatif` answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fsprobe.model.formats import FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offender:
+    """An import (or package) with what it and its own imports do, and what they did in the baseline."""
+
+    key: str
+    n: int
+    n_before: int | None = None
+    """None where there is no baseline."""
+    is_new: bool = False
+    """Imported in this run and not in the baseline."""
+    through: tuple[str, ...] = ()
+    """The imports that led to it, outermost first."""
+
+    @property
+    def n_more(self) -> int:
+        """What it has more than in the baseline; all of it without one."""
+        return self.n - (self.n_before or 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRow:
+    """One limit, and whether the run kept it."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("is_exceeded",)
+
+    name: str
+    """metadata | not_found | requests"""
+    what: str
+    """The same in words."""
+    n: int
+    n_most: int
+    because: str
+    """Where the limit comes from."""
+    grouping: str | None = None
+    """What the offenders are: imports | packages; None where the limit was kept."""
+    offenders: tuple[Offender, ...] = ()
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether there was more than the limit allows."""
+        return self.n > self.n_most
+
+    @property
+    def n_over(self) -> int:
+        """How much more there was than the limit allows; 0 where it was kept."""
+        return max(0, self.n - self.n_most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Whether a run stayed within its limits."""
+
+    DERIVED: ClassVar[tuple[str, ...]] = ("passed",)
+
+    format: int = FORMAT
+    kind: str = "check"
+    failure: str = ""
+    """How the command itself failed; "" where it did not, or where that was to be ignored."""
+    baseline: str | None = None
+    """Its command."""
+    limits: tuple[LimitRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exceeded(self) -> tuple[LimitRow, ...]:
+        """The limits that were not kept."""
+        return tuple(row for row in self.limits if row.is_exceeded)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all limits were kept and the command did not fail."""
+        return not self.exceeded and not self.failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Start-up of one storage layout on one filesystem, alone and as a job."""
+
+    layout: str
+    latency: str
+    """Name of the filesystem."""
+    latency_ms: float
+    """Time of one request."""
+    latency_source: str
+    n_requests: int
+    """Of one process on a node with a cold cache."""
+    n_requests_node: int
+    """Of a node with all its processes."""
+    cpu_s: float
+    cpu_source: str
+    start_s: float
+    """One process alone."""
+    n_nodes: int
+    n_ranks_per_node: int
+    requests_per_s: float
+    """What the server answers."""
+    job_s: float
+    """All nodes at once, at least."""
+    saturates_at_n_nodes: float | None = None
+    """From how many nodes on all wait for the server; None where nothing is asked of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """Start-up of one storage layout on so many nodes, predicted and, in benchmarks, measured."""
+
+    layout: str
+    n_nodes: float
+    latency_ms: float | None = None
+    predicted_s: float | None = None
+    measured_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """Estimates of start-up elsewhere."""
+
+    format: int = FORMAT
+    kind: str = "whatif"
+    rows: tuple[Estimate, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,107 @@
+"""What a comparison comes to, in words and labelled facts: terminal, HTML page, Markdown, plot and ticket share them."""
+
+from __future__ import annotations
+
+from fsprobe.model.comparison import Comparison, LayoutRow
+from fsprobe.report import facts, numbers
+
+
+def sentence(row: LayoutRow, comparison: Comparison, *, with_certainty: bool = True) -> str:
+    """What one storage layout comes to, in words; with the interval of the ratio where it was computed."""
+    if row.layout == comparison.baseline:
+        return "the baseline"
+    wall = row.ratio_wall
+    sure = certainty(row) if with_certainty else ""
+    sure = f" ({sure})" if sure else ""
+    parts = []
+    if not wall:
+        parts.append(row.verdict if row.verdict.startswith("not compared") else f"wall time {numbers.NOT_OBSERVED}")
+    elif row.clear is False:
+        parts.append(f"{row.verdict or 'no clear difference'} in wall time{sure}")
+    else:
+        words = "faster" if wall < 1 else "slower"
+        parts.append(f"{numbers.ratio(1 / wall if wall < 1 else wall)} {words}{sure}")
+    if row.ratio_requests is not None:
+        parts.append(requests_words(row.ratio_requests))
+    return ", ".join(parts)
+
+
+def certainty(row: LayoutRow) -> str:
+    """The interval of the ratio of wall times, as a factor of what the sentence says, and p; empty where not computed."""
+    wall, low, high = row.ratio_wall, row.ratio_wall_low, row.ratio_wall_high
+    if not wall or not low or not high:
+        return ""
+    is_clear = row.clear is not False
+    if row.verdict.startswith("too few"):
+        return f"{numbers.ratio(wall)} the time"
+    ends = sorted(1 / value if is_clear and wall < 1 else value for value in (low, high))
+    words = f"95 %: {numbers.ratio(ends[0])} to {numbers.ratio(ends[1])}"
+    if not is_clear:
+        words = f"{numbers.ratio(wall)} the time, {words}"
+    return words + (f", p {row.p:.2g}" if row.p is not None else "")
+
+
+def requests_words(ratio: float) -> str:
+    """How many requests a layout makes, for a ratio of layout over baseline."""
+    if ratio == 0:
+        return "no requests left"
+    if 0.95 < ratio < 1.05:
+        return "the same number of requests" if 0.995 < ratio < 1.005 else "about the same number of requests"
+    return f"{numbers.ratio(1 / ratio)} fewer requests" if ratio < 1 else f"{numbers.ratio(ratio)} the requests"
+
+
+def counted_where(row: LayoutRow) -> str:
+    """Who counted the requests of `n_served`, in words."""
+    return "at the server" if row.server_requests else "by this node's client, of all its programs"
+
+
+def head(comparison: Comparison, recording: str | None) -> list[tuple[str, str]]:
+    """Label and text of what stands at the top of a comparison."""
+    rows = [
+        ("Environment", comparison.environment or numbers.NOT_OBSERVED),
+        ("Baseline", comparison.baseline or numbers.NOT_OBSERVED),
+        ("Host", str(comparison.host.get("host") or numbers.NOT_OBSERVED)),
+        ("Date", comparison.date or numbers.NOT_OBSERVED),
+        ("Timed runs of each layout", numbers.count(comparison.n_runs)),
+    ]
+    if comparison.make_cold:
+        rows.append(("Made cold by", comparison.make_cold))
+    if recording:
+        rows.append(("File", recording))
+    return rows
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What to mind before believing a comparison."""
+    found = list(comparison.notes)
+    failed = sorted({row.layout for row in comparison.rows if row.is_failed})
+    if failed and not any(note.startswith("the command failed in ") for note in found):
+        found.append(f"the command failed in {', '.join(failed)}")
+    return found
+
+
+def headline(comparison: Comparison) -> str:
+    """The answer of a comparison in one sentence: the layout that is clearly fastest, or that none is."""
+    baseline = comparison.baseline
+    faster = [
+        (row.ratio_wall, row) for row in comparison.rows if row.layout != baseline and row.clear and row.ratio_wall
+    ]
+    ratio, best = min(faster, key=lambda pair: pair[0], default=(1.0, None))
+    if best is None or ratio >= 1:
+        return f"No layout is clearly faster than {baseline}.{_fewest(comparison)}"
+    cache = f" with a {best.cache} cache" if best.cache in ("cold", "warm") else ""
+    return f"Against {baseline}, {best.layout} does best{cache}: {sentence(best, comparison)}."
+
+
+def _fewest(comparison: Comparison) -> str:
+    """Of layouts none of which is faster here: the one that asks the file server for the least, if that is a great deal less."""
+    rows = [(row.ratio_requests, row.layout) for row in comparison.rows if row.ratio_requests is not None]
+    ratio, layout = min(rows, key=lambda pair: pair[0], default=(1.0, ""))
+    if ratio > 0.5:
+        return ""
+    return f" {layout} has {requests_words(ratio)} to the file server: that counts where it is slow, or shared by many."
+
+
+def title(comparison: Comparison) -> str:
+    """What was compared: the command, else the baseline."""
+    return facts.command_line(comparison) or f"Layouts compared with {comparison.baseline}"

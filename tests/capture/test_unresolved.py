@@ -1,0 +1,98 @@
+"""What the recorder looks at after a run: only what the log leaves open, capped and counted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsprobe.capture.lookups import unresolved
+
+MISS = "= -1 ENOENT (No such file or directory)"
+
+
+def look(log: str) -> tuple[dict[str, Any], unresolved.Budget]:
+    budget = unresolved.Budget()
+    lines = [f"7 1.0 (+ 0.000000000) {line.strip()}" for line in log.strip().splitlines()]
+    return unresolved.look("\n".join(lines).encode(), budget), budget
+
+
+def test_a_descriptors_path_proves_its_directories(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    found, budget = look(
+        f"""
+        openat(AT_FDCWD</>, "{tmp_path}/a/x.py", O_RDONLY) = 3<{tmp_path}/a/x.py>
+        openat(AT_FDCWD</>, "{tmp_path}/a/y.so", O_RDONLY) {MISS}
+        stat("{tmp_path}/a/z.py", {{st_mode=S_IFREG|0644, st_size=1, ...}}) = 0
+        """
+    )
+    assert budget.n_calls == 0
+    assert found["missing"] == []
+
+
+def test_links_on_the_way_and_behind_them(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x").touch()
+    (tmp_path / "second").symlink_to("real")
+    (tmp_path / "first").symlink_to("second")
+    found, _ = look(f'openat(AT_FDCWD</>, "{tmp_path}/first/x", O_RDONLY) = 3<{tmp_path}/real/x>')
+    assert found["links"][f"{tmp_path}/first"] == "second"
+    assert found["links"][f"{tmp_path}/second"] == "real"
+
+
+def test_a_missing_directory_is_looked_for_once_and_nothing_below_it(tmp_path: Path) -> None:
+    found, budget = look(
+        "\n".join(
+            f'openat(AT_FDCWD<{tmp_path}>, "lib/hwcaps/v{number}/x{part}.so", O_RDONLY) {MISS}'
+            for number in range(4)
+            for part in range(5)
+        )
+    )
+    assert found["missing"] == [f"{tmp_path}/lib"]
+    assert budget.n_calls == 1
+
+
+def test_what_failed_for_another_reason_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    found, _ = look(f'stat("{tmp_path}/link/x", 0x7ff) = -1 ENOTDIR (Not a directory)')
+    assert found["links"][f"{tmp_path}/link"] == "file"
+    assert found["files"] == [f"{tmp_path}/file"]
+
+
+def test_interpreters_and_loaders(tmp_path: Path) -> None:
+    shutil.copy("/bin/true", tmp_path / "program")
+    script = tmp_path / "script"
+    script.write_text(f"#! {tmp_path}/program -x\n")
+    script.chmod(0o755)
+    found, _ = look(f'execve("{script}", ["script"], 0x5 /* 1 var */) = 0')
+    assert found["programs"][str(script)] == f"{tmp_path}/program"
+    loader = found["programs"][f"{tmp_path}/program"]
+    assert os.path.basename(loader).startswith("ld-")
+    assert found["programs"][loader] is None
+    assert found["sizes"][f"{tmp_path}/program"] == os.path.getsize("/bin/true")
+
+
+def test_the_number_of_look_ups_is_capped_and_the_rest_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unresolved, "MAX_PLACES", 3)
+    found, budget = look(
+        "\n".join(f'stat("{tmp_path}/d{n}/x", {{st_mode=S_IFDIR|0755, st_size=1, ...}}) = 0' for n in range(9))
+    )
+    assert budget.n_calls == 3
+    assert budget.n_left > 0
+    assert len(found["missing"]) + len(found["links"]) <= 3 + 1  # and the working directory, which costs nothing
+
+
+def test_markers_and_half_lines_are_no_names(tmp_path: Path) -> None:
+    found, budget = look(
+        """
+        faccessat2(-1, "fsprobe>numpy", F_OK, 0) = -1 EBADF (Bad file descriptor)
+        access("fsprobe!ready 1", F_OK) = -1 ENOENT (No such file or directory)
+        openat(AT_FDCWD</>, "/nowhere
+        """
+    )
+    assert budget.n_calls == 0
+    assert found["missing"] == []

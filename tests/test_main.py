@@ -1,0 +1,110 @@
+"""How fsprobe finds its own modules: as Python would, at fewer metadata calls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from importlib.machinery import PathFinder, SourceFileLoader
+from pathlib import Path
+
+import pytest
+
+import fsprobe
+from fsprobe.__main__ import OwnModules
+from fsprobe.events.strace.parser import parse
+from fsprobe.model.events import METADATA_OPS, Call, ParseQuality
+from tests.conftest import ROOT, clean_environment
+
+PACKAGE = Path(fsprobe.__file__).parent
+SOURCES = [
+    file
+    for file in sorted(PACKAGE.rglob("*.py"))
+    if "hook" not in file.relative_to(PACKAGE).parts and file.parent != PACKAGE
+]
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_a_module_is_found_where_python_finds_it(file: Path) -> None:
+    name = name_of(file)
+    above = [str(file.parent.parent if file.name == "__init__.py" else file.parent)]
+    ours, pythons = OwnModules.find_spec(name, above), PathFinder.find_spec(name, above)
+    assert ours is not None
+    assert pythons is not None
+    for what in ("name", "origin", "cached", "submodule_search_locations", "has_location", "parent"):
+        assert getattr(ours, what) == getattr(pythons, what), what
+    assert type(ours.loader) is type(pythons.loader) is SourceFileLoader
+    assert ours.loader.get_filename(name) == str(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("fsprobe", None),
+        ("json", None),
+        ("json.decoder", ["/nowhere"]),
+        ("fsprobe2.x", [str(PACKAGE)]),
+        ("fsprobe.no_such", [str(PACKAGE)]),
+        ("fsprobe.report.html.templates", [str(PACKAGE / "report" / "html")]),
+    ],
+)
+def test_anything_else_is_left_to_the_other_finders(name: str, path: list[str] | None) -> None:
+    assert OwnModules.find_spec(name, path) is None
+
+
+def test_no_module_lies_beside_a_package_of_its_name() -> None:
+    """Python takes the package then, `OwnModules` the module."""
+    assert [file for file in SOURCES if file.with_suffix("").is_dir()] == []
+
+
+def test_from_an_archive_python_finds_them(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for file in sorted(PACKAGE.rglob("*.py")):
+            archive.write(file, file.relative_to(PACKAGE.parent))
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); from fsprobe import __main__\n"
+        "try: __main__.main()\n"
+        "finally: print(__main__.OwnModules in sys.meta_path, sys.modules['fsprobe.cli.run'].__file__)"
+    )
+    words = [sys.executable, "-I", "-c", code, str(tmp_path / "x.zip"), "run", "--no-such-option"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.startswith(f"False {tmp_path}/x.zip/"), done.stderr
+
+
+def test_no_directory_of_fsprobes_own_is_listed_for_an_import(tmp_path: Path, strace_program: str) -> None:
+    log = tmp_path / "log"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from fsprobe.__main__ import main; sys.exit(main())"
+    words = [
+        sys.executable,
+        "-I",
+        "-c",
+        code,
+        "run",
+        "--record-only",
+        "-q",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--",
+        "/bin/true",
+    ]
+    # only the recorder itself: strace can't trace a process that is traced already
+    tracer = [strace_program, "-q", "-o", str(log), "-e", "trace=%file,getdents64", *words]
+    for _ in range(2):  # the byte code is there the second time
+        subprocess.run(tracer, check=True, env=clean_environment(CI=""), capture_output=True)
+    calls = [
+        event
+        for event in parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
+        if isinstance(event, Call) and event.op in METADATA_OPS and event.path.startswith(bytes(PACKAGE) + b"/")
+    ]
+    below = Counter(call.op.value for call in calls)
+    n_modules = len({call.path for call in calls if call.path.endswith(b".pyc") and not call.error})
+    assert n_modules > 20
+    # listed by the recorder itself: the directory of what it puts into the target
+    assert {call.path for call in calls if call.op.value == "list"} <= {bytes(PACKAGE / "capture" / "hook")}
+    assert below["open"] + below["stat"] <= 4 * n_modules + 20
