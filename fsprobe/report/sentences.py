@@ -118,7 +118,7 @@ def import_timing(profile: Profile) -> str:
     manifest, quality = profile.manifest, profile.quality
     if manifest.markers == "none":
         return "import timing: estimated"
-    if manifest.markers not in ("time", "access", "both", "inside"):
+    if manifest.markers not in ("time", "access", "both", "inside", "ring"):
         return "imports not observed"
     if has_python(profile) and not quality.is_marked:
         return "import timing: estimated (imports not observed)" if quality.n_estimated else "imports not observed"

@@ -42,6 +42,7 @@ from fsprobe.analysis.requests.steps import (
     Step,
     Steps,
     kind_of_mode,
+    kind_of_number,
 )
 from fsprobe.model.events import Call, Mount
 
@@ -114,6 +115,10 @@ class RequestModel:
                     path, mode, size = found.groups()
                     known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
             yield line
+
+    def know(self, statuses: Mapping[bytes, tuple[int, int]]) -> None:
+        """Take in st_mode and st_size of opened files, by path, where a recording has these apart from its calls."""
+        self._fstat.update({path: (kind_of_number(mode), size) for path, (mode, size) in statuses.items()})
 
     # -- counting ---------------------------------------------------------------------------------------------------
 

@@ -8,5 +8,6 @@ The ring is hostile input: any process of the run may have written into it.
 
 from fsprobe.events.ring.facts import Loss, ObjectSites, Reads, RingFacts, Usage
 from fsprobe.events.ring.reader import read
+from fsprobe.events.ring.slots import Buffer
 
-__all__ = ["Loss", "ObjectSites", "Reads", "RingFacts", "Usage", "read"]
+__all__ = ["Buffer", "Loss", "ObjectSites", "Reads", "RingFacts", "Usage", "read"]

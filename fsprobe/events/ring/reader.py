@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -96,6 +97,15 @@ def read(
             run.damaged()
         quality.n_lines += 1
         facts.n_slots += 1
+    quality.n_lost += facts.n_lost
+    for programs, losses in (
+        (quality.unseen, facts.unseen),
+        (quality.not_started, facts.not_started),
+        (quality.by_preload, facts.by_preload),
+    ):
+        for loss in losses:
+            name = os.fsdecode(loss.path)
+            programs[name] = programs.get(name, 0) + 1
 
 
 class _Run:

@@ -105,7 +105,7 @@ static int install(char *const *argv, char *const *env, const char *loader, int 
 static int get_in(char *const *argv, char *const *env, const char *loader, int by_preload) {
     static int is_done;
     const char *ring = variable(env, "FSPROBE_RING");
-    if (is_done++ || !ring || auxiliary(env, AT_SECURE) || !ring_attach(ring)) return 0;
+    if (is_done++ || !ring || auxiliary(env, AT_SECURE) || !ring_attach(ring, (u64)loader)) return 0;
     remember_path(variable(env, by_preload ? "LD_PRELOAD" : "LD_AUDIT"));
     u64 bytes = page_up((u64)(_end - __ehdr_start)), text_bytes = (u64)(__etext_page - __ehdr_start);
     i64 image = syscall6(NR_mmap, page_down((u64)loader) - 0x400000 - bytes, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);

@@ -27,14 +27,20 @@ static int is_ours(i64 fd, struct header *head) {
            head->cap <= head->max && (u64)status.size >= HEADER_BYTES + head->cap * SLOT_BYTES;
 }
 
+#define FAR 0x1000000000ull /* 64 GiB */
+
 /* Maps the ring; 0 where there is none, or none that is ours. The mapping is as long as the ring may grow: the file itself
- * is only as long as it is allocated, so that mlockall() of the program finds nothing to allocate behind. */
-int ring_attach(const char *path) {
+ * is only as long as it is allocated, so that mlockall() of the program finds nothing to allocate behind.
+ * Invariant: it stays away from the loader and the libraries that come below it. Of some GiB, right below the loader, it would
+ * leave no room for stubs that a jump of 32 bits reaches. */
+int ring_attach(const char *path, u64 loader) {
     struct header head;
     i64 fd = syscall3(NR_open, path, O_FLAGS, 0), map = -1;
     if (FAILED(fd)) return 0;
-    if (is_ours(fd, &head))
-        map = syscall6(NR_mmap, 0, HEADER_BYTES + head.max * SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, (u64)fd, 0);
+    if (is_ours(fd, &head)) {
+        u64 most = HEADER_BYTES + head.max * SLOT_BYTES;
+        map = syscall6(NR_mmap, page_down(loader) - FAR - page_up(most), most, PROT_READ | PROT_WRITE, MAP_SHARED, (u64)fd, 0);
+    }
     syscall3(NR_close, fd, 0, 0);
     if (FAILED(map)) return 0;
     u64 bytes = PAGE + N_DESCRIPTORS * sizeof(u32);

@@ -33,7 +33,7 @@ struct process {
 };
 extern struct process me;
 
-int ring_attach(const char *path);
+int ring_attach(const char *path, u64 loader);
 void ring_text(struct slot *slot, u64 at, const char *const texts[4], const unsigned lengths[4]);
 struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at);
 u64 clock_slow(void);

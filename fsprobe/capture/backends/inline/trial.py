@@ -27,8 +27,6 @@ _ANY = 0xFFFF
 _SLOT = struct.Struct("<BBBBIQQq4QQHHIHHHHI")
 _START, _TEXT, _OBJECT = 2, 3, 4
 _HAS_LONG = 8
-_INTERPRETER = 3
-"""PT_INTERP"""
 
 
 def why_not(library: "str", ring: "str", environ: "Mapping[str, str]") -> "str":
@@ -72,44 +70,6 @@ def why_not_place(library: "str") -> "str":
     if ":" in library or " " in library:
         return "%s has a character that LD_AUDIT can't hold" % library
     return ""
-
-
-def why_not_command(program: "str", library: "str", environ: "Mapping[str, str]") -> "str":
-    """Say why this very program would not start under the recorder ("" when it would, or where that can't be told).
-
-    The loader is asked to load and relocate it without running it. A program that is linked with much static TLS (libtsan)
-    fails here as it would in earnest. Nothing is asked of a program without a loader: it would run.
-    """
-    if not has_interpreter(program):
-        return ""
-    asked = dict(environ, LD_TRACE_LOADED_OBJECTS="1", LD_WARN="1", LD_BIND_NOW="1", LD_AUDIT=library)
-    asked.pop("FSPROBE_RING", None)
-    if asked.get("LD_PRELOAD", "").strip(": "):
-        del asked["LD_AUDIT"]
-        return ""
-    status, complaint = run([program], asked)
-    if status and "TLS" in complaint:
-        return "its libraries need more static TLS than the loader leaves under LD_AUDIT: %s" % complaint
-    return ""
-
-
-def has_interpreter(program: "str") -> "bool":
-    """Whether a file is an ELF program that names a loader, and is not run with more rights than its caller's."""
-    try:
-        with open(program, "rb", buffering=0) as source:
-            head = source.read(64)
-            found = os.fstat(source.fileno())
-            if head[:6] != b"\x7fELF\x02\x01" or len(head) < 64 or found.st_mode & 0o6000:
-                return False
-            (offset,) = struct.unpack_from("<Q", head, 32)
-            size, count = struct.unpack_from("<HH", head, 54)
-            if size != 56:
-                return False
-            source.seek(offset)
-            headers = source.read(56 * count)
-    except (OSError, OverflowError, ValueError):
-        return False
-    return any(struct.unpack_from("<I", headers, at)[0] == _INTERPRETER for at in range(0, len(headers) - 55, 56))
 
 
 def run(words: "list[str]", environ: "dict[str, str]") -> "tuple[int, str]":
