@@ -31,6 +31,8 @@ from fsprobe.model.rows import (
     TimelineRow,
 )
 
+MARKED_IN_RING = "ring"
+"""Of a manifest's `markers`: notes that the recorder took before they became calls."""
 TOP_PATHS = 2000
 N_EXAMPLES = 5
 N_CHEAPEST = 20
@@ -80,7 +82,7 @@ def make_profile(
     return Profile(
         kind=kind,
         manifest=manifest,
-        quality=make_quality(tally, notes, quality, n_marks_unread),
+        quality=make_quality(tally, notes, quality, n_marks_unread, marks_are_calls=manifest.markers != MARKED_IN_RING),
         metrics=make_metrics(
             tally,
             notes,
@@ -94,10 +96,12 @@ def make_profile(
     )
 
 
-def make_quality(tally: Tally, notes: Notes, quality: ParseQuality, n_marks_unread: int) -> Quality:
-    """What of a recording could not be used."""
+def make_quality(
+    tally: Tally, notes: Notes, quality: ParseQuality, n_marks_unread: int, marks_are_calls: bool = True
+) -> Quality:
+    """What of a recording could not be used; `marks_are_calls`: the hook's notes reached the kernel."""
     own_calls = dict(tally.own)
-    if notes.n_own_marks:
+    if notes.n_own_marks and marks_are_calls:
         own_calls["stat"] = own_calls.get("stat", 0) + notes.n_own_marks
     return Quality(
         n_lines=quality.n_lines,
