@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 # what the inline recorder's .so is made of; without a gcc it is left out
-RECORDER = setup.py $(wildcard fsprobe/capture/backends/inline/*.[ch] fsprobe/capture/backends/inline/image.lds)
+RECORDER = setup.py $(wildcard $(addprefix fsprobe/capture/backends/inline/injected/,*.[ch] */*.[ch] image.lds))
 SYSTEM_PACKAGES = strace squashfs-tools squashfuse bubblewrap fuse3 fuse-overlayfs util-linux chromium chromium-driver \
   slurm-wlm munge mpich openmpi-bin
 

@@ -20,7 +20,9 @@ PLACE = Path("fsprobe", "capture", "backends", "inline")
 
 def builder() -> ModuleType:
     """The module that builds it, loaded by its path: fsprobe itself need not be importable here."""
-    spec = importlib.util.spec_from_file_location("fsprobe_inline_build", Path(__file__).resolve().parent / PLACE / "build.py")
+    spec = importlib.util.spec_from_file_location(
+        "fsprobe_inline_build", Path(__file__).resolve().parent / PLACE / "build.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -30,7 +30,10 @@ _SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option(
-    "--selftest", "is_selftest", is_flag=True, help="Run strace and the inline recorder in the same run, compare call for call."
+    "--selftest",
+    "is_selftest",
+    is_flag=True,
+    help="Run strace and the inline recorder in the same run, compare call for call.",
 )
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
 def command(as_json: bool, is_selftest: bool, cmd: tuple[str, ...]) -> int:
@@ -73,7 +76,9 @@ def selftest(as_json: bool, command: Sequence[str]) -> int:
             extra = f"; {numbers.count(one.n_extra)} more calls" if one.n_extra else ""
             lost = f"; {numbers.count(one.n_lost)} lost" if one.n_lost else ""
             console = console_on(sys.stdout)
-            console.print(Text(f"{sign} ", style=style) + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}"))
+            console.print(
+                Text(f"{sign} ", style=style) + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}")
+            )
             for example in one.examples:
                 console.print(Padding(Text(clean(example)), (0, 0, 0, 3)))
     agrees = all(one.is_complete for one in found)

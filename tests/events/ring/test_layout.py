@@ -34,7 +34,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     source.write_text(
         '#include "slot.h"\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {\n' + "\n".join(lines) + "\n}\n"
     )
-    program = recorded.compiled(source, place / "layout", f"-I{recorded.SOURCES}")
+    program = recorded.compiled(source, place / "layout", *recorded.INCLUDES)
     out = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     return {name: int(value) for name, value in (line.split() for line in out.splitlines())}
 
@@ -73,7 +73,7 @@ def test_header(said: dict[str, int]) -> None:
 
 
 def test_table_in_the_comment_is_the_struct(said: dict[str, int]) -> None:
-    text = (recorded.SOURCES / "slot.h").read_text()
+    text = (recorded.SOURCES / "ring/slot.h").read_text()
     rows = re.findall(r"^ \* +(\d+) +(\d+)  (\w+)", text, re.MULTILINE)
     assert {name for _, _, name in rows} == {name for name, _ in slots.FIELDS}
     for offset, size, name in rows:

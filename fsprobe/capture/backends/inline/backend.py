@@ -7,6 +7,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import os
+import resource
 import time
 
 from fsprobe import capabilities
@@ -37,6 +38,8 @@ MAX_CPUS = 4
 """Of how many processors the first slots are meant to last for a tick. With more the ring is kept further ahead once it is used."""
 AHEAD_OF_A_TICK = 8
 """So many times what was written in the last tick is kept ready."""
+SHARE_OF_ADDRESSES = 64
+"""Of a limited address space the ring takes so small a part: the rest is the program's."""
 MAX_AHEAD = 1 << 20
 """256 MiB: what is kept ready at the most."""
 TRACER = "a tracer sees it: use --backend strace or ptrace"
@@ -79,6 +82,7 @@ class Inline(Backend):
 
     def why_not(self, machine: "Machine") -> "str":
         """Say why it can't work here, or with this command ("" when it can): a program that does nothing is started under it."""
+        self.most = _most_slots()
         self.library, why = library.find(machine.environment)
         if why:
             return "the inline recorder can't be used: " + why
@@ -99,7 +103,7 @@ class Inline(Backend):
                 continue
             ring = os.path.join(folder, RING)
             try:
-                ringfile.create(ring, TRIAL_SLOTS, ringfile.MOST)  # as large as a ring can be: it must not be in the way
+                ringfile.create(ring, TRIAL_SLOTS, self.most)  # as large as the run's may be: it must not be in the way
                 why = trial.why_not(self.library, ring, machine.environment)
                 self.tables = b"" if why else ringfile.tables_of(ring)
                 return why
@@ -114,7 +118,11 @@ class Inline(Backend):
         why = self.why_not(machine)
         if why:
             return NO, why, "`auto` does without it"
-        return OK, "works here (--backend inline; `fsprobe doctor --selftest` compares it with strace), %s" % self.library, ""
+        return (
+            OK,
+            "works here (--backend inline; `fsprobe doctor --selftest` compares it with strace), %s" % self.library,
+            "",
+        )
 
     def why_not_marked(self, way: "str") -> "FsprobeError":
         """Marks come through the ring alone."""
@@ -129,7 +137,7 @@ class Inline(Backend):
         """The command with the recorder in its environment, and the ring, allocated ahead of it."""
         if not launch.is_target:
             raise FsprobeError("the tracer has to be named first", "--backend strace+inline")
-        self.most = max(1, min(ringfile.MOST, run.max_log_bytes // ringfile.SLOT_BYTES))
+        self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
         self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
         ringfile.create(self.ring, self.ahead, self.most, self.tables)
         self.users = Users(self.ring)
@@ -208,7 +216,10 @@ class Inline(Backend):
         """Nothing was seen at all, or calls were lost."""
         found = []
         if self.n_taken > self.n_slots:
-            found.append("%d slots of the ring were lost: there are more calls than the recording shows" % (self.n_taken - self.n_slots))
+            found.append(
+                "%d slots of the ring were lost: there are more calls than the recording shows"
+                % (self.n_taken - self.n_slots)
+            )
         if not self._n_starts():
             found.append("no program of the run was seen to start under the inline recorder; " + TRACER)
         return found
@@ -256,6 +267,14 @@ class Inline(Backend):
             return None if is_going_on else words.look(self.ring, self.most).status
         except OSError:
             return None
+
+
+def _most_slots() -> "int":
+    """How many slots may be mapped in each process: a small part of its address space where that is limited (ulimit -v)."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return ringfile.MOST
+    return max(TRIAL_SLOTS, min(ringfile.MOST, limit // SHARE_OF_ADDRESSES // ringfile.SLOT_BYTES))
 
 
 def _n_cpus() -> "int":

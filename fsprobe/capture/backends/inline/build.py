@@ -16,9 +16,11 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAME = "fsprobe-inline.so"
 """The file's name: the code finds itself in LD_AUDIT by it (entry.c)."""
+INJECTED = os.path.join(HERE, "injected")
+FOLDERS = (INJECTED, os.path.join(INJECTED, "ring"), os.path.join(INJECTED, "rewriting"))
 SOURCES = (
-    "entry.c", "record.c", "followed.c", "exec.c", "mark.c", "threads.c", "ring.c", "clock.c", "calls.c", "sites.c", "stubs.c",
-    "elf.c",
+    "entry.c", "record.c", "followed.c", "exec.c", "mark.c", "threads.c", "calls.c", "ring/ring.c", "ring/clock.c",
+    "rewriting/sites.c", "rewriting/stubs.c", "rewriting/elf.c",
 )  # fmt: skip
 FLAGS = (
     "-std=gnu11 -O2 -fPIC -shared -nostdlib -ffreestanding -fno-builtin -fno-stack-protector -fvisibility=hidden "
@@ -30,15 +32,16 @@ FLAGS = (
 
 def command(compiler: str, out: str, defines: tuple[str, ...] = ()) -> list[str]:
     """The command line that makes `out`."""
-    script = "-Wl,-T," + os.path.join(HERE, "image.lds")
+    script = "-Wl,-T," + os.path.join(INJECTED, "image.lds")
     return [
         compiler,
         *FLAGS,
         *("-D" + name for name in defines),
+        *("-I" + folder for folder in FOLDERS),
         script,
         "-o",
         out,
-        *(os.path.join(HERE, name) for name in SOURCES),
+        *(os.path.join(INJECTED, name) for name in SOURCES),
     ]
 
 

@@ -135,8 +135,8 @@ def n_slots(source: "BinaryIO", most: "int" = MOST) -> "int":
     head = source.read(NEXT_AT + 8)
     if len(head) < NEXT_AT + 8:
         return 0
-    taken = struct.unpack_from("<Q", head, NEXT_AT)[0]
-    cap = struct.unpack_from("<Q", head, CAP_AT)[0]
+    taken = int(struct.unpack_from("<Q", head, NEXT_AT)[0])
+    cap = int(struct.unpack_from("<Q", head, CAP_AT)[0])
     there = (os.fstat(source.fileno()).st_size - HEADER_BYTES) // SLOT_BYTES
     return max(0, min(taken, cap, most, there))
 

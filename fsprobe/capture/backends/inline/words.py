@@ -41,7 +41,9 @@ _LOOKS = frozenset([4, 6, 21, 76, 83, 84, 90, 92, 94, 132, 133, 137, 161, 188, 1
 _UNLINKS = frozenset([87, 263])
 _FLAGS_IN = {2: 1, 257: 2}
 """Open -> its argument that holds the flags."""
-_AT_IN = frozenset([257, 437, 322, 265, 264, 316, 266, 267] + list(range(258, 264)) + [268, 269, 280, 303, 332, 439, 452])
+_AT_IN = frozenset(
+    [257, 437, 322, 265, 264, 316, 266, 267] + list(range(258, 264)) + [268, 269, 280, 303, 332, 439, 452]
+)
 """Calls that name the directory which a relative path starts from."""
 
 
@@ -147,7 +149,12 @@ def _texts(
             source.seek(ringfile.HEADER_BYTES + fields[20] * ringfile.SLOT_BYTES)
             more = source.read(_LONG_AT + total)
             head, text = more[:4], more[_LONG_AT:]
-        if len(text) < total or head[0] != _MAGIC or head[2] != TEXT or total > head[3] * ringfile.SLOT_BYTES - _LONG_AT:
+        if (
+            len(text) < total
+            or head[0] != _MAGIC
+            or head[2] != TEXT
+            or total > head[3] * ringfile.SLOT_BYTES - _LONG_AT
+        ):
             return None
     return text[:n1], text[n1 : n1 + n2], text[n1 + n2 : n1 + n2 + n3], text[n1 + n2 + n3 :]
 

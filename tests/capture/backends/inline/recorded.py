@@ -20,7 +20,8 @@ from fsprobe.events.ring import RingFacts, read
 from fsprobe.model.events import Call, Event, ParseQuality
 
 HERE = Path(__file__).parent
-SOURCES = Path(build.HERE)
+SOURCES = Path(build.INJECTED)
+INCLUDES = tuple(f"-I{folder}" for folder in build.FOLDERS)
 STRACE = (
     "strace -f -q --seccomp-bpf -ttt --relative-timestamps=ns -T -y -s 4096 -e "
     "trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group,?io_uring_setup"

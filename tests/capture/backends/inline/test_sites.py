@@ -14,7 +14,7 @@ import pytest
 from fsprobe.events.ring.spelling import NAMES
 from tests.capture.backends.inline import libcs, recorded
 from tests.capture.backends.inline.disassembly import disassemble
-from tests.capture.backends.inline.recorded import PYTHON, SOURCES
+from tests.capture.backends.inline.recorded import INCLUDES, PYTHON, SOURCES
 from tests.capture.backends.inline.test_same_run import both
 
 BY_XOR, BY_REGISTER = 1, 3
@@ -27,7 +27,7 @@ NEEDED = {
 
 @pytest.fixture(scope="module")
 def finder(program: Callable[..., str]) -> str:
-    return program("sites_of", f"-I{SOURCES}", "-fno-builtin", str(SOURCES / "sites.c"), str(SOURCES / "calls.c"))
+    return program("sites_of", *INCLUDES, "-fno-builtin", str(SOURCES / "rewriting/sites.c"), str(SOURCES / "calls.c"))
 
 
 def wanted_numbers() -> set[int]:

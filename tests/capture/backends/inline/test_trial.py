@@ -91,41 +91,6 @@ def test_a_place_mounted_noexec(library: Path, tmp_path: Path, ring: str) -> Non
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_static_tls_of_the_command(library: Path, tmp_path: Path) -> None:
-    """A program that is linked with more of it than the loader leaves, as with libtsan."""
-    (tmp_path / "large.c").write_text(
-        '__attribute__((tls_model("initial-exec"))) __thread char room[70000] = {1}; int here(void) { return room[1]; }'
-    )
-    recorded.compiled(tmp_path / "large.c", tmp_path / "liblarge.so", "-shared", "-fPIC")
-    (tmp_path / "main.c").write_text("int here(void); int main(void) { return here(); }")
-    program = recorded.compiled(
-        tmp_path / "main.c", tmp_path / "program", f"-L{tmp_path}", "-llarge", f"-Wl,-rpath,{tmp_path}"
-    )
-    assert subprocess.run([program], timeout=60).returncode == 0
-    under = subprocess.run([program], env=dict(os.environ, LD_AUDIT=str(library)), capture_output=True, timeout=60)
-    why = trial.why_not_command(program, str(library), os.environ)
-    assert (why != "") == (under.returncode == 127)
-    if why:
-        assert "static TLS" in why
-    assert trial.why_not_command("/bin/cat", str(library), os.environ) == ""
-
-
-def test_nothing_is_run_that_has_no_loader(library: Path, tmp_path: Path) -> None:
-    (tmp_path / "says.c").write_text('#include <stdio.h>\nint main(int c, char **v) { fclose(fopen("ran", "w")); }')
-    static = recorded.compiled(tmp_path / "says.c", tmp_path / "static", "-static")
-    script = tmp_path / "script"
-    script.write_text("#!/bin/sh\n: > ran\n")
-    script.chmod(0o755)
-    for program in (static, str(script), str(tmp_path), str(tmp_path / "none")):
-        assert not trial.has_interpreter(program)
-        assert trial.why_not_command(program, str(library), os.environ) == ""
-    assert not Path("ran").exists()
-    dynamic = recorded.compiled(tmp_path / "says.c", tmp_path / "dynamic")
-    assert trial.has_interpreter(dynamic)
-    assert trial.why_not_command(dynamic, str(library), os.environ) == ""
-    assert not Path("ran").exists(), "it was loaded, not run"
-
-
 def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "TIMEOUT_S", 0.2)
     status, _ = trial.run(["/bin/sleep", "60"], dict(os.environ))
