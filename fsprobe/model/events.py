@@ -118,7 +118,7 @@ class ParseQuality:
     unseen: dict[str, int] = field(default_factory=dict)
     """Programs that were started where nothing of them is seen, and how often."""
     not_started: dict[str, int] = field(default_factory=dict)
-    """Of `unseen` those whose parent was told exit status 127: they may have failed because they were observed."""
+    """Programs that ended with exit status 127 while they were being loaded: they may have failed because they were observed."""
     by_preload: dict[str, int] = field(default_factory=dict)
     """Programs of which the loader's own calls are not seen."""
     wall_start_ns: int | None = None

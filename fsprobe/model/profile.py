@@ -45,7 +45,7 @@ class Quality:
     unseen: Mapping[str, int] = field(default_factory=dict)
     """Programs that were started and of which no call is in the numbers, and how often."""
     not_started: Mapping[str, int] = field(default_factory=dict)
-    """Of `unseen` those that ended with exit code 127: they may have failed because they were observed."""
+    """Programs that ended with exit code 127 while they were being loaded: they may have failed because they were observed."""
     by_preload: Mapping[str, int] = field(default_factory=dict)
     """Programs of which the dynamic loader's calls are not in the numbers: something was preloaded into them."""
     unparsed_examples: tuple[str, ...] = ()

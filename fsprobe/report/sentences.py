@@ -186,8 +186,8 @@ def alarms(profile: Profile) -> list[str]:
     if not failed:
         return []
     return [
-        f"{numbers.plural(sum(failed.values()), 'program')} ended with exit code 127 before being seen to start: {_programs(failed)}. "
-        f"The recorder may be the cause (too little room for static TLS); record again with a tracer (--backend strace or ptrace)."
+        f"{numbers.plural(sum(failed.values()), 'program')} ended with exit code 127 while the loader was starting it: {_programs(failed)}. "
+        "The recorder may be the cause (too little room for static TLS): record again with a tracer (--backend strace or ptrace)."
     ]
 
 

@@ -75,6 +75,6 @@ class RingFacts:
     unseen: list[Loss] = field(default_factory=list)
     """Programs that were started and never entered: static, setuid, 32-bit, with a cleared environment."""
     not_started: list[Loss] = field(default_factory=list)
-    """Of `unseen` those whose parent was told exit status 127: the loader may have failed because of the recorder."""
+    """Programs that the loader ended with 127, and of `unseen` those whose parent was told so: the recorder may be why."""
     by_preload: list[Loss] = field(default_factory=list)
     """Programs that were entered by LD_PRELOAD: their loader's own calls are missing."""

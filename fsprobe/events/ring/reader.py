@@ -30,7 +30,8 @@ from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 
 _EXECS = frozenset({59, 322})
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425
-_NOT_STARTED = 127 << 8
+_NOT_FOUND = 127
+_NOT_STARTED = _NOT_FOUND << 8
 _NAME_THE_DESCRIPTOR = frozenset({265, 267, 322})
 """With an empty path linkat, readlinkat and execveat look at the file behind their descriptor."""
 _EFAULT = -14
@@ -116,6 +117,8 @@ class _Run:
     ) -> None:
         self.ring, self.quality, self.facts, self.families, self.cwd = ring, quality, facts, families, cwd
         self.pid_of: dict[int, int] = {}
+        self.programs: dict[int, bytes] = {}
+        """Process -> the program that it has started last."""
         self.left: dict[int, Loss] = {}
         """Processes that have left our sight by an exec."""
         self.threads: dict[int, dict[int, None]] = {}
@@ -212,6 +215,7 @@ class _Run:
         if slot.arg2:
             self.facts.by_preload.append(Loss(tid, slot.t_ns, texts[0]))
         called = self.families.called.get(index)
+        self.programs[tid] = texts[0]
         if called is not None:
             exec_slot = slot_at(self.ring, called)
             yield from self._executed(exec_slot, exec_slot.tid, max(0, slot.t_ns - exec_slot.t_ns))
@@ -256,6 +260,8 @@ class _Run:
         ended = [tid]
         status = b"0"
         if slot.nr == _EXIT_GROUP:
+            if slot.arg0 & 0xFF == _NOT_FOUND and slot.arg1 == 1:
+                self.facts.not_started.append(Loss(tid, slot.t_ns, self.programs.get(pid, b"")))
             status = b"%d" % (slot.arg0 & 0xFF)
             ended = [other for other in threads if other != pid] + [pid]
         for one in ended:

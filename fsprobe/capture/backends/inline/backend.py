@@ -198,7 +198,7 @@ class Inline(Backend):
 
     def raise_if_not_run(self, run: "Run", outcome: "Outcome") -> "None":
         """The command ended with 127 and never said that it started: the loader may not have started it because of us."""
-        if outcome.exit_status != EXIT_NOT_FOUND or self._n_starts():
+        if outcome.exit_status != EXIT_NOT_FOUND or self._has_started():
             return
         raise FsprobeError(
             "%s ended with exit code 127 before the inline recorder saw it start" % run.command[0],
@@ -206,11 +206,11 @@ class Inline(Backend):
             EXIT_NOT_FOUND,
         )
 
-    def _n_starts(self) -> "int":
+    def _has_started(self) -> "bool":
         try:
-            return words.look(self.ring, self.most).n_starts
+            return words.has_start(self.ring, self.most)
         except OSError:
-            return 0
+            return False
 
     def warnings(self, outcome: "Outcome") -> "list[str]":
         """Nothing was seen at all, or calls were lost."""
@@ -220,7 +220,7 @@ class Inline(Backend):
                 "%d slots of the ring were lost: there are more calls than the recording shows"
                 % (self.n_taken - self.n_slots)
             )
-        if not self._n_starts():
+        if not self._has_started():
             found.append("no program of the run was seen to start under the inline recorder; " + TRACER)
         return found
 

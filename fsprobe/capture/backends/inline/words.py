@@ -18,11 +18,14 @@ CALL, TEXT, START = 0, 3, 2
 BEGUN, DONE = 1, 2
 HAS_SAME, HAS_LONG = 2, 8
 EXIT_GROUP = 231
+_EXIT = EXIT_GROUP.to_bytes(2, "little")
 _MAGIC = 0xF5
 _SLOT = struct.Struct("<BBBBIQQq4QQHHIHHHHIIQQII")
 _LONG_AT, _TEXT_AT, _TEXT_BYTES = 16, 136, 120
 _AT_ONCE = 4096
 """Slots that are read at a time (1 MiB)."""
+MAX_SLOTS_LOOKED_AT = 1 << 20
+"""For the look-ups, of a longer ring (256 MiB): what a program imports, it imports early."""
 _LOOK_BACK = 32
 """A long text may lie in slots behind its call's: as many slots as the longest texts fill."""
 _FLAG_DIRECTORY = 0o200000
@@ -57,7 +60,7 @@ class Seen:
 
 
 def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[bytes]":
-    """The calls of a ring, a line each, without times.
+    """The calls of a ring, a line each, without times; what says nothing new is left out.
 
     Args:
         path: the ring. What it holds is not trusted: every process of the run may have written into it.
@@ -67,6 +70,7 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
     Raises:
         OSError: it can't be read.
     """
+    said = set()  # type: set[bytes]
     with ringfile.reader(path) as source:
         n = ringfile.n_slots(source, most)
         skip = 0
@@ -85,6 +89,13 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
                 if kind == TEXT:
                     skip = max(1, has) - 1
                     continue
+                is_exit = data[place + 80 : place + 82] == _EXIT
+                if kind == CALL and not has & HAS_LONG and not is_exit:
+                    # number, lengths and texts, and the result: programs ask the same things over and over
+                    words = data[place + 80 : place + 88] + data[place + 24 : place + 32] + data[place + _TEXT_AT : place + 256]
+                    if words in said:
+                        continue
+                    said.add(words)
                 fields = _SLOT.unpack_from(data, place)
                 if kind == START and state == DONE:
                     _started(fields, seen)
@@ -93,8 +104,21 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
                     line = None if texts is None else _line(kind, state, fields, texts)
                     if line is not None:
                         yield line
-                    if kind == CALL and fields[16] == EXIT_GROUP and seen is not None and fields[4] == seen.first_pid:
+                    if is_exit and kind == CALL and seen is not None and fields[4] == seen.first_pid:
                         seen.status = fields[8] & 0xFF
+
+
+def has_start(path: "str", most: "int") -> "bool":
+    """Whether any program was seen to start.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    seen = Seen()
+    for _ in lines(path, most, seen):
+        if seen.n_starts:
+            break
+    return seen.n_starts > 0
 
 
 def look(path: "str", most: "int") -> "Seen":
@@ -116,7 +140,7 @@ def blocks(path: "str", most: "int") -> "Iterator[bytes]":
         OSError: it can't be read any further.
     """
     piece = []
-    for line in lines(path, most):
+    for line in lines(path, min(most, MAX_SLOTS_LOOKED_AT)):
         piece.append(line)
         if len(piece) >= 2048:
             yield b"".join(piece)

@@ -114,7 +114,8 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
     begun_ns = now_ns();
     if (!may_be_fstat) slot = ring_take(1, &at);
     if (slot) {
-        call_begin(slot, nr, tid, begun_ns, a[0], a[1], a[2], a[3]);
+        /* of an end: whether it is the loader's, which then could not start the program */
+        call_begin(slot, nr, tid, begun_ns, a[0], nr == NR_exit_group ? (u64)sites_are_loaders(regs->tail) : a[1], a[2], a[3]);
         if (nr == NR_exit_group) slot_done(slot);
     }
     if (nr == NR_exit_group) {
