@@ -7,7 +7,8 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,12 +112,26 @@ def run(name: str, command: list[str]) -> Agreement:
         options.output = str(Path(place) / "run.fsprobe")
         options.max_log_bytes, options.wait_descendants_s = MAX_LOG_BYTES, 5.0
         try:
-            record.record(options)
+            with _stdout_to_stderr():
+                record.record(options)
         except FsprobeError as error:
             error.exit_code = EXIT_MACHINE
             raise
         recording = Recording(options.output)
         return compare(name, recording)
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """What the programs print is not part of the answer."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def compare(name: str, recording: Recording) -> Agreement:

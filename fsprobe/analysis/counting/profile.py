@@ -175,7 +175,11 @@ def time_share(tally: Tally, wall_s: float | None, timed: bool, is_true: bool = 
     overhead_ns = (0.0 if is_true else tracing_overhead_ns(tally)) if timed else None
     if overhead_ns is None or not wall_s:
         return {"tracing_overhead_us": None, "time_less_overhead_s": None, "share_of_wall": None}
-    above_ns = sum(max(0.0, bin_ns(number) - overhead_ns) * n for number, n in tally.floor.items())
+    above_ns = (
+        float(tally.total.time_ns)
+        if is_true
+        else sum(max(0.0, bin_ns(number) - overhead_ns) * n for number, n in tally.floor.items())
+    )
     wall_ns = max(wall_s * 1e9 - overhead_ns * sum(tally.floor.values()), above_ns)
     return {
         "tracing_overhead_us": round(overhead_ns / 1e3, 1),
