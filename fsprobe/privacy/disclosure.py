@@ -16,6 +16,7 @@ from typing import Any
 
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
+from fsprobe.privacy import ring_cutting
 from fsprobe.privacy.identities import Names
 from fsprobe.privacy.log_cutting import Cut
 from fsprobe.privacy.redaction import Learning, Redaction, Unchanged
@@ -63,6 +64,8 @@ def disclose(
     for name in recording.names():
         if name == "log":
             yield name, _blocks(Cut(hide, command, cwd).lines(recording.lines(name)))
+        elif name == "ring":
+            yield name, ring_cutting.cut(b"".join(recording.section(name)), hide, command, cwd)
         elif name == "marks":
             yield name, _marks(b"".join(recording.section(name)), hide, variables)
         elif name == "mounts":

@@ -228,7 +228,7 @@ class Cut:
         is_cut = piece.endswith(b'"...')
         value = unescape(piece[1:-4] if is_cut else piece[1:-1])
         if value.startswith(_MARK):
-            new = self._marked(value)
+            new = marked(value, self.hide)
         elif is_cut and self.hide.is_redacting:
             # half a name is not known again
             new = self.hide.path(value.rpartition(b"/")[0], directory) + b"/cut"
@@ -237,15 +237,6 @@ class Cut:
         if new == value:
             return piece
         return b'"' + escape(new) + (b'"...' if is_cut else b'"')
-
-    def _marked(self, value: bytes) -> bytes:
-        if not value.startswith(_MARK[0]):
-            return value[:8] + self.hide.module(value[8:])
-        # `fsprobe!lazy TOKEN THREAD TIME LINE USER MODULE` is the only note that names modules
-        words = value.split(b" ", 6)
-        if words[0] != _MARK[0] + b"lazy" or len(words) != 7:
-            return value
-        return b" ".join([*words[:5], self.hide.module(words[5]), self.hide.module(words[6])])
 
     def _note(self, piece: bytes) -> bytes:
         # `</x>`, `</dev/null<char 1:3>>`, `</x (deleted)>`, `<socket:[123]>`, `<TCP:[10.0.0.1:22->...]>`
@@ -282,7 +273,7 @@ class Cut:
 
     def _argv(self, part: bytes) -> bytes:
         words = split_arguments(part[1:].removesuffix(b"]"), 1 << 20)
-        if not _is_command(words, self.command):
+        if not is_command(words, self.command):
             words = program_and_script(words)
         return b"[" + b", ".join(self._word(word) for word in words) + (b"]" if part.endswith(b"]") else b"")
 
@@ -292,6 +283,17 @@ class Cut:
             return word
         new = self.hide.text(value)
         return word if new == value else b'"' + escape(new) + (b'"...' if word.endswith(b'"...') else b'"')
+
+
+def marked(value: bytes, hide: Unchanged) -> bytes:
+    """The hook's mark or note with the names of modules in it replaced."""
+    if not value.startswith(_MARK[0]):
+        return value[:8] + hide.module(value[8:])
+    # `fsprobe!lazy TOKEN THREAD TIME LINE USER MODULE` is the only note that names modules
+    words = value.split(b" ", 6)
+    if words[0] != _MARK[0] + b"lazy" or len(words) != 7:
+        return value
+    return b" ".join([*words[:5], hide.module(words[5]), hide.module(words[6])])
 
 
 def _pieces(args: bytes) -> Iterator[tuple[str, bytes, int]]:
@@ -328,7 +330,8 @@ def _bare_result(tail: bytes) -> bytes:
     return b" = " + (match.group() if match is not None else b"0") + (lasted.group() if lasted is not None else b"")
 
 
-def _is_command(words: Sequence[bytes], command: Sequence[bytes]) -> bool:
+def is_command(words: Sequence[bytes], command: Sequence[bytes]) -> bool:
+    """Whether an argument vector (words as strace quotes them) is the user's own command."""
     if not command or len(words) != len(command):
         return False
     for index, (word, wanted) in enumerate(zip(words, command, strict=True)):

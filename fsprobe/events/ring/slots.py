@@ -32,7 +32,7 @@ HEAD = struct.Struct("<QIIQQQ")
 """magic, version, slot_bytes, cap, max, drained"""
 NEXT_AT = 64
 _NEXT = struct.Struct("<Q")
-_LONG = struct.Struct("<BBBBIQ")
+LONG = struct.Struct("<BBBBIQ")
 _NO_MAGIC = re.compile(rb"[^\xf5]")
 _NOT_DONE = re.compile(rb"[^\x02]")
 _NO_SLOT = 0xFF
@@ -155,7 +155,7 @@ def texts_of(ring: Ring, slot: Slot) -> tuple[bytes, bytes, bytes, bytes] | None
         if at >= ring.n_slots or ring.kinds[at] != TEXT:
             return None
         place = HEADER_BYTES + at * SLOT_BYTES
-        n = min(_LONG.unpack_from(ring.data, place)[3], ring.n_slots - at)
+        n = min(LONG.unpack_from(ring.data, place)[3], ring.n_slots - at)
         if total > n * SLOT_BYTES - LONG_TEXT_AT:
             return None
         text = bytes(ring.data[place + LONG_TEXT_AT : place + LONG_TEXT_AT + total])

@@ -106,7 +106,7 @@ def test_damaged_slots_are_counted_and_harm_nothing(bad: bytes) -> None:
 
 def test_text_that_looks_like_slots_is_none() -> None:
     inner = call(b"/inside")
-    room = slots._LONG.pack(slots.SLOT_MAGIC, slots.DONE, slots.TEXT, 3, 5, 0) + (inner + inner)[: 256 - 16]
+    room = slots.LONG.pack(slots.SLOT_MAGIC, slots.DONE, slots.TEXT, 3, 5, 0) + (inner + inner)[: 256 - 16]
     data = ring_of(call(b"/a"), room, inner, inner, call(b"/b"))
     events, facts, _ = events_of(data)
     assert [event.path for event in events if isinstance(event, Call)] == [b"/a", b"/b"]
@@ -114,7 +114,7 @@ def test_text_that_looks_like_slots_is_none() -> None:
 
 
 def test_a_text_of_fewer_slots_than_it_needs() -> None:
-    room = slots._LONG.pack(slots.SLOT_MAGIC, slots.DONE, slots.TEXT, 1, 5, 0) + b"/" * 240
+    room = slots.LONG.pack(slots.SLOT_MAGIC, slots.DONE, slots.TEXT, 1, 5, 0) + b"/" * 240
     long = slot(kind=slots.CALL, nr=2, n1=241, has=slots.HAS_LONG, text_at=0)
     fits = slot(kind=slots.CALL, nr=2, n1=240, has=slots.HAS_LONG, text_at=0)
     events, facts, _ = events_of(ring_of(room, long, fits))

@@ -92,7 +92,11 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
                 is_exit = data[place + 80 : place + 82] == _EXIT
                 if kind == CALL and not has & HAS_LONG and not is_exit:
                     # number, lengths and texts, and the result: programs ask the same things over and over
-                    words = data[place + 80 : place + 88] + data[place + 24 : place + 32] + data[place + _TEXT_AT : place + 256]
+                    words = (
+                        data[place + 80 : place + 88]
+                        + data[place + 24 : place + 32]
+                        + data[place + _TEXT_AT : place + 256]
+                    )
                     if words in said:
                         continue
                     said.add(words)
