@@ -21,7 +21,8 @@ _EXECS = frozenset({59, 322})
 _OPENS = frozenset({2, 85, 257, 437})
 _LINK_TEXTS = frozenset({88, 89, 266, 267})
 """symlink, readlink: the second text is what the link says, relative to where it lies."""
-_OWNERS = {92: ("arg1", "arg2"), 94: ("arg1", "arg2"), 260: ("arg2", "arg3")}
+_OWNERS = {92: "arg1", 94: "arg1", 260: "arg3"}
+"""chown and its like -> the argument that names an owner beside the third one."""
 _MAX_SLOTS = 255
 _BLOCK_BYTES = 1 << 20
 _IN_MEMORY_BYTES = 64 << 20
@@ -85,7 +86,7 @@ def _cut(
     if hide.is_redacting:
         slot = slot._replace(arg3=0) if slot.kind == START else slot
         if slot.kind == CALL and slot.nr in _OWNERS:
-            slot = slot._replace(**dict.fromkeys(_OWNERS[slot.nr], 0))
+            slot = slot._replace(arg2=0, **{_OWNERS[slot.nr]: 0})  # type: ignore[arg-type]
     place = base or cwd
     new = _path(path, place, hide)
     if slot.kind == START or slot.nr in _EXECS:

@@ -40,7 +40,7 @@ def events_of(data: bytes) -> tuple[list[Event], RingFacts, ParseQuality]:
 
 
 def call(path: bytes, nr: int = 2, **fields: int | bytes) -> bytes:
-    return slot(kind=slots.CALL, nr=nr, tid=5, n1=len(path), text=path, **fields)
+    return slot(**{"kind": slots.CALL, "nr": nr, "tid": 5, "n1": len(path), "text": path, **fields})
 
 
 def test_a_call() -> None:
