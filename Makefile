@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 # what the inline recorder's .so is made of; without a gcc it is left out
 RECORDER = setup.py $(wildcard $(addprefix fsprobe/capture/backends/inline/injected/,*.[ch] */*.[ch] image.lds))
 SYSTEM_PACKAGES = strace squashfs-tools squashfuse bubblewrap fuse3 fuse-overlayfs util-linux chromium chromium-driver \
-  slurm-wlm munge mpich openmpi-bin
+  slurm-wlm munge mpich openmpi-bin qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
 
 .PHONY: demo test lint check clean bench bench-quick system-packages
 

@@ -2,7 +2,7 @@
 
     python benchmarks/audit_accuracy.py [--python PYTHON] [-o reports/audit_accuracy.json]
 
-Compared are multisets of (path, in vain or not) of opens and stats in the phases import and run; look-ups of the dynamic
+Compared are multisets of (path, found or not) of opens and stats in the phases import and run; lookups of the dynamic
 loader are left out, since no hook can see them.
 """
 

@@ -11,7 +11,7 @@ The rules, with E extension suffixes (`importlib.machinery.EXTENSION_SUFFIXES`):
 - A directory that is searched for the first time: 2 stats (zipimport's hook, then the path finder's), 1 stat for its time,
   1 open and getdents until nothing comes to list it. Each later search in it: 1 stat for its time. Names that are not in
   the listing are not asked for.
-- A package: E stats in vain for `__init__` as an extension, 1 of `__init__.py`, then as a module.
+- A package: E failed stats for `__init__` as an extension, 1 of `__init__.py`, then as a module.
 - A module: 1 stat of the .py (is it a file), 1 stat of it for the .pyc's check, 1 open of the .pyc.
 - An extension: 1 stat, 1 open by the loader (it needs no other library).
 """

@@ -23,6 +23,7 @@ from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
 from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written
 from fsprobe.analysis.requests.model import RequestModel, Requests
+from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.analysis.streaming.bounds import settle_reasons
 from fsprobe.analysis.verdict import verdict
@@ -81,7 +82,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
     lookups = read_json(recording, "lookups")
-    model = None if is_streamed(recording) else RequestModel(mounts, lookups, cwd_of(recording))
+    model = None if is_streamed(recording) else make_model(recording, mounts, lookups)
     if model is None:
         tally, notes, quality, seen = read_tally(recording, facts)
     else:
@@ -227,6 +228,11 @@ def mount_finder(mounts: Iterable[Mount], tally: Tally) -> Mounts:
     return table
 
 
+def make_model(recording: Recording, mounts: Iterable[Mount], lookups: Mapping[str, Any]) -> RequestModel:
+    """The request model of a recording, before it has taken in any call."""
+    return RequestModel(mounts, lookups, cwd_of(recording), str(recording.manifest.get("kernel") or ""))
+
+
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
     """Pass the rows on, and let the request model have each."""
     for row in rows:
@@ -304,7 +310,12 @@ def read_events(
     if RING in recording.names():
         return ring_events(recording, quality, model)
     lines: Iterable[bytes] = recording.lines("log")
-    events = parser.parse(model.watch(lines) if model is not None else lines, quality, cwd=cwd_of(recording))
+    events = parser.parse(
+        lines if model is None else model.watch(lines),
+        quality,
+        cwd=cwd_of(recording),
+        on_status=None if model is None else model.add_status,
+    )
     if not hooks.marks:
         return events
     return marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))
@@ -319,10 +330,15 @@ def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel
     facts = ring.RingFacts()
     wall_start_ns = recording.manifest.get("wall_start_ns")
     yield from ring.read(
-        in_one_piece(recording.section(RING)), quality, facts, cwd=cwd_of(recording), wall_start_ns=wall_start_ns
+        in_one_piece(recording.section(RING)),
+        quality,
+        facts,
+        cwd=cwd_of(recording),
+        wall_start_ns=wall_start_ns,
+        on_status=None if model is None else model.add_status,
     )
     if model is not None:
-        model.know(facts.fstats)
+        model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in facts.fstats.items()})
 
 
 def in_one_piece(section: Iterable[bytes]) -> ring.Buffer:

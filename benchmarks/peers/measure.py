@@ -4,7 +4,7 @@
 
 One program for all of them: `import pandas` from an environment that a file server (the simulated one, 0.3 ms a request) holds,
 with a PYTHONPATH of twenty directories of which nothing comes. Six questions: how many stats? which import? which
-filesystem? how many in vain, and why? what reaches the server? what shall I do? What a tool's output holds is taken from it
+filesystem? how many failed, and why? what reaches the server? what shall I do? What a tool's output holds is taken from it
 by a pattern; what it does not hold is said in words, beside the excerpt that shows it.
 """
 

@@ -15,6 +15,7 @@ from fsprobe.analysis.counting.tally import quantile_ns
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
 from fsprobe.model.profile import Verdict
+from fsprobe.model.requests import total_of
 from fsprobe.model.rows import MountRow, sum_of
 
 NOT = "not the filesystem"
@@ -238,10 +239,14 @@ def _by_cold_start(evidence: Evidence, served: Sequence[MountRow]) -> list[Reaso
 def _n_cold(evidence: Evidence, row: MountRow) -> int:
     """What a cold client asks of a mount: the predicted requests, else the opens (the published figures are per open)."""
     requests = evidence.profile.requests
-    if requests is None or not any(asked.key == row.key for asked in requests.by_mount):
+    asked = [asked for asked in requests.by_mount if asked.key == row.key] if requests is not None else []
+    if not asked:
         return row.n_open
     # the published figures are seconds per open or listing, lookups included
-    predicted = requests.of_mount(row.key)
+    predicted = total_of(asked)
+    if any(one.operations for one in asked):
+        # NFS 3 has no OPEN: a program's opens are other requests there
+        return max(row.n_open, predicted.open + predicted.negative)
     return predicted.open + predicted.opendir + predicted.negative
 
 

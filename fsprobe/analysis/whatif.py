@@ -1,10 +1,13 @@
 """What start-up would take elsewhere: on another filesystem, and on many nodes at once. Estimates, and they say so.
 
-One start alone: t = CPU + requests x latency. Many nodes: every node's client looks names up once for all its
-processes, but every successful open is a request of its own, so with R processes a node and a server that answers
-`rate` requests a second
+One start alone: t = CPU + requests x latency. Many nodes: every node's client asks once for what its processes share, so
+with R processes a node and a server that answers `rate` requests a second
 
-    t >= max(CPU + requests x latency, nodes x (lookup + readdir + readlink + R x (open + opendir)) / rate)
+    t >= max(CPU + requests x latency, nodes x (requests + settling + (R - 1) x again) / rate)
+
+where `again` is what each further process of a node asks: by FUSE's rules its opens; on NFS and Lustre what the same run asks a
+third time in the cache that it left (a GETATTR per open on NFS 3; nothing for files that are lent on NFS 4; on Lustre an
+enqueue and a close per open that is not kept). `settling` is what the second process asks beyond that.
 
 It is a lower bound: processes that start at the same moment also list a directory each while no listing is cached yet (up
 to R x readdir), and CPU that no waiting hides comes on top.
@@ -14,13 +17,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsprobe.errors import BadInput
 from fsprobe.model.answers import CurvePoint, Estimate
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
-from fsprobe.model.requests import RequestCounts
+from fsprobe.model.requests import RequestCounts, RequestRow, total_of
 
 DEFAULT_RATE = 75_000.0
 """Requests/s of one Lustre metadata server, realistic (up to 200,000 at best): LUMI training notes, 203-Lustre, 2025-10."""
@@ -70,17 +73,22 @@ class Demand:
     """where `cpu_s` comes from, in words"""
     shared_open: int = 0
     """Opens that a node makes once for all its processes: of an image that is mounted once."""
+    other: int = 0
+    """What only the clients of NFS and Lustre ask for: rights, attributes, closes."""
+    again: int | None = None
+    """What each further process of a node asks; None: its opens (FUSE)."""
+    settling: int = 0
+    """What the second process of a node asks beyond that."""
 
     @property
     def n_requests(self) -> int:
         """Metadata requests of one start alone."""
-        return self.lookup + self.open + self.opendir + self.readdir + self.readlink + self.shared_open
+        return self.lookup + self.open + self.opendir + self.readdir + self.readlink + self.shared_open + self.other
 
     def n_requests_node(self, ranks_per_node: int) -> int:
-        """Metadata requests of one node with R processes: names are looked up once, opens are each process's own."""
-        return (
-            self.lookup + self.readdir + self.readlink + self.shared_open + ranks_per_node * (self.open + self.opendir)
-        )
+        """Metadata requests of one node with R processes: the first asks for everything, each further one `again`."""
+        again = self.open + self.opendir if self.again is None else self.again
+        return self.n_requests + (ranks_per_node - 1) * again + (self.settling if ranks_per_node > 1 else 0)
 
 
 def start_s(demand: Demand, latency_ms: float) -> float:
@@ -122,6 +130,9 @@ def demand_of(
         readdir=counts.readdir,
         readlink=counts.readlink,
         shared_open=counts.open + counts.opendir if is_image else 0,
+        other=counts.other,
+        again=0 if is_image else counts.again,
+        settling=0 if is_image else counts.settling,
     )
 
 
@@ -152,18 +163,31 @@ def from_job(profile: Profile, layout: str) -> Demand:
         raise BadInput("the requests of this job were not predicted", "its ranks were recorded with --stream or audit")
     n_nodes, n_ranks = max(1, len(job.nodes)), max(1, job.n_recordings - job.n_without_requests)
     cpu = [(row.user_s or 0.0) + (row.sys_s or 0.0) for row in job.ranks]
-    total = profile.requests.at_servers
+    at_servers = [row for row in profile.requests.by_mount if row.reaches_server]
     return demand_of(
         layout,
         statistics.median(cpu) if cpu else 0.0,
-        RequestCounts(
-            lookup=round(total.lookup / n_nodes),
-            open=round(total.open / n_ranks),
-            opendir=round(total.opendir / n_ranks),
-            readdir=round(total.readdir / n_nodes),
-            readlink=round(total.readlink / n_nodes),
-        ),
+        _of_a_rank(at_servers, n_nodes, n_ranks),
         cpu_source="median of the traced ranks, which is more than without tracing",
+    )
+
+
+def _of_a_rank(rows: Sequence[RequestRow], n_nodes: int, n_ranks: int) -> RequestCounts:
+    """What the first rank of an average node asks, from what all ranks of all nodes ask together."""
+    total = total_of(row for row in rows if not row.operations)
+    counts = RequestCounts(
+        lookup=round(total.lookup / n_nodes),
+        open=round(total.open / n_ranks),
+        opendir=round(total.opendir / n_ranks),
+        readdir=round(total.readdir / n_nodes),
+        readlink=round(total.readlink / n_nodes),
+    )
+    # clients of NFS and Lustre: a node's first rank asks for everything, each further one again for what it must
+    own = total_of(row for row in rows if row.operations)
+    again, settling = own.n_again / n_nodes, own.settling / n_nodes if n_ranks > n_nodes else 0.0
+    first = own.n_metadata / n_nodes - (n_ranks / n_nodes - 1) * again - settling
+    return replace(
+        counts, other=max(0, round(first)), again=round(again) + counts.open + counts.opendir, settling=round(settling)
     )
 
 

@@ -232,7 +232,7 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
         "All times are estimates. alone: CPU + requests x latency: one process on a node with empty caches.",
         f"measured: CPU ({sources})",
         f"predicted: server requests, cold cache, {clean(question.requests_of)}, from the calls of a traced run "
-        "(a model, validated against a FUSE server)",
+        "(by the rules of each mount's own client where they are known, else by FUSE's)",
         "assumed: the latency, "
         + (
             "as given"

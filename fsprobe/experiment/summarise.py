@@ -35,7 +35,7 @@ def summarise(plan: Plan, state: State) -> Comparison:
         of_base = [run for run in state.runs if run.layout == BASELINE and run.cache == cache]
         for side in traced:
             runs = [run for run in state.runs if run.layout == side.layout.label and run.cache == cache]
-            rows.append(_row(plan, side, base, cache, runs, of_base, bool(state.counted_by)))
+            rows.append(_row(plan, side, base, cache, runs, of_base, state))
     differences = {}
     notes = list(state.notes)
     for side in traced[1:]:
@@ -71,7 +71,7 @@ def summarise(plan: Plan, state: State) -> Comparison:
 
 
 def _row(
-    plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of_base: Sequence[Run], by_client: bool
+    plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of_base: Sequence[Run], state: State
 ) -> LayoutRow:
     assert side.analysis is not None
     counts, base_counts = environment_counts(plan, side), environment_counts(plan, base)
@@ -103,9 +103,10 @@ def _row(
         metrics=layout_counts(side.analysis.profile.metrics),
         requests=None if requests is None else requests.by_mount,
         environment_requests=counts,
-        server_requests=None if by_client else counted,
+        server_requests=None if state.counted_by else counted,
         # what this node's kernel counted, for all its programs together: not the same thing as what a server was asked
-        client_counters=counted if by_client else None,
+        client_counters=counted if state.counted_by else None,
+        counted_mount=state.counted_mount,
         ratio_wall=None if verdict is None else round(verdict.ratio, 4),
         ratio_wall_low=None if verdict is None else round(verdict.low, 4),
         ratio_wall_high=None if verdict is None else round(verdict.high, 4),

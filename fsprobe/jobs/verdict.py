@@ -108,7 +108,7 @@ def _mean_row(row: C, n: int) -> C:
 def _cold(row: RequestRow, n: int, n_nodes: int) -> RequestRow:
     """What one rank waits for on a cold node: all that the node's ranks share, and its own."""
     shared = {name: round(getattr(row, name) / n_nodes) for name in SHARED if name not in ("read", "unread")}
-    return replace(row, **shared, **{name: round(getattr(row, name) / n) for name in OWN})
+    return replace(row, **shared, **{name: round(getattr(row, name) / n) for name in (*OWN, "other")})
 
 
 def _of_a_rank(reason: Reason, job: Job) -> str:

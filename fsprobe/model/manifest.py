@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fsprobe.model.requests import Operation, side_by_side
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountFacts:
@@ -39,6 +41,22 @@ class LayoutFacts:
     at: str = ""
     """Where an image was mounted; "" where nobody said."""
     mount_how: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountCounters:
+    """What the node's client of a mount counted during the run, of all the node's programs."""
+
+    source: str = ""
+    """What was read."""
+    operations: Mapping[str, int] = field(default_factory=dict)
+    """How often, by the client's own words; what never occurred is left out."""
+    why_not: str = ""
+    """Why there are none; "" where there are."""
+
+    def beside(self, predicted: Mapping[str, int] | None) -> tuple[Operation, ...]:
+        """Each operation beside its prediction; see `side_by_side`."""
+        return side_by_side(predicted, {}, self.operations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +105,8 @@ class Manifest:
     """Why no hook was put into the target; "" where one was."""
     hook_fstype: str = ""
     """The network filesystem that the hook lay on; "" where it lay on none."""
+    counters: Mapping[str, MountCounters] = field(default_factory=dict)
+    """Mount point -> what the node's client of NFS or Lustre counted meanwhile (`run --counters`)."""
     descendants_left: bool = False
     flushed: bool = False
     """Written when the command was asked to end, and never again: what came after is missing."""

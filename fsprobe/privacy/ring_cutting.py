@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from fsprobe.events.ring import slots
 from fsprobe.events.ring.kinship import CLONES
 from fsprobe.events.ring.slots import CALL, HAS_BASE_2, HAS_CUT, HAS_LONG, MARK, NEWTID, OBJECT, SLOT_BYTES, START, Slot
-from fsprobe.events.ring.spelling import quoted
-from fsprobe.events.strace.values import string_value
-from fsprobe.privacy.log_cutting import is_command, marked, program_and_script
-from fsprobe.privacy.redaction import Unchanged
+from fsprobe.privacy.concealment import Unchanged
+from fsprobe.privacy.log.call_values import is_command, program_and_script
+from fsprobe.privacy.log.cutting import marked
 
 _EXECS = frozenset({59, 322})
 _OPENS = frozenset({2, 85, 257, 437})
@@ -90,10 +89,10 @@ def _cut(
     place = base or cwd
     new = _path(path, place, hide)
     if slot.kind == START or slot.nr in _EXECS:
-        second = b"".join(word + b"\0" for word in _argv(second, hide, command))
+        second = b"".join(word + b"\0" for word in _argv(second, path.rpartition(b"/")[2], hide, command))
     elif slot.nr in _LINK_TEXTS:
-        whole = path if path[:1] == b"/" or not place else place + b"/" + path
-        second = hide.path(second, whole.rpartition(b"/")[0] or b"/") if second else second
+        link = path if path[:1] == b"/" or not place else place + b"/" + path
+        second = hide.link_text(link, second) if second else second
     elif slot.nr in _OPENS:
         second = _path(second, None, hide)
     else:
@@ -108,11 +107,16 @@ def _path(path: bytes, directory: bytes | None, hide: Unchanged) -> bytes:
     return hide.path(name, directory) + path[len(name) :]
 
 
-def _argv(joined: bytes, hide: Unchanged, command: Sequence[bytes]) -> list[bytes]:
-    words = [quoted(word) for word in joined.split(b"\0")[:-1]]
+def _argv(joined: bytes, program: bytes, hide: Unchanged, command: Sequence[bytes]) -> list[bytes]:
+    values = joined.split(b"\0")[:-1]
+    words = [b'"%s"' % value for value in values]
     if not is_command(words, command):
-        words = program_and_script(words)
-    return [hide.text(string_value(word) or b"") for word in words]
+        words = program_and_script(words, program, values)
+        values = [word[1:-4] if word.endswith(b'"...') else word[1:-1] for word in words]
+        for value in values[1:]:
+            if value and (not value.startswith(b"-") or value[:2] == b"-m"):
+                hide.script(value)
+    return hide.argv(values)
 
 
 def _written(slot: Slot, texts: tuple[bytes, bytes, bytes, bytes], index: int) -> bytes:

@@ -71,6 +71,7 @@ MANIFEST = {
     "streamed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
+    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
     "descendants_left": (bool,),
     "salvaged": (bool,),
 }

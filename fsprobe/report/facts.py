@@ -16,8 +16,8 @@ from fsprobe.report import numbers, sentences
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
 SERVER_REQUESTS = "Server requests, cold cache"
 REQUESTS_CAVEAT = (
-    "Requests are a prediction for a client with empty caches, validated against a FUSE file server, not against Lustre or "
-    "NFS."
+    "Requests are a prediction for a client with empty caches, by the rules of each mount's own client where they are known "
+    "(NFS, Lustre), else by FUSE's."
 )
 SEVERITIES = ("critical", "warn", "info")
 
@@ -98,7 +98,7 @@ def key_figures(profile: Profile) -> list[Figure]:
         Figure(
             label=SERVER_REQUESTS,
             value=numbers.count(requests),
-            note="predicted; lookups, opens, listings, links" if requests is not None else "no prediction for this run",
+            note="predicted, by each mount's own protocol" if requests is not None else "no prediction for this run",
         ),
         Figure(
             label="Distinct paths",

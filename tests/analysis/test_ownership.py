@@ -109,3 +109,16 @@ def test_a_circle_of_links_ends() -> None:
     table.learn(b"/a/x", b"/b/x")
     table.learn(b"/b/x", b"/a/x")
     assert table.of(b"/a/y") is not None
+
+
+@pytest.mark.parametrize("path", [b"/proj/b", b"//proj/b", b"///proj/b", b"/proj//c", b"//proj/./d/../e", b"//proj"])
+def test_slashes_that_are_doubled_are_one(path: bytes) -> None:
+    found = Mounts([mount(b"/"), mount(b"/proj", "nfs4", "network")]).of(path)
+    assert found is not None
+    assert found.fstype == "nfs4"
+
+
+def test_a_link_that_was_opened_with_doubled_slashes_is_the_same_link() -> None:
+    table = Mounts([mount(b"/"), mount(b"/pfs", "lustre", "network")])
+    table.learn(b"//project/me/x", b"/pfs/me/x")
+    assert table.of(b"/project/me/y").fstype == "lustre"  # type: ignore[union-attr]

@@ -16,7 +16,7 @@ from fsprobe.model import serial
 from fsprobe.model.formats import JsonObject
 from fsprobe.privacy import disclosure
 from fsprobe.privacy.identities import Names, from_environment
-from fsprobe.privacy.log_cutting import Cut
+from fsprobe.privacy.log.cutting import Cut
 from fsprobe.privacy.redaction import Learning, Redaction
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
@@ -213,7 +213,7 @@ def test_what_was_kept_and_may_be_a_name_is_told() -> None:
     redaction = Redaction(names)
     for path in paths:
         redaction.path(path)
-    assert redaction.left_as_they_are == {b"thing", b"bob"}
+    assert redaction.left == {"/tmp": {b"thing"}, "/project/owner1/models": {b"bob"}}
 
 
 # -- recordings -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fsprobe.events.ring import RingFacts, read, slots
 from fsprobe.model.events import Call, Event, Mark, ParseQuality
 from fsprobe.privacy import ring_cutting
-from fsprobe.privacy.redaction import Redaction, Unchanged
+from fsprobe.privacy.concealment import Unchanged
+from fsprobe.privacy.redaction import Redaction
 from tests.events.ring.test_reader import any_slot, call, ring_of, slot
 from tests.privacy.test_redaction import ALICE, names_of
 

@@ -30,6 +30,11 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def _normal(path: bytes) -> bytes:
+    """A path without doubled slashes and dots; two slashes at its start are one, on Linux at least (POSIX leaves them open)."""
+    return b"/" + os.path.normpath(path).lstrip(b"/") if path.startswith(b"/") else os.path.normpath(path)
+
+
 class Mounts:
     """Answers which mount an absolute path lies on, following what the run showed of symlinked directories."""
 
@@ -44,7 +49,7 @@ class Mounts:
         """An open of `asked` led to `resolved`: their differing heads name one place."""
         if asked == resolved or not resolved.startswith(b"/") or not asked.startswith(b"/"):
             return
-        left, right = os.path.normpath(asked).split(b"/"), resolved.split(b"/")
+        left, right = _normal(asked).split(b"/"), resolved.split(b"/")
         while len(left) > 1 and len(right) > 1 and left[-1] == right[-1]:
             left.pop()
             right.pop()
@@ -53,7 +58,7 @@ class Mounts:
 
     def real(self, path: bytes) -> bytes:
         """The path with the symlinks resolved that are known; at most a few steps, loops end."""
-        path = os.path.normpath(path) if b"//" in path or b"/." in path else path
+        path = _normal(path) if b"//" in path or b"/." in path else path
         for _ in range(8):
             head = path
             while len(head) > 1 and head not in self._moved:

@@ -63,7 +63,7 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
     """Make a private scratch directory (mode 0700) with its parts, and return its real path.
 
     Args:
-        tmp_dir: the user's choice, taken even on a network filesystem when it is asked for by name; else None.
+        tmp_dir: the user's choice, taken even on a network filesystem when the user names it; else None.
         environment: where TMPDIR is looked up.
         rows: this process's mounts.
 

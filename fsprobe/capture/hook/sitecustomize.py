@@ -1,10 +1,10 @@
 """What fsprobe puts into a target: it notes when each import begins and ends, and is otherwise not there.
 
-A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE, NAMES
-and IMPORTS (the text of imports.py) are filled in. PLACE and the last N_DIGITS directories above this one, each named by one digit, make the path of the run's
-scratch directory (see `capture/directories/hook_place.py`). The copy outlives the run: where that directory is not there any more, or
-is not this user's own, nothing is done. It runs on CPython 3.6 and later, imports nothing that is not built into the
-interpreter, holds no file descriptor, and leaves sys.path and sys.modules as they would be without it.
+A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE, NAMES and IMPORTS (the
+text of imports.py) are filled in. PLACE and the last N_DIGITS directories above this one, each named by one digit, make the
+path of the run's scratch directory (see `capture/directories/hook_place.py`). The copy outlives the run: where that directory
+is not there any more, or is not this user's own, nothing is done. It runs on CPython 3.6 and later, imports nothing that is
+not built into the interpreter, holds no file descriptor, and leaves sys.path and sys.modules as they would be without it.
 
 MODE "time" appends `monotonic_ns tid >module` lines by path to a file of its own (3.8+); fsprobe merges them with the
 tracer's stream by time. MODE "access" makes a system call that fails at once instead (posix.access with an invalid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fsprobe.events.ring import kinship
 from fsprobe.events.ring.facts import Loss, ObjectSites, Reads, RingFacts, Usage
@@ -25,7 +25,7 @@ from fsprobe.events.ring.slots import (
     slot_at,
     texts_of,
 )
-from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, error_of, result_of
+from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, annotation, error_of, result_of
 from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 
 _EXECS = frozenset({59, 322})
@@ -41,7 +41,13 @@ _NOTHING: Texts = (b"", b"", b"", b"")
 
 
 def read(
-    data: Buffer, quality: ParseQuality, facts: RingFacts, *, cwd: bytes | None = None, wall_start_ns: int | None = None
+    data: Buffer,
+    quality: ParseQuality,
+    facts: RingFacts,
+    *,
+    cwd: bytes | None = None,
+    wall_start_ns: int | None = None,
+    on_status: Callable[[int, int | None, bytes], None] | None = None,
 ) -> Iterator[Event]:
     """Turn a ring into the events that the strace parser gives for the same run.
 
@@ -53,6 +59,8 @@ def read(
         facts: filled likewise.
         cwd: working directory of the first process.
         wall_start_ns: wall clock (ns since the epoch) at CLOCK_MONOTONIC 0, where it is known.
+        on_status: told of each open descriptor whose status was asked for: thread, time, the call's arguments. When that was
+            the ring does not say: most programs ask right after the open, and that is what is told.
 
     Raises:
         BadInput: it is no ring.
@@ -62,7 +70,7 @@ def read(
     quality.wall_start_ns = wall_start_ns
     facts.n_lost += ring.n_lost
     families = kinship.find(ring)
-    run = _Run(ring, quality, facts, families, cwd)
+    run = _Run(ring, quality, facts, families, cwd, on_status)
     kinds, first = ring.kinds, ring.drained
     for index in range(first, ring.n_slots):
         kind = kinds[index]
@@ -113,8 +121,15 @@ class _Run:
     """What one pass remembers."""
 
     def __init__(
-        self, ring: Ring, quality: ParseQuality, facts: RingFacts, families: kinship.Families, cwd: bytes | None
+        self,
+        ring: Ring,
+        quality: ParseQuality,
+        facts: RingFacts,
+        families: kinship.Families,
+        cwd: bytes | None,
+        on_status: Callable[[int, int | None, bytes], None] | None,
     ) -> None:
+        self.on_status = on_status
         self.ring, self.quality, self.facts, self.families, self.cwd = ring, quality, facts, families, cwd
         self.pid_of: dict[int, int] = {}
         self.programs: dict[int, bytes] = {}
@@ -165,6 +180,9 @@ class _Run:
         if slot.n_fstats:
             mode, size = self.facts.fstats.get(led_to, (0, 0))
             self.facts.fstats[led_to] = (slot.mode, max(size, slot.size))
+            if self.on_status is not None:
+                args = b'%d%s, "", {...}, AT_EMPTY_PATH' % (slot.result, annotation(led_to))
+                self.on_status(slot.tid, slot.t_ns + slot.dur_ns + 1, args)
 
     def _add_reads(self, slot: Slot, path: bytes) -> None:
         self.facts.reads.append(

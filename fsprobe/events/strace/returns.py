@@ -48,6 +48,8 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
     path = _path(log, thread, shape, start, args)
     if path is None:
         count_returned(log, name, error)
+        if log.on_status is not None and not error and shape.op is Op.STAT:
+            log.on_status(start.tid, start.t_ns, args)
         return
     if error == "?":
         quality.n_unfinished += 1
@@ -71,7 +73,7 @@ def _changed_directory(thread: Thread, args: bytes, path: bytes) -> None:
     cwd_of(thread.directory)
     goes_up = set((string_value(args) or b"").split(b"/")) <= {b"..", b".", b""}
     if path == b"/" or (goes_up and thread.directory.is_resolved):
-        enter(thread.directory, os.path.normpath(path), is_resolved=True)
+        enter(thread.directory, b"/" + os.path.normpath(path).lstrip(b"/"), is_resolved=True)
     else:
         enter(thread.directory, path, is_resolved=False)
 

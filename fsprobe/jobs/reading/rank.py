@@ -60,7 +60,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         tally, notes, quality, seen = pipeline.read_tally(recording, facts)
     else:
         quality, notes = ParseQuality(), Notes()
-        model = RequestModel(mounts, lookups, pipeline.cwd_of(recording))
+        model = pipeline.make_model(recording, mounts, lookups)
         events = pipeline.read_events(recording, quality, hooks, model)
         rows = pipeline.attributed(recording, events, notes)
         if is_watched:

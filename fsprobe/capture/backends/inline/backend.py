@@ -11,7 +11,7 @@ import resource
 import time
 
 from fsprobe import capabilities
-from fsprobe.capture.backends.inline import command, library, ringfile, trial, words
+from fsprobe.capture.backends.inline import arguments, command, library, ringfile, trial, words
 from fsprobe.capture.backends.inline.processes import Users, is_mapped
 from fsprobe.capture.backends.protocol import NO, OK, UNMARKED, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
@@ -22,7 +22,7 @@ from fsprobe.errors import EXIT_NOT_FOUND, BadInput, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Machine, Run
@@ -77,6 +77,7 @@ class Inline(Backend):
     n_slots = 0
     why_full = ""
     users: "Users | None" = None
+    command: "Sequence[bytes]" = ()
 
     # -- before the run -----------------------------------------------------------------------------------------------
 
@@ -141,6 +142,7 @@ class Inline(Backend):
         self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
         ringfile.create(self.ring, self.ahead, self.most, self.tables)
         self.users = Users(self.ring)
+        self.command = [os.fsencode(word) for word in run.command]
         changed = ringfile.environment(launch.environment, self.library, self.ring)
         variables = {name: changed[name] for name in changed if launch.environment.get(name) != changed[name]}
         if run.is_entered:
@@ -235,14 +237,19 @@ class Inline(Backend):
     # -- what was observed ---------------------------------------------------------------------------------------------
 
     def sections(self) -> "Iterator[tuple[str, Iterable[bytes]]]":
-        """The ring as it is."""
-        yield RING, ringfile.section(self.ring, self.most)
+        """The ring, without the arguments of other programs than the command."""
+        yield RING, arguments.kept(self.ring, self.most, self.command)
 
     def text(self) -> "Iterator[bytes]":
         """The calls in strace's words."""
         return words.blocks(self.ring, self.most)
 
     # -- a run whose fsprobe was killed --------------------------------------------------------------------------------
+
+    def resume(self, facts: "Mapping[str, Any]") -> "None":
+        """With the command whose arguments stay."""
+        words_of_it = facts.get("command")
+        self.command = [os.fsencode(str(word)) for word in words_of_it] if isinstance(words_of_it, list) else []
 
     def recover(self, scratch: "str") -> "str":
         """The ring is there; what was lost it says itself."""

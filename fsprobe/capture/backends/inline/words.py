@@ -19,9 +19,9 @@ BEGUN, DONE = 1, 2
 HAS_SAME, HAS_LONG = 2, 8
 EXIT_GROUP = 231
 _EXIT = EXIT_GROUP.to_bytes(2, "little")
-_MAGIC = 0xF5
-_SLOT = struct.Struct("<BBBBIQQq4QQHHIHHHHIIQQII")
-_LONG_AT, _TEXT_AT, _TEXT_BYTES = 16, 136, 120
+MAGIC = 0xF5
+SLOT = struct.Struct("<BBBBIQQq4QQHHIHHHHIIQQII")
+LONG_AT, TEXT_AT, _TEXT_BYTES = 16, 136, 120
 _AT_ONCE = 4096
 """Slots that are read at a time (1 MiB)."""
 MAX_SLOTS_LOOKED_AT = 1 << 20
@@ -44,6 +44,11 @@ _LOOKS = frozenset([4, 6, 21, 76, 83, 84, 90, 92, 94, 132, 133, 137, 161, 188, 1
 _UNLINKS = frozenset([87, 263])
 _FLAGS_IN = {2: 1, 257: 2}
 """Open -> its argument that holds the flags."""
+_LSTAT, _FSTATAT, _STATX = 6, 262, 332
+_FLAGS_OF_STATS = {_FSTATAT.to_bytes(2, "little"): 56, _STATX.to_bytes(2, "little"): 48}
+"""Number -> where its flags stand in the slot."""
+_NO_FOLLOW = 0x100
+_KINDS = {0o040000: b"S_IFDIR", 0o100000: b"S_IFREG", 0o120000: b"S_IFLNK"}
 _AT_IN = frozenset(
     [257, 437, 322, 265, 264, 316, 266, 267] + list(range(258, 264)) + [268, 269, 280, 303, 332, 439, 452]
 )
@@ -84,7 +89,7 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
                     continue
                 place = at * ringfile.SLOT_BYTES
                 magic, state, kind, has = data[place : place + 4]
-                if magic != _MAGIC:
+                if magic != MAGIC:
                     continue
                 if kind == TEXT:
                     skip = max(1, has) - 1
@@ -92,19 +97,22 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
                 is_exit = data[place + 80 : place + 82] == _EXIT
                 if kind == CALL and not has & HAS_LONG and not is_exit:
                     # number, lengths and texts, and the result: programs ask the same things over and over
-                    words = (
+                    what = (
                         data[place + 80 : place + 88]
                         + data[place + 24 : place + 32]
-                        + data[place + _TEXT_AT : place + 256]
+                        + data[place + TEXT_AT : place + 256]
                     )
-                    if words in said:
+                    if what[:2] in _FLAGS_OF_STATS:
+                        flags_at = place + _FLAGS_OF_STATS[what[:2]]
+                        what += data[flags_at : flags_at + 4]
+                    if what in said:
                         continue
-                    said.add(words)
-                fields = _SLOT.unpack_from(data, place)
+                    said.add(what)
+                fields = SLOT.unpack_from(data, place)
                 if kind == START and state == DONE:
                     _started(fields, seen)
                 if (kind == CALL and state in (BEGUN, DONE)) or (kind == START and state == DONE):
-                    texts = _texts(source, data, first, at, fields)
+                    texts = texts_of(source, data, first, at, fields)
                     line = None if texts is None else _line(kind, state, fields, texts)
                     if line is not None:
                         yield line
@@ -158,31 +166,26 @@ def _started(fields: "tuple[int, ...]", seen: "Seen | None") -> "None":
         seen.first_pid = seen.first_pid or fields[8]
 
 
-def _texts(
+def texts_of(
     source: "BinaryIO", data: "bytes", first: "int", at: "int", fields: "tuple[int, ...]"
 ) -> "tuple[bytes, bytes, bytes, bytes] | None":
     """Path, second text, base and second base; None where they are not where the slot says."""
     n1, n2, n3, n4 = fields[17], fields[18], fields[19], fields[14]
     total = n1 + n2 + n3 + n4
     if not fields[3] & HAS_LONG:
-        start = at * ringfile.SLOT_BYTES + _TEXT_AT
+        start = at * ringfile.SLOT_BYTES + TEXT_AT
         if total > _TEXT_BYTES:
             return None
         text = data[start : start + total]
     else:
         start = (fields[20] - first) * ringfile.SLOT_BYTES
         head = data[start : start + 4] if 0 <= start < len(data) - 4 else b""
-        text = data[start + _LONG_AT : start + _LONG_AT + total]
+        text = data[start + LONG_AT : start + LONG_AT + total]
         if len(head) < 4 or len(text) < total:
             source.seek(ringfile.HEADER_BYTES + fields[20] * ringfile.SLOT_BYTES)
-            more = source.read(_LONG_AT + total)
-            head, text = more[:4], more[_LONG_AT:]
-        if (
-            len(text) < total
-            or head[0] != _MAGIC
-            or head[2] != TEXT
-            or total > head[3] * ringfile.SLOT_BYTES - _LONG_AT
-        ):
+            more = source.read(LONG_AT + total)
+            head, text = more[:4], more[LONG_AT:]
+        if len(text) < total or head[0] != MAGIC or head[2] != TEXT or total > head[3] * ringfile.SLOT_BYTES - LONG_AT:
             return None
     return text[:n1], text[n1 : n1 + n2], text[n1 + n2 : n1 + n2 + n3], text[n1 + n2 + n3 :]
 
@@ -233,7 +236,16 @@ def _line(
         if second[:1] != b"/" and (base_2 or base)[:1] == b"/":
             second = (base_2 or base) + b"/" + second
         return b'%d %s(%s"%s", "%s"%s\n' % (tid, name, where, path, second, end)
+    if state == DONE and result == 0 and _does_not_follow(fields):  # of what follows links only the end is told
+        kind_of = _KINDS.get(fields[13] & 0o170000, b"S_IFCHR")
+        return b'%d newfstatat(%s"%s", {st_mode=%s, ...}, AT_SYMLINK_NOFOLLOW%s\n' % (tid, where, path, kind_of, end)
     return b'%d %s(%s"%s"%s\n' % (tid, name, where, path, end)
+
+
+def _does_not_follow(fields: "tuple[int, ...]") -> "bool":
+    number = fields[16]
+    flags = {_LSTAT: _NO_FOLLOW, _FSTATAT: fields[11], _STATX: fields[10]}.get(number, 0)
+    return bool(flags & _NO_FOLLOW)
 
 
 def _name_of(number: "int") -> "bytes":

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture.backends.inline import ringfile, words
+from fsprobe.capture.backends.inline import arguments, ringfile, words
 from fsprobe.events.ring import RingFacts, read, slots
-from fsprobe.model.events import ParseQuality
+from fsprobe.model.events import Call, ParseQuality
 from tests.capture.backends.inline import recorded
 from tests.capture.backends.inline.recorded import PYTHON
 from tests.events.ring.test_reader import call, ring_of
@@ -146,3 +146,88 @@ def test_a_real_ring_with_bits_turned(library: Path, tmp_path: Path) -> None:
         assert len(lines_of(bytes(changed), tmp_path)) < 4000
     for _ in range(30):
         lines_of(data[: chance.randrange(len(data))], tmp_path)
+
+
+# ---- what a recording keeps of it ---------------------------------------------------------------------------------
+
+
+def exec_slot(*argv: bytes, **more: int) -> bytes:
+    joined = b"".join(word + b"\0" for word in argv)
+    fields = {"n1": len(argv[0]), "n2": len(joined), "has": slots.HAS_SECOND, "text": argv[0] + joined, **more}
+    return call(b"", nr=59, state=slots.BEGUN, **fields)
+
+
+def kept(data: bytes, tmp_path: Path, *command: bytes) -> bytes:
+    path = tmp_path / "kept"
+    path.write_bytes(data)
+    path.chmod(0o600)
+    return b"".join(arguments.kept(str(path), 1 << 20, command))
+
+
+def argv_of(data: bytes) -> list[bytes]:
+    return [event.args for event in read(data, ParseQuality(), RingFacts()) if isinstance(event, Call)]
+
+
+def test_other_programs_keep_no_arguments(tmp_path: Path) -> None:
+    secret, words_of_it = b"TOKEN" * 60, (b"/bin/mine", b"--key", b"OWN")
+    long = b"/bin/curl" + b"".join(word + b"\0" for word in (b"curl", b"-H", secret))
+    room = (slots.LONG.pack(slots.SLOT_MAGIC, slots.DONE, slots.TEXT, 2, 5, 2) + long).ljust(512, b"\0")
+    lost = (slots.LONG.pack(slots.SLOT_MAGIC, slots.DONE, slots.TEXT, 1, 5, 5) + b"/bin/x" + b"SECRET" * 9).ljust(
+        256, b"\0"
+    )
+    data = ring_of(
+        exec_slot(*words_of_it),
+        exec_slot(b"/bin/wget", b"--password", b"SECRET"),
+        call(
+            b"",
+            nr=59,
+            state=slots.BEGUN,
+            n1=9,
+            n2=len(long) - 9,
+            has=slots.HAS_LONG | slots.HAS_SECOND,
+            text_at=3,
+            text=b"",
+        ),
+        room[:256],
+        room[256:],
+        call(b"", nr=59, state=slots.BEGUN, text=b""),
+        lost,
+        exec_slot(b"/usr/bin/python3", b"-X", b"dev", b"train.py", b"--token=SECRET"),
+        call(b"/file", result=-2),
+    )
+    given = kept(data, tmp_path, *words_of_it)
+    assert b"SECRET" not in given
+    assert b"TOKEN" not in given
+    assert argv_of(given) == [
+        b'"/bin/mine", ["/bin/mine", "--key", "OWN"], ...',
+        b'"/bin/wget", ["/bin/wget"], ...',
+        b'"/bin/curl", ["curl"], ...',
+        b'"", [], ...',
+        b'"/usr/bin/python3", ["/usr/bin/python3", "-X", "dev", "train.py"], ...',
+        b'"/file", O_RDONLY',
+    ]
+
+
+def test_nothing_else_is_changed(library: Path, tmp_path: Path) -> None:
+    code = "import json, subprocess; subprocess.run(['ls', '-l', '/'], stdout=subprocess.DEVNULL)"
+    run = recorded.record(library, [PYTHON, "-c", code], slots=8000)
+    given = kept(run.data, tmp_path, *map(os.fsencode, (PYTHON, "-c", code)))
+    after = list(read(given, ParseQuality(), RingFacts(), cwd=os.fsencode(Path.cwd())))
+    changed = [(one, other) for one, other in zip(run.events, after, strict=True) if one != other]
+    assert changed
+    for before, cut in changed:  # of each place on PATH
+        assert isinstance(before, Call)
+        assert b'["ls", "-l", "/"]' in before.args
+        assert cut == before._replace(args=before.args.replace(b'["ls", "-l", "/"]', b'["ls"]'))
+
+
+def test_anything_is_kept(library: Path, tmp_path: Path) -> None:
+    data = recorded.record(library, ["/bin/sh", "-c", "ls / | cat >/dev/null"], slots=2000).data
+    n = min(int.from_bytes(data[64:72], "little"), 2000)
+    data = data[: slots.HEADER_BYTES + n * 256]
+    chance = random.Random(13)
+    for _ in range(80):
+        changed = bytearray(data)
+        for _ in range(chance.randint(1, 60)):
+            changed[chance.randrange(slots.HEADER_BYTES, len(changed))] = chance.randrange(256)
+        assert len(kept(bytes(changed), tmp_path)) == len(data)

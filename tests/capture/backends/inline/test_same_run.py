@@ -238,7 +238,7 @@ def test_requests_and_attribution_are_the_same(library: Path, place: Path) -> No
     def counted(events: list[Event], facts: RingFacts | None) -> dict[bytes, object]:
         model = RequestModel([], None, os.fsencode(place))
         if facts is not None:
-            model._fstat = {
+            model.sizes = {
                 path: (kind_of_mode(_KINDS.get(mode & 0o170000, b"")), size)
                 for path, (mode, size) in facts.fstats.items()
             }
