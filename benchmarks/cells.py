@@ -60,7 +60,7 @@ def model_of(path: Path) -> RequestModel:
     lookups = pipeline.read_json(recording, "lookups")
     model = pipeline.make_model(recording, pipeline.read_mounts(recording, hooks), lookups)
     quality = ParseQuality()
-    events = pipeline.read_events(recording, quality, hooks, watch=model.watch, on_status=model.add_status)
+    events = pipeline.read_events(recording, quality, hooks, model)
     for row in pipeline.attributed(recording, events, Notes()):
         model.fold(row)
     return model

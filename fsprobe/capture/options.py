@@ -10,7 +10,7 @@ from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 DEFAULT_MAX_LOG = "2G"
 DEFAULT_WAIT_DESCENDANTS_S = 5.0
 AUTO = "auto"
-BACKENDS = (AUTO, "strace", "ptrace", "audit")
+BACKENDS = (AUTO, "strace", "ptrace", "audit", "inline")
 
 # (name, attribute, metavar or "" for a flag, default, help)
 OPTIONS = [

@@ -69,7 +69,7 @@ def write_recording(
         FsprobeError: it can't be written; the scratch is as it was.
     """
     lead = backends[0]
-    if not state.get("attached"):
+    if not state.get("attached") and any(one.takes_privileges for one in backends):
         programs = programs_of(lead.text()) if streamed is None else streamed.programs()
         state["privileged"] = privileged_execs(programs) if state.get("uid") else []
         for program, gain in state["privileged"]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -18,9 +19,10 @@ from fsprobe.analysis.requests.clients.protocol import Family, of_options
 from fsprobe.capture import backends, doctor
 from fsprobe.capture.backends.protocol import NO, OK, Machine
 from fsprobe.capture.machine import counters, mounts
-from fsprobe.errors import EXIT_MACHINE, BadInput
+from fsprobe.errors import EXIT_DONE, EXIT_MACHINE, EXIT_NO, BadInput
 from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
 from fsprobe.model.formats import JsonObject
+from fsprobe.report import numbers
 from fsprobe.report.terminal.console import console_on
 from fsprobe.report.terminal.run import clean
 
@@ -35,8 +37,23 @@ _SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
     metavar="PATH",
     help="Say by which rules the requests of the filesystem at PATH are predicted, and which counters are readable.",
 )
-def command(as_json: bool, mount: str | None) -> int:
-    """Say what this machine allows: tracing, scratch, mounting images; and which backend `run` takes here."""
+@click.option(
+    "--selftest",
+    "is_selftest",
+    is_flag=True,
+    help="Run strace and the inline recorder in the same run, compare call for call.",
+)
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
+def command(as_json: bool, mount: str | None, is_selftest: bool, cmd: tuple[str, ...]) -> int:
+    """Say what this machine allows: tracing, scratch, mounting images; and which backend `run` takes here.
+
+    With --selftest a handful of programs, or CMD (after --), run under strace and the inline recorder together, and what
+    the two saw is compared; 1 is the exit code where it differs.
+    """
+    if is_selftest:
+        return selftest(as_json, cmd)
+    if cmd:
+        raise click.UsageError("a command is taken with --selftest alone")
     if mount is not None:
         found = describe_mount(mount)
         if as_json:
@@ -50,6 +67,40 @@ def command(as_json: bool, mount: str | None) -> int:
     else:
         draw(console_on(sys.stdout), answer)
     return 0 if answer["backend"] else EXIT_MACHINE
+
+
+def selftest(as_json: bool, command: Sequence[str]) -> int:
+    """Run the programs, print how far the two agree, and give the exit code.
+
+    Raises:
+        FsprobeError: one of the two does not work here.
+    """
+    from fsprobe.experiment import selftest as test
+
+    found = []
+    for name, words in test.programs(command):
+        one = test.run(name, words)
+        found.append(one)
+        if not as_json:
+            sign, style = _SIGN["ok" if one.is_complete else "no"]
+            line = (
+                f"{numbers.count(one.n_equal)} of {numbers.plural(one.n_calls, 'call')} equal, {one.n_threads_in_order} of "
+                f"{numbers.plural(one.n_threads, 'thread')} in order, {numbers.count(one.n_opened_equal)} of "
+                f"{numbers.count(one.n_opened)} opens led to the same file"
+            )
+            extra = f"; {numbers.count(one.n_extra)} more calls" if one.n_extra else ""
+            lost = f"; {numbers.count(one.n_lost)} lost" if one.n_lost else ""
+            console = console_on(sys.stdout)
+            console.print(
+                Text(f"{sign} ", style=style) + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}")
+            )
+            for example in one.examples:
+                console.print(Padding(Text(clean(example)), (0, 0, 0, 3)))
+    agrees = all(one.is_complete for one in found)
+    if as_json:
+        rows = [{**dataclasses.asdict(one), "is_complete": one.is_complete} for one in found]
+        click.echo(json.dumps({"kind": "selftest", "agrees": agrees, "programs": rows}, indent=1))
+    return EXIT_DONE if agrees else EXIT_NO
 
 
 def describe_mount(path: str) -> JsonObject:

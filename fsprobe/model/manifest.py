@@ -73,7 +73,7 @@ class Manifest:
     capabilities: tuple[str, ...] = ()
     """What the recording can show: words of `fsprobe.capabilities`; empty where nobody knows."""
     markers: str = ""
-    """How imports were timed: time, access, both, inside, none."""
+    """How imports were timed: time, access, both, inside, ring, none."""
     fsprobe_version: str = ""
     fsprobe_python: str = ""
     host: str = ""

@@ -15,7 +15,7 @@ from typing import Any
 
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
-from fsprobe.privacy import path_owners
+from fsprobe.privacy import path_owners, ring_cutting
 from fsprobe.privacy.concealment import Unchanged
 from fsprobe.privacy.identities import Names
 from fsprobe.privacy.json_values import KNOWN_KEYS, as_bytes, as_str, json_value, name_texts, only_listed
@@ -55,6 +55,8 @@ def disclose(
     for name in recording.names():
         if name == "log":
             yield name, _blocks(Cut(hide, command, cwd).lines(recording.lines(name)))
+        elif name == "ring":
+            yield name, ring_cutting.cut(b"".join(recording.section(name)), hide, command, cwd)
         elif name == "marks":
             yield name, _marks(b"".join(recording.section(name)), hide, variables)
         elif name == "mounts":

@@ -36,6 +36,8 @@ def render(value: Profile | Comparison, recording: str | None = None) -> str:
 def _profile(profile: Profile, recording: str | None) -> list[str]:
     is_job = profile.job is not None
     lines = [f"## Filesystem load of {code(facts.command_line(profile.manifest))}", ""]
+    for line in sentences.alarms(profile):
+        lines += [f"**{text(line)}**", ""]
     if profile.verdict is not None:
         lines += [f"**{text(profile.verdict.sentence)}**", ""]
     if is_job and job_facts.reasons(profile):

@@ -89,7 +89,8 @@ class RequestModel:
         self._programs = {
             os.fsencode(path): os.fsencode(found) for path, found in self._lookups.get("programs", {}).items() if found
         }
-        self._fstat: dict[bytes, tuple[int, int]] = {}
+        self.sizes: dict[bytes, tuple[int, int]] = {}
+        """Kind and bytes of opened files, as their fstat told."""
         self._is_learned = False
         self._is_in_order = False
         self._guesses = False
@@ -119,7 +120,7 @@ class RequestModel:
 
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
-        return watch_sizes(lines, self._fstat)
+        return watch_sizes(lines, self.sizes)
 
     # -- counting ---------------------------------------------------------------------------------------------------
 
@@ -302,7 +303,7 @@ class RequestModel:
         if flags & IS_DIRECTORY:
             tree.learn_kind(place, DIRECTORY)
         elif place.kind in (UNKNOWN, SOME):
-            found = self._fstat.get(place.path)
+            found = self.sizes.get(place.path)
             tree.learn_kind(place, found[0] if found is not None else SOME)
         if tree.mode == COUNT:
             self._count_opens(step, place)
@@ -336,8 +337,8 @@ class RequestModel:
             self._caller = first
         if place.kind in (FILE, SOME, UNKNOWN) and not step.flags & WRITE_ONLY and place not in self._opened:
             self._opened[place] = None
-            size = max(place.size or 0, self._fstat.get(place.path, (0, 0))[1])
-            if place.size is None and place.path not in self._fstat:
+            size = max(place.size or 0, self.sizes.get(place.path, (0, 0))[1])
+            if place.size is None and place.path not in self.sizes:
                 self._ask(place_of.UNREAD, place, 1)
             else:
                 self._ask(place_of.READ, place, max(1, -(-size // READ_BYTES)))

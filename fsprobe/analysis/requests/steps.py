@@ -7,6 +7,7 @@ is only counted, and that only where it opens something.
 from __future__ import annotations
 
 import re
+import stat
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -240,6 +241,11 @@ def _listing(call: Call) -> Listing:
     end_ns = None if call.t_ns is None else call.t_ns + (call.dur_ns or 0)
     n_bytes = int(call.result) if call.result.isdigit() else 0
     return Listing(call.tid, call.t_ns, end_ns, n_bytes, n_entries, buffer)
+
+
+def kind_of_number(mode: int) -> int:
+    """As `kind_of_mode`, of st_mode as it is."""
+    return {stat.S_IFDIR: DIRECTORY, stat.S_IFREG: FILE, stat.S_IFLNK: LINK}.get(stat.S_IFMT(mode), SPECIAL)
 
 
 def kind_of_mode(mode: bytes) -> int:

@@ -61,7 +61,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
     else:
         quality, notes = ParseQuality(), Notes()
         model = pipeline.make_model(recording, mounts, lookups)
-        events = pipeline.read_events(recording, quality, hooks, watch=model.watch, on_status=model.add_status)
+        events = pipeline.read_events(recording, quality, hooks, model)
         rows = pipeline.attributed(recording, events, notes)
         if is_watched:
             seen = Watch()

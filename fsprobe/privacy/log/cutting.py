@@ -243,7 +243,7 @@ class Cut:
         if link is not None and not is_cut:
             new = self.hide.link_text(link, value)
         elif value.startswith(_MARK):
-            new = self._marked(value)
+            new = marked(value, self.hide)
         elif is_cut and self.hide.is_redacting:
             # half a name is not known again
             new = self.hide.path(value.rpartition(b"/")[0], directory) + b"/cut"
@@ -252,15 +252,6 @@ class Cut:
         if new == value:
             return piece
         return b'"' + escape(new) + (b'"...' if is_cut else b'"')
-
-    def _marked(self, value: bytes) -> bytes:
-        if not value.startswith(_MARK[0]):
-            return value[:8] + self.hide.module(value[8:])
-        # `fsprobe!lazy TOKEN THREAD TIME LINE USER MODULE` is the only note that names modules
-        words = value.split(b" ", 6)
-        if words[0] != _MARK[0] + b"lazy" or len(words) != 7:
-            return value
-        return b" ".join([*words[:5], self.hide.module(words[5]), self.hide.module(words[6])])
 
     def _note(self, piece: bytes) -> bytes:
         # `</x>`, `</dev/null<char 1:3>>`, `</x (deleted)>`, `<socket:[123]>`, `<TCP:[10.0.0.1:22->...]>`
@@ -329,6 +320,17 @@ def _is_command(words: Sequence[bytes], command: Sequence[bytes]) -> bool:
         if value != wanted and not (word.endswith(b'"...') and wanted.startswith(value)):
             return False
     return True
+
+
+def marked(value: bytes, hide: Unchanged) -> bytes:
+    """The hook's mark or note with the names of modules in it replaced."""
+    if not value.startswith(_MARK[0]):
+        return value[:8] + hide.module(value[8:])
+    # `fsprobe!lazy TOKEN THREAD TIME LINE USER MODULE` is the only note that names modules
+    words = value.split(b" ", 6)
+    if words[0] != _MARK[0] + b"lazy" or len(words) != 7:
+        return value
+    return b" ".join([*words[:5], hide.module(words[5]), hide.module(words[6])])
 
 
 def _pieces(args: bytes) -> Iterator[tuple[str, bytes, int]]:

@@ -108,6 +108,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "head": job_facts.head(profile, recording) if is_job else facts.head(profile, recording),
         "headline": job_facts.headline(profile) if is_job else sentences.headline(profile),
         "job": job.view(profile) if is_job else None,
+        "alarms": sentences.alarms(profile),
         "verdict": verdict,
         "level": facts.LEVELS.index(verdict.level) if verdict and verdict.level in facts.LEVELS else None,
         "levels": facts.LEVELS,

@@ -71,6 +71,8 @@ def draw_head(console: Console, profile: Profile) -> None:
     console.print(Text("fsprobe  ", style="bold") + Text(command, style="cyan"))
     console.print(Text(sentences.backend_line(profile), style="dim"))
     console.print()
+    for line in sentences.alarms(profile):
+        console.print(Text(clean(line), style="bold red"))
     console.print(Text(clean(sentences.headline(profile)), style="bold"))
     verdict = profile.verdict
     if verdict is not None:
@@ -110,7 +112,7 @@ def draw_totals(console: Console, profile: Profile) -> None:
             "wall",
             _all_or_nothing("{} traced", numbers.seconds(manifest.wall_s)),
             "in calls",
-            _all_or_nothing("up to {} (overhead subtracted)", numbers.share(metrics.share_of_wall)),
+            _all_or_nothing(sentences.share_pattern(profile), numbers.share(metrics.share_of_wall)),
         ),
         (
             "CPU",
@@ -216,7 +218,7 @@ def draw_mounts(console: Console, profile: Profile) -> None:
         more.append(f"{numbers.plural(rest.n_rows, 'more mount')} with {numbers.count(rest.n_metadata)} calls")
     if metrics.pseudo.n_metadata:
         more.append(f"{numbers.count(metrics.pseudo.n_metadata)} on /proc, /sys and the like")
-    if metrics.tracing_overhead_us is not None:
+    if metrics.tracing_overhead_us:
         more.append(f"times include the tracing overhead, some {metrics.tracing_overhead_us:.0f} us per call")
     if more:
         console.print(Text("; ".join(more), style="dim"))
