@@ -3,7 +3,8 @@
 NOTED_LINES = 2000  # this many lines or this much time, then they are written: what is not is lost when the process is killed
 NOTED_NS = 100000000
 IMPORTED_NS = 10000000  # an import that has ended is written sooner: what follows may never call again
-KEPT_LINES = 200000  # more than this are not kept when they can't be written
+KEPT_LINES = 200000  # more than this, or as much as so many, are not kept when they can't be written
+KEPT_BYTES = 1 << 25
 
 
 class Stream:
@@ -11,7 +12,6 @@ class Stream:
     known = set()
     lines = []
     waiting = {}
-    lock = None
     flushed = 0
     stopped = False
 
@@ -23,7 +23,6 @@ def start_stream(word):
     Stream.known = {gettid()}
     Stream.lines = []
     Stream.waiting = {}
-    Stream.lock = new_lock()
     Stream.flushed = now()
     Stream.stopped = False
     Stream.lines.append("!%s %d %d %d %d %d %d\n" % (word, State.pid, getppid(), gettid(), now(), forked_by, forked_at))
@@ -36,7 +35,7 @@ Stream.forking = None
 
 
 def arguments():
-    fd = open_("/proc/self/cmdline", read_flags)
+    fd = os_open("/proc/self/cmdline", read_flags)
     try:
         return [word[:256].decode("utf-8", "surrogateescape") for word in read(fd, 1 << 16).split(b"\0")[:-1]]
     finally:
@@ -46,10 +45,7 @@ def arguments():
 def note(word, rest=""):
     if word in ("begin", "fork"):
         start_stream(word)
-    try:
-        put('faccessat2(-1, "fsprobe!%s %s %d %d%s", F_OK)' % (word, State.token, gettid(), now(), rest), "-1 EBADF")
-    except Exception:
-        pass
+    put('faccessat2(-1, "fsprobe!%s %s %d %d%s", F_OK)' % (word, State.token, gettid(), now(), rest), "-1 EBADF")
 
 
 def mark(kind, name, step):
@@ -80,33 +76,22 @@ def put(call, result):
 
 
 def flush():
-    lock = Stream.lock
-    if Stream.stopped or not lock.acquire(False):
+    if Stream.stopped:
+        return
+    Stream.flushed = now()
+    lines = Stream.lines
+    n_written, n_bytes, failure = write_out(Stream.path, lines, encoding)
+    if failure is None:
         return
     try:
-        lines = Stream.lines[:]
-        Stream.flushed = now()
-        data = "".join(["".join(line) for line in lines]).encode(encoding, "surrogateescape")
-        try:
-            fd = open_(Stream.path, append_flags, 0o600)
-        except OSError as error:
-            # 2: fsprobe has taken the place away, since there is enough; else later, for the target may lack descriptors now
-            if error.errno == 2 or len(lines) > KEPT_LINES:
-                Stream.stopped = True
-                del Stream.lines[:]
-            return
-        try:
-            while data:
-                data = data[write(fd, data):]
-        except OSError:
+        if not is_own(failure):
+            raise failure
+        # 2: fsprobe has taken the place away, since there is enough; else later, for the target may lack descriptors now
+        if n_written or getattr(failure, "errno", None) == 2 or n_bytes > KEPT_BYTES:
             Stream.stopped = True
-        finally:
-            close(fd)
-        del Stream.lines[:len(lines)]
-    except Exception:
-        Stream.stopped = True
+            del lines[:]
     finally:
-        lock.release()
+        failure = None
 
 
 def quoted(path):
