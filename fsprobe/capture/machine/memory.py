@@ -98,6 +98,17 @@ def _upwards(mount: "str", path: "str") -> "Iterator[str]":
     yield mount
 
 
+def free_bytes() -> "int | None":
+    """The least that the limits leave to this process; None where there is none."""
+    found = []
+    for one in limits(mounts.parse_mountinfo(mounts.read_own())):
+        try:
+            found.append(max(0, one.free_bytes()))
+        except (OSError, ValueError):
+            continue
+    return min(found) if found else None
+
+
 class Charge:
     """What a scratch directory may still take of the memory that this process is given."""
 

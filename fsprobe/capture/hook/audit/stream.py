@@ -118,7 +118,9 @@ def located(path, dir_fd=None):
         return quoted(path)
     try:
         base = readlink("/proc/self/fd/%d" % dir_fd) if dir_fd is not None and dir_fd >= 0 else getcwd()
-    except OSError:
+    except OSError as error:
+        if not is_own(error):
+            raise
         return quoted(path)
     return quoted(base.rstrip("/") + "/" + path if path else "")
 
