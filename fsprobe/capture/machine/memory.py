@@ -118,11 +118,15 @@ class Charge:
         is_charged = row is not None and mounts.classify(row[1]) == "memory"
         self.limits = limits(rows) if is_charged else []  # type: list[Limit]
 
-    def is_low(self) -> "bool":
-        """Whether so little is left that the log must not take more of it: a quarter of the limit, or `MAX_RESERVE_BYTES`."""
+    def is_low(self, more_bytes: "int" = 0) -> "bool":
+        """Whether so little is left that the log must not take more of it: a quarter of the limit, or `MAX_RESERVE_BYTES`.
+
+        Args:
+            more_bytes: what will be taken at the end in any case.
+        """
         for one in self.limits:
             try:
-                if one.free_bytes() < min(one.max_bytes // 4, MAX_RESERVE_BYTES):
+                if one.free_bytes() - more_bytes < min(one.max_bytes // 4, MAX_RESERVE_BYTES):
                     return True
             except (OSError, ValueError):
                 continue

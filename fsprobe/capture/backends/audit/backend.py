@@ -81,7 +81,7 @@ class Audit(Backend):
             self.truncated = "the log reached --max-log"
         elif free < text_log.LOW_SPACE_BYTES:
             self.truncated = "the scratch filesystem is nearly full"
-        elif size > text_log.LOW_CHARGE_BYTES and self.charge is not None and self.charge.is_low():
+        elif size > text_log.LOW_CHARGE_BYTES and self.charge is not None and self.charge.is_low(2 * size):
             self.truncated = text_log.LOW_MEMORY
         if self.truncated:
             notes.stop_writers(self.scratch)

@@ -3,8 +3,7 @@
 NOTED_LINES = 2000  # this many lines or this much time, then they are written: what is not is lost when the process is killed
 NOTED_NS = 100000000
 IMPORTED_NS = 10000000  # an import that has ended is written sooner: what follows may never call again
-KEPT_LINES = 200000  # more than this, or as much as so many, are not kept when they can't be written
-KEPT_BYTES = 1 << 25
+KEPT_BYTES = 1 << 25  # more than this is not kept when it can't be written
 
 
 class Stream:
@@ -66,12 +65,11 @@ def put(call, result):
             Stream.lines.append("%d %d clone(child_stack=0x1, flags=CLONE_VM|CLONE_FS|CLONE_THREAD) = %d\n" % (State.pid, when, tid))
     line = ["%d %d %s = " % (tid, when, call), result, "\n"]
     lines = Stream.lines
+    if Stream.stopped:
+        return line
     lines.append(line)
     if len(lines) >= NOTED_LINES or when - Stream.flushed > NOTED_NS:
-        if not Stream.stopped:
-            flush()
-        elif len(lines) > KEPT_LINES:
-            del lines[:]
+        flush()
     return line
 
 
