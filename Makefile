@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# what the inline recorder's .so is made of; without a gcc it is left out
+RECORDER = setup.py $(wildcard $(addprefix fsprobe/capture/backends/inline/injected/,*.[ch] */*.[ch] image.lds))
 SYSTEM_PACKAGES = strace squashfs-tools squashfuse bubblewrap fuse3 fuse-overlayfs util-linux chromium chromium-driver \
-  slurm-wlm munge mpich openmpi-bin
+  slurm-wlm munge mpich openmpi-bin qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
 
 .PHONY: demo test lint check clean bench bench-quick system-packages
 
@@ -13,12 +15,12 @@ demo: $(VENV)/.installed
 	@echo "Again, or as JSON:  $(BIN)/fsprobe report demo.fsprobe --format json"
 	@echo "Your own program:   $(BIN)/fsprobe run -- python train.py"
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(RECORDER)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
 	touch $@
 
-$(VENV)/.test-installed: pyproject.toml
+$(VENV)/.test-installed: pyproject.toml $(RECORDER)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	touch $@ $(VENV)/.installed

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,14 @@ from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
 from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written
 from fsprobe.analysis.requests.model import RequestModel, Requests
+from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.analysis.streaming.bounds import settle_reasons
 from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
-from fsprobe.events import marks
+from fsprobe.events import marks, ring
 from fsprobe.events.strace import parser, sources
 from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
 from fsprobe.model.profile import Profile
@@ -38,6 +41,8 @@ from fsprobe.recording.stored import stored
 __all__ = ["Analysis", "analyse", "load_logs", "read", "stored"]
 
 TALLY = "tally"
+RING = "ring"
+MAX_IN_MEMORY_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +82,12 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
     lookups = read_json(recording, "lookups")
-    model = None if is_streamed(recording) else RequestModel(mounts, lookups, cwd_of(recording))
+    model = None if is_streamed(recording) else make_model(recording, mounts, lookups)
     if model is None:
         tally, notes, quality, seen = read_tally(recording, facts)
     else:
         quality, notes, seen = ParseQuality(), Notes(), Watch()
-        events = read_events(recording, quality, hooks, watch=model.watch)
+        events = read_events(recording, quality, hooks, model)
         tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
     owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
@@ -223,6 +228,11 @@ def mount_finder(mounts: Iterable[Mount], tally: Tally) -> Mounts:
     return table
 
 
+def make_model(recording: Recording, mounts: Iterable[Mount], lookups: Mapping[str, Any]) -> RequestModel:
+    """The request model of a recording, before it has taken in any call."""
+    return RequestModel(mounts, lookups, cwd_of(recording), str(recording.manifest.get("kernel") or ""))
+
+
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
     """Pass the rows on, and let the request model have each."""
     for row in rows:
@@ -294,16 +304,54 @@ def cwd_of(recording: Recording) -> bytes | None:
 
 
 def read_events(
-    recording: Recording,
-    quality: ParseQuality,
-    hooks: marks.HookFiles,
-    watch: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+    recording: Recording, quality: ParseQuality, hooks: marks.HookFiles, model: RequestModel | None = None
 ) -> Iterator[Event]:
-    """The events of a recording, with the marks of its hooks merged in; `watch` sees the log's lines pass."""
-    events = parser.parse(watch(recording.lines("log")), quality, cwd=cwd_of(recording))
+    """The events of a recording, with the marks of its hooks in their places; `model` learns of opened files what it can."""
+    if RING in recording.names():
+        return ring_events(recording, quality, model)
+    lines: Iterable[bytes] = recording.lines("log")
+    events = parser.parse(
+        lines if model is None else model.watch(lines),
+        quality,
+        cwd=cwd_of(recording),
+        on_status=None if model is None else model.add_status,
+    )
     if not hooks.marks:
         return events
     return marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))
+
+
+def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel | None) -> Iterator[Event]:
+    """The events of a ring, marks included.
+
+    Raises:
+        BadInput: it is damaged, or of a newer version.
+    """
+    facts = ring.RingFacts()
+    wall_start_ns = recording.manifest.get("wall_start_ns")
+    yield from ring.read(
+        in_one_piece(recording.section(RING)),
+        quality,
+        facts,
+        cwd=cwd_of(recording),
+        wall_start_ns=wall_start_ns,
+        on_status=None if model is None else model.add_status,
+    )
+    if model is not None:
+        model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in facts.fstats.items()})
+
+
+def in_one_piece(section: Iterable[bytes]) -> ring.Buffer:
+    """A section's content; a large one in a file that has no name, mapped."""
+    with tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY_BYTES) as spool:
+        for block in section:
+            spool.write(block)
+        n_bytes = spool.tell()
+        if n_bytes <= MAX_IN_MEMORY_BYTES:
+            spool.seek(0)
+            return spool.read()
+        spool.flush()
+        return memoryview(mmap.mmap(spool.fileno(), n_bytes, access=mmap.ACCESS_READ))
 
 
 def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:

@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from fsprobe.model import format1, serial
+from fsprobe.model import serial
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.formats import JsonObject
+from fsprobe.recording import format1
 from fsprobe.report import numbers, plots
 
 LAYOUTS = ("plain", "native", "flash-like", "squashfs", "squashfuse", "overlay")

@@ -10,7 +10,7 @@ from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 DEFAULT_MAX_LOG = "2G"
 DEFAULT_WAIT_DESCENDANTS_S = 5.0
 AUTO = "auto"
-BACKENDS = (AUTO, "strace", "ptrace", "audit")
+BACKENDS = (AUTO, "strace", "ptrace", "audit", "inline")
 
 # (name, attribute, metavar or "" for a flag, default, help)
 OPTIONS = [
@@ -33,6 +33,13 @@ OPTIONS = [
     ),
     ("--label", "label", "TEXT", "", "A word for this run in reports."),
     ("--tmp-dir", "tmp_dir", "DIR", "", "Where the log is kept meanwhile [default: /dev/shm, $TMPDIR or /tmp]."),
+    (
+        "--counters",
+        "counters",
+        "",
+        "",
+        "Also read what the clients of NFS and Lustre count meanwhile, of the whole node.",
+    ),
     (
         "--stream",
         "stream",
@@ -63,6 +70,7 @@ class RunOptions:
     no_markers = False
     record_only = False
     stream = False
+    counters = False
     label = ""
     ranks = ""
     tmp_dir = ""
@@ -153,7 +161,7 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options.command = command
     for name in ("output", "ranks", "label", "tmp_dir", "image", "at"):
         setattr(options, name, given.get(name, ""))
-    for name in ("no_markers", "record_only", "stream", "quiet"):
+    for name in ("no_markers", "record_only", "counters", "stream", "quiet"):
         setattr(options, name, name in given)
     options.backend = given.get("backend", "auto")
     several = options.backend.split("+")  # two observe one run together: for comparing them

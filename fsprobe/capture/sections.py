@@ -6,6 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import json
 import os
 
+from fsprobe.capture.backends import text_log
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
@@ -14,7 +15,7 @@ from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Backend
@@ -68,7 +69,7 @@ def write_recording(
         FsprobeError: it can't be written; the scratch is as it was.
     """
     lead = backends[0]
-    if not state.get("attached"):
+    if not state.get("attached") and any(one.takes_privileges for one in backends):
         programs = programs_of(lead.text()) if streamed is None else streamed.programs()
         state["privileged"] = privileged_execs(programs) if state.get("uid") else []
         for program, gain in state["privileged"]:
@@ -77,6 +78,7 @@ def write_recording(
                 % (program, gain)
             )
     table, is_here = _mount_table(scratch)
+    command = [os.fsencode(word) for word in state.get("command") or ()]
     if not is_here:
         found = {}  # type: dict[str, Any]  # in another mount namespace the same paths may be other files
     elif streamed is None:
@@ -87,7 +89,11 @@ def write_recording(
         path,
         "recording",
         [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]
-        + (observed(backends) if streamed is None else [("tally", streamed.blocks())])
+        + (
+            observed(backends, () if state.get("attached") else command)
+            if streamed is None
+            else [("tally", streamed.blocks())]
+        )
         + [
             ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
             ("mounts", table),
@@ -96,12 +102,16 @@ def write_recording(
     )
 
 
-def observed(backends: "list[Backend]") -> "list[tuple[str, Any]]":
-    """The sections of all backends: those of the leading one by their own names, others as `BACKEND/NAME`."""
+def observed(backends: "list[Backend]", command: "Sequence[bytes]" = ()) -> "list[tuple[str, Any]]":
+    """The sections of all backends: those of the leading one by their own names, others as `BACKEND/NAME`.
+
+    Of a log only what analysis reads is kept: no arguments but those of `command`, no values.
+    """
     found = []
     for one in backends:
         for name, blocks in one.sections():
-            found.append((name if one is backends[0] else one.name + "/" + name, blocks))
+            kept = text_log.kept(blocks, command) if name == "log" else blocks
+            found.append((name if one is backends[0] else one.name + "/" + name, kept))
     return found
 
 

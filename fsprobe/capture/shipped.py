@@ -14,7 +14,21 @@ def read(*parts: "str") -> "str":
     Raises:
         OSError: it is not there.
     """
-    return str(globals()["__loader__"].get_data(os.path.join(HERE, *parts)), "utf-8")
+    return str(read_bytes(*parts), "utf-8")
+
+
+def read_bytes(*parts: "str") -> "bytes":
+    """What a file of ours holds, named from the directory `capture`.
+
+    Raises:
+        OSError: it is not there.
+    """
+    return bytes(globals()["__loader__"].get_data(path(*parts)))
+
+
+def path(*parts: "str") -> "str":
+    """The path of a file of ours, named from the directory `capture`; within an archive it is none for the kernel."""
+    return os.path.join(HERE, *parts)
 
 
 def archive() -> "str":

@@ -287,6 +287,9 @@ def recording_row(name: str, profile: Profile) -> LayoutRow:
     """One recording, or one job, as a row of a comparison."""
     metrics, manifest = profile.metrics, profile.manifest
     layout, wall = manifest.layout, manifest.wall_s
+    rows = profile.requests.by_mount if profile.requests is not None else ()
+    read = {key: found for key, found in manifest.counters.items() if found.operations and not found.why_not}
+    mount = next((row.key for row in rows if row.key in read), next(iter(read), ""))
     return LayoutRow(
         layout=manifest.label or name,
         kind=layout.kind if layout is not None else "plain",
@@ -296,5 +299,9 @@ def recording_row(name: str, profile: Profile) -> LayoutRow:
         cache=manifest.cache,
         wall_s=None if wall is None else Spread(median=wall, min=wall, max=wall, runs=(wall,)),
         metrics=summarise.layout_counts(metrics),
-        requests=None if profile.requests is None else profile.requests.by_mount,
+        requests=None if profile.requests is None else rows,
+        client_counters={word: summarise.spread_of([n]) for word, n in read[mount].operations.items()}
+        if mount
+        else None,
+        counted_mount=mount,
     )

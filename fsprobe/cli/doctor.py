@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 from rich.console import Console
@@ -14,11 +15,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe.analysis.requests.clients.protocol import Family, of_options
 from fsprobe.capture import backends, doctor
 from fsprobe.capture.backends.protocol import NO, OK, Machine
-from fsprobe.errors import EXIT_MACHINE
+from fsprobe.capture.machine import counters, mounts
+from fsprobe.errors import EXIT_DONE, EXIT_MACHINE, EXIT_NO, BadInput
 from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
 from fsprobe.model.formats import JsonObject
+from fsprobe.report import numbers
 from fsprobe.report.terminal.console import console_on
 from fsprobe.report.terminal.run import clean
 
@@ -27,14 +31,123 @@ _SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def command(as_json: bool) -> int:
-    """Say what this machine allows: tracing, scratch, mounting images; and which backend `run` takes here."""
+@click.option(
+    "--mount",
+    "mount",
+    metavar="PATH",
+    help="Say by which rules the requests of the filesystem at PATH are predicted, and which counters are readable.",
+)
+@click.option(
+    "--selftest",
+    "is_selftest",
+    is_flag=True,
+    help="Run strace and the inline recorder in the same run, compare call for call.",
+)
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
+def command(as_json: bool, mount: str | None, is_selftest: bool, cmd: tuple[str, ...]) -> int:
+    """Say what this machine allows: tracing, scratch, mounting images; and which backend `run` takes here.
+
+    With --selftest a handful of programs, or CMD (after --), run under strace and the inline recorder together, and what
+    the two saw is compared; 1 is the exit code where it differs.
+    """
+    if is_selftest:
+        return selftest(as_json, cmd)
+    if cmd:
+        raise click.UsageError("a command is taken with --selftest alone")
+    if mount is not None:
+        found = describe_mount(mount)
+        if as_json:
+            click.echo(json.dumps(found, indent=1))
+        else:
+            draw_mount(console_on(sys.stdout), found)
+        return 0
     answer = examine()
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     else:
         draw(console_on(sys.stdout), answer)
     return 0 if answer["backend"] else EXIT_MACHINE
+
+
+def selftest(as_json: bool, command: Sequence[str]) -> int:
+    """Run the programs, print how far the two agree, and give the exit code.
+
+    Raises:
+        FsprobeError: one of the two does not work here.
+    """
+    from fsprobe.experiment import selftest as test
+
+    found = []
+    for name, words in test.programs(command):
+        one = test.run(name, words)
+        found.append(one)
+        if not as_json:
+            sign, style = _SIGN["ok" if one.is_complete else "no"]
+            line = (
+                f"{numbers.count(one.n_equal)} of {numbers.plural(one.n_calls, 'call')} equal, {one.n_threads_in_order} of "
+                f"{numbers.plural(one.n_threads, 'thread')} in order, {numbers.count(one.n_opened_equal)} of "
+                f"{numbers.count(one.n_opened)} opens led to the same file"
+            )
+            extra = f"; {numbers.count(one.n_extra)} more calls" if one.n_extra else ""
+            lost = f"; {numbers.count(one.n_lost)} lost" if one.n_lost else ""
+            console = console_on(sys.stdout)
+            console.print(
+                Text(f"{sign} ", style=style) + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}")
+            )
+            for example in one.examples:
+                console.print(Padding(Text(clean(example)), (0, 0, 0, 3)))
+    agrees = all(one.is_complete for one in found)
+    if as_json:
+        rows = [{**dataclasses.asdict(one), "is_complete": one.is_complete} for one in found]
+        click.echo(json.dumps({"kind": "selftest", "agrees": agrees, "programs": rows}, indent=1))
+    return EXIT_DONE if agrees else EXIT_NO
+
+
+def describe_mount(path: str) -> JsonObject:
+    """By which rules the requests of the filesystem at `path` are predicted, and what its client counts of them.
+
+    Raises:
+        BadInput: nothing is there, or no mount is known that holds it.
+    """
+    place = os.fsencode(os.path.realpath(path))
+    if not os.path.lexists(place):
+        raise BadInput(f"{path} is not there", "name a path on the filesystem")
+    row = mounts.mount_of(place, mounts.parse_mountinfo(mounts.read_own()))
+    if row is None:
+        raise BadInput(f"no mount is known that holds {path}", "is /proc mounted?")
+    mounted, fstype, source, options = row
+    protocol = of_options(fstype, options, os.uname().release)
+    is_network = mounts.classify(fstype) == "network"
+    counted, why_not = counters.find(place)
+    if protocol.family is Family.NFS:
+        rules = f"those of {protocol.name}'s client"
+    elif protocol.family is Family.LUSTRE:
+        rules = "those of Lustre's client"
+    else:
+        rules = f"FUSE's: those of {fstype} are not known" if protocol.is_standing_in and is_network else "FUSE's"
+    return {
+        "kind": "doctor mount",
+        "mount": os.fsdecode(mounted),
+        "fstype": fstype,
+        "source": os.fsdecode(source),
+        "options": options,
+        "protocol": protocol.name,
+        "rules": rules,
+        "counters": counted.name if counted is not None else None,
+        "operations": sorted(counted.read()) if counted is not None else [],
+        "why_no_counters": why_not or ("" if counted is not None else f"{fstype} keeps none that are known"),
+    }
+
+
+def draw_mount(console: Console, found: JsonObject) -> None:
+    """The mount, its rules, its counters."""
+    console.print(Text(f"{clean(found['mount'])} ({found['fstype']})", style="bold"))
+    console.print(Text(f"requests are predicted by these rules: {found['rules']}"))
+    if found["counters"] is None:
+        console.print(Text(f"no counters: {clean(found['why_no_counters'])}"))
+        return
+    console.print(Text(f"counters: {clean(found['counters'])}"))
+    console.print(Text("`fsprobe run --counters` puts predicted and counted side by side"))
 
 
 def examine() -> JsonObject:

@@ -20,8 +20,9 @@ from fsprobe.model import serial
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.formats import text as shown
 from fsprobe.privacy import disclosure
+from fsprobe.privacy.concealment import Concealment
 from fsprobe.privacy.identities import Names, from_environment
-from fsprobe.privacy.redaction import Redaction, Unchanged
+from fsprobe.privacy.redaction import Redaction
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
 from fsprobe.report.ticket import archive, reproducer
@@ -32,7 +33,8 @@ MAX_ACCOUNTS_ASKED = 500
 FIRST_UID_OF_PEOPLE = 1000
 """login.defs(5), UID_MIN."""
 UID_OF_NOBODY = 65534
-N_SHOWN = 10
+N_SHOWN = 40
+"""Of each place."""
 VARIABLES = frozenset({*host.TARGET_VARIABLES, *host.JOB_VARIABLES})
 
 
@@ -56,7 +58,7 @@ def command(files: tuple[str, ...], output: str, redact: bool, words: tuple[str,
             raise FsprobeError(f"--name {word!r} is no name", "give one component of a path at a time", EXIT_USAGE)
     recordings = [Recording(file) for file in files]
     environment = scan(env) if env else None
-    hide = redaction(recordings, words, environment) if redact or words else Unchanged()
+    hide = redaction(recordings, words, environment) if redact or words else concealment(recordings)
     with tempfile.TemporaryDirectory(prefix="fsprobe-ticket-") as scratch:
         items = [
             disclosed(recording, f"{number:02d}", Path(scratch), hide)
@@ -67,6 +69,11 @@ def command(files: tuple[str, ...], output: str, redact: bool, words: tuple[str,
         entries = list(bundle(items, environment, Path(scratch), hide))
         if isinstance(hide, Redaction):
             report_what_is_left(hide, entries)
+        if hide.n_concealed:
+            n = hide.n_concealed
+            say(
+                f"{n} {'value' if n == 1 else 'values'} named like a password, token or key {'is' if n == 1 else 'are'} replaced"
+            )
         archive.write(output, entries)
     say(f"ticket: {output}")
 
@@ -91,6 +98,18 @@ def scan(env: str) -> JsonObject:
         "n_packages": len(found.packages),
         "misfits": list(found.misfits),
     }
+
+
+def concealment(recordings: list[Recording]) -> Concealment:
+    """Find the secrets in all files: names stay, secrets never do.
+
+    Raises:
+        BadInput: a file is damaged.
+    """
+    names = Names()
+    for recording in recordings:
+        disclosure.learn(recording, names, VARIABLES)
+    return Concealment(names)
 
 
 def redaction(recordings: list[Recording], words: tuple[str, ...], environment: JsonObject | None) -> Redaction:
@@ -141,26 +160,35 @@ def accounts(candidates: Collection[bytes]) -> list[bytes]:
     return found
 
 
-def disclosed(recording: Recording, name: str, scratch: Path, hide: Unchanged) -> reproducer.Item:
+def disclosed(recording: Recording, name: str, scratch: Path, hide: Concealment) -> reproducer.Item:
     """Write the recording as it may be given away, and read that one: no report can show more than it holds."""
     place = scratch / f"{name}.fsprobe"
     disclosure.write(recording, str(place), hide, VARIABLES)
     value = pipeline.analyse(place) if recording.kind == "recording" else stored(Recording(str(place)))
-    return reproducer.Item(name=name, file="" if hide.is_redacting else os.path.basename(recording.path), value=value)
+    return reproducer.Item(
+        name=name,
+        file="" if hide.is_redacting else os.fsdecode(hide.text(os.fsencode(os.path.basename(recording.path)))),
+        value=value,
+    )
 
 
 def bundle(
-    items: list[reproducer.Item], environment: JsonObject | None, scratch: Path, hide: Unchanged
+    items: list[reproducer.Item], environment: JsonObject | None, scratch: Path, hide: Concealment
 ) -> Iterator[archive.Entry]:
     """The files of the archive, in its order."""
     from fsprobe.report.html import page
 
     here = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     is_redacted = hide.is_redacting
-    yield archive.Entry(name="summary.md", body=encoded(ticket.summary(items, environment, is_redacted=is_redacted)))
+    yield archive.Entry(
+        name="summary.md",
+        body=encoded(ticket.summary(items, environment, is_redacted=is_redacted, has_secrets=hide.n_concealed > 0)),
+    )
     yield archive.Entry(
         name="reproduce.sh",
-        body=reproducer.reproducer(items, is_redacted=is_redacted).encode("utf-8", "surrogateescape"),
+        body=reproducer.reproducer(items, is_redacted=is_redacted, has_secrets=hide.n_concealed > 0).encode(
+            "utf-8", "surrogateescape"
+        ),
         is_program=True,
     )
     yield archive.Entry(name="versions.json", body=as_json(ticket.versions(items, here)))
@@ -196,10 +224,13 @@ def report_what_is_left(hide: Redaction, entries: list[archive.Entry]) -> None:
     for name, longer in sorted(left.items()):
         some = ", ".join(os.fsdecode(word) for word in sorted(longer)[:3])
         say(f"warning: {os.fsdecode(name)} still stands inside longer words ({some}): hide those with --name WORD")
-    kept = sorted(shown(name) for name in hide.left_as_they_are)
-    if kept:
+    places = []
+    for place, words in sorted(hide.left.items()):
+        kept = sorted(shown(word) for word in words)
         more = f" and {len(kept) - N_SHOWN} more" if len(kept) > N_SHOWN else ""
-        say(f"left as they are, and perhaps names: {', '.join(kept[:N_SHOWN])}{more}: hide those with --name NAME")
+        places.append(f"{'in ' if place.startswith('/') else ''}{place}: {', '.join(kept[:N_SHOWN])}{more}")
+    if places:
+        say(f"left as they are, and perhaps names: {'; '.join(places)}. Hide those with --name NAME")
 
 
 def contents(entry: archive.Entry) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from fsprobe.capture.machine import counters
+from fsprobe.capture.machine import counters, mounts
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.experiment import build
 from fsprobe.experiment.interruption import Interrupted, interruptions
@@ -19,6 +19,7 @@ from fsprobe.experiment.summarise import summarise
 from fsprobe.layouts.mount.supervision import descendants, end_processes
 from fsprobe.layouts.plain import plain
 from fsprobe.model.comparison import Comparison
+from fsprobe.model.formats import text
 
 Checkpoint = Callable[[Comparison, "dict[str, bytes]"], None]
 """Takes the comparison so far, and the recordings."""
@@ -150,6 +151,8 @@ def find_counters(plan: Plan, state: State) -> Probe | None:
             state.notes.append(f"no counters of the filesystem's client: {why_not}")
         return None
     state.counted_by = source.name
+    row = mounts.mount_of(os.fsencode(os.path.realpath(plan.env)), mounts.parse_mountinfo(mounts.read_own()))
+    state.counted_mount = text(row[0]) if row is not None else ""
     state.notes.append(f"requests at the server are those that {source.name} counts: {counters.CAVEAT}")
     return source.read
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.layouts.plain import Layout
+from fsprobe.model.comparison import IMAGE_KINDS
 from fsprobe.model.requests import RequestCounts
 
 BASELINE = "plain"
 CACHES = ("cold", "warm")
-IMAGES = ("squashfs", "overlay")
+IMAGES = IMAGE_KINDS
 """Kinds of layouts that are one file to the file server."""
 
 LAYOUT_HINT = "add --flash DIR, --layout LABEL=DIR, --squashfs or --overlay"
@@ -108,3 +109,5 @@ class State:
     """the signal that ended it early"""
     counted_by: str = ""
     """the filesystem's client in the kernel, where `Run.server` has its counters; "" where they are a server's own"""
+    counted_mount: str = ""
+    """whose client that is"""

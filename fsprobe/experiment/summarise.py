@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from fsprobe import foreign_json
+from fsprobe.analysis.counting.tally import opens_below
 from fsprobe.capture.machine import host
 from fsprobe.errors import BadInput
 from fsprobe.experiment import significance
@@ -35,7 +36,7 @@ def summarise(plan: Plan, state: State) -> Comparison:
         of_base = [run for run in state.runs if run.layout == BASELINE and run.cache == cache]
         for side in traced:
             runs = [run for run in state.runs if run.layout == side.layout.label and run.cache == cache]
-            rows.append(_row(plan, side, base, cache, runs, of_base, bool(state.counted_by)))
+            rows.append(_row(plan, side, base, cache, runs, of_base, state))
     differences = {}
     notes = list(state.notes)
     for side in traced[1:]:
@@ -71,7 +72,7 @@ def summarise(plan: Plan, state: State) -> Comparison:
 
 
 def _row(
-    plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of_base: Sequence[Run], by_client: bool
+    plan: Plan, side: Side, base: Side, cache: str, runs: Sequence[Run], of_base: Sequence[Run], state: State
 ) -> LayoutRow:
     assert side.analysis is not None
     counts, base_counts = environment_counts(plan, side), environment_counts(plan, base)
@@ -103,9 +104,11 @@ def _row(
         metrics=layout_counts(side.analysis.profile.metrics),
         requests=None if requests is None else requests.by_mount,
         environment_requests=counts,
-        server_requests=None if by_client else counted,
+        n_environment_opens=environment_opens(plan, side),
+        server_requests=None if state.counted_by else counted,
         # what this node's kernel counted, for all its programs together: not the same thing as what a server was asked
-        client_counters=counted if by_client else None,
+        client_counters=counted if state.counted_by else None,
+        counted_mount=state.counted_mount,
         ratio_wall=None if verdict is None else round(verdict.ratio, 4),
         ratio_wall_low=None if verdict is None else round(verdict.low, 4),
         ratio_wall_high=None if verdict is None else round(verdict.high, 4),
@@ -190,6 +193,13 @@ def environment_counts(plan: Plan, side: Side) -> RequestCounts | None:
         return None
     place = side.layout.where if side.in_place else plan.env
     return side.analysis.requests.environment(os.fsencode(os.path.realpath(place)))
+
+
+def environment_opens(plan: Plan, side: Side) -> int | None:
+    """Open calls of one start for paths at or under the environment; None if not observed."""
+    if side.analysis is None:
+        return None
+    return opens_below(side.analysis.tally, os.fsencode(str(side.layout.where if side.in_place else plan.env)))
 
 
 def spread(values: Sequence[float]) -> Spread | None:

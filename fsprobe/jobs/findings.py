@@ -44,7 +44,17 @@ def weighted(requests: Requests, *, n_nodes: int, n_ranks: int) -> Requests:
 
 
 def _times(row: RequestCounts, n_nodes: int, n_ranks: int) -> RequestCounts:
-    made = RequestCounts()
+    if row.operations:
+        # an NFS or a Lustre client: a node's first process asks for everything, each further one again for what it must
+        made, n_further = row.times(n_nodes), max(0, n_ranks - n_nodes)
+        n_second = min(n_nodes, n_further)
+        if row.further is not None and row.steady is not None:
+            made.add(row.further.times(n_second))
+            made.add(row.steady.times(n_further - n_second))
+        else:
+            made.other += row.again * n_further
+        return made
+    made = RequestCounts(again=row.again * n_nodes)
     for names, n in ((SHARED, n_nodes), (OWN, n_ranks)):
         for name in names:
             setattr(made, name, getattr(row, name) * n)

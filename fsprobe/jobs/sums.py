@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import BIN_NS, ModuleTally, PathTally, ProcessTally, Tally, add
-from fsprobe.analysis.requests.rows import NOT_KNOWN, RequestCounts, Requests, reaches_server
+from fsprobe.analysis.requests.rows import NOT_KNOWN, RequestCounts, Requests, Served, reaches_server
 from fsprobe.model import requests as values
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.formats import text
@@ -32,6 +32,8 @@ infinite score. A judgement."""
 MIN_FOR_OUTLIERS = 5
 MAX_OUTLIERS = 10
 Key = TypeVar("Key")
+MountKey = tuple[str, str | None, str | None]
+"""Mount point, class, type: nodes may have different filesystems at one place."""
 
 
 # ---- tallies ------------------------------------------------------------------------------------------------------
@@ -144,13 +146,15 @@ def add_notes(into: Notes, other: Notes) -> None:
 
 def add_quality(into: ParseQuality, other: ParseQuality) -> None:
     """Add what could not be used of one run."""
-    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished"):
+    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished", "n_lost"):
         setattr(into, name, getattr(into, name) + getattr(other, name))
     for name in ("has_times", "has_tids", "has_durations", "io_uring"):
         setattr(into, name, getattr(into, name) or getattr(other, name))
     into.unparsed_examples.extend(other.unparsed_examples[: max(0, 5 - len(into.unparsed_examples))])
     add_numbers(into.other_calls, other.other_calls)
     add_numbers(into.other_errors, other.other_errors)
+    for name in ("unseen", "not_started", "by_preload"):
+        add_numbers(getattr(into, name), getattr(other, name))
 
 
 # ---- requests -----------------------------------------------------------------------------------------------------
@@ -168,11 +172,24 @@ class NodeRequests:
     per_path: dict[bytes, RequestCounts] = field(default_factory=dict)
     mount_of: dict[bytes, Mount | None] = field(default_factory=dict)
     n_unplaced: int = 0
+    settled: set[bytes] = field(default_factory=set)
+    """On NFS and Lustre: paths of which a second rank of the node has asked already."""
+    served: dict[str, Served] = field(default_factory=dict)
+    """Mount point -> by whose rules it was counted; see `Requests.served`."""
 
-    def join(self, per_path: Mapping[bytes, RequestCounts], mount_of: Mapping[bytes, Mount | None]) -> None:
+    def join(
+        self,
+        per_path: Mapping[bytes, RequestCounts],
+        mount_of: Mapping[bytes, Mount | None],
+        served: Mapping[str, Served] | None = None,
+    ) -> None:
         """Let another rank (or other ranks, joined already) of this node in."""
+        join_served(self.served, served or {})
         for path, row in per_path.items():
             joined = self.per_path.get(path)
+            if row.further is not None or row.operations:
+                self._join_served(path, row, mount_of[path])
+                continue
             if joined is None:
                 joined = self.per_path[path] = RequestCounts()
                 self.mount_of[path] = mount_of[path]
@@ -182,9 +199,22 @@ class NodeRequests:
             joined.readlink = max(joined.readlink, row.readlink)
             joined.read = max(joined.read, row.read)
             joined.unread = max(joined.unread, row.unread)
+            joined.again = max(joined.again, row.again)
             joined.open += row.open
             joined.opendir += row.opendir
             joined.change += row.change
+
+    def _join_served(self, path: bytes, row: RequestCounts, mount: Mount | None) -> None:
+        """On NFS and Lustre the first rank asks for everything, each further one for what a further process asks."""
+        joined = self.per_path.get(path)
+        if joined is None:
+            self.per_path[path] = row.times(1)
+            self.mount_of[path] = mount
+        else:
+            asked = row.steady if path in self.settled else row.further
+            self.settled.add(path)
+            if asked is not None:
+                joined.add(asked)
 
     def at_servers(self) -> RequestCounts:
         """The sum over the paths whose requests leave the node."""
@@ -195,14 +225,23 @@ class NodeRequests:
         return total
 
 
+def join_served(into: dict[Key, Served], other: Mapping[Key, Served]) -> None:
+    """What is not predictable for one is not for all."""
+    for key, one in other.items():
+        known = into.get(key)
+        reasons = {**one.not_predictable, **(known.not_predictable if known is not None else {})}
+        into[key] = Served(protocol=one.protocol if known is None else known.protocol, not_predictable=reasons)
+
+
 @dataclass(slots=True)
 class JobRequests:
     """What all nodes ask for, of those of which nothing more will come."""
 
     nodes: dict[str, RequestCounts] = field(default_factory=dict)
     """Of each node what leaves it."""
-    by_mount: dict[tuple[str, str | None, str | None], RequestCounts] = field(default_factory=dict)
-    """(mount, its class, its type): nodes may have different filesystems at one place."""
+    by_mount: dict[MountKey, RequestCounts] = field(default_factory=dict)
+    served: dict[MountKey, Served] = field(default_factory=dict)
+    """Of such a mount, by whose rules it was counted."""
     requests: Requests = field(default_factory=Requests)
     """Of all of them, by path."""
 
@@ -210,10 +249,16 @@ class JobRequests:
         """Add what a node asks for, all its ranks joined."""
         self.nodes[node] = asked.at_servers()
         self.requests.n_unplaced += asked.n_unplaced
+        seen: set[MountKey] = set()
         for path, row in asked.per_path.items():
             mount = asked.mount_of[path]
-            key = (text(mount.path), mount.fs_class, mount.fstype) if mount is not None else (NOT_KNOWN, None, None)
+            key: MountKey = (
+                (text(mount.path), mount.fs_class, mount.fstype) if mount is not None else (NOT_KNOWN, None, None)
+            )
             self.by_mount.setdefault(key, RequestCounts()).add(row)
+            if key not in seen and key[0] in asked.served:
+                join_served(self.served, {key: asked.served[key[0]]})
+            seen.add(key)
             self.requests.per_path.setdefault(path, RequestCounts()).add(row)
             self.requests.mount_of.setdefault(path, mount)
 
@@ -221,6 +266,7 @@ class JobRequests:
         """Add what other nodes ask for."""
         self.nodes.update(other.nodes)
         self.requests.n_unplaced += other.requests.n_unplaced
+        join_served(self.served, other.served)
         for key, row in other.by_mount.items():
             self.by_mount.setdefault(key, RequestCounts()).add(row)
         for path, row in other.requests.per_path.items():
@@ -298,6 +344,8 @@ def scaled(
                 if name not in ("read", "unread")
             },
             **{name: of_ranks(getattr(asked, name)) for name in OWN},
+            # rights, attributes and closes of NFS and Lustre: mostly those that each open costs
+            other=of_ranks(asked.other),
         )
     names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
     return Scaled(

@@ -25,7 +25,8 @@ from fsprobe.recording import file as recording
 from fsprobe.recording.stored import as_section
 
 REQUESTS = (
-    "A node asks for names, listings and links once for all its ranks, and for every open of every process. " + CAVEAT
+    "A node asks for names, listings and links once for all its ranks, and for every open of every process; an NFS or a Lustre "
+    "client asks once more for what it must. " + CAVEAT
 )
 
 
@@ -43,7 +44,7 @@ class Whole:
             if node != self._node:
                 self.close()
                 self._node = node
-            self._asked.join(asked.per_path, asked.mount_of)
+            self._asked.join(asked.per_path, asked.mount_of, asked.served)
             self._asked.n_unplaced += asked.n_unplaced
         self.total.add(part)
 
@@ -113,7 +114,7 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
 def _requests(total: Part, owners: Owners) -> Requests:
     asked = total.requests
     return Requests(
-        by_mount=most_first(row.row(key, fs_class, fstype) for (key, fs_class, fstype), row in asked.by_mount.items()),
+        by_mount=most_first(row.row(*key, asked.served.get(key)) for key, row in asked.by_mount.items()),
         by_package=most_first(row.row(key) for key, row in asked.requests.by_package(owners).items()),
         n_unplaced=asked.requests.n_unplaced,
         caveat=REQUESTS,

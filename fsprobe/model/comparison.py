@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from fsprobe.model.formats import FORMAT
-from fsprobe.model.requests import RequestCounts, RequestRow
+from fsprobe.model.requests import Operation, RequestCounts, RequestRow, side_by_side
 from fsprobe.model.rows import CallCounts, Rates
 
+IMAGE_KINDS = ("squashfs", "overlay")
+"""Kinds of layouts that hold the environment in one file."""
 REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
 """What metadata requests consist of, as file servers' counters name them."""
 
@@ -92,10 +94,14 @@ class LayoutRow:
     """By mount; None where they were not predicted."""
     environment_requests: RequestCounts | None = None
     """For paths at or below the environment, or for the image file that holds it."""
+    n_environment_opens: int | None = None
+    """Open calls at or below the environment, failed ones included; None where the environment was not told apart."""
     server_requests: Mapping[str, Spread] | None = None
     """Counted at the file server, by kind."""
     client_counters: Mapping[str, Spread] | None = None
-    """Counted by the node's client, of all its programs."""
+    """Counted by the node's client, of all its programs, in its own words."""
+    counted_mount: str = ""
+    """The mount whose client that was; "" where nobody counted."""
     ratio_wall: float | None = None
     """Layout over baseline."""
     ratio_wall_low: float | None = None
@@ -120,6 +126,24 @@ class LayoutRow:
         wanted = ("metadata",) if "metadata" in counted else REQUEST_KINDS
         found = [spread.median for name, spread in counted.items() if name.lower() in wanted]
         return round(sum(found)) if found else None
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Requests to the counted mount by its client's own names, predicted beside counted (median of the runs).
+
+        Without a counted mount, those of the mount that most is asked of, predicted. Of a warm cache what a second process
+        of the node asks is predicted; of an image nothing, since the traced run has not seen its mounting.
+        """
+        rows = [row for row in self.requests or () if row.reaches_server and (row.operations or self.counted_mount)]
+        asked = next((row for row in rows if row.key == (self.counted_mount or row.key)), None)
+        counted = {name: spread.median for name, spread in (self.client_counters or {}).items()}
+        predicted: Mapping[str, int] | None = None
+        if self.requests is not None and self.kind not in IMAGE_KINDS:
+            predicted = {} if asked is None else asked.warm if self.cache == "warm" else asked.operations
+        if not predicted and not counted:
+            return ()
+        doubts = asked.not_predictable if asked is not None and predicted is not None else {}
+        return side_by_side(predicted, doubts, counted if self.client_counters else None)
 
     @property
     def is_failed(self) -> bool:

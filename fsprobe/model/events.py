@@ -113,6 +113,14 @@ class ParseQuality:
     has_tids: bool = False
     has_durations: bool = False
     io_uring: bool = False
+    n_lost: int = 0
+    """Calls, and notes about processes, for which the recorder had no room."""
+    unseen: dict[str, int] = field(default_factory=dict)
+    """Programs that were started where nothing of them is seen, and how often."""
+    not_started: dict[str, int] = field(default_factory=dict)
+    """Programs that ended with exit status 127 while they were being loaded: they may have failed because they were observed."""
+    by_preload: dict[str, int] = field(default_factory=dict)
+    """Programs of which the loader's own calls are not seen."""
     wall_start_ns: int | None = None
     """Wall clock (ns since the epoch) where the log's own time axis starts; None where the log has none."""
     other_calls: dict[str, int] = field(default_factory=dict)

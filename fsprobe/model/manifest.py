@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fsprobe.model.requests import Operation, side_by_side
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountFacts:
@@ -42,6 +44,22 @@ class LayoutFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MountCounters:
+    """What the node's client of a mount counted during the run, of all the node's programs."""
+
+    source: str = ""
+    """What was read."""
+    operations: Mapping[str, int] = field(default_factory=dict)
+    """How often, by the client's own words; what never occurred is left out."""
+    why_not: str = ""
+    """Why there are none; "" where there are."""
+
+    def beside(self, predicted: Mapping[str, int] | None) -> tuple[Operation, ...]:
+        """Each operation beside its prediction; see `side_by_side`."""
+        return side_by_side(predicted, {}, self.operations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """A run's circumstances. None, or "" for text, where nobody knows."""
 
@@ -55,7 +73,7 @@ class Manifest:
     capabilities: tuple[str, ...] = ()
     """What the recording can show: words of `fsprobe.capabilities`; empty where nobody knows."""
     markers: str = ""
-    """How imports were timed: time, access, both, inside, none."""
+    """How imports were timed: time, access, both, inside, ring, none."""
     fsprobe_version: str = ""
     fsprobe_python: str = ""
     host: str = ""
@@ -87,6 +105,8 @@ class Manifest:
     """Why no hook was put into the target; "" where one was."""
     hook_fstype: str = ""
     """The network filesystem that the hook lay on; "" where it lay on none."""
+    counters: Mapping[str, MountCounters] = field(default_factory=dict)
+    """Mount point -> what the node's client of NFS or Lustre counted meanwhile (`run --counters`)."""
     descendants_left: bool = False
     flushed: bool = False
     """Written when the command was asked to end, and never again: what came after is missing."""

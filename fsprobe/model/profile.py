@@ -40,6 +40,14 @@ class Quality:
     n_unparsed: int = 0
     n_partial: int = 0
     n_unfinished: int = 0
+    n_lost: int = 0
+    """Calls, and notes about processes, that were made and not recorded: the recorder had no room for them."""
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    """Programs that were started and of which no call is in the numbers, and how often."""
+    not_started: Mapping[str, int] = field(default_factory=dict)
+    """Programs that ended with exit code 127 while they were being loaded: they may have failed because they were observed."""
+    by_preload: Mapping[str, int] = field(default_factory=dict)
+    """Programs of which the dynamic loader's calls are not in the numbers: something was preloaded into them."""
     unparsed_examples: tuple[str, ...] = ()
     own_calls: Mapping[str, int] = field(default_factory=dict)
     """fsprobe's own calls (excluded), by class."""

@@ -9,36 +9,24 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
+from fsprobe.privacy import path_owners, ring_cutting
+from fsprobe.privacy.concealment import Unchanged
 from fsprobe.privacy.identities import Names
-from fsprobe.privacy.log_cutting import Cut
-from fsprobe.privacy.redaction import Learning, Redaction, Unchanged
+from fsprobe.privacy.json_values import KNOWN_KEYS, as_bytes, as_str, json_value, name_texts, only_listed
+from fsprobe.privacy.log.cutting import Cut
+from fsprobe.privacy.mount_table import mount_table, shared_roots
+from fsprobe.privacy.redaction import Learning, Redaction
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
 
-_HOST_KEYS = frozenset({"host", "node", "nodename", "SLURMD_NODENAME", "SLURM_CLUSTER_NAME"})
-_JOB_KEYS = frozenset({"job_name", "SLURM_JOB_NAME"})
-_STRUCTURE_KEYS = frozenset(
-    "kind backend backend_version markers fstype fs_class cache op phase severity level code kernel machine version "
-    "implementation cache_tag fsprobe_version fsprobe_python capabilities".split()
-)
-"""Fields whose text is from a list of this program's, or of the system's."""
-_TABLES = frozenset({"by_mount", "by_package", "by_module", "differences"})
-"""Objects whose keys are names of things."""
-_ID_KEYS = frozenset({"uid", "gid", "euid"})
-_HIDDEN_OPTIONS = frozenset(
-    b"addr clientaddr mountaddr username user domain mgsnode ip unc mon_addr source servername".split()
-)
-_ID_OPTIONS = frozenset(b"user_id group_id uid gid cruid forceuid".split())
-_NETWORKS = re.compile(rb"(?:tcp|o2ib|gni|kfi|ptlf|lo)\d*")
-_ANYWHERE = b"/export"
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+FIRST_UID_OF_PEOPLE = 1000
+"""login.defs(5), UID_MIN."""
 _PIECE_LINES = 4096
 _TALLY_VALUES = ("notes", "quality", "watch")
 
@@ -57,12 +45,18 @@ def disclose(
         BadInput: the file is damaged.
     """
     manifest = only_listed(recording.manifest, variables)
-    yield "manifest", json.dumps(json_value(manifest, hide), indent=1, sort_keys=recording.kind == "recording").encode()
-    command = [_bytes(str(word)) for word in recording.manifest.get("command") or ()]
-    cwd = _bytes(str(recording.manifest.get("cwd") or "")) or None
+    shown = json_value(manifest, hide)
+    if recording.kind == "recording":
+        for key in shown.keys() - KNOWN_KEYS:
+            name_texts(f"field {key}", shown[key], hide)
+    yield "manifest", json.dumps(shown, indent=1, sort_keys=recording.kind == "recording").encode()
+    command = [as_bytes(str(word)) for word in recording.manifest.get("command") or ()]
+    cwd = as_bytes(str(recording.manifest.get("cwd") or "")) or None
     for name in recording.names():
         if name == "log":
             yield name, _blocks(Cut(hide, command, cwd).lines(recording.lines(name)))
+        elif name == "ring":
+            yield name, ring_cutting.cut(b"".join(recording.section(name)), hide, command, cwd)
         elif name == "marks":
             yield name, _marks(b"".join(recording.section(name)), hide, variables)
         elif name == "mounts":
@@ -72,7 +66,7 @@ def disclose(
         elif name == "tally":
             yield name, _json(recording, name, lambda value: _tally(value, hide))
         elif recording.kind == "comparison" and name == "layouts":
-            yield name, _json(recording, name, lambda value: json_value(value, hide))
+            yield name, _json(recording, name, lambda value: json_value(value, hide, "layout"))
         elif recording.kind == "comparison" and name.startswith("recording."):
             yield name, _nested(recording, name, hide, variables)
 
@@ -95,6 +89,12 @@ def learn(recording: Recording, names: Names, variables: Collection[str]) -> Non
     """
     for home in _homes(recording):
         names.add_home(home)
+    for root in _shared_roots(recording):
+        if not path_owners.is_home(root):
+            names.roots.setdefault(root, "shared")
+    uid = recording.manifest.get("uid")
+    if isinstance(uid, int) and uid >= FIRST_UID_OF_PEOPLE:
+        names.uids.add(b"%d" % uid)
     look = Learning(names)
     for _, body in disclose(recording, look, variables):
         if not isinstance(body, bytes):
@@ -102,123 +102,51 @@ def learn(recording: Recording, names: Names, variables: Collection[str]) -> Non
                 pass
 
 
-def only_listed(value: Any, variables: Collection[str]) -> Any:
-    """A manifest without variables (`environment`, `job`) that are not on the list."""
-    if isinstance(value, list):
-        return [only_listed(inner, variables) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: {name: inner[name] for name in inner if name in variables}
-        if key in ("environment", "job") and isinstance(inner, dict) and all(isinstance(v, str) for v in inner.values())
-        else only_listed(inner, variables)
-        for key, inner in value.items()
-    }
-
-
-def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
-    """A JSON value with the names in it replaced: in texts, in keys, and in fields that are a name as a whole."""
-    if isinstance(value, str):
-        if key in _STRUCTURE_KEYS:
-            return value
-        if key in _HOST_KEYS or key in _JOB_KEYS:
-            return _str(hide.named("host" if key in _HOST_KEYS else "job", _bytes(value)))
-        if key == "user_site":
-            hide.home(_bytes(value).partition(b"/.local/")[0] if "/.local/" in value else b"")
-        return _str(hide.text(_bytes(value)))
-    if isinstance(value, dict):
-        is_table = key in _TABLES or key.startswith("/")
-        return {
-            _str(hide.text(_bytes(name))) if is_table or name.startswith("/") else name: json_value(inner, hide, name)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        if key == "nodes":
-            return [
-                {**json_value(inner, hide), "key": json_value(inner.get("key"), hide, "host")}
-                if isinstance(inner, dict)
-                else json_value(inner, hide)
-                for inner in value
-            ]
-        return [json_value(inner, hide, key if key in _STRUCTURE_KEYS else "") for inner in value]
-    if key in _ID_KEYS and hide.is_redacting:
-        return None
-    return value
-
-
-def mount_table(data: bytes, hide: Unchanged) -> bytes:
-    """A mountinfo with the names replaced in roots, mount points, sources and options."""
-    lines = []
-    for line in data.split(b"\n"):
-        left, separator, right = line.partition(b" - ")
-        before, after = left.split(b" "), right.split(b" ")
-        if separator and len(before) >= 6 and len(after) >= 2:
-            # what of its filesystem is mounted is a path on the server, where anybody may stand at the top
-            before[3] = _escaped(hide.path(_ANYWHERE + _unescaped(before[3])).removeprefix(_ANYWHERE))
-            before[4] = _escaped(hide.mount_point(_unescaped(before[4])))
-            after[1] = _escaped(_source(_unescaped(after[1]), after[0], hide))
-            after[2:] = [b",".join(_option(option, hide) for option in field.split(b",")) for field in after[2:]]
-            line = b" ".join(before) + separator + b" ".join(after)
-        elif line:
-            line = b"?"
-        lines.append(line)
-    return b"\n".join(lines)
-
-
-def _source(source: bytes, fstype: bytes, hide: Unchanged) -> bytes:
-    if source.startswith(b"//"):  # //server/share
-        server, slash, share = source[2:].partition(b"/")
-        return b"//" + hide.named("server", server) + slash + hide.words(share)
-    servers, found, path = source.rpartition(b":/")
-    if source.startswith(b"/") or not found:
-        return hide.text(source)
-    pieces = re.split(rb"([:,@\[\]])", servers)
-    hidden = [
-        piece if not piece or piece in b":,@[]" or _NETWORKS.fullmatch(piece) else hide.named("server", piece)
-        for piece in pieces
-    ]
-    return b"".join(hidden) + b":" + hide.path(b"/" + path)
-
-
-def _option(option: bytes, hide: Unchanged) -> bytes:
-    name, found, value = option.partition(b"=")
-    if not found:
-        return hide.text(option)
-    if name in _HIDDEN_OPTIONS:
-        return name + found + hide.named("server", value)
-    if name in _ID_OPTIONS:
-        return name + found + (b"0" if hide.is_redacting else value)
-    return name + found + _escaped(hide.text(_unescaped(value)))
-
-
-def _unescaped(field: bytes) -> bytes:
-    return _OCTAL.sub(lambda match: bytes((int(match.group(1), 8) & 0xFF,)), field)
-
-
-def _escaped(field: bytes) -> bytes:
-    return re.sub(rb"[ \t\n\\]", lambda match: b"\\%03o" % match.group()[0], field)
+def _shared_roots(recording: Recording) -> Iterator[tuple[bytes, ...]]:
+    """Where people's directories may lie, as the mount tables in a recording say."""
+    for name in recording.names():
+        if name == "mounts":
+            yield from shared_roots(b"".join(recording.section(name)))
+        elif name == "marks":
+            for file, body in _mark_files(b"".join(recording.section(name))):
+                if file.startswith(b"mounts."):
+                    yield from shared_roots(body)
+        elif name.startswith("recording.") and recording.kind == "comparison":
+            with tempfile.TemporaryDirectory(prefix="fsprobe-ticket-") as scratch:
+                inner = os.path.join(scratch, "inner")
+                extract(recording, name, inner)
+                yield from _shared_roots(Recording(inner))
 
 
 def _marks(data: bytes, hide: Unchanged, variables: Collection[str]) -> bytes:
     """The files of the hooks, each with its new size."""
-    files, at = [], 0
-    while at < len(data):
-        end = data.find(b"\n", at)
-        words = data[at:end].split()
-        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+    files = []
+    for name, body in _mark_files(data):
+        if not name:
             files.append(b"?\n")
-            break
-        name, size = words[0][1:], int(words[1])
-        body = data[end + 1 : end + 1 + size]
-        at = end + 1 + size
-        if name.startswith(b"mounts."):
+        elif name.startswith(b"mounts."):
             body = mount_table(body, hide)
         elif name.startswith(b"marks."):
             body = b"\n".join(_mark_line(line, hide, variables) for line in body.split(b"\n"))
         else:
             continue
-        files += [b"@%s %d\n" % (name, len(body)), body]
+        if name:
+            files += [b"@%s %d\n" % (name, len(body)), body]
     return b"".join(files)
+
+
+def _mark_files(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each file of the hooks; no name for what is none, at the end."""
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        words = data[at:end].split()
+        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+            yield b"", data[at:]
+            return
+        size = int(words[1])
+        yield words[0][1:], data[end + 1 : end + 1 + size]
+        at = end + 1 + size
 
 
 def _mark_line(line: bytes, hide: Unchanged, variables: Collection[str]) -> bytes:
@@ -247,21 +175,21 @@ def _homes(recording: Recording) -> Iterator[bytes]:
         facts = _facts(line) if line.startswith(b"=") else None
         site = facts.get("user_site") if facts is not None else None
         if isinstance(site, str) and "/.local/" in site:
-            yield _bytes(site.partition("/.local/")[0])
+            yield as_bytes(site.partition("/.local/")[0])
 
 
 def _lookups(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
     new: dict[str, Any] = json_value(value, hide)
     if isinstance(value.get("links"), dict):
         new["links"] = {
-            _str(hide.path(_bytes(link))): _target(link, target, hide) for link, target in value["links"].items()
+            as_str(hide.path(as_bytes(link))): _target(link, target, hide) for link, target in value["links"].items()
         }
     return new
 
 
 def _target(link: str, target: str | None, hide: Unchanged) -> str | None:
     """What a link says: a relative one starts where the link lies."""
-    return None if target is None else _str(hide.path(_bytes(target), _bytes(link.rpartition("/")[0] or "/")))
+    return None if target is None else as_str(hide.link_text(as_bytes(link), as_bytes(target)))
 
 
 def _tally(value: dict[str, Any], hide: Unchanged) -> dict[str, Any]:
@@ -307,11 +235,11 @@ def _latin(value: str, hide: Unchanged) -> str:
 
 
 def _label(value: str, hide: Unchanged) -> str:
-    return _str(hide.words(_bytes(value)))
+    return as_str(hide.words(as_bytes(value)))
 
 
 def _module(value: str, hide: Unchanged) -> str:
-    return _str(hide.module(_bytes(value)))
+    return as_str(hide.module(as_bytes(value)))
 
 
 def _json(recording: Recording, section: str, change: Callable[[Any], Any]) -> bytes:
@@ -354,17 +282,6 @@ def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join(piece)
             piece = []
     yield b"".join(piece)
-
-
-def _bytes(value: str) -> bytes:
-    try:
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")
-
-
-def _str(value: bytes) -> str:
-    return value.decode("utf-8", "surrogateescape")
 
 
 __all__ = ["Learning", "Names", "Redaction", "Unchanged", "disclose", "json_value", "learn", "mount_table", "write"]

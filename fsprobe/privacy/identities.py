@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fsprobe.privacy import path_owners
+from fsprobe.privacy.credentials import is_distinctive
 from fsprobe.privacy.path_owners import STRUCTURE
 
+KINDS = "user project host server owner job name address secret lock label source value partition cluster reservation qos".split()
 MIN_LETTERS = {"host": 2, "server": 2}
 MIN_LETTERS_ELSE = 3
 """A shorter name stands in too many words' company to be replaced outside of its place. A judgement."""
@@ -23,6 +25,20 @@ ORDINARY = frozenset(
 )
 IDENTIFIER = re.compile(rb"(?=.*\d)[A-Za-z][A-Za-z0-9_.-]{4,}")
 ADDRESS = re.compile(rb"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
+
+
+SCHEDULER = {
+    **dict.fromkeys(
+        ("SLURM_JOB_PARTITION", "SBATCH_PARTITION", "PBS_QUEUE", "PBS_O_QUEUE", "LSB_QUEUE", "QUEUE"), "partition"
+    ),
+    **dict.fromkeys(("SLURM_CLUSTER_NAME", "LSF_CLUSTER_NAME", "SGE_CELL"), "cluster"),
+    **dict.fromkeys(("SLURM_JOB_RESERVATION", "SBATCH_RESERVATION", "PBS_RESERVATION"), "reservation"),
+    **dict.fromkeys(("SLURM_JOB_QOS", "SBATCH_QOS"), "qos"),
+    **dict.fromkeys(("SLURM_JOB_ACCOUNT", "PBS_ACCOUNT", "LSB_PROJECT_NAME"), "project"),
+    **dict.fromkeys(("SLURM_JOB_NAME", "PBS_JOBNAME", "LSB_JOBNAME", "JOB_NAME"), "job"),
+    **dict.fromkeys(("SLURM_JOB_USER", "PBS_O_LOGNAME"), "user"),
+}
+"""What a batch system's variables name."""
 
 
 @dataclass(slots=True)
@@ -44,6 +60,23 @@ class Names:
     """Words that stand where people's directories often are, without that being certain."""
     taken: set[bytes] = field(default_factory=set)
     """Words that look like a replacement already."""
+    secrets: set[bytes] = field(default_factory=set)
+    """Passwords, tokens, keys."""
+    installed: set[bytes] = field(default_factory=set)
+    """Top-level modules that lie in the system or in site directories."""
+    uids: set[bytes] = field(default_factory=set)
+    """The user's number, as directories and files of temporary places are called by it."""
+
+    def is_secret_everywhere(self, value: bytes) -> bool:
+        """Whether a secret is replaced wherever it stands, not only in its place: it is no ordinary word."""
+        small = value.lower()
+        return (
+            is_distinctive(value)
+            and small not in self.ordinary
+            and small not in STRUCTURE
+            and small not in ORDINARY
+            and value not in self.known
+        )
 
     def add(self, kind: str, name: bytes) -> None:
         """Take a name in; what names nobody is left out."""
@@ -65,8 +98,13 @@ class Names:
             return
         self.add(kind, name)
         self.add(kind, short)
-        if domain.count(b"."):
+        if domain.count(b".") or b"." in domain.strip(b"."):
             self.add(kind, domain)
+
+    def add_if_certain(self, kind: str, name: bytes) -> None:
+        """A name that may be an ordinary word: taken in only where it is none, with digits or letters beyond ASCII."""
+        if IDENTIFIER.fullmatch(name) or not name.isascii():
+            self.add(kind, name)
 
     def add_home(self, path: bytes) -> None:
         """A home directory: its last component is a user, and so is what lies beside it."""
@@ -113,6 +151,8 @@ def from_environment(names: Names, environment: Mapping[str, str]) -> None:
     for name in ("SLURM_JOB_ACCOUNT", "SBATCH_ACCOUNT", "SALLOC_ACCOUNT", "SLURM_ACCOUNT", "PBS_ACCOUNT", "PROJECT"):
         value = environment.get(name, "").encode("utf-8", "surrogateescape")
         names.add("project", value.rpartition(b"/")[2])
-    for name in ("HOSTNAME", "SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "PBS_O_HOST"):
+    for name, kind in SCHEDULER.items():
+        names.add_if_certain(kind, environment.get(name, "").encode("utf-8", "surrogateescape").partition(b"@")[0])
+    for name in ("HOSTNAME", "SLURMD_NODENAME", "SLURM_SUBMIT_HOST", "PBS_O_HOST", "PBS_SERVER", "LSB_SUB_HOST"):
         names.add_host(environment.get(name, "").encode("utf-8", "surrogateescape"))
     names.add_home(environment.get("HOME", "").encode("utf-8", "surrogateescape"))

@@ -36,6 +36,16 @@ COMMON = frozenset(
     b"runs scripts script simulation simulations source sources spack team tools training workflow workflows".split()
 )
 """Directories of a project that are hardly anybody's name. A judgement."""
+SHARED = frozenset(
+    b"data lustre gpfs beegfs ceph cephfs weka vast panfs pfs lus nobackup nfs nas afs storage shared bulk tank raid pool ptmp global "
+    b"fast datasets dataset fs net archive arc isilon netapp orange blue cluster hpc home2 mmfs".split()
+)
+"""Directories of the root below which people and projects lie, with or without a number. A judgement."""
+_NUMBERED = re.compile(
+    rb"(?:fs|vol|gpfs|mmfs|lustre|scratch|data|nfs|pool|tank|tier|disk|ssd|nvme|hdd|raid|storage|stor|archive|beegfs|ceph|weka|pfs|lus"
+    rb"|export|local)[-_]?[a-z]?\d{0,3}"
+)
+"""What storage is called itself: people are one further down."""
 ROOTS: Mapping[tuple[bytes, ...], str] = {
     (b"run", b"user"): "home",
     (b"run", b"media"): "home",
@@ -53,6 +63,7 @@ ROOTS: Mapping[tuple[bytes, ...], str] = {
 }
 MAX_DEPTH = 8
 """How deep a directory called `home` or `project` may lie and still be where people or projects are."""
+_LIKE_AN_OWNED_FILE = re.compile(rb"(?=.*[A-Za-z\x80-\xff]{3})(?!tmp[a-z0-9_]{6,8}$|fsprobe)[^.]")
 _LIKE_A_NAME = re.compile(rb"[a-z][a-z_.-]{2,20}[0-9]{0,4}")
 _PACKAGES = re.compile(rb"(?:site|dist)-packages|(?:python|pypy)\d+(?:\.\d+)*|python\d+\.zip|node_modules")
 
@@ -61,7 +72,8 @@ class Zone(NamedTuple):
     """What the components so far have led to."""
 
     kind: str
-    """outside (nothing known yet) | system | elsewhere | home | project | open (anybody's, as /tmp) | package"""
+    """outside (nothing known yet) | system | elsewhere | home | project | shared (people's or projects') | open (anybody's, as
+    /tmp) | package"""
     depth: int
     """Components from the root, or from where the area begins."""
     has_user: bool = False
@@ -74,12 +86,24 @@ NOBODY = Zone("elsewhere", 0)
 
 def is_area(zone: Zone) -> bool:
     """Whether what lies here belongs to people or projects."""
-    return zone.kind in ("home", "project")
+    return zone.kind in ("home", "project", "shared")
+
+
+def is_home(point: tuple[bytes, ...]) -> bool:
+    """Whether a mount point is known to hold homes, or lies in one, or is anybody's."""
+    zone = START
+    for at, name in enumerate(point):
+        zone = step(zone, point[:at], name, {}, {})
+    return zone.kind in ("home", "open", "project") and len(point) > 0
 
 
 def is_link_of_area(zone: Zone, name: bytes) -> bool:
     """Whether a component at the top of an area leads to a further area: /project/home, /homes/a."""
-    return is_area(zone) and zone.depth == 0 and (name in HOMES or name in PROJECTS or _is_letter(zone, name))
+    if not is_area(zone) or zone.depth:
+        return False
+    if zone.kind == "shared" and (_NUMBERED.fullmatch(name) or name in STRUCTURE or name.lower() in COMMON):
+        return True
+    return name in HOMES or name in PROJECTS or _is_letter(zone, name)
 
 
 def _is_letter(zone: Zone, name: bytes) -> bool:
@@ -89,7 +113,7 @@ def _is_letter(zone: Zone, name: bytes) -> bool:
 def is_member(zone: Zone, name: bytes) -> bool:
     """Whether a component right below a project's directory is likely to be a member's: it is no directory's usual name."""
     return (
-        zone.kind == "project"
+        zone.kind in ("project", "shared")
         and zone.depth == 1
         and not zone.has_user
         and name not in STRUCTURE
@@ -104,8 +128,12 @@ def is_member(zone: Zone, name: bytes) -> bool:
 def may_be_name(zone: Zone, name: bytes) -> bool:
     """Whether a component stands where names often do, without much certainty: top of /tmp, second level of a project."""
     return (
-        ((zone.kind == "open" and zone.depth == 0) or (zone.kind == "project" and zone.depth in (1, 2)))
-        and _LIKE_A_NAME.fullmatch(name) is not None
+        (
+            (zone.kind == "open" and zone.depth == 0 and _LIKE_AN_OWNED_FILE.match(name) is not None)
+            or (
+                zone.kind in ("project", "shared") and zone.depth in (1, 2) and _LIKE_A_NAME.fullmatch(name) is not None
+            )
+        )
         and name not in STRUCTURE
         and name not in COMMON
         and name not in PROJECTS
@@ -139,14 +167,17 @@ def step(
             return Zone("system", 0)
         if not before and name in ELSEWHERE:
             return NOBODY
+        if not before and (name.rstrip(b"0123456789").rstrip(b"-_") in SHARED or name in SHARED):
+            return Zone("shared", 0)
         if zone.depth >= MAX_DEPTH:
             return NOBODY
     if zone.kind in ("outside", "open") and zone.depth < MAX_DEPTH:
-        area = "home" if name in HOMES else "project" if name in PROJECTS else ""
+        plain = name if before else name.rstrip(b"0123456789").rstrip(b"-_")  # /scratch2, /home-3
+        area = "home" if plain in HOMES else "project" if plain in PROJECTS else ""
         if area and (name not in known or not before):
             return Zone(area, 0)
-    if zone.kind == "project" and name in PEOPLE and name not in known and zone.depth <= MAX_PEOPLE_DEPTH:
+    if zone.kind in ("project", "shared") and name in PEOPLE and name not in known and zone.depth <= MAX_PEOPLE_DEPTH:
         return Zone("home", 0)
     if is_link_of_area(zone, name) and name not in known:
-        return Zone("project" if name in PROJECTS else zone.kind, 0)
+        return Zone("project" if name in PROJECTS else "home" if name in HOMES else zone.kind, 0)
     return Zone(zone.kind, zone.depth + 1, zone.has_user or known.get(name) in ("user", "name"))

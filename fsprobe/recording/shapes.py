@@ -45,6 +45,8 @@ MANIFEST = {
     "hook_dir": TEXT,
     "no_hook": TEXT,
     "hook_fstype": TEXT,
+    "wall_start_ns": COUNT,
+    "max_slots": COUNT,
     "started_s": NUMBER,
     "wall_s": NUMBER,
     "user_s": NUMBER,
@@ -69,6 +71,7 @@ MANIFEST = {
     "streamed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
+    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
     "descendants_left": (bool,),
     "salvaged": (bool,),
 }

@@ -6,6 +6,7 @@ import datetime
 import shlex
 from dataclasses import dataclass
 
+from fsprobe.capabilities import TRUE_DURATIONS
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.manifest import Manifest
@@ -15,8 +16,8 @@ from fsprobe.report import numbers, sentences
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
 SERVER_REQUESTS = "Server requests, cold cache"
 REQUESTS_CAVEAT = (
-    "Requests are a prediction for a client with empty caches, validated against a FUSE file server, not against Lustre or "
-    "NFS."
+    "Requests are a prediction for a client with empty caches, by the rules of each mount's own client where they are known "
+    "(NFS, Lustre), else by FUSE's."
 )
 SEVERITIES = ("critical", "warn", "info")
 
@@ -97,14 +98,14 @@ def key_figures(profile: Profile) -> list[Figure]:
         Figure(
             label=SERVER_REQUESTS,
             value=numbers.count(requests),
-            note="predicted; lookups, opens, listings, links" if requests is not None else "no prediction for this run",
+            note="predicted, by each mount's own protocol" if requests is not None else "no prediction for this run",
         ),
         Figure(
             label="Distinct paths",
             value=sentences.paths_line(profile),
             note=f"{numbers.count(metrics.n_startup)} metadata calls before the program's own work",
         ),
-        time_in_calls(profile, "of the wall time, tracing overhead subtracted"),
+        time_in_calls(profile, "of the wall time"),
         Figure(
             label="Wall time, traced",
             value=numbers.seconds(manifest.wall_s),
@@ -126,13 +127,17 @@ def key_figures(profile: Profile) -> list[Figure]:
 
 
 def time_in_calls(profile: Profile, of: str) -> Figure:
-    """The share of the time that metadata calls took: measured under tracing, its overhead subtracted."""
+    """The share of the time that metadata calls took; measured under tracing, its overhead is subtracted."""
     metrics = profile.metrics
     share = metrics.share_of_wall
+    if share is None:
+        return Figure(label="Time in metadata calls", value=numbers.NOT_OBSERVED, note=of)
+    is_true = profile.manifest.shows(TRUE_DURATIONS)
+    took = numbers.seconds(metrics.time_s)
     return Figure(
         label="Time in metadata calls",
-        value=f"up to {numbers.share(share)}" if share is not None else numbers.NOT_OBSERVED,
-        note=of + (f"; {numbers.seconds(metrics.time_s)} as traced" if share is not None else ""),
+        value=numbers.share(share) if is_true else f"up to {numbers.share(share)}",
+        note=f"{of}; {took}" if is_true else f"{of}, tracing overhead subtracted; {took} as traced",
     )
 
 
@@ -176,7 +181,9 @@ def method(profile: Profile) -> list[tuple[str, str]]:
         ("Quality", quality_sentence(profile)),
         (
             "Times",
-            "Times were taken under tracing, which slows every call; compare them with each other, not with an untraced run."
+            sentences.TRUE_TIMES
+            if metrics.time_s is not None and manifest.shows(TRUE_DURATIONS)
+            else "Times were taken under tracing, which slows every call; compare them with each other, not with an untraced run."
             + (f" Tracing overhead per call: some {overhead:.0f} us, included." if overhead is not None else "")
             if metrics.time_s is not None
             else "Not observed: this recording does not time calls.",
@@ -207,6 +214,7 @@ def quality_sentence(profile: Profile) -> str:
             (quality.n_unparsed, "not understood"),
             (quality.n_partial, "seen in part"),
             (quality.n_unfinished, "never returned"),
+            (quality.n_lost, "lost"),
             (quality.n_marks_lost, "imports' times lost"),
             (quality.n_marks_unread, "imports' times unread"),
             (quality.n_marks_unpaired, "imports without an end"),

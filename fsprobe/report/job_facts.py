@@ -158,7 +158,7 @@ def figures(profile: Profile) -> list[facts.Figure]:
             note=f"metadata calls, scaled from {numbers.count(guess.n_traced)} to {numbers.plural(guess.n_ranks, 'rank')}",
         )
         if guess is not None
-        else facts.time_in_calls(profile, "of all ranks' wall time together, tracing overhead subtracted"),
+        else facts.time_in_calls(profile, "of all ranks' wall time together"),
     ]
 
 

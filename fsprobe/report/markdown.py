@@ -10,7 +10,7 @@ from fsprobe.model.comparison import Comparison
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, first_rows
-from fsprobe.report import comparison_facts, facts, job_facts, job_rows, numbers, sentences
+from fsprobe.report import comparison_facts, facts, job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 
 TOP = 8
@@ -36,6 +36,8 @@ def render(value: Profile | Comparison, recording: str | None = None) -> str:
 def _profile(profile: Profile, recording: str | None) -> list[str]:
     is_job = profile.job is not None
     lines = [f"## Filesystem load of {code(facts.command_line(profile.manifest))}", ""]
+    for line in sentences.alarms(profile):
+        lines += [f"**{text(line)}**", ""]
     if profile.verdict is not None:
         lines += [f"**{text(profile.verdict.sentence)}**", ""]
     if is_job and job_facts.reasons(profile):
@@ -249,7 +251,29 @@ def _mounts(profile: Profile) -> list[str]:
         for row in rows[:TOP]
     )
     head = ("Mount", "type", "calls", "not found", "server requests", "median", "p95", "max")
-    return ["### Mounts", "", *table(head, cells, n_left=2)]
+    return ["### Mounts", "", *table(head, cells, n_left=2), *_served(request_facts.of_profile(profile))]
+
+
+def _served(rows: Sequence[request_facts.Served]) -> list[str]:
+    """Requests by the names of each mount's own client, predicted beside counted."""
+    lines = []
+    for row in rows:
+        lines.append(f"{code(row.title, MAX_CELL)}: {text(row.rules)}.")
+        lines[-1] += f" Counted by {text(row.counted_by)}." if row.counted_by else ""
+        lines[-1] += f" Not counted: {text(row.why_not)}." if row.why_not else ""
+        lines.append("")
+        if row.operations:
+            shown = [
+                name for name, is_there in (("predicted", row.is_predicted), ("counted", row.is_counted)) if is_there
+            ]
+            cells = (
+                [text(one.name), *(numbers.count(getattr(one, name)) for name in shown), text(one.doubt)]
+                for one in row.operations
+            )
+            made = table(("Operation", *shown, "not predictable"), cells)
+            made[1] = "| --- |" + " ---: |" * len(shown) + " --- |"
+            lines += made
+    return lines
 
 
 def _not_found(profile: Profile) -> list[str]:
@@ -296,6 +320,7 @@ def _comparison(comparison: Comparison, recording: str | None) -> list[str]:
         )
     names = ("Storage layout", "type", "cache", "wall, median", "spread", "server requests", "against the baseline")
     lines += table(names, cells)
+    lines += _served(request_facts.of_comparison(comparison))
     for label, found in comparison.differences.items():
         same = f"the same {numbers.count(found.n_baseline)} metadata calls as the baseline"
         change = f"{found.n_more:+,} metadata calls, on {numbers.plural(found.n_paths, 'path')}"
@@ -305,8 +330,7 @@ def _comparison(comparison: Comparison, recording: str | None) -> list[str]:
         lines.append("")
     return [
         *lines,
-        "Wall times are of untraced runs, counts of a traced one. Server requests are predicted for a client with a cold "
-        "cache, validated against a FUSE file server, not against Lustre or NFS.",
+        f"Wall times are of untraced runs, counts of a traced one. {facts.REQUESTS_CAVEAT}",
         "",
         f"Made by fsprobe {__version__}.",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts
@@ -118,7 +118,7 @@ def import_timing(profile: Profile) -> str:
     manifest, quality = profile.manifest, profile.quality
     if manifest.markers == "none":
         return "import timing: estimated"
-    if manifest.markers not in ("time", "access", "both", "inside"):
+    if manifest.markers not in ("time", "access", "both", "inside", "ring"):
         return "imports not observed"
     if has_python(profile) and not quality.is_marked:
         return "import timing: estimated (imports not observed)" if quality.n_estimated else "imports not observed"
@@ -167,6 +167,35 @@ UNMARKED = {
     "fsprobe does not know",
 }
 """Why an interpreter's imports are not timed, by `analysis.attribution.program_images.UNMARKED`."""
+
+
+TRUE_TIMES = "Times are the calls' own, from before each to after it, as the process itself saw them: observing adds nothing to them."
+N_PROGRAMS = 3
+"""How many programs a line names."""
+
+
+def share_pattern(profile: Profile) -> str:
+    """How the share of the wall time that calls took is said."""
+    is_true = profile.manifest.shows(capabilities.TRUE_DURATIONS)
+    return "{} of the time" if is_true else "up to {} (overhead subtracted)"
+
+
+def alarms(profile: Profile) -> list[str]:
+    """What comes before everything else: programs that may have failed because they were observed."""
+    failed = profile.quality.not_started
+    if not failed:
+        return []
+    return [
+        f"{numbers.plural(sum(failed.values()), 'program')} ended with exit code 127 while the loader was starting it: {_programs(failed)}. "
+        "The recorder may be the cause (too little room for static TLS): record again with a tracer (--backend strace or ptrace)."
+    ]
+
+
+def _programs(programs: Mapping[str, int]) -> str:
+    """Names of programs, the most frequent first."""
+    named = [f"{name} ({n} times)" if n > 1 else name for name, n in list(programs.items())[:N_PROGRAMS]]
+    more = len(programs) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
 def quality_lines(profile: Profile) -> list[str]:
@@ -219,8 +248,23 @@ def quality_lines(profile: Profile) -> list[str]:
 
 
 def _unread(quality: Quality) -> list[str]:
-    """What of the log could not be used, and what was estimated for it."""
+    """What of the log could not be used, what is not in it, and what was estimated for it."""
     lines = []
+    if quality.n_lost:
+        lines.append(
+            f"{numbers.plural(quality.n_lost, 'record')} lost for want of room: there were more calls than the numbers show"
+        )
+    if quality.unseen:
+        n = sum(quality.unseen.values())
+        lines.append(
+            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, or without "
+            f"the environment): {_programs(quality.unseen)}"
+        )
+    if quality.by_preload:
+        lines.append(
+            f"{numbers.plural(sum(quality.by_preload.values()), 'program')} without the dynamic loader's own calls, since another library "
+            f"is preloaded: {_programs(quality.by_preload)}"
+        )
     if quality.n_unparsed:
         example = quality.unparsed_examples[0] if quality.unparsed_examples else ""
         lines.append(f"{numbers.plural(quality.n_unparsed, 'line')} of the log not understood, e.g. {example[:120]}")

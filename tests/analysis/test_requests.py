@@ -250,7 +250,7 @@ def test_groupings_sum_to_the_total_and_own_calls_are_out() -> None:
     assert (total.lookup, total.open) == (7, 3)
     for table in (requests.by_mount(), requests.by_package(Owners([], {})), requests.per_module):
         assert sum(row.n_metadata for row in table.values()) == total.n_metadata
-    assert requests.per_module["pandas"].value() == RequestCounts(lookup=2, open=2, read_max=None)
+    assert requests.per_module["pandas"].value() == RequestCounts(lookup=2, open=2, again=2, read_max=None)
     assert requests.per_module["pandas"].n_metadata == 4
     assert requests.by_package(Owners([], {}))["numpy"].lookup == 2
     assert requests.environment(site + b"/numpy").n_metadata == 4

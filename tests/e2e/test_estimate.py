@@ -50,6 +50,8 @@ def test_few_calls_are_misattributed(
         exact = truth.get(id(row.call))
         if exact is None or exact.phase != "import" or row.call.op not in (Op.OPEN, Op.STAT):
             continue
+        if row.call.path.endswith(b"-info/entry_points.txt"):
+            continue  # as many as distributions are installed: a scan by one module would decide over the figure
         n[row.call.op] += 1
         wrong[row.call.op] += row.module != exact.module
     shares = {op.value: wrong[op] / n[op] for op in (Op.OPEN, Op.STAT)}

@@ -279,3 +279,50 @@ def test_what_cannot_be_packed(tmp_path: Path, words: list[str], status: int, sa
     assert done.returncode == status
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--redact",)], ids=["as it is", "redacted"])
+def test_secrets_of_the_own_command_line_stay_out(
+    tmp_path: Path, run_fsprobe: Fsprobe, options: tuple[str, ...]
+) -> None:
+    site = Site(tmp_path, "alice17")
+    (site.home / "app.py").write_text("import os\nos.path.exists('/tmp/at-S3CRETTOKEN9')\n")
+    site.command += [
+        "--IdentityProvider.token=S3CRETTOKEN9",
+        "https://alice:S3CRETPASS9@host/x",
+        "--api-key",
+        "S3CRETKEY9",
+    ]
+    place, said = site.ticket(str(site.record(run_fsprobe)), *options)
+    for name, data in everything(place):
+        assert b"S3CRET" not in data, name
+    again = (place / "reproduce.sh").read_text()
+    assert "Passwords, tokens and keys were replaced" in again
+    assert "--IdentityProvider.token=secret" in again
+    assert "named like a password, token or key" in said
+    assert "secret1" in (place / "summary.md").read_text()
+
+
+def test_a_script_without_secrets_says_nothing_of_them(tmp_path: Path, run_fsprobe: Fsprobe) -> None:
+    site = Site(tmp_path, "alice17")
+    place, said = site.ticket(str(site.record(run_fsprobe)))
+    assert "Passwords" not in (place / "reproduce.sh").read_text()
+    assert "token" not in said
+
+
+@pytest.mark.parametrize("backend", ["strace", "ptrace", "audit"])
+def test_a_recording_keeps_no_arguments_of_child_programs(tmp_path: Path, run_fsprobe: Fsprobe, backend: str) -> None:
+    site = Site(tmp_path, "alice17")
+    (site.home / "app.py").write_text(
+        "import os, subprocess, sys\n"
+        "try:\n    os.setxattr('app.py', 'user.SECRET', b'SECRET')\n    os.getxattr('app.py', 'user.SECRET')\nexcept OSError:\n    pass\n"
+        "subprocess.run(['sh', '-c', 'true SECRET'])\n"
+        "subprocess.run([sys.executable, 'child.py', '--password', 'SECRET'])\n"
+        "subprocess.run(['true', 'SECRET'])\n"
+    )
+    recording = Recording(str(site.record(run_fsprobe, "--backend", backend)))
+    for section in recording.names():
+        assert b"SECRET" not in b"".join(recording.section(section)), section
+    log = b"".join(recording.section("log"))
+    assert b'"app.py"' in log
+    assert b'"child.py"' in log

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fsprobe.events.strace.arguments import link_target, mode_kind, open_flags, result_path, second_path
 from fsprobe.events.strace.parser import escape, exec_argv
 from fsprobe.model.events import Call, Event, ParseQuality
-from fsprobe.privacy.log_cutting import Cut, program_and_script
+from fsprobe.privacy.log.cutting import Cut, program_and_script
 from fsprobe.privacy.redaction import Names, Redaction, Unchanged
 from tests.events.reading import calls, one_call, read_lines
 from tests.events.test_properties import format_all, made_calls, mutate, names

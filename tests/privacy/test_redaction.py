@@ -16,7 +16,7 @@ from fsprobe.model import serial
 from fsprobe.model.formats import JsonObject
 from fsprobe.privacy import disclosure
 from fsprobe.privacy.identities import Names, from_environment
-from fsprobe.privacy.log_cutting import Cut
+from fsprobe.privacy.log.cutting import Cut
 from fsprobe.privacy.redaction import Learning, Redaction
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
@@ -213,7 +213,7 @@ def test_what_was_kept_and_may_be_a_name_is_told() -> None:
     redaction = Redaction(names)
     for path in paths:
         redaction.path(path)
-    assert redaction.left_as_they_are == {b"thing", b"bob"}
+    assert redaction.left == {"/tmp": {b"thing"}, "/project/owner1/models": {b"bob"}}
 
 
 # -- recordings -------------------------------------------------------------------------------------------------------
@@ -462,3 +462,11 @@ def test_a_comparison_is_redacted_with_the_recordings_in_it(tmp_path: Path) -> N
 )  # fmt: skip
 def test_mounts(line: bytes, shown: bytes) -> None:
     assert disclosure.mount_table(line, Redaction(names_of(ALICE))) == shown
+
+
+def test_counters_are_kept_by_mount_and_the_mount_is_redacted() -> None:
+    """Also where a person is called as a field of theirs."""
+    counters = {"/users/source/nfs": {"source": "a client", "operations": {"open": 3}, "why_not": ""}}
+    shown = disclosure.json_value({"counters": counters}, Redaction(names_of("source")))
+    found = {"source": "a client", "operations": {"open": 3}, "why_not": ""}
+    assert shown == {"counters": {"/users/user1/nfs": found}}

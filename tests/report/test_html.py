@@ -112,7 +112,7 @@ def test_the_embedded_data_can_end_neither_script_nor_line() -> None:
         "FSP002",
         "saves 5 calls (5 %) and 1 request (1 %)",
         "10 (excluded): 3 open, 7 stat.",
-        "validated against a FUSE file server, not against Lustre or NFS",
+        "by the rules of each mount's own client where they are known",
         "page faults of mapped files",
         "120 ms",
         "extension suffixes",

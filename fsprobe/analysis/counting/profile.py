@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
+from fsprobe import capabilities
 from fsprobe.analysis.attribution import not_found as reasons
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, PHASES, Notes
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
@@ -29,6 +31,8 @@ from fsprobe.model.rows import (
     TimelineRow,
 )
 
+MARKED_IN_RING = "ring"
+"""Of a manifest's `markers`: notes that the recorder took before they became calls."""
 TOP_PATHS = 2000
 N_EXAMPLES = 5
 N_CHEAPEST = 20
@@ -78,24 +82,36 @@ def make_profile(
     return Profile(
         kind=kind,
         manifest=manifest,
-        quality=make_quality(tally, notes, quality, n_marks_unread),
+        quality=make_quality(tally, notes, quality, n_marks_unread, marks_are_calls=manifest.markers != MARKED_IN_RING),
         metrics=make_metrics(
-            tally, notes, mounts, owners, quality.has_durations, manifest.wall_s if traced_s is None else traced_s
+            tally,
+            notes,
+            mounts,
+            owners,
+            quality.has_durations,
+            manifest.wall_s if traced_s is None else traced_s,
+            manifest.shows(capabilities.TRUE_DURATIONS),
         ),
         requests=requests,
     )
 
 
-def make_quality(tally: Tally, notes: Notes, quality: ParseQuality, n_marks_unread: int) -> Quality:
-    """What of a recording could not be used."""
+def make_quality(
+    tally: Tally, notes: Notes, quality: ParseQuality, n_marks_unread: int, marks_are_calls: bool = True
+) -> Quality:
+    """What of a recording could not be used; `marks_are_calls`: the hook's notes reached the kernel."""
     own_calls = dict(tally.own)
-    if notes.n_own_marks:
+    if notes.n_own_marks and marks_are_calls:
         own_calls["stat"] = own_calls.get("stat", 0) + notes.n_own_marks
     return Quality(
         n_lines=quality.n_lines,
         n_unparsed=quality.n_unparsed,
         n_partial=quality.n_partial,
         n_unfinished=quality.n_unfinished,
+        n_lost=quality.n_lost,
+        unseen=_by_name(quality.unseen),
+        not_started=_by_name(quality.not_started),
+        by_preload=_by_name(quality.by_preload),
         unparsed_examples=tuple(text(line) for line in quality.unparsed_examples),
         own_calls=own_calls,
         n_marks_unread=n_marks_unread,
@@ -109,15 +125,25 @@ def make_quality(tally: Tally, notes: Notes, quality: ParseQuality, n_marks_unre
     )
 
 
+def _by_name(programs: Mapping[str, int]) -> dict[str, int]:
+    return {text(os.fsencode(name)): n for name, n in sorted(programs.items(), key=lambda item: (-item[1], item[0]))}
+
+
 def make_metrics(
-    tally: Tally, notes: Notes, mounts: Mounts, owners: Owners, timed: bool, wall_s: float | None
+    tally: Tally,
+    notes: Notes,
+    mounts: Mounts,
+    owners: Owners,
+    timed: bool,
+    wall_s: float | None,
+    is_true: bool = False,
 ) -> Metrics:
-    """The totals, and the same calls grouped."""
+    """The totals, and the same calls grouped; `is_true`: observing adds nothing to a call's duration."""
     return Metrics(
         **numbers(tally.total, timed),
         n_paths=len(tally.by_path) - tally.n_further_rows,
         n_paths_at_least=tally.n_further_rows > 0,
-        **time_share(tally, wall_s, timed),
+        **time_share(tally, wall_s, timed, is_true),
         by_syscall={
             name: SyscallRow(calls=calls, errors=errors) for name, (calls, errors) in sorted(tally.by_syscall.items())
         },
@@ -138,17 +164,22 @@ def make_metrics(
     )
 
 
-def time_share(tally: Tally, wall_s: float | None, timed: bool) -> dict[str, Any]:
+def time_share(tally: Tally, wall_s: float | None, timed: bool, is_true: bool = False) -> dict[str, Any]:
     """The share of the wall time that filesystem calls took, as an upper bound.
 
     A traced call's duration contains the tracing overhead. What the run's own cheapest calls took (their 10th
     percentile) is taken for that and subtracted from each; the same is taken off the wall time once per call. What
-    remains is at most what the calls cost without a tracer, as other costs of tracing stay in it.
+    remains is at most what the calls cost without a tracer, as other costs of tracing stay in it. Where durations are the
+    calls' own nothing is subtracted.
     """
-    overhead_ns = tracing_overhead_ns(tally) if timed else None
+    overhead_ns = (0.0 if is_true else tracing_overhead_ns(tally)) if timed else None
     if overhead_ns is None or not wall_s:
         return {"tracing_overhead_us": None, "time_less_overhead_s": None, "share_of_wall": None}
-    above_ns = sum(max(0.0, bin_ns(number) - overhead_ns) * n for number, n in tally.floor.items())
+    above_ns = (
+        float(tally.total.time_ns)
+        if is_true
+        else sum(max(0.0, bin_ns(number) - overhead_ns) * n for number, n in tally.floor.items())
+    )
     wall_ns = max(wall_s * 1e9 - overhead_ns * sum(tally.floor.values()), above_ns)
     return {
         "tracing_overhead_us": round(overhead_ns / 1e3, 1),

@@ -8,8 +8,9 @@ from fsprobe.model.events import Mount
 
 UNKNOWN, MISSING, SOME, DIRECTORY, FILE, LINK, SPECIAL = range(7)
 """What a place is. SOME: it exists, no call said as what. SPECIAL: a device, a FIFO, a socket."""
-LOOKUP, NEGATIVE, OPEN, OPENDIR, READDIR, READLINK, CHANGE, READ, UNREAD = range(9)
-"""What is asked for. NEGATIVE goes with a LOOKUP, UNREAD stands for reads of a file whose size is not known."""
+LOOKUP, NEGATIVE, OPEN, OPENDIR, READDIR, READLINK, CHANGE, READ, UNREAD, OTHER, DATA = range(11)
+"""What is asked for. NEGATIVE goes with a LOOKUP, UNREAD stands for reads of a file whose size is not known. OTHER: what
+only some clients ask for (rights, attributes, closes). DATA: what goes to a server of data, and is in no total."""
 
 
 class Listing(NamedTuple):

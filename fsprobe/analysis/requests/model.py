@@ -19,15 +19,16 @@ from typing import Any
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
 from fsprobe.analysis.requests import changes
 from fsprobe.analysis.requests import dentries as place_of
+from fsprobe.analysis.requests.clients.protocol import Protocol, of_mount
+from fsprobe.analysis.requests.clients.served_tree import ServedTree, make_clients
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
-from fsprobe.analysis.requests.name_tree import Tree
 from fsprobe.analysis.requests.observed import COUNT, LEARN, LINKS
 from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests, reaches_server
 from fsprobe.analysis.requests.steps import (
     CREATE,
+    DESCRIBE,
     EXCLUSIVE,
     EXECUTE,
-    FSTAT,
     HARD_LINK,
     IS_DIRECTORY,
     LIST_IT,
@@ -41,9 +42,11 @@ from fsprobe.analysis.requests.steps import (
     WRITE_ONLY,
     Step,
     Steps,
-    kind_of_mode,
+    tells_of_links,
+    watch_sizes,
 )
 from fsprobe.model.events import Call, Mount
+from fsprobe.model.formats import text
 
 __all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
 
@@ -64,21 +67,32 @@ class RequestModel:
         mounts: the target's mount table.
         lookups: what the recorder looked up right after the run (`capture.lookups.collect`).
         cwd: where the run began: known to the client before it.
+        kernel: the node's release, as `uname -r` says it.
     """
 
     def __init__(
-        self, mounts: Iterable[Mount], lookups: Mapping[str, Any] | None = None, cwd: bytes | None = None
+        self,
+        mounts: Iterable[Mount],
+        lookups: Mapping[str, Any] | None = None,
+        cwd: bytes | None = None,
+        kernel: str = "",
     ) -> None:
         self._steps = Steps()
         self._lookups = lookups or {}
-        self._tree = Tree(mounts, self._ask)
+        mounts = list(mounts)
+        self._tree = ServedTree(mounts, self._ask)
+        self._network = {mount.path: mount.fstype for mount in mounts if mount.fs_class == "network"}
+        self._protocols = {mount.path: of_mount(mount, kernel) for mount in mounts}
+        self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
             os.fsencode(path): os.fsencode(found) for path, found in self._lookups.get("programs", {}).items() if found
         }
-        self._fstat: dict[bytes, tuple[int, int]] = {}
+        self.sizes: dict[bytes, tuple[int, int]] = {}
+        """Kind and bytes of opened files, as their fstat told."""
         self._is_learned = False
+        self._is_in_order = False
         self._guesses = False
         self._requests = Requests()
         self._caller = NO_IMPORT
@@ -95,25 +109,18 @@ class RequestModel:
         """Take in one call."""
         self._steps.add(call, module)
 
+    def add_status(self, tid: int, t_ns: int | None, args: bytes) -> None:
+        """Take in the status of an open descriptor, which is no call of the log's events."""
+        self._steps.describe(tid, t_ns, args)
+
+    def serve(self, protocols: Mapping[bytes, Protocol]) -> None:
+        """Count these mounts (mount point -> protocol) by another protocol's rules than their own from now on."""
+        self._protocols.update(protocols)
+        self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
+
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
-        search, known = FSTAT.search, self._fstat
-        begun: dict[bytes, bytes] = {}
-        for line in lines:
-            if b'>, "", ' in line:
-                found = search(line)
-                if found is not None:
-                    path, mode, size = found.groups()
-                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
-                elif b"<unfinished" in line:
-                    begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
-            elif begun and b" resumed>{st" in line:
-                thread, _, rest = line.partition(b" ")
-                found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
-                if found is not None:
-                    path, mode, size = found.groups()
-                    known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
-            yield line
+        return watch_sizes(lines, self.sizes)
 
     # -- counting ---------------------------------------------------------------------------------------------------
 
@@ -129,15 +136,50 @@ class RequestModel:
             self._is_learned = True
         self._requests = Requests(n_unplaced=self._steps.n_unplaced)
         self._opened = {}
+        self._requests.name_standing_in(self._protocols, self._network)
         tree = self._tree
+        tree.clients = make_clients(self._protocols, self._ask_by_name)
         tree.begin(COUNT)
+        if tree.clients:
+            return self._count_in_order(leave_out)
         for number, step in enumerate(self._steps.steps, 1):
-            if leave_out is not None and leave_out(step.path):
+            if step.action == DESCRIBE or (leave_out is not None and leave_out(step.path)):
                 continue
             tree.step_number = number
             self._caller = next(iter(step.callers))
             self._play(step)
         return self._requests
+
+    def _count_in_order(self, leave_out: Callable[[bytes], bool] | None) -> Requests:
+        """Count by each mount's own client: the run on fresh mounts, and what it asks once more at once."""
+        tree, cold = self._tree, self._requests
+        end_s = self._play_in_order(leave_out, 0.0)
+        uncertain = {path: dict(client.not_predictable) for path, client in tree.clients.items()}
+        warm, steady = Requests(), Requests()
+        for further in (warm, steady):
+            self._requests, self._opened = further, {}
+            tree.begin_again()
+            end_s = self._play_in_order(leave_out, end_s + 1)
+            for path, client in tree.clients.items():
+                uncertain[path].update(client.not_predictable)
+        self._requests = cold
+        cold.add_further(warm, steady, {text(path): self._protocols[path] for path in tree.clients}, uncertain)
+        return cold
+
+    def _play_in_order(self, leave_out: Callable[[bytes], bool] | None, later_s: float) -> float:
+        """Play each call, repeated ones too: what is known may have to be asked for again. Returns when it ended, in s."""
+        tree, steps = self._tree, self._steps.steps
+        self._is_in_order = True
+        for t_ns, number, tid, module in self._steps.in_order():
+            step = steps[number]
+            if leave_out is not None and leave_out(step.path):
+                continue
+            tree.step_number = number + 1
+            self._caller = module
+            tree.begin_call(step, later_s + max(0, t_ns) / 1e9, tid)
+            self._play(step)
+        self._is_in_order = False
+        return tree.visit.now_s
 
     def forget(self) -> None:
         """Let go of what was learned, once all was counted; there is no counting after this."""
@@ -147,7 +189,7 @@ class RequestModel:
 
     def _learn(self) -> None:
         tree = self._tree
-        telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if _tells_of_links(step)]
+        telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if tells_of_links(step)]
         self._guesses = False
         for _ in range(MAX_LINK_PASSES):
             before = tree.n_links_learned
@@ -193,6 +235,10 @@ class RequestModel:
 
     def _play(self, step: Step) -> None:
         action = step.action
+        if action == DESCRIBE:
+            if self._is_in_order:
+                self._tree.ask_of(step, self._tree.learn_plain(step.path))
+            return
         if action == LOOK:
             self._look(step)
         elif action == OPEN_IT:
@@ -217,6 +263,8 @@ class RequestModel:
 
     def _look(self, step: Step) -> None:
         place = self._tree.walk(step.path, step.error, follow=not step.flags & NO_FOLLOW)
+        if self._is_in_order and place is not None:
+            self._tree.ask_of(step, place)
         if place is None or step.error or step.kind == UNKNOWN:
             return
         if step.kind == LINK:
@@ -255,7 +303,7 @@ class RequestModel:
         if flags & IS_DIRECTORY:
             tree.learn_kind(place, DIRECTORY)
         elif place.kind in (UNKNOWN, SOME):
-            found = self._fstat.get(place.path)
+            found = self.sizes.get(place.path)
             tree.learn_kind(place, found[0] if found is not None else SOME)
         if tree.mode == COUNT:
             self._count_opens(step, place)
@@ -279,15 +327,18 @@ class RequestModel:
         return real
 
     def _count_opens(self, step: Step, place: Place) -> None:
-        first = self._caller
-        for module, n in step.callers.items():
-            self._caller = module
-            self._tree.open(place, n)
-        self._caller = first
+        if self._is_in_order:
+            self._tree.open(place, 1)
+        else:
+            first = self._caller
+            for module, n in step.callers.items():
+                self._caller = module
+                self._tree.open(place, n)
+            self._caller = first
         if place.kind in (FILE, SOME, UNKNOWN) and not step.flags & WRITE_ONLY and place not in self._opened:
             self._opened[place] = None
-            size = max(place.size or 0, self._fstat.get(place.path, (0, 0))[1])
-            if place.size is None and place.path not in self._fstat:
+            size = max(place.size or 0, self.sizes.get(place.path, (0, 0))[1])
+            if place.size is None and place.path not in self.sizes:
                 self._ask(place_of.UNREAD, place, 1)
             else:
                 self._ask(place_of.READ, place, max(1, -(-size // READ_BYTES)))
@@ -295,8 +346,10 @@ class RequestModel:
     def _execute(self, step: Step) -> None:
         # the kernel opens the program, then what the program names: a script's interpreter, an ELF file's ld.so
         path, error = step.path, step.error
-        for _ in range(MAX_PROGRAMS):
+        for number in range(MAX_PROGRAMS):
             place = self._tree.walk(path, error, follow=True, is_exec=True)
+            if self._is_in_order and not number and not error and self._walks_programs_twice:
+                self._tree.walk_again(path)
             if place is None or place.kind not in (FILE, SOME, UNKNOWN):
                 return
             following = self._programs.get(path) or self._programs.get(place.path)
@@ -314,24 +367,32 @@ class RequestModel:
     # -- the result -------------------------------------------------------------------------------------------------
 
     def _ask(self, what: int, place: Place, n: int) -> None:
+        """A request by FUSE's rules: each process opens for itself, all else is asked for once a node."""
+        again = n if what in (place_of.OPEN, place_of.OPENDIR) else 0
+        for row in self._rows_of(place):
+            name = FIELDS[what]
+            setattr(row, name, getattr(row, name) + n)
+            row.again += again
+
+    def _ask_by_name(self, operation: str, column: int, place: Place, n: int) -> None:
+        """A request of a client that counts it by its own name."""
+        name = FIELDS[column]
+        for row in self._rows_of(place):
+            setattr(row, name, getattr(row, name) + n)
+            if operation:
+                row.operations[operation] = row.operations.get(operation, 0) + n
+
+    def _rows_of(self, place: Place) -> Iterator[RequestCounts]:
+        """The rows that a request about a place belongs to: its path's, and its module's where it leaves the node."""
         requests = self._requests
         row = requests.per_path.get(place.path)
         if row is None:
             row = requests.per_path[place.path] = RequestCounts()
             requests.mount_of[place.path] = place.mount
-        name = FIELDS[what]
-        setattr(row, name, getattr(row, name) + n)
+        yield row
         if not reaches_server(place.mount):
             return
         module = requests.per_module.get(self._caller)
         if module is None:
             module = requests.per_module[self._caller] = RequestCounts()
-        setattr(module, name, getattr(module, name) + n)
-
-
-def _tells_of_links(step: Step) -> bool:
-    if step.error:
-        return False
-    if step.action == OPEN_IT:
-        return step.second is not None and step.second != step.path
-    return step.action >= MAKE or step.action == READ_LINK or (step.action == LOOK and step.kind == LINK)
+        yield module

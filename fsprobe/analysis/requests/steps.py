@@ -7,13 +7,17 @@ is only counted, and that only where it opens something.
 from __future__ import annotations
 
 import re
+import stat
+from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
 from fsprobe.events.strace.arguments import link_target, result_path, second_path
 from fsprobe.model.events import Call
 
-LOOK, READ_LINK, OPEN_IT, LIST_IT, EXECUTE, MAKE, HARD_LINK, REMOVE, RENAME = range(9)
+LOOK, READ_LINK, OPEN_IT, LIST_IT, EXECUTE, MAKE, HARD_LINK, REMOVE, RENAME, DESCRIBE = range(10)
+"""DESCRIBE: the status of an open descriptor, which walks no path."""
 
 ACTION_OF_SYSCALL = {
     **dict.fromkeys(("open", "openat", "openat2", "creat"), OPEN_IT),
@@ -33,6 +37,14 @@ NO_FOLLOW_SYSCALLS = frozenset(
 NO_FOLLOW, PATH_ONLY, CREATE, EXCLUSIVE, WRITE_ONLY, IS_DIRECTORY, EXCHANGE, FOLLOW, TRUNCATE = (
     1 << n for n in range(9)
 )
+STATUS, ACCESS_TIME, RIGHTS, SPACE = (1 << n for n in range(9, 13))
+"""What a LOOK wants of what it finds: its status, its access time with that, whether it may be used, the space left."""
+_WANTS = {
+    **dict.fromkeys("stat lstat stat64 lstat64 newfstatat fstatat64 fstat fstat64".split(), STATUS | ACCESS_TIME),
+    "statx": STATUS,
+    **dict.fromkeys(("access", "faccessat", "faccessat2", "chdir"), RIGHTS),
+    **dict.fromkeys(("statfs", "statfs64"), SPACE),
+}
 _WORDS = {
     b"AT_SYMLINK_NOFOLLOW": NO_FOLLOW,
     b"O_NOFOLLOW": NO_FOLLOW,
@@ -83,14 +95,24 @@ class Steps:
     """Collects the steps of a run."""
 
     steps: list[Step] = field(default_factory=list)
+    order: array[int] = field(default_factory=lambda: array("I"))
+    """Each call in its order, repeated ones too: which of `steps` it is."""
+    times_ns: array[int] = field(default_factory=lambda: array("q"))
+    """When each began; -1 where that is not known."""
+    tids: array[int] = field(default_factory=lambda: array("q"))
+    modules: array[int] = field(default_factory=lambda: array("I"))
+    """Which of `module_names` made each."""
+    module_names: dict[str, int] = field(default_factory=dict)
+    statuses: list[tuple[int, int, int]] = field(default_factory=list)
+    """Statuses of open descriptors: (when in ns, which of `steps`, thread)."""
     n_unplaced: int = 0
     """Calls whose path could not be made absolute."""
-    _seen: dict[tuple[int, int, str, bytes], Step] = field(default_factory=dict)
+    _seen: dict[tuple[int, int, str, bytes], int] = field(default_factory=dict)
     _flags: dict[bytes, int] = field(default_factory=dict)
 
     def add(self, call: Call, module: str) -> None:
         """Take in one call."""
-        _, _, syscall, _, path, error, _, args, _ = call
+        tid, t_ns, syscall, _, path, error, _, args, _ = call
         if path[:1] != b"/":
             self.n_unplaced += 1
             return
@@ -99,17 +121,25 @@ class Steps:
             flags = 0
         else:
             flags = self._flags_of(syscall, action, args)
+        if action == LOOK:
+            flags |= _wanted(syscall, args)
         key = (action, flags, error, path)
-        step = self._seen.get(key)
+        number = self._seen.get(key)
+        self.times_ns.append(-1 if t_ns is None else t_ns)
+        self.tids.append(tid)
+        self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
         # failed changes ask again each time, and their second path is not in the key
-        if step is not None and (action < LIST_IT or action == EXECUTE) and not (error and flags & CREATE):
+        if number is not None and (action < LIST_IT or action == EXECUTE) and not (error and flags & CREATE):
+            self.order.append(number)
+            step = self.steps[number]
             step.callers[module] = step.callers.get(module, 0) + 1
             if action != LOOK or step.size is not None or error:
                 return
         else:
             step = Step(action, syscall, path, error, flags, {module: 1})
+            self.order.append(len(self.steps))
+            self._seen[key] = len(self.steps)
             self.steps.append(step)
-            self._seen[key] = step
         if action in (HARD_LINK, RENAME):
             step.second = second_path(call)
         if error:
@@ -131,6 +161,35 @@ class Steps:
                 step.second = second_path(call)
             self._seen.clear()
 
+    def describe(self, tid: int, t_ns: int | None, args: bytes) -> None:
+        """Take in the status of an open descriptor, by the call's arguments."""
+        path = args.partition(b"<")[2].partition(b">, ")[0]
+        if t_ns is None or path[:1] != b"/" or b"\\" in path:
+            return  # there is no telling between which calls it was, or of what
+        flags = STATUS if b"stx_" in args and not wants_access_time(args) else STATUS | ACCESS_TIME
+        key = (DESCRIBE, flags, "", path)
+        number = self._seen.get(key)
+        if number is None:
+            number = self._seen[key] = len(self.steps)
+            self.steps.append(Step(DESCRIBE, "fstat", path, "", flags, {}))
+        self.statuses.append((t_ns, number, tid))
+
+    def in_order(self) -> Iterator[tuple[int, int, int, str]]:
+        """(when it began in ns or -1, which of `steps`, thread, module) of each call: in the log's order.
+
+        Statuses of descriptors are known before their import is, and are put between the calls by their time.
+        """
+        names = list(self.module_names)
+        statuses = sorted(self.statuses)
+        at = 0
+        for t_ns, number, tid, module in zip(self.times_ns, self.order, self.tids, self.modules, strict=True):
+            while at < len(statuses) and statuses[at][0] < t_ns:
+                yield (*statuses[at], names[module])
+                at += 1
+            yield t_ns, number, tid, names[module]
+        for status in statuses[at:]:
+            yield (*status, names[-1] if names else "")
+
     def _flags_of(self, syscall: str, action: int, args: bytes) -> int:
         if syscall in NO_FOLLOW_SYSCALLS:
             return NO_FOLLOW
@@ -151,6 +210,21 @@ class Steps:
         return flags
 
 
+def _wanted(syscall: str, args: bytes) -> int:
+    wanted = _WANTS.get(syscall, 0)
+    if wanted == RIGHTS and b"F_OK" in args[args.rfind(b'"') :]:
+        return 0  # whether it exists asks for no right
+    if syscall == "statx" and wants_access_time(args):
+        return wanted | ACCESS_TIME
+    return wanted
+
+
+def wants_access_time(args: bytes) -> bool:
+    """Whether a statx asks for the access time: its mask stands before the structure that it fills in."""
+    mask = args[args.rfind(b'"') :].partition(b"{")[0]
+    return b"STATX_ATIME" in mask or b"STATX_BASIC" in mask or b"STATX_ALL" in mask
+
+
 def _describe(step: Step, args: bytes) -> None:
     tail = args[args.rfind(b'"') :]
     mode = _MODE.search(tail)
@@ -169,6 +243,41 @@ def _listing(call: Call) -> Listing:
     return Listing(call.tid, call.t_ns, end_ns, n_bytes, n_entries, buffer)
 
 
+def kind_of_number(mode: int) -> int:
+    """As `kind_of_mode`, of st_mode as it is."""
+    return {stat.S_IFDIR: DIRECTORY, stat.S_IFREG: FILE, stat.S_IFLNK: LINK}.get(stat.S_IFMT(mode), SPECIAL)
+
+
 def kind_of_mode(mode: bytes) -> int:
     """DIRECTORY for S_IFDIR and so on; SPECIAL for devices, FIFOs and sockets."""
     return _KIND_OF_MODE.get(mode, SPECIAL)
+
+
+def watch_sizes(lines: Iterable[bytes], known: dict[bytes, tuple[int, int]]) -> Iterator[bytes]:
+    """Pass a log's lines through, keeping in `known` (kind, bytes) of opened files where the log has their fstat."""
+    search = FSTAT.search
+    begun: dict[bytes, bytes] = {}
+    for line in lines:
+        if b'>, "", ' in line:
+            found = search(line)
+            if found is not None:
+                path, mode, size = found.groups()
+                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            elif b"<unfinished" in line:
+                begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
+        elif begun and b" resumed>{st" in line:
+            thread, _, rest = line.partition(b" ")
+            found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
+            if found is not None:
+                path, mode, size = found.groups()
+                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+        yield line
+
+
+def tells_of_links(step: Step) -> bool:
+    """Whether a call may show that a name on its path is a link."""
+    if step.error or step.action == DESCRIBE:
+        return False
+    if step.action == OPEN_IT:
+        return step.second is not None and step.second != step.path
+    return step.action >= MAKE or step.action == READ_LINK or (step.action == LOOK and step.kind == LINK)

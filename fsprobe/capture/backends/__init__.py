@@ -1,4 +1,5 @@
-"""Which backend a run gets, and where each one is: strace, our own ptrace tracer, or the hooks inside the target alone.
+"""Which backend a run gets, and where each one is: strace, our own ptrace tracer, the hooks inside the target alone, or the
+recorder in its loader and C library.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
@@ -37,7 +38,13 @@ def _audit() -> "Backend":
     return Audit()
 
 
-TABLE = {"strace": _strace, "ptrace": _ptrace, "audit": _audit}
+def _inline() -> "Backend":
+    from fsprobe.capture.backends.inline.backend import Inline
+
+    return Inline()
+
+
+TABLE = {"strace": _strace, "ptrace": _ptrace, "audit": _audit, "inline": _inline}
 """Every backend, in the order in which `auto` tries them. Each is loaded when it is asked for."""
 
 
@@ -67,6 +74,8 @@ def best(machine: "Machine") -> "Backend":
     reasons = []  # type: list[str]
     works = None  # type: Backend | None
     for one in every():
+        if one.by_name_alone:
+            continue
         against = one.why_not(machine)
         if not against:
             against = one.why_rather_not(machine)

@@ -63,6 +63,10 @@ class Backend(Observer):
     """How imports can be marked, the best one first."""
     can_stream = False
     can_attach = False
+    takes_privileges = False
+    """Whether a program with raised privileges runs without them where it observes."""
+    by_name_alone = False
+    """Whether `auto` leaves it out: only who asks for it gets it."""
     remedy = ""
     """What a user can do where it does not work."""
     data_files: "tuple[str, ...]" = ()

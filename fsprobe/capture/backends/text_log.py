@@ -17,7 +17,7 @@ from fsprobe.capture.machine import memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 NO_BOUND = 1 << 62
 """Of a log that is taken away as it grows."""
@@ -56,6 +56,33 @@ def first_pid(log: "str") -> "int":
 def blocks(log: "str", own: "str" = "") -> "Iterator[bytes]":
     """The log's content up to its end or its first hole, without the line of the shield at `own`."""
     return without_own(_blocks(log), own)
+
+
+def kept(text: "Iterable[bytes]", command: "Sequence[bytes]" = ()) -> "Iterator[bytes]":
+    """A log as a recording keeps it: without arguments of child programs and other values that no analysis reads.
+
+    Args:
+        text: its blocks.
+        command: the user's own command, whose arguments stay; its execve is the log's first. () where nothing was started.
+    """
+    rest, n_known = b"", 1 if command else 0
+    cut = None  # type: Callable[[bytes, Sequence[bytes]], bytes] | None
+    for block in text:
+        block = rest + block
+        end = block.rfind(b"\n") + 1
+        rest, block = block[end:], block[:end]
+        if cut is None and (block.count(b"execve") > n_known or b"xattr" in block or b" mount" in block):
+            cut = _cutter()  # most programs start no other ones, and then it need not be imported
+        n_known = 0 if block else n_known
+        yield block if cut is None else cut(block, command)
+    if rest:
+        yield (cut or _cutter())(rest, command)
+
+
+def _cutter() -> "Callable[[bytes, Sequence[bytes]], bytes]":
+    from fsprobe.privacy.log import call_values
+
+    return call_values.cut_block
 
 
 def _blocks(log: "str") -> "Iterator[bytes]":

@@ -49,6 +49,7 @@ class Tracer(Backend):
     )
     ways_to_mark: "tuple[str, ...]" = (MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, UNMARKED)
     can_stream = True
+    takes_privileges = True
 
     shield = ""
     """Path of the program that stands between the tracer and the command; its own start is the log's first line then."""

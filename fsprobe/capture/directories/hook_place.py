@@ -297,7 +297,7 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
     hook = open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), make=len(names) + 1)
     try:
         _link(path, names, tail, os.fstat(hook))
-        if _holds(hook, data):
+        if holds(hook, FILE, data):
             return
         part = "%s.%s.part" % (FILE, os.urandom(6).hex())
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=hook)
@@ -331,10 +331,10 @@ def _link(path: "str", names: "tuple[str, ...]", tail: "str", hook: "os.stat_res
         os.close(folder)
 
 
-def _holds(hook: "int", data: "bytes") -> "bool":
-    """Whether the hook's file is there with this content."""
+def holds(place: "int", name: "str", data: "bytes") -> "bool":
+    """Whether a directory has a regular file of this name with this content."""
     try:
-        fd = os.open(FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=hook)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
     except OSError:
         return False
     with open(fd, "rb") as source:

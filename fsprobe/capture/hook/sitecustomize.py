@@ -9,7 +9,8 @@ not built into the interpreter, holds no file descriptor, and leaves sys.path an
 MODE "time" appends `monotonic_ns tid >module` lines by path to a file of its own (3.8+); fsprobe merges them with the
 tracer's stream by time. MODE "access" makes a system call that fails at once instead (posix.access with an invalid
 directory descriptor), which the tracer prints. "both" is for tests that compare the two. A few such calls are made in
-every mode: they tell the tracer's clock and process numbers from those that this process sees.
+every mode: they tell the tracer's clock and process numbers from those that this process sees. MODE "ring" makes them with a
+mode that no program uses: the inline recorder takes them before they reach the kernel, and they succeed only there.
 """
 
 PLACE = ""
@@ -52,7 +53,7 @@ def _install(place, n_digits, mode, names, imports, audit):
 
         gettid = _thread.get_native_id
     except (ImportError, AttributeError):
-        mode = "access"  # CPython 3.6 and 3.7 can't say which thread it is, as the kernel counts them
+        mode = mode if mode == "ring" else "access"  # CPython 3.6 and 3.7 can't say which thread it is, as the kernel counts them
         gettid = posix.getpid
 
         def now():
@@ -84,7 +85,8 @@ def _install(place, n_digits, mode, names, imports, audit):
         "modules": sys.modules,
         "marks": marks,
         "timed": mode in ("time", "both"),
-        "visible": mode in ("access", "both"),
+        "visible": mode in ("access", "both", "ring"),
+        "how": 0x46535021 if mode == "ring" else 0,
         "__builtins__": __builtins__,
     }
     exec(compile(_OPENING, "<frozen importlib._bootstrap>", "exec"), space)
@@ -94,7 +96,8 @@ def _install(place, n_digits, mode, names, imports, audit):
     if audit:
         exec(compile(audit, "<frozen importlib._bootstrap>", "exec"), space)
         space["prepare"](sys, posix)
-    space["begin_process"]("begin")
+    if not space["begin_process"]("begin") and mode == "ring":
+        return  # this process is not recorded
     try:
         _describe(sys, posix, state, space, names)
     except Exception:
@@ -260,8 +263,8 @@ class State:
 def note(word, rest=""):
     # an access call relative to no directory: fails at once, looks nothing up, and the tracer prints it with its own stamp
     if leave[0] == CONFINED:
-        return
-    access(("fsprobe!%s %s %d %d%s" % (word, State.token, gettid(), now(), rest)).encode("utf-8", "replace"), 0, dir_fd=-1)
+        return False
+    return access(("fsprobe!%s %s %d %d%s" % (word, State.token, gettid(), now(), rest)).encode("utf-8", "replace"), how, dir_fd=-1)
 
 
 def begin_process(word):
@@ -271,10 +274,11 @@ def begin_process(word):
     State.lines = []
     # a process that was forked off goes on with the imports of the thread that forked
     State.early = {get_ident(): State.early.get(get_ident(), [])}
-    note(word)
+    is_taken = note(word)
     if timed:
         note("at")
         note("at")
+    return is_taken
 
 
 def begin_thread(tid):
@@ -317,7 +321,7 @@ def mark(kind, name, step):
     when = now()
     name = spelled(name)
     if visible:
-        access(("fsprobe" + kind + name).encode("utf-8", "surrogateescape"), 0, dir_fd=-1)
+        access(("fsprobe" + kind + name).encode("utf-8", "surrogateescape"), how, dir_fd=-1)
     if timed:
         tid = gettid()
         if tid not in State.depth:

@@ -9,9 +9,9 @@ libraries (probes, hardly ever dangling links).
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+import errno
 import os
 import re
-import stat
 
 from fsprobe import files
 
@@ -83,23 +83,34 @@ class Found:
             self.n_places += 1
             budget.n_calls += 1
             try:
-                mode = os.lstat(place).st_mode
-            except OSError:
-                self.ends.add(place)
-                self.missing.append(text)
-                continue
-            self.links[text] = None
-            if stat.S_ISLNK(mode):
-                budget.n_calls += 1
-                try:
-                    target = os.readlink(text)
-                except OSError:
+                target = os.readlink(place)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    self.ends.add(place)
+                    self.missing.append(text)
                     continue
-                self.links[text] = target
-                log.follow(place, os.fsencode(target))
-            elif not stat.S_ISDIR(mode):
-                self.files.append(text)
-                self.ends.add(place)
+                self.links[text] = None
+                budget.n_calls += 1
+                if not is_directory(place):
+                    self.files.append(text)
+                    self.ends.add(place)
+            else:
+                self.links[text] = os.fsdecode(target)
+                log.follow(place, target)
+
+
+def is_directory(place: "bytes") -> "bool":
+    """Whether a name that is no link names a directory.
+
+    Neither this nor reading a link asks a file server for attributes: a client of NFS has the name and its kind, but
+    believes their attributes for 3 s, so that an lstat of each name would be a request each (Linux: fs/nfs/inode.c,
+    nfs_getattr). A name with a slash after it is looked up as a directory, and only one is (path_resolution(7)).
+    """
+    try:
+        os.readlink(place + b"/")
+    except OSError as error:
+        return error.errno != errno.ENOTDIR
+    return True
 
 
 def _look_at_programs(
@@ -124,6 +135,8 @@ class Names:
         self.missed = {}  # type: dict[bytes, bool]
         self.opened = {}  # type: dict[bytes, None]
         self.described = set()  # type: set[bytes]
+        self.shown = set()  # type: set[bytes]
+        """Names of which a call of the run says that they are no links."""
         self.failed_programs = {}  # type: dict[bytes, None]
         self.targets = []  # type: list[bytes]
         self.programs = {}  # type: dict[bytes, None]
@@ -183,6 +196,8 @@ class Names:
                 if is_exec:
                     self.failed_programs[path] = None
                 continue
+            if b"_mode=S_IF" in tail and (b"NOFOLLOW" in tail or head[-6:] == b"lstat(") and b"S_IFLNK" not in tail:
+                self.shown.add(path)
             if path in seen and not is_exec:
                 continue
             seen.add(path)
@@ -193,7 +208,7 @@ class Names:
                 self.programs[path] = None
             if b"open" in head and b"O_DIRECTORY" not in tail and b"." not in os.path.basename(path):
                 self.opened[path] = None
-        self.files = set(self.led.values())
+        self.files = self.shown.union(self.led.values())
 
     def _prove(self, place: "bytes") -> "None":
         while len(place) > 1 and place not in self.plain:

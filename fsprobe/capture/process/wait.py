@@ -51,6 +51,9 @@ class Outcome:
 class Observer:
     """What is asked, while a command runs, of whoever observes it. This one sees nothing, and so nothing stands in its way."""
 
+    tick_s = TICK_S
+    """How long it can do without `watch`."""
+
     def target_pid(self) -> "int":
         """The command's process id as a tracer has it; 0 while nobody knows."""
         return 0
@@ -88,9 +91,11 @@ def wait(
     waiting: "list[Any]" = []
     gone_at: "float | None" = None
     is_over = False
+    tick_s = min([by.tick_s for by in observers] + [TICK_S])
+    told_at = 0.0
     while True:
         is_short = process.is_target and gone_at is not None
-        arrived = take_signal([*FORWARDED, signal.SIGCHLD], SHORT_TICK_S if is_short else TICK_S)
+        arrived = take_signal([*FORWARDED, signal.SIGCHLD], SHORT_TICK_S if is_short else tick_s)
         held.heed(None if arrived is None else arrived.si_signo)
         # left a zombie at first: the CPU of a tracer can be told apart from its children's only before it is reaped
         if gone_at is None or not process.is_target:
@@ -127,7 +132,8 @@ def wait(
                 break
         for by in observers:
             by.watch(process)
-        if on_tick is not None:
+        if on_tick is not None and (tick_s == TICK_S or time.monotonic() - told_at >= TICK_S):
+            told_at = time.monotonic()
             try:
                 on_tick()
             except (OSError, ValueError):

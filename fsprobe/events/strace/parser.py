@@ -9,7 +9,7 @@ processes, markers, odd names, logs of other people with other options) goes lin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from fsprobe.events.strace.arguments import exec_argv, link_target, mode_kind, open_flags, result_path, second_path
 from fsprobe.events.strace.lineage import Families
@@ -34,7 +34,13 @@ __all__ = [
 ]
 
 
-def parse(lines: Iterable[bytes], quality: ParseQuality, *, cwd: bytes | None = None) -> Iterator[Event]:
+def parse(
+    lines: Iterable[bytes],
+    quality: ParseQuality,
+    *,
+    cwd: bytes | None = None,
+    on_status: Callable[[int, int | None, bytes], None] | None = None,
+) -> Iterator[Event]:
     """Turn the lines of one strace log into events, in the order of the log.
 
     A call comes out when its result is known, or with error "?" when its thread ends or the log does; within a
@@ -45,9 +51,10 @@ def parse(lines: Iterable[bytes], quality: ParseQuality, *, cwd: bytes | None = 
         lines: raw lines, with or without line ends.
         quality: filled while the result is consumed.
         cwd: working directory of the first process, for logs that do not show it (no -y).
+        on_status: told of each successful status of an open descriptor: thread, time, the call's arguments.
     """
     out: list[Event] = []
-    log = Log(quality, Families(out, cwd), out)
+    log = Log(quality, Families(out, cwd), out, on_status=on_status)
     first_pid, source = find_first_pid(lines)
     # The hot loop's own names: a global or an attribute costs as much as a split.
     threads, errors, durations, directories = log.families.threads, log.errors, log.durations, log.directories
@@ -154,6 +161,8 @@ def parse(lines: Iterable[bytes], quality: ParseQuality, *, cwd: bytes | None = 
                     elif not path:
                         if shape.op is stat_op and args[-13:] == b"AT_EMPTY_PATH":
                             count(log, name, is_error=error != "")
+                            if on_status is not None and not error:
+                                on_status(thread.tid, t_ns, args)
                             continue
                     else:
                         is_known = path[:1] == b"/"

@@ -48,6 +48,8 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
     path = _path(log, thread, shape, start, args)
     if path is None:
         count_returned(log, name, error)
+        if log.on_status is not None and not error and shape.op is Op.STAT:
+            log.on_status(start.tid, start.t_ns, args)
         return
     if error == "?":
         quality.n_unfinished += 1

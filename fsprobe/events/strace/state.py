@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fsprobe.events.strace.lineage import Families
@@ -30,6 +31,8 @@ class Log:
     """Names of calls without a path that this log has shown."""
     half_line: tuple[bytes, int | None, bytes] | None = None
     in_summary: bool = False
+    on_status: Callable[[int, int | None, bytes], None] | None = None
+    """Told of each successful status of an open descriptor, which is no event: thread, time, the call's arguments."""
 
 
 def unparsed(log: Log, line: bytes) -> None:

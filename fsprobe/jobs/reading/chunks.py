@@ -155,7 +155,7 @@ def _read_into(part: Part, file: RankFile) -> None:
         return
     requests = read.model.count()
     read.model.forget()
-    asked.join(requests.per_path, requests.mount_of)
+    asked.join(requests.per_path, requests.mount_of, requests.served)
     asked.n_unplaced += requests.n_unplaced
 
 

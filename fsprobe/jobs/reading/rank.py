@@ -60,8 +60,8 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         tally, notes, quality, seen = pipeline.read_tally(recording, facts)
     else:
         quality, notes = ParseQuality(), Notes()
-        model = RequestModel(mounts, lookups, pipeline.cwd_of(recording))
-        events = pipeline.read_events(recording, quality, hooks, watch=model.watch)
+        model = pipeline.make_model(recording, mounts, lookups)
+        events = pipeline.read_events(recording, quality, hooks, model)
         rows = pipeline.attributed(recording, events, notes)
         if is_watched:
             seen = Watch()

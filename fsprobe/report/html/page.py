@@ -17,7 +17,7 @@ from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import PHASES, Profile
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import ModuleRow, MountRow, TimelineRow, sum_of
-from fsprobe.report import comparison_facts, facts, job_facts, numbers, sentences
+from fsprobe.report import comparison_facts, facts, job_facts, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.html import job
 from fsprobe.report.html.tables import all_tables
@@ -108,6 +108,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "head": job_facts.head(profile, recording) if is_job else facts.head(profile, recording),
         "headline": job_facts.headline(profile) if is_job else sentences.headline(profile),
         "job": job.view(profile) if is_job else None,
+        "alarms": sentences.alarms(profile),
         "verdict": verdict,
         "level": facts.LEVELS.index(verdict.level) if verdict and verdict.level in facts.LEVELS else None,
         "levels": facts.LEVELS,
@@ -115,6 +116,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "findings": [(finding, facts.saving(finding, profile)) for finding in facts.findings(profile)],
         "phases": metrics.by_phase,
         "not_found": metrics.not_found,
+        "served": request_facts.of_profile(profile),
         "latency": [(row, latency_marks(row)) for row in metrics.by_mount if row.p50_ms is not None],
         "latency_ticks": [(label, log_position(value)) for value, label in _ticks()],
         "tables": data["tables"],
@@ -242,6 +244,8 @@ def comparison_view(comparison: Comparison, recording: str | None) -> JsonObject
         "head": comparison_facts.head(comparison, recording),
         "notes": comparison_facts.notes(comparison),
         "differences": comparison.differences,
+        "served": request_facts.of_comparison(comparison),
+        "caveat": facts.REQUESTS_CAVEAT,
         "headline": comparison_facts.headline(comparison),
         "rows": [(row, _layout_view(row, comparison, longest, most)) for row in comparison.rows],
         "baseline": comparison.baseline,

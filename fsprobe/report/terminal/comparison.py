@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fsprobe.model.comparison import Comparison, LayoutRow
-from fsprobe.report import comparison_facts, numbers
+from fsprobe.report import comparison_facts, numbers, request_facts
+from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import Screen, as_text, console_on
 from fsprobe.report.terminal.run import clean
 
@@ -59,6 +60,7 @@ def render(comparison: Comparison) -> str:
 
 def draw(console: Console, comparison: Comparison) -> None:
     """The answer, the table of layouts, what differs in calls, and how it was measured."""
+    comparison = visible_in(comparison)
     console.print()
     draw_answers(console, comparison)
     console.print()
@@ -75,6 +77,7 @@ def draw(console: Console, comparison: Comparison) -> None:
         table.add_row(*map(Text, cells(row)), *([numbers.count(row.n_served)] if is_counted else []))
     console.print(table)
     draw_places(console, comparison)
+    draw_operations(console, comparison)
     draw_differences(console, comparison)
     draw_notes(console, comparison)
 
@@ -152,6 +155,15 @@ def draw_places(console: Console, comparison: Comparison) -> None:
     console.print(table)
 
 
+def draw_operations(console: Console, comparison: Comparison) -> None:
+    """Requests by the client's own names, predicted beside counted."""
+    lines = request_facts.lines(request_facts.of_comparison(comparison))
+    if lines:
+        console.print()
+    for line in lines:
+        console.print(Text(clean(line)))
+
+
 def draw_differences(console: Console, comparison: Comparison) -> None:
     """Which calls differ between the layouts, by name."""
     same: list[str] = []
@@ -175,6 +187,7 @@ def draw_differences(console: Console, comparison: Comparison) -> None:
 
 def draw_notes(console: Console, comparison: Comparison) -> None:
     """What to mind, and how it was measured."""
+    comparison = visible_in(comparison)
     console.print()
     for line in comparison.notes:
         console.print(Text("note: " + clean(line), style="yellow"))
@@ -186,8 +199,8 @@ def draw_notes(console: Console, comparison: Comparison) -> None:
         f"start: median of {numbers.plural(comparison.n_runs, 'untraced run')}, interleaved, without the mounting; spread: the "
         "fastest and the slowest",
         "CPU: user and system of the command, and of what serves its mount; calls: metadata calls of one traced run",
-        "requests: server requests for the environment, or for mounting its image, cold cache (predicted): a model, validated "
-        "against a FUSE server",
+        "requests: server requests for the environment, or for mounting its image, cold cache (predicted), by the "
+        "rules of each mount's own client where they are known (NFS, Lustre), else by FUSE's",
         "95 %: bootstrap interval of the ratio of the medians; p: how often chance alone makes such a difference (rank sums, "
         "all permutations, or 20,000 at random)",
     ]

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
-from fsprobe.report import facts, job_facts, job_rows, numbers
+from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
+from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import as_text, console_on
 from fsprobe.report.terminal.run import clean, draw_findings
 
@@ -38,6 +39,7 @@ def render(profile: Profile, recording: str) -> str:
 
 def draw(console: Console, profile: Profile, recording: str) -> None:
     """The report, part by part."""
+    profile = visible_in(profile)
     job = job_facts.job_of(profile)
     console.print()
     _head(console, profile, job)
@@ -96,12 +98,14 @@ def _totals(console: Console, profile: Profile) -> None:
         grid.add_row(
             "requests", f"{numbers.count(profile.n_requests)} server requests in total, cold cache (predicted)"
         )
-        for row in [row for row in requests.by_mount if row.reaches_server][:N_MOUNTS]:
+        for row in [row for row in requests.by_mount if row.reaches_server and row.protocol is None][:N_MOUNTS]:
             grid.add_row(
                 "",
                 f"{numbers.count(row.n_metadata)} to {clean(row.key, 30)}: {numbers.count(row.lookup)} lookups, "
                 f"{numbers.count(row.open + row.opendir)} opens",
             )
+        for line in request_facts.lines(request_facts.of_profile(profile)[:N_MOUNTS]):
+            grid.add_row("", clean(line))
     console.print()
     console.print(grid)
 

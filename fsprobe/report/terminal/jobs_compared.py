@@ -11,6 +11,7 @@ from rich.text import Text
 from fsprobe.model.comparison import Comparison, JobsComparison, JobSummary
 from fsprobe.model.profile import Profile
 from fsprobe.report import job_facts, numbers
+from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import as_text, console_on
 from fsprobe.report.terminal.run import clean
 
@@ -39,6 +40,7 @@ def render(comparison: Comparison) -> str:
 
 def draw(console: Console, comparison: Comparison) -> None:
     """The answer, then the numbers, then what to mind."""
+    comparison = visible_in(comparison)
     found = jobs_of(comparison)
     labels = [clean(row.layout, 18) for row in comparison.rows]
     console.print()

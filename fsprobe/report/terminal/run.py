@@ -14,10 +14,11 @@ from rich.text import Text
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
-from fsprobe.report import facts, numbers, sentences
+from fsprobe.report import facts, numbers, request_facts, sentences
 from fsprobe.report.terminal.console import WIDTH, Screen, as_text
 
 TOP = 8
+N_SERVED = 3
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
 _LEVEL_STYLE = {
     "not the filesystem": "bold green",
@@ -70,6 +71,8 @@ def draw_head(console: Console, profile: Profile) -> None:
     console.print(Text("fsprobe  ", style="bold") + Text(command, style="cyan"))
     console.print(Text(sentences.backend_line(profile), style="dim"))
     console.print()
+    for line in sentences.alarms(profile):
+        console.print(Text(clean(line), style="bold red"))
     console.print(Text(clean(sentences.headline(profile)), style="bold"))
     verdict = profile.verdict
     if verdict is not None:
@@ -109,7 +112,7 @@ def draw_totals(console: Console, profile: Profile) -> None:
             "wall",
             _all_or_nothing("{} traced", numbers.seconds(manifest.wall_s)),
             "in calls",
-            _all_or_nothing("up to {} (overhead subtracted)", numbers.share(metrics.share_of_wall)),
+            _all_or_nothing(sentences.share_pattern(profile), numbers.share(metrics.share_of_wall)),
         ),
         (
             "CPU",
@@ -151,12 +154,17 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
     cells = {title: [cell(row) for row in rows] for title, _, cell in columns}
     absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
     others = [title for title, justify, _ in columns if justify != "fill" and title not in absent]
-    room = console.width - sum(_width(title, cells[title]) + 2 for title in others)
+    headers = {title: title.strip() for title in cells}
+    room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
+    longest = max((_width("", cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
+    if longest > room:  # a header of two words takes two lines before a name is cut
+        headers.update((title, headers[title].replace(" ", "\n")) for title in others)
+        room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="dim")
     shown = [column for column in columns if column[0] not in absent]
     for title, justify, _ in shown:
         table.add_column(
-            title.strip(),
+            headers[title],
             justify="right" if justify == "right" else "left",
             no_wrap=True,
             overflow="ellipsis",
@@ -170,8 +178,8 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
         console.print(Text(f"not observed: {', '.join(absent)}", style="dim"))
 
 
-def _width(title: str, cells: Sequence[str | Text]) -> int:
-    return max([cell_len(title.strip()), *(cell_len(str(cell)) for cell in cells)])
+def _width(header: str, cells: Sequence[str | Text]) -> int:
+    return max([*(cell_len(line) for line in header.split("\n")), *(cell_len(str(cell)) for cell in cells)])
 
 
 def _cut(cell: str | Text, room: int) -> str | Text:
@@ -210,7 +218,7 @@ def draw_mounts(console: Console, profile: Profile) -> None:
         more.append(f"{numbers.plural(rest.n_rows, 'more mount')} with {numbers.count(rest.n_metadata)} calls")
     if metrics.pseudo.n_metadata:
         more.append(f"{numbers.count(metrics.pseudo.n_metadata)} on /proc, /sys and the like")
-    if metrics.tracing_overhead_us is not None:
+    if metrics.tracing_overhead_us:
         more.append(f"times include the tracing overhead, some {metrics.tracing_overhead_us:.0f} us per call")
     if more:
         console.print(Text("; ".join(more), style="dim"))
@@ -220,6 +228,7 @@ def draw_mounts(console: Console, profile: Profile) -> None:
 def draw_requests(console: Console, profile: Profile) -> None:
     requests = profile.requests
     if requests is None:
+        draw_served(console, profile)
         return
     by_mount = [row for row in requests.by_mount if row.reaches_server and row.n_metadata]
     shown = [
@@ -232,6 +241,13 @@ def draw_requests(console: Console, profile: Profile) -> None:
     elif shown:
         total += f" ({', '.join(shown)}{', ...' if by_mount[4:] else ''})"
     console.print(Text(f"server requests, cold cache (predicted): {total}"))
+    draw_served(console, profile)
+
+
+def draw_served(console: Console, profile: Profile) -> None:
+    """By the names of each mount's own client, predicted beside counted, and what is not predictable."""
+    for line in request_facts.lines(request_facts.of_profile(profile)[:N_SERVED]):
+        console.print(Text(f"  {clean(line)}"))
 
 
 def _grouping(justify: str, title: str, total: int) -> list[Column[Row]]:

@@ -24,10 +24,11 @@ LEFT_OUT = (
     "file contents, and what was read or written",
     "environment variables, but for a fixed list that concerns Python, libraries, caches and the job",
     "arguments of other programs than the command itself, beyond program and script",
+    "passwords, tokens and keys, as far as their name, their place in a URL or their form tells them",
 )
 REDACTED = (
-    "Names of users, home directories, projects, hosts and file servers are replaced, each by the same word everywhere; "
-    "which stands for which is not stored.",
+    "Names of users, home directories, projects, hosts, file servers and partitions are replaced, in every spelling, each by the same "
+    "word everywhere; which stands for which is not stored.",
     "A name that is also an ordinary word (a user called `lib`, a project called as a package) is replaced only where it stands "
     "for the user or project: below home, project and scratch directories.",
     "Not hidden, and to be looked at by you before this is given away: names that nobody can know for such (a colleague's deeper "
@@ -39,13 +40,16 @@ REDACTED = (
 # -- summary ------------------------------------------------------------------------------------------------------------
 
 
-def summary(items: Sequence[Item], environment: Mapping[str, Any] | None, *, is_redacted: bool) -> str:
+def summary(
+    items: Sequence[Item], environment: Mapping[str, Any] | None, *, is_redacted: bool, has_secrets: bool = False
+) -> str:
     """What ran, where, when, how long, on what, and what fsprobe says of it, as Markdown.
 
     Args:
         items: the files, in their order.
         environment: what a scan of the environment counted (`path`, `n_files`, `n_directories`, `n_bytes`, ...); None: not scanned.
         is_redacted: whether names were replaced.
+        has_secrets: whether passwords, tokens or keys were.
     """
     lines = ["# Ticket: Python start-up and the filesystem", ""]
     if environment is not None:
@@ -60,6 +64,10 @@ def summary(items: Sequence[Item], environment: Mapping[str, Any] | None, *, is_
     for item in items:
         lines += [markdown.render(item.value, f"recordings/{item.name}.fsprobe").rstrip("\n"), ""]
     lines += ["## What this ticket leaves out", "", *(f"- {line}" for line in LEFT_OUT), ""]
+    if has_secrets:
+        lines[-1:-1] = [
+            "- values of options and variables named like a password, token or key (here `secret1`, `secret2`, ...)"
+        ]
     lines += ["## Redaction", ""]
     lines += [*(f"- {line}" for line in REDACTED)] if is_redacted else ["None: names and paths are as they were."]
     return "\n".join(lines) + "\n"

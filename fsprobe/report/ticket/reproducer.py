@@ -26,11 +26,15 @@ class Item:
     value: Profile | Comparison
 
 
-def reproducer(items: Sequence[Item], *, is_redacted: bool) -> str:
+def reproducer(items: Sequence[Item], *, is_redacted: bool, has_secrets: bool = False) -> str:
     """A script with the exact commands of the runs: once without a tracer for the time, once with fsprobe for the counts."""
     lines = ["#!/usr/bin/env bash", f"# Runs again what this ticket is about. Made by fsprobe {__version__}."]
     if is_redacted:
         lines.append("# Names of users, projects and hosts were replaced: put your own in their place first.")
+    if has_secrets:
+        lines.append(
+            "# Passwords, tokens and keys were replaced (secret1, secret2, ...): put your own in their place first."
+        )
     for item in items:
         lines += ["", f"# {item.name}", "(", *_again(item), ")"]
     return "\n".join(lines) + "\n"

@@ -55,7 +55,7 @@ def evidence_of(file: Path, remap: Callable[[bytes], Mount | None] | None = None
     facts = list(hooks.facts.values())
     mounts = pipeline.read_mounts(recording, hooks)
     model = RequestModel(mounts, pipeline.read_json(recording, "lookups"), pipeline.cwd_of(recording))
-    events = pipeline.read_events(recording, quality, hooks, watch=model.watch)
+    events = pipeline.read_events(recording, quality, hooks, model)
     rows = pipeline.taken_in(pipeline.attributed(recording, events, notes), model)
     tally = fold(watch(rows, seen), WhyNotFound(facts))
     table = Mounts(mounts)

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from fsprobe.events.strace.stamps import HEAD
 from fsprobe.events.strace.syscalls import EXECS, FOLLOWED, SHAPES
 from fsprobe.events.strace.values import annotated_path, escape, split_arguments, split_result, string_value, unescape
-from fsprobe.privacy.redaction import Unchanged
+from fsprobe.privacy import mount_table
+from fsprobe.privacy.concealment import Unchanged
+from fsprobe.privacy.log.call_values import NOTHING, program_and_script
 
 _CUT_OFF = re.compile(rb" ?(?:<unfinished \.\.\.>|<detached \.\.\.>|<pid changed to \d+ \.\.\.>)$")
 _RESUMED = re.compile(rb"<\.\.\. ([a-z_][a-z0-9_]*|\?+) resumed>( ?)")
@@ -44,11 +46,11 @@ _ARGV_AT = {b"execve": 1, b"execveat": 2}
 _MOVES = frozenset({b"chdir", b"fchdir", b"chroot", b"pivot_root"})
 _CHOWN = frozenset({b"chown", b"lchown", b"chown32", b"lchown32", b"fchownat"})
 _OWNER_IDS = re.compile(rb"(?<=, )\d+(?=,|$)")
-_PYTHON = re.compile(rb"^(?:python|pypy)[0-9.]*$")
-_SHELLS = frozenset({b"sh", b"bash", b"dash"})
+_SOCKET = re.compile(
+    rb"(<(?!(?:socket|pipe|anon_inode|pidfd|mnt|net|uts|ipc|user|pid|cgroup|time):)[^:\[]*:\[).*\]", re.DOTALL
+)
+_COMMAND_NAME = re.compile(rb"<[^>]*>")
 _MARK = (b"fsprobe!", b"fsprobe>", b"fsprobe<")
-NOTHING = b'""...'
-"""A string of which strace shows no letter."""
 
 
 class Cut:
@@ -69,7 +71,7 @@ class Cut:
         self._half: tuple[bytes, bytes] | None = None
         self._in_summary = False
         self._links: dict[bytes, bytes | None] = {}
-        """pid -> directory of the link that it is about to read"""
+        """pid -> the link that it is about to read"""
 
     def lines(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Give each line, cut."""
@@ -97,7 +99,7 @@ class Cut:
     def _after_head(self, head: bytes, rest: bytes) -> bytes:
         name, opened, after = rest.partition(b"(")
         if b"<" in head:
-            head = self.hide.words(head)
+            head = _COMMAND_NAME.sub(b"", head)  # of `strace -Y`
         pid = head.split(None, 1)[0] if head.strip() else b""
         if opened and _NAME.fullmatch(name):
             cut = self._call(pid, name, after)
@@ -147,11 +149,11 @@ class Cut:
             return head + b"...)" + _bare_result(tail)
         args, result = tail[: len(parts[0])], tail[len(parts[0]) :]
         keeps = name in _LINK_TEXTS or name == b"getcwd"
-        directory = self._links.pop(pid, None)
+        link = self._links.pop(pid, None)
         pieces = []
         for kind, piece, _ in _pieces(args):
             if kind == "string":
-                piece = self._string(piece, directory) if keeps else NOTHING
+                piece = self._string(piece, None, link if name in _LINK_TEXTS else None) if keeps else NOTHING
             elif kind == "note":
                 piece = self._note(piece)
             else:
@@ -178,7 +180,7 @@ class Cut:
         link = _LINK_TEXTS.get(name)
         place = None
         if link is not None:
-            place = self._directory_of_link(args, link)
+            place = self._path_of_link(args, link)
             if link[0] not in kept:
                 kept[link[0]] = -1
             self._links[pid] = place
@@ -191,7 +193,9 @@ class Cut:
                 if index not in kept:
                     piece = NOTHING
                 elif link is not None and index == link[0]:
-                    piece = self._string(piece, place)
+                    piece = self._string(piece, None, place or b"?")
+                elif name == b"mount" and index in (0, 2):
+                    piece = self._source(piece, args) if index == 0 else piece
                 else:
                     piece = self._string(piece, directories.get(kept[index]))
             elif kind == "note":
@@ -209,7 +213,7 @@ class Cut:
             cut = cut[:at] + _OWNER_IDS.sub(b"0", cut[at:])
         return cut
 
-    def _directory_of_link(self, args: bytes, link: tuple[int, int, int]) -> bytes | None:
+    def _path_of_link(self, args: bytes, link: tuple[int, int, int]) -> bytes | None:
         parts = split_arguments(args, 3)
         directory: bytes | None = self.cwd
         _, at, directory_at = link
@@ -222,13 +226,24 @@ class Cut:
             if directory is None:
                 return None
             path = directory + b"/" + path
-        return path.rpartition(b"/")[0] or b"/"
+        return path
 
-    def _string(self, piece: bytes, directory: bytes | None) -> bytes:
+    def _source(self, piece: bytes, args: bytes) -> bytes:
+        """What a mount(2) mounts, in the words of its filesystem."""
+        value, parts = string_value(piece), split_arguments(args, 3)
+        fstype = string_value(parts[2]) if len(parts) > 2 else None
+        if value is None or piece == NOTHING:
+            return piece
+        new = mount_table.source(value, fstype or b"", self.hide)
+        return piece if new == value else b'"' + escape(new) + b'"'
+
+    def _string(self, piece: bytes, directory: bytes | None, link: bytes | None = None) -> bytes:
         is_cut = piece.endswith(b'"...')
         value = unescape(piece[1:-4] if is_cut else piece[1:-1])
-        if value.startswith(_MARK):
-            new = self._marked(value)
+        if link is not None and not is_cut:
+            new = self.hide.link_text(link, value)
+        elif value.startswith(_MARK):
+            new = marked(value, self.hide)
         elif is_cut and self.hide.is_redacting:
             # half a name is not known again
             new = self.hide.path(value.rpartition(b"/")[0], directory) + b"/cut"
@@ -238,22 +253,14 @@ class Cut:
             return piece
         return b'"' + escape(new) + (b'"...' if is_cut else b'"')
 
-    def _marked(self, value: bytes) -> bytes:
-        if not value.startswith(_MARK[0]):
-            return value[:8] + self.hide.module(value[8:])
-        # `fsprobe!lazy TOKEN THREAD TIME LINE USER MODULE` is the only note that names modules
-        words = value.split(b" ", 6)
-        if words[0] != _MARK[0] + b"lazy" or len(words) != 7:
-            return value
-        return b" ".join([*words[:5], self.hide.module(words[5]), self.hide.module(words[6])])
-
     def _note(self, piece: bytes) -> bytes:
         # `</x>`, `</dev/null<char 1:3>>`, `</x (deleted)>`, `<socket:[123]>`, `<TCP:[10.0.0.1:22->...]>`
         nested = piece.find(b"<", 1)
         end = len(piece) - 1 if nested < 0 else nested
         value = unescape(piece[1:end])
         if not value.startswith(b"/"):
-            return piece if not self.hide.is_redacting else b"<" + self.hide.ids(self.hide.text(piece[1:-1])) + b">"
+            # of a socket's addresses and names nothing is read
+            return _SOCKET.sub(rb"\1?]", piece[:-1]) + b">" if _SOCKET.match(piece) else piece
         name = value.removesuffix(b" (deleted)")
         new = self.hide.path(name)
         return piece if new == name else b"<" + escape(new + value[len(name) :], annotation=True) + piece[end:]
@@ -263,6 +270,7 @@ class Cut:
     def _exec(self, name: bytes, args: bytes) -> bytes:
         parts = split_arguments(args, 6)
         argv_at = _ARGV_AT[name]
+        program = (string_value(parts[argv_at - 1]) or b"").rpartition(b"/")[2] if len(parts) >= argv_at else b""
         pieces, at = [], 0
         directory = annotated_path(parts[0]) if argv_at == 2 and parts else None
         for index, part in enumerate(parts):
@@ -274,24 +282,55 @@ class Cut:
             elif index < argv_at and b"<" in part:
                 part = b"".join(self._note(piece) if kind == "note" else piece for kind, piece, _ in _pieces(part))
             elif index == argv_at and part.startswith(b"["):
-                part = self._argv(part)
+                part = self._argv(part, program)
             elif index > argv_at and b'"' in part:
                 part = b"[]"  # an environment
             pieces.append(part)
         return b"".join([*pieces, args[at:]])
 
-    def _argv(self, part: bytes) -> bytes:
+    def _argv(self, part: bytes, program: bytes) -> bytes:
         words = split_arguments(part[1:].removesuffix(b"]"), 1 << 20)
         if not _is_command(words, self.command):
-            words = program_and_script(words)
-        return b"[" + b", ".join(self._word(word) for word in words) + (b"]" if part.endswith(b"]") else b"")
+            words = program_and_script(words, program, [string_value(word) or b"" for word in words])
+            for word in words[1:]:
+                value = string_value(word)
+                if value and (not value.startswith(b"-") or value[:2] == b"-m"):
+                    self.hide.script(value)
+        values = [string_value(word) for word in words]
+        shown = iter(self.hide.argv([value for value in values if value is not None]))
+        pieces = []
+        for word, value in zip(words, values, strict=True):
+            new = None if value is None else next(shown)
+            is_same = new == value or new is None or word == NOTHING
+            pieces.append(
+                word if is_same else b'"' + escape(new or b"") + (b'"...' if word.endswith(b'"...') else b'"')
+            )
+        return b"[" + b", ".join(pieces) + (b"]" if part.endswith(b"]") else b"")
 
-    def _word(self, word: bytes) -> bytes:
+
+def _is_command(words: Sequence[bytes], command: Sequence[bytes]) -> bool:
+    if not command or len(words) != len(command):
+        return False
+    for index, (word, wanted) in enumerate(zip(words, command, strict=True)):
         value = string_value(word)
-        if value is None or word == NOTHING:
-            return word
-        new = self.hide.text(value)
-        return word if new == value else b'"' + escape(new) + (b'"...' if word.endswith(b'"...') else b'"')
+        if value is None:
+            return False
+        if index == 0:
+            value, wanted = value.rpartition(b"/")[2], wanted.rpartition(b"/")[2]
+        if value != wanted and not (word.endswith(b'"...') and wanted.startswith(value)):
+            return False
+    return True
+
+
+def marked(value: bytes, hide: Unchanged) -> bytes:
+    """The hook's mark or note with the names of modules in it replaced."""
+    if not value.startswith(_MARK[0]):
+        return value[:8] + hide.module(value[8:])
+    # `fsprobe!lazy TOKEN THREAD TIME LINE USER MODULE` is the only note that names modules
+    words = value.split(b" ", 6)
+    if words[0] != _MARK[0] + b"lazy" or len(words) != 7:
+        return value
+    return b" ".join([*words[:5], hide.module(words[5]), hide.module(words[6])])
 
 
 def _pieces(args: bytes) -> Iterator[tuple[str, bytes, int]]:
@@ -326,66 +365,3 @@ def _bare_result(tail: bytes) -> bytes:
     match = _RESULT.match(result)
     lasted = _LASTED.search(result)
     return b" = " + (match.group() if match is not None else b"0") + (lasted.group() if lasted is not None else b"")
-
-
-def _is_command(words: Sequence[bytes], command: Sequence[bytes]) -> bool:
-    if not command or len(words) != len(command):
-        return False
-    for index, (word, wanted) in enumerate(zip(words, command, strict=True)):
-        value = string_value(word)
-        if value is None:
-            return False
-        if index == 0:
-            value, wanted = value.rpartition(b"/")[2], wanted.rpartition(b"/")[2]
-        if value != wanted and not (word.endswith(b'"...') and wanted.startswith(value)):
-            return False
-    return True
-
-
-def program_and_script(words: Sequence[bytes]) -> list[bytes]:
-    """Cut an argument vector (words as strace quotes them) to the program and what an interpreter was told to run.
-
-    An interpreter's own options before its script stay, since they say what it will look for; code after -c does not.
-    """
-    values = [string_value(word) or b"" for word in words]
-    kept, is_cut = list(words[:1]), False
-    program = values[0].rpartition(b"/")[2] if values else b""
-    is_python, at = _PYTHON.match(program) is not None, 1
-    if is_python or program in _SHELLS or program == b"env":
-        while at < len(words):
-            value = values[at]
-            if program == b"env" and b"=" in value:
-                at += 1
-                continue
-            if value.startswith(b"--") and b"=" in value:
-                at += 1
-                continue
-            kept.append(words[at])
-            at += 1
-            if not value.startswith(b"-") or value == b"-":
-                break  # the script
-            if value.startswith(b"--"):
-                continue
-            if is_python and value[1:2] in (b"W", b"X"):
-                if len(value) == 2 and at < len(words):
-                    kept.append(words[at])
-                    at += 1
-                continue
-            if is_python and value.startswith(b"-c"):
-                kept[-1], is_cut = b'"-c"', at < len(words) or len(value) > 2
-                break
-            if b"m" in value and is_python:
-                if value.endswith(b"m") and at < len(words):
-                    kept.append(words[at])
-                    at += 1
-                break
-            if b"c" in value and program != b"env":
-                is_cut = True  # code follows
-                break
-    if is_cut:
-        kept.append(NOTHING)
-    if any(b"multiprocessing" in value for value in values[1:]) and not any(
-        b"multiprocessing" in (string_value(word) or b"") for word in kept[1:]
-    ):
-        kept = [*(kept[:-1] if is_cut else kept), b'"multiprocessing"...']  # analysis tells workers by that word
-    return kept

@@ -1,0 +1,291 @@
+"""The inline backend: no tracer. The loader's and the C library's own system calls note themselves in a ring that is shared.
+
+What is put into each process is `fsprobe-inline.so` (entry.c says how it gets in, docs/security.md what that means). This module
+tries it out before a run, makes the ring, keeps it ahead of those who write, and gives it to the recording.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+import resource
+import time
+
+from fsprobe import capabilities
+from fsprobe.capture.backends.inline import arguments, command, library, ringfile, trial, words
+from fsprobe.capture.backends.inline.processes import Users, is_mapped
+from fsprobe.capture.backends.protocol import NO, OK, UNMARKED, Backend
+from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
+from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import cgroup
+from fsprobe.errors import EXIT_NOT_FOUND, BadInput, FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from fsprobe.capture.backends.protocol import Machine, Run
+    from fsprobe.capture.process.start import Launch, Process
+    from fsprobe.capture.process.wait import Outcome
+
+MARKED_IN_RING = "ring"
+"""How imports are marked: by calls that the recorder takes before the kernel sees them."""
+RING = "ring"
+TRIAL_SLOTS = 512
+TICK_S = 0.02
+MAX_CPUS = 4
+"""Of how many processors the first slots are meant to last for a tick. With more the ring is kept further ahead once it is used."""
+AHEAD_OF_A_TICK = 8
+"""So many times what was written in the last tick is kept ready."""
+SHARE_OF_ADDRESSES = 64
+"""Of a limited address space the ring takes so small a part: the rest is the program's."""
+MAX_AHEAD = 1 << 20
+"""256 MiB: what is kept ready at the most."""
+TRACER = "a tracer sees it: use --backend strace or ptrace"
+_COMPLAINT_BYTES = 400
+
+
+class Inline(Backend):
+    """The recorder in the processes themselves."""
+
+    name = "inline"
+    by_name_alone = True
+    observes = frozenset(
+        [
+            capabilities.LOADER,
+            capabilities.RESULTS,
+            capabilities.STATS,
+            capabilities.DURATIONS,
+            capabilities.TRUE_DURATIONS,
+            capabilities.READS,
+            capabilities.CHILDREN,
+            capabilities.FOREIGN_PROGRAMS,
+        ]
+    )
+    ways_to_mark = (MARKED_IN_RING, UNMARKED)
+    remedy = TRACER
+    data_files = (library.DATA_FILE,)
+    tick_s = TICK_S
+
+    library = ""
+    tables = b""
+    """Where the system calls of this machine's loader and libc lie, as the dry start found them."""
+    most = ringfile.MOST
+    ahead = ringfile.AHEAD
+    n_taken = 0
+    n_slots = 0
+    why_full = ""
+    users: "Users | None" = None
+    command: "Sequence[bytes]" = ()
+
+    # -- before the run -----------------------------------------------------------------------------------------------
+
+    def why_not(self, machine: "Machine") -> "str":
+        """Say why it can't work here, or with this command ("" when it can): a program that does nothing is started under it."""
+        self.most = _most_slots()
+        self.library, why = library.find(machine.environment)
+        if why:
+            return "the inline recorder can't be used: " + why
+        why = self._dry_start(machine)
+        if why:
+            return "the inline recorder does not work here: " + why
+        return command.why_not(machine.command[0], self.library, machine.environment) if machine.command else ""
+
+    def _dry_start(self, machine: "Machine") -> "str":
+        """Start /bin/true with a ring of its own, and keep what it found."""
+        for place in scratch_dir.candidates(machine.environment):
+            if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
+                continue
+            folder = os.path.join(os.path.realpath(place), "%strial-%s" % (scratch_dir.PREFIX, os.urandom(6).hex()))
+            try:
+                os.mkdir(folder, 0o700)
+            except OSError:
+                continue
+            ring = os.path.join(folder, RING)
+            try:
+                ringfile.create(ring, TRIAL_SLOTS, self.most)  # as large as the run's may be: it must not be in the way
+                why = trial.why_not(self.library, ring, machine.environment)
+                self.tables = b"" if why else ringfile.tables_of(ring)
+                return why
+            except OSError as error:
+                return "no ring can be made in %s: %s" % (place, error.strerror)
+            finally:
+                own_files.remove(folder)
+        return "there is no place for a ring"
+
+    def check(self, machine: "Machine") -> "tuple[str, str, str] | None":
+        """Whether it works here; `auto` does not take it, so that is no reproach."""
+        why = self.why_not(machine)
+        if why:
+            return NO, why, "`auto` does without it"
+        return (
+            OK,
+            "works here (--backend inline; `fsprobe doctor --selftest` compares it with strace), %s" % self.library,
+            "",
+        )
+
+    def why_not_marked(self, way: "str") -> "FsprobeError":
+        """Marks come through the ring alone."""
+        return FsprobeError("the inline backend has markers of its own", "leave the option away")
+
+    @property
+    def ring(self) -> "str":
+        """The run's ring."""
+        return os.path.join(self.place, RING)
+
+    def prepare(self, run: "Run", launch: "Launch") -> "Launch":
+        """The command with the recorder in its environment, and the ring, allocated ahead of it."""
+        if not launch.is_target:
+            raise FsprobeError("the tracer has to be named first", "--backend strace+inline")
+        self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
+        self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
+        ringfile.create(self.ring, self.ahead, self.most, self.tables)
+        self.users = Users(self.ring)
+        self.command = [os.fsencode(word) for word in run.command]
+        changed = ringfile.environment(launch.environment, self.library, self.ring)
+        variables = {name: changed[name] for name in changed if launch.environment.get(name) != changed[name]}
+        if run.is_entered:
+            # what enters the layout is none of the command, and may have more rights than it
+            launch.words = ["/usr/bin/env"] + ["%s=%s" % pair for pair in sorted(variables.items())] + launch.words
+        else:
+            launch.target_variables.update(variables)
+        return launch
+
+    def facts(self) -> "dict[str, Any]":
+        """What the wall clock showed when CLOCK_MONOTONIC, which is the ring's, was 0; and how many slots there may be."""
+        return {"wall_start_ns": int(time.time() * 1e9) - int(time.monotonic() * 1e9), "max_slots": self.most}
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def watch(self, process: "Process") -> "None":
+        """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs."""
+        try:
+            taken, self.n_slots = ringfile.grow(self.ring, self.ahead, self.most, self._has_room)
+        except OSError:
+            return
+        if taken < self.n_taken:
+            return  # a program has written into the header
+        self.ahead = min(MAX_AHEAD, max(self.ahead, AHEAD_OF_A_TICK * (taken - self.n_taken)))
+        self.n_taken = taken
+
+    def _has_room(self, n_bytes: "int") -> "bool":
+        """Whether the scratch filesystem and the job's memory leave so many bytes, and some for the command."""
+        if scratch_dir.free_bytes(self.place) < n_bytes + LOW_SPACE_BYTES:
+            self.why_full = "the scratch filesystem is nearly full"
+        else:
+            room = cgroup.room_bytes()
+            if room is not None and room < n_bytes + LOW_SPACE_BYTES:
+                self.why_full = "the memory limit of this job is near"
+            else:
+                self.why_full = ""
+        return not self.why_full
+
+    def is_at_work(self) -> "bool":
+        """Whether processes outlive the command."""
+        return self.users is not None and self.users.is_any()
+
+    def flush(self, write: "Callable[[Any], None]") -> "None":
+        """A ring can be read at any time."""
+        write(None)
+
+    def finish(self, process: "Process", outcome: "Outcome") -> "None":
+        """See what was lost."""
+        self.watch(process)
+        if self.n_taken > self.n_slots:
+            if self.n_slots >= self.most:
+                self.truncated = "the log reached --max-log"
+            else:
+                self.truncated = self.why_full
+
+    def raise_if_not_run(self, run: "Run", outcome: "Outcome") -> "None":
+        """The command ended with 127 and never said that it started: the loader may not have started it because of us."""
+        if outcome.exit_status != EXIT_NOT_FOUND or self._has_started():
+            return
+        raise FsprobeError(
+            "%s ended with exit code 127 before the inline recorder saw it start" % run.command[0],
+            "what stands above says why; without the recorder it may start: use --backend strace or ptrace",
+            EXIT_NOT_FOUND,
+        )
+
+    def _has_started(self) -> "bool":
+        try:
+            return words.has_start(self.ring, self.most)
+        except OSError:
+            return False
+
+    def warnings(self, outcome: "Outcome") -> "list[str]":
+        """Nothing was seen at all, or calls were lost."""
+        found = []
+        if self.n_taken > self.n_slots:
+            found.append(
+                "%d slots of the ring were lost: there are more calls than the recording shows"
+                % (self.n_taken - self.n_slots)
+            )
+        if not self._has_started():
+            found.append("no program of the run was seen to start under the inline recorder; " + TRACER)
+        return found
+
+    def leave(self) -> "bool":
+        """Those who go on find no slot any more."""
+        try:
+            ringfile.stop(self.ring)
+        except OSError:
+            pass
+        return False
+
+    # -- what was observed ---------------------------------------------------------------------------------------------
+
+    def sections(self) -> "Iterator[tuple[str, Iterable[bytes]]]":
+        """The ring, without the arguments of other programs than the command."""
+        yield RING, arguments.kept(self.ring, self.most, self.command)
+
+    def text(self) -> "Iterator[bytes]":
+        """The calls in strace's words."""
+        return words.blocks(self.ring, self.most)
+
+    # -- a run whose fsprobe was killed --------------------------------------------------------------------------------
+
+    def resume(self, facts: "Mapping[str, Any]") -> "None":
+        """With the command whose arguments stay."""
+        words_of_it = facts.get("command")
+        self.command = [os.fsencode(str(word)) for word in words_of_it] if isinstance(words_of_it, list) else []
+
+    def recover(self, scratch: "str") -> "str":
+        """The ring is there; what was lost it says itself."""
+        try:
+            with ringfile.reader(self.ring) as source:
+                n = ringfile.n_slots(source)
+        except FileNotFoundError:
+            n = 0
+        except OSError as error:
+            raise BadInput("the ring in %s is not taken: %s" % (scratch, error.strerror), "nothing can be made of it")
+        if not n:
+            raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
+        return ""
+
+    def is_going_on(self, scratch: "str") -> "bool":
+        """Whether a process has the ring mapped."""
+        return is_mapped(os.fsencode(os.path.join(scratch, os.path.relpath(self.ring, self.scratch))))
+
+    def status_of_ended(self, is_going_on: "bool") -> "int | None":
+        """The first process's own exit; nobody has seen the signal that ended it."""
+        try:
+            return None if is_going_on else words.look(self.ring, self.most).status
+        except OSError:
+            return None
+
+
+def _most_slots() -> "int":
+    """How many slots may be mapped in each process: a small part of its address space where that is limited (ulimit -v)."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return ringfile.MOST
+    return max(TRIAL_SLOTS, min(ringfile.MOST, limit // SHARE_OF_ADDRESSES // ringfile.SLOT_BYTES))
+
+
+def _n_cpus() -> "int":
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1

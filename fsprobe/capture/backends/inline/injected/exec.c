@@ -1,0 +1,170 @@
+/* execve and execveat: what is started, and how the recorder gets into it.
+ *
+ * Invariant: what is read here the kernel has not read yet, so each page is asked for first; an exec with a bad pointer fails
+ * as it would without us.
+ * Invariant: a program that is started with LD_PRELOAD must live. Under LD_AUDIT the loader fixes the room for static TLS
+ * before it has seen what is preloaded, and an allocator (jemalloc: 2.6 KB of it) then does not start. Its environment is
+ * handed on without us in LD_AUDIT and with us last in LD_PRELOAD; the loader's own calls are then missing, and said. */
+#include "calls.h"
+
+#define EXEC_SLOTS 9u
+#define MAX_VARIABLES 1000u
+#define MAX_PRELOAD 2048u
+
+/* Whether 8 bytes may be read: rt_sigprocmask reads them before it finds that its first argument is none. One call a page. */
+int is_readable(const void *at, u64 *known_page) {
+    u64 page = page_down((u64)at);
+    if (page && page == *known_page) return 1;
+    if (!page || syscall6(NR_rt_sigprocmask, (u64)-1, (u64)at & ~7ull, 0, 8, 0, 0) == -EFAULT) return 0;
+    *known_page = page;
+    return 1;
+}
+
+/* Whether a pointer may be read that need not be aligned: it may lie in two pages. */
+static int is_readable_pointer(char *const *at, u64 *known_page) {
+    return is_readable(at, known_page) && is_readable((const char *)at + sizeof *at - 1, known_page);
+}
+
+/* Length of a text that may not be there: -1. */
+i32 readable_length(const char *text, unsigned most, u64 *known_page) {
+    for (unsigned n = 0; n < most; n++) {
+        if ((!n || !((u64)(text + n) & (PAGE - 1))) && !is_readable(text + n, known_page)) return -1;
+        if (!text[n]) return (i32)n;
+    }
+    return (i32)most;
+}
+
+/* Program, argv and directory, as far as there is room. */
+static void note_program(struct slot *slot, u64 at, const char *path, char *const *argv, const char *base, unsigned n_base) {
+    u64 where, page = 0, words = 0;
+    struct long_text *room = ring_room(EXEC_SLOTS, slot->tid, at, &where);
+    i32 n_path = readable_length(path, 4096, &page), n;
+    if (!room) {
+        slot->has |= HAS_CUT;
+        return;
+    }
+    unsigned left = EXEC_SLOTS * SLOT_BYTES - LONG_TEXT_AT - n_base;
+    char *to = room->text;
+    slot->has |= HAS_LONG | HAS_SECOND | (n_base ? HAS_BASE : 0);
+    slot->text_at = (u32)where;
+    if (n_path < 0) n_path = 0;
+    if ((unsigned)n_path > left) n_path = (i32)left, slot->has |= HAS_CUT;
+    to = copy(to, path, (u64)n_path);
+    left -= (unsigned)n_path;
+    slot->n1 = (u16)n_path;
+    for (; left && is_readable_pointer(argv, &words) && *argv; argv++) {
+        n = readable_length(*argv, 256, &page);
+        if (n < 0) break;
+        if ((unsigned)n + 1 > left) {
+            slot->has |= HAS_CUT;
+            break;
+        }
+        to = copy(to, *argv, (u64)n);
+        *to++ = 0;
+        left -= (unsigned)n + 1;
+        slot->n2 = (u16)(slot->n2 + n + 1);
+    }
+    copy(to, base, n_base);
+    slot->n3 = (u16)n_base;
+}
+
+/* Where our own path stands in a list with colons; 0: it does not. */
+static const char *find_in_list(const char *list) {
+    unsigned n = length(me.audit);
+    for (const char *at = list; n && *at;) {
+        if (starts_with(at, me.audit) && (!at[n] || at[n] == ':')) return at;
+        while (*at && *at != ':') at++;
+        if (*at) at++;
+    }
+    return 0;
+}
+
+struct variables {
+    unsigned n;
+    int audit, preload; /* index, or -1 */
+};
+static int read_environment(char *const *env, struct variables *found) {
+    u64 pointers = 0, page = 0;
+    *found = (struct variables){0, -1, -1};
+    for (; found->n < MAX_VARIABLES; found->n++) {
+        if (!is_readable_pointer(env + found->n, &pointers)) return 0;
+        const char *text = env[found->n];
+        if (!text) return 1;
+        if (readable_length(text, 12, &page) < 0) return 0;
+        if (starts_with(text, "LD_AUDIT=")) {
+            if (readable_length(text, 4096, &page) < 0) return 0;
+            if (find_in_list(text + 9)) found->audit = (int)found->n;
+        } else if (starts_with(text, "LD_PRELOAD=")) {
+            if (readable_length(text, MAX_PRELOAD, &page) < 0) return 0;
+            found->preload = (int)found->n;
+        }
+    }
+    return 0;
+}
+static int has_preload(const char *list) {
+    for (; *list; list++)
+        if (*list != ' ' && *list != ':') return 1;
+    return 0;
+}
+
+/* Makes the call with us in LD_PRELOAD, not in LD_AUDIT. The new list and its two strings lie on this stack; where they would
+ * be too long the program is started without us, and its exec without a start tells. */
+__attribute__((noinline)) static i64 exec_by_preload(const struct registers *regs, int env_at, const struct variables *found) {
+    char *const *env = (char *const *)regs->arg[env_at];
+    const char *audit = env[found->audit] + 9, *preload = env[found->preload] + 11, *ours = find_in_list(audit);
+    unsigned n_audit = length(audit), n_preload = length(preload), n_own = length(me.audit), n = 0;
+    int is_there = find_in_list(preload) != 0, fits = n_preload + n_own + 16 <= MAX_PRELOAD && n_audit < 1024;
+    char *list[found->n + 1], new_preload[fits && !is_there ? n_preload + n_own + 16 : 1], new_audit[fits ? n_audit + 16 : 1], *to;
+    struct registers changed = *regs;
+    for (unsigned i = 0; i < found->n; i++) {
+        if ((int)i == found->audit) {
+            if (!fits || n_audit == n_own) continue;
+            to = copy(new_audit, "LD_AUDIT=", 9); /* other auditors stay */
+            to = copy(to, audit, (u64)(ours - audit));
+            const char *rest = ours + n_own;
+            if (*rest == ':') rest++;
+            else if (to[-1] == ':') to--;
+            to = copy(to, rest, length(rest));
+            *to = 0;
+            list[n++] = new_audit;
+        } else if ((int)i == found->preload && fits && !is_there) {
+            to = copy(new_preload, "LD_PRELOAD=", 11);
+            to = copy(to, preload, n_preload);
+            *to++ = ':';
+            to = copy(to, me.audit, n_own);
+            *to = 0;
+            list[n++] = new_preload;
+        } else list[n++] = env[i];
+    }
+    list[n] = 0;
+    changed.arg[env_at] = (u64)list;
+    return call_through(&changed);
+}
+
+int call_exec(struct registers *regs, i64 *result) {
+    const u64 *a = regs->arg;
+    int is_at = regs->nr == NR_execveat, argv_at = is_at ? 2 : 1, env_at = is_at ? 3 : 2;
+    const char *path = (const char *)a[is_at];
+    char base_room[SMALL], *base = base_room;
+    unsigned n_base = 0;
+    u64 at = 0, page = 0;
+    u32 thread = thread_seen(), tid = TID(thread);
+    struct variables found = {0, -1, -1};
+    if (!me.is_quiet && is_readable(path, &page) && *path != '/') n_base = path_of_descriptor(is_at ? (i32)a[0] : AT_FDCWD, tid, 0, &base);
+    struct slot *slot = ring_take(1, &at);
+    if (slot) {
+        call_begin(slot, regs->nr, tid, now_ns(), a[0], is_at ? a[4] : 0, 0, 0);
+        if (!me.is_quiet) note_program(slot, at, path, (char *const *)a[argv_at], base, n_base);
+    }
+    int by_preload = !me.is_quiet && me.audit[0] && a[env_at] && read_environment((char *const *)a[env_at], &found) &&
+                     found.audit >= 0 && found.preload >= 0 && has_preload(((char *const *)a[env_at])[found.preload] + 11);
+    if (by_preload && slot) slot->has |= HAS_HANDED_ON;
+    if (thread & VFORKED) thread_forget(tid); /* if it fails, it says once more who it is */
+    i64 got = *result = by_preload ? exec_by_preload(regs, env_at, &found) : call_through(regs);
+    if (!slot) return 1;
+    slot->dur_ns = now_ns() - slot->t_ns;
+    slot->result = got;
+    if (me.is_quiet && got != -EFAULT) ring_text(slot, at, (const char *const[4]){path, 0, 0, 0}, (const unsigned[4]){length(path), 0, 0, 0});
+    slot_done(slot);
+    return 1;
+}

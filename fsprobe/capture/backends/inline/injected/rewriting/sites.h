@@ -1,0 +1,20 @@
+/* The system call sites of an object. */
+#ifndef FSP_SITES_H
+#define FSP_SITES_H
+#include "ring.h"
+#pragma GCC visibility push(hidden)
+
+unsigned plain_length(const u8 *code);
+const u8 *site_lead(const u8 *low, const u8 *at, struct site *site, int *is_left);
+void sites_find(u64 start, u64 end, struct table *table);
+struct table *sites_rewrite(u64 start, u64 end, int is_loader);
+void sites_opened(const char *path, i32 fd);
+void sites_mapped(i32 fd, u64 at, u64 bytes, u64 offset);
+int sites_are_wanted(const char *path);
+int sites_are_loaders(const u8 *tail);
+
+u8 *stub_write(u8 *to, const u8 *code, const struct site *site);
+unsigned stub_bytes(const struct site *site);
+extern char fsp_stub[];
+#pragma GCC visibility pop
+#endif

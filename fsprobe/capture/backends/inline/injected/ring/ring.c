@@ -1,0 +1,94 @@
+/* The ring: found by the environment, checked, mapped; and text that does not fit into a slot.
+ *
+ * Invariant: without a ring that is beyond doubt the recorder's, nothing is done. The path comes from the environment of a
+ * program that may outlive the run, so what lies there is not trusted: it must be a regular file, no link, ours, closed to
+ * others, with the header that the recorder writes and at least as long as it says.
+ * Invariant: no descriptor stays open (a program that closes or reuses descriptors would meet it). */
+#include "ring.h"
+
+enum { O_FLAGS = 2 | 0400000 | 02000000 | 04000 | 0400 }; /* RDWR NOFOLLOW CLOEXEC NONBLOCK NOCTTY */
+enum { S_IFMT = 0170000, S_IFREG = 0100000 };
+#define MAX_SLOTS (1ull << 28) /* 64 GiB of address space; and the index of a slot must fit 32 bits */
+struct status { /* struct stat of x86_64, as far as it is read */
+    u64 dev, ino, n_links;
+    u32 mode, uid, gid, pad;
+    u64 rdev;
+    i64 size;
+    u64 rest[11];
+};
+_Static_assert(offsetof(struct status, size) == 48 && sizeof(struct status) >= 144, "stat");
+
+static int is_ours(i64 fd, struct header *head) {
+    struct status status;
+    if (FAILED(syscall3(NR_fstat, fd, &status, 0))) return 0;
+    if ((status.mode & S_IFMT) != S_IFREG || status.mode & 077 || status.uid != (u32)syscall3(NR_geteuid, 0, 0, 0)) return 0;
+    if (syscall6(NR_pread64, (u64)fd, (u64)head, 64, 0, 0, 0) != 64) return 0;
+    return head->magic == RING_MAGIC && head->version == RING_VERSION && head->slot_bytes == SLOT_BYTES && head->max <= MAX_SLOTS &&
+           head->cap <= head->max && (u64)status.size >= HEADER_BYTES + head->cap * SLOT_BYTES;
+}
+
+#define FAR 0x1000000000ull /* 64 GiB */
+
+/* Maps the ring; 0 where there is none, or none that is ours. The mapping is as long as the ring may grow: the file itself
+ * is only as long as it is allocated, so that mlockall() of the program finds nothing to allocate behind.
+ * Invariant: it stays away from the loader and the libraries that come below it. Of some GiB, right below the loader, it would
+ * leave no room for stubs that a jump of 32 bits reaches. */
+int ring_attach(const char *path, u64 loader) {
+    struct header head;
+    i64 fd = syscall3(NR_open, path, O_FLAGS, 0), map = -1;
+    if (FAILED(fd)) return 0;
+    if (is_ours(fd, &head)) {
+        u64 most = HEADER_BYTES + head.max * SLOT_BYTES;
+        map = syscall6(NR_mmap, page_down(loader) - FAR - page_up(most), most, PROT_READ | PROT_WRITE, MAP_SHARED, (u64)fd, 0);
+    }
+    syscall3(NR_close, fd, 0, 0);
+    if (FAILED(map)) return 0;
+    u64 bytes = PAGE + N_DESCRIPTORS * sizeof(u32);
+    i64 own = syscall6(NR_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
+    if (FAILED(own) || FAILED(syscall3(NR_madvise, own, PAGE, MADV_WIPEONFORK))) { /* Linux 4.14 */
+        if (!FAILED(own)) syscall3(NR_munmap, own, bytes, 0);
+        syscall3(NR_munmap, map, HEADER_BYTES + head.max * SLOT_BYTES, 0);
+        return 0;
+    }
+    me.own = (struct own *)own;
+    me.slot_of = (u32 *)(own + PAGE);
+    me.max = head.max;
+    me.slots = (char *)map + HEADER_BYTES;
+    me.header = (struct header *)map;
+    return 1;
+}
+
+/* Takes slots for a long text. */
+struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at) {
+    struct long_text *room = n_slots <= 255 ? (struct long_text *)ring_take(n_slots, at) : 0;
+    if (!room) return 0;
+    room->magic = SLOT_MAGIC;
+    room->kind = TEXT;
+    room->n_slots = (u8)n_slots;
+    room->tid = tid;
+    room->owner = owner;
+    room->state = DONE;
+    return room;
+}
+
+/* Puts path, second text, base and second base into a slot, or beside it where they are too long. */
+void ring_text(struct slot *slot, u64 at, const char *const texts[4], const unsigned lengths[4]) {
+    unsigned total = lengths[0] + lengths[1] + lengths[2] + lengths[3];
+    char *to = slot->text;
+    if (total > TEXT_BYTES) {
+        u64 where;
+        struct long_text *room = ring_room((total + LONG_TEXT_AT + SLOT_BYTES - 1) / SLOT_BYTES, slot->tid, at, &where);
+        if (!room) {
+            slot->has |= HAS_CUT;
+            return;
+        }
+        slot->has |= HAS_LONG;
+        slot->text_at = (u32)where;
+        to = room->text;
+    }
+    for (int i = 0; i < 4; i++) to = copy(to, texts[i], lengths[i]);
+    slot->n1 = (u16)lengths[0];
+    slot->n2 = (u16)lengths[1];
+    slot->n3 = (u16)lengths[2];
+    slot->n4 = (u16)lengths[3];
+}

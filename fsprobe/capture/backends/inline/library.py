@@ -1,0 +1,113 @@
+"""The recorder's .so: where it was built, and where it may be named in an environment that outlives the run.
+
+LD_AUDIT is inherited by daemons, submitted jobs and containers. So the file it names must last, and nobody else may ever be
+able to make one of that name: it lies below directories in which only the user or root can write. The installed file is taken
+where that holds. Else, and where fsprobe is one archive, a copy goes into the user's cache, once for each of its contents.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import binascii
+import os
+import stat
+
+from fsprobe.capture import shipped
+from fsprobe.capture.directories import hook_place
+from fsprobe.capture.directories import scratch as scratch_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = "fsprobe-inline.so"
+DATA_FILE = "backends/inline/" + NAME
+NOT_BUILT = "it was not built for this installation (no compiler when fsprobe was installed, or not x86_64)"
+_LASTING = ("XDG_CACHE_HOME", "HOME", "the home directory")
+"""Of the hook's places those that are there after a logout and in another job."""
+
+
+def find(environment: "Mapping[str, str]") -> "tuple[str, str]":
+    """The path to name in LD_AUDIT and "", or "" and why there is none."""
+    installed = "" if shipped.archive() else shipped.path(DATA_FILE)
+    if installed:
+        if not os.path.isfile(installed):
+            return "", NOT_BUILT
+        real = os.path.realpath(installed)
+        if not why_not_at(real):
+            return real, ""
+    try:
+        data = shipped.read_bytes(DATA_FILE)
+    except OSError:
+        return "", NOT_BUILT
+    return keep(data, environment)
+
+
+def why_not_at(path: "str") -> "str":
+    """Why a file can't be named in an environment that others inherit ("" where it can)."""
+    if set(path) & set(": \t\n"):
+        return "its path has a character that LD_AUDIT can't hold"
+    try:
+        place = hook_place.open_private(os.path.dirname(path))
+    except hook_place.Unsafe as error:
+        return str(error)
+    except OSError as error:
+        return "%s: %s" % (path, error.strerror)
+    try:
+        found = os.stat(os.path.basename(path), dir_fd=place, follow_symlinks=False)
+    except OSError as error:
+        return "%s: %s" % (path, error.strerror)
+    finally:
+        os.close(place)
+    if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
+        return "%s can be changed by others" % path
+    if os.statvfs(path).f_flag & os.ST_NOEXEC:
+        return "%s lies on a filesystem mounted noexec" % path
+    return ""
+
+
+def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str]":
+    """Put a copy into the user's cache, unless it is there: its path and "", or "" and why there is none.
+
+    It stays. Taken away, or put below a directory that is emptied between jobs, each program that inherited the variable would
+    complain on stderr.
+    """
+    name = "%sinline-%08x%05x" % (scratch_dir.PREFIX, binascii.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFFF)
+    reasons = []
+    for label, path, why_not in hook_place.candidates(environment):
+        if label not in _LASTING:
+            continue
+        folder = os.path.join(path, hook_place.FOLDER, name)
+        try:
+            if why_not:
+                raise hook_place.Unsafe(why_not)
+            _write(folder, data)
+        except OSError as error:
+            reasons.append("%s: %s" % (label, error.strerror))
+            continue
+        except hook_place.Unsafe as error:
+            reasons.append("%s %s" % (label, error))
+            continue
+        why = why_not_at(os.path.join(folder, NAME))
+        if not why:
+            return os.path.join(folder, NAME), ""
+        reasons.append("%s: %s" % (label, why))
+    return "", "no lasting place for it that nobody else can write to: " + ("; ".join(reasons) or "HOME is not set")
+
+
+def _write(folder: "str", data: "bytes") -> "None":
+    """Write it in one step: programs may have the old one mapped."""
+    place = hook_place.open_private(folder, make=2)
+    try:
+        if hook_place.holds(place, NAME, data):
+            return
+        part = "%s.%s.part" % (NAME, os.urandom(6).hex())
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o700, dir_fd=place)
+        try:
+            with open(fd, "wb") as target:
+                target.write(data)
+            os.rename(part, NAME, src_dir_fd=place, dst_dir_fd=place)
+        except BaseException:
+            os.unlink(part, dir_fd=place)
+            raise
+    finally:
+        os.close(place)

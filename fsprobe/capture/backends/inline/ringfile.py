@@ -1,0 +1,175 @@
+"""The ring as the recorder keeps it: made, grown while the run goes on, and given out for the recording.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6. The layout is that of slot.h.
+"""
+
+import errno
+import os
+import struct
+
+from fsprobe.capture.directories import own_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+MAGIC = 0x31474E4952505346
+VERSION = 1
+HEADER_BYTES = 32768
+SLOT_BYTES = 256
+HEAD = struct.Struct("<QIIQQQ")
+"""magic, version, slot_bytes, cap, max, drained"""
+NEXT_AT = 64
+CAP_AT = 16
+TABLES_AT = 128
+AHEAD = 16384
+"""Slots that are allocated before they are used (4 MiB): more than what two cores write in a tick of 20 ms."""
+MOST = 1 << 24
+"""Slots for which address space is mapped in each process (4 GiB of it)."""
+BLOCK_BYTES = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def create(path: "str", ahead: "int" = AHEAD, most: "int" = MOST, tables: "bytes" = b"") -> "None":
+    """Make a ring with `ahead` slots, which may grow to `most`. The file must not be there: one may be mapped.
+
+    Args:
+        path: where.
+        ahead: slots at first.
+        most: slots at last.
+        tables: what another ring's header holds of the sites that were found (see `tables_of`).
+
+    Raises:
+        OSError: there is no room for it, or the file exists.
+    """
+    ahead = min(ahead, most)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(fd, 0o600)
+        os.posix_fallocate(fd, 0, HEADER_BYTES + ahead * SLOT_BYTES)
+        os.pwrite(fd, tables[: HEADER_BYTES - TABLES_AT], TABLES_AT)
+        os.pwrite(fd, HEAD.pack(MAGIC, VERSION, SLOT_BYTES, ahead, most, 0), 0)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def tables_of(path: "str") -> "bytes":
+    """What a ring's header holds of the sites that programs found, for another ring of the same run.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with reader(path) as source:
+        return source.read(HEADER_BYTES)[TABLES_AT:]
+
+
+def grow(
+    path: "str", ahead: "int" = AHEAD, most: "int" = MOST, has_room: "Callable[[int], bool] | None" = None
+) -> "tuple[int, int]":
+    """Keep `ahead` slots allocated, `most` at the highest; what does not fit on the filesystem is lost and counted.
+
+    Args:
+        path: the ring. What its header says is not trusted: every process of the run may have written into it.
+        ahead: slots behind those that are taken.
+        most: slots at last.
+        has_room: asked before it grows whether so many bytes more may be taken.
+
+    Returns:
+        how many slots were asked for so far, and how many there are.
+    """
+    fd = own_files.open_file(path, os.O_RDWR)
+    try:
+        taken = struct.unpack("<Q", os.pread(fd, 8, NEXT_AT))[0]
+        _, _, _, cap, most_mapped, _ = HEAD.unpack(os.pread(fd, HEAD.size, 0))
+        wanted = min(most, most_mapped, max(cap, taken + ahead))
+        # not for each few slots: half of what is kept ahead is enough to grow
+        if wanted > cap and (taken + ahead // 2 > cap or cap < ahead):
+            if has_room is not None and not has_room((wanted - cap) * SLOT_BYTES):
+                return taken, cap
+            try:
+                os.posix_fallocate(fd, HEADER_BYTES + cap * SLOT_BYTES, (wanted - cap) * SLOT_BYTES)
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                return taken, cap
+            os.pwrite(fd, struct.pack("<Q", wanted), CAP_AT)
+            cap = wanted
+        return taken, cap
+    finally:
+        os.close(fd)
+
+
+def stop(path: "str") -> "None":
+    """Let nobody take a slot any more: whoever outlives the run goes on unrecorded.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    fd = own_files.open_file(path, os.O_RDWR)
+    try:
+        os.pwrite(fd, bytes(8), CAP_AT)
+    finally:
+        os.close(fd)
+
+
+def reader(path: "str") -> "BinaryIO":
+    """A ring to read from.
+
+    Raises:
+        OSError: it is not there, or not the caller's own.
+    """
+    return own_files.reader(path)
+
+
+def n_slots(source: "BinaryIO", most: "int" = MOST) -> "int":
+    """How many slots are there and were asked for, whatever the header says.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    source.seek(0)
+    head = source.read(NEXT_AT + 8)
+    if len(head) < NEXT_AT + 8:
+        return 0
+    taken = int(struct.unpack_from("<Q", head, NEXT_AT)[0])
+    cap = int(struct.unpack_from("<Q", head, CAP_AT)[0])
+    there = (os.fstat(source.fileno()).st_size - HEADER_BYTES) // SLOT_BYTES
+    return max(0, min(taken, cap, most, there))
+
+
+def section(path: "str", most: "int" = MOST) -> "Iterator[bytes]":
+    """Header and slots as they are now, in blocks.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with reader(path) as source:
+        left = n_slots(source, most) * SLOT_BYTES
+        source.seek(0)
+        # the sites are nothing that a reader asks for
+        yield source.read(TABLES_AT) + bytes(HEADER_BYTES - TABLES_AT)
+        source.seek(HEADER_BYTES)
+        while left > 0:
+            block = source.read(min(BLOCK_BYTES, left))
+            if not block:
+                return
+            left -= len(block)
+            yield block
+
+
+def environment(environ: "dict[str, str]", library: "str", ring: "str") -> "dict[str, str]":
+    """The environment that records a program: by LD_AUDIT, or beside LD_PRELOAD where the program has one.
+
+    An allocator that is preloaded does not start under LD_AUDIT (static TLS).
+    """
+    changed = dict(environ, FSPROBE_RING=ring)
+    preload = environ.get("LD_PRELOAD", "")
+    if preload.strip(": "):
+        changed["LD_PRELOAD"] = preload + ":" + library
+    else:
+        changed["LD_AUDIT"] = ":".join(filter(None, (library, environ.get("LD_AUDIT", ""))))
+    return changed

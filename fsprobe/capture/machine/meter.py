@@ -1,0 +1,49 @@
+"""What the node's clients of NFS and Lustre count while a command runs.
+
+Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
+"""
+
+import os
+
+from fsprobe.capture.machine import mounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Meter:
+    """What the clients of all NFS and Lustre mounts count, from when it was made on.
+
+    Args:
+        wanted: False counts nothing.
+    """
+
+    def __init__(self, wanted: "bool") -> "None":
+        self._sources = {}  # type: dict[str, tuple[counters.Source, dict[str, int]]]
+        self._why_not = {}  # type: dict[str, str]
+        if not wanted:
+            return
+        from fsprobe.capture.machine import counters  # it imports what costs a hundred metadata calls
+
+        for path, fstype, _, _ in mounts.parse_mountinfo(mounts.read_own()):
+            if fstype in ("nfs", "nfs4", "lustre"):
+                source, why_not = counters.find(path)
+                if source is None:
+                    self._why_not[os.fsdecode(path)] = why_not
+                else:
+                    self._sources[os.fsdecode(path)] = source, source.read()
+
+    def read(self) -> "dict[str, dict[str, Any]]":
+        """Mount point -> {"source", "operations": operation -> how often, "why_not"}; operations that were none are left out."""
+        found = {path: {"source": "", "operations": {}, "why_not": why} for path, why in self._why_not.items()}
+        for path, (source, before) in self._sources.items():
+            operations, why_not = {}, ""
+            try:
+                operations = {
+                    name: n - before.get(name, 0) for name, n in source.read().items() if n > before.get(name, 0)
+                }
+            except OSError as error:
+                why_not = str(error.strerror)
+            found[path] = {"source": source.name, "operations": operations, "why_not": why_not}
+        return found

@@ -1,0 +1,13 @@
+"""Read the inline recorder's ring: slots in, the events that the strace parser gives for the same run out.
+
+    facts = RingFacts()
+    for event in read(data, ParseQuality(), facts): ...
+
+The ring is hostile input: any process of the run may have written into it.
+"""
+
+from fsprobe.events.ring.facts import Loss, ObjectSites, Reads, RingFacts, Usage
+from fsprobe.events.ring.reader import read
+from fsprobe.events.ring.slots import Buffer
+
+__all__ = ["Buffer", "Loss", "ObjectSites", "Reads", "RingFacts", "Usage", "read"]

@@ -1,0 +1,166 @@
+"""The ring's layout, as capture/backends/inline/slot.h has it (a test compares the two), and bounds-checked access to it."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import NamedTuple
+
+from fsprobe.errors import BadInput
+
+MAGIC = 0x31474E4952505346
+VERSION = 1
+HEADER_BYTES = 32768
+SLOT_BYTES = 256
+SLOT_MAGIC = 0xF5
+TEXT_BYTES = 120
+LONG_TEXT_AT = 16
+
+CALL, NEWTID, START, TEXT, OBJECT, MARK = range(6)
+BEGUN, DONE = 1, 2
+HAS_SECOND, HAS_SAME, HAS_BASE, HAS_LONG, HAS_CUT, HAS_BASE_2, HAS_NO_USAGE, HAS_HANDED_ON = (1 << n for n in range(8))
+
+FIELDS = (
+    ("magic", "B"), ("state", "B"), ("kind", "B"), ("has", "B"), ("tid", "I"), ("t_ns", "Q"), ("dur_ns", "Q"), ("result", "q"),
+    ("arg", "4Q"), ("size", "Q"), ("mode", "H"), ("n4", "H"), ("n_entries", "I"), ("nr", "H"), ("n1", "H"), ("n2", "H"), ("n3", "H"),
+    ("text_at", "I"), ("n_reads", "I"), ("read_bytes", "Q"), ("read_ns", "Q"), ("n_maps", "I"), ("n_fstats", "I"),
+    ("map_bytes", "Q"), ("map_ns", "Q"), ("text", "120s"),
+)  # fmt: skip
+"""Every field of a slot with its type, in order, without gaps."""
+SLOT = struct.Struct("<" + "".join(kind for _, kind in FIELDS))
+HEAD = struct.Struct("<QIIQQQ")
+"""magic, version, slot_bytes, cap, max, drained"""
+NEXT_AT = 64
+_NEXT = struct.Struct("<Q")
+LONG = struct.Struct("<BBBBIQ")
+_NO_MAGIC = re.compile(rb"[^\xf5]")
+_NOT_DONE = re.compile(rb"[^\x02]")
+_NO_SLOT = 0xFF
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Slot(NamedTuple):
+    """One slot, without its texts' place."""
+
+    magic: int
+    state: int
+    kind: int
+    has: int
+    tid: int
+    t_ns: int
+    dur_ns: int
+    result: int
+    arg0: int
+    arg1: int
+    arg2: int
+    arg3: int
+    size: int
+    mode: int
+    n4: int
+    n_entries: int
+    nr: int
+    n1: int
+    n2: int
+    n3: int
+    text_at: int
+    n_reads: int
+    read_bytes: int
+    read_ns: int
+    n_maps: int
+    n_fstats: int
+    map_bytes: int
+    map_ns: int
+    text: bytes
+
+
+class Ring(NamedTuple):
+    """A ring's slots and what its header says."""
+
+    data: memoryview
+    """Header and slots."""
+    n_slots: int
+    """Slots that are there and were asked for."""
+    n_asked: int
+    drained: int
+    kinds: bytes
+    """The kind of each slot; 0xFF where there is none: text of the slot before, or lost."""
+    n_lost: int
+    """Slots that were asked for and are not there: the ring was full, or their thread was killed or jumped away before it wrote."""
+
+
+def open_ring(data: Buffer) -> Ring:
+    """Check a ring's header and find its slots.
+
+    Raises:
+        BadInput: it is no ring, of another version, or shorter than its header.
+    """
+    view = memoryview(data).cast("B")
+    if len(view) < HEADER_BYTES:
+        raise BadInput("the ring is cut short", "was the recording copied whole?")
+    magic, version, slot_bytes, cap, _, drained = HEAD.unpack_from(view, 0)
+    if magic != MAGIC:
+        raise BadInput("the ring does not begin as one", "was it made by fsprobe?")
+    if version != VERSION or slot_bytes != SLOT_BYTES:
+        raise BadInput(
+            f"the ring has version {version}, this fsprobe reads {VERSION}", "read it with the fsprobe that made it"
+        )
+    (n_asked,) = _NEXT.unpack_from(view, NEXT_AT)
+    n_slots = min(n_asked, cap, (len(view) - HEADER_BYTES) // SLOT_BYTES)
+    kinds, n_gone = _kinds(view, n_slots)
+    return Ring(view, n_slots, n_asked, min(drained, n_slots), kinds, n_gone + n_asked - n_slots)
+
+
+def _kinds(view: memoryview, n_slots: int) -> tuple[bytes, int]:
+    area = view[HEADER_BYTES : HEADER_BYTES + n_slots * SLOT_BYTES]
+    kinds = bytearray(area[2::SLOT_BYTES])
+    magics = bytearray(area[0::SLOT_BYTES])
+    at = 0
+    while (
+        at := kinds.find(TEXT, at)
+    ) >= 0:  # in their order: what lies inside of one is no slot, whatever it looks like
+        n = max(1, area[at * SLOT_BYTES + 3])
+        if magics[at] == SLOT_MAGIC:
+            n = min(n, n_slots - at)
+            kinds[at] = TEXT
+            kinds[at + 1 : at + n] = bytes((_NO_SLOT,)) * (n - 1)
+            magics[at : at + n] = bytes((SLOT_MAGIC,)) * n
+            at += n
+        else:
+            at += 1
+    gone = {match.start() for match in _NO_MAGIC.finditer(magics)}
+    states = bytes(area[1::SLOT_BYTES])
+    for match in _NOT_DONE.finditer(states):
+        at = match.start()
+        if kinds[at] != _NO_SLOT and (kinds[at] != CALL or states[at] != BEGUN):
+            gone.add(at)
+    for at in gone:
+        kinds[at] = _NO_SLOT
+    return bytes(kinds), len(gone)
+
+
+def slot_at(ring: Ring, index: int) -> Slot:
+    """Give one slot; `index` is below `n_slots`."""
+    return Slot._make(SLOT.unpack_from(ring.data, HEADER_BYTES + index * SLOT_BYTES))
+
+
+def texts_of(ring: Ring, slot: Slot) -> tuple[bytes, bytes, bytes, bytes] | None:
+    """Give path, second text, base and second base; None where they are not where the slot says."""
+    n1, n2, n3 = slot.n1, slot.n2, slot.n3
+    total = n1 + n2 + n3 + slot.n4
+    if not total:
+        return b"", b"", b"", b""
+    if slot.has & HAS_LONG:
+        at = slot.text_at
+        if at >= ring.n_slots or ring.kinds[at] != TEXT:
+            return None
+        place = HEADER_BYTES + at * SLOT_BYTES
+        n = min(LONG.unpack_from(ring.data, place)[3], ring.n_slots - at)
+        if total > n * SLOT_BYTES - LONG_TEXT_AT:
+            return None
+        text = bytes(ring.data[place + LONG_TEXT_AT : place + LONG_TEXT_AT + total])
+    elif total <= TEXT_BYTES:
+        text = slot.text
+    else:
+        return None
+    return text[:n1], text[n1 : n1 + n2], text[n1 + n2 : n1 + n2 + n3], text[n1 + n2 + n3 : total]

@@ -1,0 +1,123 @@
+"""Requests by the names that each mount's own client has for them, predicted beside counted: what every report says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.profile import Profile
+from fsprobe.model.requests import Operation
+from fsprobe.report import numbers
+
+N_SHOWN = 12
+"""Operations of a mount that one line names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One mount (or one storage layout) whose client has rules and names of its own."""
+
+    title: str
+    rules: str
+    """By whose rules it was counted, and what further processes of the node ask."""
+    operations: tuple[Operation, ...] = ()
+    counted_by: str = ""
+    """Who counted, of what; "" where nobody did."""
+    why_not: str = ""
+    """Why the counters could not be read."""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The operations whose number is not predictable, each with why."""
+        return tuple(f"{row.name}: {row.doubt}" for row in self.operations if row.doubt)
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether there is a prediction to be shown."""
+        return any(row.predicted is not None for row in self.operations)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether somebody counted."""
+        return any(row.counted is not None for row in self.operations)
+
+
+def of_profile(profile: Profile) -> list[Served]:
+    """Of each mount with a client of its own, the busiest first; mounts that nobody predicted, but somebody counted, last."""
+    counters = profile.manifest.counters
+    rows = profile.requests.served if profile.requests is not None else ()
+    found = []
+    for row in rows:
+        counted = counters.get(row.key)
+        why_not = counted.why_not if counted is not None else ""
+        operations = row.beside(counted.operations if counted is not None and not why_not else None)
+        again = ""
+        if row.operations and profile.job is None:
+            again = f"; a second process of the node asks {numbers.count(row.n_second)}, each further one {numbers.count(row.n_again)}"
+        rules = f"{numbers.count(row.n_metadata)} requests by {row.protocol}'s rules{again}"
+        if "all" in row.not_predictable:
+            rules = f"{numbers.count(row.n_metadata)} requests {row.not_predictable['all']}"
+        source = f"{counted.source}, of the whole node" if counted is not None and not why_not else ""
+        found.append(Served(title=row.key, rules=rules, operations=operations, counted_by=source, why_not=why_not))
+    named = {row.key for row in rows}
+    for key, counted in counters.items():
+        if key not in named and (counted.operations or counted.why_not):
+            asked: dict[str, int] | None = {} if profile.requests is not None else None
+            rules = "no requests predicted" if asked is not None else "requests not predicted for this run"
+            source = f"{counted.source}, of the whole node" if not counted.why_not else ""
+            operations = counted.beside(asked) if not counted.why_not else ()
+            found.append(
+                Served(title=key, rules=rules, operations=operations, counted_by=source, why_not=counted.why_not)
+            )
+    return found
+
+
+def of_comparison(comparison: Comparison) -> list[Served]:
+    """Of each storage layout and state of the cache, where its client has names of its own or was read."""
+    found = []
+    for row in comparison.rows:
+        operations = row.operations
+        if operations:
+            state = f", {row.cache}" if row.cache in ("cold", "warm") else ""
+            counted = f"{comparison.counted_by or 'the client'}, of the whole node, median of the runs"
+            found.append(
+                Served(
+                    title=row.layout + state,
+                    rules=f"requests to {row.counted_mount}" if row.counted_mount else "requests",
+                    operations=operations,
+                    counted_by=counted if row.client_counters else "",
+                )
+            )
+    return found
+
+
+def line(row: Served) -> str:
+    """The operations of a mount in one line: `LOOKUP 308 (counted 310), ACCESS 125 (125)`."""
+    parts = [_words(one, row.is_predicted, row.is_counted) for one in row.operations[:N_SHOWN]]
+    n_more = len(row.operations) - N_SHOWN
+    return ", ".join(parts) + (f" and {numbers.plural(n_more, 'more operation')}" if n_more > 0 else "")
+
+
+def _words(row: Operation, is_predicted: bool, is_counted: bool) -> str:
+    if not is_predicted:
+        return f"{row.name} {numbers.count(row.counted)}"
+    return f"{row.name} {numbers.count(row.predicted)}" + (
+        f" (counted {numbers.count(row.counted)})" if is_counted else ""
+    )
+
+
+def lines(rows: Iterable[Served]) -> list[str]:
+    """The same as text: a line for the mount, one for its operations, one for what is not predictable."""
+    made = []
+    for row in rows:
+        made.append(f"{row.title}: {row.rules}")
+        if row.operations:
+            made.append(f"  {line(row)}")
+        if row.counted_by:
+            made.append(f"  counted by {row.counted_by}")
+        if row.why_not:
+            made.append(f"  not counted: {row.why_not}")
+        if row.doubts:
+            made.append(f"  not predictable: {'; '.join(row.doubts)}")
+    return made

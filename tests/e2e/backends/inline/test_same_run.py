@@ -1,0 +1,177 @@
+"""strace and the inline recorder in one run: call for call the same; and what is made of either recording."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fsprobe import pipeline
+from fsprobe.capture import options
+from fsprobe.capture import record as capture
+from fsprobe.capture.backends.inline import words
+from fsprobe.capture.lookups import collect
+from fsprobe.experiment import selftest
+from fsprobe.model.profile import Profile
+from fsprobe.recording.file import Recording
+from tests.e2e.backends.inline.conftest import Record
+from tests.e2e.backends.test_oracle import workloads
+
+
+@pytest.mark.parametrize("name", ["pass", "pandas", "stack", "pool"])
+def test_workloads(name: str, tmp_path: Path, strace_program: str) -> None:
+    found = selftest.run(name, workloads(tmp_path)[name])
+    assert found.is_complete, found
+
+
+@pytest.mark.parametrize("name", [name for name, _ in selftest.programs()])
+def test_the_selftests_own_programs(name: str, strace_program: str) -> None:
+    found = selftest.run(name, dict(selftest.programs())[name])
+    assert found.is_complete, found
+    assert found.n_opened > 10
+
+
+def test_doctor_runs_it(strace_program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fsprobe", "doctor", "--selftest", "--json", "--", "/bin/ls", "/usr"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0, answer
+    assert answer["agrees"]
+    (row,) = answer["programs"]
+    assert row["n_calls"] == row["n_equal"] > 10
+
+
+def both(command: list[str], tmp_path: Path) -> Recording:
+    path = tmp_path / "both.fsprobe"
+    capture.record(options.parse(["-q", "--backend", selftest.BACKENDS, "-o", str(path), "--", *command]))
+    return Recording(str(path))
+
+
+def test_a_difference_is_found(tmp_path: Path, strace_program: str) -> None:
+    """A ring in which one slot is another call than it was."""
+    recording = both([sys.executable, "-c", "import os; os.stat('/etc/hostname')"], tmp_path)
+    assert selftest.compare("x", recording).is_complete
+    data = b"".join(recording.section(selftest.RING))
+    at = data.rindex(b"/etc/hostname")  # the first ones are in the command line
+    recording.section = lambda name: iter([data[:at] + b"/etc/Hostname" + data[at + 13 :]])  # type: ignore[method-assign]
+    lines = list(Recording(recording.path).lines("log"))
+    recording.lines = lambda name: iter(lines)  # type: ignore[method-assign]
+    found = selftest.compare("x", recording)
+    assert not found.is_complete
+    assert (found.n_calls - found.n_equal, found.n_extra) == (1, 1)
+    assert found.n_threads_in_order == 0
+    assert any("/etc/Hostname" in example for example in found.examples)
+
+
+def test_what_is_looked_up_after_the_run_is_the_same(tmp_path: Path, strace_program: str) -> None:
+    code = "import pandas, subprocess; subprocess.run(['ls', '/'], stdout=subprocess.DEVNULL)"
+    recording = both([sys.executable, "-c", code], tmp_path)
+    ring = tmp_path / "ring"
+    ring.write_bytes(b"".join(recording.section(selftest.RING)))
+    ring.chmod(0o600)
+    expected = collect.collect(recording.section("log"))
+    found = collect.collect(words.blocks(str(ring), 1 << 24))
+    # strace names the working directory with each call, the ring with relative paths alone
+    del expected["links"][os.getcwd()]
+    found["links"].pop(os.getcwd(), None)
+    for name in ("distributions", "links", "programs", "sizes"):
+        assert found[name] == expected[name], name
+    assert sorted(found["files"]) == sorted(expected["files"])
+    assert sorted(found["missing"]) == sorted(expected["missing"])
+
+
+def counted(profile: Profile) -> dict[str, object]:
+    """What two runs of the same program have in common: counts, without times, process numbers and what is fsprobe's own."""
+    metrics, requests = profile.metrics, profile.requests
+    assert requests is not None
+    return {
+        "syscalls": metrics.by_syscall,
+        "phases": [(row.key, row.n_open, row.n_stat, row.n_list, row.n_not_found) for row in metrics.by_phase],
+        "modules": {
+            row.key: (row.n_metadata, row.n_metadata_cum, row.parent, row.n_imports) for row in metrics.by_module or ()
+        },
+        "packages": {row.key: row.n_metadata for row in metrics.by_package},
+        "processes": Counter((row.label, row.kind, row.n_metadata) for row in metrics.by_process),
+        "not found": {row.reason: row.n for row in metrics.not_found},
+        "requests": {row.key: replace(row, read_max=None) for row in requests.by_mount},
+    }
+
+
+@pytest.mark.parametrize("name", ["pass", "pandas", "stack"])
+def test_the_profile_is_that_of_strace(name: str, record: Record, tmp_path: Path, strace_program: str) -> None:
+    """Marks through the ring against marks by time, in two runs: every import has the same calls."""
+    command = workloads(tmp_path)[name]
+    record(command)  # so that neither run writes bytecode or fills caches
+    inline, strace = record(command).profile, record(command, backend="strace").profile
+    expected = counted(strace)
+    for what, value in counted(inline).items():
+        assert value == expected[what], what
+    assert inline.quality.n_lost == 0
+    assert inline.manifest.markers == "ring"
+    assert inline.metrics.by_module
+
+
+def test_a_pool_of_spawned_processes(record: Record, tmp_path: Path, strace_program: str) -> None:
+    command = workloads(tmp_path)["pool"]
+    record(command)
+    inline, strace = record(command).profile, record(command, backend="strace").profile
+    phases = [{row.key: row.n_metadata for row in one.metrics.by_phase} for one in (inline, strace)]
+    # which worker takes which task differs by run: what they do at the end does too
+    assert {name: n for name, n in phases[0].items() if name != "run"} == {
+        name: n for name, n in phases[1].items() if name != "run"
+    }
+    assert inline.metrics.processes == strace.metrics.processes
+
+
+def test_durations_are_the_calls_own(record: Record) -> None:
+    code = "import os\nfor _ in range(20000): os.stat('/etc/hostname')"
+    profile = record([sys.executable, "-c", code]).profile
+    (row,) = [row for row in profile.metrics.by_path if row.key == "/etc/hostname"]
+    assert row.n_stat == 20000
+    assert row.time_s is not None
+    mount = profile.metrics.by_mount[0]
+    assert mount.p50_ms is not None
+    assert 0.0001 < mount.p50_ms < 0.02, "a stop of a tracer takes longer than that"
+    assert profile.metrics.tracing_overhead_us == 0
+    assert profile.metrics.time_less_overhead_s == pytest.approx(profile.metrics.time_s, rel=0.001)
+    assert set(profile.manifest.capabilities) >= {"true_durations", "reads", "loader", "foreign_programs"}
+
+
+def test_a_ring_that_is_read_from_a_file(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = record([sys.executable, "-c", "import json"])
+    expected = ran.profile
+    monkeypatch.setattr(pipeline, "MAX_IN_MEMORY_BYTES", 1000)
+    assert ran.profile == expected
+
+
+def test_a_damaged_ring_is_said(record: Record, tmp_path: Path) -> None:
+    from fsprobe.recording.file import write
+
+    recording = Recording(str(record([sys.executable, "-c", "pass"]).path))
+    path = tmp_path / "damaged.fsprobe"
+    sections = [(name, recording.section(name)) for name in recording.names() if name != "ring"]
+    write(
+        str(path),
+        "recording",
+        [("manifest", json.dumps(recording.manifest).encode()), *sections[1:], ("ring", b"no ring")],
+    )
+    done = subprocess.run([sys.executable, "-m", "fsprobe", "report", str(path)], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert "ring" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_left(record: Record) -> None:
+    before = {name for name in os.listdir("/dev/shm") if name.startswith("fsprobe-trial")}
+    record([sys.executable, "-c", "pass"])
+    assert {name for name in os.listdir("/dev/shm") if name.startswith("fsprobe-trial")} <= before
