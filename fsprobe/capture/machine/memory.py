@@ -19,6 +19,9 @@ _V1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
 _V2 = "memory.max", "memory.current", "inactive_file"
 
 
+_own_limits = []  # type: list[list["Limit"]]  # of this process, once they were looked up: the files do not move
+
+
 class Limit:
     """One cgroup with a limit of its memory."""
 
@@ -61,6 +64,9 @@ def limits(
 
     Source: cgroups(7); Linux's admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst.
     """
+    is_own = own is None and not root and ram_bytes is None
+    if is_own and _own_limits:
+        return _own_limits[0]
     if own is None:
         try:
             with open("/proc/self/cgroup", "rb", buffering=0) as source:
@@ -86,6 +92,8 @@ def limits(
                     continue  # "max", the root, or a cgroup of outside this container
                 if max_bytes < ram_bytes and directory not in [one.directory for one in found]:
                     found.append(Limit(directory, names, max_bytes))
+    if is_own:
+        _own_limits.append(found)
     return found
 
 

@@ -245,7 +245,7 @@ def test_requests_and_attribution_are_the_same(library: Path, place: Path) -> No
         for event in events:
             if isinstance(event, Call):
                 model.add(event)
-        return {path: row.as_json() for path, row in model.count().per_path.items()}
+        return {path: row.value() for path, row in model.count().per_path.items()}
 
     with_sizes = RequestModel([], None, os.fsencode(place))
     expected = counted(ours, run.facts)
