@@ -227,6 +227,16 @@ def is_file(counted: PathTally) -> bool:
     return counted.resolved is not None and not counted.counts.n_list
 
 
+def is_in_archive(evidence: Evidence, entry: bytes) -> bool:
+    """Whether an entry of sys.path is a file that was read (a zip, an egg), or a place inside of one."""
+    while len(entry) > 1:
+        known = evidence.tally.by_path.get(entry)
+        if known is not None and known.resolved is not None and known.counts.n_open and not known.counts.n_list:
+            return True
+        entry = entry.rpartition(b"/")[0] or b"/"
+    return False
+
+
 def real_place(evidence: Evidence, place: bytes) -> bytes:
     """Where a directory led when something below it was opened; the directory itself where that is not known."""
     for path, counted in under(evidence, [place]):

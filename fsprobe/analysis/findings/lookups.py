@@ -15,6 +15,7 @@ from fsprobe.analysis.findings.evidence import (
     command_line,
     directories,
     environment,
+    is_in_archive,
     is_under,
     key_of,
     n_calls,
@@ -57,7 +58,8 @@ def dead_entries(evidence: Evidence) -> Seen | None:
     for entry in entries:
         asked = evidence.tally.by_path.get(entry)
         below = list(under(evidence, [entry]))
-        if asked is None or any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in below):
+        is_there = any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in below)
+        if asked is None or is_there or is_in_archive(evidence, entry):
             continue
         dead.append(entry)
         rows += below

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,3 +122,44 @@ for n in range(1200): os.stat(d); os.stat(d + '/m%d.py' % (n % 30))
     def test_what_is_polled_is_named(self, tmp_path: Path, name: str) -> None:
         program = f"import os\nfor n in range(1200): os.path.exists({str(tmp_path / 'box') + name!r})"
         assert f"{tmp_path / 'box'}{name} was" in findings_of(run([PYTHON, "-c", program], tmp_path))["FSP023"].evidence
+
+
+class TestArchives:
+    @pytest.mark.parametrize("inside", ["", "/inner"])
+    def test_a_zip_that_gives_the_modules_stays_on_the_path(self, tmp_path: Path, inside: str) -> None:
+        archive = tmp_path / "lib.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            for n in range(30):
+                file.writestr(f"{inside}/m{n}.py".lstrip("/"), "x = 1")
+        program = "import importlib\nfor n in range(30): importlib.import_module('m%d' % n)"
+        found = findings_of(run([PYTHON, "-c", program], tmp_path, {"PYTHONPATH": f"{archive}{inside}"}))
+        assert not {"FSP002", "FSP004"} & set(found)
+
+
+class TestPreload:
+    def test_the_list_is_what_the_workers_import(self, tmp_path: Path) -> None:
+        for name in ("aa", "bb", "cc", "dd"):
+            plant(tmp_path, name, 6)
+            imports = "".join(f"from {name} import m{n}\n" for n in range(1, 6))
+            (tmp_path / name / "m0.py").write_text(imports)
+        program = """
+import multiprocessing, {imports}
+def f(x):
+    import dd.m0
+    return x
+if __name__ == "__main__":
+    {method}
+    with multiprocessing.Pool(3) as pool: print(sum(pool.map(f, range(30), chunksize=1)))
+"""
+        names = "aa.m0, bb.m0, cc.m0"
+        (tmp_path / "spawn.py").write_text(
+            program.format(imports=names, method='multiprocessing.set_start_method("spawn")')
+        )
+        line = findings_of(run([PYTHON, "spawn.py"], tmp_path))["FSP016"].commands[-1]
+        listed = json.loads(line[line.index("[") : line.rindex("]") + 1])
+        assert {"aa.m0", "bb.m0", "cc.m0", "dd.m0"} <= set(listed)
+        (tmp_path / "again.py").write_text(program.format(imports=names, method=line))
+        after = run([PYTHON, "again.py"], tmp_path, {"PYTHONPATH": str(tmp_path)})
+        assert "FSP016" not in findings_of(after)
+        opened = after.tally.by_path[os.fsencode(tmp_path / "dd" / "m5.py")].counts.n_open
+        assert opened <= 1  # by the server alone
