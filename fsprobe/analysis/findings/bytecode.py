@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
+    TEMPORARY_PYC,
     Evidence,
     Seen,
     environment,
     fs_class,
+    is_under,
     n_pythons,
     plural,
     python_of,
@@ -22,7 +24,6 @@ from fsprobe.analysis.findings.evidence import (
 from fsprobe.model.formats import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)
-_TEMPORARY = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)
 _SITE = re.compile(rb"^(.*?/(?:site|dist)-packages)/", re.DOTALL)
 
 
@@ -54,7 +55,7 @@ def compiled(evidence: Evidence) -> Compiled:
     table = evidence.tally.by_path
     found = Compiled()
     written = _written(evidence)
-    directories: set[bytes] = set()
+    directories: dict[bytes, int] = {}
     for path, counted in table.items():
         source = _source_of(path, evidence)
         if source is None:
@@ -69,12 +70,13 @@ def compiled(evidence: Evidence) -> Compiled:
         if n:
             found.sources.append(source)
             found.n_read += n
-            directories.add(path.rpartition(b"/")[0])
+            directory = path.rpartition(b"/")[0]
+            directories[directory] = directories.get(directory, 0) + n
     for attempts in written.values():
         found.n_writing += sum(counted.counts.n_metadata for counted in attempts)
     _count_directories(evidence, directories, found)
     found.n_written = sum(1 for attempts in written.values() if any(c.counts.n_change for c in attempts))
-    found.n_refused = max(0, found.n_refused - found.n_written)
+    found.n_refused = _n_refused(evidence, directories)
     return found
 
 
@@ -82,27 +84,37 @@ def _written(evidence: Evidence) -> dict[bytes, list[PathTally]]:
     """.pyc -> its temporary files: each is one attempt to write it."""
     table: dict[bytes, list[PathTally]] = {}
     for path, counted in evidence.tally.by_path.items():
-        temporary = _TEMPORARY.match(path)
+        temporary = TEMPORARY_PYC.match(path)
         if temporary:
             table.setdefault(temporary.group(1), []).append(counted)
     return table
 
 
-def _count_directories(evidence: Evidence, directories: set[bytes], found: Compiled) -> None:
+def _count_directories(evidence: Evidence, directories: dict[bytes, int], found: Compiled) -> None:
     table = evidence.tally.by_path
-    for directory in directories:
+    for directory, n_compiled in directories.items():
         asked = table.get(directory)
         if asked is None:
             continue
-        n_attempts = asked.counts.n_stat
+        n_attempts = min(asked.counts.n_stat, n_compiled)  # a program may look at the directory for itself
         # __pycache__ itself, the package's directory where it was missing, mkdir, and the mode of each source
         found.n_writing += n_attempts + asked.counts.n_not_found + asked.counts.n_change + n_attempts
-        found.n_refused += n_attempts
         package = table.get(directory.rpartition(b"/")[0])
         if asked.counts.n_change and package is not None and package.counts.n_list:
             # a new __pycache__ changes the directory: its listing is read again
             n_again = max(0, package.counts.n_open - n_pythons(evidence))
             found.n_writing += n_again + package.counts.n_list * n_again // max(1, package.counts.n_open)
+
+
+def _n_refused(evidence: Evidence, directories: dict[bytes, int]) -> int:
+    """Refused attempts to write bytecode of these directories: of a temporary .pyc, or of the directory that it needs."""
+    refused = evidence.watch.refused if evidence.watch is not None else {}
+    return sum(
+        n
+        for path, n in refused.items()
+        if (path.rpartition(b"/")[0] in directories if TEMPORARY_PYC.match(path) else False)
+        or any(is_under(directory, path) for directory in directories)
+    )
 
 
 def _source_of(path: bytes, evidence: Evidence) -> bytes | None:

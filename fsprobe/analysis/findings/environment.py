@@ -14,6 +14,7 @@ from fsprobe.analysis.findings.evidence import (
     directories,
     environment,
     is_file,
+    is_in_archive,
     is_under,
     n_calls,
     n_requests_below,
@@ -183,7 +184,8 @@ def unused_python_path(evidence: Evidence) -> Seen | None:
         if asked is None or asked.counts.n_metadata == asked.counts.n_not_found:
             continue
         below = list(under(evidence, [entry]))
-        if any(c.counts.n_metadata > c.counts.n_not_found for path, c in below if path != entry):
+        is_used = any(c.counts.n_metadata > c.counts.n_not_found for path, c in below if path != entry)
+        if is_used or is_in_archive(evidence, entry):  # what a zip gave is not seen
             continue
         unused.append(entry)
         rows += below

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ FONT_MANAGER = "matplotlib.font_manager"
 TRACKER = "multiprocessing.resource_tracker"
 _SPAWN_MACHINERY = frozenset({SPAWN, TRACKER, "multiprocessing.popen_spawn_posix", "runpy", "pkgutil"})
 _FORK = "multiprocessing.popen_fork"
+_REFUSALS = frozenset({"EACCES", "EROFS", "EPERM", "EDQUOT", "ENOSPC"})
+TEMPORARY_PYC = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)
 _SEMAPHORE = b"/dev/shm/sem.mp-"
 
 
@@ -48,6 +51,10 @@ class Watch:
     """Lookups of interpreters for their own name along PATH, the successful ones included."""
     font_paths: dict[bytes, int] = field(default_factory=dict)
     """Path -> metadata calls that matplotlib.font_manager itself made while it was imported."""
+    scanners: dict[str, int] = field(default_factory=dict)
+    """Module that was being imported, "" outside imports -> opens of entry_points.txt."""
+    refused: dict[bytes, int] = field(default_factory=dict)
+    """Path -> attempts to make a directory or a temporary .pyc there that the filesystem refused."""
 
 
 def watch(rows: Iterable[Attributed], seen: Watch) -> Iterator[Attributed]:
@@ -63,6 +70,11 @@ def _note(row: Attributed, seen: Watch) -> None:
     key = process.key
     phases = seen.phases.setdefault(key, {})
     phases[phase] = phases.get(phase, 0) + 1
+    if row.call.op is Op.OPEN and path.endswith(b"info/entry_points.txt"):
+        scanner = row.module if phase == "import" else ""
+        seen.scanners[scanner] = seen.scanners.get(scanner, 0) + 1
+    if row.call.error in _REFUSALS and (row.call.syscall.startswith("mkdir") or TEMPORARY_PYC.match(path)):
+        seen.refused[path] = seen.refused.get(path, 0) + 1
     if phase == "import":
         if row.stack[0].name.startswith("multiprocessing"):
             seen.first_import.setdefault(key, row.stack[0].name)
@@ -213,6 +225,16 @@ def on_network(evidence: Evidence, path: bytes) -> bool:
 def is_file(counted: PathTally) -> bool:
     """Whether a path was opened with success and never listed."""
     return counted.resolved is not None and not counted.counts.n_list
+
+
+def is_in_archive(evidence: Evidence, entry: bytes) -> bool:
+    """Whether an entry of sys.path is a file that was read (a zip, an egg), or a place inside of one."""
+    while len(entry) > 1:
+        known = evidence.tally.by_path.get(entry)
+        if known is not None and known.resolved is not None and known.counts.n_open and not known.counts.n_list:
+            return True
+        entry = entry.rpartition(b"/")[0] or b"/"
+    return False
 
 
 def real_place(evidence: Evidence, place: bytes) -> bytes:

@@ -37,6 +37,8 @@ _CACHES = {
     b"/.cache/": "XDG_CACHE_HOME",
 }
 """Part of a path -> the variable that moves this cache; the first one that fits counts."""
+_SCAN_SWITCHES = {"torch": "TORCH_DEVICE_BACKEND_AUTOLOAD=0"}
+"""Module that scans entry points when it is imported -> the variable that stops it (PyTorch 2.5 and later)."""
 _NO_CACHES = (b"/.cache/huggingface/",)
 """Downloaded data under ~/.cache: to be kept, not to be made again on each node."""
 
@@ -82,7 +84,8 @@ def entry_points(evidence: Evidence) -> Seen | None:
     Costs: a scan opens a file of each installed distribution; it is not cached from one call to the next.
     opentelemetry-python#3054: 5-10 ms a call on a local disk.
 
-    Do: scan once and keep the result, pass `group=`, or install fewer distributions.
+    Do: scan once and keep the result, or install fewer distributions. `group=` saves nothing: each file is opened all the
+    same. Where a package scans when it is imported and has a switch for it, the finding prints that.
 
     Saving: where the same files were opened again in one process, all but the first time. Not computed for a single scan.
     """
@@ -94,15 +97,29 @@ def entry_points(evidence: Evidence) -> Seen | None:
         return None
     repeated = sum(max(0, counted.counts.n_open - n_pythons(evidence)) for _, counted in opened)
     seen = f"{plural(n_opens, 'open')} of {plural(len(opened), 'metadata file')} of installed distributions"
+    scanners = evidence.watch.scanners if evidence.watch is not None else {}
+    switches = [f"export {line}" for name, line in _SCAN_SWITCHES.items() if name in scanners]
     if repeated:
         seen += f"; {repeated:,} of them asked again for what the same process had read"
     return Seen(
         severity=severity,
-        evidence=seen + ".",
-        advice="Scan once and keep the result; pass group= to importlib.metadata.entry_points(); install fewer distributions.",
-        commands=[],
+        evidence=seen + "." + _who_scanned(evidence),
+        advice="Keep the result of a scan that your program makes itself; install fewer distributions."
+        + (" The line switches the search for PyTorch's device plugins off, where you need none." if switches else ""),
+        commands=switches,
         saves={"calls": repeated} if repeated else {},
     )
+
+
+def _who_scanned(evidence: Evidence) -> str:
+    """The modules whose import opened most entry_points.txt, or that it was outside any import; "" where none was opened."""
+    scanners = evidence.watch.scanners if evidence.watch is not None else {}
+    most = sorted(scanners, key=lambda name: (-scanners[name], name))[:2]
+    parts = [
+        f"{scanners[name]:,} of entry_points.txt {f'while {name} was imported' if name else 'outside any import'}"
+        for name in most
+    ]
+    return f" {'; '.join(parts)}." if parts else ""
 
 
 def font_list(evidence: Evidence) -> Seen | None:

@@ -15,6 +15,7 @@ from fsprobe.analysis.findings.evidence import (
     command_line,
     directories,
     environment,
+    is_in_archive,
     is_under,
     key_of,
     n_calls,
@@ -34,6 +35,9 @@ _SYSTEM_LIBRARIES = re.compile(rb"^(?:/usr(?:/local)?)?/lib(?:32|64|x32)?(?:/[^/
 _SHIM = re.compile(
     r"^(?:env|pyenv\S*|conda|mamba|micromamba|asdf|python[0-9.]*|pip[0-9.]*|ipython|pytest|jupyter)(?: |$)"
 )
+_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
+_DURATION = re.compile(r"^[0-9.]+[smhd]?$")
+_PYTHON_NAME = re.compile(r"^python[0-9.]*$")
 _START_PHASES = ("loader", "init", "site")
 
 
@@ -54,7 +58,8 @@ def dead_entries(evidence: Evidence) -> Seen | None:
     for entry in entries:
         asked = evidence.tally.by_path.get(entry)
         below = list(under(evidence, [entry]))
-        if asked is None or any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in below):
+        is_there = any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in below)
+        if asked is None or is_there or is_in_archive(evidence, entry):
             continue
         dead.append(entry)
         rows += below
@@ -287,8 +292,8 @@ def shims(evidence: Evidence) -> Seen | None:
     return Seen(
         severity=severity,
         evidence=f"{started}{plural(calls, 'call')} before {target} ran.",
-        advice="Call the interpreter itself.",
-        commands=[target + _arguments(evidence)],
+        advice="Call the interpreter by its full path, where it is started.",
+        commands=_by_interpreter(evidence),
         saves={"calls": calls},
     )
 
@@ -315,17 +320,35 @@ def _children(evidence: Evidence, pid: int) -> list[ProcessTally]:
     return [p for p in evidence.tally.by_process.values() if p.pid in pids - {pid} and p.kind == "launcher"]
 
 
-def _arguments(evidence: Evidence) -> str:
-    words: Sequence[str] = evidence.profile.manifest.command or ()
-    first = os.path.basename(words[0]) if words else ""
-    rest = words[2:] if first == "env" else words[1:]
-    return "".join(f" {quote(str(word))}" for word in rest)
+def _by_interpreter(evidence: Evidence) -> list[str]:
+    """The command with its interpreter by full path; nothing where the command does not name what ran (a shell, a job script).
+
+    Before the interpreter only `env` with assignments and `timeout` with a duration are understood. A script that was
+    started by its first line gets the interpreter in front of it.
+    """
+    words = [str(word) for word in evidence.profile.manifest.command or ()]
+    target, at = quote(python_of(evidence)), 0
+    while at < len(words) and os.path.basename(words[at]) in ("env", "timeout"):
+        at += 1
+        wanted = _ASSIGNMENT if os.path.basename(words[at - 1]) == "env" else _DURATION
+        while at < len(words) and wanted.match(words[at]):
+            at += 1
+    if at == len(words):
+        return []
+    before = words[:at] if at > 1 else []  # `env` alone does nothing
+    if _PYTHON_NAME.match(os.path.basename(words[at])):
+        return [" ".join([*map(quote, before), target, *map(quote, words[at + 1 :])])]
+    scripts = {p.label.partition(" ")[2] for p in evidence.tally.by_process.values() if p.kind == "python"}
+    if "/" in words[at] and os.path.basename(words[at]) in scripts and words[at].endswith(".py"):
+        return [" ".join([*map(quote, before), target, *map(quote, words[at:])])]
+    return []
 
 
 def repeated_path(evidence: Evidence) -> Seen | None:
     """One path asked for again and again.
 
-    Seen: a path that is no directory of the import system and that was asked for very often.
+    Seen: a path that is no directory of the import system and that was asked for very often, for itself: a directory whose
+    entries were asked for as well is a step on the way to them (os.path.realpath asks for each) and does not count.
 
     Costs: on a parallel filesystem each stat may be a request to the metadata server: a polling loop of one rank is
     nothing, of a thousand ranks it is a load.
@@ -335,10 +358,17 @@ def repeated_path(evidence: Evidence) -> Seen | None:
     Saving: all but one stat of that path per interpreter.
     """
     import_places = {os.fsencode(str(entry)) for fact in evidence.facts for entry in fact.get("path") or ()}
+    n_below: dict[bytes, int] = {}
+    for path, counted in evidence.tally.by_path.items():
+        parent = path.rpartition(b"/")[0] or b"/"
+        n_below[parent] = n_below.get(parent, 0) + counted.counts.n_stat + counted.counts.n_readlink
     best: tuple[int, bytes] | None = None
     for path, counted in evidence.tally.by_path.items():
         n = counted.counts.n_stat
-        if (best is None or n > best[0]) and path not in import_places and not counted.counts.n_list:
+        is_passed = (
+            2 * n_below.get(path, 0) >= n
+        )  # a step on the way to what was asked for, as os.path.realpath takes it
+        if (best is None or n > best[0]) and path not in import_places and not counted.counts.n_list and not is_passed:
             best = (n, path)
     if best is None:
         return None

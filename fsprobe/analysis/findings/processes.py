@@ -102,14 +102,16 @@ def _is_cut_short(process: ProcessTally, watch: Watch, n_images: int) -> bool:
 
 
 def _to_preload(evidence: Evidence, workers: set[str]) -> list[str]:
-    """The packages that cost the workers most calls, three at most."""
+    """What the workers' program imported by itself, all of it; what those modules import comes with them."""
     assert evidence.watch is not None
-    costs: dict[str, int] = {}
-    for name in set().union(*(evidence.watch.modules.get(key, set()) for key in workers)):
-        top, module = name.partition(".")[0], evidence.tally.by_module.get(name)
-        if module is not None and top.isidentifier() and top not in _NOT_TO_PRELOAD:
-            costs[top] = costs.get(top, 0) + module.own.n_metadata
-    return sorted(sorted(costs), key=lambda name: -costs[name])[:3]
+    names = set().union(*(evidence.watch.modules.get(key, set()) for key in workers))
+    return sorted(
+        name
+        for name in names
+        if "" in evidence.notes.imports.get(name, {})
+        and name.partition(".")[0] not in _NOT_TO_PRELOAD
+        and all(part.isidentifier() for part in name.split("."))
+    )
 
 
 def _own_work(evidence: Evidence, worker: ProcessTally) -> int:

@@ -349,7 +349,7 @@ if __name__ == "__main__":
         program.write_text(self.POOLS)
         before = run([PYTHON, str(program), "spawn", kind, "joined"], tmp_path)
         check_saving("FSP016", before, run([PYTHON, str(program), "fork", kind, "joined"], tmp_path))
-        assert '"email"' in findings_of(before)["FSP016"].commands[1]
+        assert '"email.message"' in findings_of(before)["FSP016"].commands[1]
 
     def test_a_pool_that_ends_its_workers_while_they_start(self, tmp_path: Path) -> None:
         program = tmp_path / "pools.py"
