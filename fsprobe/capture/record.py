@@ -11,7 +11,7 @@ import fsprobe
 from fsprobe.capture import backends, naming
 from fsprobe.capture.backends.protocol import UNMARKED, Machine, Run
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine import host, meter, mounts, ranks
+from fsprobe.capture.machine import host, mounts, ranks
 from fsprobe.capture.machine.environment import own_environment
 from fsprobe.capture.process.signals import SignalsHeld
 from fsprobe.capture.process.start import Launch, start
@@ -54,7 +54,7 @@ class Prepared(Run):
         self.hook_dir = ""
         self.path = ""
         """Of the recording."""
-        self.counted = meter.Meter(False)
+        self.counted = None  # type: Meter | None
         """What the node's clients of file servers count meanwhile."""
 
     def clear(self) -> "None":
@@ -180,7 +180,10 @@ def prepare(
             run.state["streamed"] = True
             lead.follow(run, functools.partial(consume, state=run.state))
         held.flush = functools.partial(lead.flush, write_so_far)
-        run.counted = meter.Meter(options.counters)
+        if options.counters:
+            from fsprobe.capture.machine import meter
+
+            run.counted = meter.Meter()
     except FsprobeError:
         run.clear()
         raise
@@ -272,7 +275,7 @@ def finish(run: "Prepared", process: "Process", outcome: "Outcome") -> "None":
         outcome.log_truncated = outcome.log_truncated or one.truncated
     for one in run.observers:
         one.raise_if_not_run(run, outcome)
-    run.state.update(last_facts(outcome), counters=run.counted.read())
+    run.state.update(last_facts(outcome), counters=run.counted.read() if run.counted is not None else {})
 
 
 def last_facts(outcome: "Outcome") -> "dict[str, Any]":

@@ -5,7 +5,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import os
 
-from fsprobe.capture.machine import mounts
+from fsprobe.capture.machine import counters, mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,19 +13,11 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """What the clients of all NFS and Lustre mounts count, from when it was made on.
+    """What the clients of all NFS and Lustre mounts count, from when it was made on."""
 
-    Args:
-        wanted: False counts nothing.
-    """
-
-    def __init__(self, wanted: "bool") -> "None":
+    def __init__(self) -> "None":
         self._sources = {}  # type: dict[str, tuple[counters.Source, dict[str, int]]]
         self._why_not = {}  # type: dict[str, str]
-        if not wanted:
-            return
-        from fsprobe.capture.machine import counters  # it imports what costs a hundred metadata calls
-
         for path, fstype, _, _ in mounts.parse_mountinfo(mounts.read_own()):
             if fstype in ("nfs", "nfs4", "lustre"):
                 source, why_not = counters.find(path)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from fsprobe.capture import options, record
 from fsprobe.capture.machine import counters, meter, mounts
+from fsprobe.recording.file import Recording
 
 TABLE = b"""25 1 8:1 / / rw - ext4 /dev/sda rw
 36 25 0:31 / /project rw,relatime - nfs4 server:/srv rw,vers=4.2
@@ -20,12 +24,13 @@ def test_what_was_counted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(mounts, "read_own", lambda: TABLE)
     monkeypatch.setattr(counters, "find", find)
-    assert meter.Meter(True).read() == {
+    assert meter.Meter().read() == {
         "/project": {"source": "a client", "operations": {"lookup": 4, "metadata": 4}, "why_not": ""},
         "/scratch": {"source": "", "operations": {}, "why_not": "denied"},
     }
 
 
-def test_nothing_is_read_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "read_own", lambda: pytest.fail("the mounts were read"))
-    assert meter.Meter(False).read() == {}
+def test_nothing_is_read_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, strace_program: str) -> None:
+    monkeypatch.setattr(meter, "Meter", lambda: pytest.fail("counters were read"))
+    recorded = record.record(options.parse(["-q", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]))
+    assert Recording(recorded.path).manifest["counters"] == {}
