@@ -38,7 +38,18 @@ class OwnModules:
 
 
 def main() -> int:
-    """Run the command line; `run` takes a short way that does not import click."""
+    """Run the command line; interrupted while it is still being loaded, it ends with one line."""
+    try:
+        return command_line()
+    except KeyboardInterrupt:
+        from fsprobe.cli.failures import say
+
+        say("interrupted")
+        return 130
+
+
+def command_line() -> int:
+    """Run what the command line says; `run` takes a short way that does not import click."""
     if OwnModules not in sys.meta_path and type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader:
         sys.meta_path.insert(0, OwnModules)
     words = sys.argv[1:]

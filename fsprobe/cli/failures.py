@@ -3,10 +3,16 @@
 Runs inside the recorder that travels too: syntax of Python 3.6.
 """
 
+import errno
+import io
 import os
 import sys
 
-from fsprobe.errors import FsprobeError
+from fsprobe.errors import EXIT_BAD_INPUT, EXIT_MACHINE, FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def printable(message: str) -> str:
@@ -31,3 +37,53 @@ def report_error(error: FsprobeError) -> int:
     if error.hint:
         say(f"hint: {error.hint}")
     return error.exit_code
+
+
+class Output(io.FileIO):
+    """Standard output, which remembers that it could not be written to: what fails later is not always the first write."""
+
+    has_failed = False
+
+    def write(self, data: "Any") -> "int":
+        """Write, and take note of a failure."""
+        try:
+            return super().write(data) or 0
+        except OSError:
+            Output.has_failed = True
+            raise
+
+
+def open_output() -> "None":
+    """Put our own file in the place of stdout, which knows whether it failed.
+
+    Where a shell closed it (`>&-`), that is one which fails when it is written to, and only then; it also takes the lowest
+    free descriptor, so that no file that is opened later becomes descriptor 1.
+    """
+    if sys.stdout is None:
+        fd, old = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None
+    elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
+        fd, old = sys.stdout.fileno(), sys.stdout
+    else:
+        return
+    raw = Output(fd, "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding="utf-8" if old is None else old.encoding,
+        errors="backslashreplace" if old is None else old.errors,
+        line_buffering=raw.isatty(),
+    )
+
+
+def report_broken(error: "OSError | MemoryError") -> "int":
+    """Say in one line that the output, a file or the memory failed, as nobody foresaw; returns the exit code."""
+    if isinstance(error, MemoryError):
+        return report_error(FsprobeError("out of memory", "see `ulimit -v` and the job's memory limit", EXIT_MACHINE))
+    reason = error.strerror or str(error) or type(error).__name__
+    if Output.has_failed:
+        # the interpreter would try again at its end, and exit with 120
+        sys.stdout = open(os.devnull, "w")
+        if error.errno == errno.EBADF:
+            reason = "it is closed"
+        return report_error(FsprobeError("cannot write to standard output: %s" % reason, "", EXIT_BAD_INPUT))
+    place = "" if error.filename is None else " " + os.fsdecode(error.filename)
+    return report_error(FsprobeError("input or output failed:%s %s" % (place, reason), "", EXIT_MACHINE))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 import fsprobe
-from fsprobe.cli.failures import report_error, say
+from fsprobe.cli.failures import open_output, report_broken, report_error, say
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 # name -> (module, what `fsprobe --help` says). In the order in which a user meets them.
@@ -69,15 +69,17 @@ def command() -> None:
 
 def main(words: Sequence[str]) -> int:
     """Run one command and return the exit code."""
+    open_output()
     try:
-        status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
+        try:
+            status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            status = EXIT_USAGE
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except FsprobeError as error:
         return report_error(error)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return EXIT_USAGE
     except click.ClickException as error:
         say(error.format_message())
         return EXIT_USAGE
@@ -88,3 +90,5 @@ def main(words: Sequence[str]) -> int:
         # the reader of our output has gone (`| head`): no reason to complain
         sys.stderr.close()
         return 0
+    except (OSError, MemoryError) as error:
+        return report_broken(error)

@@ -9,7 +9,7 @@ import sys
 
 from fsprobe.capture import options as run_options
 from fsprobe.capture import record
-from fsprobe.cli.failures import report_error, say
+from fsprobe.cli.failures import report_broken, report_error, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
@@ -45,6 +45,9 @@ def main(words: "list[str]") -> int:
         return group.main(["run", "--help"])
     except FsprobeError as error:
         return report_error(error)
+    except (OSError, MemoryError) as error:
+        report_broken(error)
+        return EXIT_OWN_FAILURE
     if live:
         live.end()
     status = recorded.outcome.exit_status
@@ -57,11 +60,11 @@ def main(words: "list[str]") -> int:
         elif not options.quiet:
             show_report(recorded.path)
     except FsprobeError as error:
-        report_error(error)
-        if status == 0:
-            return EXIT_OWN_FAILURE
+        report_error(error)  # the command has run: its exit code is what a script that started it must see
     except KeyboardInterrupt:
         say(f"interrupted while making the report; the recording is {recorded.path}")
+    except Exception as error:
+        say(f"the report failed ({type(error).__name__}: {error}); the recording is {recorded.path}")
     if status < 0:
         from fsprobe.cli.ending import die_of
 
