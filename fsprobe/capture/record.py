@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Backend
+    from fsprobe.capture.machine.meter import Meter
     from fsprobe.capture.options import RunOptions
     from fsprobe.capture.process.start import Process
     from fsprobe.capture.process.wait import Outcome
@@ -54,7 +55,7 @@ class Prepared(Run):
         self.hook_dir = ""
         self.path = ""
         """Of the recording."""
-        self.counted = None  # type: Meter | None
+        self.counted: "Meter | None" = None
         """What the node's clients of file servers count meanwhile."""
 
     def clear(self) -> "None":
