@@ -159,6 +159,7 @@ def main() -> int:
         with serve(env, scratch / "one", meta_ms=LATENCY_MS, read_ms=0) as server:
             cpu_s = cpu_of_one_start(server)
             latency_ms = wait_for_one(server, env)
+        latency = whatif.Latency(name="measured", ms=latency_ms, source="one request of the simulated server")
         counts = {name: getattr(recorded, name) for name in REQUEST_KINDS}
         plain = whatif.Demand(layout="plain", cpu_s=cpu_s, **counts)
         demands = {"plain": plain, "plain, 4 a node": plain, "squashfs": whatif.one_file(plain)}
@@ -169,7 +170,7 @@ def main() -> int:
                 measure = measure_squashfs if label == "squashfs" else measure_plain
                 times, requests = measure(env, scratch, cap, n, ranks, n_runs)
                 at_server = n * demand.n_requests_node(ranks) / RATE
-                predicted = whatif.job_s(demand, latency_ms, n, ranks, RATE)
+                predicted = whatif.job_s(demand, latency, n, ranks, RATE)
                 rows.append(
                     {
                         "layout": label,
@@ -180,7 +181,7 @@ def main() -> int:
                         "runs_s": [round(value, 3) for value in times],
                         "predicted_requests": n * demand.n_requests_node(ranks),
                         "served_requests": round(statistics.median(requests)),
-                        "is_saturated": at_server >= whatif.start_s(demand, latency_ms),
+                        "is_saturated": at_server >= whatif.start_s(demand, latency),
                         "cpu_bound_s": round(n * ranks * cpu_s / (os.cpu_count() or 1), 3),
                         "load": round(os.getloadavg()[0], 2),
                     }
@@ -198,7 +199,7 @@ def main() -> int:
         "wait_ms": round(latency_ms, 3),
         "t_cpu_s": round(cpu_s, 3),
         "demand": counts,
-        "knee_nodes": round(whatif.saturates_at_n_nodes(plain, latency_ms, 1, RATE), 2),
+        "knee_nodes": round(whatif.saturates_at_n_nodes(plain, latency, 1, RATE), 2),
         "n_runs": n_runs,
         "n_cores": os.cpu_count(),
         "rows": rows,

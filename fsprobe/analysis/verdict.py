@@ -23,6 +23,12 @@ NOTICEABLE = "noticeable"
 HEAVY = "heavy"
 DANGER = "danger"
 LEVELS = (NOT, NOTICEABLE, HEAVY, DANGER)
+CAN_NOT_TELL = "can't tell"
+"""No level: what would have to be known for an acquittal was not observed."""
+_MOST_UNPARSED = 0.1
+"""Share of a log's lines that may be no lines of strace before it says nothing for certain: a judgement."""
+_ENOUGH_CALLS = 20
+"""A log with fewer metadata calls of a whole class missing may be that of a small program: a judgement."""
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
 _MOSTLY_WAITING = 0.4
 """Share of the wall time from which on calls on local storage are worth a word: a judgement."""
@@ -62,10 +68,21 @@ def verdict(evidence: Evidence) -> Verdict:
     reasons = tuple(reason.text for reason in made.reasons)
     return Verdict(
         level=made.level,
-        sentence=_not(evidence) if made.level == NOT else sentence(made.level, reasons[0]),
+        sentence=_sentence(evidence, made.level, reasons),
         reasons=reasons,
         unseen=made.unseen,
     )
+
+
+def _sentence(evidence: Evidence, level: str, reasons: Sequence[str]) -> str:
+    if level == CAN_NOT_TELL:
+        return can_not_tell(evidence)
+    return _not(evidence) if level == NOT else sentence(level, reasons[0])
+
+
+def can_not_tell(evidence: Evidence) -> str:
+    """The sentence where an acquittal would rest on what was not observed: what that is, and what would tell."""
+    return f"Whether it is the filesystem can't be told: {'; '.join(lacking(evidence))}."
 
 
 def judge(evidence: Evidence) -> Judgement:
@@ -75,11 +92,40 @@ def judge(evidence: Evidence) -> Judgement:
     if served:
         found += _by_start(evidence, served) + _by_rate(evidence, served) + _by_cold_start(evidence, served)
     found.sort(key=lambda reason: -LEVELS.index(reason.level))
+    level = found[0].level if found else NOT
     return Judgement(
-        level=found[0].level if found else NOT,
+        # what was seen can convict all the same; only an acquittal needs the rest
+        level=CAN_NOT_TELL if level == NOT and lacking(evidence) else level,
         reasons=(*found, *_beside(evidence)),
         unseen=tuple(unseen(evidence)),
     )
+
+
+def lacking(evidence: Evidence) -> list[str]:
+    """What was not observed and would have to be, for "not the filesystem" to be said; each with what would tell."""
+    metrics, quality, manifest = evidence.profile.metrics, evidence.profile.quality, evidence.profile.manifest
+    found = []
+    is_placed = any(row.fs_class for row in metrics.by_mount)
+    has_calls = metrics.n_metadata > 0
+    if has_calls and not is_placed:
+        found.append(
+            "it is not known on which filesystems the paths lie (`fsprobe load --mounts` takes the machine's mountinfo)"
+        )
+    if (
+        has_calls
+        and metrics.time_s is None
+        and (not is_placed or any(row.fs_class == "network" for row in metrics.by_mount))
+    ):
+        found.append("calls were not timed (`strace -T`)")
+    if quality.n_lines and quality.n_unparsed > _MOST_UNPARSED * quality.n_lines:
+        found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
+    if manifest.logs and metrics.n_metadata > _ENOUGH_CALLS:
+        absent = [name for name, n in (("open", metrics.n_open), ("stat", metrics.n_stat)) if not n]
+        if absent:
+            found.append(
+                f"the log has no {' and no '.join(absent)} calls (strace without `-e`, or with `-e trace=%file,getdents64`)"
+            )
+    return found
 
 
 def sentence(level: str, reason: str) -> str:

@@ -1,9 +1,10 @@
 """What start-up would take elsewhere: on another filesystem, and on many nodes at once. Estimates, and they say so.
 
-One start alone: t = CPU + requests x latency. Many nodes: every node's client asks once for what its processes share, so
-with R processes a node and a server that answers `rate` requests a second
+One start alone: t = CPU + requests x latency, where the latency is known per request; CPU + open calls x latency where it
+was published as seconds per open call, with the lookups and data reads of that open in it. Many nodes: every node's client asks
+once for what its processes share, so with R processes a node and a server that answers `rate` requests a second
 
-    t >= max(CPU + requests x latency, nodes x (requests + settling + (R - 1) x again) / rate)
+    t >= max(start alone, nodes x (requests + settling + (R - 1) x again) / rate)
 
 where `again` is what each further process of a node asks: by FUSE's rules its opens; on NFS and Lustre what the same run asks a
 third time in the cache that it left (a GETATTR per open on NFS 3; nothing for files that are lent on NFS 4; on Lustre an
@@ -31,28 +32,34 @@ DEFAULT_RATE_SOURCE = "one Lustre metadata server, LUMI training notes, 2025-10"
 DEFAULT_NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
+REQUEST, OPEN_CALL = "request", "open call"
+"""What a latency is multiplied with."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """What a request takes on some filesystem: an estimate with its source."""
+    """What a request, or an open call, takes on some filesystem: an estimate with its source."""
 
     name: str
     ms: float
     source: str
+    per: str = REQUEST
+    """REQUEST, or OPEN_CALL: lookups, the open and the data reads of one open call together."""
 
 
 _TENSORFLOW = (
-    "(wall - 2.0 s of a RAM disk) / 4,190 opens of `import tensorflow`, EESSI measurements in multixscale/"
-    "cvmfs-tutorial-hpc-best-practices docs/performance.md; holds data reads too, so an upper bound per request"
+    "(wall - 2.0 s of a RAM disk) / 4,190 open calls of `import tensorflow`, EESSI measurements in multixscale/"
+    "cvmfs-tutorial-hpc-best-practices docs/performance.md; lookups and data reads are in it"
 )
 PROFILES = (
-    Latency(name="local SSD, cold", ms=0.55, source=_TENSORFLOW + ": 4.3 s"),
-    Latency(name="Lustre, hot", ms=0.2, source=_TENSORFLOW + ": 2.8 s"),
+    Latency(name="local SSD, cold", ms=0.55, source=_TENSORFLOW + ": 4.3 s", per=OPEN_CALL),
+    Latency(name="Lustre, hot", ms=0.2, source=_TENSORFLOW + ": 2.8 s", per=OPEN_CALL),
     Latency(
         name="Lustre, quiet", ms=0.5, source="mdtest stat with one thread, about 2,000/s, in Dell's Lustre white papers"
     ),
-    Latency(name="NFS, cold", ms=1.05, source=_TENSORFLOW + ": 6.4 s"),
-    Latency(name="GPFS, cold", ms=7.9, source=_TENSORFLOW + ": 35-48 s, the lower end"),
-    Latency(name="Lustre, busy, cold", ms=17.4, source=_TENSORFLOW + ": 75 s"),
+    Latency(name="NFS, cold", ms=1.05, source=_TENSORFLOW + ": 6.4 s", per=OPEN_CALL),
+    Latency(name="GPFS, cold", ms=7.9, source=_TENSORFLOW + ": 35-48 s, the lower end", per=OPEN_CALL),
+    Latency(name="Lustre, busy, cold", ms=17.4, source=_TENSORFLOW + ": 75 s", per=OPEN_CALL),
 )
 CURVE = PROFILES[2]
 """What a request takes in the curve over nodes: of a quiet filesystem, since the job's own load is in the server's rate."""
@@ -79,6 +86,14 @@ class Demand:
     """What each further process of a node asks; None: its opens (FUSE)."""
     settling: int = 0
     """What the second process of a node asks beyond that."""
+    n_open_calls: int | None = None
+    """Open calls of one start, of files and directories, failed ones included; None where only requests are known."""
+
+    def n_waits(self, latency: Latency) -> int:
+        """How often a start waits for what the latency is of."""
+        if latency.per == REQUEST:
+            return self.n_requests
+        return self.open + self.opendir + self.shared_open if self.n_open_calls is None else self.n_open_calls
 
     @property
     def n_requests(self) -> int:
@@ -91,24 +106,30 @@ class Demand:
         return self.n_requests + (ranks_per_node - 1) * again + (self.settling if ranks_per_node > 1 else 0)
 
 
-def start_s(demand: Demand, latency_ms: float) -> float:
+def start_s(demand: Demand, latency: Latency) -> float:
     """Seconds that one start takes, alone on a cold client."""
-    return demand.cpu_s + demand.n_requests * latency_ms / 1e3
+    return demand.cpu_s + demand.n_waits(latency) * latency.ms / 1e3
 
 
-def job_s(demand: Demand, latency_ms: float, nodes: float, ranks_per_node: int, rate: float) -> float:
+def job_s(demand: Demand, latency: Latency, nodes: float, ranks_per_node: int, rate: float) -> float:
     """Seconds that a job's start takes at least."""
-    return max(start_s(demand, latency_ms), nodes * demand.n_requests_node(ranks_per_node) / rate)
+    return max(start_s(demand, latency), nodes * demand.n_requests_node(ranks_per_node) / rate)
 
 
-def saturates_at_n_nodes(demand: Demand, latency_ms: float, ranks_per_node: int, rate: float) -> float:
+def saturates_at_n_nodes(demand: Demand, latency: Latency, ranks_per_node: int, rate: float) -> float:
     """From how many nodes on all wait for the server; infinite where nothing is asked of it."""
     asked = demand.n_requests_node(ranks_per_node)
-    return start_s(demand, latency_ms) * rate / asked if asked else float("inf")
+    return start_s(demand, latency) * rate / asked if asked else float("inf")
 
 
 def demand_of(
-    layout: str, cpu_s: float, counts: RequestCounts, *, is_image: bool = False, cpu_source: str = ""
+    layout: str,
+    cpu_s: float,
+    counts: RequestCounts,
+    *,
+    is_image: bool = False,
+    cpu_source: str = "",
+    n_open_calls: int | None = None,
 ) -> Demand:
     """The demand behind request counts.
 
@@ -118,6 +139,7 @@ def demand_of(
         counts: requests for the environment, or for the image that holds it.
         is_image: the counts are of mounting an image, which a node does once for all its processes.
         cpu_source: where the CPU time comes from, in words.
+        n_open_calls: open calls for files of the environment, where they were counted; of an image it is opened once.
     """
     n_opens = (0, 0) if is_image else (counts.open, counts.opendir)
     return Demand(
@@ -133,19 +155,29 @@ def demand_of(
         other=counts.other,
         again=0 if is_image else counts.again,
         settling=0 if is_image else counts.settling,
+        n_open_calls=1 if is_image else n_open_calls,
     )
 
 
-def from_profile(manifest: Manifest, layout: str, environment: RequestCounts) -> Demand:
+def from_profile(
+    manifest: Manifest, layout: str, environment: RequestCounts, n_open_calls: int | None = None
+) -> Demand:
     """The demand of one run; its CPU is that of the traced run.
 
     Args:
         manifest: of the run.
         layout: what to call it.
         environment: requests for the environment.
+        n_open_calls: open calls for files of the environment.
     """
     cpu_s = (manifest.user_s or 0.0) + (manifest.sys_s or 0.0)
-    return demand_of(layout, cpu_s, environment, cpu_source="of the traced run, which is more than without tracing")
+    return demand_of(
+        layout,
+        cpu_s,
+        environment,
+        cpu_source="of the traced run, which is more than without tracing",
+        n_open_calls=n_open_calls,
+    )
 
 
 def from_job(profile: Profile, layout: str) -> Demand:
@@ -169,6 +201,7 @@ def from_job(profile: Profile, layout: str) -> Demand:
         statistics.median(cpu) if cpu else 0.0,
         _of_a_rank(at_servers, n_nodes, n_ranks),
         cpu_source="median of the traced ranks, which is more than without tracing",
+        n_open_calls=round(sum(row.n_open for row in profile.metrics.by_mount if not row.is_ours) / n_ranks),
     )
 
 
@@ -203,6 +236,7 @@ def one_file(demand: Demand, layout: str = "squashfs") -> Demand:
         readdir=0,
         readlink=0,
         shared_open=1,
+        n_open_calls=1,
     )
 
 
@@ -213,22 +247,24 @@ def table(
     rows = []
     for demand in demands:
         for latency in latencies:
-            n_nodes = saturates_at_n_nodes(demand, latency.ms, ranks_per_node, rate)
+            n_nodes = saturates_at_n_nodes(demand, latency, ranks_per_node, rate)
             rows.append(
                 Estimate(
                     layout=demand.layout,
                     latency=latency.name,
                     latency_ms=latency.ms,
+                    latency_per=latency.per,
                     latency_source=latency.source,
+                    n_waits=demand.n_waits(latency),
                     n_requests=demand.n_requests,
                     n_requests_node=demand.n_requests_node(ranks_per_node),
                     cpu_s=round(demand.cpu_s, 3),
                     cpu_source=demand.cpu_source,
-                    start_s=round(start_s(demand, latency.ms), 3),
+                    start_s=round(start_s(demand, latency), 3),
                     n_nodes=nodes,
                     n_ranks_per_node=ranks_per_node,
                     requests_per_s=rate,
-                    job_s=round(job_s(demand, latency.ms, nodes, ranks_per_node, rate), 3),
+                    job_s=round(job_s(demand, latency, nodes, ranks_per_node, rate), 3),
                     saturates_at_n_nodes=None if n_nodes == float("inf") else round(n_nodes, 1),
                 )
             )
@@ -236,15 +272,15 @@ def table(
 
 
 def curve(
-    demand: Demand, latency_ms: float, ranks_per_node: int, rate: float, nodes: Sequence[float] = DEFAULT_NODES
+    demand: Demand, latency: Latency, ranks_per_node: int, rate: float, nodes: Sequence[float] = DEFAULT_NODES
 ) -> list[CurvePoint]:
     """The job's start over the number of nodes."""
     return [
         CurvePoint(
             layout=demand.layout,
             n_nodes=n,
-            latency_ms=latency_ms,
-            predicted_s=round(job_s(demand, latency_ms, n, ranks_per_node, rate), 4),
+            latency_ms=latency.ms,
+            predicted_s=round(job_s(demand, latency, n, ranks_per_node, rate), 4),
         )
         for n in nodes
     ]

@@ -74,6 +74,8 @@ def to_json(shown: Shown, file: str) -> str:
 def json_text(value: Any) -> str:
     """A value as JSON that every reader accepts: a byte of an argument that is no UTF-8 becomes `\\xNN`, as in paths."""
     text = json.dumps(serial.to_json(value), indent=1, ensure_ascii=False)
+    # the controls past ASCII (and DEL) may stand as they are in JSON, but a terminal would obey some of them
+    text = re.sub("[\x7f-\x9f]", lambda control: rf"\u{ord(control[0]):04x}", text)
     return text if text.isascii() else re.sub("[\udc80-\udcff]", lambda byte: rf"\\x{ord(byte[0]) - 0xDC00:02x}", text)
 
 

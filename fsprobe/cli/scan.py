@@ -44,9 +44,9 @@ def _progress_line() -> Iterator[Callable[[int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
+    from fsprobe.report.terminal.console import Screen
 
-    with Console(stderr=True).status("looking") as status:
+    with Screen(stderr=True).status("looking") as status:
         yield lambda n: status.update(f"looking: {n} names")
 
 
@@ -127,8 +127,9 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
 def _show_packages(scan: Scan, top: int) -> None:
     if not scan.is_venv or not scan.packages:
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from fsprobe.report.terminal.console import Screen
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("package", overflow="ellipsis", no_wrap=True, max_width=36)
@@ -143,7 +144,7 @@ def _show_packages(scan: Scan, top: int) -> None:
     for name, version, n_files, n_bytes in cells:
         table.add_row(printable(name), printable(version), f"{n_files:,}", _size(n_bytes))
     click.echo()
-    Console(width=_WIDTH, markup=False, highlight=False).print(table)
+    Screen(width=_WIDTH, markup=False, highlight=False).print(table)
 
 
 def _row(label: str, value: str) -> Iterator[str]:

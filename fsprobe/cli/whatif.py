@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
+from fsprobe.analysis.counting.tally import opens_below
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model.answers import Estimate, WhatIf
@@ -81,8 +82,9 @@ def command(
 
     FILE is a comparison (each of its layouts), a recording (as it is, and with its environment as one image) or a job.
 
-    t >= max(CPU + requests x latency, nodes x requests of a node / server rate). Estimates: latencies are published
-    figures, and requests are a model. The curve of --plot is for a quiet Lustre (0.5 ms), or for --latency-ms.
+    t >= max(start alone, nodes x requests of a node / server rate). A start alone is CPU + requests x latency, or CPU + open
+    calls x latency where that is what was published. Estimates: latencies are published figures, requests are a model. The
+    curve of --plot is for a quiet Lustre (0.5 ms), or for --latency-ms.
     """
     question = question_of(file, env)
     nodes, ranks_per_node = nodes or question.nodes, ranks_per_node or question.ranks_per_node
@@ -98,9 +100,7 @@ def command(
     if plot:
         draw_curve(question.demands, of_curve, ranks_per_node, mds_rate, plot)
     if as_json:
-        curve = [
-            row for demand in question.demands for row in whatif.curve(demand, of_curve.ms, ranks_per_node, mds_rate)
-        ]
+        curve = [row for demand in question.demands for row in whatif.curve(demand, of_curve, ranks_per_node, mds_rate)]
         notes = (f"requests: {question.requests_of}", *question.notes)
         click.echo(json_text(WhatIf(rows=tuple(rows), curve=tuple(curve), notes=notes)))
         return
@@ -129,13 +129,20 @@ def question_of(file: str, env: str | None) -> Question:
         raise BadInput(f"{file} does not say which environment it is about", "name it with --env")
     counts = analysis.requests.environment(os.fsencode(os.path.abspath(prefix)))
     layout = manifest.layout
-    plain = whatif.from_profile(manifest, (layout.label if layout is not None else "") or "plain", counts)
+    plain = whatif.from_profile(
+        manifest, (layout.label if layout is not None else "") or "plain", counts, n_opens(analysis, prefix)
+    )
     notes = [] if counts.n_metadata else [f"nothing at or below {prefix} was looked up: another --env may be meant"]
     demands = [plain]
     if layout is None or layout.kind not in ("squashfs", "overlay"):
         demands.append(whatif.one_file(plain))
         notes.append("squashfs was not run: it is the same program with 2 requests a node; `fsprobe compare` runs it")
     return Question(demands=demands, requests_of=f"for {prefix} and what is below it", notes=notes)
+
+
+def n_opens(analysis: pipeline.Analysis, prefix: str) -> int:
+    """Open calls of files and directories at or below a path, by the name that was asked or the place it led to."""
+    return opens_below(analysis.tally, os.fsencode(os.path.abspath(prefix)))
 
 
 def question_of_job(profile: Profile) -> Question:
@@ -175,6 +182,7 @@ def question_of_comparison(comparison: Comparison) -> Question:
                 cpu_s,
                 counts,
                 is_image=row.kind in ("squashfs", "overlay"),
+                n_open_calls=row.n_environment_opens,
                 cpu_source=f"median of {numbers.plural(len(row.cpu_s.user.runs), f'untraced {state}run')}",
             )
             if row.is_failed:
@@ -192,7 +200,7 @@ def question_of_comparison(comparison: Comparison) -> Question:
     )
 
 
-FILESYSTEM, REQUEST, ALONE, JOB = 20, 11, 10, 16
+FILESYSTEM, REQUEST, ALONE, JOB = 19, 15, 10, 16
 """Widths of columns, in characters."""
 
 
@@ -210,10 +218,11 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
         console.print(
             Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {numbers.seconds(own[0].cpu_s)}")
         )
-        head = f"{'if a request takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
+        head = f"{'if the server takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
         console.print(Text(head + (f"{job:>{JOB}}   server saturates" if many else ""), style="dim"))
         for row in own:
-            line = f"{row.latency:{FILESYSTEM}}{numbers.milliseconds(row.latency_ms):>{REQUEST}}"
+            wait = f"{numbers.milliseconds(row.latency_ms)}/{row.latency_per.removesuffix(' call')}"
+            line = f"{row.latency:{FILESYSTEM}}{wait:>{REQUEST}}"
             line += f"{numbers.seconds(row.start_s):>{ALONE}}"
             if many:
                 line += f"{numbers.seconds(row.job_s):>{JOB}}   {saturation(row.saturates_at_n_nodes)}"
@@ -229,7 +238,8 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
     """What each number is: measured, predicted or assumed; and what is in none of them."""
     sources = ", ".join(dict.fromkeys(demand.cpu_source for demand in question.demands))
     lines = [
-        "All times are estimates. alone: CPU + requests x latency: one process on a node with empty caches.",
+        "All times are estimates. alone: one process on a node with empty caches, CPU + requests x latency, or CPU + open calls x "
+        "latency where that is known per open call, with its lookups and reads in it.",
         f"measured: CPU ({sources})",
         f"predicted: server requests, cold cache, {clean(question.requests_of)}, from the calls of a traced run "
         "(by the rules of each mount's own client where they are known, else by FUSE's)",
@@ -237,7 +247,7 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
         + (
             "as given"
             if row.latency_source == "--latency-ms"
-            else "from published start-up times and mdtest (--json has the sources); most hold reads too, so they are upper bounds"
+            else "from published start-up times (per open call) and mdtest (per request); --json has the sources"
         ),
     ]
     if many:
@@ -253,7 +263,8 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
         ]
     return [
         *lines,
-        "left out: reads of file contents, what other jobs ask meanwhile, and that a program computes slower after each wait",
+        "left out: reads of file contents (where the latency is per request), what other jobs ask meanwhile, and that a program "
+        "computes slower after each wait",
     ]
 
 
@@ -273,9 +284,9 @@ def draw_curve(
     rows = []
     for demand in demands:
         at = {float(n) for n in whatif.DEFAULT_NODES}
-        bend = whatif.saturates_at_n_nodes(demand, latency.ms, ranks_per_node, rate)
+        bend = whatif.saturates_at_n_nodes(demand, latency, ranks_per_node, rate)
         at |= {bend} if whatif.DEFAULT_NODES[0] < bend < whatif.DEFAULT_NODES[-1] else set()
-        rows += whatif.curve(demand, latency.ms, ranks_per_node, rate, sorted(at))
+        rows += whatif.curve(demand, latency, ranks_per_node, rate, sorted(at))
     name = f"{latency.name}, " if latency.source != "--latency-ms" else ""
     plots.nodes_curve(
         rows,

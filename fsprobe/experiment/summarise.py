@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from fsprobe import foreign_json
+from fsprobe.analysis.counting.tally import opens_below
 from fsprobe.capture.machine import host
 from fsprobe.errors import BadInput
 from fsprobe.experiment import significance
@@ -103,6 +104,7 @@ def _row(
         metrics=layout_counts(side.analysis.profile.metrics),
         requests=None if requests is None else requests.by_mount,
         environment_requests=counts,
+        n_environment_opens=environment_opens(plan, side),
         server_requests=None if state.counted_by else counted,
         # what this node's kernel counted, for all its programs together: not the same thing as what a server was asked
         client_counters=counted if state.counted_by else None,
@@ -191,6 +193,13 @@ def environment_counts(plan: Plan, side: Side) -> RequestCounts | None:
         return None
     place = side.layout.where if side.in_place else plan.env
     return side.analysis.requests.environment(os.fsencode(os.path.realpath(place)))
+
+
+def environment_opens(plan: Plan, side: Side) -> int | None:
+    """Open calls of one start for paths at or under the environment; None if not observed."""
+    if side.analysis is None:
+        return None
+    return opens_below(side.analysis.tally, os.fsencode(str(side.layout.where if side.in_place else plan.env)))
 
 
 def spread(values: Sequence[float]) -> Spread | None:

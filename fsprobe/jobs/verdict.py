@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fsprobe.analysis.counting.tally import ProcessTally, Tally
 from fsprobe.analysis.findings.evidence import Evidence, plural
-from fsprobe.analysis.verdict import MACHINE, NOT, WAIT, Reason, judge, sentence
+from fsprobe.analysis.verdict import CAN_NOT_TELL, MACHINE, NOT, WAIT, Reason, can_not_tell, judge, sentence
 from fsprobe.jobs.alike_ranks import launched
 from fsprobe.jobs.sums import OWN, SHARED
 from fsprobe.model.job import Job
@@ -40,9 +40,13 @@ def job_verdict(evidence: Evidence, processes: Mapping[str, ProcessTally]) -> Ve
     made = judge(average)
     said = [_of_a_rank(reason, job) for reason in made.reasons if reason.about != MACHINE]
     served = _served(profile)
+    if made.level == CAN_NOT_TELL:
+        words = can_not_tell(average)
+    else:
+        words = _not(profile, served) if made.level == NOT else sentence(made.level, said[0])
     return Verdict(
         level=made.level,
-        sentence=_not(profile, served) if made.level == NOT else sentence(made.level, said[0]),
+        sentence=words,
         reasons=(
             *said,
             *_requests(profile, served),

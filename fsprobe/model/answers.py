@@ -90,7 +90,11 @@ class Estimate:
     latency: str
     """Name of the filesystem."""
     latency_ms: float
-    """Time of one request."""
+    """Time of one request, or of one open call: see `latency_per`."""
+    latency_per: str
+    """request | open call"""
+    n_waits: int
+    """How many of these one process makes alone."""
     latency_source: str
     n_requests: int
     """Of one process on a node with a cold cache."""

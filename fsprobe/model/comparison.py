@@ -94,6 +94,8 @@ class LayoutRow:
     """By mount; None where they were not predicted."""
     environment_requests: RequestCounts | None = None
     """For paths at or below the environment, or for the image file that holds it."""
+    n_environment_opens: int | None = None
+    """Open calls at or below the environment, failed ones included; None where the environment was not told apart."""
     server_requests: Mapping[str, Spread] | None = None
     """Counted at the file server, by kind."""
     client_counters: Mapping[str, Spread] | None = None

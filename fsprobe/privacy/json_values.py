@@ -14,7 +14,7 @@ _HOST_KEYS = frozenset({"host", "node", "nodename", "SLURMD_NODENAME", "SLURM_CL
 _JOB_KEYS = frozenset({"job_name", "SLURM_JOB_NAME"})
 _STRUCTURE_KEYS = frozenset(
     "kind backend backend_version markers fstype fs_class cache op phase severity level code machine version "
-    "implementation cache_tag fsprobe_version fsprobe_python capabilities".split()
+    "implementation cache_tag fsprobe_version fsprobe_python capabilities protocol".split()
 )
 """Fields whose text is from a list of this program's, or of the system's."""
 _LABEL_KEYS = frozenset({"label", "layout", "baseline"})
@@ -72,6 +72,8 @@ def json_value(value: Any, hide: Unchanged, key: str = "") -> Any:
             return {name: as_str(hide.assigned(as_bytes(name), as_bytes(inner))) for name, inner in value.items()}
         if key == "job" and all(isinstance(inner, str) for inner in value.values()):
             return {name: _of_job(name, inner, hide) for name, inner in value.items()}
+        if key == "counters":  # by mount
+            return {as_str(hide.text(as_bytes(name))): json_value(inner, hide) for name, inner in value.items()}
         if key == "differences" and hide.sees_names:  # by layout
             return {json_value(name, hide, "layout"): json_value(inner, hide) for name, inner in value.items()}
         is_table = key in _TABLES or key.startswith("/")

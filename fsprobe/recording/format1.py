@@ -212,11 +212,11 @@ def _node(old: JsonObject, ranks: list[JsonObject], by_mount: list[JsonObject], 
 
 def _at_servers(old: JsonObject, by_mount: list[JsonObject], is_only: bool) -> JsonObject | None:
     """What a node asks of servers: exact where nothing is asked of an image or memory, else known of a job's only node."""
-    if not any(row.get(name) for row in by_mount if row.get("fs_class") in OURS for name in _REQUESTS):
+    if not any(row.get(name) for row in by_mount if str(row.get("fs_class")) in OURS for name in _REQUESTS):
         return old
     if not is_only or any(not isinstance(row.get(name), int) for row in by_mount for name in _REQUESTS):
         return None
-    return {name: sum(row[name] for row in by_mount if row.get("fs_class") not in OURS) for name in _REQUESTS}
+    return {name: sum(row[name] for row in by_mount if str(row.get("fs_class")) not in OURS) for name in _REQUESTS}
 
 
 def _layout_row(old: JsonObject) -> JsonObject:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fsprobe.analysis.verdict import DANGER, HEAVY, NOT, NOTICEABLE, verdict
+from fsprobe.analysis.verdict import CAN_NOT_TELL, DANGER, HEAVY, NOT, NOTICEABLE, verdict
 from fsprobe.model.profile import Metrics, Verdict
 from fsprobe.model.rows import Counts, MountRow, Rates, Row
 from tests.analysis.findings.evidence import make
@@ -152,3 +152,35 @@ def test_a_run_without_calls() -> None:
     judged = verdict(make())
     assert judged.level == NOT
     assert judged.unseen
+
+
+def test_what_was_not_observed_acquits_nobody() -> None:
+    """A log of somebody else: whether there was a file server among the mounts, nobody said, and nobody timed the calls."""
+    judged = judge(fs_class=None, fstype="", metrics={"time_s": None, "tracing_overhead_us": None})
+    assert judged.level == CAN_NOT_TELL
+    assert "on which filesystems the paths lie" in judged.sentence
+    assert "--mounts" in judged.sentence
+    assert "strace -T" in judged.sentence
+
+
+def test_calls_to_a_server_that_nobody_timed_acquit_nobody() -> None:
+    judged = judge(n=100, n_open=10, metrics={"time_s": None, "tracing_overhead_us": None})
+    assert judged.level == CAN_NOT_TELL
+    assert "strace -T" in judged.sentence
+    assert "--mounts" not in judged.sentence
+
+
+def test_local_calls_need_no_durations_to_be_no_file_servers() -> None:
+    assert judge(fs_class="local", metrics={"time_s": None, "tracing_overhead_us": None}).level == NOT
+
+
+@pytest.mark.parametrize(("n_opens", "n_stats", "absent"), [(0, 900, "no open"), (900, 0, "no stat"), (450, 450, "")])
+def test_a_log_of_other_calls_acquits_nobody(n_opens: int, n_stats: int, absent: str) -> None:
+    counts = {"n_open": n_opens, "n_stat": n_stats}
+    judged = judge(fs_class="local", manifest={"logs": ("strace.log",)}, metrics=counts)
+    assert judged.level == (CAN_NOT_TELL if absent else NOT)
+    assert absent in judged.sentence
+
+
+def test_heavy_is_heavy_whatever_else_is_not_known() -> None:
+    assert judge(ms=4.1, manifest={"logs": ("strace.log",)}, metrics={"n_stat": 0}).level == HEAVY

@@ -175,3 +175,14 @@ def test_any_part_replaced_is_read_or_refused(name: str, version: int, seed: int
         stored(Recording(str(tmp_path / "x")))
     except BadInput as error:
         assert error.hint  # noqa: PT017
+
+
+@pytest.mark.parametrize("odd", [[], {}, 3])
+def test_a_mount_s_class_of_another_type_is_refused(odd: Any, tmp_path: Path) -> None:
+    opened = Recording(str(FORMAT1 / "job.fsprobe"))
+    data = copy.deepcopy(opened.manifest)
+    for row in data["metrics"]["by_mount"]:
+        row["fs_class"] = odd
+    write(str(tmp_path / "x"), opened.kind, [("manifest", json.dumps(data).encode())], 1)
+    with pytest.raises(BadInput):
+        stored(Recording(str(tmp_path / "x")))

@@ -462,3 +462,11 @@ def test_a_comparison_is_redacted_with_the_recordings_in_it(tmp_path: Path) -> N
 )  # fmt: skip
 def test_mounts(line: bytes, shown: bytes) -> None:
     assert disclosure.mount_table(line, Redaction(names_of(ALICE))) == shown
+
+
+def test_counters_are_kept_by_mount_and_the_mount_is_redacted() -> None:
+    """Also where a person is called as a field of theirs."""
+    counters = {"/users/source/nfs": {"source": "a client", "operations": {"open": 3}, "why_not": ""}}
+    shown = disclosure.json_value({"counters": counters}, Redaction(names_of("source")))
+    found = {"source": "a client", "operations": {"open": 3}, "why_not": ""}
+    assert shown == {"counters": {"/users/user1/nfs": found}}

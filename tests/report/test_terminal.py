@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
+from fsprobe.cli.report import json_text
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.rows import PROGRAM, MountRow, ProcessRow, Rates
 from fsprobe.report import exports, facts, markdown, numbers, sentences
 from fsprobe.report.html import tables
 from fsprobe.report.terminal import run
+from fsprobe.report.terminal.console import as_text
 from tests.report.profiles import HOSTILE, changed, counts, hand_built, module, request_row, untimed
 
 GOLD = Path(__file__).parent.parent / "gold" / "terminal.txt"
@@ -194,3 +203,46 @@ def test_a_storage_layout_is_said_in_words() -> None:
     layout = LayoutFacts(label="squashfs", kind="squashfs", where="/p/env.sqsh", at="/p/env", mount_how="squashfuse")
     words = "squashfs, image /p/env.sqsh, at /p/env, mounted by squashfuse"
     assert ("Storage layout", words) in facts.head(changed(hand_built(), manifest__layout=layout), None)
+
+
+def test_no_part_of_a_screen_is_obeyed() -> None:
+    """Whatever is drawn and however: in text, markup, a table's title, cell or style of a cell, a status line."""
+    foreign = "a\x1b[31mb\x1b]0;T\x07c\x9b31md\x7f\u202ee\rf\bg"
+
+    def draw(console: Console) -> None:
+        console.print(foreign, markup=False)
+        console.print(Text(foreign), Text("x\n" + foreign))
+        table = Table(foreign, title=foreign, caption=foreign)
+        table.add_row(foreign)
+        console.print(table)
+        console.print(Panel(foreign, title=foreign))
+        console.rule(foreign)
+
+    shown = as_text(draw)
+    assert shown.count("\\x1b[31m") >= 4
+    assert all(letter == "\n" or letter.isprintable() for letter in shown)
+
+
+def test_no_foreign_text_of_a_profile_is_obeyed_by_a_terminal() -> None:
+    """Every text of a profile at once, also those that no view was thought to show."""
+    foreign = "\x1b[31mRED\x9b\x7f"
+
+    def spoilt(value: Any) -> Any:
+        if isinstance(value, str):
+            return value + foreign
+        if isinstance(value, tuple):
+            return tuple(spoilt(inner) for inner in value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return dataclasses.replace(
+                value, **{f.name: spoilt(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            )
+        return value
+
+    profile = hand_built()
+    spoilt_manifest = dataclasses.replace(profile, manifest=spoilt(profile.manifest))
+    for one in (spoilt_manifest, dataclasses.replace(profile, metrics=spoilt(profile.metrics))):
+        shown = run.render(one, recording="x" + foreign)
+        assert all(letter == "\n" or letter.isprintable() for letter in shown)
+        text = json_text(one)
+        assert json.loads(text)
+        assert all(letter == "\n" or letter.isprintable() for letter in text)

@@ -162,6 +162,16 @@ def bin_ns(number: int) -> float:
     return 1000.0 * _LATENCY_STEP**number
 
 
+def opens_below(tally: Tally, place: bytes) -> int:
+    """Open calls of what lies at or below a path, by the name that was asked or the place it led to; failed ones included."""
+    start = place.rstrip(b"/") + b"/"
+    return sum(
+        counted.counts.n_open
+        for path, counted in tally.by_path.items()
+        if any(name == place or name.startswith(start) for name in (path, counted.resolved) if name is not None)
+    )
+
+
 def quantile_ns(latency: dict[int, int], share: float) -> float | None:
     """The duration that `share` of the calls do not exceed, right to 5 %; None for no calls."""
     n_calls = sum(latency.values())

@@ -13,6 +13,7 @@ import time
 
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ LOW_SPACE_BYTES = 32 << 20
 """With less room than this in the scratch, recording stops. A judgement: a tracer writes some 0.5 MB in a tick, other
 programs may write more."""
 CUT = "the log reached --max-log, or its filesystem was nearly full"
+LOW_MEMORY = "the log lies in memory, and the job's limit of memory was nearly reached (--tmp-dir can name a disk)"
+LOW_CHARGE_BYTES = 4 << 20
+"""A log of less than this is no reason for a job to run out of memory. A judgement."""
 BLOCK_BYTES = 1 << 20
 SIGNAL_WAIT_S = 0.1
 """How long to wait for the tracer to print that the target got the same signal itself. A judgement."""
@@ -182,6 +186,7 @@ class Bound:
         """The target's exit line, where it was in a part that was cut off."""
         self._kept = 0
         self._read = 0
+        self._charge = memory.Charge(scratch)
 
     def check(self, target_pid: "int") -> "None":
         """Stop keeping lines when it is time to, and from then on throw away what has come."""
@@ -205,6 +210,8 @@ class Bound:
         try:
             if scratch_dir.free_bytes(self.scratch) < self.low_space_bytes:
                 return "the scratch filesystem was nearly full"
+            if size > LOW_CHARGE_BYTES and self._charge.is_low():
+                return LOW_MEMORY
         except OSError:
             pass
         return ""

@@ -169,7 +169,8 @@ class Tracer(Backend):
         return found
 
     def leave(self) -> "bool":
-        """A tracer can't be ended: it writes until its last tracee has ended."""
+        """A tracer can't be ended: it writes until its last tracee has ended. The hooks can: where their place is gone they do nothing."""
+        own_files.remove(os.path.join(self.scratch, scratch_dir.MARKS))
         return True
 
     def empty(self) -> "None":

@@ -6,7 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 
 from fsprobe.capture.directories import own_files
-from fsprobe.capture.machine import mounts
+from fsprobe.capture.machine import memory, mounts
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -40,6 +40,18 @@ def candidates(environment: "Mapping[str, str]") -> "list[str]":
     return [place for place in ("/dev/shm", environment.get("TMPDIR"), "/tmp") if place]
 
 
+def ordered(places: "list[str]", rows: "list[MountRow]") -> "list[str]":
+    """The candidates with disks first where a limit of memory counts: a log in memory is charged to the job, and could end it."""
+    if not memory.limits(rows):
+        return places
+
+    def is_in_memory(place: "str") -> "bool":
+        row = mounts.mount_of(os.fsencode(os.path.realpath(place)), rows)
+        return row is not None and mounts.classify(row[1]) == "memory"
+
+    return sorted(places, key=is_in_memory)
+
+
 def why_not(directory: "str", rows: "list[MountRow]") -> "str":
     """Say why a directory can't hold the scratch ("" when it can): missing, not writable, on a network filesystem, full."""
     real = os.path.realpath(directory)
@@ -71,7 +83,7 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
         FsprobeError: no place will do; names each and why.
     """
     reasons = []
-    for place in [tmp_dir] if tmp_dir else candidates(environment):
+    for place in [tmp_dir] if tmp_dir else ordered(candidates(environment), rows):
         reason = why_not(place, rows)
         if reason and not (tmp_dir and "network" in reason):
             reasons.append(f"{place} {reason}")

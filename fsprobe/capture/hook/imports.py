@@ -27,24 +27,23 @@ def managed(original):
                 if self._name not in modules:
                     self.marked = self._name
                     mark(">", self._name, 1)
-            except RecursionError:
-                # what is imported here goes deeper than a mark; to go on after one can end an older interpreter
-                self.marked = None
-                original.__exit__(self)
-                raise
-            except Exception:
-                self.marked = None
-            except BaseException:
-                self.__exit__()
-                raise
+            except BaseException as error:
+                # a RecursionError of ours too: what is imported here goes deeper than a mark, and to go on after one can end an
+                # older interpreter
+                if is_own(error) and not isinstance(error, RecursionError):
+                    self.marked = None
+                else:
+                    self.__exit__()
+                    raise
             return result
 
         def __exit__(self, *args, **kwargs):
             try:
                 if self.marked is not None:
                     mark("<", self.marked, -1)
-            except Exception:
-                pass
+            except BaseException as error:
+                if not is_own(error):
+                    raise
             finally:
                 original.__exit__(self, *args, **kwargs)
 
@@ -61,10 +60,9 @@ def locked(get_lock, importlib, unloaded):
             if frame.f_globals is importlib and frame.f_code.co_name == "_find_and_load":
                 if frame.f_locals.get("module", unloaded) is unloaded:
                     return Load(lock, (name, id(frame)), *above(frame.f_back, importlib))
-        except RecursionError:
-            raise
-        except Exception:
-            pass
+        except BaseException as error:
+            if not is_own(error) or isinstance(error, RecursionError):
+                raise
         return lock
 
     return _get_module_lock
@@ -102,15 +100,13 @@ class Load:
             raise
         try:
             self.begin()
-        except RecursionError:
-            self.lock.release()
-            raise
-        except Exception:
-            pass
-        except BaseException:
-            self.end(True)
-            self.lock.release()
-            raise
+        except BaseException as error:
+            if not is_own(error) or isinstance(error, RecursionError):
+                try:
+                    self.end(True)
+                finally:
+                    self.lock.release()
+                raise
         return result
 
     def begin(self):
@@ -145,8 +141,9 @@ class Load:
     def release(self):
         try:
             self.end(id(exc_info()[1]) != self.handled or self.key[0] not in modules)
-        except Exception:
-            pass
+        except BaseException as error:
+            if not is_own(error):
+                raise
         finally:
             self.lock.release()
 
@@ -167,9 +164,9 @@ def used_at(name, frame):
         if type(user) is not str or not user.replace(".", "_").isidentifier():
             user = "?"
         return " %d %s %s" % (frame.f_lineno, user, name) if name.replace(".", "_").isidentifier() else ""
-    except RecursionError:
-        raise
-    except Exception:
+    except BaseException as error:
+        if not is_own(error) or isinstance(error, RecursionError):
+            raise
         return ""
 
 

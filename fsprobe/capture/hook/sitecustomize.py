@@ -28,13 +28,16 @@ def _install(place, n_digits, mode, names, imports, audit):
     # first of all, whatever interpreter this is (Python 2 reads this file too): it must not be found a second time
     sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
-    had_time = "time" in sys.modules
+    had_time, had_functools = "time" in sys.modules, "_functools" in sys.modules
     try:
         import _thread
         import posix
+        from _functools import partial
         from time import monotonic
     except ImportError:
         return
+    if not had_functools:
+        del sys.modules["_functools"]
     bootstrap = sys.modules.get("_frozen_importlib")
     if hasattr(bootstrap, "_fsprobe"):
         return
@@ -70,7 +73,8 @@ def _install(place, n_digits, mode, names, imports, audit):
         "write": posix.write,
         "close": posix.close,
         "append_flags": posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | getattr(posix, "O_NOFOLLOW", 0),
-        "new_lock": _thread.allocate_lock,
+        "partial": partial,
+        "leave": bytes(bytearray(b"fsprobe!may ask")),
         "now": now,
         "gettid": gettid,
         "getpid": posix.getpid,
@@ -102,7 +106,9 @@ def _install(place, n_digits, mode, names, imports, audit):
     if bootstrap is not None:
         space["mark_imports"](bootstrap)
     site = sys.modules.get("site")
-    space["note"]("ready", " %d" % bool(getattr(site, "ENABLE_USER_SITE", None)))
+    # our own tracer writes into these bytes when the program confines itself (seccomp): from then on nothing may be asked for
+    at = id(space["leave"]) + bytes.__basicsize__ - 1 if sys.implementation.name == "cpython" else 0
+    space["note"]("ready", " %d %d" % (at, bool(getattr(site, "ENABLE_USER_SITE", None))))
     if audit:
         space["watch"](sys, posix)
 
@@ -148,6 +154,7 @@ def _describe(sys, posix, state, space, names):
         "environment": {},
         "mounts": None,
     }
+    opened = []
     for name in names:
         value = posix.environ.get(name.encode())
         if value is not None:
@@ -155,10 +162,11 @@ def _describe(sys, posix, state, space, names):
     try:
         facts["mounts"] = "mounts.%d" % posix.stat("/proc/self/ns/mnt").st_ino
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
-        target = space["open_"](space["marks"] + "/" + facts["mounts"], flags, 0o600)
+        space["open_into"](opened, space["marks"] + "/" + facts["mounts"], flags, 0o600)
     except OSError:
-        target = -1  # another process of the same mount namespace has written it
-    if target >= 0:
+        pass  # another process of the same mount namespace has written it
+    if len(opened) == 2:
+        target = opened[-1]
         source = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
         while True:
             block = posix.read(source, 1 << 16)
@@ -166,8 +174,9 @@ def _describe(sys, posix, state, space, names):
                 break
             posix.write(target, block)
         posix.close(source)
-        posix.close(target)
-    space["append"]("=%s\n" % ascii(facts))
+    for fd in opened:
+        posix.close(fd)
+    space["append"](["=%s\n" % ascii(facts)])
 
 
 def _forget_bytecode(sys, posix):
@@ -185,37 +194,77 @@ def _forget_bytecode(sys, posix):
 
 
 _OPENING = r'''
-def open_(path, flags, mode=0o777):
-    # what is below the directory of marks is opened by way of that very directory: when the run is over, anybody may have made
-    # one of the same name
+def is_own(error):
+    # Whether an exception is of our own making: a call of ours that failed, or that an audit hook of the target refused. Whatever
+    # else comes up while we run is meant for the target, and goes on to it: what a signal's handler raises, KeyboardInterrupt,
+    # what another thread has set. That one is made without arguments.
+    place, ours = error.__traceback__, globals()
+    while place.tb_next is not None and place.tb_next.tb_frame.f_globals is ours:
+        place = place.tb_next
+    if place.tb_next is None:
+        known_kind = isinstance(error, Exception) and type(error).__module__ == "builtins"
+        return known_kind and (bool(error.args) or type(error) is MemoryError)
+    frame = place.tb_next.tb_frame
+    given = [frame.f_locals.get(name) for name in frame.f_code.co_varnames[:3]]
+    return [one for one in given if type(one) is str and one == "open"] != []
+
+
+def open_into(opened, path, flags, mode=0o777):
+    # Adds descriptors to a list, the wanted one last, each in one step: an exception that arrives between two steps leaves none
+    # behind. What is below the directory of marks is opened by way of that very directory: when the run is over, anybody may have
+    # made one of the same name.
     if path[:len(marks) + 1] != marks + "/":
-        return os_open(path, flags, mode)
-    place = os_open(marks, place_flags)
+        opened.extend(map(os_open, [path], [flags], [mode]))
+        return
+    opened.extend(map(os_open, [marks], [place_flags]))
+    found = fstat(opened[-1])
+    if (found.st_dev, found.st_ino) != known[:2] or found.st_uid not in (known[2], geteuid()) or found.st_mode & 0o777 != 0o700:
+        raise FileNotFoundError(2, "this run is over")
+    opened.extend(map(partial(os_open, dir_fd=opened[-1]), [path[len(marks) + 1:]], [flags], [mode]))
+
+
+def write_out(path, lines, coding):
+    # Takes the lines and writes them, by path and closed again at once: a descriptor that stays open could be closed or inherited
+    # by the target. Gives back how many bytes of how many are written, and the exception that came instead; what is not written
+    # is among the lines again. Each step that takes, opens or writes is one call: what arrives in between finds out what it did
+    opened, taken, written, data, failure = [None], [], [], b"", None
+    closing = map(close, iter(opened.pop, None))
     try:
-        found = fstat(place)
-        if (found.st_dev, found.st_ino) != known[:2] or found.st_uid not in (known[2], geteuid()) or found.st_mode & 0o777 != 0o700:
-            raise FileNotFoundError(2, "this run is over")
-        return os_open(path[len(marks) + 1:], flags, mode, dir_fd=place)
+        try:
+            taken.extend(map(lines.pop, [0] * len(lines)))
+        except IndexError as error:  # another thread takes them too
+            if not is_own(error):
+                raise
+        data = "".join(map("".join, taken)).encode(coding, "surrogateescape")
+        open_into(opened, path, append_flags, 0o600)
+        while sum(written) < len(data):
+            written.extend(map(write, [opened[-1]], [data[sum(written):]]))
+    except BaseException as error:
+        failure = error
     finally:
-        close(place)
+        list(closing)
+    if failure is not None:
+        lines[:0] = [data[sum(written):].decode(coding, "surrogateescape")] if written else taken
+    return sum(written), len(data), failure
 '''
 
 _SOURCE = r'''
+CONFINED = ord("c")
+
+
 class State:
     token = ""
     depth = {}
     early = {}
     lines = []
-    lock = None
     flushed = 0
 
 
 def note(word, rest=""):
     # an access call relative to no directory: fails at once, looks nothing up, and the tracer prints it with its own stamp
-    try:
-        return access("fsprobe!%s %s %d %d%s" % (word, State.token, gettid(), now(), rest), how, dir_fd=-1)
-    except Exception:
+    if leave[0] == CONFINED:
         return False
+    return access(("fsprobe!%s %s %d %d%s" % (word, State.token, gettid(), now(), rest)).encode("utf-8", "replace"), how, dir_fd=-1)
 
 
 def begin_process(word):
@@ -223,7 +272,6 @@ def begin_process(word):
     State.token = "%d.%s" % (State.pid, urandom(6).hex())
     State.depth = {gettid(): 0}
     State.lines = []
-    State.lock = new_lock()
     # a process that was forked off goes on with the imports of the thread that forked
     State.early = {get_ident(): State.early.get(get_ident(), [])}
     is_taken = note(word)
@@ -243,35 +291,37 @@ def begin_thread(tid):
         note("at")
 
 
-def append(text):
-    # by path and closed again at once: a descriptor that stays open could be closed or inherited by the target
-    try:
-        fd = open_(marks + "/marks." + State.token, append_flags, 0o600)
+def append(lines):
+    _, _, failure = write_out(marks + "/marks." + State.token, lines, "utf-8")
+    if failure is not None:
         try:
-            data = text.encode("utf-8", "surrogateescape")
-            while data:
-                data = data[write(fd, data):]
+            if not is_own(failure):
+                raise failure
+            del lines[:]
+            note("lost")
         finally:
-            close(fd)
-    except Exception:
-        note("lost")
+            failure = None
 
 
 def flush(when):
     State.flushed = when
-    if State.lock.acquire(False):
-        try:
-            lines = State.lines[:]
-            append("".join(lines))
-            del State.lines[:len(lines)]
-        finally:
-            State.lock.release()
+    append(State.lines)
+
+
+def spelled(name):
+    # a name that any file takes: half a surrogate pair and NUL can't be written
+    if name.isprintable():
+        return name
+    return "".join(["\\x%x" % ord(c) if c == "\0" or "\ud800" <= c < "\udc80" or "\udcff" < c < "\ue000" else c for c in name])
 
 
 def mark(kind, name, step):
+    if leave[0] == CONFINED:
+        return
     when = now()
+    name = spelled(name)
     if visible:
-        access("fsprobe" + kind + name, how, dir_fd=-1)
+        access(("fsprobe" + kind + name).encode("utf-8", "surrogateescape"), how, dir_fd=-1)
     if timed:
         tid = gettid()
         if tid not in State.depth:

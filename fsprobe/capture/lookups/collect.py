@@ -14,6 +14,7 @@ import re
 from fsprobe import files
 from fsprobe.capture.lookups import unresolved
 from fsprobe.capture.lookups.unresolved import Budget
+from fsprobe.capture.machine import memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ MAX_METADATA_FILES = 40
 MAX_FILE_BYTES = 1 << 18
 MAX_LOG_BYTES = 256 << 20
 """Of a longer log only this much is looked at: what a program imports, it imports early."""
+MEMORY_PER_LOG = 16
+"""Of the memory that a limit leaves, one part in so many is the log that is looked at. A judgement: 300,000 names of 200 bytes fitted
+a limit of 100 MB."""
 
 _IN_SITE = re.compile(rb'"(/[^"\\\n]*?/(?:site|dist)-packages)/(?:__pycache__/)?([A-Za-z0-9_]+)')
 
@@ -58,11 +62,14 @@ def collect(text: "Iterable[bytes]") -> "dict[str, Any]":
 
 def _beginning(text: "Iterable[bytes]") -> "bytes":
     blocks, n_bytes = [], 0
+    # the names in it take several times as much memory as the text, which counts against the job's limit
+    free = memory.free_bytes()
+    max_bytes = MAX_LOG_BYTES if free is None else max(1 << 20, min(MAX_LOG_BYTES, free // MEMORY_PER_LOG))
     try:
         for block in text:
-            blocks.append(block[: MAX_LOG_BYTES - n_bytes])
+            blocks.append(block[: max_bytes - n_bytes])
             n_bytes += len(block)
-            if n_bytes >= MAX_LOG_BYTES:
+            if n_bytes >= max_bytes:
                 break
     except OSError:
         pass

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 FLUSH_AFTER_S = 2.0
 """A batch system sends SIGKILL some time after SIGTERM (Slurm's KillWait: 30 s). A judgement."""
-TTY_SIGNAL_CODE = 128
-"""si_code SI_KERNEL: the terminal sent it, to the whole foreground group, so the target has it already."""
+SENT_BY_KERNEL = 128
+"""si_code SI_KERNEL."""
 _NOT_FORWARDED = (
     "SIGKILL SIGSTOP SIGCHLD SIGTSTP SIGTTIN SIGTTOU SIGCONT SIGWINCH SIGURG SIGPIPE SIGXFSZ "
     "SIGSEGV SIGBUS SIGFPE SIGILL SIGTRAP SIGABRT SIGSYS"
@@ -43,6 +43,15 @@ def take_signal(wanted: "Collection[int]", timeout_s: "float") -> "Any":
         return None
     _taken = found if found is not None else _taken
     return found
+
+
+def is_for_the_group(info: "Any") -> "bool":
+    """Whether the terminal sent this signal to the whole foreground group, so that the command has it already.
+
+    A hang-up is sent to the session's leader alone (`ssh -t HOST fsprobe ...`, `tmux new-window`): where fsprobe is in the
+    place that the command would have, it hands that on. Source: tty_signal_session_leader in Linux's tty_jobctrl.c.
+    """
+    return info.si_code == SENT_BY_KERNEL and not (info.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid())
 
 
 class SignalsHeld:

@@ -13,7 +13,7 @@ import signal
 import time
 
 from fsprobe.capture.process import limits
-from fsprobe.capture.process.signals import FORWARDED, TTY_SIGNAL_CODE, send, take_signal
+from fsprobe.capture.process.signals import FORWARDED, is_for_the_group, send, take_signal
 from fsprobe.capture.process.start import bytes_read
 
 TYPE_CHECKING = False
@@ -109,7 +109,7 @@ def wait(
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
             if gone_at is not None:
                 wait_descendants_s = 0.0  # there is nobody left to send it to: whoever sent it wants us to end
-            elif arrived.si_code != TTY_SIGNAL_CODE:
+            elif not is_for_the_group(arrived):
                 waiting.append(arrived)
         if process.target_pid and gone_at is None:
             if not (process.is_target and is_over):

@@ -15,7 +15,7 @@ from rich.text import Text
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.report import comparison_facts, numbers, request_facts
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import as_text, console_on
+from fsprobe.report.terminal.console import Screen, as_text, console_on
 from fsprobe.report.terminal.run import clean
 
 
@@ -33,7 +33,7 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
         yield line
         return
     columns = (TextColumn("{task.description:32}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=out), transient=True) as bar:
+    with Progress(*columns, console=Screen(file=out), transient=True) as bar:
         task = bar.add_task("", total=None)
         total = [0]
 

@@ -15,7 +15,7 @@ from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
 from fsprobe.report import facts, numbers, request_facts, sentences
-from fsprobe.report.terminal.console import WIDTH, as_text
+from fsprobe.report.terminal.console import WIDTH, Screen, as_text
 
 TOP = 8
 N_SERVED = 3
@@ -32,9 +32,9 @@ _SEVERITY = {"critical": ("!!", "bold red"), "warn": ("! ", "yellow"), "info": (
 def show(profile: Profile, out: TextIO, recording: str) -> None:
     """Print the report of a profile; with colour when `out` is a terminal."""
     width = None if out.isatty() else WIDTH
-    console = Console(file=out, width=width, highlight=False, soft_wrap=False)
+    console = Screen(file=out, width=width, highlight=False, soft_wrap=False)
     if console.width > 110:
-        console = Console(file=out, width=110, highlight=False, soft_wrap=False)
+        console = Screen(file=out, width=110, highlight=False, soft_wrap=False)
     draw(console, profile, recording)
 
 

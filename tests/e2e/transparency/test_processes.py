@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,3 +199,25 @@ def test_limit_of_file_size_ends_only_the_program(run_fsprobe: Fsprobe, tmp_path
     done = run_fsprobe([sys.executable, "-c", program], before=before, cwd=tmp_path)
     assert done.out.splitlines()[-1] == b"True"
     assert b"File too large" in done.out
+
+
+@pytest.mark.parametrize("backend", ["strace", "ptrace"])
+def test_what_is_left_behind_fills_no_memory_with_marks(tmp_path: Path, backend: str) -> None:
+    """A daemon goes on starting Python, and one that was there goes on importing: nothing of it is kept any more."""
+    start = f"for i in 1 2 3 4 5; do {sys.executable} -c 'import csv, decimal, json'; done"
+    going = "import time\nfor name in ('csv', 'json', 'decimal', 'email.message', 'xml.dom.minidom'):\n    time.sleep(0.3); __import__(name)"
+    left = f'({start}; touch {tmp_path}/end1) & ({sys.executable} -c "{going}"; touch {tmp_path}/end2)'
+    (tmp_path / "left.sh").write_text(left)
+    run = Fsprobe(tmp_path)
+    command = ["/bin/sh", "-c", f"setsid sh {tmp_path}/left.sh >/dev/null 2>&1 & sleep 0.3"]
+    words = run.command(command, ("-q", "--backend", backend, "--wait-descendants", "0.2"))
+    # not into a pipe: the tracer that stays holds its end
+    assert subprocess.call(words, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+    end = time.monotonic() + 60
+    seen = 0
+    while not ((tmp_path / "end1").exists() and (tmp_path / "end2").exists()):
+        assert time.monotonic() < end
+        seen += len(list(run.scratch.glob("fsprobe-*/log")))
+        assert list(run.scratch.glob("fsprobe-*/marks*")) == []
+        time.sleep(0.05)
+    assert seen

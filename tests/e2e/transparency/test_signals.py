@@ -253,3 +253,28 @@ def test_the_terminal_goes_away(run_fsprobe: Fsprobe, tmp_path: Path) -> None:
     terminal.close()
     (tmp_path / "ready.go").write_text("")
     wait_for(tmp_path / "x.fsprobe", text=False)
+
+
+@pytest.mark.parametrize("backend", ["strace", "ptrace", "audit"])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_hang_up_reaches_the_command_of_a_session_leader(tmp_path: Path, backend: str, dies: bool) -> None:
+    """`ssh -t HOST fsprobe ...`: the kernel sends SIGHUP to the session's leader alone, which the command alone would be."""
+    handler = "" if dies else "signal.signal(signal.SIGHUP, lambda *_: seen.append(1))\n"
+    program = (
+        f"import os, signal, sys, time\nseen = []\n{handler}open(sys.argv[1], 'w').write(str(os.getpid()))\n"
+        "end = time.monotonic() + 20\nwhile not seen and time.monotonic() < end:\n    time.sleep(0.01)\n"
+        "time.sleep(0.3)\nopen(sys.argv[1] + '.end', 'w').write(str(len(seen)))\n"
+    )
+    ready = tmp_path / "ready"
+    words = Fsprobe(tmp_path).command([sys.executable, "-c", program, str(ready)], options=("-q", "--backend", backend))
+    leader, fd = pty.fork()
+    if leader == 0:
+        os.execve(words[0], words, clean_environment())
+    target = int(wait_for(ready))
+    os.close(fd)
+    if not dies:
+        assert wait_for(tmp_path / "ready.end") == "1"
+    status = os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1])
+    assert status == (-signal.SIGHUP if dies else 0)
+    assert not os.path.exists(f"/proc/{target}")
+    assert (tmp_path / "x.fsprobe").exists()

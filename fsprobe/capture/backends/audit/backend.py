@@ -14,6 +14,7 @@ from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.audit import notes
 from fsprobe.capture.backends.protocol import UNMARKED, Backend
 from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine import memory
 from fsprobe.errors import BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -38,6 +39,7 @@ class Audit(Backend):
     data_files = tuple("hook/audit/" + name for name in HOOK_PARTS)
 
     max_bytes = text_log.NO_BOUND
+    charge: "memory.Charge | None" = None
 
     def why_rather_not(self, machine: "Machine") -> "str":
         """Always: a tracer tells more."""
@@ -63,6 +65,7 @@ class Audit(Backend):
     def prepare(self, run: "Run", launch: "Launch") -> "Launch":
         """The command as it is."""
         self.max_bytes = run.max_log_bytes
+        self.charge = memory.Charge(self.scratch)
         return launch
 
     def watch(self, process: "Process") -> "None":
@@ -78,6 +81,8 @@ class Audit(Backend):
             self.truncated = "the log reached --max-log"
         elif free < text_log.LOW_SPACE_BYTES:
             self.truncated = "the scratch filesystem is nearly full"
+        elif size > text_log.LOW_CHARGE_BYTES and self.charge is not None and self.charge.is_low(2 * size):
+            self.truncated = text_log.LOW_MEMORY
         if self.truncated:
             notes.stop_writers(self.scratch)
 

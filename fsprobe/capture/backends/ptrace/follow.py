@@ -10,7 +10,7 @@ import os
 import struct
 import time
 
-from fsprobe.capture.backends.ptrace import abi, memory
+from fsprobe.capture.backends.ptrace import abi, confinement, memory
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
 from fsprobe.capture.backends.ptrace.tracee import Tracee
 
@@ -126,6 +126,8 @@ class Run:
         """It is not known yet whether that execve succeeds."""
         self.foreign: "set[int]" = set()
         """Who makes 32-bit calls, which are not decoded."""
+        self.confined: "set[int]" = set()
+        """Who confined itself, and whose hook asks for nothing from then on."""
         self.n_undecoded = 0
         self.waiting = False
         """The loop is at rest, so the timer may flush."""
@@ -218,6 +220,10 @@ def _enter_call(
             early = _undecoded(run, call, error)
         log.parts.append(f"{leader}{call.name}({early}")
         log.open = t
+        if '"fsprobe!ready ' in early:
+            confinement.note_hook(t.tid, early)
+    elif run.started and number in confinement.CALLS and confinement.stop_hook(ptrace, t):
+        run.confined.add(t.tid)
     t.entered_ns = _monotonic_ns()
     ptrace(abi.PTRACE_SYSCALL, t.tid, 0, 0)
 

@@ -184,6 +184,10 @@ def trace(
         _say(f"{log_path}: {wrong}")
     if run.n_undecoded:
         _say(f"{run.n_undecoded} calls could not be decoded, a defect of fsprobe: look for `undecoded` in {log_path}")
+    if run.confined:
+        _say(
+            f"{len(run.confined)} processes confined themselves (seccomp): what they imported from then on is not marked"
+        )
     if run.foreign:
         _say(f"{len(run.foreign)} processes ran in 32-bit mode: their calls are not in the log")
     report = os.read(failed, 8)

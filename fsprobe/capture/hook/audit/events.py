@@ -88,8 +88,9 @@ def heard(event, args):
     if action is not None:
         try:
             action(*args)
-        except Exception:
-            pass
+        except BaseException as error:
+            if not is_own(error):
+                raise
 
 
 def before_fork():

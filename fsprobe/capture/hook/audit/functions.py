@@ -22,13 +22,16 @@ def wrap(function, record):
         else:
             try:
                 record(args, kwargs, result, None)
-            except Exception:
-                pass
+            except BaseException as error:
+                if not is_own(error):
+                    raise
             return result
         try:
-            record(args, kwargs, None, failure)
-        except Exception:
-            pass
+            if isinstance(failure, OSError):  # else it never came to a call, and to ask for its path again may do anything
+                record(args, kwargs, None, failure)
+        except BaseException as error:
+            if not is_own(error):
+                raise
         failed = new_object(Failed)
         failed.throw = partial(throw, failure)
         return failed

@@ -3,7 +3,7 @@
 NOTED_LINES = 2000  # this many lines or this much time, then they are written: what is not is lost when the process is killed
 NOTED_NS = 100000000
 IMPORTED_NS = 10000000  # an import that has ended is written sooner: what follows may never call again
-KEPT_LINES = 200000  # more than this are not kept when they can't be written
+KEPT_BYTES = 1 << 25  # more than this is not kept when it can't be written
 
 
 class Stream:
@@ -11,7 +11,6 @@ class Stream:
     known = set()
     lines = []
     waiting = {}
-    lock = None
     flushed = 0
     stopped = False
 
@@ -23,7 +22,6 @@ def start_stream(word):
     Stream.known = {gettid()}
     Stream.lines = []
     Stream.waiting = {}
-    Stream.lock = new_lock()
     Stream.flushed = now()
     Stream.stopped = False
     Stream.lines.append("!%s %d %d %d %d %d %d\n" % (word, State.pid, getppid(), gettid(), now(), forked_by, forked_at))
@@ -36,7 +34,7 @@ Stream.forking = None
 
 
 def arguments():
-    fd = open_("/proc/self/cmdline", read_flags)
+    fd = os_open("/proc/self/cmdline", read_flags)
     try:
         return [word[:256].decode("utf-8", "surrogateescape") for word in read(fd, 1 << 16).split(b"\0")[:-1]]
     finally:
@@ -46,10 +44,7 @@ def arguments():
 def note(word, rest=""):
     if word in ("begin", "fork"):
         start_stream(word)
-    try:
-        put('faccessat2(-1, "fsprobe!%s %s %d %d%s", F_OK)' % (word, State.token, gettid(), now(), rest), "-1 EBADF")
-    except Exception:
-        pass
+    put('faccessat2(-1, "fsprobe!%s %s %d %d%s", F_OK)' % (word, State.token, gettid(), now(), rest), "-1 EBADF")
 
 
 def mark(kind, name, step):
@@ -70,43 +65,31 @@ def put(call, result):
             Stream.lines.append("%d %d clone(child_stack=0x1, flags=CLONE_VM|CLONE_FS|CLONE_THREAD) = %d\n" % (State.pid, when, tid))
     line = ["%d %d %s = " % (tid, when, call), result, "\n"]
     lines = Stream.lines
+    if Stream.stopped:
+        return line
     lines.append(line)
     if len(lines) >= NOTED_LINES or when - Stream.flushed > NOTED_NS:
-        if not Stream.stopped:
-            flush()
-        elif len(lines) > KEPT_LINES:
-            del lines[:]
+        flush()
     return line
 
 
 def flush():
-    lock = Stream.lock
-    if Stream.stopped or not lock.acquire(False):
+    if Stream.stopped:
+        return
+    Stream.flushed = now()
+    lines = Stream.lines
+    n_written, n_bytes, failure = write_out(Stream.path, lines, encoding)
+    if failure is None:
         return
     try:
-        lines = Stream.lines[:]
-        Stream.flushed = now()
-        data = "".join(["".join(line) for line in lines]).encode(encoding, "surrogateescape")
-        try:
-            fd = open_(Stream.path, append_flags, 0o600)
-        except OSError as error:
-            # 2: fsprobe has taken the place away, since there is enough; else later, for the target may lack descriptors now
-            if error.errno == 2 or len(lines) > KEPT_LINES:
-                Stream.stopped = True
-                del Stream.lines[:]
-            return
-        try:
-            while data:
-                data = data[write(fd, data):]
-        except OSError:
+        if not is_own(failure):
+            raise failure
+        # 2: fsprobe has taken the place away, since there is enough; else later, for the target may lack descriptors now
+        if n_written or getattr(failure, "errno", None) == 2 or n_bytes > KEPT_BYTES:
             Stream.stopped = True
-        finally:
-            close(fd)
-        del Stream.lines[:len(lines)]
-    except Exception:
-        Stream.stopped = True
+            del lines[:]
     finally:
-        lock.release()
+        failure = None
 
 
 def quoted(path):
@@ -133,7 +116,9 @@ def located(path, dir_fd=None):
         return quoted(path)
     try:
         base = readlink("/proc/self/fd/%d" % dir_fd) if dir_fd is not None and dir_fd >= 0 else getcwd()
-    except OSError:
+    except OSError as error:
+        if not is_own(error):
+            raise
         return quoted(path)
     return quoted(base.rstrip("/") + "/" + path if path else "")
 

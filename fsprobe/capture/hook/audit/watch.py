@@ -1,7 +1,7 @@
 # The audit backend inside a target: notes each call that names a path where the interpreter makes it, in strace's own words.
 #
 # Not modules: sitecustomize.py executes audit_stream.py, audit_functions.py, audit_events.py and this as one text, in the name
-# space of its functions (State, now, gettid, open_, ...) and under importlib's file name. Three sources: audit events (open,
+# space of its functions (State, now, gettid, write_out, ...) and under importlib's file name. Three sources: audit events (open,
 # mkdir, ... ; CPython 3.8+), wrapped functions of posix (stat, lstat, access, readlink, listdir, scandir, open), and what
 # importlib opens and loads. The lines go to a file of this process in node-local storage, opened by path for each block;
 # `fsprobe.capture.backends.audit.notes` makes one log of all of them.
@@ -66,9 +66,11 @@ def wrap_type(file_type):
         finally:
             try:
                 record_loaded(args, kwargs, None, failure)
-            except Exception:
-                pass
-            failure = None
+            except BaseException as error:
+                if not is_own(error):
+                    raise
+            finally:
+                failure = None
 
     return FileIO
 
@@ -102,7 +104,6 @@ def wrap_exit(leave):
 def prepare(sys, posix):
     # names that the functions above use; from what is built into the interpreter, and sys.modules stays as it was
     before = set(sys.modules)
-    import _functools
     import _operator
     import atexit
     import errno
@@ -119,7 +120,6 @@ def prepare(sys, posix):
     ).split()
     globals().update(
         at_exit=atexit.register,
-        partial=_functools.partial,
         methodcaller=_operator.methodcaller,
         error_names=dict(errno.errorcode),
         exhausted=generator,
