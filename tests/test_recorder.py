@@ -15,6 +15,8 @@ import pytest
 
 import fsprobe
 from fsprobe import pipeline
+from fsprobe.capture import shipped
+from fsprobe.capture.backends.inline import library
 from fsprobe.capture.backends.ptrace.entry import why_not
 from fsprobe.cli import recorder
 from fsprobe.errors import EXIT_NOT_FOUND, EXIT_OWN_FAILURE
@@ -46,12 +48,14 @@ def need_ptrace() -> None:
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize("backend", ["strace", "ptrace"])
+@pytest.mark.parametrize("backend", ["strace", "ptrace", "inline"])
 def test_every_interpreter_records_what_fsprobe_records(
     archive: Path, tmp_path: Path, interpreter: str, backend: str, strace_program: str
 ) -> None:
     if backend == "ptrace":
         need_ptrace()
+    if backend == "inline":
+        need(os.path.exists(shipped.path(library.DATA_FILE)), "the inline recorder is not built")
     command = [interpreter, "-c", PROGRAM]
     run_plain(command, env=clean_environment())  # so that every .pyc is there
     mine, theirs = tmp_path / "mine.fsprobe", tmp_path / "theirs.fsprobe"

@@ -3,22 +3,29 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-CPU_TIME, FILE_SIZE = "cpu time", "file size"
+CPU_TIME, FILE_SIZE, ADDRESS_SPACE = "cpu time", "file size", "address space"
 
 
 def own_limits() -> "frozenset[str]":
     """Which of the limits that could end a tracer are set: `CPU_TIME`, `FILE_SIZE`."""
+    return frozenset(name for name in (CPU_TIME, FILE_SIZE) if own_limit(name) is not None)
+
+
+def own_limit(name: "str") -> "int | None":
+    """The soft limit of two words, as /proc/self/limits has it; None where there is none, or it can't be told.
+
+    Without `import resource`, which looks a dozen names up.
+    """
     try:
         with open("/proc/self/limits", "rb", buffering=0) as source:
             lines = source.read(8192).decode("ascii", "replace").split("\n")
-    except OSError:
-        return frozenset()
-    found = set()
-    for name in (CPU_TIME, FILE_SIZE):
         for line in lines:
-            if line.startswith("Max " + name) and line.split()[3] != "unlimited":
-                found.add(name)
-    return frozenset(found)
+            if line.startswith("Max " + name):
+                soft = line.split()[3]
+                return None if soft == "unlimited" else int(soft)
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
 
 
 def lift_limits(pid: "int") -> "None":

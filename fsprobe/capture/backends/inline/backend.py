@@ -7,17 +7,17 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import os
-import resource
 import time
 
 from fsprobe import capabilities
 from fsprobe.capture.backends.inline import arguments, command, library, ringfile, trial, words
-from fsprobe.capture.backends.inline.processes import Users, is_mapped
+from fsprobe.capture.backends.inline.processes import is_in_use
 from fsprobe.capture.backends.protocol import NO, OK, UNMARKED, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import cgroup
+from fsprobe.capture.process import limits
 from fsprobe.errors import EXIT_NOT_FOUND, BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -76,7 +76,6 @@ class Inline(Backend):
     n_taken = 0
     n_slots = 0
     why_full = ""
-    users: "Users | None" = None
     command: "Sequence[bytes]" = ()
 
     # -- before the run -----------------------------------------------------------------------------------------------
@@ -141,7 +140,6 @@ class Inline(Backend):
         self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
         self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
         ringfile.create(self.ring, self.ahead, self.most, self.tables)
-        self.users = Users(self.ring)
         self.command = [os.fsencode(word) for word in run.command]
         changed = ringfile.environment(launch.environment, self.library, self.ring)
         variables = {name: changed[name] for name in changed if launch.environment.get(name) != changed[name]}
@@ -183,7 +181,7 @@ class Inline(Backend):
 
     def is_at_work(self) -> "bool":
         """Whether processes outlive the command."""
-        return self.users is not None and self.users.is_any()
+        return is_in_use(self.ring)
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
         """A ring can be read at any time."""
@@ -266,7 +264,7 @@ class Inline(Backend):
 
     def is_going_on(self, scratch: "str") -> "bool":
         """Whether a process has the ring mapped."""
-        return is_mapped(os.fsencode(os.path.join(scratch, os.path.relpath(self.ring, self.scratch))))
+        return is_in_use(self.ring)
 
     def status_of_ended(self, is_going_on: "bool") -> "int | None":
         """The first process's own exit; nobody has seen the signal that ended it."""
@@ -278,8 +276,8 @@ class Inline(Backend):
 
 def _most_slots() -> "int":
     """How many slots may be mapped in each process: a small part of its address space where that is limited (ulimit -v)."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
+    limit = limits.own_limit(limits.ADDRESS_SPACE)
+    if limit is None:
         return ringfile.MOST
     return max(TRIAL_SLOTS, min(ringfile.MOST, limit // SHARE_OF_ADDRESSES // ringfile.SLOT_BYTES))
 

@@ -5,7 +5,6 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import errno
 import os
-import platform
 import signal
 import struct
 import sys
@@ -57,7 +56,7 @@ def why_not(library: "str", ring: "str", environ: "Mapping[str, str]") -> "str":
 
 def why_not_place(library: "str") -> "str":
     """Say why the .so can't be used from where it lies."""
-    if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
+    if not sys.platform.startswith("linux") or os.uname().machine != "x86_64":
         return "it is written for x86_64 Linux"
     try:
         found = os.stat(library)

@@ -245,11 +245,9 @@ def test_requests_and_attribution_are_the_same(library: Path, place: Path) -> No
         for event in events:
             if isinstance(event, Call):
                 model.add(event)
-        return {path: row.value() for path, row in model.count().per_path.items()}
+        return dict(model.count().per_path)
 
-    with_sizes = RequestModel([], None, os.fsencode(place))
     expected = counted(ours, run.facts)
-    del with_sizes
     assert counted(run.events, run.facts) == expected
 
     def rows(events: list[Event]) -> Counter[tuple[object, ...]]:
