@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,8 @@ def test_limits_hold_and_say_who_is_over(tmp_path: Path) -> None:
         "--strict-markers",
         str(tmp_path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # it may be installed, and then be registered twice
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, env=env)
     said = done.stdout
     assert done.returncode == 1, said + done.stderr
     assert "2 failed, 2 passed, 3 errors" in said
