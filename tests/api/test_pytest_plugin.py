@@ -12,11 +12,11 @@ import pytest
 
 @pytest.mark.fsprobe(max_metadata=10)
 def test_over(fsprobe_run):
-    fsprobe_run("import json")
+    fsprobe_run("import xmlrpc.client")
 
 @pytest.mark.fsprobe(max_metadata=100_000)
 def test_kept(fsprobe_run):
-    assert "json" in fsprobe_run("import json").modules.index
+    assert "xmlrpc" in fsprobe_run("import xmlrpc.client").modules.index
 
 @pytest.mark.fsprobe(max_metadata=10)
 def test_without_the_fixture():
@@ -55,7 +55,7 @@ def test_limits_hold_and_say_who_is_over(tmp_path: Path) -> None:
     assert "2 failed, 2 passed, 3 errors" in said
     for line in (
         "check failed: 1 of 1 limit exceeded",
-        "json.decoder",
+        "xmlrpc",
         "takes the fixture fsprobe_run",
         "has no max_metta",
         "ran nothing by fsprobe_run",
