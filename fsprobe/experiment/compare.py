@@ -71,6 +71,8 @@ def run(
         ExitStack() as stack,
     ):
         behind_us.note(scratch)
+        if plan.output_goes:
+            behind_us.note(str(plan.output_dir))
 
         def say(what: str, done: int, of: int) -> None:
             signals.check()

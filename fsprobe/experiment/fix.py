@@ -218,6 +218,7 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
             make_cold=fix.make_cold,
             spares_env=True,
             output_dir=Path(output),
+            output_goes=True,
         )
 
         def adopt(result: Comparison, image: Path) -> None:
