@@ -1,0 +1,166 @@
+"""What the stream of events says about time: how long somebody was in a metadata call, and what each import used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fsprobe.events.ring import Reads, RingFacts, Usage
+from fsprobe.model.events import Call, Event, Mark, Op, Process
+
+_NO_FILES = (b"/proc/", b"/sys/", b"/dev/")
+"""What is read there waits for no filesystem: terminals, pipes by name, the kernel."""
+FAST_READ_NS = 100_000
+FAST_BYTE_NS = 1.0
+"""A read that takes less, per call and per byte, may have copied all the time: then it is CPU. Judgements."""
+
+
+@dataclass(slots=True)
+class Used:
+    """What an import used: its own, or with the imports inside it."""
+
+    wall_ns: int = 0
+    cpu_ns: int = 0
+    n_major_faults: int = 0
+    n_calls: int = 0
+    calls_ns: int = 0
+    """In metadata calls, the call's own work and the tracing included."""
+    n_reads: int = 0
+    reads_ns: int = 0
+
+    def add(self, other: Used) -> None:
+        """Add what another used."""
+        self.wall_ns += other.wall_ns
+        self.cpu_ns += other.cpu_ns
+        self.n_major_faults += other.n_major_faults
+        self.n_calls += other.n_calls
+        self.calls_ns += other.calls_ns
+        self.n_reads += other.n_reads
+        self.reads_ns += other.reads_ns
+
+
+@dataclass(slots=True)
+class Observed:
+    """Filled by `watch_time` while the events pass."""
+
+    calls_ns: int = 0
+    """Sum of what metadata calls took."""
+    covered_ns: int = 0
+    """Time in which somebody was in a metadata call: less than their sum where several were at once."""
+    has_reads: bool = False
+    """Whether reads were observed at all."""
+    n_reads: int = 0
+    reads_ns: int = 0
+    fast_reads_ns: int = 0
+    """Of `reads_ns`: what may have been copying."""
+    n_read_bytes: int = 0
+    own: dict[str, Used] = field(default_factory=dict)
+    """Import -> what it used itself."""
+    cumulative: dict[str, Used] = field(default_factory=dict)
+    """Import -> what it used with the imports inside it; an import inside itself counts once."""
+    has_usage: bool = True
+    """Whether each mark came with what its thread had used."""
+
+    @property
+    def n_at_once(self) -> float:
+        """How many were in a metadata call where anybody was, on the average."""
+        return max(1.0, self.calls_ns / self.covered_ns) if self.covered_ns else 1.0
+
+
+@dataclass(slots=True)
+class _Thread:
+    """One thread: which imports it is in, and what it had used at its last mark."""
+
+    stack: list[str] = field(default_factory=list)
+    since_ns: int | None = None
+    usage: Usage | None = None
+    pending: Used = field(default_factory=Used)
+    """Its calls and reads since its last mark."""
+
+
+def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None = None) -> Iterator[Event]:
+    """Pass a stream of events on, and note what passes.
+
+    Args:
+        events: with the marks in their places.
+        seen: filled while the result is consumed.
+        facts: what a ring says beyond its events, filled by whoever makes the events; None where there is no ring.
+    """
+    threads: dict[int, _Thread] = {}
+    seen.has_reads = facts is not None
+    seen.has_usage = facts is not None
+    n_reads = n_usages = 0
+    covered_until = 0
+    for event in events:
+        if type(event) is Call:
+            _, t_ns, _, op, _, _, dur_ns, _, _ = event
+            if dur_ns is not None and t_ns is not None and op is not Op.OTHER:
+                seen.calls_ns += dur_ns
+                end_ns = t_ns + dur_ns
+                if end_ns > covered_until:
+                    seen.covered_ns += end_ns - max(t_ns, covered_until)
+                    covered_until = end_ns
+                pending = _thread(threads, event.tid).pending
+                pending.n_calls += 1
+                pending.calls_ns += dur_ns
+            if facts is not None:
+                while n_reads < len(facts.reads):
+                    _read(facts.reads[n_reads], seen, threads)
+                    n_reads += 1
+        elif type(event) is Mark:
+            usage = None
+            if facts is not None and n_usages < len(facts.usages):
+                usage = facts.usages[-1]
+                n_usages = len(facts.usages)
+            _mark(event, usage, _thread(threads, event.tid), seen)
+        elif type(event) is Process and event.kind != "fork" and event.kind != "thread":
+            threads.pop(event.child or event.tid, None)
+            threads.pop(event.tid, None)
+        yield event
+
+
+def _thread(threads: dict[int, _Thread], tid: int) -> _Thread:
+    thread = threads.get(tid)
+    if thread is None:
+        thread = threads[tid] = _Thread()
+    return thread
+
+
+def _read(reads: Reads, seen: Observed, threads: dict[int, _Thread]) -> None:
+    """Reads of a file, at its open: that is whose file it is."""
+    if reads.path[:1] != b"/" or reads.path.startswith(_NO_FILES):
+        return
+    seen.n_reads += reads.n_reads
+    seen.n_read_bytes += reads.n_bytes
+    seen.reads_ns += reads.time_ns
+    seen.fast_reads_ns += min(reads.time_ns, int(reads.n_reads * FAST_READ_NS + reads.n_bytes * FAST_BYTE_NS))
+    pending = _thread(threads, reads.tid).pending
+    pending.n_reads += reads.n_reads
+    pending.reads_ns += reads.time_ns
+
+
+def _mark(mark: Mark, usage: Usage | None, thread: _Thread, seen: Observed) -> None:
+    """Give what a thread has used since its last mark to the import that it was in."""
+    if mark.t_ns is None:
+        seen.has_usage = False
+        return
+    stack, used = thread.stack, thread.pending
+    if stack and thread.since_ns is not None:
+        used.wall_ns = max(0, mark.t_ns - thread.since_ns)
+        if usage is not None and thread.usage is not None:
+            used.cpu_ns = max(0, usage.cpu_ns - thread.usage.cpu_ns)
+            used.n_major_faults = max(0, usage.n_major_faults - thread.usage.n_major_faults)
+        else:
+            seen.has_usage = False
+        seen.own.setdefault(stack[-1], Used()).add(used)
+        for name in dict.fromkeys(stack):
+            seen.cumulative.setdefault(name, Used()).add(used)
+    thread.pending, thread.since_ns, thread.usage = Used(), mark.t_ns, usage
+    if mark.kind == "begin":
+        stack.append(mark.name.decode("utf-8", "backslashreplace"))
+    elif mark.kind == "end":
+        name = mark.name.decode("utf-8", "backslashreplace")
+        for depth in range(len(stack) - 1, -1, -1):
+            if stack[depth] == name:
+                del stack[depth:]
+                break
