@@ -32,7 +32,7 @@ from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
-from fsprobe.events import marks, ring
+from fsprobe.events import clocks, marks, ring
 from fsprobe.events.strace import parser, sources
 from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
 from fsprobe.model.profile import Profile
@@ -325,7 +325,7 @@ def read_events(
         on_status=None if model is None else model.add_status,
     )
     if hooks.marks:
-        events = marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))
+        events = marks.merge(events, hooks, clocks.read(recording.lines("log")))
     return events if times is None else watch_time(events, times)
 
 
