@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.time.observed import FAST_CALL_NS
 from fsprobe.model.rows import OURS, MountRow
 from fsprobe.model.time.account import COLD, PARTLY, WARM
 
-SLOW_NS = 100_000
-"""A call that takes this much longer than the cheapest has asked somebody: a judgement."""
 _FEWEST_PATHS = 50
 _MOST_WARM, _LEAST_COLD = 0.05, 0.5
 """Shares of the paths whose slowest call was slow: judgements."""
@@ -30,7 +29,7 @@ def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -
     for path, counted in tally.by_path.items():
         if counted.max_ns and not path.decode("utf-8", "backslashreplace").startswith(inside):
             n_paths += 1
-            n_slow += counted.max_ns > cheapest_ns + SLOW_NS
+            n_slow += counted.max_ns > cheapest_ns + FAST_CALL_NS
     if n_paths < _FEWEST_PATHS:
         return ""
     share = n_slow / n_paths

@@ -10,7 +10,12 @@ from fsprobe.model.events import Call, Event, Mark, Op, Process
 
 _NO_FILES = (b"/proc/", b"/sys/", b"/dev/")
 """What is read there waits for no filesystem: terminals, pipes by name, the kernel."""
-FAST_READ_NS = 100_000
+FAST_CALL_NS = 100_000
+"""A call that takes no longer than this above the cheapest may have computed all the time, or been held up by its tracer: a
+judgement. Disks and servers take longer."""
+SLOW_CALL_NS = 150_000
+"""The same of a single call, before it is known what the cheapest took."""
+FAST_READ_NS = FAST_CALL_NS
 FAST_BYTE_NS = 1.0
 """A read that takes less, per call and per byte, may have copied all the time: then it is CPU. Judgements."""
 
@@ -25,6 +30,9 @@ class Used:
     n_calls: int = 0
     calls_ns: int = 0
     """In metadata calls, the call's own work and the tracing included."""
+    n_slow: int = 0
+    slow_ns: int = 0
+    """Of these: in calls that took more than `SLOW_CALL_NS`."""
     n_reads: int = 0
     reads_ns: int = 0
 
@@ -35,6 +43,8 @@ class Used:
         self.n_major_faults += other.n_major_faults
         self.n_calls += other.n_calls
         self.calls_ns += other.calls_ns
+        self.n_slow += other.n_slow
+        self.slow_ns += other.slow_ns
         self.n_reads += other.n_reads
         self.reads_ns += other.reads_ns
 
@@ -103,6 +113,9 @@ def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None 
                 pending = _thread(threads, event.tid).pending
                 pending.n_calls += 1
                 pending.calls_ns += dur_ns
+                if dur_ns > SLOW_CALL_NS:
+                    pending.n_slow += 1
+                    pending.slow_ns += dur_ns
             if facts is not None:
                 while n_reads < len(facts.reads):
                     _read(facts.reads[n_reads], seen, threads)
