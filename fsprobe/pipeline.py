@@ -106,7 +106,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         requests=requests.value(owners) if requests is not None else None,
         n_marks_unread=hooks.n_unread,
     )
-    profile = replace(profile, time=time_account(profile.manifest, tally, times, profile.metrics.by_mount))
+    profile = replace(profile, time=time_account(profile.manifest, tally, times, profile.metrics.by_mount, table.of))
     evidence = Evidence(
         tally=tally,
         notes=notes,

@@ -299,8 +299,8 @@ def time_notes(account: TimeAccount) -> list[str]:
         found.append(
             f"{numbers.size_bytes(account.n_read_bytes)} in {numbers.plural(account.n_reads, 'read')} of files"
         )
-    elif account.storage_bytes is not None:
-        found.append(f"{numbers.size_bytes(account.storage_bytes)} read")
+    elif account.read_bytes is not None:
+        found.append(f"{numbers.size_bytes(account.read_bytes)} read")
     if account.cache_guess:
         found.append(f"caches were {account.cache_guess} (a guess from latencies)")
     return found

@@ -9,22 +9,31 @@ the work of being traced; and the rest was done at the same time, by other threa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 from fsprobe import capabilities
 from fsprobe.analysis.counting.profile import tracing_overhead_ns
 from fsprobe.analysis.counting.tally import Tally, bin_ns
 from fsprobe.analysis.time.cache import guess
-from fsprobe.analysis.time.observed import FAST_CALL_NS, Observed, Used
+from fsprobe.analysis.time.observed import FAST_CALL_NS, READ_NS, Observed, Used
+from fsprobe.model.events import Mount
+from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.rows import MountRow
-from fsprobe.model.time.account import TimeAccount, TimeRow, TimeSplit
+from fsprobe.model.time.account import MountTime, TimeAccount, TimeRow, TimeSplit
 
-_READ_NS = 1_000
-"""What a read costs that finds its bytes in memory."""
+NOT_KNOWN = "(not known)"
+"""Key of the mount of paths whose mount is not known, as in the rows by mount."""
 MAX_ROWS = 2000
 
 
 def time_account(
-    manifest: Manifest, tally: Tally, seen: Observed, mounts: tuple[MountRow, ...] = ()
+    manifest: Manifest,
+    tally: Tally,
+    seen: Observed,
+    mounts: Sequence[MountRow] = (),
+    mount_of: Callable[[bytes], Mount | None] = lambda _: None,
 ) -> TimeAccount | None:
     """Account for a run's wall time; None where that is not known.
 
@@ -33,6 +42,7 @@ def time_account(
         tally: the counts.
         seen: what passed when it was folded.
         mounts: the profile's rows by mount.
+        mount_of: finds the mount of a path.
     """
     if not manifest.wall_s or manifest.wall_s <= 0:
         return None
@@ -51,14 +61,15 @@ def time_account(
     overhead_s = min(overhead_s, 0.99 * manifest.wall_s)
     wall_s = manifest.wall_s - overhead_s
     cpu_total_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
-    reads_s = max(0.0, seen.reads_ns - _READ_NS * seen.n_reads) / at_once / 1e9
+    reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / at_once / 1e9
+    fast_reads_s = sum(of_file.fast_ns for of_file in seen.reads.values()) / at_once / 1e9
     split = divide(
         wall_s,
         cpu_total_s,
         metadata_s=None if cheapest_ns is None else calls_s,
         reads_s=reads_s if seen.has_reads else None,
         fast_metadata_s=fast_calls_s,
-        fast_reads_s=min(reads_s, seen.fast_reads_ns / at_once / 1e9),
+        fast_reads_s=fast_reads_s,
         overhead_s=overhead_s,
     )
     by_import = _by_import(seen, cheapest_ns, overhead_ns)
@@ -73,10 +84,11 @@ def time_account(
         overhead_s=round(overhead_s, 6),
         cpu_total_s=cpu_total_s,
         n_major_faults=manifest.majflt,
-        storage_bytes=manifest.read_bytes,
-        n_reads=seen.n_reads if seen.has_reads else None,
-        n_read_bytes=seen.n_read_bytes if seen.has_reads else None,
+        read_bytes=manifest.read_bytes,
+        n_reads=sum(of_file.n for of_file in seen.reads.values()) if seen.has_reads else None,
+        n_read_bytes=sum(of_file.n_bytes for of_file in seen.reads.values()) if seen.has_reads else None,
         cache_guess=guess(tally, cheapest_ns, mounts),
+        by_mount=by_mount(tally, seen, mount_of, split, cheapest_ns, is_traced=overhead_ns > 0),
         by_import=by_import,
         by_package=_by_package(by_import),
     )
@@ -133,6 +145,61 @@ def divide(
     )
 
 
+def by_mount(
+    tally: Tally,
+    seen: Observed,
+    mount_of: Callable[[bytes], Mount | None],
+    split: TimeSplit,
+    cheapest_ns: float | None,
+    *,
+    is_traced: bool,
+) -> tuple[MountTime, ...]:
+    """What the run waited for on each mount: the two kinds of waiting, shared out as the mounts' calls and reads took it."""
+    table: dict[str, _OnMount] = {}
+
+    def of(path: bytes) -> _OnMount:
+        mount = mount_of(path)
+        key = text(mount.path) if mount is not None else NOT_KNOWN
+        return table.setdefault(key, _OnMount(mount))
+
+    least_ns = FAST_CALL_NS if is_traced else 0
+    for path, counted in tally.by_path.items():
+        if cheapest_ns is not None:
+            above = [(bin_ns(number) - cheapest_ns, n) for number, n in counted.latency.items()]
+            of(path).metadata_ns += sum(ns * n for ns, n in above if ns > least_ns)
+    for path, of_file in seen.reads.items():
+        place = of(path)
+        place.reads_ns += of_file.wait_ns
+        place.mapped_bytes += of_file.mapped_bytes
+    waits = (split.metadata_s or 0.0) + (split.reads_s or 0.0)
+    # what was done at the same time as CPU was waiting too
+    whole = 1 + split.both_s / waits if waits else 1.0
+    n_metadata_ns = sum(place.metadata_ns for place in table.values()) or 1.0
+    n_reads_ns = sum(place.reads_ns for place in table.values()) or 1.0
+    rows = [
+        MountTime(
+            key=key,
+            fstype=place.mount.fstype if place.mount is not None else None,
+            fs_class=place.mount.fs_class if place.mount is not None else None,
+            metadata_s=None
+            if split.metadata_s is None
+            else round(split.metadata_s * whole * place.metadata_ns / n_metadata_ns, 6),
+            reads_s=None if split.reads_s is None else round(split.reads_s * whole * place.reads_ns / n_reads_ns, 6),
+            mapped_bytes=place.mapped_bytes if seen.has_reads else None,
+        )
+        for key, place in table.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.waited_s, row.key)))
+
+
+@dataclass(slots=True)
+class _OnMount:
+    mount: Mount | None
+    metadata_ns: float = 0.0
+    reads_ns: int = 0
+    mapped_bytes: int = 0
+
+
 def _by_import(seen: Observed, cheapest_ns: float | None, overhead_ns: float) -> tuple[TimeRow, ...] | None:
     if not seen.own:
         return None
@@ -167,7 +234,7 @@ def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: f
         tracing_ns = used.calls_ns - max(0.0, waiting_ns)
     wall_s = max(0.0, used.wall_ns - tracing_ns) / 1e9
     metadata_s = None if cheapest_ns is None else max(0.0, waiting_ns) / 1e9
-    reads_s = max(0.0, used.reads_ns - _READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
+    reads_s = max(0.0, used.reads_ns - READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
     cpu_s = used.cpu_ns / 1e9 if seen.has_usage else None
     # its thread's own CPU clock: what is more than the wall time leaves was in the calls
     return divide(

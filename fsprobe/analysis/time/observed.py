@@ -17,7 +17,9 @@ SLOW_CALL_NS = 150_000
 """The same of a single call, before it is known what the cheapest took."""
 FAST_READ_NS = FAST_CALL_NS
 FAST_BYTE_NS = 1.0
-"""A read that takes less, per call and per byte, may have copied all the time: then it is CPU. Judgements."""
+READ_NS = 1_000
+"""A read that takes less than the first two, per call and per byte, may have copied all the time: then it is CPU. The third is
+what one costs that finds its bytes in memory. Judgements."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,26 @@ class Used:
 
 
 @dataclass(slots=True)
+class FileReads:
+    """What was read of a file, and mapped."""
+
+    n: int = 0
+    n_bytes: int = 0
+    time_ns: int = 0
+    mapped_bytes: int = 0
+
+    @property
+    def wait_ns(self) -> int:
+        """Without what a read costs that finds its bytes in memory."""
+        return max(0, self.time_ns - READ_NS * self.n)
+
+    @property
+    def fast_ns(self) -> int:
+        """Of the wait: what may have been copying."""
+        return min(self.wait_ns, int(self.n * FAST_READ_NS + self.n_bytes * FAST_BYTE_NS))
+
+
+@dataclass(slots=True)
 class Observed:
     """Filled by `watch_time` while the events pass."""
 
@@ -59,11 +81,8 @@ class Observed:
     """Time in which somebody was in a metadata call: less than their sum where several were at once."""
     has_reads: bool = False
     """Whether reads were observed at all."""
-    n_reads: int = 0
-    reads_ns: int = 0
-    fast_reads_ns: int = 0
-    """Of `reads_ns`: what may have been copying."""
-    n_read_bytes: int = 0
+    reads: dict[bytes, FileReads] = field(default_factory=dict)
+    """By where the open led to."""
     own: dict[str, Used] = field(default_factory=dict)
     """Import -> what it used itself."""
     cumulative: dict[str, Used] = field(default_factory=dict)
@@ -143,10 +162,13 @@ def _read(reads: Reads, seen: Observed, threads: dict[int, _Thread]) -> None:
     """Reads of a file, at its open: that is whose file it is."""
     if reads.path[:1] != b"/" or reads.path.startswith(_NO_FILES):
         return
-    seen.n_reads += reads.n_reads
-    seen.n_read_bytes += reads.n_bytes
-    seen.reads_ns += reads.time_ns
-    seen.fast_reads_ns += min(reads.time_ns, int(reads.n_reads * FAST_READ_NS + reads.n_bytes * FAST_BYTE_NS))
+    of_file = seen.reads.get(reads.path)
+    if of_file is None:
+        of_file = seen.reads[reads.path] = FileReads()
+    of_file.n += reads.n_reads
+    of_file.n_bytes += reads.n_bytes
+    of_file.time_ns += reads.time_ns
+    of_file.mapped_bytes += reads.map_bytes
     pending = _thread(threads, reads.tid).pending
     pending.n_reads += reads.n_reads
     pending.reads_ns += reads.time_ns

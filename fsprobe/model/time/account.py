@@ -95,6 +95,25 @@ class TimeRow(TimeSplit):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MountTime:
+    """What a run waited for on one mount."""
+
+    key: str
+    """The mount point, as in the rows by mount."""
+    fstype: str | None = None
+    fs_class: str | None = None
+    metadata_s: float | None = None
+    reads_s: float | None = None
+    mapped_bytes: int | None = None
+    """What was mapped of its files: page faults may have read it; None where maps were not observed."""
+
+    @property
+    def waited_s(self) -> float:
+        """In metadata calls and reads, as far as these were observed."""
+        return (self.metadata_s or 0.0) + (self.reads_s or 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimeAccount(TimeSplit):
     """Where the wall time of a run went, and of its imports."""
 
@@ -105,14 +124,16 @@ class TimeAccount(TimeSplit):
     cpu_total_s: float | None = None
     """CPU time of all processes; more than the wall time where several computed at once."""
     n_major_faults: int | None = None
-    storage_bytes: int | None = None
-    """What the run fetched from storage, by the kernel's count."""
+    read_bytes: int | None = None
+    """What all reads returned, those of pipes and from caches too, by the kernel's count."""
     n_reads: int | None = None
     """Reads of files; None where they were not observed."""
     n_read_bytes: int | None = None
     """What they returned, from caches too."""
     cache_guess: str = ""
     """warm | partly warm | cold, a guess from latencies; "" where there is nothing to guess from."""
+    by_mount: tuple[MountTime, ...] = ()
+    """Most waiting first; sums to the parts, and to what was done at the same time as CPU."""
     by_import: tuple[TimeRow, ...] | None = None
     """Most self time first; None where imports were not timed."""
     by_package: tuple[TimeRow, ...] | None = None
