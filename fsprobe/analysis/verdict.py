@@ -120,8 +120,8 @@ def lacking(evidence: Evidence) -> list[str]:
     ):
         found.append("calls were not timed (`strace -T`)")
     account = evidence.profile.time
-    if account is not None and _served(evidence):
-        untold_s = weighing.untold_s(account)
+    if account is not None:
+        untold_s = weighing.untold_s(account, sum_of(_served(evidence)).n_open)
         share = account.share(untold_s)
         if share >= weighing.MUCH and _level_of_wait(evidence, share, untold_s) != NOT:
             found.append(

@@ -13,8 +13,6 @@ waited for. Judgements: a server's read takes 0.2 to 20 ms."""
 LEAST_MAPPED_BYTES = 1 << 20
 MUCH = 0.4
 """Share of the wall time from which on waiting that is not told apart forbids an acquittal: a judgement."""
-FEW_BYTES = 1 << 20
-"""Who has read less has not waited for reads, and who had hardly a major fault not for page faults."""
 
 
 def waited_s(account: TimeAccount, keys: Collection[str]) -> float:
@@ -41,8 +39,6 @@ def fault_s(account: TimeAccount, keys: Collection[str]) -> float:
     return account.other_s if least * n <= account.other_s <= most * n else 0.0
 
 
-def untold_s(account: TimeAccount) -> float:
-    """Seconds of waiting that may have been reads and were not observed as such; 0 where reads were, or few bytes came."""
-    if account.reads_s is not None or (account.read_bytes is not None and account.read_bytes < FEW_BYTES):
-        return 0.0
-    return account.other_s
+def untold_s(account: TimeAccount, n_opened: int) -> float:
+    """Seconds of waiting that may have been reads of files on some mounts, of which `n_opened` were opened, and were not observed."""
+    return account.other_s if account.reads_s is None and n_opened else 0.0
