@@ -3,7 +3,9 @@
     python -m benchmarks.inline [--equality | --cost] [--python PYTHON ...] [--pairs N] [-o reports]
 
 Equality: each program runs once under both; what strace saw and what the ring holds are compared call for call (call, path,
-errno), in order per thread, and for each open the file that it led to. Cost: interleaved pairs of runs without and with the
+errno), in order per thread, and for each open the file that it led to. A call during which its process was killed is in the
+ring without path and result. Of programs that are not seen, and of the loader of those that are entered by LD_PRELOAD, strace
+alone has the calls; both are named. Cost: interleaved pairs of runs without and with the
 recorder (`recorder`: what it does to the program; `fsprobe run`: the whole command), ratio of the medians with a 95 %
 bootstrap interval. The two may be measured at different times; each leaves the other's part of the report as it is.
 """

@@ -82,6 +82,9 @@ def compare(program: Program, python: str) -> evidence.Json:
             return {**row, "why_not": evidence.neutral(str(error)), "stderr": evidence.neutral(done.stderr[-400:])}
         row |= {key: value for key, value in asdict(agreement).items() if key not in ("program", "examples")}
         row |= {"n_unseen": sum(quality.unseen.values()), "n_by_preload": sum(quality.by_preload.values())}
+        row["unseen"], row["by_preload"] = (
+            sorted({Path(path).name for path in found}) for found in (quality.unseen, quality.by_preload)
+        )
         row["examples"] = [
             evidence.neutral(text, PLACE=place, ENV=str(Path(python).parent.parent)) for text in agreement.examples
         ]
@@ -112,6 +115,6 @@ def _cells(row: evidence.Json) -> list[object]:
         f"{row['n_threads_in_order']}/{row['n_threads']}",
         f"{row['n_opened_equal']:,}/{row['n_opened']:,}",
         row["n_lost"],
-        row["n_unseen"],
-        row["n_by_preload"],
+        ", ".join(row["unseen"]),
+        ", ".join(row["by_preload"]),
     ]
