@@ -26,6 +26,8 @@ from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.analysis.streaming.bounds import settle_reasons
+from fsprobe.analysis.time.account import time_account
+from fsprobe.analysis.time.observed import Observed, watch_time
 from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
@@ -83,11 +85,12 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     mounts = read_mounts(recording, hooks)
     lookups = read_json(recording, "lookups")
     model = None if is_streamed(recording) else make_model(recording, mounts, lookups)
+    times = Observed()
     if model is None:
         tally, notes, quality, seen = read_tally(recording, facts)
     else:
         quality, notes, seen = ParseQuality(), Notes(), Watch()
-        events = read_events(recording, quality, hooks, model)
+        events = read_events(recording, quality, hooks, model, times)
         tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
     owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
@@ -103,6 +106,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         requests=requests.value(owners) if requests is not None else None,
         n_marks_unread=hooks.n_unread,
     )
+    profile = replace(profile, time=time_account(profile.manifest, tally, times, profile.metrics.by_mount, table.of))
     evidence = Evidence(
         tally=tally,
         notes=notes,
@@ -304,11 +308,15 @@ def cwd_of(recording: Recording) -> bytes | None:
 
 
 def read_events(
-    recording: Recording, quality: ParseQuality, hooks: marks.HookFiles, model: RequestModel | None = None
+    recording: Recording,
+    quality: ParseQuality,
+    hooks: marks.HookFiles,
+    model: RequestModel | None = None,
+    times: Observed | None = None,
 ) -> Iterator[Event]:
-    """The events of a recording, with the marks of its hooks in their places; `model` learns of opened files what it can."""
+    """The events of a recording, with the marks of its hooks in their places; `model` and `times` learn of them what they can."""
     if RING in recording.names():
-        return ring_events(recording, quality, model)
+        return ring_events(recording, quality, model, times)
     lines: Iterable[bytes] = recording.lines("log")
     events = parser.parse(
         lines if model is None else model.watch(lines),
@@ -316,12 +324,14 @@ def read_events(
         cwd=cwd_of(recording),
         on_status=None if model is None else model.add_status,
     )
-    if not hooks.marks:
-        return events
-    return marks.merge(events, hooks, clocks.read(recording.lines("log")))
+    if hooks.marks:
+        events = marks.merge(events, hooks, clocks.read(recording.lines("log")))
+    return events if times is None else watch_time(events, times)
 
 
-def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel | None) -> Iterator[Event]:
+def ring_events(
+    recording: Recording, quality: ParseQuality, model: RequestModel | None, times: Observed | None = None
+) -> Iterator[Event]:
     """The events of a ring, marks included.
 
     Raises:
@@ -329,7 +339,7 @@ def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel
     """
     facts = ring.RingFacts()
     wall_start_ns = recording.manifest.get("wall_start_ns")
-    yield from ring.read(
+    events = ring.read(
         in_one_piece(recording.section(RING)),
         quality,
         facts,
@@ -337,6 +347,7 @@ def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel
         wall_start_ns=wall_start_ns,
         on_status=None if model is None else model.add_status,
     )
+    yield from events if times is None else watch_time(events, times, facts)
     if model is not None:
         model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in facts.fstats.items()})
 

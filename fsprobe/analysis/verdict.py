@@ -1,7 +1,7 @@
 """The verdict: is it the filesystem? One sentence, a level, why, and what could not be seen.
 
 Calls alone say little: a warm cache on the node answers ten thousand of them in a tenth of a second. So three things are
-weighed. What the run waited for, as far as the tracer shows it. What one start asks of file servers, times the processes
+weighed. What the run waited for, as far as the time account shows it. What one start asks of file servers, times the processes
 of the job. And how fast it asks, against what support staff call too much. Thresholds: `findings.thresholds`.
 """
 
@@ -14,9 +14,11 @@ from fsprobe import capabilities
 from fsprobe.analysis.counting.tally import quantile_ns
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
+from fsprobe.analysis.time import weighing
 from fsprobe.model.profile import Verdict
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import MountRow, sum_of
+from fsprobe.model.time.account import TimeAccount
 
 NOT = "not the filesystem"
 NOTICEABLE = "noticeable"
@@ -117,6 +119,15 @@ def lacking(evidence: Evidence) -> list[str]:
         and (not is_placed or any(row.fs_class == "network" for row in metrics.by_mount))
     ):
         found.append("calls were not timed (`strace -T`)")
+    account = evidence.profile.time
+    if account is not None:
+        untold_s = weighing.untold_s(account, sum_of(_served(evidence)).n_open)
+        share = account.share(untold_s)
+        if share >= weighing.MUCH and _level_of_wait(evidence, share, untold_s) != NOT:
+            found.append(
+                f"{untold_s:.2g} s, {share:.0%} of the wall time, were spent in {account.other_name}, which this recording does "
+                "not tell apart (`--backend inline` does)"
+            )
     if quality.n_lines and quality.n_unparsed > _MOST_UNPARSED * quality.n_lines:
         found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
     if manifest.logs and metrics.n_metadata > _ENOUGH_CALLS:
@@ -195,6 +206,9 @@ def _n_parallel(evidence: Evidence) -> float:
 
 
 def _by_time(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
+    account = evidence.profile.time
+    if account is not None and account.metadata_s is not None and account.wall_s > 0:
+        return _by_account(evidence, served, account)
     found = []
     waited = _waited(evidence, served) if served else None
     if waited is not None:
@@ -210,6 +224,32 @@ def _by_time(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     )
     # never worse than noticeable: nobody else waits for this machine's own disk
     return [*found, Reason(about=WAIT, level=NOTICEABLE if is_waiting else NOT, text=reason)]
+
+
+def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAccount) -> list[Reason]:
+    found = []
+    if served:
+        keys = {row.key for row in served}
+        wait_s = weighing.waited_s(account, keys)
+        kinds = weighing.kinds(account, keys)
+        said = f"waiting for {_names(served)} took {wait_s:.2g} s, {account.share(wait_s):.0%} of the wall time"
+        level = _level_of_wait(evidence, account.share(wait_s), wait_s)
+        found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
+        fault_s = weighing.fault_s(account, keys)
+        level = _level_of_wait(evidence, account.share(wait_s + fault_s), wait_s + fault_s) if fault_s else NOT
+        if level != found[0].level:
+            n = plural(account.n_major_faults or 0, "major page fault")
+            said = f"{account.other_name} took {fault_s:.2g} s, {account.share(fault_s):.0%} of the wall time, with {n}"
+            found.append(Reason(about=WAIT, level=level, text=said))
+    others = [row.key for row in _rows(evidence) if row not in served]
+    if others:
+        wait_s = weighing.waited_s(account, others)
+        share = account.share(wait_s)
+        is_waiting = _level_of_wait(evidence, share, wait_s) != NOT and share >= _MOSTLY_WAITING
+        said = f"waiting for local disks, memory and images took {wait_s:.2g} s, {share:.0%} of the wall time"
+        # never worse than noticeable: nobody else waits for this machine's own disk
+        found.append(Reason(about=WAIT, level=NOTICEABLE if is_waiting else NOT, text=said))
+    return found
 
 
 def _level_of_wait(evidence: Evidence, share: float, wait_s: float) -> str:

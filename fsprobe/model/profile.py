@@ -24,6 +24,7 @@ from fsprobe.model.rows import (
     TimelineRow,
     sum_of,
 )
+from fsprobe.model.time.account import TimeAccount
 
 STARTUP_PHASES = ("launch", "loader", "init", "site", "import")
 """What comes before the program's own work."""
@@ -149,6 +150,8 @@ class Profile:
     manifest: Manifest = Manifest()
     quality: Quality = Quality()
     metrics: Metrics = Metrics()
+    time: TimeAccount | None = None
+    """None where the wall time is not known, or the run's time was not kept."""
     requests: Requests | None = None
     """None where they can't be predicted."""
     findings: tuple[Finding, ...] = ()

@@ -8,6 +8,7 @@ from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile, Quality
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, sum_of
+from fsprobe.model.time.account import TimeAccount
 from fsprobe.report import numbers
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
@@ -278,3 +279,28 @@ def _unread(quality: Quality) -> list[str]:
             "order of the paths"
         )
     return lines
+
+
+def time_title(account: TimeAccount) -> str:
+    """What the bar shows."""
+    return f"Where the {numbers.seconds(account.wall_s)} of wall time went"
+
+
+def time_notes(account: TimeAccount) -> list[str]:
+    """Overhead, page faults, bytes and the guess at the caches, one fact a text; for one line."""
+    found = []
+    if account.overhead_s:
+        found.append(f"{numbers.seconds(account.overhead_s)} of tracing overhead subtracted")
+    if account.cpu_total_s is not None and account.cpu_total_s > 1.02 * account.wall_s:
+        found.append(f"{numbers.seconds(account.cpu_total_s)} of CPU time on several processors")
+    if account.n_major_faults is not None:
+        found.append(numbers.plural(account.n_major_faults, "major page fault"))
+    if account.n_read_bytes is not None and account.n_reads:
+        found.append(
+            f"{numbers.size_bytes(account.n_read_bytes)} in {numbers.plural(account.n_reads, 'read')} of files"
+        )
+    elif account.read_bytes is not None:
+        found.append(f"{numbers.size_bytes(account.read_bytes)} read")
+    if account.cache_guess:
+        found.append(f"caches were {account.cache_guess} (a guess from latencies)")
+    return found

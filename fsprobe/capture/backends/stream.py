@@ -36,14 +36,14 @@ def why_not(scratch: "str") -> "str":
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, b"x" * 8192)
-        error = _punch(fd, 0, 4096)
+        error = punch(fd, 0, 4096)
     finally:
         os.close(fd)
         os.unlink(path)
     return "the filesystem of %s can't free a part of a file (%s)" % (scratch, os.strerror(error)) if error else ""
 
 
-def _punch(fd: "int", start: "int", end: "int") -> "int":
+def punch(fd: "int", start: "int", end: "int") -> "int":
     """Free the bytes from `start` to `end`; 0, or the errno."""
     libc = ctypes.CDLL(None, use_errno=True)
     call = getattr(libc, "fallocate64", None) or libc.fallocate
@@ -167,7 +167,7 @@ class Follower:
             if hole >= 0 or (is_over and not block):
                 break
             if at - TAIL_BYTES - punched >= PUNCH_BYTES:
-                _punch(fd, punched, at - TAIL_BYTES)
+                punch(fd, punched, at - TAIL_BYTES)
                 punched = (at - TAIL_BYTES) & ~4095
             if len(block) < BLOCK_BYTES // 2 and not is_over:
                 self._ended.wait(PAUSE_S)
