@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from fsprobe.analysis.attribution.estimate import Estimate
-from fsprobe.analysis.attribution.phases import INTERPRETER_SIGN, begins_program, phase_of
+from fsprobe.analysis.attribution.phases import INTERPRETER_SIGN, may_begin_program, phase_of
 from fsprobe.analysis.attribution.program_images import (
     NO_IMPORT,
     PHASES,
@@ -199,13 +199,16 @@ class _Attributor:
             image.names.watch(call)
         if image.state == "site" and (image.is_silent or not (image.hooked or image.expects_hook)):
             visit = image.first_visit
-            if begins_program(call, visit[-1][0] if visit else None, self.hook_prefixes):
+            if may_begin_program(call, visit[-1][0] if visit else None, self.hook_prefixes):
                 visit.append((call, thread))
-                if call.op is Op.LIST:
-                    image.state = "main"
-                    yield from self._place_visit(image)
                 return
+            is_followed = call.op is Op.STAT and image.names.is_root(call.path) and not call.path.endswith(b"-packages")
+            if visit and visit[-1][0].op is Op.LIST and is_followed:
+                image.state = "main"  # the search path goes on: what site adds stands after site-packages, at its end
             yield from self._place_visit(image)
+            if image.state == "site" and may_begin_program(call, None, self.hook_prefixes):
+                image.first_visit.append((call, thread))
+                return
         yield from self._place(call, thread)
 
     def _place_visit(self, image: Image) -> Iterator[Attributed]:

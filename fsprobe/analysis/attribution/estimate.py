@@ -10,7 +10,7 @@ an import that failed; its name is in no call. All else is what a module or the 
 - anything else before a further module is loaded can't be told from the paths, and is put to no import;
 - after the last module, it is the program's.
 
-How much of a run is known in this way is counted (`Notes.judged`, `Notes.unsure`), so that the expected error can be said of each
+What is not known in this way is counted (`Notes.unsure`), so that the expected error can be said of each
 recording. `reports/estimate.md` compares it with the true error.
 """
 
@@ -64,9 +64,7 @@ class Estimate:
         elif (loaded := self._loaded(call)) is not None:
             yield from self._found(loaded, row)
             self._load(loaded, call.path)
-        elif self._last_is_library and is_of_library(call.path):
-            yield from self._add(row, self._last)
-        elif self._is_written(call):
+        elif self._last_is_library and is_of_library(call.path) or self._is_written(call):
             yield from self._add(row, self._last)
         elif self._may_be_search(call):
             self._sought.append(len(self._held))
@@ -207,9 +205,7 @@ class Estimate:
             before = path
         return searches
 
-    def _judge_found(
-        self, search: list[Attributed], module: str, owner: str, file: bytes, is_scan: bool
-    ) -> None:
+    def _judge_found(self, search: list[Attributed], module: str, owner: str, file: bytes, is_scan: bool) -> None:
         """The search that found a file; what else is in it is somebody's own."""
         names = self._names
         directory = names.directory_of(file)
@@ -282,7 +278,6 @@ class Estimate:
         if row.call.op is not Op.OTHER:
             op = row.call.op.value
             self._notes.n_estimated += 1
-            self._notes.judged[op] = self._notes.judged.get(op, 0) + 1
             if not is_sure:
                 self._notes.unsure[op] = self._notes.unsure.get(op, 0) + 1
 

@@ -75,10 +75,10 @@ def _leaves_site(call: Call, hook_prefixes: tuple[bytes, ...]) -> bool:
     )
 
 
-def begins_program(call: Call, before: Call | None, hook_prefixes: tuple[bytes, ...]) -> bool:
+def may_begin_program(call: Call, before: Call | None, hook_prefixes: tuple[bytes, ...]) -> bool:
     """Whether a call may belong to the first visit of the directory that stands first on the program's search path.
 
-    The import system looks at it several times and then lists it; site does no such thing outside of site-packages.
+    The import system looks at it several times, lists it, and goes on with the rest of the search path.
 
     Args:
         call: the next call, while site runs.

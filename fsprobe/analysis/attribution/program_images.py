@@ -118,8 +118,6 @@ class Notes:
     hooked: bool = False
     n_estimated: int = 0
     """Calls whose import is estimated from the paths."""
-    judged: dict[str, int] = field(default_factory=dict)
-    """op -> these calls"""
     unsure: dict[str, int] = field(default_factory=dict)
     """op -> those of them of which the paths don't tell the module: a guess, a failed import, or not assigned at all."""
     first_site_done_ns: int | None = None

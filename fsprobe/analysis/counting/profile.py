@@ -12,6 +12,8 @@ from fsprobe import capabilities
 from fsprobe.analysis.attribution import not_found as reasons
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, PHASES, Notes
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
+from fsprobe.analysis.counting.estimated import MOST, expected_error, package_of, requests_by_package
+from fsprobe.analysis.counting.estimated import by_package as by_import_package
 from fsprobe.analysis.counting.rates import rates
 from fsprobe.analysis.counting.tally import FURTHER_PROCESSES, PathTally, Tally, add, bin_ns, quantile_ns
 from fsprobe.model.events import Mount, ParseQuality
@@ -79,10 +81,14 @@ def make_profile(
         n_marks_unread: marks that could not be read or placed.
         traced_s: wall time of all that was traced, s; that of the manifest without it.
     """
+    error = expected_error(tally, notes)
+    is_by_package = error is not None and error > MOST
     return Profile(
         kind=kind,
         manifest=manifest,
-        quality=make_quality(tally, notes, quality, n_marks_unread, marks_are_calls=manifest.markers != MARKED_IN_RING),
+        quality=make_quality(
+            tally, notes, quality, n_marks_unread, error, marks_are_calls=manifest.markers != MARKED_IN_RING
+        ),
         metrics=make_metrics(
             tally,
             notes,
@@ -91,13 +97,19 @@ def make_profile(
             quality.has_durations,
             manifest.wall_s if traced_s is None else traced_s,
             manifest.shows(capabilities.TRUE_DURATIONS),
+            is_by_package,
         ),
-        requests=requests,
+        requests=requests_by_package(requests) if is_by_package and requests is not None else requests,
     )
 
 
 def make_quality(
-    tally: Tally, notes: Notes, quality: ParseQuality, n_marks_unread: int, marks_are_calls: bool = True
+    tally: Tally,
+    notes: Notes,
+    quality: ParseQuality,
+    n_marks_unread: int,
+    error: float | None,
+    marks_are_calls: bool = True,
 ) -> Quality:
     """What of a recording could not be used; `marks_are_calls`: the hook's notes reached the kernel."""
     own_calls = dict(tally.own)
@@ -119,6 +131,8 @@ def make_quality(
         n_marks_unpaired=notes.n_unpaired_marks,
         n_killed=notes.n_killed,
         n_estimated=notes.n_estimated,
+        n_not_told=sum(notes.unsure.values()),
+        expected_error=error,
         unmarked=dict(notes.unmarked),
         is_marked=notes.is_marked,
         io_uring=quality.io_uring,
@@ -137,8 +151,12 @@ def make_metrics(
     timed: bool,
     wall_s: float | None,
     is_true: bool = False,
+    is_by_package: bool = False,
 ) -> Metrics:
-    """The totals, and the same calls grouped; `is_true`: observing adds nothing to a call's duration."""
+    """The totals, and the same calls grouped.
+
+    `is_true`: observing adds nothing to a call's duration; `is_by_package`: imports are known by their packages alone.
+    """
     return Metrics(
         **numbers(tally.total, timed),
         n_paths=len(tally.by_path) - tally.n_further_rows,
@@ -150,7 +168,8 @@ def make_metrics(
         by_phase=tuple(
             Row(key=phase, **numbers(tally.by_phase[phase], timed)) for phase in PHASES if phase in tally.by_phase
         ),
-        by_module=by_module(tally, notes, timed),
+        by_module=by_module(tally, notes, timed, is_by_package),
+        imports_by="package" if is_by_package else "module",
         by_package=by_package(tally, owners, timed),
         by_mount=by_mount(tally, mounts, timed),
         by_process=by_process(tally, timed),
@@ -199,15 +218,17 @@ def tracing_overhead_ns(tally: Tally) -> float | None:
     return None if tenth is None or cheapest is None else min(tenth, 3 * cheapest)
 
 
-def by_module(tally: Tally, notes: Notes, timed: bool) -> tuple[ModuleRow, ...] | None:
-    """Rows per module, most cumulative metadata calls first; None where imports were not observed."""
+def by_module(tally: Tally, notes: Notes, timed: bool, is_by_package: bool = False) -> tuple[ModuleRow, ...] | None:
+    """Rows per module, or per top-level package; most cumulative metadata calls first; None where imports were not observed."""
     if not notes.hooked and not notes.imports:
         return None
     rows = []
-    for name in {*tally.by_module, *notes.imports}:
-        module = tally.by_module.get(name)
+    modules = by_import_package(tally.by_module) if is_by_package else tally.by_module
+    names = {package_of(name) for name in notes.imports} if is_by_package else set(notes.imports)
+    for name in {*modules, *names}:
+        module = modules.get(name)
         cumulative = module.cumulative if module else Counts()
-        parents = notes.imports.get(name, {})
+        parents = {} if is_by_package else notes.imports.get(name, {})
         rows.append(
             ModuleRow(
                 key=name,
