@@ -330,7 +330,7 @@ def by_path(tally: Tally, timed: bool) -> tuple[PathRow, ...]:
 def not_found(tally: Tally) -> tuple[NotFoundRow, ...]:
     """Failed lookups by reason, most first, each with its busiest paths."""
     table: dict[str, dict[bytes, int]] = {}
-    for (reason, path), n in tally.not_found.items():
+    for (reason, path), n in reasons.settled(tally.not_found).items():
         table.setdefault(reason, {})[path] = n
     rows = []
     for reason in reasons.REASONS:
