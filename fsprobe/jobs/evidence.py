@@ -88,7 +88,7 @@ def look(file: RankFile, n_ranks: int, n_nodes: int, n_processes: int) -> Look:
 def _evidence(read: Reading, n_ranks: int, n_nodes: int, n_processes: int) -> Evidence:
     recording, model = read.recording, read.model
     facts = list(read.hooks.facts.values())
-    owners = Owners(facts, read.lookups.get("distributions", {}), pipeline.cwd_of(recording))
+    owners = Owners(facts, read.lookups.get("distributions", {}), pipeline.cwd_of(recording), read.tally.by_path)
     table = pipeline.mount_finder(read.mounts, read.tally)
     profile = make_profile(
         kind=recording.kind,

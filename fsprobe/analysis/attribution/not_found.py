@@ -15,6 +15,7 @@ SYS_PATH = "sys.path entries"
 LIBRARY = "library search (LD_LIBRARY_PATH, RPATH)"
 PROGRAM = "PATH search"
 BYTECODE = "missing bytecode"
+NAMESPACE = "directories without __init__"
 METADATA = "distribution metadata (entry points)"
 EDITABLE = "editable installs"
 START = "interpreter start (prefix, pyvenv.cfg)"
@@ -31,6 +32,7 @@ REASONS = (
     LIBRARY,
     PROGRAM,
     BYTECODE,
+    NAMESPACE,
     METADATA,
     EDITABLE,
     START,
@@ -60,9 +62,9 @@ _LANDMARK = re.compile(
     rb"lib(?:64)?/python3(?:\.\d+)?t?(?:/lib-dynload|/site\.pyc?)?)$"
 )
 """What an interpreter looks for to find its prefix. Source: CPython, Modules/getpath.py."""
-_LOCALE = re.compile(
-    rb"\.mo$|/LC_[A-Z]+(?:/|$)|/locale(?:/|$)|/locale-langpack(?:/|$)|/locale[.-]|/gconv(?:/|-|$)|/zoneinfo(?:/|$)"
-)
+_BUILD = re.compile(rb"/Modules/Setup(?:\.local)?$")
+"""What sysconfig looks for, too."""
+_LOCALE = re.compile(rb"\.mo$|/LC_[A-Z]+(?:/|$)|/locale(?:/|$)|/locale-langpack(?:/|$)|/locale[.-]|/gconv(?:/|-|$)")
 _PROGRAM_PLACE = re.compile(rb"/(?:s?bin|shims|condabin|Scripts|games)/[^/]+$")
 _PYTHON_NAME = re.compile(rb"^(?:python|pypy|pip)[0-9.]*$")
 _CONFIGURATION_NAME = re.compile(
@@ -70,7 +72,7 @@ _CONFIGURATION_NAME = re.compile(
     rb"config(?:\.d|\.py)?$|^ld\.so\.preload$|^(?:setup|conftest)\.py$|^node_modules$|^(?:usage|mime)\.types$"
 )
 _CONFIGURATION_PLACE = re.compile(
-    rb"/etc/|/\.config(?:/|$)|/conf(?:ig)?\.d(?:/|$)|/conda-meta(?:/|$)|/\.(?!local/share|cache|venv)[^/]+/"
+    rb"/etc/|/\.config(?:/|$)|/conf(?:ig)?\.d(?:/|$)|/conda-meta(?:/|$)|/\.(?!local/|cache|venv)[^/]+/"
 )
 _CACHE = re.compile(rb"/\.?cache(?:s)?(?:/|$)|/__pycache__(?:/|$)|/\.triton(?:/|$)|/\.numba(?:/|$)")
 
@@ -105,7 +107,7 @@ class WhyNotFound:
 
     def _of_start(self, row: Attributed, path: bytes) -> str:
         """What an interpreter looks for before it can import anything; "" for anything else."""
-        if row.phase not in ("init", "launch") and not path.endswith((b"/pyvenv.cfg", b"._pth")):
+        if row.phase not in ("init", "launch", "site") and not _BUILD.search(path):
             return ""
         if path in self.entry_set or not _LANDMARK.search(path):
             return ""
@@ -117,10 +119,14 @@ class WhyNotFound:
             return METADATA
         if _EDITABLE.search(path):
             return EDITABLE
-        is_in_python = row.phase in ("site", "import", "run")
+        is_in_python = row.phase in ("init", "site", "import", "run")
         if is_in_python and base.endswith(self.suffixes):
             return SUFFIX if row.call.op is Op.STAT else LIBRARY
-        if b"/__pycache__" in path or (base.endswith(b".pyc") and not base.startswith(b"__init__.")):
+        if b"/__pycache__" in path:
+            return BYTECODE
+        if base in (b"__init__.py", b"__init__.pyc"):
+            return NAMESPACE
+        if base.endswith(b".pyc"):
             return BYTECODE
         if path in self.entry_set or _ZIP.search(path):
             return SYS_PATH
@@ -139,7 +145,7 @@ def _of_place(row: Attributed, path: bytes, base: bytes) -> str:
     """What the place and the name say."""
     if _LOCALE.search(path):
         return LOCALE
-    if path.startswith((b"/proc/", b"/sys/", b"/dev/")):
+    if path.startswith((b"/proc/", b"/sys/", b"/dev/")) and not path.startswith(b"/dev/shm/"):
         return MACHINE
     if row.call.op is Op.STAT and _PROGRAM_PLACE.search(path) and (b"." not in base or _PYTHON_NAME.match(base)):
         return PROGRAM
@@ -149,7 +155,7 @@ def _of_place(row: Attributed, path: bytes, base: bytes) -> str:
         return CONFIGURATION
     if b"/share/" in path:
         return SHARED_DATA
-    return SOURCE if base.endswith((b".py", b".pyi", b".ipynb")) else OTHER
+    return SOURCE if base.endswith((b".py", b".pyi")) else OTHER
 
 
 def settled(found: Mapping[tuple[str, bytes], int]) -> dict[tuple[str, bytes], int]:
