@@ -200,8 +200,11 @@ N_PROGRAMS = 3
 
 def share_pattern(profile: Profile) -> str:
     """How the share of the wall time that calls took is said."""
-    is_true = profile.manifest.shows(capabilities.TRUE_DURATIONS)
-    return "{} of the time" if is_true else "up to {} (overhead subtracted)"
+    if profile.manifest.shows(capabilities.TRUE_DURATIONS):
+        return "{} of the time"
+    if profile.metrics.tracing_overhead_us == 0:
+        return "up to {} (overhead not known)"
+    return "up to {} (overhead subtracted)"
 
 
 def alarms(profile: Profile) -> list[str]:

@@ -38,6 +38,8 @@ MARKED_IN_RING = "ring"
 TOP_PATHS = 2000
 N_EXAMPLES = 5
 N_CHEAPEST = 20
+MAX_OVERHEAD_NS = 100_000
+"""No tracer stops a call for longer, as long as it has a processor: 5 to 30 us were measured (reports/overhead.md)."""
 
 
 def numbers(counts: Counts, timed: bool) -> dict[str, Any]:
@@ -196,7 +198,7 @@ def time_share(tally: Tally, wall_s: float | None, timed: bool, is_true: bool = 
         return {"tracing_overhead_us": None, "time_less_overhead_s": None, "share_of_wall": None}
     above_ns = (
         float(tally.total.time_ns)
-        if is_true
+        if is_true or not overhead_ns
         else sum(max(0.0, bin_ns(number) - overhead_ns) * n for number, n in tally.floor.items())
     )
     wall_ns = max(wall_s * 1e9 - overhead_ns * sum(tally.floor.values()), above_ns)
@@ -210,12 +212,16 @@ def time_share(tally: Tally, wall_s: float | None, timed: bool, is_true: bool = 
 def tracing_overhead_ns(tally: Tally) -> float | None:
     """What tracing adds to a call: the 10th percentile of the run's calls, but at most three times the 20th cheapest.
 
-    The bound is for runs in which nearly all calls wait for a server: there the percentile is such a wait itself.
+    The bound is for runs in which nearly all calls wait for a server: there the percentile is such a wait itself. Where even
+    the cheapest calls wait, what tracing adds is not known; 0 then, since it is little beside the waits.
     """
     n_calls = sum(tally.floor.values())
     tenth = quantile_ns(tally.floor, 0.10)
     cheapest = quantile_ns(tally.floor, min(1.0, N_CHEAPEST / n_calls)) if n_calls else None
-    return None if tenth is None or cheapest is None else min(tenth, 3 * cheapest)
+    if tenth is None or cheapest is None:
+        return None
+    overhead_ns = min(tenth, 3 * cheapest)
+    return overhead_ns if overhead_ns <= MAX_OVERHEAD_NS else 0.0
 
 
 def by_module(tally: Tally, notes: Notes, timed: bool, is_by_package: bool = False) -> tuple[ModuleRow, ...] | None:
