@@ -21,6 +21,7 @@ from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
 from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
+from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written
 from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.requests.steps import kind_of_number
@@ -31,10 +32,12 @@ from fsprobe.analysis.time.observed import Observed, watch_time
 from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
+from fsprobe.capture.machine.host import TARGET_VARIABLES
 from fsprobe.errors import BadInput
 from fsprobe.events import clocks, marks, ring
+from fsprobe.events.command import Command
 from fsprobe.events.strace import parser, sources
-from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
+from fsprobe.model.events import Call, Event, Mount, ParseQuality, Process
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording, write
 from fsprobe.recording.shapes import LOOKUPS, misfit
@@ -93,7 +96,8 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         events = read_events(recording, quality, hooks, model, times)
         tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
-    owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
+    facts = facts or told_by_paths(tally, recording.manifest.get("environment") or {})
+    owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording), tally.by_path)
     table = mount_finder(mounts, tally)
     profile = make_profile(
         kind=recording.kind,
@@ -160,15 +164,15 @@ def load_logs(
     """
     quality = ParseQuality()
     n_events = 0
-    command: list[str] | None = None
+    command = Command()
     first_ns = last_ns = exit_code = first_tid = None
     for event in parser.parse(sources.read_logs(paths), quality, cwd=os.fsencode(cwd) if cwd else None):
         n_events += 1
         if event.t_ns is not None:
             first_ns = event.t_ns if first_ns is None else first_ns
             last_ns = event.t_ns
-        if isinstance(event, Call) and event.op is Op.EXEC and not event.error and command is None:
-            command = [os.fsdecode(word) for word in parser.exec_argv(event)]
+        if isinstance(event, Call):
+            command.note(event, TARGET_VARIABLES)
         if isinstance(event, Process):
             first_tid = event.tid if first_tid is None else first_tid
             if event.kind == "exit" and event.tid == first_tid and event.detail.isdigit():
@@ -179,7 +183,10 @@ def load_logs(
         "capabilities": log_capabilities(quality),
         "markers": "none",
         "logs": [path.name for path in paths],
-        "command": command,
+        "command": command.words,
+        "command_cut": command.is_cut,
+        "environment": command.variables or {},
+        "environment_observed": command.variables is not None,
         "label": label,
         "cwd": cwd,
         "cache": "unknown",
@@ -370,9 +377,13 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
     tables = [fact.get("mounts") for fact in hooks.facts.values()]
     data = next((hooks.mounts[name] for name in tables if isinstance(name, str) and hooks.mounts.get(name)), None)
     rows = mount_table.parse_mountinfo(data if data is not None else b"".join(recording.section("mounts")))
+    variables = recording.manifest.get("environment") or {}
+    container = str(variables.get("APPTAINER_CONTAINER") or variables.get("SINGULARITY_CONTAINER") or "")
     return [
-        Mount(path=path, fstype=fstype, fs_class=mount_table.classify(fstype), source=source, options=options)
-        for path, fstype, source, options in rows
+        Mount(path=path, fstype=fstype, fs_class=fs_class, source=source, options=options)
+        for (path, fstype, source, options), fs_class in zip(
+            rows, mount_table.classify_all(rows, container), strict=True
+        )
     ]
 
 

@@ -139,6 +139,7 @@ def add_notes(into: Notes, other: Notes) -> None:
         add_numbers(into.imports.setdefault(module, {}), parents)
     add_numbers(into.n_imports, other.n_imports)
     add_numbers(into.unmarked, other.unmarked)
+    add_numbers(into.unsure, other.unsure)
     into.hooked = into.hooked or other.hooked
     into.is_marked = into.is_marked or other.is_marked
     into.lazy = {**other.lazy, **into.lazy}

@@ -84,7 +84,9 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
 def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     tally = total.tally
     table = pipeline.mount_finder(total.mounts.values(), tally)
-    owners = Owners([{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None))
+    owners = Owners(
+        [{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None), tally.by_path
+    )
     profile = make_profile(
         kind="job",
         manifest=_manifest(files, total),

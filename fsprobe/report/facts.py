@@ -184,7 +184,8 @@ def method(profile: Profile) -> list[tuple[str, str]]:
             sentences.TRUE_TIMES
             if metrics.time_s is not None and manifest.shows(TRUE_DURATIONS)
             else "Times were taken under tracing, which slows every call; compare them with each other, not with an untraced run."
-            + (f" Tracing overhead per call: some {overhead:.0f} us, included." if overhead is not None else "")
+            + (f" Tracing overhead per call: some {overhead:.0f} us, included." if overhead else "")
+            + (" The tracing overhead is included, and not known: each call waited." if overhead == 0 else "")
             if metrics.time_s is not None
             else "Not observed: this recording does not time calls.",
         ),

@@ -311,7 +311,9 @@ def assignment(name: str, entries: Sequence[bytes]) -> str:
 
 
 def command_line(evidence: Evidence) -> str:
-    """The command of the run, to be typed again."""
+    """The command of the run, to be typed again; `"$@"` (your own words) where the log does not hold all of it."""
+    if evidence.profile.manifest.command_cut:
+        return '"$@"'
     return " ".join(quote(word) for word in evidence.profile.manifest.command or ())
 
 
