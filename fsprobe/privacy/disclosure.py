@@ -64,9 +64,9 @@ def disclose(
         if name == "log":
             yield name, _blocks(Cut(hide, command, cwd).lines(recording.lines(name)))
         elif name == "marks":
-            yield name, _marks(b"".join(recording.section(name)), hide, variables)
+            yield name, _marks(recording.whole(name), hide, variables)
         elif name == "mounts":
-            yield name, mount_table(b"".join(recording.section(name)), hide)
+            yield name, mount_table(recording.whole(name), hide)
         elif name == "lookups":
             yield name, _json(recording, name, lambda value: _lookups(value, hide))
         elif name == "tally":
@@ -315,7 +315,7 @@ def _module(value: str, hide: Unchanged) -> str:
 
 
 def _json(recording: Recording, section: str, change: Callable[[Any], Any]) -> bytes:
-    data = b"".join(recording.section(section))
+    data = recording.whole(section)
     if not data:
         return data
     try:

@@ -69,6 +69,7 @@ MANIFEST = {
     "streamed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
+    "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),
     "salvaged": (bool,),
 }

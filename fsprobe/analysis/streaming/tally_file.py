@@ -14,10 +14,12 @@ from fsprobe import foreign_json
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import ModuleTally, PathTally, ProcessTally, Tally
 from fsprobe.analysis.findings.evidence import Watch
+from fsprobe.analysis.streaming.shapes import check
 from fsprobe.errors import BadInput
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.rows import Counts
+from fsprobe.model.serial import Misfit
 from fsprobe.recording import format1
 
 VERSION = 2
@@ -90,6 +92,8 @@ def read(data: bytes, name: str) -> tuple[Tally, Notes, ParseQuality, Watch]:
     """
     try:
         saved = foreign_json.loads(data)
+        if type(saved["version"]) is not int:
+            raise Misfit("the version is no number")
         if saved["version"] > VERSION:
             raise BadInput(f"{name} holds a tally of version {saved['version']}", "upgrade fsprobe")
         if saved["version"] < 2:
@@ -97,7 +101,11 @@ def read(data: bytes, name: str) -> tuple[Tally, Notes, ParseQuality, Watch]:
         notes = _dataclass(Notes, saved)
         if "is_marked" not in saved["notes"]:  # written before it was noted
             notes.is_marked = notes.hooked
-        return _read(saved), notes, _dataclass(ParseQuality, saved), _dataclass(Watch, saved)
+        found = _read(saved), notes, _dataclass(ParseQuality, saved), _dataclass(Watch, saved)
+        check(*found)
+        return found
+    except Misfit as error:
+        raise BadInput(f"{name} is damaged: in its tally {error}", "record again") from None
     except (ValueError, LookupError, TypeError, AttributeError):
         raise BadInput(f"{name} is damaged: its tally can't be read", "record again") from None
 

@@ -39,6 +39,21 @@ def size_bytes(log: "str") -> "int":
         return 0
 
 
+def look(log: "str") -> "tuple[int, str]":
+    """Size of a log that should be there, and why it can't be read ("" where it can, or where no tracer has begun it)."""
+    why = ""
+    for _ in range(2):  # what failed for a moment does not the next time
+        try:
+            return os.stat(log).st_size, ""
+        except FileNotFoundError:
+            if os.path.isdir(os.path.dirname(log)):
+                return 0, ""
+            return 0, "its log was removed while the command ran, with the directory that it was in"
+        except OSError as error:
+            why = "its log can't be read: %s" % error.strerror
+    return 0, why
+
+
 def first_pid(log: "str") -> "int":
     """The target's process id, from the first line of the log; 0 while there is none."""
     try:
