@@ -148,9 +148,10 @@ class Faults:
         manifest = recording.manifest
         if manifest["exit_code"] != STATUS:
             yield f"exit code {manifest['exit_code']} in the manifest"
-        if "log" in recording.names() and not manifest["log_truncated"]:
-            if b"+++ exited with 7 +++" not in b"".join(recording.section("log")):
-                yield "the log has no end, and nothing is said of that"
-        if not (manifest["no_hook"] or manifest.get("n_hook_files_unread") or manifest["log_truncated"]):
-            if b"@marks." not in b"".join(recording.section("marks")) and "tally" not in recording.names():
-                yield "marks are missing, and nothing is said of that"
+        is_excused = "log" not in recording.names() or manifest["log_truncated"]
+        if not is_excused and b"+++ exited with 7 +++" not in b"".join(recording.section("log")):
+            yield "the log has no end, and nothing is said of that"
+        is_said = manifest["no_hook"] or manifest.get("n_hook_files_unread") or manifest["log_truncated"]
+        has_marks = "tally" in recording.names() or b"@marks." in b"".join(recording.section("marks"))
+        if not is_said and not has_marks:
+            yield "marks are missing, and nothing is said of that"

@@ -64,10 +64,10 @@ def fields_of(cls: Any) -> dict[str, Any]:
 
 
 def _fit(value: Any, kind: Any, where: str) -> None:
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind):
         if type(value) is not kind:
             raise Misfit(f"{where} is something else")
-        for name, inner in fields_of(kind).items():
+        for name, inner in fields_of(type(value)).items():
             _fit(getattr(value, name), inner, name)
         return
     origin, words = get_origin(kind), get_args(kind)

@@ -70,7 +70,8 @@ def blocks(log: "str", own: "str" = "") -> "Iterator[bytes]":
 
 
 def _blocks(log: "str") -> "Iterator[bytes]":
-    with own_files.reader(log, buffering=0) as source:
+    source = own_files.reader(log, buffering=0)
+    try:
         while True:
             block = source.read(BLOCK_BYTES)
             end = block.find(b"\0")
@@ -80,6 +81,11 @@ def _blocks(log: "str") -> "Iterator[bytes]":
                 yield block
             if not block or end >= 0:
                 return
+    finally:
+        try:
+            source.close()
+        except OSError:
+            pass  # it was only read; and whoever gives the log up half-way could not be told
 
 
 def is_own(line: "bytes", path: "str") -> "bool":
