@@ -223,9 +223,13 @@ class Replacing:
                 raise no_file(place.status.st_mode)  # a rename would put a file in the place of /dev/null
             self._part = part_name(place.name, os.getpid())
             fd = self._create()
-            if self._mode is None and place.status is not None and place.status.st_uid == os.geteuid():
-                os.fchmod(fd, stat.S_IMODE(place.status.st_mode) & 0o777)
-            self.file = os.fdopen(fd, "w+b")
+            try:
+                if self._mode is None and place.status is not None and place.status.st_uid == os.geteuid():
+                    os.fchmod(fd, stat.S_IMODE(place.status.st_mode) & 0o777)
+                self.file = os.fdopen(fd, "w+b")
+            except BaseException:
+                _forget(self._part, place.directory)
+                raise
         except BaseException:
             os.close(place.directory)
             raise

@@ -133,7 +133,7 @@ def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tupl
     Raises:
         BadInput: it is damaged, or of a newer version.
     """
-    tally, notes, quality, seen = tally_file.read(b"".join(recording.section(TALLY)), recording.path)
+    tally, notes, quality, seen = tally_file.read(recording.whole(TALLY), recording.path)
     settle_reasons(tally, WhyNotFound(facts))
     return tally, notes, quality, seen
 
@@ -253,7 +253,9 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
 
 def read_hooks(recording: Recording) -> marks.HookFiles:
     """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
-    hooks = marks.read_hook_files(recording.section("marks"))
+    hooks = marks.read_hook_files([recording.whole("marks")])
+    n_unread = recording.manifest.get("n_hook_files_unread")  # by the recorder itself
+    hooks.n_unread += n_unread if isinstance(n_unread, int) else 0
     place = os.fsdecode(hook_dir_of(recording.manifest))
     for fact in hooks.facts.values():
         fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != place]
@@ -358,7 +360,7 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
     """The target's own mounts as its hook read them, else those of the recorder."""
     tables = [fact.get("mounts") for fact in hooks.facts.values()]
     data = next((hooks.mounts[name] for name in tables if isinstance(name, str) and hooks.mounts.get(name)), None)
-    rows = mount_table.parse_mountinfo(data if data is not None else b"".join(recording.section("mounts")))
+    rows = mount_table.parse_mountinfo(data if data is not None else recording.whole("mounts"))
     return [
         Mount(path=path, fstype=fstype, fs_class=mount_table.classify(fstype), source=source, options=options)
         for path, fstype, source, options in rows
@@ -371,7 +373,7 @@ def read_json(recording: Recording, section: str) -> dict[str, Any]:
     Raises:
         BadInput: the section is damaged.
     """
-    data = b"".join(recording.section(section))
+    data = recording.whole(section)
     if not data:
         return {}
     try:

@@ -43,6 +43,8 @@ def main(words: "list[str]") -> int:
         from fsprobe.cli import group
 
         return group.main(["run", "--help"])
+    except record.NotRecorded as error:
+        return ended(error.exit_status, report_error(error))
     except FsprobeError as error:
         return report_error(error)
     except (OSError, MemoryError) as error:
@@ -51,6 +53,8 @@ def main(words: "list[str]") -> int:
     if live:
         live.end()
     status = recorded.outcome.exit_status
+    for line in recorded.losses:
+        say(line)
     try:
         for line in recorded.warnings if not options.quiet else ():
             say(line)
@@ -65,11 +69,16 @@ def main(words: "list[str]") -> int:
         say(f"interrupted while making the report; the recording is {recorded.path}")
     except Exception as error:
         say(f"the report failed ({type(error).__name__}: {error}); the recording is {recorded.path}")
+    return ended(status, status)
+
+
+def ended(status: int, code: int) -> int:
+    """End as the command did: by its signal, where `status` is minus one, else with `code`."""
     if status < 0:
         from fsprobe.cli.ending import die_of
 
         die_of(-status)
-    return status
+    return code
 
 
 def enter_layout(options: "RunOptions") -> "tuple[list[str] | None, dict[str, Any] | None]":

@@ -58,9 +58,9 @@ def disclose(
         elif name == "ring":
             yield name, ring_cutting.cut(b"".join(recording.section(name)), hide, command, cwd)
         elif name == "marks":
-            yield name, _marks(b"".join(recording.section(name)), hide, variables)
+            yield name, _marks(recording.whole(name), hide, variables)
         elif name == "mounts":
-            yield name, mount_table(b"".join(recording.section(name)), hide)
+            yield name, mount_table(recording.whole(name), hide)
         elif name == "lookups":
             yield name, _json(recording, name, lambda value: _lookups(value, hide))
         elif name == "tally":
@@ -243,7 +243,7 @@ def _module(value: str, hide: Unchanged) -> str:
 
 
 def _json(recording: Recording, section: str, change: Callable[[Any], Any]) -> bytes:
-    data = b"".join(recording.section(section))
+    data = recording.whole(section)
     if not data:
         return data
     try:
