@@ -32,6 +32,7 @@ from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
 from fsprobe.events import marks, ring
 from fsprobe.events.strace import parser, sources
+from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording, write
@@ -167,8 +168,8 @@ def load_logs(
             command = [os.fsdecode(word) for word in parser.exec_argv(event)]
         if isinstance(event, Process):
             first_tid = event.tid if first_tid is None else first_tid
-            if event.kind == "exit" and event.tid == first_tid and event.detail.isdigit():
-                exit_code = int(event.detail)
+            if event.kind == "exit" and event.tid == first_tid and count(event.detail) is not None:
+                exit_code = count(event.detail)
     sources.check_understood(quality, n_events, paths)
     manifest = {
         "backend": BACKEND,

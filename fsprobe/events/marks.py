@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Event, Mark
 from fsprobe.recording.shapes import FACTS, misfit
 
@@ -60,10 +61,11 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
     while at < len(data):
         end = data.find(b"\n", at)
         words = data[at:end].split()
-        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+        size = count(words[1]) if len(words) == 2 else None
+        if end < 0 or not data[at:end].startswith(b"@") or size is None:
             files.n_unread += 1
             break
-        name, size = words[0][1:].decode("utf-8", "replace"), int(words[1])
+        name = words[0][1:].decode("utf-8", "replace")
         body = data[end + 1 : end + 1 + size]
         at = end + 1 + size
         if name.startswith("mounts."):
@@ -87,10 +89,11 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
             continue
         words = line.split(b" ", 2)
         kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
-        if kind is None or not words[0].isdigit() or not words[1].isdigit():
+        at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
+        if kind is None or at_ns is None or tid is None:
             files.n_unread += 1
             continue
-        per_thread.setdefault(int(words[1]), []).append((int(words[0]), kind, words[2][1:]))
+        per_thread.setdefault(tid, []).append((at_ns, kind, words[2][1:]))
     for tid, marks in per_thread.items():
         marks.sort(key=lambda mark: mark[0])
         files.marks[token, tid] = marks
@@ -126,8 +129,10 @@ def find_anchors(lines: Iterable[bytes]) -> list[Anchor]:
             continue
         words = line[note + 9 : line.find(b'"', note + 9)].split()
         pid = line.split(None, 1)[0]
-        if len(words) >= 4 and words[2].isdigit() and words[3].isdigit() and pid.isdigit():
-            anchors.append(Anchor(int(pid), now_ns, words[1].decode("ascii", "replace"), int(words[2]), int(words[3])))
+        numbers = [count(pid), *map(count, words[2:4])]
+        if len(numbers) == 3 and None not in numbers:
+            tid, first_ns, second_ns = (number or 0 for number in numbers)
+            anchors.append(Anchor(tid, now_ns, words[1].decode("ascii", "replace"), first_ns, second_ns))
     return anchors
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
+from fsprobe.foreign_numbers import count
 from fsprobe.privacy import path_owners, ring_cutting
 from fsprobe.privacy.concealment import Unchanged
 from fsprobe.privacy.identities import Names
@@ -141,10 +142,10 @@ def _mark_files(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at < len(data):
         end = data.find(b"\n", at)
         words = data[at:end].split()
-        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+        size = count(words[1]) if len(words) == 2 else None
+        if end < 0 or not data[at:end].startswith(b"@") or size is None:
             yield b"", data[at:]
             return
-        size = int(words[1])
         yield words[0][1:], data[end + 1 : end + 1 + size]
         at = end + 1 + size
 

@@ -29,7 +29,7 @@ _RESULT = re.compile(
     re.DOTALL,
 )
 _ERRORS = frozenset(name.encode() for name in errno.errorcode.values())
-_DURATION = re.compile(rb"(\d+)\.(\d{1,9})>")
+_DURATION = re.compile(rb"(\d{1,9})\.(\d{1,9})>")
 
 
 def unescape(raw: bytes) -> bytes:
