@@ -24,7 +24,6 @@ from fsprobe.privacy.path_parts import (
     stack_of,
 )
 
-
 MAX_LEARNED = 100
 """Components of a path, from the top: what lies deeper says nothing of whose it is."""
 MAX_WITHIN = 3
