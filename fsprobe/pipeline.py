@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,11 +29,12 @@ from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
 from fsprobe.events import marks, ring
+from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser, sources
 from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
 from fsprobe.model.profile import Profile
-from fsprobe.recording.file import Recording, write
+from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording, write
 from fsprobe.recording.shapes import LOOKUPS, misfit
 from fsprobe.recording.stored import stored
 
@@ -43,7 +42,6 @@ __all__ = ["Analysis", "analyse", "load_logs", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"
-MAX_IN_MEMORY_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +331,7 @@ def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel
     facts = ring.RingFacts()
     wall_start_ns = recording.manifest.get("wall_start_ns")
     yield from ring.read(
-        in_one_piece(recording.section(RING)),
+        mapped.in_one_piece(recording, RING),
         quality,
         facts,
         cwd=cwd_of(recording),
@@ -344,24 +342,11 @@ def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel
         model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in facts.fstats.items()})
 
 
-def in_one_piece(section: Iterable[bytes]) -> ring.Buffer:
-    """A section's content; a large one in a file that has no name, mapped."""
-    with tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY_BYTES) as spool:
-        for block in section:
-            spool.write(block)
-        n_bytes = spool.tell()
-        if n_bytes <= MAX_IN_MEMORY_BYTES:
-            spool.seek(0)
-            return spool.read()
-        spool.flush()
-        return memoryview(mmap.mmap(spool.fileno(), n_bytes, access=mmap.ACCESS_READ))
-
-
 def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
     """The target's own mounts as its hook read them, else those of the recorder."""
     tables = [fact.get("mounts") for fact in hooks.facts.values()]
     data = next((hooks.mounts[name] for name in tables if isinstance(name, str) and hooks.mounts.get(name)), None)
-    rows = mount_table.parse_mountinfo(data if data is not None else recording.whole("mounts"))
+    rows = mount_table.parse_mountinfo(data if data is not None else recording.whole("mounts", MAX_MOUNTS_BYTES))
     return [
         Mount(path=path, fstype=fstype, fs_class=mount_table.classify(fstype), source=source, options=options)
         for path, fstype, source, options in rows

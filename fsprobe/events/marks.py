@@ -15,6 +15,7 @@ the order per thread comes out right.
 from __future__ import annotations
 
 import ast
+import io
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,7 @@ class HookFiles:
     marks: dict[tuple[str, int], list[tuple[int, str, bytes]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     mounts: dict[str, bytes] = field(default_factory=dict)
+    n_marks: int = 0
     n_unread: int = 0
     """Lines that are not as the hook writes them: a cut-off tail, a damaged file."""
 
@@ -57,7 +59,7 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
     """Read the recording's section `marks`: files, each led by `@name size`."""
     data = b"".join(blocks)
     files = HookFiles()
-    at = 0
+    at = n_files = 0
     while at < len(data):
         end = data.find(b"\n", at)
         words = data[at:end].split()
@@ -66,6 +68,10 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
             files.n_unread += 1
             break
         name = words[0][1:].decode("utf-8", "replace")
+        n_files += 1
+        if n_files > MAX_FILES:
+            files.n_unread += 1
+            break
         body = data[end + 1 : end + 1 + size]
         at = end + 1 + size
         if name.startswith("mounts."):
@@ -75,13 +81,21 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
     return files
 
 
+MAX_MARKS = 5_000_000
+"""Of all interpreters of a run; ten thousand that import five hundred modules each. More are counted as unread."""
+MAX_FILES = 1_000_000
+MAX_FACTS_BYTES = 1 << 20
+"""Of what an interpreter tells of itself in a line."""
+
+
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
     per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
-    for line in body.split(b"\n"):
+    for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
+        line = line.removesuffix(b"\n")
         if not line:
             continue
         if line.startswith(b"="):
-            facts = _literal(line[1:])
+            facts = _literal(line[1:]) if len(line) <= MAX_FACTS_BYTES else None
             if facts is None:
                 files.n_unread += 1
             else:
@@ -90,7 +104,8 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
         words = line.split(b" ", 2)
         kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
         at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
-        if kind is None or at_ns is None or tid is None:
+        files.n_marks += 1
+        if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
             files.n_unread += 1
             continue
         per_thread.setdefault(tid, []).append((at_ns, kind, words[2][1:]))

@@ -15,6 +15,8 @@ from typing import Any
 
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
+from fsprobe.events.marks import MAX_FACTS_BYTES, MAX_FILES, MAX_MARKS
+from fsprobe.events.ring import mapped
 from fsprobe.foreign_numbers import count
 from fsprobe.privacy import path_owners, ring_cutting
 from fsprobe.privacy.concealment import Unchanged
@@ -29,6 +31,8 @@ from fsprobe.recording.file import Recording
 FIRST_UID_OF_PEOPLE = 1000
 """login.defs(5), UID_MIN."""
 _PIECE_LINES = 4096
+MAX_NESTED_BYTES = 16 << 30
+"""Of a recording within a comparison, which is written to a temporary file."""
 _TALLY_VALUES = ("notes", "quality", "watch")
 
 
@@ -51,17 +55,18 @@ def disclose(
         for key in shown.keys() - KNOWN_KEYS:
             name_texts(f"field {key}", shown[key], hide)
     yield "manifest", json.dumps(shown, indent=1, sort_keys=recording.kind == "recording").encode()
-    command = [as_bytes(str(word)) for word in recording.manifest.get("command") or ()]
+    words = recording.manifest.get("command")
+    command = [as_bytes(str(word)) for word in words] if isinstance(words, list) else []
     cwd = as_bytes(str(recording.manifest.get("cwd") or "")) or None
     for name in recording.names():
         if name == "log":
             yield name, _blocks(Cut(hide, command, cwd).lines(recording.lines(name)))
         elif name == "ring":
-            yield name, ring_cutting.cut(b"".join(recording.section(name)), hide, command, cwd)
+            yield name, ring_cutting.cut(mapped.in_one_piece(recording, name), hide, command, cwd)
         elif name == "marks":
             yield name, _marks(recording.whole(name), hide, variables)
         elif name == "mounts":
-            yield name, mount_table(recording.whole(name), hide)
+            yield name, mount_table(recording.whole(name, recordings.MAX_MOUNTS_BYTES), hide)
         elif name == "lookups":
             yield name, _json(recording, name, lambda value: _lookups(value, hide))
         elif name == "tally":
@@ -107,9 +112,9 @@ def _shared_roots(recording: Recording) -> Iterator[tuple[bytes, ...]]:
     """Where people's directories may lie, as the mount tables in a recording say."""
     for name in recording.names():
         if name == "mounts":
-            yield from shared_roots(b"".join(recording.section(name)))
+            yield from shared_roots(recording.whole(name, recordings.MAX_MOUNTS_BYTES))
         elif name == "marks":
-            for file, body in _mark_files(b"".join(recording.section(name))):
+            for file, body in _mark_files(recording.whole(name)):
                 if file.startswith(b"mounts."):
                     yield from shared_roots(body)
         elif name.startswith("recording.") and recording.kind == "comparison":
@@ -121,6 +126,8 @@ def _shared_roots(recording: Recording) -> Iterator[tuple[bytes, ...]]:
 
 def _marks(data: bytes, hide: Unchanged, variables: Collection[str]) -> bytes:
     """The files of the hooks, each with its new size."""
+    if data.count(b"\n") > MAX_MARKS + MAX_FILES:
+        raise BadInput("the section marks has more lines than anybody writes", "record again")
     files = []
     for name, body in _mark_files(data):
         if not name:
@@ -163,6 +170,8 @@ def _mark_line(line: bytes, hide: Unchanged, variables: Collection[str]) -> byte
 
 
 def _facts(line: bytes) -> dict[str, Any] | None:
+    if len(line) > MAX_FACTS_BYTES:
+        return None
     try:
         facts = ast.literal_eval(line[1:].decode("ascii"))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -259,6 +268,7 @@ def extract(recording: Recording, section: str, output: str) -> None:
     Raises:
         BadInput: the section is damaged.
     """
+    recording.check_size(section, MAX_NESTED_BYTES)
     with open(output, "wb") as target:
         for block in recording.section(section):
             target.write(block)

@@ -36,6 +36,10 @@ MAX_SECTIONS = 10000
 MAX_WHOLE_BYTES = 256 << 20
 """Of a section that is read in one piece: a manifest, marks, mounts, lookups, a tally. A tally of 50,000 paths has some 20 MB,
 the marks of 1000 interpreters that import 1000 modules each some 100 MB."""
+MAX_MOUNTS_BYTES = 16 << 20
+"""Of a mount table: 100,000 mounts."""
+MAX_RING_BYTES = 64 << 30
+"""Of the inline recorder's slots, which are read from a file without a name: a thousand million calls."""
 MAX_LINE_BYTES = 4 << 20
 """Of a line of a log: the kernel gives no path longer than 4096 bytes, and a command line of 2 MiB may be printed with 4 bytes a byte at most."""
 MAX_RATIO = 1100
@@ -298,18 +302,26 @@ class Recording:
         if rest:
             yield b"".join(rest)
 
-    def whole(self, name: "str") -> "bytes":
+    def whole(self, name: "str", most: "int" = MAX_WHOLE_BYTES) -> "bytes":
         """A section's unpacked bytes in one piece.
 
         Raises:
-            BadInput: as `section`; it states to unpack to more than `MAX_WHOLE_BYTES`.
+            BadInput: as `section`; it states to unpack to more than `most`.
         """
-        if self.size_bytes(name) > MAX_WHOLE_BYTES:
-            raise self._damaged(
-                "section %s unpacks to %d MiB, more than %d MiB are not read at once"
-                % (name, self.size_bytes(name) >> 20, MAX_WHOLE_BYTES >> 20)
-            )
+        self.check_size(name, most)
         return b"".join(self.section(name))
+
+    def check_size(self, name: "str", most: "int") -> "None":
+        """Refuse a section that is larger than what can be made of it here.
+
+        Raises:
+            BadInput: it states to unpack to more than `most`.
+        """
+        if self.size_bytes(name) > most:
+            raise self._damaged(
+                "section %s unpacks to %d MiB, more than %d MiB of it are not read"
+                % (name, self.size_bytes(name) >> 20, most >> 20)
+            )
 
     def verify(self) -> "None":
         """Unpack everything once and compare all checksums.
