@@ -59,6 +59,8 @@ OPTIONS = [
     ("--at", "at", "PATH", "", "... over this path."),
     ("-q, --quiet", "quiet", "", "", "No live line, no report: only errors."),
 ]
+MAX_SIZE_BYTES = 1 << 50
+"""No filesystem of a node holds more."""
 _MARKER_MODES = ("auto", "time", "access", "both")
 
 
@@ -100,7 +102,7 @@ def parse_size(text: "str") -> "int":
         size = int(float(body) * unit)
     except (ValueError, OverflowError):
         size = 0
-    if size <= 0:
+    if not 0 < size <= MAX_SIZE_BYTES:
         raise usage("%r is no size" % text, "give bytes, or a number with K, M, G or T")
     return size
 

@@ -15,7 +15,7 @@ from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Backend
@@ -54,7 +54,7 @@ def write_recording(
     warnings: "list[str]",
     backends: "list[Backend]",
     streamed: "Any" = None,
-) -> "None":
+) -> "list[str]":
     """Make the recording from what lies in the scratch directory.
 
     Args:
@@ -64,6 +64,9 @@ def write_recording(
         warnings: what the user should know is added.
         backends: who observed the run, the leading one first.
         streamed: what `record`'s `consume` returned; it takes the place of a log.
+
+    Returns:
+        What of it is not in the recording because it could not be read; the manifest says it too.
 
     Raises:
         FsprobeError: it can't be written; the scratch is as it was.
@@ -78,28 +81,87 @@ def write_recording(
                 % (program, gain)
             )
     table, is_here = _mount_table(scratch)
-    command = [os.fsencode(word) for word in state.get("command") or ()]
-    if not is_here:
-        found = {}  # type: dict[str, Any]  # in another mount namespace the same paths may be other files
-    elif streamed is None:
-        found = collect.collect(lead.text())
-    else:
-        found = collect.distributions(streamed.site_names())
-    file.write(
-        path,
-        "recording",
-        [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]
-        + (
-            observed(backends, () if state.get("attached") else command)
-            if streamed is None
-            else [("tally", streamed.blocks())]
-        )
-        + [
-            ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
+    found = _looked_up(lead, streamed, is_here)
+    command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
+    hooks = os.path.join(scratch, scratch_dir.MARKS)
+    unread = unread_hook_files(hooks)
+    partial = {}  # type: dict[str, str]  # section -> why it is not all there
+    has_failed = False
+    while True:
+        losses = []
+        if unread:
+            state["n_hook_files_unread"] = len(unread)
+            losses.append(
+                "%d files of marks can't be read (%s): imports of those processes are not known" % unread_words(unread)
+            )
+        for name, why in partial.items():
+            losses.append("its section %s could not be read to the end (%s)" % (name, why))
+        if partial and not state.get("log_truncated"):
+            state["log_truncated"] = losses[-1]
+        sections = [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]  # type: list[tuple[str, Any]]
+        sections += observed(backends, command) if streamed is None else [("tally", streamed.blocks())]
+        sections += [
+            ("marks", _marks_blocks(hooks, unread)),
             ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),
-        ],
-    )
+        ]
+        try:
+            file.write(
+                path, "recording", [(name, _so_far(body) if name in partial else body) for name, body in sections]
+            )
+            return losses
+        except file.Unreadable as error:
+            # tried once more at first, as it may have been for a moment; then with what can be read of it
+            if has_failed:
+                partial[error.section] = error.why
+            has_failed = True
+
+
+def _so_far(blocks: "Iterable[bytes]") -> "Iterator[bytes]":
+    try:
+        yield from blocks
+    except OSError:
+        pass
+
+
+def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool") -> "dict[str, Any]":
+    if not is_here:
+        return {}  # in another mount namespace the same paths may be other files
+    if streamed is not None:
+        return collect.distributions(streamed.site_names())
+    return collect.collect(_so_far(lead.text()))
+
+
+def unread_hook_files(directory: "str") -> "dict[str, str]":
+    """The files of the hooks that can't be opened, or the directory itself, with the reason."""
+    found = {}  # type: dict[str, str]
+    try:
+        names = _listed(directory)
+    except OSError as error:
+        return {"": error.strerror or ""}
+    for name in names:
+        if name.startswith(HOOK_FILES):
+            path = os.path.join(directory, name)
+            for _ in range(2):  # what failed for a moment is there the next time
+                try:
+                    own_files.reader(path, buffering=0).close()
+                    found.pop(name, None)
+                    break
+                except OSError as error:
+                    found[name] = error.strerror or ""
+    return found
+
+
+def _listed(directory: "str") -> "list[str]":
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return sorted(os.listdir(directory))  # what failed for a moment does not the next time
+
+
+def unread_words(unread: "dict[str, str]") -> "tuple[int, str]":
+    """How many, and why the first one."""
+    return len(unread), next(iter(unread.values()))
 
 
 def observed(backends: "list[Backend]", command: "Sequence[bytes]" = ()) -> "list[tuple[str, Any]]":
@@ -148,15 +210,29 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
     return [[path, gain] for path, gain in gains if gain]
 
 
-def _marks_blocks(directory: "str") -> "Iterator[bytes]":
-    """Each file of the hooks, led by a line `@name size`."""
-    for name in sorted(os.listdir(directory)):
-        if not name.startswith(HOOK_FILES):
+def _marks_blocks(directory: "str", unread: "Collection[str]") -> "Iterator[bytes]":
+    """Each file of the hooks, led by a line `@name size`; but for those that can't be opened."""
+    if "" in unread:
+        return
+    for name in _listed(directory):
+        if not name.startswith(HOOK_FILES) or name in unread:
             continue  # what a backend's own hooks leave is its own business
-        try:
-            with own_files.reader(os.path.join(directory, name)) as source:
-                data = source.read()
-        except OSError:
-            continue
+        with own_files.reader(os.path.join(directory, name)) as source:
+            data = source.read()
         yield b"@%s %d\n" % (os.fsencode(name), len(data))
         yield data
+
+
+def empty_hook_files(scratch: "str") -> "None":
+    """Throw away what hooks wrote after the end of the run, for as long as what the command left behind goes on."""
+    directory = os.path.join(scratch, scratch_dir.MARKS)
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(HOOK_FILES):
+            try:
+                os.unlink(os.path.join(directory, name))
+            except OSError:
+                pass

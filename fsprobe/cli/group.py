@@ -9,7 +9,16 @@ from collections.abc import Sequence
 import click
 
 import fsprobe
-from fsprobe.cli.failures import open_output, report_broken, report_error, say
+from fsprobe.cli.failures import (
+    EXIT_INTERRUPTED,
+    ignore_interrupts,
+    is_interrupt,
+    open_output,
+    raise_when_interrupted,
+    report_broken,
+    report_error,
+    say,
+)
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 # name -> (module, what `fsprobe --help` says). In the order in which a user meets them.
@@ -45,6 +54,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"fsprobe.cli.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
+        raise_when_interrupted()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -72,6 +82,21 @@ def main(words: Sequence[str]) -> int:
     """Run one command and return the exit code."""
     open_output()
     try:
+        return _main(words)
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    except RuntimeError as error:
+        if not is_interrupt(error):
+            raise
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    finally:
+        ignore_interrupts()
+
+
+def _main(words: Sequence[str]) -> int:
+    try:
         try:
             status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -84,9 +109,6 @@ def main(words: Sequence[str]) -> int:
     except click.ClickException as error:
         say(error.format_message())
         return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
-        return 130
     except BrokenPipeError:
         # the reader of our output has gone (`| head`): no reason to complain
         sys.stderr.close()

@@ -8,6 +8,7 @@ hook that the tracer prints, whose text holds the hook's own time, process token
 from __future__ import annotations
 
 import ast
+import io
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.events.clocks import Clocks, offsets
+from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Event, Mark
 from fsprobe.recording.shapes import FACTS, misfit
 
@@ -28,6 +30,7 @@ class HookFiles:
     marks: dict[tuple[str, int], list[tuple[int, str, bytes]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     mounts: dict[str, bytes] = field(default_factory=dict)
+    n_marks: int = 0
     n_unread: int = 0
     """Lines that are not as the hook writes them: a cut-off tail, a damaged file."""
 
@@ -36,14 +39,19 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
     """Read the recording's section `marks`: files, each led by `@name size`."""
     data = b"".join(blocks)
     files = HookFiles()
-    at = 0
+    at = n_files = 0
     while at < len(data):
         end = data.find(b"\n", at)
         words = data[at:end].split()
-        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+        size = count(words[1]) if len(words) == 2 else None
+        if end < 0 or not data[at:end].startswith(b"@") or size is None:
             files.n_unread += 1
             break
-        name, size = words[0][1:].decode("utf-8", "replace"), int(words[1])
+        name = words[0][1:].decode("utf-8", "replace")
+        n_files += 1
+        if n_files > MAX_FILES:
+            files.n_unread += 1
+            break
         body = data[end + 1 : end + 1 + size]
         at = end + 1 + size
         if name.startswith("mounts."):
@@ -53,13 +61,21 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
     return files
 
 
+MAX_MARKS = 5_000_000
+"""Of all interpreters of a run; ten thousand that import five hundred modules each. More are counted as unread."""
+MAX_FILES = 1_000_000
+MAX_FACTS_BYTES = 1 << 20
+"""Of what an interpreter tells of itself in a line."""
+
+
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
     per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
-    for line in body.split(b"\n"):
+    for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
+        line = line.removesuffix(b"\n")
         if not line:
             continue
         if line.startswith(b"="):
-            facts = _literal(line[1:])
+            facts = _literal(line[1:]) if len(line) <= MAX_FACTS_BYTES else None
             if facts is None:
                 files.n_unread += 1
             else:
@@ -67,10 +83,12 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
             continue
         words = line.split(b" ", 2)
         kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
-        if kind is None or not words[0].isdigit() or not words[1].isdigit():
+        at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
+        files.n_marks += 1
+        if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
             files.n_unread += 1
             continue
-        per_thread.setdefault(int(words[1]), []).append((int(words[0]), kind, words[2][1:]))
+        per_thread.setdefault(tid, []).append((at_ns, kind, words[2][1:]))
     for tid, marks in per_thread.items():
         marks.sort(key=lambda mark: mark[0])
         files.marks[token, tid] = marks

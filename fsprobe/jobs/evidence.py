@@ -18,6 +18,7 @@ from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import is_observed
 from fsprobe.jobs.alike_ranks import kinds, launched
+from fsprobe.jobs.executors import result
 from fsprobe.jobs.findings import Look, merge_findings, of_the_whole, weighted, weighted_count
 from fsprobe.jobs.rank_rows import RankFile
 from fsprobe.jobs.reading.chunks import Part
@@ -55,7 +56,7 @@ def judge(
     if executor is None:
         looks = [look(*words) for words in wanted]
     else:
-        looks = [future.result() for future in [executor.submit(look, *words) for words in wanted]]
+        looks = [result(future) for future in [executor.submit(look, *words) for words in wanted]]
     is_predicted = job.n_without_requests < len(total.rows)
     variables = launched(n_processes=n_processes, n_nodes=job.n_nodes or job.n_nodes_traced)
     whole = Evidence(

@@ -40,7 +40,11 @@ def date(manifest: Manifest) -> str:
     """When the run started, UTC."""
     if manifest.started_s is None:
         return numbers.NOT_OBSERVED
-    return datetime.datetime.fromtimestamp(manifest.started_s, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        started = datetime.datetime.fromtimestamp(manifest.started_s, datetime.timezone.utc)
+    except (OverflowError, ValueError, OSError):  # no year of the calendar
+        return numbers.NOT_OBSERVED
+    return started.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile, Quality
-from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, PROGRAM, UNASSIGNED, ModuleRow, MountRow, sum_of
+from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
 from fsprobe.model.time.account import TimeAccount
 from fsprobe.report import numbers
 

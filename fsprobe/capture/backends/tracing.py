@@ -104,6 +104,8 @@ class Tracer(Backend):
             self.truncated = self.bound.why
         if self.follower is not None:
             self.follower.tick()
+            if self.follower.failed and self.bound is not None:
+                self.bound.max_bytes = 0  # nobody reads the log any more: it must not grow
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
         """A log can be read at any time; a stream between two lines."""
@@ -127,6 +129,9 @@ class Tracer(Backend):
             if outcome.descendants_left and status is not None:
                 outcome.exit_status = status
             self.truncated = self.follower.left_out() or self.truncated
+        size, lost = text_log.look(self.log())
+        if not self.truncated and process.target_pid and not size:
+            self.truncated = lost or "its log was emptied or removed while the command ran"
 
     def streamed(self) -> "Any":
         """What the reader of the log returned."""
@@ -135,7 +140,11 @@ class Tracer(Backend):
     def raise_if_not_run(self, run: "Run", outcome: "Outcome") -> "None":
         """An empty log: nothing could be traced. An execve that failed first of all: no such command."""
         command = run.command[0]
-        if text_log.size_bytes(self.log()) == 0 and not self.truncated:
+        size, lost = text_log.look(self.log())
+        if lost and not self.truncated:
+            # whether the command ran nobody knows then; a tracer that can't start it would have said so
+            self.truncated = outcome.log_truncated = lost
+        if not size and not self.truncated:
             reason = "".join(": " + line for line in self.complaints()[:1])
             raise FsprobeError("%s could not trace %s%s" % (self.name, command, reason), DENIED_HINT)
         name = text_log.exec_error(self.log(), self.shield)

@@ -15,7 +15,7 @@ from fsprobe.events.strace.syscalls import (
     SHAPES,
     Shape,
 )
-from fsprobe.events.strace.values import annotated_path, error_of, split_arguments, string_value
+from fsprobe.events.strace.values import MAX_PATH_BYTES, annotated_path, error_of, split_arguments, string_value
 from fsprobe.model.events import Call, Mark, Op, Process
 
 _MARKS = {b">": "begin", b"<": "end", b"!": "note"}
@@ -131,6 +131,11 @@ def mark(log: Log, thread: Thread, t_ns: int | None, name: bytes, args: bytes) -
 
 def _path(log: Log, thread: Thread, shape: Shape, start: Start, args: bytes) -> bytes | None:
     """Give the path that a call looks up, b"" where the log does not show it, None if it looks up none."""
+    path = _looked_up(log, thread, shape, start, args)
+    return b"" if path is not None and len(path) > MAX_PATH_BYTES else path
+
+
+def _looked_up(log: Log, thread: Thread, shape: Shape, start: Start, args: bytes) -> bytes | None:
     parts = split_arguments(args, max(shape.path_at, shape.dirfd_at) + 1)
     if shape.path_at < 0:
         return _directory(log, thread, parts[0], start.cwd) or b"" if parts else b""
