@@ -7,7 +7,7 @@ import json
 import os
 
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
 from fsprobe.capture.machine import host, mounts
@@ -149,14 +149,28 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
 
 
 def _marks_blocks(directory: "str") -> "Iterator[bytes]":
-    """Each file of the hooks, led by a line `@name size`."""
+    """Each file of the hooks, led by a line `@name size`: what a process and those that it forked off wrote, as files of their own."""
     for name in sorted(os.listdir(directory)):
-        if not name.startswith(HOOK_FILES):
-            continue  # what a backend's own hooks leave is its own business
-        try:
-            with own_files.reader(os.path.join(directory, name)) as source:
-                data = source.read()
-        except OSError:
-            continue
-        yield b"@%s %d\n" % (os.fsencode(name), len(data))
-        yield data
+        path = os.path.join(directory, name)
+        found = {}  # type: dict[str, bytes]
+        if name.startswith(HOOK_FILES):
+            # what a backend's own hooks leave is its own business
+            found[name] = _content(path)
+        elif name.startswith(room.PREFIX):
+            token = HOOK_FILES[0] + name[len(room.PREFIX) :]
+            try:
+                for number, lines in room.read(path):
+                    found["%s+%d" % (token, number)] = lines
+            except OSError:
+                continue
+        for file_name in found:
+            yield b"@%s %d\n" % (os.fsencode(file_name), len(found[file_name]))
+            yield found[file_name]
+
+
+def _content(path: "str") -> "bytes":
+    try:
+        with own_files.reader(path) as source:
+            return source.read()
+    except OSError:
+        return b""

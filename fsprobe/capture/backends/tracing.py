@@ -9,7 +9,7 @@ import os
 from fsprobe import capabilities
 from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_BY_TIME, MARKED_TWICE, UNMARKED, Backend
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.process.start import Launch
 from fsprobe.capture.process.wait import is_running
@@ -55,6 +55,7 @@ class Tracer(Backend):
     """Path of the program that stands between the tracer and the command; its own start is the log's first line then."""
     follower: "Follower | None" = None
     bound: "text_log.Bound | None" = None
+    rooms: "room.Rooms | None" = None
 
     def log(self) -> "str":
         """The tracer's log."""
@@ -69,6 +70,7 @@ class Tracer(Backend):
         self.seen = text_log.SignalsSeen(self.log())
         bound = text_log.NO_BOUND if run.is_streamed else run.max_log_bytes
         self.bound = text_log.Bound(self.log(), self.place, bound, text_log.LOW_SPACE_BYTES)
+        self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
 
     def prepare(self, run: "Run", launch: "Launch") -> "Launch":
         """A launch of the tracer; the words are its own business."""
@@ -104,6 +106,8 @@ class Tracer(Backend):
             self.truncated = self.bound.why
         if self.follower is not None:
             self.follower.tick()
+        if self.rooms is not None:
+            self.rooms.extend(not self.truncated)
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
         """A log can be read at any time; a stream between two lines."""

@@ -26,7 +26,7 @@ def managed(original):
             try:
                 if self._name not in modules:
                     self.marked = self._name
-                    mark(">", self._name, 1)
+                    mark(">", self._name)
             except BaseException as error:
                 # a RecursionError of ours too: what is imported here goes deeper than a mark, and to go on after one can end an
                 # older interpreter
@@ -40,7 +40,7 @@ def managed(original):
         def __exit__(self, *args, **kwargs):
             try:
                 if self.marked is not None:
-                    mark("<", self.marked, -1)
+                    mark("<", self.marked)
             except BaseException as error:
                 if not is_own(error):
                     raise
@@ -117,24 +117,24 @@ class Load:
         elif self.key[0] not in modules:
             if not self.waiting or early[-len(self.waiting):] != self.waiting:
                 if self.use:
-                    note("lazy", self.use)
+                    used(self.use)
                 for key in self.waiting:
                     early.append(key)
-                    mark(">", key[0], 1)
+                    mark(">", key[0])
             self.marked = True
-            mark(">", self.key[0], 1)
+            mark(">", self.key[0])
 
     def end(self, failed):
         # what fails takes along the modules that wait for it
         early = State.early.get(get_ident())
         if self.marked:
             self.marked = False
-            mark("<", self.key[0], -1)
+            mark("<", self.key[0])
         elif failed and early and early[-1] == self.key:
-            mark("<", early.pop()[0], -1)
+            mark("<", early.pop()[0])
         while failed and early and self.waiting and early[-1] == self.waiting[-1]:
             self.waiting.pop()
-            mark("<", early.pop()[0], -1)
+            mark("<", early.pop()[0])
         if not early:
             State.early.pop(get_ident(), None)
 
