@@ -106,8 +106,8 @@ class Tracer(Backend):
             self.truncated = self.bound.why
         if self.follower is not None:
             self.follower.tick()
-        if self.rooms is not None:
-            self.rooms.extend(not self.truncated)
+        if self.rooms is not None and not self.truncated:
+            self.rooms.extend()
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
         """A log can be read at any time; a stream between two lines."""
@@ -174,7 +174,9 @@ class Tracer(Backend):
 
     def leave(self) -> "bool":
         """A tracer can't be ended: it writes until its last tracee has ended. The hooks can: where their place is gone they do nothing."""
-        own_files.remove(os.path.join(self.scratch, scratch_dir.MARKS))
+        marks = os.path.join(self.scratch, scratch_dir.MARKS)
+        room.stop(marks)
+        own_files.remove(marks)
         return True
 
     def empty(self) -> "None":

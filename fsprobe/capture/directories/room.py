@@ -23,6 +23,9 @@ N_CHILDREN, N_LEADING = 78, 7
 N_PARTS = 1 + N_CHILDREN + N_LEADING * N_LEADING
 N_AHEAD = 16
 """So many children that are not there yet have their part as soon as there is one."""
+MAX_AHEAD_BYTES = 16 << 20
+STOP = 40
+"""Where a hook sees that it shall write no more."""
 MAX_PAUSE = 16
 """A file in which nothing comes is looked at once in so many ticks at least."""
 
@@ -47,14 +50,14 @@ def parts(header: "bytes") -> "list[Part]":
     if header[:8] != MAGIC or len(header) < HEADER_BYTES:
         return []
     own, child = _number(header, 8), _number(header, 16)
-    if not (HEADER_BYTES < own <= 1 << 40 and 0 < child <= 1 << 40):
+    if not (HEADER_BYTES < own <= 1 << 40 and 0 <= child <= 1 << 40):
         return []
     found = []
-    for number in range(N_PARTS):
+    for number in range(N_PARTS if child else 1):
         start = own + child * (number - 1) if number else HEADER_BYTES
         end = start + child if number else own
-        limit, used, n_lost = (_number(header, TABLE + ENTRY * number + 8 * i) for i in range(3))
-        found.append(Part(start, end, min(limit, end), used, n_lost))
+        limit, used, n_lost = [_number(header, TABLE + ENTRY * number + 8 * i) for i in range(3)]
+        found.append(Part(start, end, min(limit, end), min(used, end), n_lost))
     return found
 
 
@@ -65,15 +68,16 @@ class Rooms:
         self.marks = marks
         self._seen = {}  # type: dict[str, tuple[bytes, int, int]]  # its header, and how many ticks to wait, and still to wait
 
-    def extend(self, may_grow: "bool" = True) -> "int":
-        """Look at every file that may need it, and allocate more of it; how many bytes were added."""
-        if not may_grow:
-            return 0
-        n_bytes = 0
+    def used_bytes(self) -> "int":
+        """How much was written, as of the last look."""
+        return sum(used_bytes(header) for header, _, _ in self._seen.values())
+
+    def extend(self) -> "None":
+        """Look at every file that may need it, and allocate more of it."""
         try:
             names = [name for name in os.listdir(self.marks) if name.startswith(PREFIX)]
         except OSError:
-            return 0
+            return
         for name in names:
             header, pause, left = self._seen.get(name, (b"", 0, 0))
             if left > 0:
@@ -83,47 +87,67 @@ class Rooms:
                 fd = own_files.open_file(os.path.join(self.marks, name), os.O_RDWR)
                 try:
                     now = os.pread(fd, HEADER_BYTES, 0)
-                    added = _extend(fd, now) if now != header else 0
+                    if now != header:
+                        _extend(fd, now)
                 finally:
                     os.close(fd)
             except OSError:
-                now, added = header, 0
+                now = header
             pause = min(MAX_PAUSE, 2 * pause + 1) if now == header else 0
             self._seen[name] = (now, pause, pause)
-            n_bytes += added
-        return n_bytes
 
 
-def _extend(fd: "int", header: "bytes") -> "int":
+def _extend(fd: "int", header: "bytes") -> "None":
     found = parts(header)
     if not found:
-        return 0
+        return
     first = _number(header, 24)
-    last_child = max([number for number, part in enumerate(found) if part.used and number <= N_CHILDREN])
-    n_bytes = 0
+    last_child = max([0] + [n for n, part in enumerate(found) if part.used and n <= N_CHILDREN])
     for number, part in enumerate(found):
         has_parent = 0 < number <= last_child + N_AHEAD if number <= N_CHILDREN else False
         if number > N_CHILDREN:
             has_parent = found[1 + (number - N_CHILDREN - 1) // N_LEADING].used > 0
         if part.used or (last_child and has_parent):
-            # twice as much as was used is there, and at least what it began with
-            wanted = min(part.end, max(part.used, part.start) + max(first, part.used - part.start))
+            # twice as much as was used is there, and at least what it began with; where something was kept back, much more
+            ahead = MAX_AHEAD_BYTES if part.n_lost else min(MAX_AHEAD_BYTES, max(first, part.used - part.start))
+            if not part.used:
+                ahead = min(ahead, first // 4)
+            wanted = min(part.end, max(part.used, part.start) + ahead)
             begin = max(part.limit, part.start)
             if wanted > begin + first // 4 or (wanted == part.end and wanted > begin):
                 os.posix_fallocate(fd, begin, wanted - begin)
                 os.pwrite(fd, wanted.to_bytes(8, "little"), TABLE + ENTRY * number)
-                n_bytes += wanted - begin
-    return n_bytes
 
 
-def size_bytes(path: "str") -> "int":
-    """How much the processes wrote into a file."""
+def used_bytes(header: "bytes") -> "int":
+    """How much the processes of a file wrote, as its header says."""
+    return sum(max(0, part.used - part.start) for part in parts(header))
+
+
+def header_of(path: "str") -> "bytes":
+    """The header of a file; b"" where it can't be read."""
     try:
         with own_files.reader(path, buffering=0) as source:
-            found = parts(source.read(HEADER_BYTES))
+            return source.read(HEADER_BYTES)
     except OSError:
-        return 0
-    return sum(max(0, part.used - part.start) for part in found)
+        return b""
+
+
+def stop(marks: "str") -> "None":
+    """Tell the hooks that write into a directory to write no more."""
+    try:
+        names = [name for name in os.listdir(marks) if name.startswith(PREFIX)]
+    except OSError:
+        return
+    for name in names:
+        try:
+            fd = own_files.open_file(os.path.join(marks, name), os.O_RDWR)
+            try:
+                os.pwrite(fd, b"\1", STOP)
+            finally:
+                os.close(fd)
+        except OSError:
+            continue
 
 
 def read(path: "str") -> "Iterator[tuple[int, bytes]]":
@@ -145,6 +169,10 @@ def read(path: "str") -> "Iterator[tuple[int, bytes]]":
                 lines.append(b"-%d\n" % part.n_lost)
             if lines:
                 yield number, b"".join(lines)
-        n_lost = _number(header, 32) if header[:8] == MAGIC else 0
-        if n_lost:
-            yield N_PARTS, b"-%d\n" % n_lost
+        if n_lost_elsewhere(header):
+            yield N_PARTS, b"-%d\n" % n_lost_elsewhere(header)
+
+
+def n_lost_elsewhere(header: "bytes") -> "int":
+    """How many lines processes lost for which there was no part."""
+    return _number(header, 32) if header[:8] == MAGIC else 0

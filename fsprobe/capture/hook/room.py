@@ -14,8 +14,9 @@ ENTRY = 24  # limit, used, lost: 8 bytes each
 CELL = 32
 N_CHILDREN = 78
 N_LEADING = 7  # so many of the children may have as many of their own
-N_FIRST = 4  # so many of the children have room from the start
-MAX_KEPT = 4096
+FIRST = 1, 2, 3, 4, 79  # children that have room from the start; the last is the first one's first
+MAX_KEPT = 1 << 22
+STOP = 40
 
 
 class Room:
@@ -27,15 +28,17 @@ class Room:
     ident = 0
     tid = 0
     kept = []
+    n_kept_bytes = 0
     n_lost = 0
+    told = 0
     fork = [None]
+
+
+Room.ident, Room.tid = get_ident(), gettid()
 
 
 def take_room(sys, posix, first, own_bytes, child_first, child_bytes):
     # False: no room, for whatever reason; then nothing is noted
-    Room.ident, Room.tid = get_ident(), gettid()
-    if not hasattr(posix, "register_at_fork"):
-        return False
     signals = sys.modules.get("_signal")
     if signals is None or signals.getsignal(signals.SIGXFSZ) != signals.SIG_IGN:
         return False  # a small limit of file sizes would end the program, where Python has not seen to it (an embedded one)
@@ -49,7 +52,7 @@ def take_room(sys, posix, first, own_bytes, child_first, child_bytes):
         try:
             posix.ftruncate(fd, own_bytes + child_bytes * (N_CHILDREN + N_LEADING * N_LEADING))
             whole = own_bytes + child_bytes * (N_CHILDREN + N_LEADING * N_LEADING)
-            for number in range(1, N_FIRST + 1):
+            for number in FIRST:
                 start = own_bytes + child_bytes * (number - 1)
                 posix.posix_fallocate(fd, start, child_first)
                 limits[number] = start + child_first
@@ -73,7 +76,8 @@ def take_room(sys, posix, first, own_bytes, child_first, child_bytes):
     enter(0)
     # one step of C, as an exception that arrives in a handler of forks is lost: number, time and thread of this fork
     about = zip(count(1), iter(now, None), iter(get_ident, None))
-    posix.register_at_fork(before=map(partial(Room.fork.__setitem__, 0), about).__next__, after_in_child=after_fork)
+    if hasattr(posix, "register_at_fork"):
+        posix.register_at_fork(before=map(partial(Room.fork.__setitem__, 0), about).__next__, after_in_child=after_fork)
     return True
 
 
@@ -134,7 +138,7 @@ class Endless(str):
 
 def enter(number):
     Room.number = number
-    Room.kept, Room.n_lost = [], 0
+    Room.kept, Room.n_kept_bytes, Room.n_lost, Room.told = [], 0, 0, 0
     if number is not None:
         Room.at = Room.own_bytes + Room.child_bytes * (number - 1) if number else HEADER
         Room.cells = count(Room.at // CELL)
@@ -177,28 +181,29 @@ def thread_id(ident):
 
 def store(data):
     kept = Room.kept
+    if Room.memory[STOP]:
+        return
     while kept and put_in(kept[0]):
+        Room.n_kept_bytes -= len(kept[0])
         del kept[:1]
     if kept or not put_in(data):
-        if Room.number is None or len(kept) >= MAX_KEPT:
-            Room.n_lost += 1
+        if Room.number is None or Room.n_kept_bytes > MAX_KEPT:
+            Room.n_lost += data.count(b"\n")
         else:
             kept.append(data)
-        tell_lost()
+            Room.n_kept_bytes += len(data)
+        tell_lost(data)
     elif Room.told:
-        tell_lost()
+        tell_lost(b"")
 
 
-Room.told = 0
-
-
-def tell_lost():
+def tell_lost(data):
     memory = Room.memory
-    Room.told = n_lost = Room.n_lost + len(Room.kept)
     if Room.number is None:
-        n_lost = int.from_bytes(memory[32:40], "little") + 1  # one number for all that have no part
+        n_lost = int.from_bytes(memory[32:40], "little") + data.count(b"\n")  # one number for all that have no part
         memory[32:40] = n_lost.to_bytes(8, "little")
     else:
+        Room.told = n_lost = Room.n_lost + b"".join(Room.kept).count(b"\n")
         memory[Room.entry + 16 : Room.entry + 24] = n_lost.to_bytes(8, "little")
 
 
@@ -213,7 +218,11 @@ def put_in(data):
     at = list(islice(Room.cells, (n_bytes + CELL - 1) // CELL))[0] * CELL
     if at + n_bytes > limit:
         return False
-    memory[at : at + n_bytes] = data
-    Room.at = at + n_bytes
-    memory[entry + 8 : entry + 16] = Room.at.to_bytes(8, "little")
+    try:
+        memory[at : at + n_bytes] = data
+        Room.at = at + n_bytes
+        memory[entry + 8 : entry + 16] = Room.at.to_bytes(8, "little")
+    except BaseException:  # whoever calls has it still
+        memory[at : at + n_bytes] = bytes(n_bytes)
+        raise
     return True

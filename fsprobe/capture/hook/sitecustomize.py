@@ -103,16 +103,18 @@ def _install(place, n_digits, mode, names, imports, room, audit):
     if audit:
         exec(compile(audit, "<frozen importlib._bootstrap>", "exec"), space)
         space["prepare"](sys, posix)
+    _forget_bytecode(sys, posix)
     if not space["begin_process"]("begin") and mode == "ring":
         return  # this process is not recorded
-    if space["timed"] and not space["take_room"](sys, posix, *space["SIZES"]):
+    if (space["timed"] or audit) and not space["take_room"](sys, posix, *(space["sizes_here"]() if audit else space["SIZES"])):
         space["timed"] = False
+        if audit:
+            return
         space["note"]("lost")
     try:
         _describe(sys, posix, state, space, names)
     except Exception:
         pass
-    _forget_bytecode(sys, posix)
     if bootstrap is not None:
         space["mark_imports"](bootstrap)
     site = sys.modules.get("site")
