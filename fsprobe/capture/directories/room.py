@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX = "room."
+PREFIX, NOTED = "room.", "noted."
+"""How the names begin of files with marks, and with the calls that the audit backend notes."""
 MAGIC = b"fsproom1"
 HEADER_BYTES = 4096
 TABLE, ENTRY = 64, 24
@@ -75,7 +76,7 @@ class Rooms:
     def extend(self) -> "None":
         """Look at every file that may need it, and allocate more of it."""
         try:
-            names = [name for name in os.listdir(self.marks) if name.startswith(PREFIX)]
+            names = [name for name in os.listdir(self.marks) if name.startswith((PREFIX, NOTED))]
         except OSError:
             return
         for name in names:
@@ -136,7 +137,7 @@ def header_of(path: "str") -> "bytes":
 def stop(marks: "str") -> "None":
     """Tell the hooks that write into a directory to write no more."""
     try:
-        names = [name for name in os.listdir(marks) if name.startswith(PREFIX)]
+        names = [name for name in os.listdir(marks) if name.startswith((PREFIX, NOTED))]
     except OSError:
         return
     for name in names:

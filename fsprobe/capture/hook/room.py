@@ -37,7 +37,7 @@ class Room:
 Room.ident, Room.tid = get_ident(), gettid()
 
 
-def take_room(sys, posix, first, own_bytes, child_first, child_bytes):
+def take_room(sys, posix, kind, first, own_bytes, child_first, child_bytes):
     # False: no room, for whatever reason; then nothing is noted
     signals = sys.modules.get("_signal")
     if signals is None or signals.getsignal(signals.SIGXFSZ) != signals.SIG_IGN:
@@ -45,7 +45,7 @@ def take_room(sys, posix, first, own_bytes, child_first, child_bytes):
     module = find_mmap(sys)
     opened, memory = [], None
     try:
-        open_into(opened, marks + "/room." + State.token, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+        open_into(opened, marks + "/" + kind + "." + State.token, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
         fd = opened[-1]
         posix.posix_fallocate(fd, 0, first)
         whole, limits = first, {0: first}

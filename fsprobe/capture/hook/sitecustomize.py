@@ -252,7 +252,7 @@ CONFINED = ord("c")
 
 
 # up to where the file of a process is allocated at first, its size, and the same of those that are forked off
-SIZES = 1 << 16, 1 << 20, 1 << 12, 1 << 14
+SIZES = "room", 1 << 16, 1 << 20, 1 << 12, 1 << 14
 MAX_NAME = 400
 
 

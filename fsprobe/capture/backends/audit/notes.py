@@ -1,6 +1,6 @@
 """What interpreters noted of themselves in the audit backend, and one log made of it.
 
-What runs in the target is `hook/audit/watch.py`; it leaves one file `room.TOKEN` per interpreter, with a part for each process that
+What runs in the target is `hook/audit/watch.py`; it leaves one file `noted.TOKEN` per interpreter, with a part for each process that
 this forked off (older versions left a file `calls.TOKEN` per process). `gather` makes of those one log in strace's own words, so
 that all that follows reads it as it reads any other. A process that was forked off did not ask who it is: it gets a number
 that no process has, and so do threads that the interpreter doesn't know.
@@ -44,12 +44,12 @@ def running(scratch: "str") -> "list[int]":
     """Processes that share memory with a file of this run: interpreters with its hook, and what they forked off."""
     place = os.path.join(scratch, scratch_dir.MARKS)
     try:
-        names = [name for name in os.listdir(place) if name.startswith(room.PREFIX)]
+        names = [name for name in os.listdir(place) if name.startswith(room.NOTED)]
     except OSError:
         return []
     if not names:
         return []
-    wanted = os.fsencode(os.path.join(os.path.realpath(place), room.PREFIX))
+    wanted = os.fsencode(os.path.join(os.path.realpath(place), room.NOTED))
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
@@ -119,7 +119,7 @@ def _notes_in(place: "str") -> "tuple[list[Notes], int]":
         path = os.path.join(place, name)
         if name.startswith(CALLS):
             found.append(Notes(path))
-        elif name.startswith(room.PREFIX):
+        elif name.startswith(room.NOTED):
             header = room.header_of(path)
             for number, part in enumerate(room.parts(header)):
                 n_lost += part.n_lost

@@ -4,7 +4,7 @@ NOTED_LINES = 2000  # this many lines or this much time, then they are written: 
 NOTED_NS = 100000000
 IMPORTED_NS = 10000000  # an import that has ended is written sooner: what follows may never call again
 MAX_DIRECTORIES = 4096
-SIZES = 1 << 20, 1 << 30, 1 << 15, 1 << 24  # see room.py; addresses alone, until something is written there
+SIZES = "noted", 1 << 20, 1 << 30, 1 << 15, 1 << 24  # see room.py; addresses alone, until something is written there
 
 
 class Stream:
@@ -65,7 +65,7 @@ def sizes_here():
     finally:
         close(fd)
     limited = [line for line in text.split(b"\n") if line[:17] == b"Max address space" and line.split()[3] != b"unlimited"]
-    return (SIZES[0], SIZES[0], 0, 0) if limited else SIZES
+    return (SIZES[0], SIZES[1], SIZES[1], 0, 0) if limited else SIZES
 
 
 def note(word, rest=""):
