@@ -153,24 +153,15 @@ def _marks_blocks(directory: "str") -> "Iterator[bytes]":
     for name in sorted(os.listdir(directory)):
         path = os.path.join(directory, name)
         found = {}  # type: dict[str, bytes]
-        if name.startswith(HOOK_FILES):
-            # what a backend's own hooks leave is its own business
-            found[name] = _content(path)
-        elif name.startswith(room.PREFIX):
-            token = HOOK_FILES[0] + name[len(room.PREFIX) :]
-            try:
+        try:
+            if name.startswith(HOOK_FILES):
+                with own_files.reader(path) as source:
+                    found[name] = source.read()
+            elif name.startswith(room.PREFIX):  # what a backend's own hooks leave is its own business
                 for number, lines in room.read(path):
-                    found["%s+%d" % (token, number)] = lines
-            except OSError:
-                continue
+                    found["%s%s+%d" % (HOOK_FILES[0], name[len(room.PREFIX) :], number)] = lines
+        except OSError:
+            continue
         for file_name in found:
             yield b"@%s %d\n" % (os.fsencode(file_name), len(found[file_name]))
             yield found[file_name]
-
-
-def _content(path: "str") -> "bytes":
-    try:
-        with own_files.reader(path) as source:
-            return source.read()
-    except OSError:
-        return b""

@@ -48,7 +48,7 @@ class Hooked:
 
     def files(self) -> list[str]:
         """What each process wrote, with the facts of its interpreter first where it has some."""
-        return [text for text in written(self.marks).values()]
+        return list(written(self.marks).values())
 
 
 def written(marks: Path) -> dict[str, str]:

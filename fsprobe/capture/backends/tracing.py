@@ -32,6 +32,8 @@ DENIED_HINT = (
 COMPLAINTS = "complaints"
 """What the tracer says on stderr, in its place."""
 MAX_COMPLAINT_BYTES = 1 << 16
+OVER = "over"
+"""What the directory of marks is called once nobody shall write there any more."""
 
 
 class Tracer(Backend):
@@ -176,11 +178,16 @@ class Tracer(Backend):
         """A tracer can't be ended: it writes until its last tracee has ended. The hooks can: where their place is gone they do nothing."""
         marks = os.path.join(self.scratch, scratch_dir.MARKS)
         room.stop(marks)
-        own_files.remove(marks)
+        try:
+            os.rename(marks, os.path.join(self.scratch, OVER))  # a hook that starts now finds no place
+        except OSError:
+            pass
+        own_files.remove(os.path.join(self.scratch, OVER))
         return True
 
     def empty(self) -> "None":
-        """Throw away what the tracer wrote."""
+        """Throw away what the tracer wrote, and what a hook that was just starting may have."""
+        own_files.remove(os.path.join(self.scratch, OVER))
         if text_log.size_bytes(self.log()):
             os.truncate(self.log(), 0)
 
