@@ -114,7 +114,9 @@ class _Places:
     """Which thread of the log has which marks, as far as that is known by now."""
 
     def __init__(self, files: HookFiles, clocks: Clocks) -> None:
-        self.offsets = offsets(clocks, {thread: [when for when, _, _ in marks] for thread, marks in files.marks.items()})
+        self.offsets = offsets(
+            clocks, {thread: [when for when, _, _ in marks] for thread, marks in files.marks.items()}
+        )
         self.waiting = dict(files.marks)
         self.queues: dict[int, deque[tuple[int, str, bytes]]] = {}
         self.forks: dict[tuple[str, int], list[tuple[int, str, bytes]]] = {}

@@ -159,7 +159,8 @@ def read(path: "str") -> "Iterator[tuple[int, bytes]]":
     """
     with own_files.reader(path, buffering=0) as source:
         header = source.read(HEADER_BYTES)
-        for number, part in enumerate(parts(header)):
+        found = parts(header)
+        for number, part in enumerate(found):
             source.seek(part.start)
             size = max(0, part.limit - part.start)
             lines = []  # type: list[bytes]
@@ -170,7 +171,7 @@ def read(path: "str") -> "Iterator[tuple[int, bytes]]":
                 lines.append(b"-%d\n" % part.n_lost)
             if lines:
                 yield number, b"".join(lines)
-        if n_lost_elsewhere(header):
+        if found and n_lost_elsewhere(header):
             yield N_PARTS, b"-%d\n" % n_lost_elsewhere(header)
 
 
