@@ -58,7 +58,7 @@ def written(marks: Path) -> dict[str, str]:
         for number, lines in room.read(str(path)):
             name = path.name[len(room.PREFIX) :] + (f"+{number}" if number else "")
             text = lines.decode("utf-8", "surrogateescape")
-            found[name] = found.get(name, "") + text.partition("\n")[2] if number else found.get(name, "") + text
+            found[name] = found.get(name, "") + (text.partition("\n")[2] if text.startswith("+") else text)
     return found
 
 

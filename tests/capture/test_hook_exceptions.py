@@ -196,3 +196,43 @@ def test_an_exception_in_mid_mark_costs_no_other_mark(tmp: Path) -> None:
     names = [name for kind, name in rows[-2 * N_MODULES :] if kind == "<"]
     assert names == [f"mod{number}" for number in range(N_MODULES)]
     assert os.listdir(one.marks)
+
+
+WATCHED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+seen = []
+def watch(frame, event, argument):
+    seen.append((event, frame.f_code.co_name, frame.f_lineno, getattr(argument, "__name__", "") if event[:2] == "c_" else ""))
+    return watch
+turn = getattr(sys, sys.argv[1])
+import mod0
+turn(watch)
+import mod1, mod2
+try:
+    import no_such_module
+except ImportError:
+    pass
+turn(None)
+import mod3
+print(*seen, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("mode", ["time", "access"])
+@pytest.mark.parametrize("kind", ["setprofile", "settrace"])
+def test_a_program_that_watches_its_own_calls_sees_none_of_ours(tmp: Path, mode: str, kind: str) -> None:
+    one = hooked(tmp, mode)
+    (tmp / "main.py").write_text(WATCHED)
+    words = [sys.executable, str(tmp / "main.py"), kind, str(one.modules)]
+    environment = {name: value for name, value in one.environment.items() if name != "PYTHONPATH"}
+    for _ in range(2):  # the byte code of all is there the second time
+        alone = subprocess.run(words, env=environment, capture_output=True, check=True)
+    done = subprocess.run(words, env=one.environment, capture_output=True, check=True)
+    assert len(alone.stdout) > 1000
+    assert (done.stdout, done.stderr) == (alone.stdout, alone.stderr)
+    if mode == "time":
+        lost, text = sorted(written(one.marks).values(), key=len)
+        names = {name for _, name, _ in pairs(text)}
+        assert names & {"mod0", "mod1", "mod2", "mod3"} == {"mod0", "mod3"}
+        assert lost == "-3\n", "what was not noted is counted"

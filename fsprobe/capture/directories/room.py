@@ -27,6 +27,8 @@ N_AHEAD = 16
 MAX_AHEAD_BYTES = 16 << 20
 STOP = 40
 """Where a hook sees that it shall write no more."""
+WATCHED = 48
+"""Where a hook counts what it did not note, since the target had a profile or trace function."""
 MAX_PAUSE = 16
 """A file in which nothing comes is looked at once in so many ticks at least."""
 
@@ -176,5 +178,5 @@ def read(path: "str") -> "Iterator[tuple[int, bytes]]":
 
 
 def n_lost_elsewhere(header: "bytes") -> "int":
-    """How many lines processes lost for which there was no part."""
-    return _number(header, 32) if header[:8] == MAGIC else 0
+    """How many lines processes lost for which there was no part, and calls that were not noted since the target watched its own."""
+    return _number(header, 32) + _number(header, WATCHED) if header[:8] == MAGIC else 0

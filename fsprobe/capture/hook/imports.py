@@ -11,10 +11,45 @@ def mark_imports(importlib):
     importlib._fsprobe = True
     code = getattr(getattr(importlib, "_find_and_load", None), "__code__", None)
     if hasattr(importlib, "_ModuleLockManager"):
-        importlib._ModuleLockManager = managed(importlib._ModuleLockManager)
+        importlib._ModuleLockManager = unless_watched(managed(importlib._ModuleLockManager), importlib._ModuleLockManager)
     if hasattr(importlib, "_get_module_lock") and "_ModuleLockManager" not in getattr(code, "co_names", ()):
         unloaded = getattr(importlib, "_NEEDS_LOADING", None)
-        importlib._get_module_lock = locked(importlib._get_module_lock, importlib.__dict__, unloaded)
+        original = importlib._get_module_lock
+        importlib._get_module_lock = unless_watched(locked(original, importlib.__dict__, unloaded), original)
+
+
+def unless_watched(ours, original):
+    # Calls what is ours, or what was there, where the target watches its own calls (sys.setprofile, sys.settrace): it must see none
+    # that it would not have alone. So what decides is no function of Python either, but a chain of iterators.
+    class Chosen:
+        __slots__ = ()
+        __call__ = chosen(ours, original)
+
+    return Chosen()
+
+
+def chosen(ours, original):
+    pick = map((counted(original), ours).__getitem__, is_unwatched)
+    return property(partial(next, pick))
+
+
+def counted(original):
+    # calls it, and counts that in the memory that is shared
+    if Room.memory is None:
+        return original
+    tell = partial(Room.memory.__setitem__, slice(WATCHED, WATCHED + 8))
+    told = map(tell, map(methodcaller("to_bytes", 8, "little"), n_watched))
+
+    class Counted:
+        __slots__ = ()
+        __call__ = property(partial(next, map(itemgetter(1), zip(told, repeat(original)))))
+
+    return Counted()
+
+
+n_watched = count(1)
+is_none = partial(is_, None)
+is_unwatched = map(and_, map(is_none, starmap(sys.getprofile, repeat(()))), map(is_none, starmap(sys.gettrace, repeat(()))))
 
 
 def managed(original):

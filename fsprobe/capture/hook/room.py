@@ -17,6 +17,7 @@ N_LEADING = 7  # so many of the children may have as many of their own
 FIRST = 1, 2, 3, 4, 79  # children that have room from the start; the last is the first one's first
 MAX_KEPT = 1 << 22
 STOP = 40
+WATCHED = 48
 
 
 class Room:

@@ -30,13 +30,14 @@ def _install(place, n_digits, mode, names, imports, room, audit):
     # first of all, whatever interpreter this is (Python 2 reads this file too): it must not be found a second time
     sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
-    borrowed = [name for name in ("time", "_functools", "itertools", "_string") if name not in sys.modules]
+    borrowed = [name for name in ("time", "_functools", "itertools", "_operator", "_string") if name not in sys.modules]
     try:
         import _thread
         import posix
         from _functools import partial
+        from _operator import and_, is_, itemgetter, methodcaller
         from _string import formatter_parser
-        from itertools import count, islice
+        from itertools import count, islice, repeat, starmap
         from time import monotonic
     except ImportError:
         return
@@ -78,6 +79,12 @@ def _install(place, n_digits, mode, names, imports, room, audit):
         "partial": partial,
         "count": count,
         "islice": islice,
+        "repeat": repeat,
+        "starmap": starmap,
+        "and_": and_,
+        "is_": is_,
+        "itemgetter": itemgetter,
+        "methodcaller": methodcaller,
         "parse_format": formatter_parser,
         "get_attribute": object.__getattribute__,
         "leave": bytes(bytearray(b"fsprobe!may ask")),

@@ -98,7 +98,8 @@ def gather(scratch: "str", log: "str") -> "str":
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return "the scratch filesystem is full"
-    return "%d calls had no room where the interpreters note them" % n_lost if n_lost else ""
+    why = "there was no room, or the program watched its own calls (sys.setprofile, sys.settrace)"
+    return "at least %d calls were not noted: %s" % (n_lost, why) if n_lost else ""
 
 
 class Notes:

@@ -49,7 +49,7 @@ def wrap(function, record):
 
     class Function:
         __slots__ = ("__weakref__",)
-        __call__ = Call
+        __call__ = chosen(Call, function)
         __module__ = function.__module__
         __doc__ = function.__doc__
         __class__ = property(lambda self: type(function))

@@ -104,7 +104,6 @@ def wrap_exit(leave):
 def prepare(sys, posix):
     # names that the functions above use; from what is built into the interpreter, and sys.modules stays as it was
     before = set(sys.modules)
-    import _operator
     import atexit
     import errno
 
@@ -120,7 +119,6 @@ def prepare(sys, posix):
     ).split()
     globals().update(
         at_exit=atexit.register,
-        methodcaller=_operator.methodcaller,
         error_names=dict(errno.errorcode),
         exhausted=generator,
         new_object=object.__new__,
