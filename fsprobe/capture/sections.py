@@ -7,7 +7,7 @@ import json
 import os
 
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
 from fsprobe.capture.machine import host, mounts
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 N_EXECS_LOOKED_AT = 50
 HOOK_FILES = ("marks.", "mounts.")
+_READ = (*HOOK_FILES, room.PREFIX)
 """How the names of files begin that a hook leaves to mark imports and to describe its interpreter."""
 MOUNTS = "mounts"
 """The mount table of a program that was attached to, in the scratch directory."""
@@ -140,7 +141,7 @@ def unread_hook_files(directory: "str") -> "dict[str, str]":
     except OSError as error:
         return {"": error.strerror or ""}
     for name in names:
-        if name.startswith(HOOK_FILES):
+        if name.startswith(_READ):
             path = os.path.join(directory, name)
             for _ in range(2):  # what failed for a moment is there the next time
                 try:
@@ -211,16 +212,26 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
 
 
 def _marks_blocks(directory: "str", unread: "Collection[str]") -> "Iterator[bytes]":
-    """Each file of the hooks, led by a line `@name size`; but for those that can't be opened."""
+    """Each file of the hooks, led by a line `@name size`: what a process and those that it forked off wrote, as files of their own.
+
+    Those that can't be opened are left out.
+    """
     if "" in unread:
         return
     for name in _listed(directory):
-        if not name.startswith(HOOK_FILES) or name in unread:
+        if not name.startswith(_READ) or name in unread:
             continue  # what a backend's own hooks leave is its own business
-        with own_files.reader(os.path.join(directory, name)) as source:
-            data = source.read()
-        yield b"@%s %d\n" % (os.fsencode(name), len(data))
-        yield data
+        path = os.path.join(directory, name)
+        found = {}  # type: dict[str, bytes]
+        if name.startswith(HOOK_FILES):
+            with own_files.reader(path) as source:
+                found[name] = source.read()
+        else:
+            for number, lines in room.read(path):
+                found["%s%s+%d" % (HOOK_FILES[0], name[len(room.PREFIX) :], number)] = lines
+        for file_name in found:
+            yield b"@%s %d\n" % (os.fsencode(file_name), len(found[file_name]))
+            yield found[file_name]
 
 
 def empty_hook_files(scratch: "str") -> "None":

@@ -89,7 +89,7 @@ class Mark(NamedTuple):
     tid: int
     t_ns: int | None
     kind: str
-    """begin | end | note"""
+    """begin | end | note, which the tracer printed as a call | memo, a note that was no call"""
     name: bytes
     """Module name; for a note the text after `fsprobe!`."""
 

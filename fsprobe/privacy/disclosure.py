@@ -164,10 +164,22 @@ def _mark_line(line: bytes, hide: Unchanged, variables: Collection[str]) -> byte
     if line.startswith(b"="):
         facts = _facts(line)
         return b"=?" if facts is None else b"=" + ascii(json_value(only_listed(facts, variables), hide)).encode("ascii")
+    if line[:1] in (b"+", b"-") and all(word.isdigit() for word in line[1:].split()):
+        return line
     words = line.split(b" ", 2)
-    if len(words) != 3 or not words[0].isdigit() or not words[1].isdigit() or words[2][:1] not in (b">", b"<"):
+    if len(words) != 3 or not words[0].isdigit() or not words[1].isdigit() or words[2][:1] not in (b">", b"<", b"!"):
         return b"?"
+    if words[2][:1] == b"!":
+        return b"%s %s %s" % (words[0], words[1], _memo(words[2], hide))
     return b"%s %s %s" % (words[0], words[1], words[2][:1] + hide.module(words[2][1:]))
+
+
+def _memo(text: bytes, hide: Unchanged) -> bytes:
+    """`!lazy LINE USER MODULE`."""
+    words = text.split(b" ", 3)
+    if len(words) != 4 or not words[1].isdigit():
+        return b"!?"
+    return b" ".join([*words[:2], hide.module(words[2]), hide.module(words[3])])
 
 
 def _facts(line: bytes) -> dict[str, Any] | None:

@@ -124,8 +124,8 @@ class _Attributor:
 
     def mark(self, event: Mark) -> Iterator[Attributed]:
         thread = self.thread(event.tid)
-        if event.kind == "note":
-            self.notes.n_own_marks += 1
+        if event.kind in ("note", "memo"):
+            self.notes.n_own_marks += event.kind == "note"
             yield from self._note(event, thread)
             return
         self.notes.is_marked = thread.image.has_marks = True

@@ -9,7 +9,7 @@ import os
 from fsprobe import capabilities
 from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_BY_TIME, MARKED_TWICE, UNMARKED, Backend
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.process.start import Launch
 from fsprobe.capture.process.wait import is_running
@@ -32,6 +32,8 @@ DENIED_HINT = (
 COMPLAINTS = "complaints"
 """What the tracer says on stderr, in its place."""
 MAX_COMPLAINT_BYTES = 1 << 16
+OVER = "over"
+"""What the directory of marks is called once nobody shall write there any more."""
 
 
 class Tracer(Backend):
@@ -55,6 +57,7 @@ class Tracer(Backend):
     """Path of the program that stands between the tracer and the command; its own start is the log's first line then."""
     follower: "Follower | None" = None
     bound: "text_log.Bound | None" = None
+    rooms: "room.Rooms | None" = None
 
     def log(self) -> "str":
         """The tracer's log."""
@@ -69,6 +72,7 @@ class Tracer(Backend):
         self.seen = text_log.SignalsSeen(self.log())
         bound = text_log.NO_BOUND if run.is_streamed else run.max_log_bytes
         self.bound = text_log.Bound(self.log(), self.place, bound, text_log.LOW_SPACE_BYTES)
+        self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
 
     def prepare(self, run: "Run", launch: "Launch") -> "Launch":
         """A launch of the tracer; the words are its own business."""
@@ -106,6 +110,8 @@ class Tracer(Backend):
             self.follower.tick()
             if self.follower.failed and self.bound is not None:
                 self.bound.max_bytes = 0  # nobody reads the log any more: it must not grow
+        if self.rooms is not None and not self.truncated:
+            self.rooms.extend()
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
         """A log can be read at any time; a stream between two lines."""
@@ -179,11 +185,18 @@ class Tracer(Backend):
 
     def leave(self) -> "bool":
         """A tracer can't be ended: it writes until its last tracee has ended. The hooks can: where their place is gone they do nothing."""
-        own_files.remove(os.path.join(self.scratch, scratch_dir.MARKS))
+        marks = os.path.join(self.scratch, scratch_dir.MARKS)
+        room.stop(marks)
+        try:
+            os.rename(marks, os.path.join(self.scratch, OVER))  # a hook that starts now finds no place
+        except OSError:
+            pass
+        own_files.remove(os.path.join(self.scratch, OVER))
         return True
 
     def empty(self) -> "None":
-        """Throw away what the tracer wrote."""
+        """Throw away what the tracer wrote, and what a hook that was just starting may have."""
+        own_files.remove(os.path.join(self.scratch, OVER))
         if text_log.size_bytes(self.log()):
             os.truncate(self.log(), 0)
 

@@ -16,7 +16,7 @@ from fsprobe.capture.backends.protocol import NO, OK, UNMARKED, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine import cgroup
+from fsprobe.capture.machine import memory
 from fsprobe.capture.process import limits
 from fsprobe.errors import EXIT_NOT_FOUND, BadInput, FsprobeError
 
@@ -201,7 +201,7 @@ class Inline(Backend):
         if scratch_dir.free_bytes(self.place) < n_bytes + LOW_SPACE_BYTES:
             self.why_full = "the scratch filesystem is nearly full"
         else:
-            room = cgroup.room_bytes()
+            room = memory.free_bytes()
             if room is not None and room < n_bytes + LOW_SPACE_BYTES:
                 self.why_full = "the memory limit of this job is near"
             else:
