@@ -58,11 +58,14 @@ class Stall:
             return
         names = ", ".join(sorted({name_of(pid) for pid in servers}))
         self.is_stuck = not self._end(servers)
-        self.why = "the tracer stood still, for it waited for %s, which serves a filesystem (FUSE) and is traced itself; %s" % (
-            names,
-            "nobody may end that here: the site's root can, by `umount -f`"
-            if self.is_stuck
-            else "the connection was aborted, and what came after on that filesystem failed (--backend ptrace does not wait)",
+        self.why = (
+            "the tracer stood still, for it waited for %s, which serves a filesystem (FUSE) and is traced itself; %s"
+            % (
+                names,
+                "nobody may end that here: the site's root can, by `umount -f`"
+                if self.is_stuck
+                else "the connection was aborted, and what came after on that filesystem failed (--backend ptrace does not wait)",
+            )
         )
 
     def _end(self, servers: "list[int]") -> "bool":
@@ -143,9 +146,7 @@ def fuse_mounts(pid: "str") -> "list[tuple[int, str, str]]":
                 before, _, after = line.partition(b" - ")
                 fields, kind = before.split(), after.split(b" ")[0].decode("utf-8", "replace")
                 if len(fields) >= 5 and (kind == "fuse" or kind.startswith("fuse.")):
-                    found.append(
-                        (int(fields[2].partition(b":")[2]), os.fsdecode(mounts.unescape(fields[4])), kind)
-                    )
+                    found.append((int(fields[2].partition(b":")[2]), os.fsdecode(mounts.unescape(fields[4])), kind))
     except (OSError, ValueError):
         pass
     return found
@@ -175,9 +176,9 @@ def unmount(pid: "int", place: "str") -> "bool":
 
 def _unmount_inside(libc: "ctypes.CDLL", pid: "int", place: "str") -> "bool":
     spaces = [os.open("/proc/%d/ns/%s" % (pid, kind), os.O_RDONLY) for kind in ("user", "mnt")]
-    if os.readlink("/proc/%d/ns/user" % pid) != os.readlink("/proc/self/ns/user"):
-        if libc.setns(spaces[0], _CLONE_NEWUSER):
-            return False
+    is_elsewhere = os.readlink("/proc/%d/ns/user" % pid) != os.readlink("/proc/self/ns/user")
+    if is_elsewhere and libc.setns(spaces[0], _CLONE_NEWUSER):
+        return False
     if libc.setns(spaces[1], _CLONE_NEWNS):
         return False
     done = libc.umount2(os.fsencode(place), _MNT_FORCE | _UMOUNT_NOFOLLOW)

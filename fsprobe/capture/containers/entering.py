@@ -101,10 +101,10 @@ def record(
 
 def own_binds_removed(environment: "dict[str, str]", place: "str") -> "dict[str, str]":
     """The environment in a container without what binding `place` into it added."""
-    bind = "%s:%s" % (place, place)
+    ours = (place, "%s:%s" % (place, place))
     for name in _BIND_VARIABLES:
         if name in environment:
-            environment[name] = ",".join(one for one in environment[name].split(",") if one != bind)
+            environment[name] = ",".join(one for one in environment[name].split(",") if one not in ours)
     return environment
 
 

@@ -47,14 +47,17 @@ _PREFIXES = {
     "prlimit": ("", 0),
     "catchsegv": ("", 0),
 }
-_LAUNCHERS = frozenset("srun mpirun mpiexec mpiexec.hydra orterun prun jsrun aprun flux sudo doas xargs parallel".split())
+_LAUNCHERS = frozenset(
+    "srun mpirun mpiexec mpiexec.hydra orterun prun jsrun aprun flux sudo doas xargs parallel".split()
+)
 """They start a command elsewhere, several times, or as somebody else: nothing can be brought out from behind them."""
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z_0-9]*=")
 _NOT_SIMPLE = re.compile(r"[$`\\;&|<>()*?\[\]{}~#!\n]")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"$`\\!]*\"")
 _BEFORE = r"(?:^|[\s;&|(){}`\"'/=])"
 _IN_TEXT = re.compile(
-    _BEFORE + r"(?:(apptainer|singularity|podman|docker|nerdctl|enroot|sarus)(?:[ \t]+-\S+(?:[ \t]+[^-\s]\S*)??)*?[ \t]+"
+    _BEFORE
+    + r"(?:(apptainer|singularity|podman|docker|nerdctl|enroot|sarus)(?:[ \t]+-\S+(?:[ \t]+[^-\s]\S*)??)*?[ \t]+"
     r"(?:exec|run|shell|start|instance|compose)(?=\s)|(ch-run|shifter|run-singularity)(?=[ \t]+[-./\w]))",
     re.MULTILINE,
 )
@@ -135,9 +138,13 @@ def _find(words: "list[str]", environment: "Mapping[str, str]", depth: "int") ->
     elif _is_image(rest[0], environment):
         path = host.find_program(rest[0], environment)[0]
         found = Found("run-singularity", ["run-singularity", path or rest[0], *rest[1:]])
-    if found is not None and prefix:
-        inner = found.whole
-        found.whole = lambda made: prefix + inner(made)
+    return None if found is None else _after(prefix, found)
+
+
+def _after(head: "list[str]", found: "Found") -> "Found":
+    """The same starter in a command that has `head` before it."""
+    inner = found.whole
+    found.whole = lambda made: head + inner(made)
     return found
 
 
@@ -184,11 +191,10 @@ def _behind_launcher(words: "list[str]", environment: "Mapping[str, str]", depth
                 return None
             continue
         found = _find(words[at:], environment, depth + 1)
-        if found is not None and not found.behind:
-            found.behind = os.path.basename(words[0])
-            head, inner = words[:at], found.whole
-            found.whole = lambda made: head + inner(made)
-        return found
+        if found is None or found.behind:
+            return found
+        found.behind = os.path.basename(words[0])
+        return _after(words[:at], found)
     return None
 
 

@@ -25,7 +25,7 @@ _PYTHON = re.compile(r"python(3(\.\d+)?)?$")
 _FIND_PYTHON = (
     'r=$1; shift; test -r "$r" || { echo "fsprobe: the container does not show $r (is `user bind control` off?)" >&2; exit 125; }; '
     "for p in python3 python %s /usr/local/bin/python3 /opt/conda/bin/python3; do "
-    "\"$p\" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 6))' </dev/null >/dev/null 2>&1 && exec \"$p\" -I -S \"$r\" \"$@\"; done; "
+    '"$p" -I -S -c \'import sys; sys.exit(sys.version_info < (3, 6))\' </dev/null >/dev/null 2>&1 && exec "$p" -I -S "$r" "$@"; done; '
     'echo "fsprobe: there is no Python 3.6 or later on PATH in the container, which the recorder needs" >&2; exit 125'
 ) % " ".join("python3.%d" % minor for minor in range(NEWEST_PYTHON, 5, -1))
 """For a command that is no Python itself: a shell of the container looks for one."""
@@ -174,7 +174,11 @@ def _line(found: "Found") -> "list[str]":
     if found.name == "enroot":
         return [starter, "start", "--mount", "$PWD:/fsprobe", "NAME", *recorder]
     if found.name in ("shifter", "sarus"):
-        bind = ["--volume=$PWD:/fsprobe"] if found.name == "shifter" else ["run", "--mount=type=bind,source=$PWD,destination=/fsprobe"]
+        bind = (
+            ["--volume=$PWD:/fsprobe"]
+            if found.name == "shifter"
+            else ["run", "--mount=type=bind,source=$PWD,destination=/fsprobe"]
+        )
         image = ["--image=IMAGE"] if found.name == "shifter" else ["IMAGE"]
         return [starter, *bind, *image, *recorder]
     return ["ch-run", "-b", "$PWD:/mnt/0", "IMAGE", "--", "python3", "/mnt/0/" + RECORDER, "-o", "/mnt/0/", "--", "CMD"]
@@ -184,6 +188,7 @@ def _refused(found: "Found", why: "str", how: "str", line: "list[str]") -> "Fspr
     spelled = " ".join(word if word.startswith("$PWD") or "=$PWD" in word else shlex.quote(word) for word in line)
     how = how or "write the recorder (`fsprobe recorder`) and start it inside"
     return FsprobeError(
-        "%s starts a container, which is not traced from outside, and fsprobe can't enter with it: %s" % (found.name, why),
+        "%s starts a container, which is not traced from outside, and fsprobe can't enter with it: %s"
+        % (found.name, why),
         "%s: `%s`" % (how, spelled),
     )

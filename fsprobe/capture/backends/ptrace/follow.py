@@ -11,7 +11,7 @@ import time
 
 from fsprobe.capture.backends.ptrace import abi, confinement, memory, served
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
-from fsprobe.capture.backends.ptrace.tracee import Tracee
+from fsprobe.capture.backends.ptrace.tracee import Stops, Tracee
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
@@ -130,10 +130,7 @@ class Run:
         self.n_undecoded = 0
         self.servers: "served.Servers | None" = None
         """Who serves a filesystem (FUSE) itself, once somebody may."""
-        self.queue: "list[tuple[int, int]]" = []
-        """Stops that are served in turn; (0, 0) for one that was served out of turn."""
-        self.at = 0
-        """Which of them is being served."""
+        self.stops = Stops()
         self.waiting = False
         """The loop is at rest, so the timer may flush."""
         self.ticking = False
@@ -141,7 +138,7 @@ class Run:
     def expect_server(self) -> "served.Servers":
         """From now on a process of the target may serve a filesystem."""
         if self.servers is None:
-            self.servers = served.Servers(self)
+            self.servers = served.Servers(self.ptrace, self.tracees, self.stops)
         return self.servers
 
     def tick(self, *_: object) -> None:
@@ -160,7 +157,8 @@ def follow(run: Run) -> None:
     ptrace = run.ptrace
     tracees = run.tracees
     waitpid = os.waitpid
-    queue = run.queue
+    stops = run.stops
+    queue = stops.queue
     signal.signal(signal.SIGALRM, run.tick)
     while True:
         if parts:
@@ -184,7 +182,7 @@ def follow(run: Run) -> None:
                 if not pid:
                     break
                 queue.append((pid, status))
-        for run.at, (pid, status) in enumerate(queue):
+        for stops.at, (pid, status) in enumerate(queue):
             tracee = tracees.get(pid)
             if tracee is None:
                 if not os.WIFSTOPPED(status):

@@ -27,7 +27,7 @@ _MAX_MEMORY_FILES = 256
 # ---- the target's memory ------------------------------------------------------------------------------------------
 
 _memory: "dict[int, int]" = {}
-_pread: "Callable[..., Any]" = os.pread
+_pread: "Callable[[int, int, int], bytes]" = os.pread
 _stat: "Callable[..., Any]" = os.stat
 _readlink = os.readlink
 _read_by_call: "list[Callable[[int, int, int], bytes]]" = []

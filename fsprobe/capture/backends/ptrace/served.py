@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fsprobe.capture.backends.ptrace.follow import Run
+    from fsprobe.capture.backends.ptrace.tracee import Stops
 
 DEVICE = "/fuse"
 OPENED = "/dev/fuse>"
 """How a descriptor of it is printed."""
-MOUNTERS = '/fusermount'
+MOUNTERS = "/fusermount"
 """A program whose parent is given a descriptor."""
 PATIENCE_S = 0.002
 """A read that takes longer waits for something: looked at who that is. A judgement."""
@@ -39,8 +39,8 @@ LONG_S = 1.0
 class Servers:
     """Those among the target's processes that serve a filesystem."""
 
-    def __init__(self, run: "Run") -> None:
-        self.run = run
+    def __init__(self, ptrace: "Callable[..., int]", tracees: "dict[int, Tracee]", stops: "Stops") -> None:
+        self.ptrace, self.tracees, self.stops = ptrace, tracees, stops
         self.names: "dict[int, str]" = {}
         """Process -> what it is called."""
         self.n_unread = 0
@@ -83,7 +83,7 @@ class Servers:
 
     def _move_on(self, also_others: bool) -> None:
         """Move on each thread of a server that has stopped; with `also_others` every thread that has, but the one that is read."""
-        run, queue = self.run, self.run.queue
+        queue = self.stops.queue
         while True:
             try:
                 pid, status = os.waitpid(-1, abi.WALL | os.WNOHANG)
@@ -92,7 +92,7 @@ class Servers:
             if not pid:
                 break
             queue.append((pid, status))
-        for at in range(run.at + 1, len(queue)):
+        for at in range(self.stops.at + 1, len(queue)):
             pid, status = queue[at]
             if pid and os.WIFSTOPPED(status) and (also_others or self._is_server(pid)) and self._pass(pid, status):
                 queue[at] = (0, 0)
@@ -117,11 +117,11 @@ class Servers:
             request = abi.PTRACE_LISTEN
         elif event == 0 and number != abi.SIG_TRAP_SYSCALL:
             with_signal = number
-        tracee = self.run.tracees.setdefault(tid, Tracee(tid))
+        tracee = self.tracees.setdefault(tid, Tracee(tid))
         if tracee.call is not None or event == abi.EVENT_SECCOMP:
             self.n_unread += 1
             tracee.call = None
-        self.run.ptrace(request, tid, 0, with_signal)
+        self.ptrace(request, tid, 0, with_signal)
         return True
 
     def words(self) -> str:
@@ -130,8 +130,8 @@ class Servers:
             return ""
         names = ", ".join(sorted(set(self.names.values())))
         return (
-            f"{len(self.names)} processes served a filesystem (FUSE) to the command ({names}): {self.n_unread} of their calls "
-            "were passed on unread, so that nothing waited for them"
+            f"{len(self.names)} processes had /dev/fuse open to serve a filesystem to the command ({names}): {self.n_unread} "
+            "of their calls were passed on unread, so that nothing waited for them"
         )
 
 
@@ -146,6 +146,8 @@ def _process_of(tid: int) -> int:
 def _name_of(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/comm", "rb", buffering=0) as source:
-            return "".join(one if one.isprintable() else "?" for one in source.read(64).decode("utf-8", "replace").strip())
+            return "".join(
+                one if one.isprintable() else "?" for one in source.read(64).decode("utf-8", "replace").strip()
+            )
     except OSError:
         return str(pid)
