@@ -62,11 +62,17 @@ def test_the_recorder_goes_in_before_the_command(line: str, right: str, environm
 @pytest.mark.parametrize(
     ("line", "to_type"),
     [
-        ("srun -n 4 -p test apptainer exec x.sif ls", "srun -n 4 -p test fsprobe run -o rec/ -- apptainer exec x.sif ls"),
+        (
+            "srun -n 4 -p test apptainer exec x.sif ls",
+            "srun -n 4 -p test fsprobe run -o rec/ -- apptainer exec x.sif ls",
+        ),
         ("mpirun -np 2 apptainer exec x.sif ls", "mpirun -np 2 fsprobe run -o rec/ -- apptainer exec x.sif ls"),
         ("sudo -u me singularity exec x ls", "sudo -u me fsprobe run -o rec/ -- singularity exec x ls"),
         ("bash -lc 'cd $W && apptainer exec x.sif ls'", "fsprobe run -o rec/ -- apptainer ..."),
-        ("podman run x ls", "podman run --rm -v $PWD:/fsprobe IMAGE python3 /fsprobe/fsprobe-rec.pyz -o /fsprobe/ -- CMD"),
+        (
+            "podman run x ls",
+            "podman run --rm -v $PWD:/fsprobe IMAGE python3 /fsprobe/fsprobe-rec.pyz -o /fsprobe/ -- CMD",
+        ),
         ("docker exec c ls", "docker run --rm -v $PWD:/fsprobe IMAGE"),
         ("enroot start n ls", "enroot start --mount $PWD:/fsprobe NAME python3"),
         ("shifter --image=x ls", "shifter --volume=$PWD:/fsprobe --image=IMAGE python3"),
@@ -151,5 +157,14 @@ def test_the_recorder_inside_is_asked_the_same() -> None:
     asked = run_options.parse([*given, "--", "apptainer"])
     inner = run_options.parse([*entering.inner_options(asked, "/p"), "--", "ls"])
     assert inner.exchange == "/p"
-    for name in ("backend", "label", "max_log_bytes", "wait_descendants_s", "no_markers", "counters", "quiet", "markers"):
+    for name in (
+        "backend",
+        "label",
+        "max_log_bytes",
+        "wait_descendants_s",
+        "no_markers",
+        "counters",
+        "quiet",
+        "markers",
+    ):
         assert getattr(inner, name) == getattr(asked, name)
