@@ -68,7 +68,7 @@ def test_the_recorder_goes_in(sid: Sid, recorder: str, image: Path, before: list
     recording.unlink()
     assert profile.manifest.backend == backend
     assert profile.manifest.command[:2] == ("python3.14", "-c")
-    assert "json" in {one.module for one in profile.metrics.by_module or ()}
+    assert "json" in {one.key for one in profile.metrics.by_module or ()}
     assert not list((sid.path / "tmp").glob("fsprobe-into-*"))
 
 
