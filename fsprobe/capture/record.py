@@ -10,6 +10,7 @@ import time
 import fsprobe
 from fsprobe.capture import backends, naming
 from fsprobe.capture.backends.protocol import UNMARKED, Machine, Run
+from fsprobe.capture.containers import starters
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import host, mounts, ranks
 from fsprobe.capture.machine.environment import own_environment
@@ -92,6 +93,7 @@ def record(
     enter: "list[str] | None" = None,
     layout: "dict[str, Any] | None" = None,
     consume: "Callable[..., Any] | None" = None,
+    carry: "Callable[[str], object] | None" = None,
 ) -> "Recorded":
     """Run a command under a tracer and write what happened.
 
@@ -104,9 +106,11 @@ def record(
         layout: what the manifest shall say of that layout.
         consume: with `--stream`, takes the log's lines as they come and the manifest so far, and returns what shall be in
             the recording in place of the log: see `analysis.streaming`.
+        carry: writes the recorder that travels to a path, for a command that starts a container: see `containers.entering`.
 
     Raises:
-        FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room (125).
+        FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room, a
+            container that can't be entered (125).
     """
     if options.stream and consume is None:
         raise FsprobeError(
@@ -116,6 +120,15 @@ def record(
     rank = ranks.identify(environment)
     if options.ranks and rank is not None and not ranks.selects(options.ranks, rank):
         ranks.run_untouched(options.command, environment)
+    starter = starters.find(options.command, environment)
+    if starter is not None:
+        from fsprobe.capture.containers import entering
+
+        return Recorded(*entering.record(options, starter, environment, carry, warn))
+    if options.exchange:
+        from fsprobe.capture.containers import entering
+
+        environment = entering.own_binds_removed(environment, options.exchange)
     program, warnings = host.check_command(options.command, environment)
     if ranks.selection_warning(options.ranks, rank):
         warnings.append(ranks.selection_warning(options.ranks, rank))

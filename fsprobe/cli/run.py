@@ -38,6 +38,7 @@ def main(words: "list[str]") -> int:
             enter=enter,
             layout=layout,
             consume=consumer() if options.stream else None,
+            carry=write_recorder,
         )
     except run_options.HelpWanted:
         from fsprobe.cli import group
@@ -64,7 +65,9 @@ def main(words: "list[str]") -> int:
     try:
         for line in recorded.warnings if not options.quiet else ():
             say(line)
-        if options.record_only:
+        if not recorded.path:
+            pass  # a container from which nothing came out: said above
+        elif options.record_only:
             if not options.quiet:
                 say(f"recording: {recorded.path}")
         elif not options.quiet:
@@ -122,6 +125,15 @@ def consumer() -> "Callable[..., fold.Streamed]":
     from fsprobe.analysis.streaming import fold
 
     return fold.consume
+
+
+def write_recorder(path: str) -> None:
+    """Write the recorder that travels, for a container that is entered."""
+    from pathlib import Path
+
+    from fsprobe.cli import recorder
+
+    recorder.build(Path(path))
 
 
 def start_live(options: "RunOptions") -> "LiveLine | None":

@@ -79,7 +79,8 @@ def record(words: "list[str]") -> "int":
     if not options.quiet:
         for line in recorded.warnings:
             say(line)
-        say("recording: %s" % recorded.path)
+        if recorded.path and not options.exchange:
+            say("recording: %s" % recorded.path)
     if recorded.outcome.exit_status < 0:
         die_of(-recorded.outcome.exit_status)
     return recorded.outcome.exit_status

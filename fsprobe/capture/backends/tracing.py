@@ -7,10 +7,11 @@ import errno
 import os
 
 from fsprobe import capabilities
-from fsprobe.capture.backends import text_log
+from fsprobe.capture.backends import stalls, text_log
 from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_BY_TIME, MARKED_TWICE, UNMARKED, Backend
 from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine.running import tracer_of
 from fsprobe.capture.process.start import Launch
 from fsprobe.capture.process.wait import is_running
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
@@ -58,6 +59,7 @@ class Tracer(Backend):
     follower: "Follower | None" = None
     bound: "text_log.Bound | None" = None
     rooms: "room.Rooms | None" = None
+    stall: "stalls.Stall | None" = None
 
     def log(self) -> "str":
         """The tracer's log."""
@@ -70,6 +72,7 @@ class Tracer(Backend):
     def begin(self, run: "Run") -> "None":
         """Get ready to watch the log, before there is one."""
         self.seen = text_log.SignalsSeen(self.log())
+        self.stall = stalls.Stall()
         bound = text_log.NO_BOUND if run.is_streamed else run.max_log_bytes
         self.bound = text_log.Bound(self.log(), self.place, bound, text_log.LOW_SPACE_BYTES)
         self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
@@ -102,10 +105,15 @@ class Tracer(Backend):
         return self.seen.has(pid, number, sender)
 
     def watch(self, process: "Process") -> "None":
-        """Keep the log within its bound."""
+        """Keep the log within its bound; see that the tracer does not wait for its own tracee."""
+        if self.stall is not None:
+            self.stall.look(_tracer_of(process))
+            self.is_stuck = self.stall.is_stuck
         if self.bound is not None:
             self.bound.check(process.target_pid)
             self.truncated = self.bound.why
+        if self.stall is not None and self.stall.why:
+            self.truncated = self.stall.why
         if self.follower is not None:
             self.follower.tick()
             if self.follower.failed and self.bound is not None:
@@ -125,10 +133,10 @@ class Tracer(Backend):
         bound = self.bound
         if bound is None:
             return
-        if not outcome.is_known:
+        if not outcome.is_known and not self.is_stuck:
             outcome.exit_status = text_log.exit_status(self.log(), process.target_pid, bound.ending)
         bound.finish(process.target_pid, outcome.is_known)
-        self.truncated = bound.why
+        self.truncated = bound.why or (self.stall.why if self.stall is not None else "")
         if self.follower is not None:
             self.follower.finish()
             status = text_log.ending(self.follower.ending, process.target_pid, None)
@@ -241,3 +249,9 @@ class Tracer(Backend):
         """The exit line of the first process."""
         pid = text_log.first_pid(self.log())
         return None if is_going_on and is_running(pid) else text_log.exit_status(self.log(), pid)
+
+
+def _tracer_of(process: "Process") -> "int":
+    """The tracer's process, also where what was started enters a layout first."""
+    pid = process.target_pid
+    return (tracer_of(pid, pid) if pid else 0) or process.pid

@@ -94,7 +94,10 @@ class Inline(Backend):
         why = self._dry_start(machine)
         if why:
             return "the inline recorder does not work here: " + why
-        return command.why_not(machine.command[0], self.library, machine.environment) if machine.command else ""
+        if not machine.command:
+            return ""
+        why = command.why_not_outside(machine.command, machine.environment)
+        return why or command.why_not(machine.command[0], self.library, machine.environment)
 
     def _dry_start(self, machine: "Machine") -> "str":
         """Start /bin/true with a ring of its own, and keep what it found."""

@@ -200,6 +200,8 @@ def trace(
         )
     if run.foreign:
         _say(f"{len(run.foreign)} processes ran in 32-bit mode: their calls are not in the log")
+    if run.servers is not None and run.servers.words():
+        _say(run.servers.words())
     report = os.read(failed, 8)
     if len(report) == 8:
         step, number = struct.unpack("2i", report)
