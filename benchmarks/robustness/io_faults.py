@@ -1,0 +1,44 @@
+"""Each I/O call of fsprobe's own process fails, once and for good: output and exit code stay, and what is lost is said."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from pathlib import Path
+
+from benchmarks.evidence import Json, say
+from benchmarks.robustness.trial import LINES, Faults, build
+
+ERRORS = (errno.EIO, errno.ENOSPC, errno.ESTALE)
+
+
+def measure() -> Json:
+    """Try the first and the last call of each kind of each command line."""
+    found: Json = {"lines": [], "failed": []}
+    with tempfile.TemporaryDirectory(prefix="fsprobe-faults-") as directory:
+        place = Path(directory)
+        shim = build(place)
+        if shim is None:
+            return {"lines": [], "failed": [], "why_not": "no C compiler"}
+        for name, words in LINES.items():
+            say(f"  {name}")
+            (place / name).mkdir()
+            found["lines"].append(
+                _try_line(name, Faults(shim, place / name, words, is_run=words[0] == "run"), found["failed"])
+            )
+    return found
+
+
+def _try_line(name: str, faults: Faults, failed: list[Json]) -> Json:
+    kinds = faults.kinds()
+    row: Json = {"line": name, "n_kinds": len(set(faults.calls())), "n_tried": 0, "n_reached": 0, "n_failed": 0}
+    for number, at in enumerate(kinds):
+        for for_good in (False, True):
+            trial = faults.try_one(at, ERRORS[number % len(ERRORS)], for_good=for_good)
+            row["n_tried"] += 1
+            row["n_reached"] += trial.call != "(not reached)"
+            row["n_failed"] += bool(trial.problems)
+            for problem in trial.problems:
+                how = "for good" if for_good else "once"
+                failed.append({"line": name, "call": trial.call, "how": how, "problem": problem[:200].splitlines()[0]})
+    return row
