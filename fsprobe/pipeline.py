@@ -28,7 +28,7 @@ from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
-from fsprobe.events import marks, ring
+from fsprobe.events import clocks, marks, ring
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser, sources
 from fsprobe.foreign_numbers import count
@@ -319,7 +319,7 @@ def read_events(
     )
     if not hooks.marks:
         return events
-    return marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))
+    return marks.merge(events, hooks, clocks.read(recording.lines("log")))
 
 
 def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel | None) -> Iterator[Event]:

@@ -55,6 +55,7 @@ def disclose(
     if recording.kind == "recording":
         for key in shown.keys() - KNOWN_KEYS:
             name_texts(f"field {key}", shown[key], hide)
+        shown["disclosed"] = True
     yield "manifest", json.dumps(shown, indent=1, sort_keys=recording.kind == "recording").encode()
     words = recording.manifest.get("command")
     command = [as_bytes(str(word)) for word in words] if isinstance(words, list) else []
