@@ -61,8 +61,8 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
     return files
 
 
-MAX_MARKS = 5_000_000
-"""Of all interpreters of a run; ten thousand that import five hundred modules each. More are counted as unread."""
+MAX_MARKS = 2_000_000
+"""Of all interpreters of a run: a thousand that import a thousand modules each. What is more is not read, and counted as unread."""
 MAX_FILES = 1_000_000
 MAX_FACTS_BYTES = 1 << 20
 """Of what an interpreter tells of itself in a line."""
@@ -71,6 +71,10 @@ MAX_FACTS_BYTES = 1 << 20
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
     per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
     for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
+        files.n_marks += 1
+        if files.n_marks > MAX_MARKS:
+            files.n_unread += 1
+            break
         line = line.removesuffix(b"\n")
         if not line:
             continue
@@ -84,8 +88,7 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
         words = line.split(b" ", 2)
         kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
         at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
-        files.n_marks += 1
-        if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
+        if kind is None or at_ns is None or tid is None:
             files.n_unread += 1
             continue
         per_thread.setdefault(tid, []).append((at_ns, kind, words[2][1:]))
