@@ -51,7 +51,7 @@ def outcomes(text: str) -> dict[str, str]:
     for begin, end in _parts(text):
         part = text[begin:end]
         name, result = _BEGINS.match(part), _RESULT.search(part) or _ENDS.search(part)
-        if name is not None and " ... " in part:
+        if name is not None and " ..." in part:
             found[name.group(1)] = result.group(1).split(" ")[0] if result is not None else "no outcome"
     return found
 
