@@ -43,8 +43,8 @@ def _faults(part: Json) -> list[str]:
     rows = [[row["line"], row["n_kinds"], row["n_tried"], row["n_reached"], row["n_failed"]] for row in part["lines"]]
     return [
         "## Each I/O call of fsprobe fails\n",
-        "The first and the last call of each kind (what is done to which file) of fsprobe's own process fails, once, and then with all "
-        "that follow: EIO, ENOSPC and ESTALE in turn. A run passes when the command's output and exit code are kept and the "
+        "The first and the last call of each kind (what is done to which file) of fsprobe's own process fails, in turn alone and with "
+        "all that follow: EIO, ENOSPC and ESTALE in turn. A run passes when the command's output and exit code are kept and the "
         "recording is whole, or a line says what is missing; the others when they end with a documented exit code and a line.\n",
         evidence.table(["command line", "kinds of calls", "tried", "reached", "failed"], rows),
         *_failed(part["failed"], ["line", "call", "how", "problem"]),
