@@ -128,6 +128,8 @@ def lacking(evidence: Evidence) -> list[str]:
             )
     if quality.n_lines and quality.n_unparsed > _MOST_UNPARSED * quality.n_lines:
         found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
+    if quality.n_unread_paths > _MOST_UNPARSED * max(1, metrics.n_metadata):
+        found.append(f"of {quality.n_unread_paths:,} calls the paths could not be read")
     if manifest.logs and metrics.n_metadata > _ENOUGH_CALLS:
         absent = [name for name, n in (("open", metrics.n_open), ("stat", metrics.n_stat)) if not n]
         if absent:

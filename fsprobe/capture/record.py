@@ -335,6 +335,8 @@ def last_facts(outcome: "Outcome") -> "dict[str, Any]":
 
 def reason_of(error: "Exception") -> "str":
     """Why something failed that nobody foresaw, in some words."""
+    if isinstance(error, FsprobeError):
+        return error.message
     return getattr(error, "strerror", None) or "%s %s" % (type(error).__name__, error)
 
 

@@ -93,7 +93,8 @@ def write_recording(
         if unread:
             state["n_hook_files_unread"] = len(unread)
             losses.append(
-                "%d files of marks can't be read (%s): imports of those processes are not known" % unread_words(unread)
+                "%d %s of marks can't be read (%s): the imports of as many processes are not known"
+                % unread_words(unread)
             )
         for name, why in partial.items():
             losses.append("its section %s could not be read to the end (%s)" % (name, why))
@@ -160,9 +161,9 @@ def _listed(directory: "str") -> "list[str]":
         return sorted(os.listdir(directory))  # what failed for a moment does not the next time
 
 
-def unread_words(unread: "dict[str, str]") -> "tuple[int, str]":
-    """How many, and why the first one."""
-    return len(unread), next(iter(unread.values()))
+def unread_words(unread: "dict[str, str]") -> "tuple[int, str, str]":
+    """How many, files or a file, and why the first one."""
+    return len(unread), "file" if len(unread) == 1 else "files", next(iter(unread.values()))
 
 
 def observed(backends: "list[Backend]", command: "Sequence[bytes]" = ()) -> "list[tuple[str, Any]]":

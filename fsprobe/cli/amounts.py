@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-MAX_WHOLE = 10**15
+MAX_AMOUNT = 10**15
 """More of anything nobody has; and no formula overflows."""
 
 
@@ -21,11 +21,24 @@ class Amount(click.FloatRange):
             click.UsageError: it is none, not finite, or out of the bounds.
         """
         number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number) or abs(number) > MAX_WHOLE:
+        if not math.isfinite(number) or abs(number) > MAX_AMOUNT:
             self.fail(f"{value!r} is no amount", param, ctx)
         return number
 
 
-def whole(least: int = 0) -> click.IntRange:
-    """The type of an option that takes a whole number of at least `least`."""
-    return click.IntRange(least, MAX_WHOLE)
+class Whole(click.IntRange):
+    """A whole number of at least `least`."""
+
+    def __init__(self, least: int = 0) -> None:
+        super().__init__(min=least)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number.
+
+        Raises:
+            click.UsageError: it is none, or out of the bounds.
+        """
+        number: int = super().convert(value, param, ctx)
+        if number > MAX_AMOUNT:
+            self.fail(f"{str(value)[:20]}... is no amount", param, ctx)
+        return number

@@ -22,9 +22,9 @@ _LABEL = 14
 @click.command("scan")
 @click.argument("venv", metavar="VENV")
 @click.option("--json", "as_json_text", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--quota-files", type=amounts.whole(1), metavar="N", help="Your file quota (default: LUMI's).")
+@click.option("--quota-files", type=amounts.Whole(1), metavar="N", help="Your file quota (default: LUMI's).")
 @click.option(
-    "--top", default=10, show_default=True, type=amounts.whole(), metavar="N", help="How many packages to list."
+    "--top", default=10, show_default=True, type=amounts.Whole(), metavar="N", help="How many packages to list."
 )
 def command(venv: str, as_json_text: bool, quota_files: int | None, top: int) -> None:
     """Count what is in VENV, and say what is wrong with it.

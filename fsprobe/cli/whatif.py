@@ -48,10 +48,10 @@ class Question:
     help="Of a recording: the environment's path [default: the interpreter's prefix, as recorded].",
 )
 @click.option(
-    "--nodes", type=amounts.whole(1), metavar="N", help="Nodes that start at once [default: 1, of a job its own]."
+    "--nodes", type=amounts.Whole(1), metavar="N", help="Nodes that start at once [default: 1, of a job its own]."
 )
 @click.option(
-    "--ranks-per-node", type=amounts.whole(1), metavar="R", help="Processes on each [default: 1, of a job its own]."
+    "--ranks-per-node", type=amounts.Whole(1), metavar="R", help="Processes on each [default: 1, of a job its own]."
 )
 @click.option(
     "--mds-rate",

@@ -147,11 +147,14 @@ def add_notes(into: Notes, other: Notes) -> None:
 
 def add_quality(into: ParseQuality, other: ParseQuality) -> None:
     """Add what could not be used of one run."""
-    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished", "n_lost"):
+    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished", "n_unread_paths", "n_lost"):
         setattr(into, name, getattr(into, name) + getattr(other, name))
     for name in ("has_times", "has_tids", "has_durations", "io_uring"):
         setattr(into, name, getattr(into, name) or getattr(other, name))
     into.unparsed_examples.extend(other.unparsed_examples[: max(0, 5 - len(into.unparsed_examples))])
+    add_numbers(into.unseen, other.unseen)
+    add_numbers(into.not_started, other.not_started)
+    add_numbers(into.by_preload, other.by_preload)
     add_numbers(into.other_calls, other.other_calls)
     add_numbers(into.other_errors, other.other_errors)
     for name in ("unseen", "not_started", "by_preload"):

@@ -107,6 +107,8 @@ class ParseQuality:
     """Resumed halves whose start the log does not have, and calls cut off by the end of the log."""
     n_unfinished: int = 0
     """Calls that started and never returned (killed or blocked at exit); they are counted as calls."""
+    n_unread_paths: int = 0
+    """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
     unparsed_examples: list[bytes] = field(default_factory=list)
     """The first lines that were not understood, as they stand."""
     has_times: bool = False

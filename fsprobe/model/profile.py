@@ -41,6 +41,8 @@ class Quality:
     n_unparsed: int = 0
     n_partial: int = 0
     n_unfinished: int = 0
+    n_unread_paths: int = 0
+    """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
     n_lost: int = 0
     """Calls, and notes about processes, that were made and not recorded: the recorder had no room for them."""
     unseen: Mapping[str, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ other programs beyond program and script), variables outside of the recorder's l
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import tempfile
@@ -194,7 +195,7 @@ def _facts(line: bytes) -> dict[str, Any] | None:
 
 def _homes(recording: Recording) -> Iterator[bytes]:
     """Where the interpreters' users have their homes, as their user site directories say."""
-    for line in recording.lines("marks"):
+    for line in itertools.islice(recording.lines("marks"), MAX_MARKS):
         facts = _facts(line) if line.startswith(b"=") else None
         site = facts.get("user_site") if facts is not None else None
         if isinstance(site, str) and "/.local/" in site:

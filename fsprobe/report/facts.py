@@ -219,6 +219,7 @@ def quality_sentence(profile: Profile) -> str:
             (quality.n_unparsed, "not understood"),
             (quality.n_partial, "seen in part"),
             (quality.n_unfinished, "never returned"),
+            *([(quality.n_unread_paths, "without a path")] if quality.n_unread_paths else []),
             *([(quality.n_lost, "lost")] if quality.n_lost else []),
             (quality.n_marks_lost, "imports' times lost"),
             (quality.n_marks_unread, "imports' times unread"),

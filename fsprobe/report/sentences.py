@@ -309,6 +309,11 @@ def _unread(quality: Quality) -> list[str]:
     if quality.n_unparsed:
         example = quality.unparsed_examples[0] if quality.unparsed_examples else ""
         lines.append(f"{numbers.plural(quality.n_unparsed, 'line')} of the log not understood, e.g. {example[:120]}")
+    if quality.n_unread_paths:
+        lines.append(
+            f"{numbers.plural(quality.n_unread_paths, 'call')} without a path: the program lets nobody look into it, or something "
+            "forbids that; who they were for is not known"
+        )
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
     if quality.n_marks_lost or quality.n_marks_unread:

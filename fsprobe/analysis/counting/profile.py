@@ -122,6 +122,7 @@ def make_quality(
         n_unparsed=quality.n_unparsed,
         n_partial=quality.n_partial,
         n_unfinished=quality.n_unfinished,
+        n_unread_paths=quality.n_unread_paths,
         n_lost=quality.n_lost,
         unseen=_by_name(quality.unseen),
         not_started=_by_name(quality.not_started),

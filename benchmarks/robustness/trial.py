@@ -6,17 +6,32 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe.errors import FsprobeError
 from fsprobe.recording.file import Recording
-from tests.conftest import FSPROBE, clean_environment
 
+FSPROBE = (sys.executable, "-I", "-m", "fsprobe")
+
+RUN = ("run", "-q", "--record-only", "--tmp-dir", "TMP", "-o", "OUT")
 TARGET = ("python3", "-c", "import json, sys; print(42); sys.exit(7)")
 STATUS, OUTPUT = 7, b"42\n"
 LIMIT_S = 30.0
+LINES: dict[str, tuple[str, ...]] = {
+    "strace": (*RUN, "--backend", "strace", "--", *TARGET),
+    "ptrace": (*RUN, "--backend", "ptrace", "--", *TARGET),
+    "audit": (*RUN, "--backend", "audit", "--", *TARGET),
+    "inline": (*RUN, "--backend", "inline", "--", *TARGET),
+    "stream": (*RUN, "--backend", "strace", "--stream", "--", *TARGET),
+    "report": ("report", "IN", "--format", "json", "-o", "OUT"),
+    "merge": ("merge", "IN", "IN", "-o", "OUT"),
+    "ticket": ("ticket", "IN", "--redact", "-o", "OUT"),
+    "pack": ("pack", "VENV", "-o", "OUT"),
+}
+"""fsprobe's arguments, with words for places: see `Faults`."""
 SOURCE = Path(__file__).with_name("shim.c")
 
 
@@ -45,7 +60,7 @@ class Faults:
     Args:
         shim: from `build`.
         place: an empty directory.
-        words: fsprobe's arguments, with OUT for the output, TMP for a place of the scratch, IN for a recording.
+        words: fsprobe's arguments, with OUT for the output, TMP for a place of the scratch, IN for a recording, VENV for an environment.
         is_run: it runs `TARGET`, whose output and exit code must stay.
     """
 
@@ -53,11 +68,18 @@ class Faults:
         self.shim, self.place, self.is_run = shim, place, is_run
         self.output = place / "out" / ("r.fsprobe" if is_run else "made")
         self.notes = place / "notes"
-        paths = {"OUT": str(self.output), "TMP": str(place / "tmp"), "IN": str(place / "in.fsprobe")}
+        paths = {
+            "OUT": str(self.output),
+            "TMP": str(place / "tmp"),
+            "IN": str(place / "in.fsprobe"),
+            "VENV": str(place / "venv"),
+        }
         self.command = [*FSPROBE, *(paths.get(word, word) for word in words)]
         self.cache = place / "cache"
         self.cache.mkdir(mode=0o700)
-        if not is_run:
+        if "VENV" in words:
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", paths["VENV"]], check=True, timeout=LIMIT_S)
+        elif not is_run:
             made = [*FSPROBE, "run", "-q", "--record-only", "-o", paths["IN"], "--", *TARGET]
             subprocess.run(made, check=False, capture_output=True, timeout=LIMIT_S)
 
@@ -89,16 +111,18 @@ class Faults:
             shutil.rmtree(self.place / name, ignore_errors=True)
             (self.place / name).mkdir(mode=0o700)
         self.notes.unlink(missing_ok=True)
-        env = clean_environment(
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON") and name != "_"}
+        env.update(
             LD_PRELOAD=str(self.shim),
             FAULT_AT=str(at),
             FAULT_ERROR=str(error_number),
             FAULT_PLACES=f"/fsprobe-:{self.place}/out:{self.place}/in.",
             FAULT_NOTES=str(self.notes),
-            FAULT_FOR_GOOD="1" if for_good else None,
             TMPDIR=str(self.place / "tmp"),
             XDG_CACHE_HOME=str(self.cache),
         )
+        if for_good:
+            env["FAULT_FOR_GOOD"] = "1"
         try:
             return subprocess.run(
                 self.command, env=env, cwd=self.place, capture_output=True, check=False, timeout=LIMIT_S
