@@ -21,13 +21,16 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from fsprobe.analysis.attribution.module_names import chain, is_bytecode_being_written, is_of_library
+from fsprobe.analysis.attribution.module_names import chain, is_bytecode_being_written, is_of_library, is_same_directory
 from fsprobe.analysis.attribution.program_images import NO_IMPORT, Attributed, Frame, Image, Notes
+from fsprobe.events.strace.arguments import result_path
 from fsprobe.model.events import Call, Op
 from fsprobe.model.rows import FAILED_IMPORTS, UNASSIGNED
 
 MAX_HELD = 20_000
 """Calls of a thread that are held back until a further module is loaded; more than that are taken for the program's."""
+Looked = tuple[Attributed, bytes]
+"""A look at a directory, or a listing of it, and the directory as it was asked for: a listing names where its open led."""
 _NO_LINK = b"AT_SYMLINK_NOFOLLOW"
 
 
@@ -51,8 +54,8 @@ class Estimate:
         """The module that was loaded last and is none of the standard library: these rarely do anything for themselves."""
         self._held: list[Attributed] = []
         """In their order: lookups of a search that has not ended yet, and what is not told yet."""
-        self._sought: list[int] = []
-        """Places in `_held` of what may be a search: directories that were looked at or listed."""
+        self._sought: list[Looked] = []
+        """Of `_held`: what may be a search, directories that were looked at or listed."""
         self._is_scan = False
         """Whether a directory was listed in the search that the import system has listed before: then it is somebody else's."""
 
@@ -63,11 +66,12 @@ class Estimate:
             self._held.append(row)
         elif (loaded := self._loaded(call)) is not None:
             yield from self._found(loaded, row)
-            self._load(loaded, call.path)
+            self._load(loaded, call)
         elif self._last_is_library and is_of_library(call.path) or self._is_written(call):
             yield from self._add(row, self._last)
         elif self._may_be_search(call):
-            self._sought.append(len(self._held))
+            place = self._sought[-1][1] if call.op is Op.LIST else call.path
+            self._sought.append((row, place))
             self._held.append(row)
         elif (sought := self._seeks(call)) is not None:
             yield from self._found(sought, row)
@@ -117,7 +121,7 @@ class Estimate:
                 return False
             return self._names.is_root(path) or path in self._names.packages or b"S_IFDIR" in call.args
         is_listed = call.op is Op.LIST or (call.op is Op.OPEN and not call.error and b"O_DIRECTORY" in call.args)
-        if not is_listed or not self._sought or self._held[self._sought[-1]].call.path != path:
+        if not is_listed or not self._sought or not is_same_directory(self._sought[-1][0].call, call):
             return False
         if call.op is Op.OPEN:
             self._is_scan = self._is_scan or path in self._names.visited
@@ -168,11 +172,12 @@ class Estimate:
                     self._put(row, owner, is_sure=False)
             yield row
 
-    def _load(self, module: str, path: bytes) -> None:
+    def _load(self, module: str, call: Call) -> None:
+        path = call.path
         if self._is_main(module, path):
             self._names.add_root(path.rpartition(b"/")[0])
             return
-        self._names.note(module, path)
+        self._names.note(module, path, result_path(call))
         self._last, self._last_is_library = module, path.endswith(b".so")
         if not self._names.is_of_stdlib(path):
             self._last_package = module
@@ -189,39 +194,36 @@ class Estimate:
         else:
             yield row
 
-    def _searches(self) -> list[list[Attributed]]:
+    def _searches(self) -> list[list[Looked]]:
         """The searches that are held back: a directory that was looked at before begins a new one."""
-        searches: list[list[Attributed]] = []
+        searches: list[list[Looked]] = []
         seen: set[bytes] = set()
         before = b""
-        for at in self._sought:
-            row = self._held[at]
-            path = row.call.path
-            if not searches or (row.call.op is Op.STAT and path in seen and path != before):
+        for row, place in self._sought:
+            if not searches or (row.call.op is Op.STAT and place in seen and place != before):
                 searches.append([])
                 seen.clear()
-            searches[-1].append(row)
-            seen.add(path)
-            before = path
+            searches[-1].append((row, place))
+            seen.add(place)
+            before = place
         return searches
 
-    def _judge_found(self, search: list[Attributed], module: str, owner: str, file: bytes, is_scan: bool) -> None:
+    def _judge_found(self, search: list[Looked], module: str, owner: str, file: bytes, is_scan: bool) -> None:
         """The search that found a file; what else is in it is somebody's own."""
         names = self._names
         directory = names.directory_of(file)
-        if directory in names.packages and any(row.call.path == directory for row in search):
+        if directory in names.packages and any(place == directory for _, place in search):
             # a module of a package that is loaded is sought in the package alone: what was asked of the search path failed
-            before = [row for row in search if row.call.path != directory]
-            search = [row for row in search if row.call.path == directory]
+            before = [looked for looked in search if looked[1] != directory]
+            search = [looked for looked in search if looked[1] == directory]
             self._judge_failed(before, is_scan)
-        known = {at for at, row in enumerate(search) if self._is_known(row.call.path, module)}
+        known = {at for at, (_, place) in enumerate(search) if self._is_known(place, module)}
         last_known = max(known, default=-1)
         visits = _first_visits(search)
-        for at, row in enumerate(search):
-            path = row.call.path
+        for at, (row, path) in enumerate(search):
             if at in known:
-                follows = search[at + 1].call if at + 1 < len(search) else None
-                is_again = follows is not None and follows.op is Op.STAT and follows.path == path
+                follows = search[at + 1] if at + 1 < len(search) else None
+                is_again = follows is not None and follows[0].call.op is Op.STAT and follows[1] == path
                 if is_again and path in names.visited and row.call.op is Op.STAT and path not in visits:
                     self._judge_own(row)  # the import system asks once for what it knows
                 else:
@@ -238,17 +240,16 @@ class Estimate:
         package = self._names.package_at(path)  # a namespace package has no file that is opened
         return package is not None and (module == package or module.startswith(package + "."))
 
-    def _judge_failed(self, search: list[Attributed], is_scan: bool) -> None:
+    def _judge_failed(self, search: list[Looked], is_scan: bool) -> None:
         names = self._names
-        roots = {row.call.path for row in search if names.is_root(row.call.path)}
-        is_import = len(roots) > 1 or any(row.call.path in names.packages for row in search)
+        roots = {place for _, place in search if names.is_root(place)}
+        is_import = len(roots) > 1 or any(place in names.packages for _, place in search)
         if len(roots) > 1 and not is_scan:
             for path in _first_visits(search):
                 if path not in roots and path not in names.packages:
                     names.add_root(path)
                     roots.add(path)
-        for row in search:
-            path = row.call.path
+        for row, path in search:
             if is_import and not is_scan and (path in roots or path in names.packages):
                 self._put(row, FAILED_IMPORTS, is_sure=False)
             else:
@@ -289,10 +290,10 @@ def _stack_of(owner: str) -> tuple[Frame, ...]:
     return tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
 
 
-def _first_visits(search: list[Attributed]) -> set[bytes]:
+def _first_visits(search: list[Looked]) -> set[bytes]:
     """Directories that were looked at several times and listed: what the import system does when it meets one."""
-    listed = {row.call.path for row in search if row.call.op is Op.LIST}
-    n_looks = Counter(row.call.path for row in search if row.call.op is Op.STAT)
+    listed = {place for row, place in search if row.call.op is Op.LIST}
+    n_looks = Counter(place for row, place in search if row.call.op is Op.STAT)
     return {path for path in listed if n_looks[path] >= 2}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fsprobe.events.strace.arguments import result_path
 from fsprobe.model.events import Call, Op
 
 _FILE = re.compile(rb"^(.*?)(?:/__pycache__)?/([^/.]+)(?:\.[^/]*)?\.(pyc|py|so)$", re.DOTALL)
@@ -38,8 +39,10 @@ class ModuleNames:
         """Directories of the search path, and archives, that were listed or opened: the import system does that once."""
         self._roots: set[bytes] = set()
         self._trees: set[bytes] = set()
-        self._looked_at = (b"", 0)
-        """The directory that was looked at last, and how often in a row."""
+        self._looked_at: Call | None = None
+        self._n_looks = 0
+        """How often in a row the directory `_place` was looked at."""
+        self._place = b""
 
     def copy(self) -> ModuleNames:
         """The same knowledge, for a forked process."""
@@ -60,8 +63,8 @@ class ModuleNames:
         """The module that a lookup of `path` seeks: None where the path is in no directory that modules are known to come from."""
         return self._name(path, or_top_level=False)
 
-    def note(self, module: str, path: bytes) -> None:
-        """A module was loaded from a file."""
+    def note(self, module: str, path: bytes, led_to: bytes | None = None) -> None:
+        """A module was loaded from a file; `led_to` is where that lies, if links led elsewhere."""
         self.loaded.add(module)
         found = _FILE.match(path)
         if found is not None:
@@ -71,20 +74,23 @@ class ModuleNames:
                 if "." not in module:
                     self.place_of[module] = directory
                 directory = directory.rpartition(b"/")[0]
-            root = _IN_ROOT.match(directory + b"/x")
-            if root is not None:
-                self._trees.add(_tree_of(root.group(1)))
+            for place in (directory, led_to.rpartition(b"/")[0] if led_to else b""):
+                root = _IN_ROOT.match(place + b"/x")
+                if root is not None:
+                    self._trees.add(_tree_of(root.group(1)))
 
     def watch(self, call: Call) -> None:
         """Take in a call of the interpreter's own start: what it looks at several times and then lists is on its search path."""
-        path = call.path
-        if path != self._looked_at[0]:
-            self._looked_at = (path, 0)
+        before = self._looked_at
+        if before is None or not is_same_directory(before, call):
+            self._n_looks = 0
         if call.op is Op.STAT and b"S_IFDIR" in call.args:
-            self._looked_at = (path, self._looked_at[1] + 1)
-        elif call.op is Op.LIST and self._looked_at[1] >= 2:
-            self.add_root(path)
-            self.visited.add(path)
+            self._n_looks += 1
+            self._place = call.path
+        elif call.op is Op.LIST and self._n_looks >= 2:
+            self.add_root(self._place)
+            self.visited.add(self._place)
+        self._looked_at = call
 
     def add_root(self, directory: bytes) -> None:
         """A directory was searched for a top-level module."""
@@ -154,6 +160,13 @@ def _tree_of(root: bytes) -> bytes:
         root = root.removesuffix(ending)
     head, _, last = root.rpartition(b"/")
     return head.rpartition(b"/")[0] if last.startswith(b"python3") else root
+
+
+def is_same_directory(before: Call, call: Call) -> bool:
+    """Whether a call is about the directory that the one before was about: what is listed is known by where its open led."""
+    if before.path == call.path:
+        return True
+    return call.op is Op.LIST and before.op is Op.OPEN and result_path(before) == call.path
 
 
 def is_of_library(path: bytes) -> bool:

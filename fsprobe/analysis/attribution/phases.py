@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fsprobe.analysis.attribution.module_names import is_same_directory
 from fsprobe.analysis.attribution.program_images import Frame, Image
 from fsprobe.model.events import Call, Op
 
@@ -86,7 +87,7 @@ def may_begin_program(call: Call, before: Call | None, hook_prefixes: tuple[byte
         hook_prefixes: how paths in the hook's directory begin.
     """
     path = call.path
-    if before is not None and before.path == path:
+    if before is not None and is_same_directory(before, call):
         return call.op in (Op.STAT, Op.LIST) or (call.op is Op.OPEN and not call.error and b"O_DIRECTORY" in call.args)
     return (
         before is None

@@ -78,9 +78,9 @@ def _below(overlay: "MountRow", rows: "list[MountRow]", container: "str") -> "st
 def _lower_layers(options: "str") -> "list[str]":
     """The directories that an overlay's options name as below it; a colon or comma in a name is escaped there."""
     layers = []
-    for word in options.replace("\\054", ",").split(","):
+    for word in options.split(","):
         if word.startswith(("lowerdir=", "lowerdir+=", "datadir+=")):
-            layers += [layer for layer in word.partition("=")[2].split(":") if layer]
+            layers += [layer.replace("\\054", ",") for layer in word.partition("=")[2].split(":") if layer]
     return layers
 
 
