@@ -16,6 +16,7 @@ from fsprobe.capture.backends.protocol import UNMARKED, Backend
 from fsprobe.capture.directories import room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import memory
+from fsprobe.capture.process.witness import Witness
 from fsprobe.errors import BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -45,6 +46,7 @@ class Audit(Backend):
     max_bytes = text_log.NO_BOUND
     rooms: "room.Rooms | None" = None
     charge: "memory.Charge | None" = None
+    witness: "Witness | None" = None
 
     def why_rather_not(self, machine: "Machine") -> "str":
         """Always: a tracer tells more."""
@@ -72,7 +74,12 @@ class Audit(Backend):
         self.max_bytes = run.max_log_bytes
         self.charge = memory.Charge(self.scratch)
         self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
+        self.witness = Witness()
         return launch
+
+    def has_had(self, pid: "int", number: "int", sender: "int") -> "bool":
+        """What was sent to all beside fsprobe the command has had."""
+        return self.witness is not None and self.witness.has_had(number, sender)
 
     def watch(self, process: "Process") -> "None":
         """Take the hooks' place away when there is too much in it or too little room."""
@@ -100,6 +107,8 @@ class Audit(Backend):
 
     def finish(self, process: "Process", outcome: "Outcome") -> "None":
         """Make the log of what they noted."""
+        if self.witness is not None:
+            self.witness.close()
         notes.stop_writers(self.scratch)
         try:
             self.truncated = notes.gather(self.scratch, self.log()) or self.truncated

@@ -18,6 +18,7 @@ from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import memory
 from fsprobe.capture.process import limits
+from fsprobe.capture.process.witness import Witness
 from fsprobe.errors import EXIT_NOT_FOUND, BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -79,6 +80,7 @@ class Inline(Backend):
     n_slots = 0
     why_full = ""
     follower: "RingFollower | None" = None
+    witness: "Witness | None" = None
     max_log_bytes = 0
     most_ahead = MAX_AHEAD
     command: "Sequence[bytes]" = ()
@@ -153,6 +155,8 @@ class Inline(Backend):
             self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
         self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
         ringfile.create(self.ring, self.ahead, self.most, self.tables)
+        if self.place == self.scratch:  # else a tracer leads, which notes signals itself
+            self.witness = Witness()
         self.command = [os.fsencode(word) for word in run.command]
         changed = ringfile.environment(launch.environment, self.library, self.ring)
         variables = {name: changed[name] for name in changed if launch.environment.get(name) != changed[name]}
@@ -178,6 +182,10 @@ class Inline(Backend):
         self.follower = RingFollower(self.ring, self.most, consume)
 
     # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def has_had(self, pid: "int", number: "int", sender: "int") -> "bool":
+        """What was sent to all beside fsprobe the command has had."""
+        return self.witness is not None and self.witness.has_had(number, sender)
 
     def watch(self, process: "Process") -> "None":
         """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs."""
@@ -228,6 +236,8 @@ class Inline(Backend):
 
     def finish(self, process: "Process", outcome: "Outcome") -> "None":
         """See what was lost."""
+        if self.witness is not None:
+            self.witness.close()
         self.watch(process)
         if self.follower is not None:
             self.follower.finish()
