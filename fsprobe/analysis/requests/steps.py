@@ -40,11 +40,16 @@ NO_FOLLOW, PATH_ONLY, CREATE, EXCLUSIVE, WRITE_ONLY, IS_DIRECTORY, EXCHANGE, FOL
 )
 STATUS, ACCESS_TIME, RIGHTS, SPACE = (1 << n for n in range(9, 13))
 """What a LOOK wants of what it finds: its status, its access time with that, whether it may be used, the space left."""
+READ_WRITE, SETS = 1 << 13, 1 << 14
+"""O_RDWR; and a LOOK that sets attributes of what it finds."""
 _WANTS = {
     **dict.fromkeys("stat lstat stat64 lstat64 newfstatat fstatat64 fstat fstat64".split(), STATUS | ACCESS_TIME),
     "statx": STATUS,
     **dict.fromkeys(("access", "faccessat", "faccessat2", "chdir"), RIGHTS),
     **dict.fromkeys(("statfs", "statfs64"), SPACE),
+    **dict.fromkeys("chmod fchmodat fchmodat2 chown chown32 lchown lchown32 fchownat".split(), SETS),
+    **dict.fromkeys("utime utimes utimensat utimensat_time64 futimesat".split(), SETS),
+    **dict.fromkeys(("truncate", "truncate64"), SETS | RIGHTS),
 }
 _WORDS = {
     b"AT_SYMLINK_NOFOLLOW": NO_FOLLOW,
@@ -55,6 +60,7 @@ _WORDS = {
     b"O_CREAT": CREATE,
     b"O_EXCL": EXCLUSIVE,
     b"O_WRONLY": WRITE_ONLY,
+    b"O_RDWR": READ_WRITE,
     b"O_TRUNC": TRUNCATE,
     b"O_DIRECTORY": IS_DIRECTORY,
     b"O_TMPFILE": IS_DIRECTORY | WRITE_ONLY,

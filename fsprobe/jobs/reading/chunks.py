@@ -17,9 +17,9 @@ from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.clock import NodeClock
 from fsprobe.jobs.executors import result
+from fsprobe.jobs.node_requests import JobRequests, NodeRequests
 from fsprobe.jobs.rank_rows import RankFile, rank_row
 from fsprobe.jobs.reading.rank import read_rank
-from fsprobe.jobs.sums import JobRequests, NodeRequests
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.job import RankRow
 from fsprobe.model.manifest import Manifest
@@ -156,8 +156,7 @@ def _read_into(part: Part, file: RankFile) -> None:
         return
     requests = read.model.count()
     read.model.forget()
-    asked.join(requests.per_path, requests.mount_of, requests.served)
-    asked.n_unplaced += requests.n_unplaced
+    asked.join(requests, manifest.uid)
 
 
 @dataclass(frozen=True, slots=True)
