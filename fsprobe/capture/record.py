@@ -124,7 +124,8 @@ def record(
     if starter is not None:
         from fsprobe.capture.containers import entering
 
-        return Recorded(*entering.record(options, starter, environment, carry, warn))
+        path, outcome, lines = entering.record(options, starter, environment, carry, warn)
+        return Recorded(path, outcome, lines, [])
     if options.exchange:
         from fsprobe.capture.containers import entering
 

@@ -14,7 +14,7 @@ from fsprobe.capture.machine import host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 APPTAINER = frozenset("apptainer singularity run-singularity".split())
 STARTERS = APPTAINER | frozenset("ch-run podman docker nerdctl enroot shifter sarus charliecloud".split())
