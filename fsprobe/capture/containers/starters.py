@@ -14,7 +14,7 @@ from fsprobe.capture.machine import host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 APPTAINER = frozenset("apptainer singularity run-singularity".split())
 STARTERS = APPTAINER | frozenset("ch-run podman docker nerdctl enroot shifter sarus charliecloud".split())
@@ -79,7 +79,7 @@ class Found:
         """Its own command line; that of `run-singularity` where an image was to be executed itself."""
         self.behind = ""
         """What keeps anybody from putting other words in their place: a launcher, a shell's program; "" for nothing."""
-        self.whole = _same  # type: Callable[[list[str]], list[str]]
+        self.whole: "Callable[[list[str]], list[str]]" = _same
         """Gives the whole command with other words in their place."""
 
 
