@@ -79,7 +79,7 @@ class Found:
         """Its own command line; that of `run-singularity` where an image was to be executed itself."""
         self.behind = ""
         """What keeps anybody from putting other words in their place: a launcher, a shell's program; "" for nothing."""
-        self.whole = _same  # type: Callable[[list[str]], list[str]]
+        self.whole: "Callable[[list[str]], list[str]]" = _same
         """Gives the whole command with other words in their place."""
 
 
