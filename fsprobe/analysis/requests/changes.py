@@ -84,7 +84,10 @@ def rename(tree: Tree, step: Step) -> None:
     error = step.error if step.error in ("", "ENOENT", "EXDEV") else "EEXIST"
     if error == "EXDEV":
         return
-    old = _existing_name(tree, step.path, error)
+    name_before = step.path.rstrip(b"/").rpartition(b"/")[2]
+    if old_directory is None or name_before in _DOTS:
+        return
+    old = tree.last(old_directory, name_before, error, follow=False)
     if old is None or old.kind == MISSING:
         return
     new = tree.last(directory, name, error, follow=False, creates=True, afresh=True)

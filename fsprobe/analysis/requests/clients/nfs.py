@@ -59,7 +59,8 @@ class NfsClient(NfsCache):
             name = self._names[place] = Name()  # the run began in it, or below it
         if afresh:
             # making it with LOOKUP_EXCL, or renaming over it, leaves the question to the server (nfs_lookup)
-            if name is not None and place.kind != MISSING and not visit.syscall.startswith("rename"):
+            is_believed = visit.syscall.startswith("rename") and self._protocol.lookup_cache != "none"
+            if name is not None and place.kind != MISSING and not is_believed:
                 self._look_afresh(place, name, visit)
             self._names.setdefault(place, Name())
             return
@@ -125,6 +126,7 @@ class NfsClient(NfsCache):
         self._answered(place, place.parent, visit)
         inode = self._inode(place)
         inode.is_access_time_old = False
+        self._accept_change(inode)
         name.is_delegated = inode.is_delegated
 
     def _check_missing(self, place: Place, parent: Place, visit: Visit) -> None:

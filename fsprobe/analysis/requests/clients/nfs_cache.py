@@ -145,11 +145,14 @@ class NfsCache:
         self._ask("GETATTR", OTHER, place, 1)
         inode = self._inode(place)
         inode.is_access_time_old = False
+        self._accept_change(inode)
+        self._heard(place, visit)
+
+    def _accept_change(self, inode: Inode) -> None:
+        """With another time of change the rights are unknown again. Source: fs/nfs/inode.c, nfs_update_inode."""
         if inode.is_changed:
-            # with another time of change the rights are unknown again (fs/nfs/inode.c, nfs_update_inode)
             inode.is_changed = False
             inode.users.clear()
-        self._heard(place, visit)
 
     def _permit(self, place: Place, visit: Visit) -> None:
         """Rights are asked for once per user; a file's age is checked each time.
