@@ -24,6 +24,8 @@ N_EXECS_LOOKED_AT = 50
 HOOK_FILES = ("marks.", "mounts.")
 _READ = (*HOOK_FILES, room.PREFIX)
 """How the names of files begin that a hook leaves to mark imports and to describe its interpreter."""
+TRACERS = ("gdb", "lldb", "strace", "ltrace", "rr", "gdbserver")
+"""Programs that trace others, by name: a program has one tracer at most."""
 MOUNTS = "mounts"
 """The mount table of a program that was attached to, in the scratch directory."""
 
@@ -81,6 +83,12 @@ def write_recording(
                 "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
                 % (program, gain)
             )
+        for program in programs:
+            if os.path.basename(program).decode("utf-8", "backslashreplace") in TRACERS:
+                warnings.append(
+                    "%s was started and traces programs itself, which a traced program can't: it failed, or will have. Leave it "
+                    "out, or record with --backend audit or inline" % os.path.basename(program).decode("ascii")
+                )
     table, is_here = _mount_table(scratch)
     found = _looked_up(lead, streamed, is_here)
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]

@@ -129,8 +129,9 @@ def flush():
         except IndexError as error:  # another thread takes them too
             if not is_own(error):
                 raise
-        store("".join(map("".join, taken)).encode(encoding, "surrogateescape"))
-        del taken[:]
+        if taken:
+            store("".join(map("".join, taken)).encode(encoding, "surrogateescape"))
+            del taken[:]
     finally:
         if taken:
             lines[:0] = taken
