@@ -30,7 +30,7 @@ from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.errors import BadInput
-from fsprobe.events import marks, ring
+from fsprobe.events import clocks, marks, ring
 from fsprobe.events.strace import parser, sources
 from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
 from fsprobe.model.profile import Profile
@@ -318,7 +318,7 @@ def read_events(
     )
     if not hooks.marks:
         return events
-    return marks.merge(events, hooks, marks.find_anchors(recording.lines("log")))
+    return marks.merge(events, hooks, clocks.read(recording.lines("log")))
 
 
 def ring_events(recording: Recording, quality: ParseQuality, model: RequestModel | None) -> Iterator[Event]:

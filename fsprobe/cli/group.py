@@ -19,6 +19,7 @@ COMMANDS = {
     "attach": ("attach", "Trace a running program for a while and let it go."),
     "load": ("load", "Make a recording of strace logs made elsewhere."),
     "compare": ("compare", "Compare storage layouts: plain, another filesystem, SquashFS, overlay."),
+    "fix": ("fix", "Try the cure: the command again from an image of its environment."),
     "check": ("check", "Check that a run stays within limits, for tests of start-up."),
     "whatif": ("whatif", "Estimate start-up on other filesystems and on many nodes."),
     "recorder": ("recorder", "Write the recorder as one file, for containers and jobs."),

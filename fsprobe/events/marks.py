@@ -2,14 +2,7 @@
 
 A hook notes CLOCK_MONOTONIC at each begin and end of an import; the tracer's stream has the same clock, but from an
 unknown zero, and may number processes otherwise (pid namespaces). Both unknowns come from the anchors: calls of the
-hook that the tracer prints, whose text holds the hook's own time, process token and thread id.
-
-Between an anchor's own time m and the next time n that the same thread noted, the tracer stamped the call at s:
-m <= s <= n. Each anchor so bounds the offset from both sides. The lower bound is the better one: it is as far off as the
-quickest wake of the tracer took (some us), while the upper one holds a whole stop, and is useless where another thread
-had the interpreter's lock. So the middle is taken, but no more than `WAKE_NS` above the lower bound. A call that follows
-a mark is stamped after the tracer was woken, one that precedes it a whole stop (some 30 us) before it: between these two
-the order per thread comes out right.
+hook that the tracer prints, whose text holds the hook's own time, process token and thread id (`events.clocks`).
 """
 
 from __future__ import annotations
@@ -21,13 +14,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from fsprobe.events.clocks import Clocks, offsets
 from fsprobe.model.events import Event, Mark
 from fsprobe.recording.shapes import FACTS, misfit
 
 _KINDS = {62: "begin", 60: "end"}  # > and <
-WAKE_NS = 15_000
-"""Of 72,000 marks that were made visibly too, beside 0 to 5 busy processes on two cores, none is misplaced with 5,000 to 20,000 above
-the lower bound; with the middle 1 of them is, and one mark in some 30 runs of six threads that import at once."""
 
 
 @dataclass(slots=True)
@@ -39,17 +30,6 @@ class HookFiles:
     mounts: dict[str, bytes] = field(default_factory=dict)
     n_unread: int = 0
     """Lines that are not as the hook writes them: a cut-off tail, a damaged file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A note of a hook as the tracer saw it."""
-
-    host_tid: int
-    log_ns: int
-    token: str
-    tid: int
-    own_ns: int
 
 
 def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
@@ -106,67 +86,17 @@ def _literal(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and not misfit(value, FACTS) else None
 
 
-def find_anchors(lines: Iterable[bytes]) -> list[Anchor]:
-    """Find the hooks' notes in a log with relative ns stamps; cheap, since it runs before the real parse.
-
-    The log's time of a line is the sum of all stamps up to it, as in `events.strace.parser`.
-    """
-    anchors = []
-    now_ns = 0
-    for line in lines:
-        at = line.find(b"(+")
-        if at < 0 or at > 40:
-            continue
-        try:
-            now_ns += int(line[at + 2 : line.index(b")", at)].replace(b".", b""))
-        except ValueError:
-            continue
-        note = line.find(b'"fsprobe!', at)
-        if note < 0 or b"(-1, " not in line[at:note]:
-            continue
-        words = line[note + 9 : line.find(b'"', note + 9)].split()
-        pid = line.split(None, 1)[0]
-        if len(words) >= 4 and words[2].isdigit() and words[3].isdigit() and pid.isdigit():
-            anchors.append(Anchor(int(pid), now_ns, words[1].decode("ascii", "replace"), int(words[2]), int(words[3])))
-    return anchors
-
-
-def clock_offsets(anchors: list[Anchor], files: HookFiles) -> dict[str, tuple[int, int]]:
-    """For each process token: what to add to the log's ns to get the hook's own clock, and the half-width of the doubt (ns)."""
-    bounds: dict[str, tuple[int, int]] = {}
-    later: dict[tuple[str, int], int] = {}
-    for anchor in reversed(anchors):
-        key = (anchor.token, anchor.tid)
-        own = anchor.own_ns
-        following = [when for when, _, _ in files.marks.get(key, ()) if when > own][:1]
-        limit = min([*following, later[key]] if key in later else following, default=own + 1_000_000)
-        low, high = bounds.get(anchor.token, (-(1 << 62), 1 << 62))
-        bounds[anchor.token] = (max(low, own - anchor.log_ns), min(high, limit - anchor.log_ns))
-        later[key] = own
-    narrow = (-(1 << 62), 1 << 62)
-    for low, high in bounds.values():
-        if max(low, narrow[0]) <= min(high, narrow[1]):
-            narrow = (max(low, narrow[0]), min(high, narrow[1]))
-    offsets = {}
-    for token, (low, high) in bounds.items():
-        # a process in a time namespace of its own shares no interval with the rest
-        shared = low <= narrow[1] and narrow[0] <= high
-        low, high = narrow if shared else (low, high)
-        offsets[token] = (low + min((high - low) // 2, WAKE_NS), (high - low) // 2)
-    return offsets
-
-
-def merge(events: Iterable[Event], files: HookFiles, anchors: list[Anchor]) -> Iterator[Event]:
+def merge(events: Iterable[Event], files: HookFiles, clocks: Clocks) -> Iterator[Event]:
     """Put each mark into the stream before the first event of its thread that started after it."""
-    offsets = clock_offsets(anchors, files)
-    host_tid = {(anchor.token, anchor.tid): anchor.host_tid for anchor in anchors}
+    shifts = offsets(clocks, {thread: [when for when, _, _ in marks] for thread, marks in files.marks.items()})
+    host_tid = clocks.host_tid
     waiting: dict[int, list[tuple[int, str, bytes]]] = {}
     for (token, tid), marks in files.marks.items():
         host = host_tid.get((token, tid))
-        if host is None or token not in offsets:
+        if host is None or token not in shifts:
             files.n_unread += len(marks)
             continue
-        shift = offsets[token][0]
+        shift = shifts[token][0]
         waiting.setdefault(host, []).extend((when - shift, kind, name) for when, kind, name in marks)
     queues = {tid: deque(sorted(marks, key=lambda mark: mark[0])) for tid, marks in waiting.items()}
     for event in events:

@@ -53,6 +53,7 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress, scratch: Pa
             new = stack.enter_context(
                 image_for(plan.env, None, plan.image_dir, True, plan.keep, say, staging=str(scratch), made=made)
             )
+            state.new_image = new
         where = image.image or new
         assert where is not None
         try:

@@ -23,6 +23,8 @@ from fsprobe.model.formats import text
 
 Checkpoint = Callable[[Comparison, "dict[str, bytes]"], None]
 """Takes the comparison so far, and the recordings."""
+Adopt = Callable[[Comparison, Path], None]
+"""Takes the whole comparison and the image that was packed for it, before that is removed."""
 
 
 def run(
@@ -32,6 +34,7 @@ def run(
     server: Probe | None = None,
     empty: Callable[[], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    adopt: Adopt | None = None,
 ) -> tuple[Comparison, dict[str, bytes]]:
     """Carry a comparison out.
 
@@ -44,6 +47,7 @@ def run(
             kernel keeps for the environment's mount are read, if it keeps any.
         empty: makes the client cold before a layout is mounted for a cold run, instead of `plan.make_cold`.
         checkpoint: called when all were traced, after each round of runs, and with whatever there is when an interruption or an error ends it.
+        adopt: called once when nothing ended it early, if an image was packed.
 
     Returns:
         The comparison (Contract: Comparison JSON), and the recording of each layout's traced run by label.
@@ -67,6 +71,8 @@ def run(
         ExitStack() as stack,
     ):
         behind_us.note(scratch)
+        if plan.output_goes:
+            behind_us.note(str(plan.output_dir))
 
         def say(what: str, done: int, of: int) -> None:
             signals.check()
@@ -98,6 +104,8 @@ def run(
         result, recordings = summarise(plan, state), recordings_of(state)
         if checkpoint is not None:
             checkpoint(result, recordings)
+        if adopt is not None and state.new_image is not None and not state.interrupted:
+            adopt(result, state.new_image)
         return result, recordings
 
 

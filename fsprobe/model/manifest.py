@@ -111,6 +111,8 @@ class Manifest:
     flushed: bool = False
     """Written when the command was asked to end, and never again: what came after is missing."""
     salvaged: bool = False
+    disclosed: bool = False
+    """Made for somebody else: arguments, values and names may have been replaced."""
     streamed: bool = False
     attached: Mapping[str, Any] | None = None
     privileged: tuple[tuple[str, ...], ...] = ()

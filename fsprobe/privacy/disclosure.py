@@ -49,6 +49,7 @@ def disclose(
     if recording.kind == "recording":
         for key in shown.keys() - KNOWN_KEYS:
             name_texts(f"field {key}", shown[key], hide)
+        shown["disclosed"] = True
     yield "manifest", json.dumps(shown, indent=1, sort_keys=recording.kind == "recording").encode()
     command = [as_bytes(str(word)) for word in recording.manifest.get("command") or ()]
     cwd = as_bytes(str(recording.manifest.get("cwd") or "")) or None

@@ -69,6 +69,7 @@ MANIFEST = {
     "fsprobe_version": TEXT,
     "fsprobe_python": TEXT,
     "streamed": (bool,),
+    "disclosed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
     "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
