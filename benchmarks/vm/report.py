@@ -142,6 +142,7 @@ def render(found: Mapping[str, Any]) -> str:
         "program. Counted: by the client itself (/proc/self/mountstats). Lustre's rules are checked with recorded runs",
         "(tests/data/servers); its numbers here are predicted.",
         "",
+        *([found["note"], ""] if "note" in found else []),
         "## The same program, four servers (fresh mount, predicted)",
         "",
         *_side_by_side(found["sides"]),
