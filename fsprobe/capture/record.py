@@ -17,6 +17,7 @@ from fsprobe.capture.machine.environment import own_environment
 from fsprobe.capture.process.signals import SignalsHeld
 from fsprobe.capture.process.start import Launch, start
 from fsprobe.capture.process.wait import wait
+from fsprobe.capture.recorded import NotRecorded, Recorded
 from fsprobe.capture.sections import empty_hook_files, write_recording, write_state
 from fsprobe.errors import FsprobeError
 
@@ -30,27 +31,6 @@ if TYPE_CHECKING:
     from fsprobe.capture.options import RunOptions
     from fsprobe.capture.process.start import Process
     from fsprobe.capture.process.wait import Outcome
-
-
-class Recorded:
-    """What `record` gives back: the file, how the run ended, and lines that the user should read."""
-
-    def __init__(self, path: "str", outcome: "Outcome", warnings: "list[str]", losses: "list[str]") -> "None":
-        self.path = path
-        self.outcome = outcome
-        self.warnings = warnings
-        self.losses = losses
-        """What is not in the recording although it should be, or was left behind: to be said in any case."""
-
-
-class NotRecorded(FsprobeError):
-    """The command has run, and its recording could not be written."""
-
-    def __init__(self, message: "str", hint: "str", outcome: "Outcome") -> "None":
-        # its own end is what a script that started it must see
-        status = outcome.exit_status
-        super().__init__(message, hint, status if status >= 0 else 128 - status)
-        self.exit_status = status
 
 
 class Prepared(Run):
