@@ -201,14 +201,22 @@ def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
 def programs_of(text: "Iterable[bytes]") -> "list[bytes]":
     """Programs that were started in the run, the first ones, of its calls in strace's words."""
     paths = {}  # type: dict[bytes, None]
+    begun = {}  # type: dict[bytes, bytes]  # process -> what it is about to become
     rest = b""
     try:
         for block in text:
             lines = (rest + block).split(b"\n")
             rest = lines.pop()
             for line in lines:
-                if b" execve(" in line and b" = 0" in line and len(paths) < N_EXECS_LOOKED_AT:
+                if b" execve" not in line or len(paths) >= N_EXECS_LOOKED_AT:
+                    continue
+                process = line.split(None, 1)[0]
+                if b" execve(" in line and line.endswith(b"<unfinished ...>"):
+                    begun[process] = line.split(b'"', 2)[1]
+                elif b" execve(" in line and b" = 0" in line:
                     paths[line.split(b'"', 2)[1]] = None
+                elif b" execve resumed>" in line and b" = 0" in line and process in begun:
+                    paths[begun.pop(process)] = None
     except (OSError, IndexError):
         pass
     return list(paths)
