@@ -9,6 +9,7 @@ import sys
 
 from fsprobe.capture import options as run_options
 from fsprobe.capture import record
+from fsprobe.capture.recorded import NotRecorded
 from fsprobe.cli.failures import call_when_interrupted, report_broken, report_error, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
@@ -44,7 +45,7 @@ def main(words: "list[str]") -> int:
         from fsprobe.cli import group
 
         return group.main(["run", "--help"])
-    except record.NotRecorded as error:
+    except NotRecorded as error:
         return ended(error.exit_status, report_error(error))
     except FsprobeError as error:
         return report_error(error)
