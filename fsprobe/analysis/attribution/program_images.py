@@ -120,6 +120,8 @@ class Notes:
     n_estimated: int = 0
     """Calls whose import is estimated from the paths."""
     first_site_done_ns: int | None = None
+    ended_ns: dict[str, int] = field(default_factory=dict)
+    """Interpreter, as `ProcessInfo.key` -> when its last thread ended"""
     unmarked: dict[str, int] = field(default_factory=dict)
     """reason (see `UNMARKED`) -> interpreters that imported something without the hook"""
 

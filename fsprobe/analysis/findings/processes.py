@@ -99,7 +99,7 @@ def restarted(evidence: Evidence) -> Seen | None:
     (without maxtasksperchild), a worker that reads its work from standard input or a queue, several files in one call.
 
     Saving: the calls of all starts and imports, less those of as many interpreters as ran at the same time. Interpreters
-    that did little but start are another finding's (FSP014).
+    that did less than a bare start takes are another finding's (FSP014).
     """
     watch = evidence.watch
     if watch is None:
@@ -107,15 +107,17 @@ def restarted(evidence: Evidence) -> Seen | None:
     groups: dict[str, list[ProcessTally]] = {}
     for process in evidence.tally.by_process.values():
         phases = watch.phases.get(key_of(process), {})
-        n_start = sum(phases.get(phase, 0) for phase in _START)
-        is_short = n_start > sum(phases.values()) - n_start
+        n_bare = phases.get("loader", 0) + phases.get("init", 0)
+        is_short = n_bare > phases.get("import", 0) + phases.get("run", 0)
         # one that was forked starts nothing
         is_started = process.kind == "python" and phases.get("init") and key_of(process) in watch.spans
         if is_started and not is_short and watch.first_import.get(key_of(process)) not in _HELPERS:
             groups.setdefault(process.label, []).append(process)
     best: tuple[int, str, int, int] | None = None
     for label, group in groups.items():
-        n_alive = _n_alive([watch.spans[key_of(process)] for process in group])
+        # without its end in the log a process may have lived until the end
+        ends = [evidence.notes.ended_ns.get(key_of(process), evidence.tally.last_ns or 0) for process in group]
+        n_alive = _n_alive([(watch.spans[key_of(p)][0], end) for p, end in zip(group, ends, strict=True)])
         costs = sorted((_cost(watch, process) for process in group), reverse=True)
         found = (sum(costs[n_alive:]), label, len(group), n_alive)
         best = found if best is None or (found[2] - found[3], found) > (best[2] - best[3], best) else best
@@ -136,7 +138,7 @@ def restarted(evidence: Evidence) -> Seen | None:
     )
 
 
-def _n_alive(spans: list[list[int]]) -> int:
+def _n_alive(spans: list[tuple[int, int]]) -> int:
     """How many were there at the same time, at most."""
     events = sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans])
     n = most = 0
