@@ -112,7 +112,7 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
             "DataLoader), name the other one there."
         )
         n_saved = _saved_by_preload(evidence, workers, kept) + _saved_starts(watch, workers)
-        advice += f" The second line saves about {n_saved:,} calls." if n_saved > 0 and kept else ""
+        advice += f" The second line saves at least {n_saved:,} calls." if n_saved > 0 and kept else ""
         advice += _about_torch(watch, workers)
         commands = ['multiprocessing.set_start_method("fork")  # in Python, before the first worker']
         if kept:
