@@ -6,7 +6,6 @@ import os
 import re
 
 from fsprobe.analysis.findings.evidence import (
-    FONT_MANAGER,
     Evidence,
     Seen,
     is_under,
@@ -21,8 +20,10 @@ from fsprobe.analysis.findings.evidence import (
     some,
     weigh,
 )
+from fsprobe.analysis.findings.watch import FONT_MANAGER
 
 _METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
+_INFO = re.compile(rb"/([A-Za-z0-9_.]+)-[^/-]+(?:-[^/]*)?\.(?:dist|egg)-info(?:/|$)")
 _FONT_LIST = re.compile(rb"/fontlist-v[^/]*\.json(?:\.matplotlib-lock)?$")
 _FONT = re.compile(rb"\.(?:ttf|otf|afm|ttc|pfb|pcf(?:\.gz)?)$", re.IGNORECASE)
 _FONT_PLACE = re.compile(rb"(?:/fonts|/\.fonts|/Fonts)(?:/|$)|/X11/(?:fonts|TTF)|/matplotlib/mpl-data/fonts|/texmf")
@@ -68,12 +69,22 @@ def package_resources(evidence: Evidence) -> Seen | None:
         evidence=f"pkg_resources was imported by {by}: {plural(calls, 'call')} with all that it reads and imports.",
         advice="Use importlib.resources and importlib.metadata; upgrade the package that still imports pkg_resources.",
         commands=[
-            f"{quote(python_of(evidence))} -m pip install --upgrade {quote(parent.split('.')[0])}"
-            for parent in parents
-            if parent
+            f"{quote(python_of(evidence))} -m pip install --upgrade {quote(name)}"
+            for name in _installed(evidence, parents)
         ],
         saves={"calls": calls},
     )
+
+
+def _installed(evidence: Evidence, modules: list[str]) -> list[str]:
+    """Those of the modules' packages that are installed under their own name: pip would take another one for the rest."""
+    infos = {
+        match.group(1).decode().lower().replace("_", "-")
+        for match in map(_INFO.search, evidence.tally.by_path)
+        if match
+    }
+    packages = dict.fromkeys(module.partition(".")[0] for module in modules if module)
+    return [name for name in packages if name.lower().replace("_", "-") in infos]
 
 
 def entry_points(evidence: Evidence) -> Seen | None:
@@ -165,11 +176,22 @@ def font_list(evidence: Evidence) -> Seen | None:
         + (", in a temporary directory, so the next process does it again." if temporary else "."),
         advice="Give matplotlib a directory that stays, and fill it once; or bring it in the image.",
         commands=[
-            'export MPLCONFIGDIR="$HOME/.config/matplotlib"' if temporary else f"export MPLCONFIGDIR={quote(place)}",
+            f"export MPLCONFIGDIR={_directory_that_stays(evidence) if temporary else quote(place)}",
             f"{quote(python_of(evidence))} -c 'import matplotlib.pyplot'",
         ],
         saves={"calls": calls},
     )
+
+
+def _directory_that_stays(evidence: Evidence) -> str:
+    """Where matplotlib may keep its list, as a word to type: not the directory that it was refused, nor anything beside that."""
+    cwd = os.fsencode(evidence.profile.manifest.cwd)
+    refused = evidence.watch.refused if evidence.watch is not None else {}
+    mount = evidence.mounts_of(cwd + b"/x") if cwd else None
+    is_read_only = mount is not None and "ro" in mount.options.split(",")
+    if not cwd or is_read_only or any(is_under(cwd, os.path.dirname(path)) for path in refused):
+        return '"/tmp/$USER/matplotlib"'
+    return quote(os.path.join(cwd, b".matplotlib"))
 
 
 def _needed_anyway(path: bytes, built: list[bytes]) -> bool:

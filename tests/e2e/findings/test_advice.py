@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe.model.rows import Counts
+from tests.analysis.findings.evidence import fact, found, make, opened
 from tests.e2e.findings.runs import findings_of, import_some, plant, run, type_line
 
 pytestmark = pytest.mark.usefixtures("strace_program")
@@ -134,6 +136,80 @@ class TestArchives:
         program = "import importlib\nfor n in range(30): importlib.import_module('m%d' % n)"
         found = findings_of(run([PYTHON, "-c", program], tmp_path, {"PYTHONPATH": f"{archive}{inside}"}))
         assert not {"FSP002", "FSP004"} & set(found)
+
+
+class TestLists:
+    """A list in a command is never cut."""
+
+    def test_directories_to_compile(self, tmp_path: Path) -> None:
+        for n in range(8):
+            plant(tmp_path / f"tree{n}", f"planted{n}", 4)
+        program = "; ".join(f"import planted{n}.m0, planted{n}.m1" for n in range(8))
+        paths = {"PYTHONPATH": ":".join(str(tmp_path / f"tree{n}") for n in range(8))}
+        (line,) = findings_of(run([PYTHON, "-c", program], tmp_path, {**paths, "PYTHONDONTWRITEBYTECODE": "1"}))[
+            "FSP025"
+        ].commands
+        type_line(line, tmp_path)
+        assert all(list((tmp_path / f"tree{n}").rglob("m1.*.pyc")) for n in range(8))
+
+    def test_editable_installs(self) -> None:
+        site = b"/venv/lib/python3.11/site-packages"
+        paths = {b"%b/__editable__.pkg%d-1.0.pth" % (site, n): opened() for n in range(9)}
+        commands = found(make(paths, facts=[fact("/venv")]))["FSP006"].commands
+        assert len(commands) == 9
+
+
+class TestVenvs:
+    def test_the_venv_that_fsprobe_runs_in_is_not_the_targets(self, tmp_path: Path) -> None:
+        assert sys.prefix != sys.base_prefix, "these tests run in a venv"
+        program = [PYTHON, "-c", "import json"]
+        assert "FSP024" not in findings_of(run(program, tmp_path, {"VIRTUAL_ENV": sys.prefix}))
+        link = tmp_path / "link"
+        link.symlink_to(sys.prefix)
+        assert "FSP024" not in findings_of(run(program, tmp_path, {"VIRTUAL_ENV": str(link)}))
+        assert "FSP024" in findings_of(run(program, tmp_path, {"VIRTUAL_ENV": str(tmp_path / "other")}))
+
+    def test_a_command_that_names_no_interpreter_gets_no_line(self, tmp_path: Path) -> None:
+        words = ["bash", "-c", f"{PYTHON} -c pass; true"]
+        assert findings_of(run(words, tmp_path, {"VIRTUAL_ENV": str(tmp_path)}))["FSP024"].commands == ()
+
+
+class TestFonts:
+    def test_not_the_directory_that_was_refused(self, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib")
+        (tmp_path / "home").write_text("a file: nothing can be made below it")
+        home = {"HOME": str(tmp_path / "home")}
+        command = [sys.executable, "-c", "import matplotlib.font_manager"]
+        first, fill = findings_of(run(command, tmp_path, home))["FSP011"].commands
+        assert str(tmp_path / "home") not in first
+        assert "HOME" not in first
+        place = type_line(f"{first}; {fill}; echo $MPLCONFIGDIR", tmp_path, home).strip()
+        assert list(Path(place).glob("fontlist-*.json"))
+
+
+class TestContainers:
+    def test_lines_for_a_container_only_inside_one(self) -> None:
+        place = "/home/me/.local/lib/python3.11/site-packages"
+        paths = {os.fsencode(place): Counts(n_stat=300)}
+        facts = [fact(user_site=place, enable_user_site=True)]
+        assert found(make(paths, facts=facts))["FSP005"].commands == ("export PYTHONNOUSERSITE=1",)
+        inside = {"APPTAINER_CONTAINER": "/x.sif"}
+        assert (
+            "export APPTAINERENV_PYTHONNOUSERSITE=1"
+            in found(make(paths, facts=facts, environment=inside))["FSP005"].commands
+        )
+
+
+class TestHelpers:
+    def test_its_line_where_it_can_be_known(self, tmp_path: Path) -> None:
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "tool.py").write_text("import keyword\nprint('ran')\n")
+        loop = f"for n in $(seq 10); do {PYTHON} sub/tool.py; done"
+        (line,) = findings_of(run(["bash", "-c", loop], tmp_path))["FSP014"].commands
+        assert type_line(line, tmp_path) == "ran\n"
+        (tmp_path / "sub" / "beside.py").write_text("")
+        (tmp_path / "sub" / "tool.py").write_text("import beside\n")
+        assert findings_of(run(["bash", "-c", loop], tmp_path))["FSP014"].commands == ()
 
 
 class TestPreload:
