@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks import servers
-from benchmarks.cells import Cell, model_of
 from benchmarks.vm import build
+from benchmarks.vm.cells import Cell, model_of
 from benchmarks.vm.machine import Machine
 from fsprobe.model.formats import JsonObject
 from fsprobe.recording.file import Recording
