@@ -9,7 +9,7 @@ import sys
 
 from fsprobe.capture import options as run_options
 from fsprobe.capture import record
-from fsprobe.capture.recorded import NotRecorded
+from fsprobe.capture.sections import NotRecorded
 from fsprobe.cli.failures import call_when_interrupted, report_broken, report_error, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
