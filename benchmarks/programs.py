@@ -28,7 +28,8 @@ from fsprobe.report.sentences import headline
 CALLS = sorted(name for name, op in OP_OF_SYSCALL.items() if op in METADATA_OPS)
 _LINE = re.compile(rb"^\d+ +(?:([a-z]\w*)\(|<\.\.\. (\w+) resumed>)")
 _MISSING = re.compile(rb" = -1 (?:ENOENT|ENOTDIR) \(")
-_PYTHON = re.compile(rb'^\d+ +execve\("[^"]*/python[0-9.]*", .* = 0$')
+_START = re.compile(rb'/encodings/__pycache__/__init__\.[^"/]*\.pyc"')
+"""What each interpreter opens once, and no forked one again."""
 TIMEOUT_S = 400
 
 DASK = """
@@ -150,17 +151,19 @@ def make_environments(place: Path) -> dict[str, str]:
 def count_independently(log: Path) -> evidence.Json:
     """Count a log of strace by its text alone: calls that began, results that say "not found", interpreters started."""
     names = {name.encode() for name in CALLS}
-    n_calls = n_missing = n_python = n_exec = 0
+    n_calls = n_missing = 0
+    interpreters: set[bytes] = set()
     with log.open("rb") as lines:
         for line in lines:
             found = _LINE.match(line)
             if found is None or (found.group(1) or found.group(2)) not in names:
                 continue
-            n_calls += found.group(1) is not None
+            # a descriptor's own attributes name no path
+            n_calls += (found.group(1) is not None) - (b"AT_EMPTY_PATH" in line)
             n_missing += _MISSING.search(line) is not None
-            n_exec += found.group(1) == b"execve" and line.rstrip().endswith(b" = 0")
-            n_python += _PYTHON.match(line.rstrip()) is not None
-    return {"n_metadata": n_calls, "n_not_found": n_missing, "n_python": n_python, "n_exec": n_exec}
+            if found.group(1) == b"openat" and _START.search(line):
+                interpreters.add(line.partition(b" ")[0])
+    return {"n_metadata": n_calls, "n_not_found": n_missing, "n_python": len(interpreters)}
 
 
 def measure(program: Program, place: Path, runs: Path) -> evidence.Json:
@@ -180,8 +183,6 @@ def measure(program: Program, place: Path, runs: Path) -> evidence.Json:
         "strace",
         "-f",
         "-qq",
-        "-s",
-        "0",
         "-e",
         "trace=" + ",".join("?" + name for name in CALLS),
         "-e",
