@@ -29,7 +29,7 @@ CALLS = sorted(name for name, op in OP_OF_SYSCALL.items() if op in METADATA_OPS)
 _LINE = re.compile(rb"^\d+ +(?:([a-z]\w*)\(|<\.\.\. (\w+) resumed>)")
 _MISSING = re.compile(rb" = -1 (?:ENOENT|ENOTDIR) \(")
 _START = re.compile(rb'/encodings/__pycache__/__init__\.[^"/]*\.pyc"')
-"""What each interpreter opens once, and no forked one again."""
+"""What each interpreter opens once when it starts, and no forked one again."""
 TIMEOUT_S = 400
 
 DASK = """
@@ -151,8 +151,7 @@ def make_environments(place: Path) -> dict[str, str]:
 def count_independently(log: Path) -> evidence.Json:
     """Count a log of strace by its text alone: calls that began, results that say "not found", interpreters started."""
     names = {name.encode() for name in CALLS}
-    n_calls = n_missing = 0
-    interpreters: set[bytes] = set()
+    n_calls = n_missing = n_python = 0
     with log.open("rb") as lines:
         for line in lines:
             found = _LINE.match(line)
@@ -161,9 +160,8 @@ def count_independently(log: Path) -> evidence.Json:
             # a descriptor's own attributes name no path
             n_calls += (found.group(1) is not None) - (b"AT_EMPTY_PATH" in line)
             n_missing += _MISSING.search(line) is not None
-            if found.group(1) == b"openat" and _START.search(line):
-                interpreters.add(line.partition(b" ")[0])
-    return {"n_metadata": n_calls, "n_not_found": n_missing, "n_python": len(interpreters)}
+            n_python += found.group(1) == b"openat" and _START.search(line) is not None
+    return {"n_metadata": n_calls, "n_not_found": n_missing, "n_python": n_python}
 
 
 def measure(program: Program, place: Path, runs: Path) -> evidence.Json:
@@ -302,9 +300,7 @@ def main() -> None:
             print(program.name, row.get("failed") or (row["fsprobe"], row["independent"]), file=sys.stderr, flush=True)
         result |= {"programs": rows, "not_installed": failed}
         text = json.dumps(result, indent=1)
-        result = json.loads(
-            evidence.neutral(text, VENVS=options.place.resolve(), VENVS_=options.place, RUNS=evidence.PLACE / "runs")
-        )
+        result = json.loads(evidence.neutral(text, VENVS=options.place, RUNS=evidence.PLACE / "runs"))
         options.output.write_text(json.dumps(result, indent=1) + "\n")
     options.output.with_suffix(".md").write_text(render(result))
 
