@@ -1,7 +1,7 @@
 """The verdict: is it the filesystem? One sentence, a level, why, and what could not be seen.
 
 Calls alone say little: a warm cache on the node answers ten thousand of them in a tenth of a second. So three things are
-weighed. What the run waited for, as far as the tracer shows it. What one start asks of file servers, times the processes
+weighed. What the run waited for, as far as the time account shows it. What one start asks of file servers, times the processes
 of the job. And how fast it asks, against what support staff call too much. Thresholds: `findings.thresholds`.
 """
 
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsprobe import capabilities
-from fsprobe.analysis.counting.tally import quantile_ns
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
+from fsprobe.analysis.time import weighing
 from fsprobe.model.profile import Verdict
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import MountRow, sum_of
+from fsprobe.model.time.account import TimeAccount
 
 NOT = "not the filesystem"
 NOTICEABLE = "noticeable"
@@ -32,7 +33,6 @@ _ENOUGH_CALLS = 20
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
 _MOSTLY_WAITING = 0.4
 """Share of the wall time from which on calls on local storage are worth a word: a judgement."""
-_N_CHEAPEST = 20
 _CPU_BOUND = 0.6
 """Share of the wall time that was CPU time from which on a run on local storage is called busy computing: a judgement."""
 
@@ -117,8 +117,19 @@ def lacking(evidence: Evidence) -> list[str]:
         and (not is_placed or any(row.fs_class == "network" for row in metrics.by_mount))
     ):
         found.append("calls were not timed (`strace -T`)")
+    account = evidence.profile.time
+    if account is not None:
+        untold_s = weighing.untold_s(account, sum_of(_served(evidence)).n_open)
+        share = account.share(untold_s)
+        if share >= weighing.MUCH and _level_of_wait(evidence, share, untold_s) != NOT:
+            found.append(
+                f"{untold_s:.2g} s, {share:.0%} of the wall time, were spent in {account.other_name}, which this recording does "
+                "not tell apart (`--backend inline` does)"
+            )
     if quality.n_lines and quality.n_unparsed > _MOST_UNPARSED * quality.n_lines:
         found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
+    if quality.n_unread_paths > _MOST_UNPARSED * max(1, metrics.n_metadata):
+        found.append(f"of {quality.n_unread_paths:,} calls the paths could not be read")
     if manifest.logs and metrics.n_metadata > _ENOUGH_CALLS:
         absent = [name for name, n in (("open", metrics.n_open), ("stat", metrics.n_stat)) if not n]
         if absent:
@@ -158,28 +169,14 @@ def _waited(evidence: Evidence, rows: Sequence[MountRow]) -> tuple[float, float]
     What the run's own cheapest calls took is the tracer's cost and taken off each call and the wall time.
     """
     metrics, wall_s = evidence.profile.metrics, evidence.profile.manifest.wall_s
-    overhead_s = _overhead_s(evidence)
-    if overhead_s is None or not wall_s:
+    if metrics.tracing_overhead_us is None or not wall_s:
         return None
+    overhead_s = metrics.tracing_overhead_us / 1e6
     n_parallel = _n_parallel(evidence)
     time_s = sum(max(0.0, (row.time_s or 0.0) - overhead_s * row.n_metadata) for row in rows)
     waited_s = time_s / n_parallel
     untraced_s = max(wall_s - overhead_s * metrics.n_metadata / n_parallel, waited_s, 1e-9)
     return waited_s / untraced_s, waited_s
-
-
-def _overhead_s(evidence: Evidence) -> float | None:
-    """What tracing adds to a call, as the run's cheap calls show it.
-
-    The profile takes the 10th percentile. Where nearly all calls wait for a server that is such a wait itself, so it is
-    held to three times what the cheapest few took.
-    """
-    overhead_us = evidence.profile.metrics.tracing_overhead_us
-    if overhead_us is None:
-        return None
-    n = sum(evidence.tally.floor.values())
-    cheapest_ns = quantile_ns(evidence.tally.floor, min(1.0, _N_CHEAPEST / n)) if n else None
-    return overhead_us / 1e6 if cheapest_ns is None else min(overhead_us / 1e6, 3 * cheapest_ns / 1e9)
 
 
 def _n_parallel(evidence: Evidence) -> float:
@@ -195,6 +192,9 @@ def _n_parallel(evidence: Evidence) -> float:
 
 
 def _by_time(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
+    account = evidence.profile.time
+    if account is not None and account.metadata_s is not None and account.wall_s > 0:
+        return _by_account(evidence, served, account)
     found = []
     waited = _waited(evidence, served) if served else None
     if waited is not None:
@@ -210,6 +210,32 @@ def _by_time(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     )
     # never worse than noticeable: nobody else waits for this machine's own disk
     return [*found, Reason(about=WAIT, level=NOTICEABLE if is_waiting else NOT, text=reason)]
+
+
+def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAccount) -> list[Reason]:
+    found = []
+    if served:
+        keys = {row.key for row in served}
+        wait_s = weighing.waited_s(account, keys)
+        kinds = weighing.kinds(account, keys)
+        said = f"waiting for {_names(served)} took {wait_s:.2g} s, {account.share(wait_s):.0%} of the wall time"
+        level = _level_of_wait(evidence, account.share(wait_s), wait_s)
+        found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
+        fault_s = weighing.fault_s(account, keys)
+        level = _level_of_wait(evidence, account.share(wait_s + fault_s), wait_s + fault_s) if fault_s else NOT
+        if level != found[0].level:
+            n = plural(account.n_major_faults or 0, "major page fault")
+            said = f"{account.other_name} took {fault_s:.2g} s, {account.share(fault_s):.0%} of the wall time, with {n}"
+            found.append(Reason(about=WAIT, level=level, text=said))
+    others = [row.key for row in _rows(evidence) if row not in served]
+    if others:
+        wait_s = weighing.waited_s(account, others)
+        share = account.share(wait_s)
+        is_waiting = _level_of_wait(evidence, share, wait_s) != NOT and share >= _MOSTLY_WAITING
+        said = f"waiting for local disks, memory and images took {wait_s:.2g} s, {share:.0%} of the wall time"
+        # never worse than noticeable: nobody else waits for this machine's own disk
+        found.append(Reason(about=WAIT, level=NOTICEABLE if is_waiting else NOT, text=said))
+    return found
 
 
 def _level_of_wait(evidence: Evidence, share: float, wait_s: float) -> str:

@@ -59,6 +59,8 @@ OPTIONS = [
     ("--at", "at", "PATH", "", "... over this path."),
     ("-q, --quiet", "quiet", "", "", "No live line, no report: only errors."),
 ]
+MAX_SIZE_BYTES = 1 << 50
+"""No filesystem of a node holds more."""
 _MARKER_MODES = ("auto", "time", "access", "both")
 
 
@@ -80,6 +82,8 @@ class RunOptions:
     at = ""
     quiet = False
     markers = "auto"  # undocumented `--import-timing=`: tests compare the ways of marking
+    exchange = ""
+    """Undocumented `--exchange=`: the directory that an fsprobe outside has bound into this container."""
 
     def __init__(self) -> "None":
         self.command: "list[str]" = []
@@ -100,7 +104,7 @@ def parse_size(text: "str") -> "int":
         size = int(float(body) * unit)
     except (ValueError, OverflowError):
         size = 0
-    if size <= 0:
+    if not 0 < size <= MAX_SIZE_BYTES:
         raise usage("%r is no size" % text, "give bytes, or a number with K, M, G or T")
     return size
 
@@ -127,6 +131,7 @@ def parse(words: "list[str]") -> "RunOptions":
             known[name] = (attribute, bool(metavar))
     for name in ("--import-timing", "--markers"):  # the second one is its old name
         known[name] = ("markers", True)
+    known["--exchange"] = ("exchange", True)
     given = {}
     rest = list(words)
     while rest:
@@ -159,7 +164,7 @@ def parse(words: "list[str]") -> "RunOptions":
 def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options = RunOptions()
     options.command = command
-    for name in ("output", "ranks", "label", "tmp_dir", "image", "at"):
+    for name in ("output", "ranks", "label", "tmp_dir", "image", "at", "exchange"):
         setattr(options, name, given.get(name, ""))
     for name in ("no_markers", "record_only", "counters", "stream", "quiet"):
         setattr(options, name, name in given)

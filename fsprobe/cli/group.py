@@ -9,7 +9,16 @@ from collections.abc import Sequence
 import click
 
 import fsprobe
-from fsprobe.cli.failures import open_output, report_broken, report_error, say
+from fsprobe.cli.failures import (
+    EXIT_INTERRUPTED,
+    ignore_interrupts,
+    is_interrupt,
+    open_output,
+    raise_when_interrupted,
+    report_broken,
+    report_error,
+    say,
+)
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 # name -> (module, what `fsprobe --help` says). In the order in which a user meets them.
@@ -19,6 +28,7 @@ COMMANDS = {
     "attach": ("attach", "Trace a running program for a while and let it go."),
     "load": ("load", "Make a recording of strace logs made elsewhere."),
     "compare": ("compare", "Compare storage layouts: plain, another filesystem, SquashFS, overlay."),
+    "fix": ("fix", "Try the cure: the command again from an image of its environment."),
     "check": ("check", "Check that a run stays within limits, for tests of start-up."),
     "whatif": ("whatif", "Estimate start-up on other filesystems and on many nodes."),
     "recorder": ("recorder", "Write the recorder as one file, for containers and jobs."),
@@ -44,6 +54,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"fsprobe.cli.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
+        raise_when_interrupted()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,6 +82,21 @@ def main(words: Sequence[str]) -> int:
     """Run one command and return the exit code."""
     open_output()
     try:
+        return _main(words)
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    except RuntimeError as error:
+        if not is_interrupt(error):
+            raise
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    finally:
+        ignore_interrupts()
+
+
+def _main(words: Sequence[str]) -> int:
+    try:
         try:
             status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -83,9 +109,6 @@ def main(words: Sequence[str]) -> int:
     except click.ClickException as error:
         say(error.format_message())
         return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
-        return 130
     except BrokenPipeError:
         # the reader of our output has gone (`| head`): no reason to complain
         sys.stderr.close()

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fsprobe.capture.machine import counters, mounts
-from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
+from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.experiment import build
+from fsprobe.experiment.beforehand import check
 from fsprobe.experiment.interruption import Interrupted, interruptions
 from fsprobe.experiment.janitor import janitor
-from fsprobe.experiment.plan import BASELINE, LAYOUT_HINT, Plan, Probe, Progress, Side, State
+from fsprobe.experiment.plan import BASELINE, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.runs import Bench
 from fsprobe.experiment.summarise import summarise
 from fsprobe.layouts.mount.supervision import descendants, end_processes
@@ -23,6 +24,8 @@ from fsprobe.model.formats import text
 
 Checkpoint = Callable[[Comparison, "dict[str, bytes]"], None]
 """Takes the comparison so far, and the recordings."""
+Adopt = Callable[[Comparison, Path], None]
+"""Takes the whole comparison and the image that was packed for it, before that is removed."""
 
 
 def run(
@@ -32,6 +35,7 @@ def run(
     server: Probe | None = None,
     empty: Callable[[], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    adopt: Adopt | None = None,
 ) -> tuple[Comparison, dict[str, bytes]]:
     """Carry a comparison out.
 
@@ -44,6 +48,7 @@ def run(
             kernel keeps for the environment's mount are read, if it keeps any.
         empty: makes the client cold before a layout is mounted for a cold run, instead of `plan.make_cold`.
         checkpoint: called when all were traced, after each round of runs, and with whatever there is when an interruption or an error ends it.
+        adopt: called once when nothing ended it early, if an image was packed.
 
     Returns:
         The comparison (Contract: Comparison JSON), and the recording of each layout's traced run by label.
@@ -56,7 +61,7 @@ def run(
         raise BadInput(
             f"{plan.env} is no environment: it has no bin directory", "give the directory that `python -m venv` made"
         )
-    check_layouts(plan)
+    check(plan)
     state = State()
     how_cold = choose_caches(plan, state, empty is not None)
     tell = progress or (lambda what, done, of: None)
@@ -67,6 +72,8 @@ def run(
         ExitStack() as stack,
     ):
         behind_us.note(scratch)
+        if plan.output_goes:
+            behind_us.note(str(plan.output_dir))
 
         def say(what: str, done: int, of: int) -> None:
             signals.check()
@@ -98,33 +105,14 @@ def run(
         result, recordings = summarise(plan, state), recordings_of(state)
         if checkpoint is not None:
             checkpoint(result, recordings)
+        if adopt is not None and state.new_image is not None and not state.interrupted:
+            adopt(result, state.new_image)
         return result, recordings
 
 
 def is_traced(state: State) -> bool:
     """Is there anything to tell of?"""
     return any(side.analysis is not None for side in state.sides)
-
-
-def check_layouts(plan: Plan) -> None:
-    """What can be told of the layouts before the command runs for the first time, which may take long.
-
-    Raises:
-        FsprobeError: nothing to compare with; two of one name.
-        BadInput: a copy that is not there.
-    """
-    labels = [BASELINE, *plan.copies, *plan.existing, *(image.label for image in plan.images)]
-    if len(labels) < 2:
-        raise FsprobeError("nothing to compare with", LAYOUT_HINT, EXIT_USAGE)
-    for label in labels:
-        if labels.count(label) > 1:
-            raise FsprobeError(f"two layouts are called {label}", "give each --layout a name of its own", EXIT_USAGE)
-    for label, place in plan.existing.items():
-        if not (place / "bin").is_dir():
-            raise BadInput(
-                f"{place} is no environment: it has no bin directory",
-                f"--layout {label}=DIR takes a copy of the environment; --flash DIR makes one",
-            )
 
 
 def choose_caches(plan: Plan, state: State, has_empty: bool) -> str:

@@ -54,10 +54,14 @@ class Plan:
     caches: tuple[str, ...] = ("warm",)
     make_cold: str = ""
     keep: bool = False
+    spares_env: bool = False
+    """no run writes byte code, so that the environment stays as it is"""
     check_byte_code: bool = True
     """compare the .pyc files of all sides; looks at every name of the environment"""
     output_dir: Path | None = None
     """where the command's output goes; None lets it through"""
+    output_goes: bool = False
+    """nobody wants that directory once we have ended, or were killed"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,8 @@ class State:
 
     sides: list[Side] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    new_image: Path | None = None
+    """the image that was packed for this comparison"""
     caches: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     interrupted: str = ""

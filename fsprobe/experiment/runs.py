@@ -46,7 +46,8 @@ class Bench:
     def activation(self, side: Side) -> dict[str, str]:
         """The variables that activate the environment."""
         home = side.layout.where if side.in_place else self.plan.env
-        return {"PATH": f"{home}/bin:{os.environ.get('PATH', os.defpath)}", "VIRTUAL_ENV": str(home)}
+        spared = {"PYTHONDONTWRITEBYTECODE": "1"} if self.plan.spares_env else {}
+        return {**spared, "PATH": f"{home}/bin:{os.environ.get('PATH', os.defpath)}", "VIRTUAL_ENV": str(home)}
 
     def environment(self, side: Side) -> dict[str, str]:
         """The caller's variables, with the environment activated."""
@@ -67,13 +68,16 @@ class Bench:
     # -- running ------------------------------------------------------------------------------------------------------
 
     def warm_up(self, side: Side) -> None:
-        """Run once so that missing byte code is written, whatever PYTHONDONTWRITEBYTECODE says, and to see that it works.
+        """Run once to see that it works, and so that missing byte code is written, whatever PYTHONDONTWRITEBYTECODE says.
+
+        With `plan.spares_env` none is written.
 
         Raises:
             FsprobeError: the command fails.
         """
         variables = self.environment(side)
-        variables.pop("PYTHONDONTWRITEBYTECODE", None)
+        if not self.plan.spares_env:
+            variables.pop("PYTHONDONTWRITEBYTECODE", None)
         with self._output(side, "first") as streams:
             status = self._run([*side.layout.enter, *self.command(side)], variables, streams)
         if status != 0:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from fsprobe.errors import BadInput, MachineCannot
 from fsprobe.layouts.mount.namespace import choose_way, enter_argv
 from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.plain import Layout, Made, fstype_of
-from fsprobe.layouts.scan.walk import copy_tree, remove_tree, walk
+from fsprobe.layouts.scan.walk import copy_tree, walk
+from fsprobe.layouts.temporary import new_directory
 
 
 @contextmanager
@@ -77,21 +77,13 @@ def copy_of(
     tree = walk(source)
     if tree.unreadable:
         raise BadInput(f"{len(tree.unreadable)} names below {venv} can't be read, so a copy would miss them")
-    kept = False
-    directory = ""
-    try:
+    with ExitStack() as stack:
         try:
-            directory = tempfile.mkdtemp(prefix=f"{os.path.basename(source)}-fsprobe-", dir=parent)
-            if made is not None:
-                made(directory, False)
-            copy = Path(directory, "copy")
+            directory, stay = stack.enter_context(new_directory(parent, f"{os.path.basename(source)}-fsprobe-", made))
+            copy = directory / "copy"
             copy_tree(tree, os.fsencode(copy), progress)
         except OSError as error:
             raise MachineCannot(f"copying {source} to {parent} failed: {error.strerror or error}") from error
-        kept = keep
-        if made is not None and kept:
-            made(directory, True)
+        if keep:
+            stay()
         yield copy
-    finally:
-        if directory and not kept:
-            remove_tree(directory)

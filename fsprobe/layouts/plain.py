@@ -12,7 +12,7 @@ from fsprobe.capture.machine.mounts import mount_of, parse_mountinfo
 from fsprobe.errors import BadInput
 
 Made = Callable[[str, bool], None]
-"""Is told of a directory right after it was made (and is removed later), and once more, with True, when it is to stay."""
+"""Is told of a directory right before it is made (and is removed later), and once more, with True, when it is to stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ from fsprobe.layouts.mount.namespace import choose_way, enter_argv
 from fsprobe.layouts.mount.spec import Spec
 from fsprobe.layouts.pack.build import Progress, pack
 from fsprobe.layouts.plain import Layout, Made, fstype_of
-from fsprobe.layouts.scan.walk import remove_tree
+from fsprobe.layouts.temporary import new_directory
 
 
 @contextmanager
@@ -70,25 +69,17 @@ def image_for(
     parent = image_dir or root.parent
     if not os.path.isdir(parent):
         raise BadInput(f"{parent}: no such directory", f"make it: mkdir -p {parent}")
-    directory = tempfile.mkdtemp(prefix=f"{root.name}-fsprobe-", dir=parent)
-    kept = False
-    try:
-        if made is not None:
-            made(directory, False)
+    with new_directory(parent, f"{root.name}-fsprobe-", made) as (directory, stay):
         packed = pack(
             str(root),
-            os.path.join(directory, f"{root.name}.sqsh"),
+            str(directory / f"{root.name}.sqsh"),
             compile_missing=compile_missing,
             staging=staging,
             progress=progress,
         )
-        kept = keep
-        if made is not None and kept:
-            made(directory, True)
+        if keep:
+            stay()
         yield packed.image
-    finally:
-        if not kept:
-            remove_tree(directory)
 
 
 def mounted(spec: Spec, label: str) -> Layout:

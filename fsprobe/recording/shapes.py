@@ -69,9 +69,11 @@ MANIFEST = {
     "fsprobe_version": TEXT,
     "fsprobe_python": TEXT,
     "streamed": (bool,),
+    "disclosed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
     "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
+    "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),
     "salvaged": (bool,),
 }

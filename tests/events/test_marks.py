@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsprobe.events import marks
+from fsprobe.events import clocks, marks
+from fsprobe.events.clocks import Anchor, Clocks
 from fsprobe.model.events import Call, Mark, Op
 
 
@@ -27,6 +30,10 @@ def note(pid: int, delta: str, word: str, token: str, tid: int, own_ns: int) -> 
 
 def call(tid: int, t_ns: int) -> Call:
     return Call(tid, t_ns, "openat", Op.OPEN, b"/x", "", 10_000, b"", b"3")
+
+
+def times(files: marks.HookFiles) -> dict[tuple[str, int], list[int]]:
+    return {thread: [when for when, _, _ in found] for thread, found in files.marks.items()}
 
 
 def test_files_are_read_as_the_hook_writes_them() -> None:
@@ -54,10 +61,10 @@ def test_the_log_s_clock_is_found_from_the_anchors() -> None:
         note(9, "0.001000000", "begin", "7.ab", 7, 1_000_980_000),
         note(9, "0.000060000", "at", "7.ab", 7, 1_001_040_000),
     ]
-    anchors = marks.find_anchors(log)
-    assert [(anchor.host_tid, anchor.log_ns) for anchor in anchors] == [(9, 1_000_000), (9, 1_060_000)]
+    found = clocks.read(log)
+    assert [(anchor.host_tid, anchor.log_ns) for anchor in found.anchors] == [(9, 1_000_000), (9, 1_060_000)]
     files = marks.read_hook_files([section({"marks.7.ab": b"1001100000 7 >os\n"})])
-    offset, doubt = marks.clock_offsets(anchors, files)["7.ab"]
+    offset, doubt = clocks.offsets(found, times(files))["7.ab"]
     assert abs(offset - 1_000_000_000) <= doubt
     assert doubt <= 30_000
 
@@ -65,19 +72,47 @@ def test_the_log_s_clock_is_found_from_the_anchors() -> None:
 def test_a_wide_upper_bound_moves_no_mark_before_the_call_that_it_follows() -> None:
     """A loaded machine: each note returns 100 us after it was stamped, one call takes 30 us, and the mark follows it at once."""
     true_ns, wake_ns = 1_000_000_000, 5_000
-    anchors = [marks.Anchor(9, at, "t", 7, true_ns + at - wake_ns) for at in (0, 105_000)]
+    anchors = [Anchor(9, at, "t", 7, true_ns + at - wake_ns) for at in (0, 105_000)]
     ended = true_ns + 500_000 + 32_000
     files = marks.HookFiles(marks={("t", 7): [(true_ns + 205_000, "begin", b"m"), (ended, "end", b"m")]})
-    merged = list(marks.merge(iter([call(9, 400_000), call(9, 500_000), call(9, 550_000)]), files, anchors))
+    merged = list(marks.merge(iter([call(9, 400_000), call(9, 500_000), call(9, 550_000)]), files, Clocks(anchors)))
     shown = [event.kind if isinstance(event, Mark) else event.t_ns for event in merged]
     assert shown == ["begin", 400_000, 500_000, "end", 550_000]
 
 
+def test_anchors_that_all_waited_for_the_tracer_move_no_mark_after_the_call_that_it_precedes() -> None:
+    """A busy machine: the tracer was woken 60 us after each anchor, and 6 to 40 us after the calls of imports; no line says so."""
+    true_ns, chance = 1_000_000_000, random.Random(7)
+    log = [line(9, "0.000000000", 'execve("/p", ["p"], 0x1 /* 1 var */) = 0 <0.000100>')]
+    events, noted, now = [], b"", 0
+    for word in ("begin", "at", "ready"):
+        now += 200_000
+        log.append(note(9, "0.000200000", word, "7.ab", 7, true_ns + now - 60_000))
+    for number in range(200):
+        gap, wake, took, after = (chance.randrange(*span) for span in ((150, 400), (6, 40), (20, 60), (3, 30)))
+        now += gap * 1000
+        log.append(line(9, f"0.{gap:06}000", f'openat(AT_FDCWD, "/m{number}.py", O_RDONLY) = 3 <0.{took:06}>'))
+        noted += b"%d 7 >m%d\n" % (true_ns + now - wake * 1000, number)
+        noted += b"%d 7 <m%d\n" % (true_ns + now + (took + after) * 1000, number)
+        events.append(call(9, now))
+    files = marks.read_hook_files([section({"marks.7.ab": noted})])
+    merged = list(marks.merge(iter(events), files, clocks.read(log)))
+    assert [event.kind if isinstance(event, Mark) else "call" for event in merged] == ["begin", "call", "end"] * 200
+    offset, doubt = clocks.offsets(clocks.read(log), times(files))["7.ab"]
+    assert abs(offset - true_ns) <= doubt + 1000
+
+
+def test_a_stop_that_covers_all_of_the_bounds_changes_nothing() -> None:
+    anchors = [Anchor(9, 1000, "a", 7, 5000), Anchor(9, 1040, "a", 7, 5040)]
+    alone = clocks.offsets(Clocks(anchors), {("a", 7): [5500]})
+    assert clocks.offsets(Clocks(anchors, {9: [(1100, 90_000)]}), {("a", 7): [5500]}) == alone
+
+
 def test_marks_come_before_the_first_call_after_them_in_their_own_thread() -> None:
     files = marks.HookFiles(marks={("t", 7): [(1_000_100, "begin", b"m"), (1_000_300, "end", b"m")]})
-    anchors = [marks.Anchor(9, 0, "t", 7, 999_990), marks.Anchor(9, 20, "t", 7, 1_000_010)]
+    anchors = [Anchor(9, 0, "t", 7, 999_990), Anchor(9, 20, "t", 7, 1_000_010)]
     events = [call(9, 50), call(5, 200), call(9, 200), call(9, 400)]
-    merged = list(marks.merge(iter(events), files, anchors))
+    merged = list(marks.merge(iter(events), files, Clocks(anchors)))
     assert [event.kind if isinstance(event, Mark) else event.t_ns for event in merged] == [
         50,
         200,
@@ -91,19 +126,19 @@ def test_marks_come_before_the_first_call_after_them_in_their_own_thread() -> No
 
 def test_marks_whose_process_never_spoke_are_counted_not_guessed() -> None:
     files = marks.HookFiles(marks={("t", 7): [(1, "begin", b"m")]})
-    assert list(marks.merge(iter([call(9, 5)]), files, [])) == [call(9, 5)]
+    assert list(marks.merge(iter([call(9, 5)]), files, Clocks())) == [call(9, 5)]
     assert files.n_unread == 1
 
 
 def test_a_time_namespace_has_a_clock_of_its_own() -> None:
     hour = 3600 * 10**9
     anchors = [
-        marks.Anchor(9, 1000, "a", 7, 5000),
-        marks.Anchor(9, 1040, "a", 7, 5040),
-        marks.Anchor(8, 2000, "b", 1, 6000 + hour),
-        marks.Anchor(8, 2040, "b", 1, 6040 + hour),
+        Anchor(9, 1000, "a", 7, 5000),
+        Anchor(9, 1040, "a", 7, 5040),
+        Anchor(8, 2000, "b", 1, 6000 + hour),
+        Anchor(8, 2040, "b", 1, 6040 + hour),
     ]
-    offsets = marks.clock_offsets(anchors, marks.HookFiles())
+    offsets = clocks.offsets(Clocks(anchors), {})
     assert abs(offsets["a"][0] - 4000) <= 100
     assert abs(offsets["b"][0] - 4000 - hour) <= 100
 
@@ -112,4 +147,4 @@ def test_a_time_namespace_has_a_clock_of_its_own() -> None:
 def test_damaged_files_raise_nothing(data: bytes) -> None:
     marks.read_hook_files([data])
     marks.read_hook_files([section({"marks.1.a": data})])
-    marks.find_anchors(data.splitlines(keepends=True))
+    clocks.read(data.splitlines(keepends=True))

@@ -15,6 +15,7 @@ from fsprobe.analysis.findings.watch import Watch as Watch
 from fsprobe.analysis.findings.watch import watch as watch
 from fsprobe.analysis.requests.model import Requests
 from fsprobe.capture.machine import ranks
+from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
@@ -82,7 +83,7 @@ def n_nodes(evidence: Evidence) -> int:
         return 1
     # mpirun does not tell the number of nodes, the batch job around it does
     words = (str(rank.n_nodes or ""), job.get("SLURM_JOB_NUM_NODES", ""), job.get("SLURM_NNODES", ""))
-    return max(1, next((int(word) for word in words if word.isdigit()), 1))
+    return max(1, next((number for word in words if (number := count(word)) is not None), 1))
 
 
 def n_pythons(evidence: Evidence) -> int:
@@ -104,8 +105,12 @@ def python_of(evidence: Evidence) -> bytes:
 
 def version_of(evidence: Evidence) -> tuple[int, ...]:
     """Major and minor version of the newest interpreter of the run; () where none told of itself."""
-    versions = [str(fact.get("version") or "").split(".")[:2] for fact in evidence.facts]
-    return max((tuple(map(int, v)) for v in versions if len(v) == 2 and all(w.isdigit() for w in v)), default=())
+    versions = []
+    for fact in evidence.facts:
+        numbers = [count(word) for word in str(fact.get("version") or "").split(".")[:2]]
+        if len(numbers) == 2:
+            versions.append(tuple(number or 0 for number in numbers))
+    return max(versions, default=())
 
 
 def key_of(process: ProcessTally) -> str:
@@ -236,7 +241,9 @@ def assignment(name: str, entries: Sequence[bytes]) -> str:
 
 
 def command_line(evidence: Evidence) -> str:
-    """The command of the run, to be typed again."""
+    """The command of the run, to be typed again; `"$@"` (your own words) where the log does not hold all of it."""
+    if evidence.profile.manifest.command_cut:
+        return '"$@"'
     return " ".join(quote(word) for word in evidence.profile.manifest.command or ())
 
 

@@ -15,9 +15,9 @@ from fsprobe.analysis.streaming import bounds as bounded
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.capture.directories import own_files, scratch
 from fsprobe.capture.machine import mounts
-from fsprobe.events import marks
+from fsprobe.events import marks, ring
 from fsprobe.events.strace import parser
-from fsprobe.model.events import ParseQuality
+from fsprobe.model.events import Event, ParseQuality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,12 @@ class Streamed:
 
 
 def consume(
-    lines: Iterator[bytes], state: Mapping[str, Any], expose: Callable[[Streamed], None] = lambda _: None
+    lines: Iterator[bytes] | ring.Growing, state: Mapping[str, Any], expose: Callable[[Streamed], None] = lambda _: None
 ) -> Streamed:
     """Parse, attribute and fold a log while it grows.
 
     Args:
-        lines: of the log; waits for more until the run is over.
+        lines: of the log, or the ring; waits for more until the run is over.
         state: the manifest so far.
         expose: called first, with what will be returned; it is filled meanwhile.
     """
@@ -63,8 +63,14 @@ def consume(
     folder = Folder(tally, bounds.reason)
     streamed = Streamed(tally=tally, notes=notes, quality=quality, watch=seen, settle=folder.close)
     expose(streamed)
+    cwd = os.fsencode(str(state["cwd"])) if state.get("cwd") else None
+    events: Iterator[Event]
+    if isinstance(lines, ring.Growing):
+        events = ring.follow(lines, quality, ring.RingFacts(), cwd=cwd, wall_start_ns=state.get("wall_start_ns"))
+    else:
+        events = parser.parse(lines, quality, cwd=cwd)
     rows = attribute(
-        parser.parse(lines, quality, cwd=os.fsencode(str(state["cwd"])) if state.get("cwd") else None),
+        events,
         notes,
         hook_dir=os.fsencode(str(state.get("hook_dir") or "")),
         marks_dir=marks_dir,

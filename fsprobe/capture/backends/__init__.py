@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 SEVERAL = "+"
 """Between the names of backends that observe one run together; the first one's log is the recording's."""
-STREAMED = ("access", "none")
+STREAMED = ("access", "ring", "none")
 """Ways of marking imports that are complete while the run goes on."""
 
 

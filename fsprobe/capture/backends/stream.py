@@ -36,14 +36,14 @@ def why_not(scratch: "str") -> "str":
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, b"x" * 8192)
-        error = _punch(fd, 0, 4096)
+        error = punch(fd, 0, 4096)
     finally:
         os.close(fd)
         os.unlink(path)
     return "the filesystem of %s can't free a part of a file (%s)" % (scratch, os.strerror(error)) if error else ""
 
 
-def _punch(fd: "int", start: "int", end: "int") -> "int":
+def punch(fd: "int", start: "int", end: "int") -> "int":
     """Free the bytes from `start` to `end`; 0, or the errno."""
     libc = ctypes.CDLL(None, use_errno=True)
     call = getattr(libc, "fallocate64", None) or libc.fallocate
@@ -67,6 +67,8 @@ class Follower:
         """What was thrown away unread, because the reader was too far behind."""
         self.ending = b""
         """The lines that say how a process ended, of the target alone."""
+        self.failed = ""
+        """Why the log could not be read to its end."""
         self.result = None  # type: Any
         """What `consume` returned."""
         self.failure = None  # type: BaseException | None
@@ -98,6 +100,8 @@ class Follower:
 
     def left_out(self) -> "str":
         """What of the log was not read, "" where all of it was."""
+        if self.failed:
+            return "the log could not be read to its end: %s" % self.failed
         if not self.n_skipped_bytes:
             return ""
         return "%d MiB of the log were not read, as the reader was more than --max-log behind" % (
@@ -129,14 +133,20 @@ class Follower:
             try:
                 fd = own_files.open_file(self.log, os.O_RDWR)
                 break
-            except OSError:
+            except OSError as error:
                 if is_over:
+                    self.failed = error.strerror or str(error)
                     return
                 time.sleep(PAUSE_S)
         try:
             yield from self._lines_of(fd)
+        except OSError as error:
+            self.failed = error.strerror or str(error)  # what was read so far is kept
         finally:
-            os.close(fd)
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # nothing was written through it
 
     def _lines_of(self, fd: "int") -> "Iterator[bytes]":
         at = 0
@@ -167,7 +177,7 @@ class Follower:
             if hole >= 0 or (is_over and not block):
                 break
             if at - TAIL_BYTES - punched >= PUNCH_BYTES:
-                _punch(fd, punched, at - TAIL_BYTES)
+                punch(fd, punched, at - TAIL_BYTES)
                 punched = (at - TAIL_BYTES) & ~4095
             if len(block) < BLOCK_BYTES // 2 and not is_over:
                 self._ended.wait(PAUSE_S)

@@ -10,7 +10,7 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 
-from fsprobe.events.ring.slots import BEGUN, CALL, HEADER_BYTES, NEWTID, SLOT_BYTES, START, Ring, slot_at
+from fsprobe.events.ring.slots import BEGUN, CALL, NEWTID, SLOT_BYTES, START, Ring, Slot, slot_at
 
 CLONES = frozenset({56, 57, 58, 435})
 WAITS = frozenset({61, 247})
@@ -37,57 +37,78 @@ class Families:
 
 def find(ring: Ring) -> Families:
     """Match clones with children and execs with starts, in the order of the slots."""
-    families = Families()
-    numbers = (
-        bytes(ring.data[HEADER_BYTES + 80 : HEADER_BYTES + ring.n_slots * SLOT_BYTES : SLOT_BYTES])
-        if ring.n_slots
-        else b""
-    )
-    indexes = [match.start() for match in _LOW_BYTES.finditer(numbers) if ring.kinds[match.start()] == CALL]
-    indexes += [match.start() for match in _SAYS.finditer(ring.kinds)]
-    pid_of: dict[int, int] = {}
-    clones: dict[int, int] = {}
-    by_pointer: dict[tuple[int, int], int] = {}
-    execs: dict[int, int] = {}
-    forks: dict[int, deque[int]] = {}
-    strangers: list[tuple[int, int, int]] = []
-    for index in sorted(indexes):
-        slot = slot_at(ring, index)
-        kind, tid = ring.kinds[index], slot.tid
-        if kind == CALL:
-            pid = pid_of.get(tid, tid)
-            if slot.nr in CLONES:
-                clones[index] = pid
-                if slot.arg1:
-                    by_pointer[pid, slot.arg1] = index
-                if not slot.arg0 & _CLONE_THREAD:
-                    forks.setdefault(pid, deque()).append(index)
-            elif slot.nr in WAITS:
-                if pid_of.pop(slot.arg0, None) is None:
-                    strangers.append((index, slot.arg0, pid))
-            elif slot.nr in _EXECS and slot.state == BEGUN:
-                execs[pid] = index
-        elif kind == NEWTID:
-            pid = slot.arg0
-            if tid != pid:
-                made_by = by_pointer.pop((pid, slot.arg3), None)
+    kinship = Kinship()
+    kinship.feed(ring)
+    kinship.close()
+    return kinship.families
+
+
+class Kinship:
+    """The same for a ring that still grows: stretch after stretch is fed."""
+
+    def __init__(self, keeps_forks: bool = True) -> None:
+        self.families = Families()
+        self._keeps_forks = keeps_forks
+        self._pid_of: dict[int, int] = {}
+        self._clones: dict[int, int] = {}
+        self._by_pointer: dict[tuple[int, int], int] = {}
+        self._execs: dict[int, int] = {}
+        self._forks: dict[int, deque[int]] = {}
+        self._strangers: list[tuple[int, int, int]] = []
+
+    def feed(self, ring: Ring) -> None:
+        """Take the slots of a ring or a stretch."""
+        n_here = ring.n_slots - ring.first
+        begin = ring.zero_at + ring.first * SLOT_BYTES
+        numbers = bytes(ring.data[begin + 80 : begin + n_here * SLOT_BYTES : SLOT_BYTES]) if n_here else b""
+        places = [match.start() for match in _LOW_BYTES.finditer(numbers) if ring.kinds[match.start()] == CALL]
+        places += [match.start() for match in _SAYS.finditer(ring.kinds)]
+        for place in sorted(places):
+            index = ring.first + place
+            slot = slot_at(ring, index)
+            if ring.kinds[place] == CALL:
+                self._call(index, slot)
             else:
-                made_by = slot.arg2 - 1 if clones.get(slot.arg2 - 1) == slot.arg1 else None
-            if made_by is not None and made_by not in families.births and pid_of.get(tid) != pid:
-                families.births[made_by] = (tid, pid)
-            pid_of[tid] = pid
-        else:
-            pid = pid_of[tid] = slot.arg0
-            called = execs.pop(pid, None)
+                self._says(index, slot, ring.kinds[place])
+
+    def _call(self, index: int, slot: Slot) -> None:
+        pid = self._pid_of.get(slot.tid, slot.tid)
+        if slot.nr in CLONES:
+            self._clones[index] = pid
+            if slot.arg1:
+                self._by_pointer[pid, slot.arg1] = index
+            if not slot.arg0 & _CLONE_THREAD and self._keeps_forks:
+                self._forks.setdefault(pid, deque()).append(index)
+        elif slot.nr in WAITS:
+            if self._pid_of.pop(slot.arg0, None) is None and self._keeps_forks:
+                self._strangers.append((index, slot.arg0, pid))
+        elif slot.nr in _EXECS and slot.state == BEGUN:
+            self._execs[pid] = index
+
+    def _says(self, index: int, slot: Slot, kind: int) -> None:
+        tid, pid = slot.tid, slot.arg0
+        births = self.families.births
+        if kind != NEWTID:
+            self._pid_of[tid] = pid
+            called = self._execs.pop(pid, None)
             if called is not None:
-                families.entered.add(called)
-                families.called[index] = called
-    for index, child, parent in strangers:
-        # it ended before it made a call of interest: any fork of its parent that nobody else has come from
-        waiting = forks.get(parent, _NOBODY)
-        while waiting and waiting[0] < index:
-            made_by = waiting.popleft()
-            if made_by not in families.births:
-                families.births[made_by] = (child, child)
-                break
-    return families
+                self.families.entered.add(called)
+                self.families.called[index] = called
+            return
+        if tid != pid:
+            made_by = self._by_pointer.pop((pid, slot.arg3), None)
+        else:
+            made_by = slot.arg2 - 1 if self._clones.get(slot.arg2 - 1) == slot.arg1 else None
+        if made_by is not None and made_by not in births and self._pid_of.get(tid) != pid:
+            births[made_by] = (tid, pid)
+        self._pid_of[tid] = pid
+
+    def close(self) -> None:
+        """The ring is at its end: who ended before it made a call of interest came from any fork that nobody else has come from."""
+        for index, child, parent in self._strangers:
+            waiting = self._forks.get(parent, _NOBODY)
+            while waiting and waiting[0] < index:
+                made_by = waiting.popleft()
+                if made_by not in self.families.births:
+                    self.families.births[made_by] = (child, child)
+                    break

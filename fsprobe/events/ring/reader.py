@@ -28,7 +28,7 @@ from fsprobe.events.ring.slots import (
 from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, annotation, error_of, result_of
 from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 
-_EXECS = frozenset({59, 322})
+EXECS = frozenset({59, 322})
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425
 _NOT_FOUND = 127
 _NOT_STARTED = _NOT_FOUND << 8
@@ -70,55 +70,24 @@ def read(
     quality.wall_start_ns = wall_start_ns
     facts.n_lost += ring.n_lost
     families = kinship.find(ring)
-    run = _Run(ring, quality, facts, families, cwd, on_status)
+    run = Run(ring, quality, facts, families, cwd, on_status)
     kinds, first = ring.kinds, ring.drained
     for index in range(first, ring.n_slots):
         kind = kinds[index]
-        if kind == CALL:
-            slot = slot_at(ring, index)
-            number = slot.nr
-            if number in NAMES:
-                if number not in _EXECS:
-                    call = run.call(index, slot)
-                    if call is not None:
-                        yield call
-                else:
-                    yield from run.exec(index, slot)
-            elif number in (_EXIT_GROUP, _EXIT):
-                yield from run.exit(slot)
-            elif index in families.births:
-                yield from run.birth(index, slot)
-            elif number in kinship.WAITS:
-                yield from run.ended(slot)
-            elif number == _IO_URING:
-                quality.io_uring = True
-            elif number not in kinship.CLONES:
-                run.damaged()
-        elif kind == START:
-            yield from run.start(index, slot_at(ring, index))
-        elif kind == NEWTID:
-            yield from run.newtid(index, slot_at(ring, index))
-        elif kind == MARK:
-            yield from run.mark(slot_at(ring, index))
-        elif kind == OBJECT:
-            run.object(slot_at(ring, index))
-        elif kind > MARK and kind != 0xFF:
-            run.damaged()
+        slot = slot_at(ring, index) if kind == CALL else None
+        if slot is not None and slot.nr in NAMES and slot.nr not in EXECS:
+            call = run.call(index, slot)
+            if call is not None:
+                yield call
+        else:
+            yield from run.seldom(index, kind, slot)
         quality.n_lines += 1
         facts.n_slots += 1
-    quality.n_lost += facts.n_lost
-    for programs, losses in (
-        (quality.unseen, facts.unseen),
-        (quality.not_started, facts.not_started),
-        (quality.by_preload, facts.by_preload),
-    ):
-        for loss in losses:
-            name = os.fsdecode(loss.path)
-            programs[name] = programs.get(name, 0) + 1
+    run.close()
 
 
-class _Run:
-    """What one pass remembers."""
+class Run:
+    """What one pass remembers: slots in, events out."""
 
     def __init__(
         self,
@@ -139,12 +108,60 @@ class _Run:
         self.threads: dict[int, dict[int, None]] = {}
         """Process -> its threads that live, in the order in which they were born."""
 
+    def seldom(self, index: int, kind: int, slot: Slot | None) -> Iterator[Event]:
+        """All but the calls that look a path up."""
+        if slot is not None:
+            number = slot.nr
+            if number in EXECS:
+                yield from self.exec(index, slot)
+            elif number in (_EXIT_GROUP, _EXIT):
+                yield from self.exit(slot)
+            elif index in self.families.births:
+                yield from self.birth(index, slot)
+            elif number in kinship.WAITS:
+                yield from self.ended(slot)
+            elif number == _IO_URING:
+                self.quality.io_uring = True
+            elif number not in kinship.CLONES:
+                self.damaged()
+        elif kind == START:
+            yield from self.start(index, slot_at(self.ring, index))
+        elif kind == NEWTID:
+            yield from self.newtid(index, slot_at(self.ring, index))
+        elif kind == MARK:
+            yield from self.mark(slot_at(self.ring, index))
+        elif kind == OBJECT:
+            self.object(slot_at(self.ring, index))
+        elif kind > MARK and kind != 0xFF:
+            self.damaged()
+
+    def close(self) -> None:
+        """Say what was lost and who was not seen."""
+        quality, facts = self.quality, self.facts
+        quality.n_lost += facts.n_lost
+        for programs, losses in (
+            (quality.unseen, facts.unseen),
+            (quality.not_started, facts.not_started),
+            (quality.by_preload, facts.by_preload),
+        ):
+            for loss in losses:
+                name = os.fsdecode(loss.path)
+                programs[name] = programs.get(name, 0) + 1
+
     def damaged(self) -> None:
         self.facts.n_damaged += 1
         self.quality.n_unparsed += 1
 
+    def slot(self, index: int) -> Slot:
+        """A slot that came before."""
+        return slot_at(self.ring, index)
+
+    def ring_of(self, slot: Slot) -> Ring:
+        """Where a slot's texts lie."""
+        return self.ring
+
     def texts(self, slot: Slot) -> Texts:
-        texts = texts_of(self.ring, slot)
+        texts = texts_of(self.ring_of(slot), slot)
         if texts is None:
             self.damaged()
             return _NOTHING
@@ -232,10 +249,10 @@ class _Run:
             self._add_reads(slot, b"")
         if slot.arg2:
             self.facts.by_preload.append(Loss(tid, slot.t_ns, texts[0]))
-        called = self.families.called.get(index)
+        called = self.families.called.pop(index, None)
         self.programs[tid] = texts[0]
         if called is not None:
-            exec_slot = slot_at(self.ring, called)
+            exec_slot = self.slot(called)
             yield from self._executed(exec_slot, exec_slot.tid, max(0, slot.t_ns - exec_slot.t_ns))
             return
         if tid not in self.pid_of and parent in self.pid_of:
@@ -251,7 +268,7 @@ class _Run:
 
     def birth(self, index: int, slot: Slot) -> Iterator[Event]:
         """A clone that made somebody who was seen."""
-        child, pid = self.families.births[index]
+        child, pid = self.families.births.pop(index)
         yield Process("thread" if child != pid else "fork", slot.tid, slot.t_ns, child, b"")
         self._born(child, pid)
 

@@ -75,18 +75,22 @@ class Slot(NamedTuple):
 
 
 class Ring(NamedTuple):
-    """A ring's slots and what its header says."""
+    """A ring's slots and what its header says; or a stretch of the slots of one that still grows."""
 
     data: memoryview
     """Header and slots."""
     n_slots: int
-    """Slots that are there and were asked for."""
+    """Slots that are there and were asked for; of a stretch the index of the first one behind it."""
     n_asked: int
     drained: int
     kinds: bytes
     """The kind of each slot; 0xFF where there is none: text of the slot before, or lost."""
     n_lost: int
     """Slots that were asked for and are not there: the ring was full, or their thread was killed or jumped away before it wrote."""
+    first: int = 0
+    """Index of the first slot of a stretch; `kinds` begins with it."""
+    zero_at: int = HEADER_BYTES
+    """Where slot 0 lies in `data`; below 0 for a stretch."""
 
 
 def open_ring(data: Buffer) -> Ring:
@@ -107,12 +111,37 @@ def open_ring(data: Buffer) -> Ring:
         )
     (n_asked,) = _NEXT.unpack_from(view, NEXT_AT)
     n_slots = min(n_asked, cap, (len(view) - HEADER_BYTES) // SLOT_BYTES)
-    kinds, n_gone = _kinds(view, n_slots)
+    kinds, n_gone = _kinds(view[HEADER_BYTES : HEADER_BYTES + n_slots * SLOT_BYTES], n_slots)
     return Ring(view, n_slots, n_asked, min(drained, n_slots), kinds, n_gone + n_asked - n_slots)
 
 
-def _kinds(view: memoryview, n_slots: int) -> tuple[bytes, int]:
-    area = view[HEADER_BYTES : HEADER_BYTES + n_slots * SLOT_BYTES]
+def open_stretch(data: Buffer, first: int, n_inside: int = 0) -> Ring:
+    """Find the slots of a stretch.
+
+    Args:
+        data: whole slots.
+        first: index of the first one.
+        n_inside: so many at its beginning are the rest of a text.
+    """
+    view = memoryview(data).cast("B")
+    n_slots = len(view) // SLOT_BYTES
+    n_inside = min(n_inside, n_slots)
+    kinds, n_gone = _kinds(view[n_inside * SLOT_BYTES : n_slots * SLOT_BYTES], n_slots - n_inside)
+    kinds = bytes((_NO_SLOT,)) * n_inside + kinds
+    end = first + n_slots
+    return Ring(view, end, end, first, kinds, n_gone, first, -first * SLOT_BYTES)
+
+
+def n_running_over(ring: Ring) -> int:
+    """How many slots behind a stretch are the rest of its last text."""
+    at = ring.kinds.rfind(TEXT)
+    if at < 0:
+        return 0
+    index = ring.first + at
+    return max(0, index + max(1, ring.data[ring.zero_at + index * SLOT_BYTES + 3]) - ring.n_slots)
+
+
+def _kinds(area: memoryview, n_slots: int) -> tuple[bytes, int]:
     kinds = bytearray(area[2::SLOT_BYTES])
     magics = bytearray(area[0::SLOT_BYTES])
     at = 0
@@ -141,7 +170,7 @@ def _kinds(view: memoryview, n_slots: int) -> tuple[bytes, int]:
 
 def slot_at(ring: Ring, index: int) -> Slot:
     """Give one slot; `index` is below `n_slots`."""
-    return Slot._make(SLOT.unpack_from(ring.data, HEADER_BYTES + index * SLOT_BYTES))
+    return Slot._make(SLOT.unpack_from(ring.data, ring.zero_at + index * SLOT_BYTES))
 
 
 def texts_of(ring: Ring, slot: Slot) -> tuple[bytes, bytes, bytes, bytes] | None:
@@ -152,9 +181,9 @@ def texts_of(ring: Ring, slot: Slot) -> tuple[bytes, bytes, bytes, bytes] | None
         return b"", b"", b"", b""
     if slot.has & HAS_LONG:
         at = slot.text_at
-        if at >= ring.n_slots or ring.kinds[at] != TEXT:
+        if not ring.first <= at < ring.n_slots or ring.kinds[at - ring.first] != TEXT:
             return None
-        place = HEADER_BYTES + at * SLOT_BYTES
+        place = ring.zero_at + at * SLOT_BYTES
         n = min(LONG.unpack_from(ring.data, place)[3], ring.n_slots - at)
         if total > n * SLOT_BYTES - LONG_TEXT_AT:
             return None

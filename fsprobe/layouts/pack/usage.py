@@ -7,14 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def usage_lines(image: Path, at: str, command: Sequence[str] = ("python", "script.py")) -> dict[str, list[str]]:
+def usage_lines(
+    image: Path, at: str, command: Sequence[str] = ("python", "script.py"), program: str = ""
+) -> dict[str, list[str]]:
     """How to run `command` of the environment with `image` mounted over `at`.
 
+    Args:
+        image: the image.
+        at: the environment's path.
+        command: its first word as a container finds it on its PATH.
+        program: its first word elsewhere; without it, taken from the environment's bin directory.
+
     Returns:
-        Heading -> lines. The command's first word is taken from the environment's bin directory.
+        Heading -> lines.
     """
     img, path = shlex.quote(str(image)), shlex.quote(at)
-    run = shlex.join([f"{at}/bin/{command[0]}", *command[1:]])
+    run = shlex.join([program or f"{at}/bin/{command[0]}", *command[1:]])
     bare = shlex.join(command)
     root = f"mount -t squashfs -o loop,ro,nosuid,nodev {img} {path} && exec {run}"
     user = f"squashfuse_ll -o ro,nosuid,nodev {img} {path} && {{ {run}; rc=$?; umount {path}; exit $rc; }}"

@@ -15,6 +15,7 @@ from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
 from fsprobe.report import facts, numbers, request_facts, sentences
+from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import WIDTH, Screen, as_text
 
 TOP = 8
@@ -79,6 +80,11 @@ def draw_head(console: Console, profile: Profile) -> None:
         console.print(Text(clean(verdict.sentence), style=_LEVEL_STYLE.get(verdict.level, "bold")))
     for line in sentences.quality_lines(profile):
         console.print(Text("note: " + clean(line), style="yellow"))
+    if profile.time is not None:
+        console.print()
+        ascii_only = not console.encoding.lower().startswith("utf")
+        for line in time_bar.lines(profile.time, min(console.width, time_bar.WIDTH), ascii_only):
+            console.print(Text(line))
 
 
 def _heading(console: Console, title: str) -> None:
@@ -280,9 +286,9 @@ def draw_imports(console: Console, profile: Profile) -> None:
     if not shown:
         return
     nobody = "?" if profile.quality.n_estimated else "the program"
-    _heading(console, "Costliest imports")
+    _heading(console, sentences.imports_title(profile))
     columns: list[Column[ModuleRow]] = [
-        ("module", "fill", lambda row: clean(row.key)),
+        (profile.metrics.imports_by, "fill", lambda row: clean(row.key)),
         ("cumulative", "right", lambda row: numbers.count(row.n_metadata_cum)),
         ("self", "right", lambda row: numbers.count(row.n_metadata)),
         ("not found", "right", lambda row: numbers.count(row.n_not_found_cum)),
@@ -290,6 +296,9 @@ def draw_imports(console: Console, profile: Profile) -> None:
         ("imported by", "left", lambda row: clean(row.parent or nobody, 18)),
     ]
     draw_table(console, shown, columns)
+    left = sentences.imports_left(profile)
+    if left:
+        console.print(Text(left, style="dim"))
 
 
 def draw_packages(console: Console, profile: Profile) -> None:

@@ -27,6 +27,8 @@ from fsprobe.analysis.streaming import fold as streaming
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.capture import options, record
 from fsprobe.capture.backends import stream
+from fsprobe.capture.backends.inline.backend import Inline
+from fsprobe.capture.backends.protocol import Machine
 from fsprobe.errors import FsprobeError
 from fsprobe.model import serial
 from fsprobe.model.events import Call, Op
@@ -87,7 +89,7 @@ def without_times(value: object) -> object:
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("backend", ["strace", "ptrace"])
+@pytest.mark.parametrize("backend", ["strace", "ptrace", "inline"])
 def test_a_streamed_run_has_the_profile_of_a_logged_one(
     backend: str, program: list[str], tmp_path: Path, strace_program: str
 ) -> None:
@@ -95,7 +97,10 @@ def test_a_streamed_run_has_the_profile_of_a_logged_one(
         from fsprobe.capture.backends.ptrace import entry
 
         need(entry.why_not() is None, f"no ptrace backend here: {entry.why_not()}")
-    run(tmp_path / "a.fsprobe", program, f"--backend={backend}", "--markers=access")
+    if backend == "inline":
+        why = Inline().why_not(Machine(os.environ, program))
+        need(not why, why)
+    run(tmp_path / "a.fsprobe", program, f"--backend={backend}", *(["--markers=access"] if backend != "inline" else []))
     run(tmp_path / "b.fsprobe", program, f"--backend={backend}", "--stream")
     logged, streamed = pipeline.analyse(tmp_path / "a.fsprobe"), pipeline.analyse(tmp_path / "b.fsprobe")
     parts = []
@@ -417,7 +422,7 @@ def test_what_can_not_be_streamed(words: list[str], said: str, tmp_path: Path, s
 def test_a_filesystem_that_can_not_free_a_part_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strace_program: str
 ) -> None:
-    monkeypatch.setattr(stream, "_punch", lambda fd, start, end: 95)
+    monkeypatch.setattr(stream, "punch", lambda fd, start, end: 95)
     with pytest.raises(FsprobeError, match="can't free a part of a file"):
         run(tmp_path / "x.fsprobe", ["/bin/true"], "--stream")
 

@@ -29,8 +29,8 @@ def stats_in(place: Path) -> list[str]:
 
 
 def share(judged: Verdict, place: str) -> int:
-    """% of the wall time that calls on a place took at most, as the verdict says it."""
-    (reason,) = [reason for reason in judged.reasons if reason.startswith(f"calls on {place}")]
+    """% of the wall time that waiting for a place took, as the verdict says it."""
+    (reason,) = [reason for reason in judged.reasons if reason.startswith(f"waiting for {place}")]
     found = re.search(r"(\d+)% of the wall time", reason)
     assert found is not None, reason
     return int(found.group(1))

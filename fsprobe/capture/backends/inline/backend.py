@@ -16,8 +16,9 @@ from fsprobe.capture.backends.protocol import NO, OK, UNMARKED, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine import cgroup
+from fsprobe.capture.machine import memory
 from fsprobe.capture.process import limits
+from fsprobe.capture.process.witness import Witness
 from fsprobe.errors import EXIT_NOT_FOUND, BadInput, FsprobeError
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from fsprobe.capture.backends.inline.stream import RingFollower
     from fsprobe.capture.backends.protocol import Machine, Run
     from fsprobe.capture.process.start import Launch, Process
     from fsprobe.capture.process.wait import Outcome
@@ -67,6 +69,7 @@ class Inline(Backend):
     remedy = TRACER
     data_files = (library.DATA_FILE,)
     tick_s = TICK_S
+    can_stream = True
 
     library = ""
     tables = b""
@@ -76,6 +79,10 @@ class Inline(Backend):
     n_taken = 0
     n_slots = 0
     why_full = ""
+    follower: "RingFollower | None" = None
+    witness: "Witness | None" = None
+    max_log_bytes = 0
+    most_ahead = MAX_AHEAD
     command: "Sequence[bytes]" = ()
 
     # -- before the run -----------------------------------------------------------------------------------------------
@@ -89,7 +96,10 @@ class Inline(Backend):
         why = self._dry_start(machine)
         if why:
             return "the inline recorder does not work here: " + why
-        return command.why_not(machine.command[0], self.library, machine.environment) if machine.command else ""
+        if not machine.command:
+            return ""
+        why = command.why_not_outside(machine.command, machine.environment)
+        return why or command.why_not(machine.command[0], self.library, machine.environment)
 
     def _dry_start(self, machine: "Machine") -> "str":
         """Start /bin/true with a ring of its own, and keep what it found."""
@@ -137,9 +147,16 @@ class Inline(Backend):
         """The command with the recorder in its environment, and the ring, allocated ahead of it."""
         if not launch.is_target:
             raise FsprobeError("the tracer has to be named first", "--backend strace+inline")
-        self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
+        self.max_log_bytes = run.max_log_bytes
+        if run.is_streamed:
+            self.most = _most_slots(ringfile.MOST_STREAMED)
+            self.most_ahead = max(ringfile.AHEAD, min(MAX_AHEAD, run.max_log_bytes // ringfile.SLOT_BYTES // 8))
+        else:
+            self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
         self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
         ringfile.create(self.ring, self.ahead, self.most, self.tables)
+        if self.place == self.scratch:  # else a tracer leads, which notes signals itself
+            self.witness = Witness()
         self.command = [os.fsencode(word) for word in run.command]
         changed = ringfile.environment(launch.environment, self.library, self.ring)
         variables = {name: changed[name] for name in changed if launch.environment.get(name) != changed[name]}
@@ -154,25 +171,48 @@ class Inline(Backend):
         """What the wall clock showed when CLOCK_MONOTONIC, which is the ring's, was 0; and how many slots there may be."""
         return {"wall_start_ns": int(time.time() * 1e9) - int(time.monotonic() * 1e9), "max_slots": self.most}
 
+    def follow(self, run: "Run", consume: "Callable[..., Any]") -> "None":
+        """Read the ring as it grows, and take it away behind the reader."""
+        from fsprobe.capture.backends import stream
+        from fsprobe.capture.backends.inline.stream import RingFollower
+
+        reason = stream.why_not(self.place)
+        if reason:
+            raise FsprobeError(reason, "name a directory on tmpfs, ext4 or xfs with --tmp-dir")
+        self.follower = RingFollower(self.ring, self.most, consume)
+
     # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def has_had(self, pid: "int", number: "int", sender: "int") -> "bool":
+        """What was sent to all beside fsprobe the command has had."""
+        return self.witness is not None and self.witness.has_had(number, sender)
 
     def watch(self, process: "Process") -> "None":
         """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs."""
         try:
-            taken, self.n_slots = ringfile.grow(self.ring, self.ahead, self.most, self._has_room)
+            taken, self.n_slots = ringfile.grow(
+                self.ring, self.ahead, self.most, self._has_room, may_skip=self.follower is not None
+            )
         except OSError:
             return
         if taken < self.n_taken:
             return  # a program has written into the header
-        self.ahead = min(MAX_AHEAD, max(self.ahead, AHEAD_OF_A_TICK * (taken - self.n_taken)))
+        self.ahead = min(self.most_ahead, max(self.ahead, AHEAD_OF_A_TICK * (taken - self.n_taken)))
         self.n_taken = taken
+        if self.follower is not None:
+            self.follower.tick()
 
     def _has_room(self, n_bytes: "int") -> "bool":
         """Whether the scratch filesystem and the job's memory leave so many bytes, and some for the command."""
+        if self.follower is not None:
+            n_held = self.n_slots - self.follower.n_freed
+            if n_held * ringfile.SLOT_BYTES + n_bytes > self.max_log_bytes:
+                self.why_full = "the reader was more than --max-log behind"
+                return False
         if scratch_dir.free_bytes(self.place) < n_bytes + LOW_SPACE_BYTES:
             self.why_full = "the scratch filesystem is nearly full"
         else:
-            room = cgroup.room_bytes()
+            room = memory.free_bytes()
             if room is not None and room < n_bytes + LOW_SPACE_BYTES:
                 self.why_full = "the memory limit of this job is near"
             else:
@@ -181,20 +221,37 @@ class Inline(Backend):
 
     def is_at_work(self) -> "bool":
         """Whether processes outlive the command."""
-        return is_in_use(self.ring)
+        return is_in_use(self.ring, is_read=self.follower is not None)
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
-        """A ring can be read at any time."""
-        write(None)
+        """A ring can be read at any time; a stream between two looks."""
+        if self.follower is not None:
+            self.follower.ask(write)
+        else:
+            write(None)
+
+    def streamed(self) -> "Any":
+        """What the reader of the ring returned."""
+        return None if self.follower is None else self.follower.result
 
     def finish(self, process: "Process", outcome: "Outcome") -> "None":
         """See what was lost."""
+        if self.witness is not None:
+            self.witness.close()
         self.watch(process)
-        if self.n_taken > self.n_slots:
+        if self.follower is not None:
+            self.follower.finish()
+        if self._n_lost():
             if self.n_slots >= self.most:
                 self.truncated = "the log reached --max-log"
             else:
-                self.truncated = self.why_full
+                self.truncated = self.why_full or "calls were made faster than the ring could grow"
+
+    def _n_lost(self) -> "int":
+        """Slots for which there was no room; of a stream the reader knows, as the ring went on when there was some again."""
+        if self.follower is not None and self.follower.result is not None:
+            return int(self.follower.result.quality.n_lost)
+        return max(0, self.n_taken - self.n_slots)
 
     def raise_if_not_run(self, run: "Run", outcome: "Outcome") -> "None":
         """The command ended with 127 and never said that it started: the loader may not have started it because of us."""
@@ -215,10 +272,9 @@ class Inline(Backend):
     def warnings(self, outcome: "Outcome") -> "list[str]":
         """Nothing was seen at all, or calls were lost."""
         found = []
-        if self.n_taken > self.n_slots:
+        if self._n_lost():
             found.append(
-                "%d slots of the ring were lost: there are more calls than the recording shows"
-                % (self.n_taken - self.n_slots)
+                "%d slots of the ring were lost: there are more calls than the recording shows" % self._n_lost()
             )
         if not self._has_started():
             found.append("no program of the run was seen to start under the inline recorder; " + TRACER)
@@ -274,12 +330,12 @@ class Inline(Backend):
             return None
 
 
-def _most_slots() -> "int":
+def _most_slots(most: "int" = ringfile.MOST) -> "int":
     """How many slots may be mapped in each process: a small part of its address space where that is limited (ulimit -v)."""
     limit = limits.own_limit(limits.ADDRESS_SPACE)
     if limit is None:
-        return ringfile.MOST
-    return max(TRIAL_SLOTS, min(ringfile.MOST, limit // SHARE_OF_ADDRESSES // ringfile.SLOT_BYTES))
+        return most
+    return max(TRIAL_SLOTS, min(most, limit // SHARE_OF_ADDRESSES // ringfile.SLOT_BYTES))
 
 
 def _n_cpus() -> "int":

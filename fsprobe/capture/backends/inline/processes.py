@@ -12,13 +12,20 @@ import os
 from fsprobe.capture.directories import own_files
 
 
-def is_in_use(ring: "str") -> "bool":
-    """Whether a process has it mapped, of whatever user and in whatever namespace; False where it is not there."""
+def is_in_use(ring: "str", is_read: "bool" = False) -> "bool":
+    """Whether a process has it mapped, of whatever user and in whatever namespace; False where it is not there.
+
+    Args:
+        ring: its path.
+        is_read: a thread of this process has it open: no lease is given then, and only the user's own processes are looked at.
+    """
     try:
         fd = own_files.open_file(ring, os.O_RDWR)
     except OSError:
         return False
     try:
+        if is_read:
+            return _is_mapped(os.fstat(fd))
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:

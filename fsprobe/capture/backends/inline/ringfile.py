@@ -27,6 +27,10 @@ AHEAD = 16384
 """Slots that are allocated before they are used (4 MiB): more than what two cores write in a tick of 20 ms."""
 MOST = 1 << 24
 """Slots for which address space is mapped in each process (4 GiB of it)."""
+MOST_STREAMED = 1 << 26
+"""The same where slots are given back while the run goes on (16 GiB of addresses; of memory what the reader is behind)."""
+IN_HAND = 1024
+"""So many threads may have taken a slot and not looked yet whether it is there: a judgement."""
 BLOCK_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -68,7 +72,11 @@ def tables_of(path: "str") -> "bytes":
 
 
 def grow(
-    path: "str", ahead: "int" = AHEAD, most: "int" = MOST, has_room: "Callable[[int], bool] | None" = None
+    path: "str",
+    ahead: "int" = AHEAD,
+    most: "int" = MOST,
+    has_room: "Callable[[int], bool] | None" = None,
+    may_skip: "bool" = False,
 ) -> "tuple[int, int]":
     """Keep `ahead` slots allocated, `most` at the highest; what does not fit on the filesystem is lost and counted.
 
@@ -77,6 +85,7 @@ def grow(
         ahead: slots behind those that are taken.
         most: slots at last.
         has_room: asked before it grows whether so many bytes more may be taken.
+        may_skip: no pages are made for slots that were lost for want of room, but for those that may be being taken right now.
 
     Returns:
         how many slots were asked for so far, and how many there are.
@@ -88,10 +97,11 @@ def grow(
         wanted = min(most, most_mapped, max(cap, taken + ahead))
         # not for each few slots: half of what is kept ahead is enough to grow
         if wanted > cap and (taken + ahead // 2 > cap or cap < ahead):
-            if has_room is not None and not has_room((wanted - cap) * SLOT_BYTES):
+            start = max(cap, min(wanted, taken - IN_HAND)) if may_skip else cap
+            if has_room is not None and not has_room((wanted - start) * SLOT_BYTES):
                 return taken, cap
             try:
-                os.posix_fallocate(fd, HEADER_BYTES + cap * SLOT_BYTES, (wanted - cap) * SLOT_BYTES)
+                os.posix_fallocate(fd, HEADER_BYTES + start * SLOT_BYTES, (wanted - start) * SLOT_BYTES)
             except OSError as error:
                 if error.errno not in _NO_ROOM:
                     raise

@@ -95,6 +95,40 @@ def test_signals_reach_the_command(record: Record, tmp_path: Path) -> None:
     assert "ring" in Recording(str(path)).names()
 
 
+@pytest.mark.parametrize("backend", ["inline", "audit"])
+def test_a_signal_to_all_comes_once(backend: str, tmp_path: Path) -> None:
+    """As `kill -- -GROUP`, `timeout` and batch systems send it: to fsprobe and to the command."""
+    code = (
+        "import signal, time\n"
+        "had = []\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: had.append(1))\n"
+        f"open({str(tmp_path / 'ready')!r}, 'w').close()\n"
+        "while not had: time.sleep(0.01)\n"
+        "time.sleep(0.5)\n"
+        "print(len(had))"
+    )
+    words = [
+        "run",
+        "-q",
+        "--record-only",
+        "--backend",
+        backend,
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--",
+        sys.executable,
+        "-c",
+        code,
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fsprobe", *words], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        _wait_for(tmp_path / "ready")
+        os.killpg(process.pid, signal.SIGUSR1)
+        assert process.communicate(timeout=30)[0] == b"1\n"
+        assert process.returncode == 0
+
+
 def _wait_for(path: Path) -> None:
     end = time.monotonic() + 60
     while not path.exists():

@@ -13,7 +13,7 @@ from fsprobe.recording.file import Recording
 from tests.e2e.layouts.compare.comparing import wait_until
 from tests.layouts.environments import fsprobe, fsprobe_argv, fsprobe_environment, left_behind, need
 
-SLOW = "import time, pears; time.sleep(0.4)"
+SLOW = "import time, pears; time.sleep(0.15)"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

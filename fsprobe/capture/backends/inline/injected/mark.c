@@ -2,7 +2,8 @@
  * (MARK_MODE): the hook so needs no descriptor, no file and no module. The kernel does not see it. Where the call is not
  * recorded here the kernel refuses it (EINVAL or EBADF) without a look-up; here it succeeds, so that the hook can tell.
  *
- * With each note: what the thread has used so far (getrusage), in the ring's own clock. */
+ * With each note: what the thread has used so far, in the ring's own clock. Its CPU time is the clock's: getrusage gives what
+ * it was at the last tick of the scheduler, 1 to 10 ms ago. */
 #include "calls.h"
 
 struct usage { /* struct rusage */
@@ -19,13 +20,16 @@ int mark_taken(const struct registers *regs, i64 *result) {
     if (!starts_with(text, "fsprobe")) return 0;
     u32 tid = TID(thread_seen());
     struct usage usage;
+    i64 cpu[2];
     struct slot *slot = ring_take(1, &at);
     *result = 0;
     if (!slot) return 1;
     slot_begin(slot, MARK, tid, now_ns());
-    if (me.is_quiet || FAILED(syscall3(NR_getrusage, RUSAGE_THREAD, &usage, 0))) slot->has |= HAS_NO_USAGE;
+    if (me.is_quiet || FAILED(syscall3(NR_getrusage, RUSAGE_THREAD, &usage, 0)) ||
+        FAILED(syscall3(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, cpu, 0)))
+        slot->has |= HAS_NO_USAGE;
     else {
-        slot->arg[0] = (u64)(usage.user_s + usage.system_s) * 1000000000u + (u64)(usage.user_us + usage.system_us) * 1000u;
+        slot->arg[0] = (u64)cpu[0] * 1000000000u + (u64)cpu[1];
         slot->arg[1] = (u64)usage.major;
         slot->arg[2] = (u64)usage.voluntary;
         slot->arg[3] = (u64)usage.minor;

@@ -1,0 +1,282 @@
+"""Where the wall time went: CPU, waiting in metadata calls, waiting in reads, and the rest, named by what it can't be told from.
+
+A call's duration holds its own work on the CPU, which a run's cheapest calls show, and under a tracer what tracing adds. What
+it took above that is waiting; but a tracer also holds calls up by some 10 us here and 100 us there, so under one what fast
+calls took above the cheapest is taken for tracing. CPU time is that of all processes. Where all together are more than the wall
+time, something was counted twice, and it is taken off in this order: fast calls and reads, which may have computed all the time;
+the work of being traced; and the rest was done at the same time, by other threads or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fsprobe import capabilities
+from fsprobe.analysis.counting.profile import tracing_overhead_ns
+from fsprobe.analysis.counting.tally import Tally, bin_ns
+from fsprobe.analysis.time.cache import guess
+from fsprobe.analysis.time.observed import FAST_CALL_NS, READ_NS, Observed, Used
+from fsprobe.model.events import Mount
+from fsprobe.model.formats import text
+from fsprobe.model.manifest import Manifest
+from fsprobe.model.rows import MountRow
+from fsprobe.model.time.account import MountTime, TimeAccount, TimeRow, TimeSplit
+
+NOT_KNOWN = "(not known)"
+"""Key of the mount of paths whose mount is not known, as in the rows by mount."""
+MAX_ROWS = 2000
+
+
+def time_account(
+    manifest: Manifest,
+    tally: Tally,
+    seen: Observed,
+    mounts: Sequence[MountRow] = (),
+    mount_of: Callable[[bytes], Mount | None] = lambda _: None,
+) -> TimeAccount | None:
+    """Account for a run's wall time; None where that is not known.
+
+    Args:
+        manifest: what is known besides the calls.
+        tally: the counts.
+        seen: what passed when it was folded.
+        mounts: the profile's rows by mount.
+        mount_of: finds the mount of a path.
+    """
+    if not manifest.wall_s or manifest.wall_s <= 0:
+        return None
+    cheapest_ns = tracing_overhead_ns(tally) if manifest.shows(capabilities.DURATIONS) else None
+    overhead_ns = 0.0 if manifest.shows(capabilities.TRUE_DURATIONS) or cheapest_ns is None else cheapest_ns
+    n_timed = sum(tally.floor.values())
+    at_once = seen.n_at_once
+    overhead_s = overhead_ns * n_timed / at_once / 1e9
+    calls_s = fast_calls_s = 0.0
+    if cheapest_ns is not None:
+        above = [(bin_ns(number) - cheapest_ns, n) for number, n in tally.floor.items()]
+        calls_s = sum(max(0.0, ns) * n for ns, n in above) / at_once / 1e9
+        fast_calls_s = sum(max(0.0, ns) * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
+    if overhead_s:
+        overhead_s, calls_s, fast_calls_s = overhead_s + fast_calls_s, calls_s - fast_calls_s, 0.0
+    overhead_s = min(overhead_s, 0.99 * manifest.wall_s)
+    wall_s = manifest.wall_s - overhead_s
+    cpu_total_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
+    reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / at_once / 1e9
+    fast_reads_s = sum(of_file.fast_ns for of_file in seen.reads.values()) / at_once / 1e9
+    split = divide(
+        wall_s,
+        cpu_total_s,
+        metadata_s=None if cheapest_ns is None else calls_s,
+        reads_s=reads_s if seen.has_reads else None,
+        fast_metadata_s=fast_calls_s,
+        fast_reads_s=fast_reads_s,
+        overhead_s=overhead_s,
+    )
+    by_import = _by_import(seen, cheapest_ns, overhead_ns)
+    return TimeAccount(
+        wall_s=split.wall_s,
+        cpu_s=split.cpu_s,
+        metadata_s=split.metadata_s,
+        reads_s=split.reads_s,
+        both_s=split.both_s,
+        other_s=split.other_s,
+        traced_wall_s=manifest.wall_s,
+        overhead_s=round(overhead_s, 6),
+        cpu_total_s=cpu_total_s,
+        n_major_faults=manifest.majflt,
+        read_bytes=manifest.read_bytes,
+        n_reads=sum(of_file.n for of_file in seen.reads.values()) if seen.has_reads else None,
+        n_read_bytes=sum(of_file.n_bytes for of_file in seen.reads.values()) if seen.has_reads else None,
+        cache_guess=guess(tally, cheapest_ns, mounts),
+        by_mount=by_mount(tally, seen, mount_of, split, cheapest_ns, is_traced=overhead_ns > 0),
+        by_import=by_import,
+        by_package=_by_package(by_import),
+    )
+
+
+def divide(
+    wall_s: float,
+    cpu_s: float | None,
+    *,
+    metadata_s: float | None,
+    reads_s: float | None,
+    fast_metadata_s: float = 0.0,
+    fast_reads_s: float = 0.0,
+    overhead_s: float = 0.0,
+) -> TimeSplit:
+    """Divide a wall time into parts that sum to it.
+
+    Args:
+        wall_s: without what tracing added.
+        cpu_s: of all processes; None where it was not observed.
+        metadata_s: waiting in metadata calls; None where it was not observed.
+        reads_s: waiting in reads; None likewise.
+        fast_metadata_s: of `metadata_s`: what may have been CPU.
+        fast_reads_s: of `reads_s`: likewise.
+        overhead_s: what tracing added; some of it was CPU.
+    """
+    metadata = min(metadata_s or 0.0, wall_s)
+    reads = min(reads_s or 0.0, wall_s - metadata)
+    cpu = min(cpu_s or 0.0, wall_s)
+    excess = cpu + metadata + reads - wall_s
+    if excess > 0:
+        fast = min(fast_metadata_s, metadata) + min(fast_reads_s, reads)
+        off = min(excess, fast)
+        if fast:
+            metadata -= min(fast_metadata_s, metadata) * off / fast
+            reads -= min(fast_reads_s, reads) * off / fast
+        excess -= off
+        off = min(excess, overhead_s, cpu)
+        cpu -= off
+        excess -= off
+    both = min(max(0.0, excess), cpu, metadata + reads)
+    waits = metadata + reads
+    if both:
+        metadata, reads = metadata * (1 - both / waits), reads * (1 - both / waits)
+    cpu -= both
+    wall_s, cpu, metadata, reads, both = (round(time_s, 6) for time_s in (wall_s, cpu, metadata, reads, both))
+    return TimeSplit(
+        wall_s=wall_s,
+        cpu_s=None if cpu_s is None else cpu,
+        metadata_s=None if metadata_s is None else metadata,
+        reads_s=None if reads_s is None else reads,
+        both_s=both,
+        other_s=round(max(0.0, wall_s - cpu - metadata - reads - both), 6),
+    )
+
+
+def by_mount(
+    tally: Tally,
+    seen: Observed,
+    mount_of: Callable[[bytes], Mount | None],
+    split: TimeSplit,
+    cheapest_ns: float | None,
+    *,
+    is_traced: bool,
+) -> tuple[MountTime, ...]:
+    """What the run waited for on each mount: the two kinds of waiting, shared out as the mounts' calls and reads took it."""
+    table: dict[str, _OnMount] = {}
+
+    def of(path: bytes) -> _OnMount:
+        mount = mount_of(path)
+        key = text(mount.path) if mount is not None else NOT_KNOWN
+        return table.setdefault(key, _OnMount(mount))
+
+    least_ns = FAST_CALL_NS if is_traced else 0
+    for path, counted in tally.by_path.items():
+        if cheapest_ns is not None:
+            above = [(bin_ns(number) - cheapest_ns, n) for number, n in counted.latency.items()]
+            of(path).metadata_ns += sum(ns * n for ns, n in above if ns > least_ns)
+    for path, of_file in seen.reads.items():
+        place = of(path)
+        place.reads_ns += of_file.wait_ns
+        place.mapped_bytes += of_file.mapped_bytes
+    waits = (split.metadata_s or 0.0) + (split.reads_s or 0.0)
+    # what was done at the same time as CPU was waiting too
+    whole = 1 + split.both_s / waits if waits else 1.0
+    n_metadata_ns = sum(place.metadata_ns for place in table.values()) or 1.0
+    n_reads_ns = sum(place.reads_ns for place in table.values()) or 1.0
+    rows = [
+        MountTime(
+            key=key,
+            fstype=place.mount.fstype if place.mount is not None else None,
+            fs_class=place.mount.fs_class if place.mount is not None else None,
+            metadata_s=None
+            if split.metadata_s is None
+            else round(split.metadata_s * whole * place.metadata_ns / n_metadata_ns, 6),
+            reads_s=None if split.reads_s is None else round(split.reads_s * whole * place.reads_ns / n_reads_ns, 6),
+            mapped_bytes=place.mapped_bytes if seen.has_reads else None,
+        )
+        for key, place in table.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.waited_s, row.key)))
+
+
+@dataclass(slots=True)
+class _OnMount:
+    mount: Mount | None
+    metadata_ns: float = 0.0
+    reads_ns: int = 0
+    mapped_bytes: int = 0
+
+
+def _by_import(seen: Observed, cheapest_ns: float | None, overhead_ns: float) -> tuple[TimeRow, ...] | None:
+    if not seen.own:
+        return None
+    names = sorted(seen.own, key=lambda name: (-seen.own[name].wall_ns, name))[:MAX_ROWS]
+    return tuple(row(name, seen.own[name], seen.cumulative[name], seen, cheapest_ns, overhead_ns) for name in names)
+
+
+def row(
+    key: str, own: Used, cumulative: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float
+) -> TimeRow:
+    """Where the time of an import went; of one thread, so nothing was done at once."""
+    mine, whole = (_split(used, seen, cheapest_ns, overhead_ns) for used in (own, cumulative))
+    return TimeRow(
+        key=key,
+        wall_s=mine.wall_s,
+        cpu_s=mine.cpu_s,
+        metadata_s=mine.metadata_s,
+        reads_s=mine.reads_s,
+        other_s=mine.other_s,
+        wall_cum_s=whole.wall_s,
+        cpu_cum_s=whole.cpu_s,
+        metadata_cum_s=whole.metadata_s,
+        reads_cum_s=whole.reads_s,
+        n_major_faults=own.n_major_faults if seen.has_usage else None,
+    )
+
+
+def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float) -> TimeSplit:
+    waiting_ns, tracing_ns = used.calls_ns - (cheapest_ns or 0.0) * used.n_calls, 0.0
+    if overhead_ns:
+        waiting_ns = used.slow_ns - overhead_ns * used.n_slow
+        tracing_ns = used.calls_ns - max(0.0, waiting_ns)
+    wall_s = max(0.0, used.wall_ns - tracing_ns) / 1e9
+    metadata_s = None if cheapest_ns is None else max(0.0, waiting_ns) / 1e9
+    reads_s = max(0.0, used.reads_ns - READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
+    cpu_s = used.cpu_ns / 1e9 if seen.has_usage else None
+    # its thread's own CPU clock: what is more than the wall time leaves was in the calls
+    return divide(
+        wall_s,
+        cpu_s,
+        metadata_s=metadata_s,
+        reads_s=reads_s,
+        fast_metadata_s=metadata_s or 0.0,
+        fast_reads_s=reads_s or 0.0,
+    )
+
+
+def _by_package(rows: tuple[TimeRow, ...] | None) -> tuple[TimeRow, ...] | None:
+    """Rows of the packages whose modules were imported: their own times sum; with what they import they are their top module's."""
+    if rows is None:
+        return None
+    table: dict[str, list[TimeRow]] = {}
+    for one in rows:
+        table.setdefault(one.key.partition(".")[0], []).append(one)
+    found = [_summed(key, members) for key, members in table.items()]
+    return tuple(sorted(found, key=lambda one: (-one.wall_s, one.key)))
+
+
+def _summed(key: str, rows: list[TimeRow]) -> TimeRow:
+    top = next((one for one in rows if one.key == key), None)
+
+    def total(name: str) -> float | None:
+        values = [getattr(one, name) for one in rows]
+        return None if None in values else sum(values)
+
+    own = {name: total(name) for name in ("wall_s", "cpu_s", "metadata_s", "reads_s", "other_s")}
+    faults = total("n_major_faults")
+    return TimeRow(
+        key=key,
+        wall_s=own["wall_s"] or 0.0,
+        cpu_s=own["cpu_s"],
+        metadata_s=own["metadata_s"],
+        reads_s=own["reads_s"],
+        other_s=own["other_s"] or 0.0,
+        wall_cum_s=top.wall_cum_s if top is not None else own["wall_s"] or 0.0,
+        cpu_cum_s=top.cpu_cum_s if top is not None else own["cpu_s"],
+        metadata_cum_s=top.metadata_cum_s if top is not None else own["metadata_s"],
+        reads_cum_s=top.reads_cum_s if top is not None else own["reads_s"],
+        n_major_faults=None if faults is None else int(faults),
+    )

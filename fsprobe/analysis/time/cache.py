@@ -1,0 +1,36 @@
+"""A guess at the state of the caches: where a path's slowest call took no longer than the run's cheap ones, it was in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.time.observed import FAST_CALL_NS
+from fsprobe.model.rows import OURS, MountRow
+from fsprobe.model.time.account import COLD, PARTLY, WARM
+
+_FEWEST_PATHS = 50
+_MOST_WARM, _LEAST_COLD = 0.05, 0.5
+"""Shares of the paths whose slowest call was slow: judgements."""
+
+
+def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -> str:
+    """Say "warm", "partly warm" or "cold"; "" where too little was timed.
+
+    Args:
+        tally: the counts.
+        cheapest_ns: what the run's cheap calls took, tracing included; None where none was timed.
+        mounts: where the paths lie; calls that no server or disk answers say nothing.
+    """
+    if cheapest_ns is None or not any(row.fs_class not in OURS for row in mounts):
+        return ""
+    inside = tuple(row.key.rstrip("/") + "/" for row in mounts if row.fs_class in OURS and row.key != "/")
+    n_paths = n_slow = 0
+    for path, counted in tally.by_path.items():
+        if counted.max_ns and not path.decode("utf-8", "backslashreplace").startswith(inside):
+            n_paths += 1
+            n_slow += counted.max_ns > cheapest_ns + FAST_CALL_NS
+    if n_paths < _FEWEST_PATHS:
+        return ""
+    share = n_slow / n_paths
+    return WARM if share <= _MOST_WARM else COLD if share >= _LEAST_COLD else PARTLY

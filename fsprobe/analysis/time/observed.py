@@ -1,0 +1,201 @@
+"""What the stream of events says about time: how long somebody was in a metadata call, and what each import used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fsprobe.events.ring import Reads, RingFacts, Usage
+from fsprobe.model.events import Call, Event, Mark, Op, Process
+
+_NO_FILES = (b"/proc/", b"/sys/", b"/dev/")
+"""What is read there waits for no filesystem: terminals, pipes by name, the kernel."""
+FAST_CALL_NS = 100_000
+"""A call that takes no longer than this above the cheapest may have computed all the time, or been held up by its tracer: a
+judgement. Disks and servers take longer."""
+SLOW_CALL_NS = 150_000
+"""The same of a single call, before it is known what the cheapest took."""
+FAST_READ_NS = FAST_CALL_NS
+FAST_BYTE_NS = 1.0
+READ_NS = 1_000
+"""A read that takes less than the first two, per call and per byte, may have copied all the time: then it is CPU. The third is
+what one costs that finds its bytes in memory. Judgements."""
+
+
+@dataclass(slots=True)
+class Used:
+    """What an import used: its own, or with the imports inside it."""
+
+    wall_ns: int = 0
+    cpu_ns: int = 0
+    n_major_faults: int = 0
+    n_calls: int = 0
+    calls_ns: int = 0
+    """In metadata calls, the call's own work and the tracing included."""
+    n_slow: int = 0
+    slow_ns: int = 0
+    """Of these: in calls that took more than `SLOW_CALL_NS`."""
+    n_reads: int = 0
+    reads_ns: int = 0
+
+    def add(self, other: Used) -> None:
+        """Add what another used."""
+        self.wall_ns += other.wall_ns
+        self.cpu_ns += other.cpu_ns
+        self.n_major_faults += other.n_major_faults
+        self.n_calls += other.n_calls
+        self.calls_ns += other.calls_ns
+        self.n_slow += other.n_slow
+        self.slow_ns += other.slow_ns
+        self.n_reads += other.n_reads
+        self.reads_ns += other.reads_ns
+
+
+@dataclass(slots=True)
+class FileReads:
+    """What was read of a file, and mapped."""
+
+    n: int = 0
+    n_bytes: int = 0
+    time_ns: int = 0
+    mapped_bytes: int = 0
+
+    @property
+    def wait_ns(self) -> int:
+        """Without what a read costs that finds its bytes in memory."""
+        return max(0, self.time_ns - READ_NS * self.n)
+
+    @property
+    def fast_ns(self) -> int:
+        """Of the wait: what may have been copying."""
+        return min(self.wait_ns, int(self.n * FAST_READ_NS + self.n_bytes * FAST_BYTE_NS))
+
+
+@dataclass(slots=True)
+class Observed:
+    """Filled by `watch_time` while the events pass."""
+
+    calls_ns: int = 0
+    """Sum of what metadata calls took."""
+    covered_ns: int = 0
+    """Time in which somebody was in a metadata call: less than their sum where several were at once."""
+    has_reads: bool = False
+    """Whether reads were observed at all."""
+    reads: dict[bytes, FileReads] = field(default_factory=dict)
+    """By where the open led to."""
+    own: dict[str, Used] = field(default_factory=dict)
+    """Import -> what it used itself."""
+    cumulative: dict[str, Used] = field(default_factory=dict)
+    """Import -> what it used with the imports inside it; an import inside itself counts once."""
+    has_usage: bool = True
+    """Whether each mark came with what its thread had used."""
+
+    @property
+    def n_at_once(self) -> float:
+        """How many were in a metadata call where anybody was, on the average."""
+        return max(1.0, self.calls_ns / self.covered_ns) if self.covered_ns else 1.0
+
+
+@dataclass(slots=True)
+class _Thread:
+    """One thread: which imports it is in, and what it had used at its last mark."""
+
+    stack: list[str] = field(default_factory=list)
+    since_ns: int | None = None
+    usage: Usage | None = None
+    pending: Used = field(default_factory=Used)
+    """Its calls and reads since its last mark."""
+
+
+def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None = None) -> Iterator[Event]:
+    """Pass a stream of events on, and note what passes.
+
+    Args:
+        events: with the marks in their places.
+        seen: filled while the result is consumed.
+        facts: what a ring says beyond its events, filled by whoever makes the events; None where there is no ring.
+    """
+    threads: dict[int, _Thread] = {}
+    seen.has_reads = facts is not None
+    seen.has_usage = facts is not None
+    n_reads = n_usages = 0
+    covered_until = 0
+    for event in events:
+        if type(event) is Call:
+            _, t_ns, _, op, _, _, dur_ns, _, _ = event
+            if dur_ns is not None and t_ns is not None and op is not Op.OTHER:
+                seen.calls_ns += dur_ns
+                end_ns = t_ns + dur_ns
+                if end_ns > covered_until:
+                    seen.covered_ns += end_ns - max(t_ns, covered_until)
+                    covered_until = end_ns
+                pending = _thread(threads, event.tid).pending
+                pending.n_calls += 1
+                pending.calls_ns += dur_ns
+                if dur_ns > SLOW_CALL_NS:
+                    pending.n_slow += 1
+                    pending.slow_ns += dur_ns
+            if facts is not None:
+                while n_reads < len(facts.reads):
+                    _read(facts.reads[n_reads], seen, threads)
+                    n_reads += 1
+        elif type(event) is Mark:
+            usage = None
+            if facts is not None and n_usages < len(facts.usages):
+                usage = facts.usages[-1]
+                n_usages = len(facts.usages)
+            _mark(event, usage, _thread(threads, event.tid), seen)
+        elif type(event) is Process and event.kind != "fork" and event.kind != "thread":
+            threads.pop(event.child or event.tid, None)
+            threads.pop(event.tid, None)
+        yield event
+
+
+def _thread(threads: dict[int, _Thread], tid: int) -> _Thread:
+    thread = threads.get(tid)
+    if thread is None:
+        thread = threads[tid] = _Thread()
+    return thread
+
+
+def _read(reads: Reads, seen: Observed, threads: dict[int, _Thread]) -> None:
+    """Reads of a file, at its open: that is whose file it is."""
+    if reads.path[:1] != b"/" or reads.path.startswith(_NO_FILES):
+        return
+    of_file = seen.reads.get(reads.path)
+    if of_file is None:
+        of_file = seen.reads[reads.path] = FileReads()
+    of_file.n += reads.n_reads
+    of_file.n_bytes += reads.n_bytes
+    of_file.time_ns += reads.time_ns
+    of_file.mapped_bytes += reads.map_bytes
+    pending = _thread(threads, reads.tid).pending
+    pending.n_reads += reads.n_reads
+    pending.reads_ns += reads.time_ns
+
+
+def _mark(mark: Mark, usage: Usage | None, thread: _Thread, seen: Observed) -> None:
+    """Give what a thread has used since its last mark to the import that it was in."""
+    if mark.t_ns is None:
+        seen.has_usage = False
+        return
+    stack, used = thread.stack, thread.pending
+    if stack and thread.since_ns is not None:
+        used.wall_ns = max(0, mark.t_ns - thread.since_ns)
+        if usage is not None and thread.usage is not None:
+            used.cpu_ns = max(0, usage.cpu_ns - thread.usage.cpu_ns)
+            used.n_major_faults = max(0, usage.n_major_faults - thread.usage.n_major_faults)
+        else:
+            seen.has_usage = False
+        seen.own.setdefault(stack[-1], Used()).add(used)
+        for name in dict.fromkeys(stack):
+            seen.cumulative.setdefault(name, Used()).add(used)
+    thread.pending, thread.since_ns, thread.usage = Used(), mark.t_ns, usage
+    if mark.kind == "begin":
+        stack.append(mark.name.decode("utf-8", "backslashreplace"))
+    elif mark.kind == "end":
+        name = mark.name.decode("utf-8", "backslashreplace")
+        for depth in range(len(stack) - 1, -1, -1):
+            if stack[depth] == name:
+                del stack[depth:]
+                break

@@ -1,0 +1,1 @@
+"""fsprobe from Python: recordings as DataFrames, runs and comparisons from a notebook, limits in pytest."""

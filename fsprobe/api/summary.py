@@ -1,0 +1,70 @@
+"""What a notebook shows of a profile or a comparison: the answer, four numbers, the imports, the findings."""
+
+from __future__ import annotations
+
+from html import escape
+
+from fsprobe.api import icicle
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.profile import Profile
+from fsprobe.report import facts, numbers, sentences
+from fsprobe.report.foreign import visible
+
+N_FINDINGS = 5
+_SOFT = "opacity:.7;font-size:.9em"
+
+
+def of_profile(profile: Profile) -> str:
+    """A piece of HTML without scripts or references."""
+    parts = []
+    code = profile.manifest.exit_code
+    if code:
+        parts.append(f"<p><b>The command failed: exit code {code}.</b></p>")
+    if profile.verdict is not None:
+        parts.append(f'<p style="font-size:1.15em"><b>{_text(profile.verdict.sentence)}</b></p>')
+    parts.append(f"<p>{_text(sentences.headline(profile))}</p>")
+    cells = "".join(
+        f'<td style="text-align:left;padding-right:2em"><span style="{_SOFT}">{_text(figure.label)}</span><br>'
+        f"<b>{_text(figure.value)}</b></td>"
+        for figure in facts.key_figures(profile)[:6]
+    )
+    parts.append(f"<table><tr>{cells}</tr></table>")
+    rows = profile.metrics.by_module
+    if rows:
+        parts.append(icicle.draw(rows))
+        parts.append(
+            f'<p style="{_SOFT}">Each bar is an import, as wide as its metadata calls; point at one for its name.</p>'
+        )
+    found = facts.findings(profile)
+    if found:
+        parts.append(f"<ul>{''.join(_finding(profile, number) for number in range(min(len(found), N_FINDINGS)))}</ul>")
+    if len(found) > N_FINDINGS:
+        parts.append(f'<p style="{_SOFT}">{len(found) - N_FINDINGS} more in <code>.findings</code></p>')
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _finding(profile: Profile, number: int) -> str:
+    finding = facts.findings(profile)[number]
+    saved = facts.saving(finding, profile)
+    saved = f" <i>saves {_text(saved)}</i>" if saved else ""
+    commands = "".join(f"<pre>{_text(line)}</pre>" for line in finding.commands[:1])
+    return f"<li><b>{_text(finding.code)}</b> {_text(finding.title)}{saved}<br>{_text(finding.advice)}{commands}</li>"
+
+
+def of_comparison(comparison: Comparison) -> str:
+    """A table with a row for each layout and state of the cache."""
+    head = "".join(
+        f"<th>{name}</th>" for name in ("layout", "cache", "wall time", "to baseline", "server requests", "")
+    )
+    rows = []
+    for row in comparison.rows:
+        wall = numbers.seconds(row.wall_s.median) if row.wall_s is not None else numbers.NOT_OBSERVED
+        ratio = numbers.ratio(row.ratio_wall) if row.ratio_wall is not None else ""
+        cells = (row.layout, row.cache, wall, ratio, numbers.count(row.n_requests), row.verdict)
+        rows.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
+    notes = "".join(f'<p style="{_SOFT}">{_text(note)}</p>' for note in comparison.notes)
+    return f"<div><table><tr>{head}</tr>{''.join(rows)}</table>{notes}</div>"
+
+
+def _text(value: str) -> str:
+    return escape(visible(value))

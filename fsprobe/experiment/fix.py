@@ -1,0 +1,316 @@
+"""From diagnosis to cure: the recorded command again, from an image of its environment; the image stays if it is better."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsprobe import pipeline
+from fsprobe.capture.machine.mounts import classify
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
+from fsprobe.experiment import compare
+from fsprobe.experiment.plan import BASELINE, Image, Plan, Progress
+from fsprobe.layouts.mount.methods import hint_for, plan_ways, read_host_facts
+from fsprobe.layouts.pack import build as packing
+from fsprobe.layouts.pack.side_file import side_file_of
+from fsprobe.layouts.scan.walk import Node, walk
+from fsprobe.model.comparison import IMAGE_KINDS, Comparison, LayoutRow
+from fsprobe.model.finding import Finding
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import OURS
+
+LABEL = "squashfs"
+FEWEST_RUNS = 4
+"""Fewer against as many can't be told apart from chance: of three against three each order has a probability of 1 in 10."""
+PACKED_BYTES_PER_S = 40e6
+"""What mksquashfs with zstd made of a scientific environment on two cores; for the estimate alone."""
+ENOUGH_FEWER = 0.1
+"""Up to this share of the requests an image is kept that is no slower: the file server is everybody's. A judgement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """What will be done."""
+
+    env: Path
+    command: tuple[str, ...]
+    cwd: Path
+    image: Path
+    n_runs: int
+    cache: str
+    """cold | warm"""
+    make_cold: str
+    n_files: int
+    n_bytes: int
+    n_to_compile: int
+    """Sources without valid byte code; it will be in the image."""
+    estimate_s: float | None
+    """How long all of it takes, from the recorded wall time; None where nobody knows that."""
+    warnings: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """The command's program: by a path that holds wherever one is, and as it is called inside a container."""
+        program = self.command[0]
+        bin_dir = self.env / "bin"
+        if "/" in program:
+            place = Path(os.path.abspath(self.cwd / program))
+            if Path(os.path.realpath(place.parent)) == bin_dir:
+                return str(bin_dir / place.name), place.name
+            return str(place), str(place)
+        # a container has it on its PATH, by the environment's directory first
+        return (str(bin_dir / program) if (bin_dir / program).exists() else program), program
+
+    @property
+    def n_starts(self) -> int:
+        """How often the command runs: a first time, traced in each layout, timed in each."""
+        return 1 + 2 * (1 + self.n_runs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it."""
+
+    comparison: Comparison
+    image: Path | None
+    """The image that is kept; None where the environment as it is was no worse."""
+    why: str
+    left: tuple[Finding, ...]
+    """What was found in the run from the image: no layout cures it."""
+    changed: tuple[str, ...]
+    """Names in the environment that the command changed meanwhile."""
+    recordings: Mapping[str, bytes]
+    """Of the traced runs, by layout."""
+
+
+def prepare(
+    profile: Profile,
+    *,
+    command: Sequence[str] = (),
+    env: str | None = None,
+    image: str | None = None,
+    n_runs: int = 5,
+    cache: str = "",
+    make_cold: str = "",
+    progress: packing.Progress | None = None,
+) -> Fix:
+    """Plan it, and refuse what can't be done before anything is started or made.
+
+    Args:
+        profile: of the recording.
+        command: what to run instead of the recorded command.
+        env: the environment; else that of the recorded interpreter.
+        image: where the image goes; else beside the environment.
+        n_runs: timed runs of each layout.
+        cache: cold or warm; else cold where caches can be emptied.
+        make_cold: the shell command that empties them.
+        progress: told while the environment is looked at.
+
+    Raises:
+        BadInput: a recording that says too little of how to run it again; no environment; see `pack.check`.
+        MachineCannot: nothing can be packed or mounted here.
+    """
+    manifest = profile.manifest
+    if not command:
+        command = _recorded_command(profile)
+    root = _environment(profile, env)
+    cwd = Path(manifest.cwd if manifest.cwd and not manifest.disclosed and not _elsewhere(profile) else os.getcwd())
+    if not cwd.is_dir():
+        raise BadInput(f"{cwd}, where the command ran, is not there", "go to where it shall run, and give it after --")
+    if n_runs < FEWEST_RUNS:
+        raise FsprobeError(f"{n_runs} runs can't tell two layouts apart", f"--runs {FEWEST_RUNS} or more", EXIT_USAGE)
+    cold = bool(make_cold) or os.access("/proc/sys/vm/drop_caches", os.W_OK)
+    if cache == "cold" and not cold:
+        raise MachineCannot(
+            "no cold runs: emptying the caches takes root, or a command for it", "--make-cold CMD, or --cache warm"
+        )
+    target = Path(os.path.abspath(image)) if image else root.parent / f"{root.name}.sqsh"
+    for output in (target, side_file_of(target)):
+        if os.path.lexists(output):
+            raise BadInput(f"{output} is there already", "name another image with --image")
+    ways = plan_ways(read_host_facts(), LABEL)
+    if all(way.why_not for way in ways):
+        reasons = "; ".join(f"{way.name}: {way.why_not}" for way in ways)
+        raise MachineCannot(f"no image can be mounted for one command here ({reasons})", hint_for(ways, LABEL))
+    found = packing.check(str(root), str(target), progress=progress)
+    wall = manifest.wall_s
+    n_starts = 1 + 2 * (1 + n_runs)
+    return Fix(
+        env=root,
+        command=tuple(command),
+        cwd=cwd,
+        image=target,
+        n_runs=n_runs,
+        cache=cache or ("cold" if cold else "warm"),
+        make_cold=make_cold,
+        n_files=found.tree.count("f"),
+        n_bytes=found.n_bytes,
+        n_to_compile=len(found.to_compile),
+        estimate_s=None if wall is None else wall * n_starts + found.n_bytes / PACKED_BYTES_PER_S,
+        warnings=found.warnings,
+    )
+
+
+def _recorded_command(profile: Profile) -> tuple[str, ...]:
+    manifest = profile.manifest
+    hint = "say what to run: fsprobe fix FILE -- CMD..."
+    if profile.kind == "job":
+        raise BadInput("this is a job: what one rank runs is in the recordings of its ranks", hint)
+    if manifest.logs:
+        raise BadInput("this recording was loaded from logs: it does not know how the command was run", hint)
+    if manifest.attached is not None:
+        raise BadInput("this recording was attached to a running program: its start is not in it", hint)
+    if manifest.disclosed:
+        raise BadInput("this recording was made for somebody else: words of its command may have been replaced", hint)
+    if manifest.uid is not None and manifest.uid != os.getuid():
+        raise BadInput(f"this recording is of user id {manifest.uid}'s run, you are {os.getuid()}", hint)
+    if _elsewhere(profile):
+        raise BadInput(f"this recording was made on {manifest.host}, this is {socket.gethostname()}", hint)
+    if not manifest.command:
+        raise BadInput("this recording does not know its command", hint)
+    if manifest.exit_code or manifest.signal:
+        how = f"exit code {manifest.exit_code}" if manifest.exit_code else f"signal {manifest.signal}"
+        raise BadInput(f"the recorded command failed ({how}): it can't be timed", "record a run that works")
+    return manifest.command
+
+
+def _elsewhere(profile: Profile) -> bool:
+    return bool(profile.manifest.host) and profile.manifest.host != socket.gethostname()
+
+
+def _environment(profile: Profile, given: str | None) -> Path:
+    python, layout = profile.manifest.python, profile.manifest.layout
+    if given is None and layout is not None and layout.kind in IMAGE_KINDS:
+        raise BadInput(
+            "the recorded run had its environment in an image already", "fsprobe report FILE says what is left"
+        )
+    prefix = given or (python.prefix if python is not None else None)
+    if not prefix:
+        raise BadInput("no Python environment was seen in this recording", "name it: --env VENV")
+    if given is None and python is not None and python.prefix == python.base_prefix:
+        raise BadInput(
+            f"the recorded Python is that of {prefix}, no virtual environment", "name the environment: --env VENV"
+        )
+    return Path(os.path.realpath(prefix))
+
+
+def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare.Checkpoint | None = None) -> Outcome:
+    """Pack, run in both layouts, keep the image if it is better; otherwise, or ended early, nothing is left.
+
+    Raises:
+        FsprobeError: the command fails, or something can't be made.
+        Interrupted: before anything was counted.
+    """
+    before = walk(str(fix.env)).nodes
+    kept: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="fsprobe-fix-") as output:
+        plan = Plan(
+            env=fix.env,
+            command=list(fix.command),
+            images=(Image(label=LABEL, kind=LABEL),),
+            image_dir=fix.image.parent,
+            n_runs=fix.n_runs,
+            caches=(fix.cache,),
+            make_cold=fix.make_cold,
+            spares_env=True,
+            output_dir=Path(output),
+            output_goes=True,
+        )
+
+        def adopt(result: Comparison, image: Path) -> None:
+            is_better, why = judge(result)
+            if is_better:
+                _put_in_place(image, fix.image)
+            kept.append(why)
+
+        here = os.getcwd()
+        os.chdir(fix.cwd)
+        try:
+            comparison, recordings = compare.run(plan, progress=progress, checkpoint=checkpoint, adopt=adopt)
+        except FsprobeError as error:
+            error.hint = _last_words(Path(output)) or error.hint
+            raise
+        finally:
+            os.chdir(here)
+        left = _findings_of(recordings.get(LABEL), output)
+    after = walk(str(fix.env)).nodes
+    return Outcome(
+        comparison=comparison,
+        image=fix.image if kept and judge(comparison)[0] else None,
+        why=kept[0] if kept else f"ended early ({comparison.interrupted}): nothing is kept",
+        left=left,
+        changed=_changed(before, after),
+        recordings=recordings,
+    )
+
+
+def judge(comparison: Comparison) -> tuple[bool, str]:
+    """Whether the image is better than the environment as it is, and the reason in words."""
+    rows = [row for row in comparison.rows if row.layout == LABEL]
+    if not rows:
+        return False, next(iter(comparison.notes), "the image could not be tried")
+    if any(row.is_failed for row in rows):
+        return False, "the command fails in the image"
+    if any(_is_clear(row) > 0 for row in rows):
+        return False, "the image is slower"
+    fewer = next((row.ratio_requests for row in rows if row.ratio_requests is not None), None)
+    if any(_is_clear(row) < 0 for row in rows):
+        return True, "it starts faster"
+    fstype = next((row.fstype for row in comparison.rows if row.layout == BASELINE), None)
+    if fstype and classify(fstype) in (*OURS, "local"):
+        return False, f"the image is not faster, and the environment lies on no file server ({fstype})"
+    if fewer is not None and fewer <= ENOUGH_FEWER:
+        return True, "it starts as fast, and the file server is asked for less"
+    return False, "the image is neither faster nor clearly easier on the file server"
+
+
+def _is_clear(row: LayoutRow) -> int:
+    """-1: clearly faster than the baseline, 1: clearly slower, 0: neither."""
+    if not row.clear or row.ratio_wall is None:
+        return 0
+    return -1 if row.ratio_wall < 1 else 1
+
+
+def _put_in_place(image: Path, target: Path) -> None:
+    """Move a finished image and its side file; a file that came there meanwhile is not overwritten."""
+    placed: list[Path] = []
+    try:
+        for source, place in ((side_file_of(image), side_file_of(target)), (image, target)):
+            try:
+                os.link(source, place)
+            except FileExistsError:
+                raise BadInput(f"{place} is there by now", "name another image with --image") from None
+            except OSError:  # a filesystem without hard links
+                if os.path.lexists(place):
+                    raise BadInput(f"{place} is there by now", "name another image with --image") from None
+                os.replace(source, place)
+            placed.append(place)
+    except BadInput:
+        for place in placed:
+            place.unlink()
+        raise
+
+
+def _findings_of(recording: bytes | None, scratch: str) -> tuple[Finding, ...]:
+    if recording is None:
+        return ()
+    path = os.path.join(scratch, "image.fsprobe")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(recording)
+    return pipeline.analyse(path).findings
+
+
+def _last_words(output: Path, n: int = 3) -> str:
+    """The end of what the command said last."""
+    files = sorted(output.glob("*.err"), key=lambda file: file.stat().st_mtime_ns)
+    lines = files[-1].read_text("utf-8", "replace").strip().splitlines()[-n:] if files else []
+    return f"it said: {' / '.join(lines)}" if lines else ""
+
+
+def _changed(before: Mapping[bytes, Node], after: Mapping[bytes, Node]) -> tuple[str, ...]:
+    names = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    return tuple(sorted(os.fsdecode(name) or "." for name in names))

@@ -1,0 +1,50 @@
+"""The time account as one bar with its legend: lines of plain text that also work where a terminal has ASCII alone."""
+
+from __future__ import annotations
+
+import textwrap
+
+from fsprobe.model.time.account import BOTH, CPU, METADATA, OTHER, READS, TimeAccount
+from fsprobe.report import numbers, sentences
+
+WIDTH = 80
+_FILLS = {CPU: "█", METADATA: "▓", READS: "▒", BOTH: "▚", OTHER: "░"}
+_LETTERS = {CPU: "C", METADATA: "m", READS: "r", BOTH: "+", OTHER: "."}
+
+
+def lines(account: TimeAccount, width: int = WIDTH, ascii_only: bool = False) -> list[str]:
+    """Title, bar, legend and notes, each line at most `width` wide.
+
+    Args:
+        account: the run's.
+        width: in columns.
+        ascii_only: for an output that can't have block characters.
+    """
+    fills = _LETTERS if ascii_only else _FILLS
+    cells = _cells([part.share for part in account.parts], width)
+    bar = "".join(fills[part.key] * n for part, n in zip(account.parts, cells, strict=True))
+    legend = [
+        f"{fills[part.key]} {part.name}: {numbers.seconds(part.time_s)} ({numbers.share(part.share)})"
+        for part in account.parts
+    ]
+    notes = textwrap.wrap("; ".join(sentences.time_notes(account)), width)
+    return [sentences.time_title(account), bar, *_rows(legend, width), *notes]
+
+
+def _cells(shares: list[float], width: int) -> list[int]:
+    """Whole cells that fill the width; what is there has one at least, and the largest gives it."""
+    cells = [max(1, round(share * width)) if share > 0 else 0 for share in shares]
+    if any(cells):
+        largest = max(range(len(cells)), key=cells.__getitem__)
+        cells[largest] = max(0, cells[largest] + width - sum(cells))
+    return cells
+
+
+def _rows(entries: list[str], width: int) -> list[str]:
+    rows: list[str] = []
+    for entry in entries:
+        if rows and len(rows[-1]) + 3 + len(entry) <= width:
+            rows[-1] += "   " + entry
+        else:
+            rows.append(entry)
+    return [piece for row in rows for piece in textwrap.wrap(row, width, subsequent_indent="  ", drop_whitespace=True)]

@@ -1,0 +1,50 @@
+"""Commands run from Python: their output, their end, and what is said when nothing was recorded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import fsprobe
+from fsprobe.api.profile import Profile
+from fsprobe.errors import BadInput, FsprobeError
+
+
+def test_the_commands_output_appears_where_pythons_own_does(capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import sys; print(sys.stdin.read()); print('err', file=sys.stderr); sys.exit(3)"
+    profile = fsprobe.run([sys.executable, "-c", code], stdin="in\u00e4")
+    assert capsys.readouterr() == ("in\u00e4\n", "err\n")
+    assert profile.exit_code == 3
+    assert profile.path is None
+    assert "Profile" in repr(profile)
+
+
+def test_a_line_is_read_as_a_shell_reads_it() -> None:
+    assert fsprobe.run("/bin/sh -c 'exit 4'").exit_code == 4
+
+
+def test_nothing_recorded_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with pytest.raises(FsprobeError, match="command not found"):
+        fsprobe.run(["/nonexistent/program"])
+    with pytest.raises(FsprobeError, match="no command"):
+        fsprobe.run([])
+
+
+def test_two_recordings_compare(ran: Profile, tmp_path: Path) -> None:
+    other = tmp_path / "other.fsprobe"
+    fsprobe.run([sys.executable, "-c", "import json, decimal"], other)
+    assert ran.path is not None
+    found = fsprobe.compare(ran.path, other)
+    assert len(found.layouts) == 2
+    assert list(found.layouts["n_metadata"])[0] == ran.value.metrics.n_metadata
+    assert "<table" in found._repr_html_()
+    assert len(found.runs) == 2
+    with pytest.raises(BadInput):
+        fsprobe.Comparison.open(other)
+    with pytest.raises(BadInput, match="nothing to compare"):
+        fsprobe.compare("python app.py")
+    with pytest.raises(FsprobeError):
+        fsprobe.compare(other, os.fspath(tmp_path / "missing"))

@@ -1,0 +1,146 @@
+"""What fix refuses, and when it keeps an image."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fsprobe.errors import BadInput, FsprobeError
+from fsprobe.experiment import fix
+from fsprobe.model.comparison import Comparison, LayoutRow
+from fsprobe.model.manifest import LayoutFacts, Manifest, PythonFacts
+from fsprobe.model.profile import Profile
+
+SOUND = Manifest(
+    command=("python", "-c", "pass"),
+    host=socket.gethostname(),
+    uid=os.getuid(),
+    exit_code=0,
+    python=PythonFacts(prefix="/nonexistent/venv", base_prefix="/usr"),
+)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        (replace(SOUND, logs=("a.log",)), "loaded from logs"),
+        (replace(SOUND, attached={"pid": 1}), "attached"),
+        (replace(SOUND, disclosed=True), "made for somebody else"),
+        (replace(SOUND, uid=os.getuid() + 1), "user id"),
+        (replace(SOUND, host="elsewhere"), "made on elsewhere"),
+        (replace(SOUND, command=None), "does not know its command"),
+        (replace(SOUND, exit_code=3), "failed \\(exit code 3\\)"),
+        (replace(SOUND, exit_code=None, signal=9), "failed \\(signal 9\\)"),
+        (replace(SOUND, python=None), "no Python environment"),
+        (replace(SOUND, python=PythonFacts(prefix="/usr", base_prefix="/usr")), "no virtual environment"),
+        (replace(SOUND, layout=LayoutFacts(kind="squashfs")), "in an image already"),
+        (replace(SOUND, cwd="/nonexistent/place"), "/nonexistent/place, where the command ran"),
+        (SOUND, "no such directory"),
+    ],
+)
+def test_what_can_not_be_run_again_is_refused(manifest: Manifest, why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        fix.prepare(Profile(manifest=manifest))
+
+
+def test_a_job_is_refused() -> None:
+    with pytest.raises(BadInput, match="its ranks"):
+        fix.prepare(Profile(kind="job", manifest=SOUND))
+
+
+def test_a_command_of_ones_own_takes_the_place_of_one_that_is_not_known(tmp_path: Path) -> None:
+    """What is refused then is the environment, which is not there."""
+    with pytest.raises(BadInput, match="no such directory"):
+        fix.prepare(Profile(manifest=replace(SOUND, logs=("a.log",), host="elsewhere")), command=["true"])
+
+
+def test_too_few_runs_and_an_image_that_is_there_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FsprobeError, match="3 runs can't tell"):
+        fix.prepare(Profile(manifest=SOUND), n_runs=3)
+    (tmp_path / "a.sqsh").touch()
+    with pytest.raises(BadInput, match="is there already"):
+        fix.prepare(Profile(manifest=SOUND), image=str(tmp_path / "a.sqsh"))
+
+
+def compared(
+    ratio: float, clear: bool, requests: float | None, fstype: str = "lustre", codes: tuple[int, ...] = (0,)
+) -> Comparison:
+    return Comparison(
+        baseline="plain",
+        rows=(
+            LayoutRow(layout="plain", fstype=fstype, verdict="baseline"),
+            LayoutRow(
+                layout="squashfs",
+                kind="squashfs",
+                ratio_wall=ratio,
+                clear=clear,
+                ratio_requests=requests,
+                exit_codes=codes,
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "is_kept"),
+    [
+        (compared(0.5, True, 0.01), True),
+        (compared(0.5, True, None), True),
+        (compared(0.5, True, 0.01, fstype="ext4"), True),
+        (compared(1.02, False, 0.01), True),
+        (compared(1.02, False, 0.01, fstype="ext4"), False),
+        (compared(1.02, False, 0.01, fstype="tmpfs"), False),
+        (compared(1.02, False, 0.5), False),
+        (compared(1.02, False, None), False),
+        (compared(1.5, True, 0.01), False),
+        (compared(0.5, True, 0.01, codes=(0, 1)), False),
+        (Comparison(baseline="plain", rows=(LayoutRow(layout="plain"),), notes=("squashfs is left out: why",)), False),
+    ],
+)
+def test_an_image_is_kept_where_it_is_better(result: Comparison, is_kept: bool) -> None:
+    assert fix.judge(result)[0] is is_kept
+
+
+def test_the_program_is_named_so_that_it_is_found_everywhere(tmp_path: Path) -> None:
+    env = tmp_path / "venv"
+    (env / "bin").mkdir(parents=True)
+    (env / "bin" / "python").touch()
+
+    def words(*command: str) -> tuple[str, str]:
+        return fix.Fix(
+            env=env,
+            command=command,
+            cwd=tmp_path,
+            image=tmp_path / "i",
+            n_runs=5,
+            cache="warm",
+            make_cold="",
+            n_files=1,
+            n_bytes=1,
+            n_to_compile=0,
+            estimate_s=None,
+            warnings=(),
+        ).words
+
+    there = str(env / "bin" / "python")
+    assert words("python") == (there, "python")
+    assert words("venv/bin/python") == (there, "python")
+    assert words(there) == (there, "python")
+    assert words("bash") == ("bash", "bash")
+    assert words("./run.sh") == (str(tmp_path / "run.sh"), str(tmp_path / "run.sh"))
+
+
+def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    made, target = tmp_path / "made", tmp_path / "env.sqsh"
+    made.mkdir()
+    for name in ("env.sqsh", "env.sqsh.json"):
+        (made / name).write_text("new")
+    target.write_text("theirs")
+    with pytest.raises(BadInput, match="is there by now"):
+        fix._put_in_place(made / "env.sqsh", target)
+    assert sorted(tmp_path.glob("env*")) == [target]
+    assert target.read_text() == "theirs"
