@@ -384,7 +384,7 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
 def _by_its_python(evidence: Evidence, venv: str) -> list[str]:
     """The command with the venv's interpreter; nothing where the command does not name one."""
     words = list(evidence.profile.manifest.command or ())
-    if not words or not os.path.basename(words[0]).startswith("python"):
+    if not words or evidence.profile.manifest.command_cut or not os.path.basename(words[0]).startswith("python"):
         return []
     return [" ".join(map(quote, [os.path.join(venv, "bin/python"), *words[1:]]))]
 

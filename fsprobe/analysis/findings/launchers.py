@@ -152,6 +152,8 @@ def _by_interpreter(evidence: Evidence) -> list[str]:
     Before the interpreter only `env` with assignments and `timeout` with a duration are understood. A script that was
     started by its first line gets the interpreter in front of it.
     """
+    if evidence.profile.manifest.command_cut:
+        return []
     words = [str(word) for word in evidence.profile.manifest.command or ()]
     target, at = quote(python_of(evidence)), 0
     while at < len(words) and os.path.basename(words[at]) in ("env", "timeout"):

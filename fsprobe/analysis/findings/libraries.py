@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from fsprobe.analysis.findings.evidence import (
     Evidence,
@@ -38,6 +39,8 @@ _CACHES = {
     b"/.cache/": "XDG_CACHE_HOME",
 }
 """Part of a path -> the variable that moves this cache; the first one that fits counts."""
+_PYDANTIC = "pydantic.plugin._loader"
+"""What pydantic imports right before it looks for its plugins: by the module that makes the first model."""
 _SCAN_SWITCHES = {"torch": "TORCH_DEVICE_BACKEND_AUTOLOAD=0"}
 """Module that scans entry points when it is imported -> the variable that stops it (PyTorch 2.5 and later)."""
 _NO_CACHES = (b"/.cache/huggingface/",)
@@ -110,16 +113,30 @@ def entry_points(evidence: Evidence) -> Seen | None:
     seen = f"{plural(n_opens, 'open')} of {plural(len(opened), 'metadata file')} of installed distributions"
     scanners = evidence.watch.scanners if evidence.watch is not None else {}
     switches = [f"export {line}" for name, line in _SCAN_SWITCHES.items() if name in scanners]
+    if any(name in scanners for name in evidence.notes.imports.get(_PYDANTIC, {})):
+        switches.append("export PYDANTIC_DISABLE_PLUGINS=__all__")
     if repeated:
         seen += f"; {repeated:,} of them asked again for what the same process had read"
     return Seen(
         severity=severity,
         evidence=seen + "." + _who_scanned(evidence),
-        advice="Keep the result of a scan that your program makes itself; install fewer distributions."
-        + (" The line switches the search for PyTorch's device plugins off, where you need none." if switches else ""),
+        advice=_about_scans(evidence, scanners, len(switches)),
         commands=switches,
         saves={"calls": repeated} if repeated else {},
     )
+
+
+def _about_scans(evidence: Evidence, scanners: Mapping[str, int], n_switches: int) -> str:
+    parts = []
+    if n_switches:
+        parts.append("Each line switches a search for plugins off, where you need none.")
+    if "" in scanners:
+        parts.append("Keep the result of a scan that your program makes itself.")
+    if evidence.watch is not None and evidence.watch.foreign_scanners:
+        parts.append(
+            "Start the environment's interpreter itself in jobs, and nothing that looks at the environment first."
+        )
+    return " ".join([*parts, "Fewer installed distributions are fewer files."])
 
 
 def _who_scanned(evidence: Evidence) -> str:
@@ -130,6 +147,8 @@ def _who_scanned(evidence: Evidence) -> str:
         f"{scanners[name]:,} of entry_points.txt {f'while {name} was imported' if name else 'outside any import'}"
         for name in most
     ]
+    foreign = evidence.watch.foreign_scanners if evidence.watch is not None else {}
+    parts += [f"{n:,} by {label}" for label, n in sorted(foreign.items(), key=lambda entry: -entry[1])[:2]]
     return f" {'; '.join(parts)}." if parts else ""
 
 

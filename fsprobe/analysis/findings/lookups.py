@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from fsprobe.analysis.attribution import not_found
@@ -220,7 +219,8 @@ def repeated_path(evidence: Evidence) -> Seen | None:
     """One path asked for again and again.
 
     Seen: a path that is no directory of the import system and that was asked for very often, for itself: a directory whose
-    entries were asked for as well is a step on the way to them (os.path.realpath asks for each) and does not count.
+    entries were asked for as well is a step on the way to them (os.path.realpath asks for each) and does not count, nor does
+    what was asked for while modules were imported.
 
     Costs: on a parallel filesystem each stat may be a request to the metadata server: a polling loop of one rank is
     nothing, of a thousand ranks it is a load.
@@ -230,27 +230,18 @@ def repeated_path(evidence: Evidence) -> Seen | None:
     Saving: all but one stat of that path per interpreter.
     """
     import_places = {os.fsencode(str(entry)) for fact in evidence.facts for entry in fact.get("path") or ()}
-    at_import = evidence.watch.components if evidence.watch is not None else {}
-    n_real: Counter[bytes] = Counter()  # FSP031's
-    for paths in at_import.values():
-        n_real.update(paths)
+    at_import = evidence.watch.import_stats if evidence.watch is not None else {}  # nobody polls while it imports
     n_below: dict[bytes, int] = {}
     for path, counted in evidence.tally.by_path.items():
         parent = path.rpartition(b"/")[0] or b"/"
         n_below[parent] = n_below.get(parent, 0) + counted.counts.n_stat + counted.counts.n_readlink
     best: tuple[int, bytes] | None = None
     for path, counted in evidence.tally.by_path.items():
-        n = counted.counts.n_stat - n_real[path]
+        n = counted.counts.n_stat - at_import.get(path, 0)
         is_passed = (
             2 * n_below.get(path, 0) >= n
         )  # a step on the way to what was asked for, as os.path.realpath takes it
-        if (
-            (best is None or n > best[0])
-            and path not in import_places
-            and not counted.counts.n_list
-            and not is_passed
-            and not path.endswith((b".py", b".pyc"))
-        ):
+        if (best is None or n > best[0]) and path not in import_places and not counted.counts.n_list and not is_passed:
             best = (n, path)
     if best is None:
         return None

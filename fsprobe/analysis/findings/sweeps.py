@@ -167,7 +167,7 @@ def real_paths(evidence: Evidence) -> Seen | None:
         evidence=f"While {module} was imported, {plural(n, 'lstat and readlink call was', 'lstat and readlink calls were')} made "
         f"for {plural(len(paths), 'path')}, {text(top)} alone {plural(paths[top], 'time')}: os.path.realpath asks for each directory "
         "on the way to a file.",
-        advice=f"No switch is known. Each directory less on the way to the environment saves about {paths[top]:,} of them; the "
+        advice=f"No switch is known. Each directory less on the way to the environment saves up to {paths[top]:,} of them; the "
         "authors of the package could keep the answers.",
         commands=[],
         saves={"calls": again} if again else {},

@@ -51,6 +51,10 @@ class Watch:
     """Path -> metadata calls that matplotlib.font_manager itself made while it was imported."""
     scanners: dict[str, int] = field(default_factory=dict)
     """Module that was being imported, "" outside imports -> opens of entry_points.txt."""
+    foreign_scanners: dict[str, int] = field(default_factory=dict)
+    """Program that is no interpreter -> opens of files in *.dist-info."""
+    import_stats: dict[bytes, int] = field(default_factory=dict)
+    """Path -> stats while something was imported: of the import system, and of what modules do when they are loaded."""
     components: dict[str, dict[bytes, int]] = field(default_factory=dict)
     """Module -> {path: lstat and readlink calls while it was imported}, as os.path.realpath makes them."""
     refused: dict[bytes, int] = field(default_factory=dict)
@@ -79,7 +83,10 @@ def _note(row: Attributed, seen: Watch) -> None:
         elif call.t_ns > span[1]:
             span[1] = call.t_ns
     if op is Op.OPEN:
-        if path.endswith(b"info/entry_points.txt"):
+        if process.kind != "python":
+            if b".dist-info/" in path:
+                seen.foreign_scanners[process.label] = seen.foreign_scanners.get(process.label, 0) + 1
+        elif path.endswith(b"info/entry_points.txt"):
             scanner = row.module if phase == "import" else ""
             seen.scanners[scanner] = seen.scanners.get(scanner, 0) + 1
         if not call.error and _makes(call.syscall, call.args) and not _is_no_file(path):
@@ -87,6 +94,8 @@ def _note(row: Attributed, seen: Watch) -> None:
     if call.error in _REFUSALS and (call.syscall.startswith("mkdir") or TEMPORARY_PYC.match(path)):
         seen.refused[path] = seen.refused.get(path, 0) + 1
     if phase == "import":
+        if op is Op.STAT:
+            seen.import_stats[path] = seen.import_stats.get(path, 0) + 1
         _note_import(row, seen, key)
     elif phase == "run":
         # a forked worker has its parent's semaphores open; a spawned one opens them by name

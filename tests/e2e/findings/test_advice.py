@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe.analysis.findings.watch import Watch
 from fsprobe.model.rows import Counts
 from tests.analysis.findings.evidence import fact, found, make, opened
 from tests.e2e.findings.runs import findings_of, import_some, plant, run, type_line
@@ -101,8 +102,29 @@ class TestEntryPoints:
             after = run([PYTHON, "-c", f"import {module}"], tmp_path, {**paths, name: value})
             assert "FSP010" not in findings_of(after)
 
+    def test_pydantic_looks_for_plugins_and_a_program_reads_metadata(self) -> None:
+        paths = {b"/v/site-packages/p%d-1.dist-info/entry_points.txt" % n: opened() for n in range(120)}
+        evidence = make(paths, facts=[fact()], watch=Watch(scanners={"models": 120}, foreign_scanners={"uv": 7}))
+        evidence.notes.imports["pydantic.plugin._loader"] = {"models": 1}
+        finding = found(evidence)["FSP010"]
+        assert finding.commands == ("export PYDANTIC_DISABLE_PLUGINS=__all__",)
+        assert "7 by uv" in finding.evidence
+        evidence.notes.imports["pydantic.plugin._loader"] = {"others": 1}
+        assert found(evidence)["FSP010"].commands == ()
+
 
 class TestRepeatedPath:
+    def test_a_directory_that_a_program_puts_on_its_path_is_not_polled(self, tmp_path: Path) -> None:
+        (tmp_path / "late").mkdir()
+        program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "late")!r})
+for n in range(1200):
+    try: __import__('gone%d' % n)
+    except ImportError: pass
+"""
+        assert "FSP023" not in findings_of(run([PYTHON, "-c", program], tmp_path))
+
     def test_components_of_many_real_paths_are_not_polled(self, tmp_path: Path) -> None:
         plant(tmp_path / "a" / "b", "planted", 30)
         program = f"""
