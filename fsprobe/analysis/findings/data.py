@@ -24,6 +24,8 @@ from fsprobe.analysis.findings.images import image_commands, name_the_container
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
 
+_NEARLY_ALL = 0.99
+"""Of the files: what lies elsewhere does not make the directory above a data set."""
 _CODE = re.compile(
     rb"/(?:site|dist)-packages/|/lib/python3\.\d+/|/share/|/__pycache__/|\.(?:py|pyc|pyd|pth|so(?:\.[0-9.]+)?)$"
 )
@@ -82,8 +84,7 @@ def data_root(evidence: Evidence, paths: list[bytes]) -> bytes:
     while True:
         mount = evidence.mounts_of(root + b"/x")
         is_whole = root == b"/" or (mount is not None and mount.path == root)
-        if not is_whole and not any(is_under(other, root) and other != root for other in others):
-            return root
+        is_too_much = is_whole or any(is_under(other, root) and other != root for other in others)
         parts: dict[bytes, list[bytes]] = {}
         for path in paths:
             head, slash, _ = path[len(root.rstrip(b"/")) + 1 :].partition(b"/")
@@ -91,7 +92,10 @@ def data_root(evidence: Evidence, paths: list[bytes]) -> bytes:
                 parts.setdefault(os.path.join(root, head), []).append(path)
         if not parts:
             return root
-        root, paths = max(parts.items(), key=lambda entry: (len(entry[1]), entry[0]))
+        most, inside = max(parts.items(), key=lambda entry: (len(entry[1]), entry[0]))
+        if not is_too_much and len(inside) < _NEARLY_ALL * len(paths):
+            return root
+        root, paths = most, inside
 
 
 def slow_image(evidence: Evidence) -> Seen | None:

@@ -111,6 +111,8 @@ def entry_points(evidence: Evidence) -> Seen | None:
         return None
     repeated = sum(max(0, counted.counts.n_open - n_pythons(evidence)) for _, counted in opened)
     seen = f"{plural(n_opens, 'open')} of {plural(len(opened), 'metadata file')} of installed distributions"
+    n_gone = sum(1 for _, counted in opened if counted.counts.n_not_found >= counted.counts.n_open)
+    seen += f", {n_gone:,} of which do not exist" if n_gone else ""
     scanners = evidence.watch.scanners if evidence.watch is not None else {}
     switches = [f"export {line}" for name, line in _SCAN_SWITCHES.items() if name in scanners]
     if any(name in scanners for name in evidence.notes.imports.get(_PYDANTIC, {})):

@@ -51,9 +51,10 @@ def swept_paths(evidence: Evidence) -> Seen | None:
     rows = [(path, c) for path, c in rows if not places or _directory(path) not in places]
     if not rows:
         return None
-    root = data_root(evidence, [path for path, _ in rows])
+    # a directory that was listed is itself the place
+    root = data_root(evidence, [path + b"/." if counted.counts.n_list else path for path, counted in rows])
     inside = [(path, counted) for path, counted in rows if is_under(path, root)]
-    severity = weigh(evidence, "swept_paths", len(inside), [root])
+    severity = weigh(evidence, "swept_paths", len(inside), [root + b"/x"])
     if severity is None:
         return None
     n_listed = sum(1 for _, counted in inside if counted.counts.n_list)
@@ -122,7 +123,7 @@ def files_written(evidence: Evidence) -> Seen | None:
         return None
     root = data_root(evidence, [path for path, _ in rows])
     inside = [(path, counted) for path, counted in rows if is_under(path, root)]
-    severity = weigh(evidence, "written_files", len(inside), [root])
+    severity = weigh(evidence, "written_files", len(inside), [root + b"/x"])
     if severity is None:
         return None
     calls = n_calls(inside)

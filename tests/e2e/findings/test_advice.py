@@ -102,6 +102,16 @@ class TestEntryPoints:
             after = run([PYTHON, "-c", f"import {module}"], tmp_path, {**paths, name: value})
             assert "FSP010" not in findings_of(after)
 
+    def test_a_program_that_looks_for_environments_is_no_interpreter(self, tmp_path: Path) -> None:
+        # as uv does: for pyvenv.cfg upwards, then for what is beside each distribution's metadata
+        line = "[ -e pyvenv.cfg ]; for n in $(seq 120); do cat < site/p$n.dist-info/uv_cache.json; done; PYTHON -c 'import json'"
+        evidence = run(["bash", "-c", line.replace("PYTHON", PYTHON) + "; true"], tmp_path)
+        finding = findings_of(evidence)["FSP010"]
+        assert (
+            "120 metadata files of installed distributions, 120 of which do not exist. 120 by bash" in finding.evidence
+        )
+        assert [p.kind for p in evidence.tally.by_process.values()].count("python") == 1
+
     def test_pydantic_looks_for_plugins_and_a_program_reads_metadata(self) -> None:
         paths = {b"/v/site-packages/p%d-1.dist-info/entry_points.txt" % n: opened() for n in range(120)}
         evidence = make(paths, facts=[fact()], watch=Watch(scanners={"models": 120}, foreign_scanners={"uv": 7}))

@@ -49,6 +49,15 @@ class TestSweeps:
         (place / f"{0:040x}").unlink()
         assert "FSP028" not in findings_of(self.sweep(place, "e.stat()"))
 
+    def test_the_mount_of_what_was_swept_counts(self, tmp_path: Path) -> None:
+        # the data alone lie on Lustre, not the directory above
+        place = fill(tmp_path / "data", ENOUGH)
+        program = f"import os\nfor e in os.scandir({str(place)!r}): e.stat()"
+        seen = evidence_of(record([PYTHON, "-c", program], tmp_path), on_lustre(place))
+        finding = findings_of(seen)["FSP028"]
+        assert f"below {place} were" in finding.evidence
+        assert finding.saves["requests"] >= ENOUGH
+
     def test_files_that_are_read_are_a_data_set(self, tmp_path: Path) -> None:
         place = fill(tmp_path / "data", ENOUGH)
         found = findings_of(self.sweep(place, "open(e.path).read()"))
