@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -113,7 +114,9 @@ class Beside(Backend):
 
     def watch(self, process: Process) -> None:
         self.n_ticks += 1
-        self.environment_of_started = Path(f"/proc/{process.pid}/environ").read_bytes()
+        # empty, or no file at all, once it has ended
+        with contextlib.suppress(OSError):
+            self.environment_of_started = Path(f"/proc/{process.pid}/environ").read_bytes() or self.environment_of_started
 
     def sections(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         yield "log", [Path(self.place, "log").read_bytes()]
