@@ -55,6 +55,8 @@ class Prepared(Run):
         self.hook_dir = ""
         self.path = ""
         """Of the recording."""
+        self.replaces = False
+        """Whether what is at the path may be replaced: it was asked for, or is a part of this very recording."""
         self.counted: "Meter | None" = None
         """What the node's clients of file servers count meanwhile."""
 
@@ -173,7 +175,12 @@ def prepare(
             launch.words = enter + launch.words
             launch.program = host.find_program(enter[0], run.environment)[0] or ""
         host_name = naming.node_name(run.environment, str(run.state["host"]))
-        run.path = naming.output_path(options.output, options.command, host_name, ranks.identify(run.environment))
+        rank = ranks.identify(run.environment)
+        run.path = naming.output_path(options.output, options.command, host_name, rank)
+        run.replaces = options.force
+        if not run.replaces:
+            naming.refuse_existing(run.path)
+            naming.refuse_existing(naming.page_path(run.path, options.page, rank))
         output = os.path.abspath(run.path) if run.state["cwd"] else run.path
         write_state(run.scratch, dict(run.state, output=output))
         write_so_far = functools.partial(_write_so_far, run)
@@ -306,6 +313,10 @@ def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "None":
     Raises:
         FsprobeError: it can't be written; the scratch stays, and the exit code is the command's own where that failed.
     """
+    if not run.replaces and os.path.isfile(run.path):
+        # it was not there when the command started: the command's own, or another run's
+        there, run.path = run.path, naming.free_name(run.path)
+        warnings.append("%s appeared while the command ran, and stays: the recording is %s" % (there, run.path))
     try:
         write_recording(run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed())
     except FsprobeError as error:
@@ -320,7 +331,10 @@ def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "None":
 def _write_so_far(run: "Prepared", streamed: "Any" = None) -> "None":
     """Write what there is, for a command that was asked to end and goes on: the next signal may end everything."""
     try:
+        if not run.replaces and os.path.isfile(run.path):
+            return
         write_recording(run.scratch, dict(run.state, flushed=True), run.path, [], run.observers, streamed)
+        run.replaces = True
     except FsprobeError:
         pass  # the end of the run will say it
 

@@ -103,4 +103,4 @@ def command(output: str) -> None:
     fsprobe-rec.pyz -o x.fsprobe -- CMD`. Bind it into a container or copy it into a job; fsprobe reads what it writes.
     """
     names = build(Path(output))
-    say(f"recorder: {output}, {len(names)} files of fsprobe in {Path(output).stat().st_size >> 10} KiB")
+    say(f"wrote {output}: {len(names)} files of fsprobe in {Path(output).stat().st_size >> 10} KiB")

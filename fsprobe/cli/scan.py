@@ -20,7 +20,7 @@ _LABEL = 14
 
 @click.command("scan")
 @click.argument("venv", metavar="VENV")
-@click.option("--json", "as_json_text", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--json", "as_json_text", is_flag=True, help="As --format json.")
 @click.option("--quota-files", type=click.IntRange(min=1), metavar="N", help="Your file quota (default: LUMI's).")
 @click.option("--top", default=10, show_default=True, metavar="N", help="How many packages to list.")
 def command(venv: str, as_json_text: bool, quota_files: int | None, top: int) -> None:

@@ -15,8 +15,7 @@ from rich.text import Text
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.report import comparison_facts, numbers, request_facts
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import Screen, as_text, console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import Screen, as_text, clean, console_on
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import as_text, console_on
-from fsprobe.report.terminal.run import clean, draw_findings
+from fsprobe.report.terminal.console import as_text, clean, console_on
+from fsprobe.report.terminal.run import draw_findings
 
 N_NODES = 8
 N_MOUNTS = 4

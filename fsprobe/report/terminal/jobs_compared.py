@@ -12,8 +12,7 @@ from fsprobe.model.comparison import Comparison, JobsComparison, JobSummary
 from fsprobe.model.profile import Profile
 from fsprobe.report import job_facts, numbers
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import as_text, console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import as_text, clean, console_on
 
 N_MOUNTS = 8
 _COUNTS = (

@@ -10,8 +10,7 @@ from rich.text import Text
 
 from fsprobe.model.answers import Check, LimitRow
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import clean, console_on
 
 N_SHOWN = 6
 

@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 
 def run(command: list[str], path: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    start = [sys.executable, "-m", "fsprobe", "run", "--record-only", "-q", "-o", str(path), *words, "--"]
+    start = [sys.executable, "-m", "fsprobe", "run", "--record-only", "-q", "--force", "-o", str(path), *words, "--"]
     return subprocess.run([*start, *command], capture_output=True)
 
 
@@ -152,6 +152,7 @@ def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
         "-m",
         "fsprobe",
         "run",
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",
@@ -181,6 +182,7 @@ def test_a_machine_where_nothing_may_trace_gets_a_report(tmp_path: Path, strace_
         "-m",
         "fsprobe",
         "run",
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",
