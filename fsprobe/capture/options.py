@@ -156,12 +156,17 @@ def usage(message: "str", hint: "str" = "see `fsprobe run --help`") -> "FsprobeE
     return FsprobeError(message, hint, EXIT_OWN_FAILURE)
 
 
-def similar(word: "str", known: "Iterable[str]") -> "str":
-    """`did you mean ...?` for a word that nobody knows; "" where nothing is like it."""
+def nearest(word: "str", known: "Iterable[str]") -> "str":
+    """What was perhaps meant by a word that nobody knows; "" where nothing is like it."""
     import difflib
 
     found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
-    return "did you mean %s?" % found[0] if found else ""
+    return found[0] if found else ""
+
+
+def _meant(word: "str", known: "Iterable[str]") -> "str":
+    near = nearest(word, known)
+    return "did you mean %s?" % near if near else ""
 
 
 def one_of(given: "dict[str, str]", name: "str", default: "str", choices: "tuple[str, ...]") -> "str":
@@ -173,8 +178,8 @@ def one_of(given: "dict[str, str]", name: "str", default: "str", choices: "tuple
     value = given.get(name, default)
     if value != default and value not in choices:
         option = next(row[0] for row in OPTIONS if row[1] == name)
-        hint = similar(value, choices)
-        raise usage("%s takes no %r" % (option, value), (hint + " " if hint else "") + "one of " + ", ".join(choices))
+        hint = "%s one of %s" % (_meant(value, choices), ", ".join(choices))
+        raise usage("%s takes no %r" % (option, value), hint.strip())
     return value
 
 
@@ -256,7 +261,7 @@ def parse(words: "list[str]") -> "RunOptions":
         if name in ("--help", "-h"):
             raise HelpWanted
         if name not in known:
-            raise usage("run has no option %s" % name, similar(name, known) or "see `fsprobe run --help`")
+            raise usage("run has no option %s" % name, _meant(name, known) or "see `fsprobe run --help`")
         attribute, takes_value = known[name]
         if takes_value and not equals:
             if not rest:

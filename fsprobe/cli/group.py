@@ -12,8 +12,8 @@ import click
 
 import fsprobe
 from fsprobe.capture.machine import host
-from fsprobe.capture.options import RECORDING, SCRIPTS, similar
-from fsprobe.cli.failures import open_output, report_broken, report_error, say
+from fsprobe.capture.options import RECORDING, SCRIPTS, nearest
+from fsprobe.cli.failures import open_output, report_broken, report_error, report_missing, say
 from fsprobe.cli.shared_options import complete
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
@@ -67,9 +67,9 @@ def meant(words: Sequence[str]) -> str:
     for name, others in OTHER_NAMES.items():
         if word.lower() in others.split():
             return f"did you mean `fsprobe {name}`?"
-    near = similar(word.lower(), COMMANDS)
+    near = nearest(word.lower(), COMMANDS)
     if near:
-        return near
+        return f"did you mean `fsprobe {near}`?"
     if word.endswith(SCRIPTS) or host.find_program(word, os.environ)[0] is not None:
         return f"did you mean `fsprobe run -- {shlex.join(words)}`?"
     return "`fsprobe --help` lists them"
@@ -146,5 +146,7 @@ def main(words: Sequence[str]) -> int:
         # the reader of our output has gone (`| head`): no reason to complain
         sys.stderr.close()
         return 0
+    except ModuleNotFoundError as error:
+        return report_missing(error)
     except (OSError, MemoryError) as error:
         return report_broken(error)

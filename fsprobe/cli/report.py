@@ -266,7 +266,7 @@ def give_out(shown: Shown, name: str, output: str | None, style: str, short: boo
         run.show(shown, sys.stdout, recording=name)
 
 
-def write(shown: Shown, name: str, output: str, style: str = "") -> None:
+def write(shown: Shown, name: str, output: str, style: str = "", is_quiet: bool = False) -> None:
     """Write a report to a file, in the format that was asked for or that the file's name says.
 
     Raises:
@@ -280,7 +280,7 @@ def write(shown: Shown, name: str, output: str, style: str = "") -> None:
             files.write(output, FORMATS[style](shown, name).encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise cannot_write(output, error) from error
-    if not files.is_stream(output):
+    if not is_quiet and not files.is_stream(output):
         say(f"wrote {output}")
 
 

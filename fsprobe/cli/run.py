@@ -10,7 +10,7 @@ import sys
 from fsprobe.capture import naming, record
 from fsprobe.capture import options as run_options
 from fsprobe.capture.machine import ranks
-from fsprobe.cli.failures import report_broken, report_error, say
+from fsprobe.cli.failures import report_broken, report_error, report_missing, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
@@ -62,6 +62,9 @@ def main(words: "list[str]") -> int:
             make_report(options, recorded.path)
     except FsprobeError as error:
         report_error(error)  # the command has run: its exit code is what a script that started it must see
+    except ModuleNotFoundError as error:
+        report_missing(error)
+        say(f"the recording is {recorded.path}")
     except KeyboardInterrupt:
         say(f"interrupted while making the report; the recording is {recorded.path}")
     except Exception as error:
@@ -138,7 +141,7 @@ def make_report(options: "RunOptions", path: str) -> None:
     if page:
         from fsprobe.cli import report
 
-        report.write(profile, path, page, options.style)
+        report.write(profile, path, page, options.style, is_quiet=options.quiet)
     if options.quiet or sys.stderr is None:
         return
     console.set_color(options.color)

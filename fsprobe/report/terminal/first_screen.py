@@ -9,6 +9,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import PROGRAM
@@ -57,11 +58,9 @@ def counts_line(profile: Profile) -> str:
     metrics = profile.metrics
     if sentences.is_unobserved(profile):
         return ""
-    line = (
-        f"{numbers.plural(metrics.n_metadata, 'metadata call')}, {numbers.count(metrics.n_not_found)} of them not found"
-    )
+    line = f"{numbers.plural(metrics.n_metadata, 'metadata call')}, {numbers.count(metrics.n_not_found)} not found"
     if profile.n_requests is not None:
-        line += f"; {numbers.plural(profile.n_requests, 'server request')} if no cache helps (predicted)"
+        line += f"; cold cache: {numbers.plural(profile.n_requests, 'request')} (predicted)"
     return line
 
 
@@ -120,7 +119,7 @@ def _draw_rest(console: Console, profile: Profile, recording: str) -> None:
     held = [numbers.plural(n_findings, "finding")] if n_findings > 1 else []
     held += [f"{numbers.plural(n_notes, 'note')} on what was not observed"] if n_notes else []
     console.print(Text(f"recording: {clean(recording)}", style="dim"), soft_wrap=True)
-    next_line = f"next:      fsprobe report {shlex.quote(clean(recording))}"
+    next_line = f"next:      {shipped.typed()} report {shlex.quote(clean(recording))}"
     more = f"  # all of it{': ' if held else ''}{', '.join(held)}"
     console.print(
         Text(next_line, style="cyan") + Text(more if len(next_line + more) <= console.width else "", style="dim"),
