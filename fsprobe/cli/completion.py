@@ -21,6 +21,14 @@ def command(shell: str) -> None:
     sys.stdout.flush()
 
 
+def context_of(name: str) -> click.Context:
+    """A command with its settings, as if it were called."""
+    above = click.Context(group.command, info_name="fsprobe", **group.command.context_settings)
+    found = group.command.get_command(above, name)
+    assert found is not None
+    return click.Context(found, info_name=name, parent=above, **found.context_settings)
+
+
 def options_of(name: str) -> dict[str, tuple[str, tuple[str, ...], bool]]:
     """The options of a command.
 
@@ -28,11 +36,9 @@ def options_of(name: str) -> dict[str, tuple[str, tuple[str, ...], bool]]:
         Each as it is typed: what its help says in its first sentence, the values it takes (empty: a file or anything), and
         whether it takes one at all.
     """
-    context = click.Context(group.command, info_name="fsprobe")
-    found = group.command.get_command(context, name)
-    assert found is not None
+    found = context_of(name)
     options: dict[str, tuple[str, tuple[str, ...], bool]] = {}
-    for param in found.get_params(click.Context(found, info_name=name, parent=context)):
+    for param in found.command.get_params(found):
         if isinstance(param, click.Option) and not param.hidden:
             choices = tuple(map(str, param.type.choices)) if isinstance(param.type, click.Choice) else ()
             words = (param.help or "").partition(". ")[0].rstrip(".")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import click
-
 import fsprobe
 from fsprobe import errors
 from fsprobe.cli import completion, group
@@ -35,7 +33,6 @@ def files() -> dict[str, str]:
 
 def man_page() -> str:
     """fsprobe(1): every command with its options."""
-    context = click.Context(group.command, info_name="fsprobe")
     lines = [
         f'.TH FSPROBE 1 "" "fsprobe {fsprobe.__version__}" "User Commands"',
         ".SH NAME",
@@ -53,9 +50,8 @@ def man_page() -> str:
         ".SH COMMANDS",
     ]
     for name in group.COMMANDS:
-        found = group.command.get_command(context, name)
-        assert found is not None
-        own = click.Context(found, info_name=name, parent=context)
+        own = completion.context_of(name)
+        found = own.command
         pieces = found.collect_usage_pieces(own)
         lines += [f".SS fsprobe {name} {_roff(' '.join(pieces))}"]
         for paragraph in (found.help or "").split("\n\n"):
