@@ -34,7 +34,7 @@ def finding(code: str, *commands: str) -> Finding:
 
 def whole(**more: object) -> Profile:
     """A run of which everything is known."""
-    findings = (finding("FSP001", LONG, "second"), finding("FSP002", "third"))
+    findings = (finding("FSP009", LONG, "second"), finding("FSP002", "third"))
     return changed(hand_built(), **{"time": ACCOUNT, "findings": findings, **more})
 
 
@@ -54,12 +54,17 @@ def test_it_has_all_that_somebody_needs_who_waits_at_a_prompt() -> None:
     assert "Where the 25.6 s of wall time went" in text
     assert [line.split()[1] for line in lines if line.startswith("import ")] == ["slow", "big.core", "a"]
     assert re.search(r"^import big\.core +3 s, 25 calls of its own$", text, re.MULTILINE)
-    assert "FSP001  What FSP001 says" in lines
+    assert "FSP009  What FSP009 says" in lines
     assert "FSP002  What FSP002 says" not in lines
     assert [line for line in lines if line.startswith("  $")] == [f"  $ {LONG}"], "one command, whole"
     assert "recording: x.fsprobe" in lines
     assert lines[-1].startswith("next:      fsprobe report x.fsprobe")
     assert "2 findings" in lines[-1]
+
+
+def test_what_fix_cures_is_what_fix_is_called_for() -> None:
+    lines = lines_of(whole(findings=(finding("FSP001", LONG),)), name="a b.fsprobe")
+    assert [line for line in lines if line.startswith("  $")] == ["  $ fsprobe fix 'a b.fsprobe'"]
 
 
 def test_where_nothing_was_timed_the_imports_go_by_their_own_calls() -> None:
@@ -104,7 +109,7 @@ def test_no_line_is_wider_than_the_screen_and_no_word_is_broken(width: int, view
         assert cell_len(line.rstrip()) <= width or LONG in line, line
     assert texts[0].count(LONG) == 1
     sentences = " ".join(texts[0].split())
-    for words in ("One start asks 100 requests of /project;", "What FSP001 says"):
+    for words in ("One start asks 100 requests of /project;", "What FSP009 says"):
         assert words in sentences
     known = set(texts[1].split())
     torn = {word for word in texts[0].split() if word not in known and not set(word) & set("█▓▒░▏▎▍▌▋▊▉…")}

@@ -16,6 +16,7 @@ from fsprobe.model.rows import PROGRAM
 from fsprobe.report import facts, numbers, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.fix import CURED
 from fsprobe.report.terminal.run import LEVEL_STYLES, draw_command
 
 N_IMPORTS = 3
@@ -49,7 +50,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     print_words(console, counts_line(profile))
     _draw_time(console, profile)
     _draw_imports(console, costliest(profile))
-    _draw_finding(console, profile.findings)
+    _draw_finding(console, profile.findings, recording)
     _draw_rest(console, profile, recording)
 
 
@@ -105,13 +106,16 @@ def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int 
         )
 
 
-def _draw_finding(console: Console, findings: Sequence[Finding]) -> None:
+def _draw_finding(console: Console, findings: Sequence[Finding], recording: str) -> None:
     if not findings:
         return
     first = next((finding for finding in findings if finding.commands), findings[0])
     print_words(console, f"{first.code}  {first.title}", "bold yellow")
-    if first.commands:
-        console.print(Text("  $ " + clean(first.commands[0]), style="cyan"), soft_wrap=True)
+    cure = f"{shipped.typed()} fix {shlex.quote(recording)}" if first.code in CURED else ""
+    for line in (cure, *first.commands):
+        if line:
+            console.print(Text("  $ " + clean(line), style="cyan"), soft_wrap=True)
+            break
 
 
 def _draw_rest(console: Console, profile: Profile, recording: str) -> None:

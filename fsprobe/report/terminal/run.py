@@ -15,11 +15,11 @@ from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
 from fsprobe.report import facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.console import MAX_WIDTH, WIDTH, as_text, clean, console_on, print_words
 
 TOP = 8
-MIN_NAME = 20
-"""Room that a name has at least, before columns beside it are left out."""
+MIN_NAME, MIN_NAME_AT_80 = 20, 11
+"""Room that a name has at least, before columns beside it are left out; less where a screen has the usual width."""
 N_SERVED = 3
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
 LEVEL_STYLES = {
@@ -171,7 +171,7 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
         headers.update((title, headers[title].replace(" ", "\n")) for title in others)
         room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
     narrow: list[str] = []
-    least = min(longest, MIN_NAME) if longest else -2
+    least = min(longest, MIN_NAME if console.width < WIDTH else MIN_NAME_AT_80) if longest else -2
     while room < least and len(others) > 2:  # a column less before anything in it is cut
         narrow.insert(0, others.pop())
         room += _width(headers[narrow[0]], cells[narrow[0]]) + 2
