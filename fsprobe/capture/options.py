@@ -6,8 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import os
 
-from fsprobe import files
-from fsprobe.capture.machine import host, ranks
+from fsprobe.capture.machine import ranks
 from fsprobe.errors import EXIT_OWN_FAILURE, EXIT_USAGE, FsprobeError
 
 TYPE_CHECKING = False
@@ -189,8 +188,12 @@ def spelled_out(command: "list[str]") -> "list[str]":
     What can be run as it stands is run as it stands.
     """
     word = command[0]
+    if word[:2] not in WITHOUT_PYTHON and not word.endswith(SCRIPTS):
+        return command
+    from fsprobe.capture.machine import host  # not for a rank that is left out and runs anything else
+
     if word[:2] not in WITHOUT_PYTHON:
-        if not word.endswith(SCRIPTS) or not os.path.isfile(word):
+        if not os.path.isfile(word):
             return command
         path, reason = host.find_program(word, os.environ)
         if path is not None and not reason and not host.why_not_started(path)[0]:
@@ -210,7 +213,7 @@ def outputs(output: "str", style: "str") -> "tuple[str, str]":
         FsprobeError: the name ends in what fsprobe does not know (2).
     """
     beside = FORMATS.get(style, "")
-    if not output or output.endswith("/") or files.is_stream(output):
+    if not output or output.endswith("/"):
         return output, beside
     stem, suffix = os.path.splitext(output)
     if suffix.lower() in SUFFIXES:

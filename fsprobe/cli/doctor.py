@@ -210,7 +210,7 @@ def draw(console: Console, answer: JsonObject) -> None:
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=2)
         grid.add_column(width=19)
-        grid.add_column()
+        grid.add_column(overflow="fold")
         grid.add_row(Text(sign, style=style), Text(check["check"], style="bold"), Text(clean(check["found"])))
         console.print(grid)
         if check["hint"]:

@@ -114,8 +114,8 @@ def command() -> None:
     """Why is my Python job slow to start, is it the filesystem, and what do I do about it?
 
     \b
-    fsprobe run -- python train.py      trace it, read the report
-    fsprobe help COMMAND                options of a command
+    fsprobe run -- python train.py   trace it, read why
+    fsprobe help COMMAND             options of a command
     """
 
 

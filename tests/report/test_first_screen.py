@@ -62,6 +62,12 @@ def test_it_has_all_that_somebody_needs_who_waits_at_a_prompt() -> None:
     assert "2 findings" in lines[-1]
 
 
+def test_what_was_not_seen_is_named() -> None:
+    cut = whole(manifest__log_truncated="the log reached --max-log", manifest__salvaged=True)
+    assert "note: the log reached --max-log: what came after is not in the numbers (1 more" in "\n".join(lines_of(cut))
+    assert not any(line.startswith("note:") for line in lines_of(whole()))
+
+
 def test_what_fix_cures_is_what_fix_is_called_for() -> None:
     lines = lines_of(whole(findings=(finding("FSP001", LONG),)), name="a b.fsprobe")
     assert [line for line in lines if line.startswith("  $")] == ["  $ fsprobe fix 'a b.fsprobe'"]
@@ -154,6 +160,8 @@ def test_foreign_text_is_shown_and_not_obeyed(name: str) -> None:
         ("日本 語", 4, ["日本", "語"]),
         ("  two spaces", 6, ["  two", "spaces"]),
         ("one\ntwo", 80, ["one", "two"]),
+        ("took 52.4 ms, or 74 % of it", 9, ["took", "52.4 ms,", "or 74 %", "of it"]),
+        ("1 so 2 msx", 3, ["1", "so", "2", "msx"]),
         ("", 10, [""]),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from fsprobe.report.foreign import visible
@@ -20,6 +21,8 @@ MAX_WIDTH = 110
 AUTO, ALWAYS, NEVER = COLORS = ("auto", "always", "never")
 """When there is colour."""
 _color = [AUTO]
+_WORD = re.compile(r" *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
+"""What stays on one line: a word, or a number with its unit."""
 
 
 def set_color(when: str) -> None:
@@ -71,7 +74,7 @@ def broken(text: Text, width: int) -> list[Text]:
     lines: list[Text] = []
     for line in text.split("\n", allow_blank=True):
         column, breaks = 0, []
-        for word in re.finditer(r" *[^ ]+", line.plain):
+        for word in _WORD.finditer(line.plain):
             if column and column + cell_len(word[0]) > width:
                 breaks.append(word.end() - len(word[0].lstrip(" ")))
                 column = 0
@@ -80,6 +83,25 @@ def broken(text: Text, width: int) -> list[Text]:
     for line in lines:
         line.rstrip()
     return lines
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table that is wider than the screen as a line of words for each row: no number is cut."""
+    natural = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    if natural <= console.width:
+        console.print(table)
+        return
+    for first, *cells in zip(*(column.cells for column in table.columns), strict=True):
+        named = [
+            f"{column.header} {cell}".strip()
+            for column, cell in zip(table.columns[1:], map(str, cells), strict=True)
+            if cell.strip()
+        ]
+        lines = broken(Text(clean(f"{first}: {', '.join(named)}")), console.width - 2)
+        for i, line in enumerate(lines):
+            console.print(Text("  " * bool(i)) + line, soft_wrap=True)
+    if table.caption:
+        print_words(console, str(table.caption), "dim")
 
 
 def console_on(out: TextIO, max_width: int = 0) -> Console:

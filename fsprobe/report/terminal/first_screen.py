@@ -119,12 +119,14 @@ def _draw_finding(console: Console, findings: Sequence[Finding], recording: str)
 
 
 def _draw_rest(console: Console, profile: Profile, recording: str) -> None:
-    n_findings, n_notes = len(profile.findings), len(sentences.quality_lines(profile))
-    held = [numbers.plural(n_findings, "finding")] if n_findings > 1 else []
-    held += [f"{numbers.plural(n_notes, 'note')} on what was not observed"] if n_notes else []
+    notes = sentences.quality_lines(profile)
+    if notes:
+        more = f" ({len(notes) - 1} more in the report)" if len(notes) > 1 else ""
+        print_words(console, f"note: {notes[0].partition('. ')[0].rstrip('.')}{more}", "yellow")
     console.print(Text(f"recording: {clean(recording)}", style="dim"), soft_wrap=True)
+    n_findings = len(profile.findings)
     next_line = f"next:      {shipped.typed()} report {shlex.quote(clean(recording))}"
-    more = f"  # all of it{': ' if held else ''}{', '.join(held)}"
+    more = "  # all of it" + (f": {numbers.plural(n_findings, 'finding')}" if n_findings > 1 else "")
     console.print(
         Text(next_line, style="cyan") + Text(more if len(next_line + more) <= console.width else "", style="dim"),
         soft_wrap=True,
