@@ -40,31 +40,34 @@ class OwnModules:
 def main() -> int:
     """Run the command line; interrupted while it is still being loaded, it ends with one line."""
     try:
+        if OwnModules not in sys.meta_path and type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader:
+            sys.meta_path.insert(0, OwnModules)
         return command_line()
     except KeyboardInterrupt:
-        from fsprobe.cli.failures import say
+        from fsprobe.cli.failures import EXIT_INTERRUPTED, say
 
         say("interrupted")
-        return 130
+        return EXIT_INTERRUPTED
 
 
 def command_line() -> int:
     """Run what the command line says; `run` takes a short way that does not import click."""
-    if OwnModules not in sys.meta_path and type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader:
-        sys.meta_path.insert(0, OwnModules)
     words = sys.argv[1:]
     # the directory of the script is searched for each module, and never holds one: a stat per import less
     if sys.path and sys.path[0] and sys.argv[0].startswith(sys.path[0] + "/"):
         del sys.path[0]
     if words[:1] in (["--tracer"], ["--own"]):
         return own_program(words)
-    if words[:1] == ["run"]:
-        if any(word.startswith("--ranks") for word in words):
-            from fsprobe.cli import untraced
+    if words[:1] == ["run"] and any(word.startswith("--ranks") for word in words):
+        from fsprobe.cli import untraced
 
-            status = untraced.main(words[1:])
-            if status is not None:
-                return status
+        status = untraced.main(words[1:])
+        if status is not None:
+            return status
+    from fsprobe.cli import failures
+
+    failures.end_when_interrupted()
+    if words[:1] == ["run"]:
         from fsprobe.cli import run
 
         return run.main(words[1:])

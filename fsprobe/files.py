@@ -49,6 +49,16 @@ def no_file(mode: "int") -> "OSError":
 # ---- inputs -------------------------------------------------------------------------------------------------------
 
 
+def _without_nul(path: "str | bytes") -> "None":
+    """Refuse a name that the kernel can't be given, as it would be refused there: foreign text may hold one.
+
+    Raises:
+        OSError: there is a NUL byte in it.
+    """
+    if b"\0" in os.fsencode(path):
+        raise OSError(errno.EINVAL, "there is a NUL byte in its name")
+
+
 def open_to_read(path: "str | bytes", streams: "bool" = False, buffering: "int" = -1) -> "BinaryIO":
     """Open a regular file; links are followed.
 
@@ -60,6 +70,7 @@ def open_to_read(path: "str | bytes", streams: "bool" = False, buffering: "int" 
     Raises:
         OSError: it can't be opened, or is no regular file: nothing is waited for.
     """
+    _without_nul(path)
     streams = streams and is_stream(os.fsdecode(path))
     mode = os.stat(path).st_mode  # to open a device may do something already
     if not stat.S_ISREG(mode) and not (streams and not stat.S_ISDIR(mode)):
@@ -69,6 +80,7 @@ def open_to_read(path: "str | bytes", streams: "bool" = False, buffering: "int" 
 
 def open_regular(path: "str | bytes", streams: "bool" = False, buffering: "int" = -1) -> "BinaryIO":
     """As `open_to_read`, with a metadata call less: for names that are hardly ever a device."""
+    _without_nul(path)
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(fd).st_mode
@@ -110,6 +122,7 @@ class Place:
     def __init__(self, path: "str", follow_last: "bool" = True) -> "None":
         self.status = None  # type: os.stat_result | None
         self.name = ""
+        _without_nul(path)
         self.directory = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if not path or path.endswith("/"):
@@ -223,9 +236,13 @@ class Replacing:
                 raise no_file(place.status.st_mode)  # a rename would put a file in the place of /dev/null
             self._part = part_name(place.name, os.getpid())
             fd = self._create()
-            if self._mode is None and place.status is not None and place.status.st_uid == os.geteuid():
-                os.fchmod(fd, stat.S_IMODE(place.status.st_mode) & 0o777)
-            self.file = os.fdopen(fd, "w+b")
+            try:
+                if self._mode is None and place.status is not None and place.status.st_uid == os.geteuid():
+                    os.fchmod(fd, stat.S_IMODE(place.status.st_mode) & 0o777)
+                self.file = os.fdopen(fd, "w+b")
+            except BaseException:
+                _forget(self._part, place.directory)
+                raise
         except BaseException:
             os.close(place.directory)
             raise

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
 from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
+from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written
 from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.requests.steps import kind_of_number
@@ -31,12 +30,16 @@ from fsprobe.analysis.time.observed import Observed, watch_time
 from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
+from fsprobe.capture.machine.host import TARGET_VARIABLES
 from fsprobe.errors import BadInput
 from fsprobe.events import clocks, marks, ring
+from fsprobe.events.command import Command
+from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser, sources
-from fsprobe.model.events import Call, Event, Mount, Op, ParseQuality, Process
+from fsprobe.foreign_numbers import count
+from fsprobe.model.events import Call, Event, Mount, ParseQuality, Process
 from fsprobe.model.profile import Profile
-from fsprobe.recording.file import Recording, write
+from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording, write
 from fsprobe.recording.shapes import LOOKUPS, misfit
 from fsprobe.recording.stored import stored
 
@@ -44,7 +47,6 @@ __all__ = ["Analysis", "analyse", "load_logs", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"
-MAX_IN_MEMORY_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,8 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         events = read_events(recording, quality, hooks, model, times)
         tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
-    owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording))
+    facts = facts or told_by_paths(tally, recording.manifest.get("environment") or {})
+    owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording), tally.by_path)
     table = mount_finder(mounts, tally)
     profile = make_profile(
         kind=recording.kind,
@@ -137,7 +140,7 @@ def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tupl
     Raises:
         BadInput: it is damaged, or of a newer version.
     """
-    tally, notes, quality, seen = tally_file.read(b"".join(recording.section(TALLY)), recording.path)
+    tally, notes, quality, seen = tally_file.read(recording.whole(TALLY), recording.path)
     settle_reasons(tally, WhyNotFound(facts))
     return tally, notes, quality, seen
 
@@ -160,26 +163,29 @@ def load_logs(
     """
     quality = ParseQuality()
     n_events = 0
-    command: list[str] | None = None
+    command = Command()
     first_ns = last_ns = exit_code = first_tid = None
     for event in parser.parse(sources.read_logs(paths), quality, cwd=os.fsencode(cwd) if cwd else None):
         n_events += 1
         if event.t_ns is not None:
             first_ns = event.t_ns if first_ns is None else first_ns
             last_ns = event.t_ns
-        if isinstance(event, Call) and event.op is Op.EXEC and not event.error and command is None:
-            command = [os.fsdecode(word) for word in parser.exec_argv(event)]
+        if isinstance(event, Call):
+            command.note(event, TARGET_VARIABLES)
         if isinstance(event, Process):
             first_tid = event.tid if first_tid is None else first_tid
-            if event.kind == "exit" and event.tid == first_tid and event.detail.isdigit():
-                exit_code = int(event.detail)
+            if event.kind == "exit" and event.tid == first_tid and count(event.detail) is not None:
+                exit_code = count(event.detail)
     sources.check_understood(quality, n_events, paths)
     manifest = {
         "backend": BACKEND,
         "capabilities": log_capabilities(quality),
         "markers": "none",
         "logs": [path.name for path in paths],
-        "command": command,
+        "command": command.words,
+        "command_cut": command.is_cut,
+        "environment": command.variables or {},
+        "environment_observed": command.variables is not None,
         "label": label,
         "cwd": cwd,
         "cache": "unknown",
@@ -257,7 +263,9 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
 
 def read_hooks(recording: Recording) -> marks.HookFiles:
     """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
-    hooks = marks.read_hook_files(recording.section("marks"))
+    hooks = marks.read_hook_files([recording.whole("marks")])
+    n_unread = recording.manifest.get("n_hook_files_unread")  # by the recorder itself
+    hooks.n_unread += n_unread if isinstance(n_unread, int) else 0
     place = os.fsdecode(hook_dir_of(recording.manifest))
     for fact in hooks.facts.values():
         fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != place]
@@ -340,7 +348,7 @@ def ring_events(
     facts = ring.RingFacts()
     wall_start_ns = recording.manifest.get("wall_start_ns")
     events = ring.read(
-        in_one_piece(recording.section(RING)),
+        mapped.in_one_piece(recording, RING),
         quality,
         facts,
         cwd=cwd_of(recording),
@@ -352,27 +360,18 @@ def ring_events(
         model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in facts.fstats.items()})
 
 
-def in_one_piece(section: Iterable[bytes]) -> ring.Buffer:
-    """A section's content; a large one in a file that has no name, mapped."""
-    with tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY_BYTES) as spool:
-        for block in section:
-            spool.write(block)
-        n_bytes = spool.tell()
-        if n_bytes <= MAX_IN_MEMORY_BYTES:
-            spool.seek(0)
-            return spool.read()
-        spool.flush()
-        return memoryview(mmap.mmap(spool.fileno(), n_bytes, access=mmap.ACCESS_READ))
-
-
 def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
     """The target's own mounts as its hook read them, else those of the recorder."""
     tables = [fact.get("mounts") for fact in hooks.facts.values()]
     data = next((hooks.mounts[name] for name in tables if isinstance(name, str) and hooks.mounts.get(name)), None)
-    rows = mount_table.parse_mountinfo(data if data is not None else b"".join(recording.section("mounts")))
+    rows = mount_table.parse_mountinfo(data if data is not None else recording.whole("mounts", MAX_MOUNTS_BYTES))
+    variables = recording.manifest.get("environment") or {}
+    container = str(variables.get("APPTAINER_CONTAINER") or variables.get("SINGULARITY_CONTAINER") or "")
     return [
-        Mount(path=path, fstype=fstype, fs_class=mount_table.classify(fstype), source=source, options=options)
-        for path, fstype, source, options in rows
+        Mount(path=path, fstype=fstype, fs_class=fs_class, source=source, options=options)
+        for (path, fstype, source, options), fs_class in zip(
+            rows, mount_table.classify_all(rows, container), strict=True
+        )
     ]
 
 
@@ -382,7 +381,7 @@ def read_json(recording: Recording, section: str) -> dict[str, Any]:
     Raises:
         BadInput: the section is damaged.
     """
-    data = b"".join(recording.section(section))
+    data = recording.whole(section)
     if not data:
         return {}
     try:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fsprobe import foreign_json
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.model import formats
 from fsprobe.recording import file
@@ -162,3 +163,22 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         file.write(str(tmp_path / "x"), "recording", [("log", body())])
     assert os.listdir(tmp_path) == []
+
+
+def test_json_with_more_values_than_anybody_writes_is_refused_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(foreign_json, "MAX_PARTS", 100)
+    assert foreign_json.loads("[" + "1," * 50 + "1]") == [1] * 51
+    for text in ("[" + "1," * 100 + "1]", "[" + "[]," * 60 + "1]", ("[" + "{}," * 60 + "1]").encode()):
+        with pytest.raises(ValueError, match="more values"):
+            foreign_json.loads(text)
+
+
+def test_a_section_that_is_larger_than_what_is_made_of_it_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.fsprobe")
+    file.write(path, "recording", [("manifest", b"{}"), ("mounts", b"x" * 1000)])
+    recording = Recording(path)
+    assert recording.whole("mounts", 1000) == b"x" * 1000
+    with pytest.raises(BadInput, match="section mounts unpacks to"):
+        recording.whole("mounts", 999)

@@ -10,6 +10,7 @@ from fsprobe import capabilities
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.errors import BadInput
 from fsprobe.events import marks
+from fsprobe.foreign_numbers import count
 from fsprobe.model import serial
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
@@ -75,7 +76,8 @@ def mount_facts(mounts: Iterable[Mount]) -> tuple[MountFacts, ...]:
 def has_audit_events(fact: Mapping[str, Any]) -> bool:
     """Whether the interpreter has sys.addaudithook (3.8): below it the audit backend hears of wrapped functions alone."""
     words = str(fact.get("version") or "").split(".")
-    return not (len(words) > 1 and words[0] == "3" and words[1].isdigit() and int(words[1]) < 8)
+    minor = count(words[1]) if len(words) > 1 else None
+    return not (words[0] == "3" and minor is not None and minor < 8)
 
 
 def is_observed(manifest: Manifest, tally: Tally) -> bool:

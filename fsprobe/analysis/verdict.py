@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsprobe import capabilities
-from fsprobe.analysis.counting.tally import quantile_ns
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms
 from fsprobe.analysis.time import weighing
@@ -34,7 +33,6 @@ _ENOUGH_CALLS = 20
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
 _MOSTLY_WAITING = 0.4
 """Share of the wall time from which on calls on local storage are worth a word: a judgement."""
-_N_CHEAPEST = 20
 _CPU_BOUND = 0.6
 """Share of the wall time that was CPU time from which on a run on local storage is called busy computing: a judgement."""
 
@@ -136,6 +134,8 @@ def lacking(evidence: Evidence) -> list[str]:
             )
     if quality.n_lines and quality.n_unparsed > _MOST_UNPARSED * quality.n_lines:
         found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
+    if quality.n_unread_paths > _MOST_UNPARSED * max(1, metrics.n_metadata):
+        found.append(f"of {quality.n_unread_paths:,} calls the paths could not be read")
     if manifest.logs and metrics.n_metadata > _ENOUGH_CALLS:
         absent = [name for name, n in (("open", metrics.n_open), ("stat", metrics.n_stat)) if not n]
         if absent:
@@ -175,28 +175,14 @@ def _waited(evidence: Evidence, rows: Sequence[MountRow]) -> tuple[float, float]
     What the run's own cheapest calls took is the tracer's cost and taken off each call and the wall time.
     """
     metrics, wall_s = evidence.profile.metrics, evidence.profile.manifest.wall_s
-    overhead_s = _overhead_s(evidence)
-    if overhead_s is None or not wall_s:
+    if metrics.tracing_overhead_us is None or not wall_s:
         return None
+    overhead_s = metrics.tracing_overhead_us / 1e6
     n_parallel = _n_parallel(evidence)
     time_s = sum(max(0.0, (row.time_s or 0.0) - overhead_s * row.n_metadata) for row in rows)
     waited_s = time_s / n_parallel
     untraced_s = max(wall_s - overhead_s * metrics.n_metadata / n_parallel, waited_s, 1e-9)
     return waited_s / untraced_s, waited_s
-
-
-def _overhead_s(evidence: Evidence) -> float | None:
-    """What tracing adds to a call, as the run's cheap calls show it.
-
-    The profile takes the 10th percentile. Where nearly all calls wait for a server that is such a wait itself, so it is
-    held to three times what the cheapest few took.
-    """
-    overhead_us = evidence.profile.metrics.tracing_overhead_us
-    if overhead_us is None:
-        return None
-    n = sum(evidence.tally.floor.values())
-    cheapest_ns = quantile_ns(evidence.tally.floor, min(1.0, _N_CHEAPEST / n)) if n else None
-    return overhead_us / 1e6 if cheapest_ns is None else min(overhead_us / 1e6, 3 * cheapest_ns / 1e9)
 
 
 def _n_parallel(evidence: Evidence) -> float:

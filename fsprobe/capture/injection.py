@@ -7,7 +7,7 @@ from fsprobe.capture import shipped
 from fsprobe.capture.directories import hook_place
 from fsprobe.capture.machine import host
 
-DATA_FILES = ("hook/sitecustomize.py", "hook/imports.py")
+DATA_FILES = ("hook/sitecustomize.py", "hook/imports.py", "hook/room.py")
 """Read as text, as paths below `fsprobe/capture`."""
 
 
@@ -31,6 +31,7 @@ def install(scratch: "str", mode: "str", environment: "dict[str, str]", code: "s
         "MODE = ": mode,
         "NAMES = ": tuple(host.TARGET_VARIABLES),
         "IMPORTS = ": shipped.read("hook", "imports.py"),
+        "ROOM = ": shipped.read("hook", "room.py"),
         "AUDIT = ": code,
     }
     for i, line in enumerate(lines):

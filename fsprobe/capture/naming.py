@@ -68,13 +68,19 @@ def refuse_existing(path: "str", hint: "str" = "--force replaces it; or name ano
         raise FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
 
 
-def free_name(path: "str") -> "str":
-    """The path, or one like it that is not taken: `x-2.fsprobe` for `x.fsprobe`."""
+def free_name(path: "str", warnings: "list[str]") -> "str":
+    """The path, or one like it (`x-2.fsprobe` for `x.fsprobe`) where a file appeared there while a command ran.
+
+    It is the command's own, or another run's, and stays; that is added to `warnings`.
+    """
+    if not os.path.isfile(path):
+        return path
     stem, suffix = os.path.splitext(path)
-    found, n = path, 1
-    while os.path.lexists(found):
+    n = 2
+    while os.path.lexists("%s-%d%s" % (stem, n, suffix)):
         n += 1
-        found = "%s-%d%s" % (stem, n, suffix)
+    found = "%s-%d%s" % (stem, n, suffix)
+    warnings.append("%s appeared while the command ran, and stays: the recording is %s" % (path, found))
     return found
 
 

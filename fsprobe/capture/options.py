@@ -97,6 +97,8 @@ COLORS = ("auto", "always", "never")
 WITHOUT_PYTHON = ("-m", "-c")
 """How a command begins that python3 would take."""
 SCRIPTS = (".py", ".pyz")
+MAX_SIZE_BYTES = 1 << 50
+"""No filesystem of a node holds more."""
 _MARKER_MODES = ("auto", "time", "access", "both")
 
 
@@ -125,6 +127,8 @@ class RunOptions:
     page = ""
     """A report to write beside the recording: a name with its suffix, or a suffix alone; "" for none."""
     markers = "auto"  # undocumented `--import-timing=`: tests compare the ways of marking
+    exchange = ""
+    """Undocumented `--exchange=`: the directory that an fsprobe outside has bound into this container."""
 
     def __init__(self) -> "None":
         self.command: "list[str]" = []
@@ -145,7 +149,7 @@ def parse_size(text: "str") -> "int":
         size = int(float(body) * unit)
     except (ValueError, OverflowError):
         size = 0
-    if size <= 0:
+    if not 0 < size <= MAX_SIZE_BYTES:
         raise usage("%r is no size" % text, "give bytes, or a number with K, M, G or T")
     return size
 
@@ -246,6 +250,7 @@ def parse(words: "list[str]") -> "RunOptions":
             known[name] = (attribute, bool(metavar))
     for name in ("--import-timing", "--markers"):  # the second one is its old name
         known[name] = ("markers", True)
+    known["--exchange"] = ("exchange", True)
     given = {}
     rest = list(words)
     while rest:
@@ -281,7 +286,7 @@ def parse(words: "list[str]") -> "RunOptions":
 def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options = RunOptions()
     options.command = spelled_out(command)
-    for name in ("output", "ranks", "label", "tmp_dir", "image", "at"):
+    for name in ("output", "ranks", "label", "tmp_dir", "image", "at", "exchange"):
         setattr(options, name, given.get(name, ""))
     for name in ("no_markers", "record_only", "counters", "stream", "quiet", "force", "full", "live"):
         setattr(options, name, name in given)

@@ -10,14 +10,16 @@ import time
 import fsprobe
 from fsprobe.capture import backends, naming
 from fsprobe.capture.backends.protocol import UNMARKED, Machine, Run
+from fsprobe.capture.containers import starters
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import host, mounts, ranks
 from fsprobe.capture.machine.environment import own_environment
 from fsprobe.capture.process.signals import SignalsHeld
 from fsprobe.capture.process.start import Launch, start
 from fsprobe.capture.process.wait import wait
-from fsprobe.capture.sections import write_recording, write_state
-from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
+from fsprobe.capture.recorded import NotRecorded, Recorded
+from fsprobe.capture.sections import empty_hook_files, write_recording, write_state
+from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,15 +31,6 @@ if TYPE_CHECKING:
     from fsprobe.capture.options import RunOptions
     from fsprobe.capture.process.start import Process
     from fsprobe.capture.process.wait import Outcome
-
-
-class Recorded:
-    """What `record` gives back: the file, how the run ended, and lines that the user should read."""
-
-    def __init__(self, path: "str", outcome: "Outcome", warnings: "list[str]") -> "None":
-        self.path = path
-        self.outcome = outcome
-        self.warnings = warnings
 
 
 class Prepared(Run):
@@ -60,13 +53,18 @@ class Prepared(Run):
         self.counted: "Meter | None" = None
         """What the node's clients of file servers count meanwhile."""
 
-    def clear(self) -> "None":
-        """Take away what was made for this run alone."""
+    def clear(self) -> "list[str]":
+        """Take away what was made for this run alone; gives a line on what is left of it."""
         if self.hook_dir:
             from fsprobe.capture.directories import hook_place
 
-            hook_place.remove(self.hook_dir, self.scratch)
-        scratch_dir.remove(self.scratch)
+            try:
+                hook_place.remove(self.hook_dir, self.scratch)
+            except OSError:
+                pass  # inert without its scratch
+        if scratch_dir.remove(self.scratch):
+            return []
+        return ["the scratch directory %s could not be removed: rm -r it" % self.scratch]
 
 
 def record(
@@ -77,6 +75,7 @@ def record(
     enter: "list[str] | None" = None,
     layout: "dict[str, Any] | None" = None,
     consume: "Callable[..., Any] | None" = None,
+    carry: "Callable[[str], object] | None" = None,
 ) -> "Recorded":
     """Run a command under a tracer and write what happened.
 
@@ -89,9 +88,11 @@ def record(
         layout: what the manifest shall say of that layout.
         consume: with `--stream`, takes the log's lines as they come and the manifest so far, and returns what shall be in
             the recording in place of the log: see `analysis.streaming`.
+        carry: writes the recorder that travels to a path, for a command that starts a container: see `containers.entering`.
 
     Raises:
-        FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room (125).
+        FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room, a
+            container that can't be entered (125).
     """
     if options.stream and consume is None:
         raise FsprobeError(
@@ -101,6 +102,16 @@ def record(
     rank = ranks.identify(environment)
     if options.ranks and rank is not None and not ranks.selects(options.ranks, rank):
         ranks.run_untouched(options.command, environment)
+    starter = starters.find(options.command, environment)
+    if starter is not None:
+        from fsprobe.capture.containers import entering
+
+        path, outcome, lines = entering.record(options, starter, environment, carry, warn)
+        return Recorded(path, outcome, lines, [])
+    if options.exchange:
+        from fsprobe.capture.containers import entering
+
+        environment = entering.own_binds_removed(environment, options.exchange)
     program, warnings = host.check_command(options.command, environment)
     if ranks.selection_warning(options.ranks, rank):
         warnings.append(ranks.selection_warning(options.ranks, rank))
@@ -124,10 +135,10 @@ def record(
                 one.abandon()
             run.clear()
             raise
-        write(run, outcome, warnings)
+        losses = write(run, outcome, warnings)
         warnings.extend(closing_words(run, outcome, options.wait_descendants_s))
-        leave(run, process, outcome)
-    return Recorded(run.path, outcome, warnings)
+        losses.extend(leave(run, process, outcome))
+    return Recorded(run.path, outcome, warnings, losses)
 
 
 # ---- prepare ------------------------------------------------------------------------------------------------------
@@ -279,7 +290,10 @@ def finish(run: "Prepared", process: "Process", outcome: "Outcome") -> "None":
         FsprobeError: the command was never started.
     """
     for one in run.observers:
-        one.finish(process, outcome)
+        try:
+            one.finish(process, outcome)
+        except Exception as error:  # whatever it is: the command has run
+            one.truncated = one.truncated or "its end could not be read: %s" % reason_of(error)
         outcome.log_truncated = outcome.log_truncated or one.truncated
     for one in run.observers:
         one.raise_if_not_run(run, outcome)
@@ -307,25 +321,32 @@ def last_facts(outcome: "Outcome") -> "dict[str, Any]":
 # ---- write --------------------------------------------------------------------------------------------------------
 
 
-def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "None":
-    """Write the recording.
+def reason_of(error: "Exception") -> "str":
+    """Why something failed that nobody foresaw, in some words."""
+    if isinstance(error, FsprobeError):
+        return error.message
+    return getattr(error, "strerror", None) or "%s %s" % (type(error).__name__, error)
+
+
+def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "list[str]":
+    """Write the recording; gives lines on what of it could not be read.
 
     Raises:
-        FsprobeError: it can't be written; the scratch stays, and the exit code is the command's own where that failed.
+        NotRecorded: it can't be written; the scratch stays.
     """
-    if not run.replaces and os.path.isfile(run.path):
-        # it was not there when the command started: the command's own, or another run's
-        there, run.path = run.path, naming.free_name(run.path)
-        warnings.append("%s appeared while the command ran, and stays: the recording is %s" % (there, run.path))
+    run.path = run.path if run.replaces else naming.free_name(run.path, warnings)
     try:
-        write_recording(run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed())
-    except FsprobeError as error:
+        losses = write_recording(run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed())
+        outcome.log_truncated = outcome.log_truncated or str(run.state.get("log_truncated") or "")
+        return losses
+    except Exception as error:  # whatever it is: the command has run
+        hint = "nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % run.scratch
+        if isinstance(error, FsprobeError):
+            message, hint = error.message, "; ".join(filter(None, [error.hint, hint]))
+        else:
+            message = "cannot write %s: %s" % (run.path, reason_of(error))
         write_state(run.scratch, run.state)
-        error.hint += "; nothing is lost: `fsprobe salvage %s -o FILE` makes the recording" % run.scratch
-        # the command has run: its own failure is what a script that started it must see
-        status = outcome.exit_status
-        error.exit_code = (status if status > 0 else 128 - status) if status else EXIT_OWN_FAILURE
-        raise
+        raise NotRecorded(message, hint, outcome)
 
 
 def _write_so_far(run: "Prepared", streamed: "Any" = None) -> "None":
@@ -335,7 +356,7 @@ def _write_so_far(run: "Prepared", streamed: "Any" = None) -> "None":
             return
         write_recording(run.scratch, dict(run.state, flushed=True), run.path, [], run.observers, streamed)
         run.replaces = True
-    except FsprobeError:
+    except (FsprobeError, OSError):
         pass  # the end of the run will say it
 
 
@@ -354,16 +375,24 @@ def closing_words(run: "Prepared", outcome: "Outcome", waited_s: "float") -> "li
     return lines
 
 
-def leave(run: "Prepared", process: "Process", outcome: "Outcome") -> "None":
-    """Take away what was made for the run: at once, or when the last tracer that is still at work has ended."""
+def leave(run: "Prepared", process: "Process", outcome: "Outcome") -> "list[str]":
+    """Take away what was made for the run: at once, or when the last tracer that is still at work has ended.
+
+    Returns:
+        A line on what is left and should not be.
+    """
     at_work = [one.leave() for one in run.observers] if outcome.descendants_left else []
     if not any(at_work):
-        run.clear()
-        return
+        return run.clear()
     from fsprobe.capture.process import janitor
 
     def empty() -> "None":
         for one in run.observers:
             one.empty()
+        empty_hook_files(run.scratch)
 
-    janitor.leave(process.pid, empty, run.clear)
+    try:
+        janitor.leave(process.pid, empty, run.clear)
+    except OSError as error:
+        return ["nobody empties %s while what was left behind goes on: %s" % (run.scratch, error.strerror)]
+    return []

@@ -7,7 +7,7 @@ import json
 import os
 
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
 from fsprobe.capture.machine import host, mounts
@@ -15,14 +15,17 @@ from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Backend
 
 N_EXECS_LOOKED_AT = 50
 HOOK_FILES = ("marks.", "mounts.")
+_READ = (*HOOK_FILES, room.PREFIX)
 """How the names of files begin that a hook leaves to mark imports and to describe its interpreter."""
+TRACERS = ("gdb", "lldb", "strace", "ltrace", "rr", "gdbserver")
+"""Programs that trace others, by name: a program has one tracer at most."""
 MOUNTS = "mounts"
 """The mount table of a program that was attached to, in the scratch directory."""
 
@@ -54,7 +57,7 @@ def write_recording(
     warnings: "list[str]",
     backends: "list[Backend]",
     streamed: "Any" = None,
-) -> "None":
+) -> "list[str]":
     """Make the recording from what lies in the scratch directory.
 
     Args:
@@ -64,6 +67,9 @@ def write_recording(
         warnings: what the user should know is added.
         backends: who observed the run, the leading one first.
         streamed: what `record`'s `consume` returned; it takes the place of a log.
+
+    Returns:
+        What of it is not in the recording because it could not be read; the manifest says it too.
 
     Raises:
         FsprobeError: it can't be written; the scratch is as it was.
@@ -77,29 +83,95 @@ def write_recording(
                 "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
                 % (program, gain)
             )
+        for program in programs:
+            if os.path.basename(program).decode("utf-8", "backslashreplace") in TRACERS:
+                warnings.append(
+                    "%s was started and traces programs itself, which a traced program can't: it failed, or will have. Leave it "
+                    "out, or record with --backend audit or inline" % os.path.basename(program).decode("ascii")
+                )
     table, is_here = _mount_table(scratch)
-    command = [os.fsencode(word) for word in state.get("command") or ()]
-    if not is_here:
-        found = {}  # type: dict[str, Any]  # in another mount namespace the same paths may be other files
-    elif streamed is None:
-        found = collect.collect(lead.text())
-    else:
-        found = collect.distributions(streamed.site_names())
-    file.write(
-        path,
-        "recording",
-        [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]
-        + (
-            observed(backends, () if state.get("attached") else command)
-            if streamed is None
-            else [("tally", streamed.blocks())]
-        )
-        + [
-            ("marks", _marks_blocks(os.path.join(scratch, scratch_dir.MARKS))),
+    found = _looked_up(lead, streamed, is_here)
+    command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
+    hooks = os.path.join(scratch, scratch_dir.MARKS)
+    unread = unread_hook_files(hooks)
+    partial = {}  # type: dict[str, str]  # section -> why it is not all there
+    has_failed = False
+    while True:
+        losses = []
+        if unread:
+            state["n_hook_files_unread"] = len(unread)
+            losses.append(
+                "%d %s of marks can't be read (%s): the imports of as many processes are not known"
+                % unread_words(unread)
+            )
+        for name, why in partial.items():
+            losses.append("its section %s could not be read to the end (%s)" % (name, why))
+        if partial and not state.get("log_truncated"):
+            state["log_truncated"] = losses[-1]
+        sections = [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]  # type: list[tuple[str, Any]]
+        sections += observed(backends, command) if streamed is None else [("tally", streamed.blocks())]
+        sections += [
+            ("marks", _marks_blocks(hooks, unread)),
             ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),
-        ],
-    )
+        ]
+        try:
+            file.write(
+                path, "recording", [(name, _so_far(body) if name in partial else body) for name, body in sections]
+            )
+            return losses
+        except file.Unreadable as error:
+            # tried once more at first, as it may have been for a moment; then with what can be read of it
+            if has_failed:
+                partial[error.section] = error.why
+            has_failed = True
+
+
+def _so_far(blocks: "Iterable[bytes]") -> "Iterator[bytes]":
+    try:
+        yield from blocks
+    except OSError:
+        pass
+
+
+def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool") -> "dict[str, Any]":
+    if not is_here:
+        return {}  # in another mount namespace the same paths may be other files
+    if streamed is not None:
+        return collect.distributions(streamed.site_names())
+    return collect.collect(_so_far(lead.text()))
+
+
+def unread_hook_files(directory: "str") -> "dict[str, str]":
+    """The files of the hooks that can't be opened, or the directory itself, with the reason."""
+    found = {}  # type: dict[str, str]
+    try:
+        names = _listed(directory)
+    except OSError as error:
+        return {"": error.strerror or ""}
+    for name in names:
+        if name.startswith(_READ):
+            path = os.path.join(directory, name)
+            for _ in range(2):  # what failed for a moment is there the next time
+                try:
+                    own_files.reader(path, buffering=0).close()
+                    found.pop(name, None)
+                    break
+                except OSError as error:
+                    found[name] = error.strerror or ""
+    return found
+
+
+def _listed(directory: "str") -> "list[str]":
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return sorted(os.listdir(directory))  # what failed for a moment does not the next time
+
+
+def unread_words(unread: "dict[str, str]") -> "tuple[int, str, str]":
+    """How many, files or a file, and why the first one."""
+    return len(unread), "file" if len(unread) == 1 else "files", next(iter(unread.values()))
 
 
 def observed(backends: "list[Backend]", command: "Sequence[bytes]" = ()) -> "list[tuple[str, Any]]":
@@ -129,14 +201,22 @@ def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
 def programs_of(text: "Iterable[bytes]") -> "list[bytes]":
     """Programs that were started in the run, the first ones, of its calls in strace's words."""
     paths = {}  # type: dict[bytes, None]
+    begun = {}  # type: dict[bytes, bytes]  # process -> what it is about to become
     rest = b""
     try:
         for block in text:
             lines = (rest + block).split(b"\n")
             rest = lines.pop()
             for line in lines:
-                if b" execve(" in line and b" = 0" in line and len(paths) < N_EXECS_LOOKED_AT:
+                if b" execve" not in line or len(paths) >= N_EXECS_LOOKED_AT:
+                    continue
+                process = line.split(None, 1)[0]
+                if b" execve(" in line and line.endswith(b"<unfinished ...>"):
+                    begun[process] = line.split(b'"', 2)[1]
+                elif b" execve(" in line and b" = 0" in line:
                     paths[line.split(b'"', 2)[1]] = None
+                elif b" execve resumed>" in line and b" = 0" in line and process in begun:
+                    paths[begun.pop(process)] = None
     except (OSError, IndexError):
         pass
     return list(paths)
@@ -148,15 +228,39 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
     return [[path, gain] for path, gain in gains if gain]
 
 
-def _marks_blocks(directory: "str") -> "Iterator[bytes]":
-    """Each file of the hooks, led by a line `@name size`."""
-    for name in sorted(os.listdir(directory)):
-        if not name.startswith(HOOK_FILES):
+def _marks_blocks(directory: "str", unread: "Collection[str]") -> "Iterator[bytes]":
+    """Each file of the hooks, led by a line `@name size`: what a process and those that it forked off wrote, as files of their own.
+
+    Those that can't be opened are left out.
+    """
+    if "" in unread:
+        return
+    for name in _listed(directory):
+        if not name.startswith(_READ) or name in unread:
             continue  # what a backend's own hooks leave is its own business
-        try:
-            with own_files.reader(os.path.join(directory, name)) as source:
-                data = source.read()
-        except OSError:
-            continue
-        yield b"@%s %d\n" % (os.fsencode(name), len(data))
-        yield data
+        path = os.path.join(directory, name)
+        found = {}  # type: dict[str, bytes]
+        if name.startswith(HOOK_FILES):
+            with own_files.reader(path) as source:
+                found[name] = source.read()
+        else:
+            for number, lines in room.read(path):
+                found["%s%s+%d" % (HOOK_FILES[0], name[len(room.PREFIX) :], number)] = lines
+        for file_name in found:
+            yield b"@%s %d\n" % (os.fsencode(file_name), len(found[file_name]))
+            yield found[file_name]
+
+
+def empty_hook_files(scratch: "str") -> "None":
+    """Throw away what hooks wrote after the end of the run, for as long as what the command left behind goes on."""
+    directory = os.path.join(scratch, scratch_dir.MARKS)
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(HOOK_FILES):
+            try:
+                os.unlink(os.path.join(directory, name))
+            except OSError:
+                pass

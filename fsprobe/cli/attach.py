@@ -8,13 +8,14 @@ import click
 
 from fsprobe.capture import attach as attaching
 from fsprobe.capture.options import parse_size
+from fsprobe.cli import amounts
 from fsprobe.cli.failures import say
 from fsprobe.report.terminal.live import LiveLine
 
 
 @click.command("attach", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("pid", type=click.IntRange(min=1))
-@click.option("--for", "seconds", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds.")
+@click.argument("pid", type=amounts.Whole(1))
+@click.option("--for", "seconds", type=amounts.Amount(min=0.1), default=10.0, show_default=True, help="Seconds.")
 @click.option("-o", "--output", type=click.Path(), default="", help="The recording [default: named as by `run`].")
 @click.option("--record-only", is_flag=True, help="Write the recording, don't analyse it.")
 @click.option("--label", default="", help="A word for this run in reports.")

@@ -8,6 +8,7 @@ import click
 
 from fsprobe import capabilities
 from fsprobe.analysis import limits
+from fsprobe.cli import amounts
 from fsprobe.cli.renamed import Renamed
 from fsprobe.cli.report import json_text, load
 from fsprobe.errors import EXIT_DONE, EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
@@ -33,26 +34,26 @@ class Percent(click.ParamType[float]):
             number = float(str(value).strip().removesuffix("%"))
         except ValueError:
             number = -1.0
-        if not 0 <= number < float("inf"):
+        if not 0 <= number <= amounts.MAX_AMOUNT:
             self.fail(f"{value!r} is not a percentage, such as 5%", param, ctx)
         return number
 
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", type=click.Path())
-@click.option("--max-metadata", "metadata", type=click.IntRange(min=0), help="At most so many metadata calls.")
+@click.option("--max-metadata", "metadata", type=amounts.Whole(), help="At most so many metadata calls.")
 @click.option(
     "--max-not-found",
     "not_found",
     cls=Renamed,
     formerly=["--max-missing"],
-    type=click.IntRange(min=0),
+    type=amounts.Whole(),
     help="At most so many failed lookups (not found).",
 )
 @click.option(
     "--max-requests",
     "requests",
-    type=click.IntRange(min=0),
+    type=amounts.Whole(),
     help="At most so many server requests, cold cache (predicted).",
 )
 @click.option("--baseline", type=click.Path(), help="Not more of any of them than in this recording.")

@@ -124,6 +124,11 @@ def command(
         keep=keep,
         output_dir=None if show_output else output_directory(output),
     )
+    if runs < significance.MIN_RUNS:
+        few = significance.MIN_RUNS
+        say(
+            f"{runs} timed runs of a layout tell no difference in time (--runs {few} can): calls and requests are compared"
+        )
     try:
         result, unwritten = conduct(plan, output)
     except experiment.Interrupted as error:

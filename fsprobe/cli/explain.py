@@ -12,6 +12,7 @@ import click
 from fsprobe.analysis.findings.rules import RULES, Rule, explanation
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Threshold, Thresholds
 from fsprobe.errors import EXIT_USAGE, FsprobeError
+from fsprobe.foreign_numbers import count
 
 WIDTH = 96
 _HEADINGS = {
@@ -64,7 +65,7 @@ def find_rule(code: str) -> Rule:
     """
     digits = code.upper().removeprefix("FSP")
     for rule in RULES:
-        if digits.isdigit() and rule.code == f"FSP{int(digits):03}":
+        if rule.code == f"FSP{count(digits) or 0:03}":
             return rule
     raise FsprobeError(f"there is no finding {code}", "`fsprobe explain` lists all codes", EXIT_USAGE)
 

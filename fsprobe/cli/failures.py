@@ -3,6 +3,7 @@
 Runs inside the recorder that travels too: syntax of Python 3.6.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # the module `signal` itself loads `enum`: 40 calls
 import errno
 import io
 import os
@@ -12,6 +13,7 @@ from fsprobe.errors import EXIT_BAD_INPUT, EXIT_MACHINE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -29,6 +31,53 @@ def say(message: str) -> None:
     except (OSError, ValueError):
         # the interpreter would try once more to write it at its end, fail, and exit with 120
         sys.stderr = open(os.devnull, "w")
+
+
+# ---- interrupts ---------------------------------------------------------------------------------------------------
+
+EXIT_INTERRUPTED = 130
+
+
+def _end_interrupted(number: "int", frame: "Any") -> "None":
+    try:
+        os.write(2, b"fsprobe: interrupted\n")
+    finally:
+        os._exit(EXIT_INTERRUPTED)
+
+
+def end_when_interrupted() -> "None":
+    """While fsprobe starts there is nothing to take away: an interrupt ends it with a line.
+
+    An exception would come up wherever an import happens to be, which may make another one of it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_interrupted)
+
+
+def call_when_interrupted(do: "Callable[[], None]") -> "None":
+    """As `end_when_interrupted`, but in another way."""
+    if signal.getsignal(signal.SIGINT) is _end_interrupted:
+        signal.signal(signal.SIGINT, lambda number, frame: do())
+
+
+def raise_when_interrupted() -> "None":
+    """From now on an interrupt is a KeyboardInterrupt, as usual: what was begun is taken away."""
+    if signal.getsignal(signal.SIGINT) is _end_interrupted:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def ignore_interrupts() -> "None":
+    """All is done; the interpreter takes itself down, and has tracebacks of its own for who disturbs it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def is_interrupt(error: "BaseException") -> "bool":
+    """Whether an exception is an interrupt, or what a class body has made of one (up to Python 3.11)."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)
+
+
+# ---- errors -------------------------------------------------------------------------------------------------------
 
 
 def report_error(error: FsprobeError) -> int:

@@ -13,7 +13,17 @@ import click
 import fsprobe
 from fsprobe.capture.machine import host
 from fsprobe.capture.options import RECORDING, SCRIPTS, nearest
-from fsprobe.cli.failures import open_output, report_broken, report_error, report_missing, say
+from fsprobe.cli.failures import (
+    EXIT_INTERRUPTED,
+    ignore_interrupts,
+    is_interrupt,
+    open_output,
+    raise_when_interrupted,
+    report_broken,
+    report_error,
+    report_missing,
+    say,
+)
 from fsprobe.cli.shared_options import complete
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
@@ -86,6 +96,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"fsprobe.cli.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
+        raise_when_interrupted()
         return command if cmd_name == "run" else complete(cmd_name, command)
 
     def resolve_command(
@@ -127,6 +138,21 @@ def main(words: Sequence[str]) -> int:
     elif words[:1] == ["version"]:
         words = ["--version"]
     try:
+        return _main(words)
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    except RuntimeError as error:
+        if not is_interrupt(error):
+            raise
+        say("interrupted")
+        return EXIT_INTERRUPTED
+    finally:
+        ignore_interrupts()
+
+
+def _main(words: Sequence[str]) -> int:
+    try:
         try:
             status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -139,9 +165,6 @@ def main(words: Sequence[str]) -> int:
     except click.ClickException as error:
         say(error.format_message())
         return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
-        return 130
     except BrokenPipeError:
         # the reader of our output has gone (`| head`): no reason to complain
         sys.stderr.close()

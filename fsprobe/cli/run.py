@@ -10,7 +10,8 @@ import sys
 from fsprobe.capture import naming, record
 from fsprobe.capture import options as run_options
 from fsprobe.capture.machine import ranks
-from fsprobe.cli.failures import report_broken, report_error, report_missing, say
+from fsprobe.capture.recorded import NotRecorded
+from fsprobe.cli.failures import call_when_interrupted, report_broken, report_error, report_missing, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
@@ -39,23 +40,36 @@ def main(words: "list[str]") -> int:
             enter=enter,
             layout=layout,
             consume=consumer() if options.stream else None,
+            carry=write_recorder,
         )
     except run_options.HelpWanted:
         from fsprobe.cli import group
 
         return group.main(["run", "--help"])
+    except NotRecorded as error:
+        return ended(error.exit_status, report_error(error))
     except FsprobeError as error:
         return report_error(error)
     except (OSError, MemoryError) as error:
         report_broken(error)
         return EXIT_OWN_FAILURE
+    status = recorded.outcome.exit_status
+
+    def end_now() -> None:
+        say(f"interrupted; the recording is {recorded.path}")
+        os._exit(ended(status, status))
+
+    call_when_interrupted(end_now)  # an exception could come up in an import, or once more while it is handled
     if live:
         live.end()
-    status = recorded.outcome.exit_status
+    for line in recorded.losses:
+        say(line)
     try:
         for line in recorded.warnings if not options.quiet else ():
             say(line)
-        if options.record_only:
+        if not recorded.path:
+            pass  # a container from which nothing came out: said above
+        elif options.record_only:
             if not options.quiet:
                 say(f"wrote {recorded.path}")
         else:
@@ -65,15 +79,18 @@ def main(words: "list[str]") -> int:
     except ModuleNotFoundError as error:
         report_missing(error)
         say(f"the recording is {recorded.path}")
-    except KeyboardInterrupt:
-        say(f"interrupted while making the report; the recording is {recorded.path}")
     except Exception as error:
         say(f"the report failed ({type(error).__name__}: {error}); the recording is {recorded.path}")
+    return ended(status, status)
+
+
+def ended(status: int, code: int) -> int:
+    """End as the command did: by its signal, where `status` is minus one, else with `code`."""
     if status < 0:
         from fsprobe.cli.ending import die_of
 
         die_of(-status)
-    return status
+    return code
 
 
 def enter_layout(options: "RunOptions") -> "tuple[list[str] | None, dict[str, Any] | None]":
@@ -113,6 +130,15 @@ def consumer() -> "Callable[..., fold.Streamed]":
     from fsprobe.analysis.streaming import fold
 
     return fold.consume
+
+
+def write_recorder(path: str) -> None:
+    """Write the recorder that travels, for a container that is entered."""
+    from pathlib import Path
+
+    from fsprobe.cli import recorder
+
+    recorder.build(Path(path))
 
 
 def start_live(options: "RunOptions") -> "LiveLine | None":

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import click
 
+from fsprobe.cli import amounts
 from fsprobe.cli.failures import printable
 from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
 from fsprobe.model.formats import text
@@ -23,8 +24,10 @@ _LABEL = 14
 @click.command("scan")
 @click.argument("venv", metavar="VENV")
 @click.option("--json", "as_json_text", is_flag=True, help="As --format json.")
-@click.option("--quota-files", type=click.IntRange(min=1), metavar="N", help="Your file quota (default: LUMI's).")
-@click.option("--top", default=10, show_default=True, metavar="N", help="How many packages to list.")
+@click.option("--quota-files", type=amounts.Whole(1), metavar="N", help="Your file quota (default: LUMI's).")
+@click.option(
+    "--top", default=10, show_default=True, type=amounts.Whole(), metavar="N", help="How many packages to list."
+)
 def command(venv: str, as_json_text: bool, quota_files: int | None, top: int) -> None:
     """Count what is in VENV, and say what is wrong with it.
 
@@ -95,8 +98,12 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
     else:
         n_valid = scan.pycs.n_sources - len(scan.pycs.missing) - len(scan.pycs.stale)
         yield from _row(".pyc", f"{n_valid:,} of {scan.pycs.n_sources:,} sources have a valid one")
-        if scan.pycs.missing:
-            yield from _row("", _some(scan.pycs.missing, "have none: they are compiled again at every start"))
+        refused = set(scan.pycs.not_python)
+        missing = [path for path in scan.pycs.missing if path not in refused]
+        if missing:
+            yield from _row("", _some(missing, "have none: they are compiled again at every start"))
+        if scan.pycs.not_python:
+            yield from _row("", _some(scan.pycs.not_python, "have none and are no valid Python for this interpreter"))
         if scan.pycs.stale:
             yield from _row("", _some(scan.pycs.stale, "are stale: compiled for another source or Python"))
     for pth in scan.pths:

@@ -56,8 +56,9 @@ def record(words: "list[str]") -> "int":
     """Record a command."""
     from fsprobe.capture import options as run_options
     from fsprobe.capture.record import record as record_run
+    from fsprobe.capture.recorded import NotRecorded
     from fsprobe.cli.ending import die_of
-    from fsprobe.cli.failures import say
+    from fsprobe.cli.failures import report_error, say
 
     try:
         options = run_options.parse(words)
@@ -72,11 +73,20 @@ def record(words: "list[str]") -> "int":
         raise run_options.usage(
             "the recorder alone makes no reports", "name the recording FILE.fsprobe, and `fsprobe report` it elsewhere"
         )
-    recorded = record_run(options, warn=None if options.quiet else say)
+    try:
+        recorded = record_run(options, warn=None if options.quiet else say)
+    except NotRecorded as error:
+        status = report_error(error)
+        if error.exit_status < 0:
+            die_of(-error.exit_status)
+        return status
+    for line in recorded.losses:
+        say(line)
     if not options.quiet:
         for line in recorded.warnings:
             say(line)
-        say("wrote %s" % recorded.path)
+        if recorded.path and not options.exchange:
+            say("wrote %s" % recorded.path)
     if recorded.outcome.exit_status < 0:
         die_of(-recorded.outcome.exit_status)
     return recorded.outcome.exit_status

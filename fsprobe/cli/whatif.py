@@ -14,6 +14,7 @@ from rich.text import Text
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.analysis.counting.tally import opens_below
+from fsprobe.cli import amounts
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model.answers import Estimate, WhatIf
@@ -46,22 +47,22 @@ class Question:
     help="Of a recording: the environment's path [default: the interpreter's prefix, as recorded].",
 )
 @click.option(
-    "--nodes", type=click.IntRange(1), metavar="N", help="Nodes that start at once [default: 1, of a job its own]."
+    "--nodes", type=amounts.Whole(1), metavar="N", help="Nodes that start at once [default: 1, of a job its own]."
 )
 @click.option(
-    "--ranks-per-node", type=click.IntRange(1), metavar="R", help="Processes on each [default: 1, of a job its own]."
+    "--ranks-per-node", type=amounts.Whole(1), metavar="R", help="Processes on each [default: 1, of a job its own]."
 )
 @click.option(
     "--mds-rate",
     default=whatif.DEFAULT_RATE,
     show_default=True,
-    type=click.FloatRange(min=1),
+    type=amounts.Amount(min=1),
     metavar="OPS",
     help="Requests/s that the metadata server answers.",
 )
 @click.option(
     "--latency-ms",
-    type=click.FloatRange(min=0),
+    type=amounts.Amount(min=0),
     metavar="MS",
     help="Time of a request, instead of the table of filesystems.",
 )

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from fsprobe.foreign_numbers import count
+
 WAKE_NS = 15_000
 """Of 72,000 marks that were made visibly too, beside 0 to 5 busy processes on two cores, none is misplaced with 5,000 to 20,000 above
 the lower bound; with the middle 1 of them is, and one mark in some 30 runs of six threads that import at once."""
@@ -71,20 +73,21 @@ def read(lines: Iterable[bytes]) -> Clocks:
         except ValueError:
             continue
         if n_stops < _N_STOPS and line.endswith(b">\n") and b" resumed>" not in line:
-            pid, took = line.split(None, 1)[0], line[line.rfind(b" <") + 2 : -2]
-            if pid.isdigit() and len(took) == 8 and took.replace(b".", b"").isdigit():
+            pid, took = count(line.split(None, 1)[0]), line[line.rfind(b" <") + 2 : -2]
+            took_us = count(took.replace(b".", b"")) if len(took) == 8 else None
+            if pid is not None and took_us is not None:
                 n_stops += 1
-                took_ns = int(took.replace(b".", b"")) * 1000 - _PRINTED_NS
-                clocks.stops.setdefault(int(pid), []).append((now_ns, now_ns + max(took_ns, 0)))
+                end_ns = now_ns + max(took_us * 1000 - _PRINTED_NS, 0)
+                clocks.stops.setdefault(pid, []).append((now_ns, end_ns))
         note = line.find(b'"fsprobe!', at)
         if note < 0 or b"(-1, " not in line[at:note]:
             continue
         words = line[note + 9 : line.find(b'"', note + 9)].split()
-        pid = line.split(None, 1)[0]
-        if len(words) >= 4 and words[2].isdigit() and words[3].isdigit() and pid.isdigit():
-            clocks.anchors.append(
-                Anchor(int(pid), now_ns, words[1].decode("ascii", "replace"), int(words[2]), int(words[3]))
-            )
+        numbers = [count(line.split(None, 1)[0]), *map(count, words[2:4])]
+        if len(numbers) == 3 and None not in numbers:
+            host_tid, tid, own_ns = (number or 0 for number in numbers)
+            token = words[1].decode("ascii", "replace")
+            clocks.anchors.append(Anchor(host_tid, now_ns, token, tid, own_ns))
     return clocks
 
 

@@ -3,22 +3,28 @@
 A hook notes CLOCK_MONOTONIC at each begin and end of an import; the tracer's stream has the same clock, but from an
 unknown zero, and may number processes otherwise (pid namespaces). Both unknowns come from the anchors: calls of the
 hook that the tracer prints, whose text holds the hook's own time, process token and thread id (`events.clocks`).
+
+A process that was forked off says nothing that the tracer could print: it may be confined. It notes which part of its parent's
+file it has, when and by which thread it was forked off; the fork in the tracer's stream that follows this tells its number.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.events.clocks import Clocks, offsets
-from fsprobe.model.events import Event, Mark
+from fsprobe.events.clocks import WAKE_NS, Clocks, offsets
+from fsprobe.foreign_numbers import count
+from fsprobe.model.events import Event, Mark, Process
 from fsprobe.recording.shapes import FACTS, misfit
 
-_KINDS = {62: "begin", 60: "end"}  # > and <
+_KINDS = {62: "begin", 60: "end", 33: "memo"}  # > and < and !
+_FORK = "fork"
 
 
 @dataclass(slots=True)
@@ -26,54 +32,91 @@ class HookFiles:
     """What the hooks of all processes left: marks per (process token, thread id as that process saw it), and facts."""
 
     marks: dict[tuple[str, int], list[tuple[int, str, bytes]]] = field(default_factory=dict)
+    forks: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """Token of a process that was forked off -> its parent's, when, and in which thread; such a token is its ancestor's and `+N`.
+    0 is the first thread of such a process."""
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     mounts: dict[str, bytes] = field(default_factory=dict)
+    n_marks: int = 0
     n_unread: int = 0
-    """Lines that are not as the hook writes them: a cut-off tail, a damaged file."""
+    """Lines that are not as the hook writes them (a cut-off tail, a damaged file), that had no room, or whose thread isn't known."""
 
 
 def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
     """Read the recording's section `marks`: files, each led by `@name size`."""
     data = b"".join(blocks)
     files = HookFiles()
-    at = 0
+    at = n_files = 0
     while at < len(data):
         end = data.find(b"\n", at)
         words = data[at:end].split()
-        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+        size = count(words[1]) if len(words) == 2 else None
+        if end < 0 or not data[at:end].startswith(b"@") or size is None:
             files.n_unread += 1
             break
-        name, size = words[0][1:].decode("utf-8", "replace"), int(words[1])
+        name = words[0][1:].decode("utf-8", "replace")
+        n_files += 1
+        if n_files > MAX_FILES:
+            files.n_unread += 1
+            break
         body = data[end + 1 : end + 1 + size]
         at = end + 1 + size
         if name.startswith("mounts."):
             files.mounts[name] = body
         elif name.startswith("marks."):
-            _read_marks(name[len("marks.") :], body, files)
+            token = name[len("marks.") :]
+            _read_marks(token[:-2] if token.endswith("+0") else token, body, files)
     return files
+
+
+MAX_MARKS = 5_000_000
+"""Of all interpreters of a run; ten thousand that import five hundred modules each. More are counted as unread."""
+MAX_FILES = 1_000_000
+MAX_FACTS_BYTES = 1 << 20
+"""Of what an interpreter tells of itself in a line."""
 
 
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
     per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
-    for line in body.split(b"\n"):
+    for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
+        line = line.removesuffix(b"\n")
         if not line:
             continue
         if line.startswith(b"="):
-            facts = _literal(line[1:])
+            facts = _literal(line[1:]) if len(line) <= MAX_FACTS_BYTES else None
             if facts is None:
                 files.n_unread += 1
             else:
                 files.facts[token] = facts
             continue
+        if line.startswith((b"+", b"-")):
+            _read_count(token, line, files)
+            continue
         words = line.split(b" ", 2)
         kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
-        if kind is None or not words[0].isdigit() or not words[1].isdigit():
+        at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
+        files.n_marks += 1
+        if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
             files.n_unread += 1
             continue
-        per_thread.setdefault(int(words[1]), []).append((int(words[0]), kind, words[2][1:]))
+        per_thread.setdefault(tid, []).append((at_ns, kind, words[2][1:]))
     for tid, marks in per_thread.items():
         marks.sort(key=lambda mark: mark[0])
         files.marks[token, tid] = marks
+
+
+def _read_count(token: str, line: bytes, files: HookFiles) -> None:
+    """Who forked this process off, or how many lines had no room."""
+    words = line[1:].split()
+    root, is_child, _ = token.partition("+")
+    numbers = [number for number in map(count, words) if number is not None]
+    if line[:1] == b"-" and len(numbers) == len(words) == 1:
+        files.n_unread += numbers[0]
+    elif is_child and len(numbers) == len(words) == 3:
+        parent = root if numbers[0] == 0 else f"{root}+{numbers[0]}"
+        files.forks[token] = (parent, numbers[1], numbers[2])
+    else:
+        files.n_unread += 1
 
 
 def _literal(data: bytes) -> dict[str, Any] | None:
@@ -86,26 +129,80 @@ def _literal(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) and not misfit(value, FACTS) else None
 
 
+class _Places:
+    """Which thread of the log has which marks, as far as that is known by now."""
+
+    def __init__(self, files: HookFiles, clocks: Clocks) -> None:
+        self.offsets = offsets(
+            clocks, {thread: [when for when, _, _ in marks] for thread, marks in files.marks.items()}
+        )
+        self.waiting = dict(files.marks)
+        self.queues: dict[int, deque[tuple[int, str, bytes]]] = {}
+        self.forks: dict[tuple[str, int], list[tuple[int, str, bytes]]] = {}
+        for child, (parent, when, tid) in files.forks.items():
+            self.forks.setdefault((parent, tid), []).append((when, _FORK, child.encode()))
+        host_tid = clocks.host_tid
+        self.same = {token: True for token, _ in host_tid}
+        """Processes whose numbers are the same inside and outside."""
+        for (token, tid), host in host_tid.items():
+            self.same[token] = self.same[token] and tid == host
+        for (token, tid), host in host_tid.items():
+            self.put(token, tid, host)
+        for token in self.same:
+            self.put_others(token)
+
+    def put_others(self, token: str) -> None:
+        """The threads of a process that no call told of: where the numbers are the same, they are known."""
+        if self.same.get(token.partition("+")[0]):
+            for key in [*self.waiting, *self.forks]:
+                if key[0] == token and key[1]:
+                    self.put(token, key[1], key[1])
+
+    def put(self, token: str, tid: int, host: int) -> None:
+        """The marks of a thread, and the processes that it forks off, are those of a thread of the log."""
+        offset = self.offsets.get(token.partition("+")[0])
+        if offset is None:
+            return
+        found = self.waiting.pop((token, tid), []) + self.forks.pop((token, tid), [])
+        if found:
+            rest = [*self.queues.get(host, ()), *((when - offset[0], kind, name) for when, kind, name in found)]
+            self.queues[host] = deque(sorted(rest, key=lambda mark: mark[0]))
+
+    def n_left(self) -> int:
+        """Marks whose thread was never found."""
+        return sum(len(marks) for marks in self.waiting.values())
+
+
 def merge(events: Iterable[Event], files: HookFiles, clocks: Clocks) -> Iterator[Event]:
     """Put each mark into the stream before the first event of its thread that started after it."""
-    shifts = offsets(clocks, {thread: [when for when, _, _ in marks] for thread, marks in files.marks.items()})
-    host_tid = clocks.host_tid
-    waiting: dict[int, list[tuple[int, str, bytes]]] = {}
-    for (token, tid), marks in files.marks.items():
-        host = host_tid.get((token, tid))
-        if host is None or token not in shifts:
-            files.n_unread += len(marks)
-            continue
-        shift = shifts[token][0]
-        waiting.setdefault(host, []).extend((when - shift, kind, name) for when, kind, name in marks)
-    queues = {tid: deque(sorted(marks, key=lambda mark: mark[0])) for tid, marks in waiting.items()}
+    places = _Places(files, clocks)
+    forked: dict[int, str] = {}
     for event in events:
-        queue = queues.get(event.tid)
+        queue = places.queues.get(event.tid)
         if queue and event.t_ns is not None:
-            while queue and queue[0][0] <= event.t_ns:
+            is_fork = isinstance(event, Process) and event.kind == "fork"
+            # a fork is noted before it is called, whatever the clocks' difference is thought to be
+            while queue and queue[0][0] <= event.t_ns + (WAKE_NS if is_fork and queue[0][1] == _FORK else 0):
                 when, kind, name = queue.popleft()
-                yield Mark(event.tid, when, kind, name)
+                if kind == _FORK:
+                    forked[event.tid] = name.decode()
+                else:
+                    yield _mark(event.tid, when, kind, name)
+        if isinstance(event, Process) and event.kind == "fork" and event.child:
+            token = forked.pop(event.tid, "")
+            if token:
+                places.put(token, 0, event.child)
+                places.put_others(token)
         yield event
-    for tid, queue in queues.items():
+    files.n_unread += places.n_left()
+    for tid, queue in places.queues.items():
         for when, kind, name in queue:
-            yield Mark(tid, when, kind, name)
+            if kind != _FORK:
+                yield _mark(tid, when, kind, name)
+
+
+def _mark(tid: int, when: int, kind: str, name: bytes) -> Mark:
+    if kind != "memo":
+        return Mark(tid, when, kind, name)
+    word, _, rest = name.partition(b" ")
+    return Mark(tid, when, kind, b"%s - %d %d %s" % (word, tid, when, rest))

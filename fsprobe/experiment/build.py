@@ -41,7 +41,7 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress, scratch: Pa
     wanted = []
     for image in plan.images:
         try:
-            _check_ways(image)
+            check_ways(image)
             wanted.append(image)
         except MachineCannot as error:
             refused.append(error)
@@ -68,9 +68,19 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress, scratch: Pa
         raise FsprobeError("nothing to compare with", LAYOUT_HINT, EXIT_USAGE)
 
 
-def _check_ways(image: Image) -> None:
-    """Before anything is packed: is there a way to mount it at all?"""
+def check_ways(image: Image) -> None:
+    """Before anything is packed: is there a way to mount it at all, by the method that was named if one was?
+
+    Raises:
+        FsprobeError: there is no such method.
+        MachineCannot: none works here.
+    """
     ways = plan_ways(read_host_facts(), image.kind)
+    if image.way:
+        names = [way.name for way in ways]
+        if image.way not in names:
+            raise FsprobeError(f"there is no mount method {image.way!r}", f"there are: {', '.join(names)}", EXIT_USAGE)
+        ways = [way for way in ways if way.name == image.way]
     if all(way.why_not for way in ways):
         reasons = "; ".join(f"{way.name}: {way.why_not}" for way in ways)
         raise MachineCannot(f"no image can be mounted for one command here ({reasons})", hint_for(ways, image.kind))

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fsprobe.capture.machine import counters, mounts
-from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
+from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.experiment import build
+from fsprobe.experiment.beforehand import check
 from fsprobe.experiment.interruption import Interrupted, interruptions
 from fsprobe.experiment.janitor import janitor
-from fsprobe.experiment.plan import BASELINE, LAYOUT_HINT, Plan, Probe, Progress, Side, State
+from fsprobe.experiment.plan import BASELINE, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.runs import Bench
 from fsprobe.experiment.summarise import summarise
 from fsprobe.layouts.mount.supervision import descendants, end_processes
@@ -60,7 +61,7 @@ def run(
         raise BadInput(
             f"{plan.env} is no environment: it has no bin directory", "give the directory that `python -m venv` made"
         )
-    check_layouts(plan)
+    check(plan)
     state = State()
     how_cold = choose_caches(plan, state, empty is not None)
     tell = progress or (lambda what, done, of: None)
@@ -112,27 +113,6 @@ def run(
 def is_traced(state: State) -> bool:
     """Is there anything to tell of?"""
     return any(side.analysis is not None for side in state.sides)
-
-
-def check_layouts(plan: Plan) -> None:
-    """What can be told of the layouts before the command runs for the first time, which may take long.
-
-    Raises:
-        FsprobeError: nothing to compare with; two of one name.
-        BadInput: a copy that is not there.
-    """
-    labels = [BASELINE, *plan.copies, *plan.existing, *(image.label for image in plan.images)]
-    if len(labels) < 2:
-        raise FsprobeError("nothing to compare with", LAYOUT_HINT, EXIT_USAGE)
-    for label in labels:
-        if labels.count(label) > 1:
-            raise FsprobeError(f"two layouts are called {label}", "give each --layout a name of its own", EXIT_USAGE)
-    for label, place in plan.existing.items():
-        if not (place / "bin").is_dir():
-            raise BadInput(
-                f"{place} is no environment: it has no bin directory",
-                f"--layout {label}=DIR takes a copy of the environment; --flash DIR makes one",
-            )
 
 
 def choose_caches(plan: Plan, state: State, has_empty: bool) -> str:

@@ -17,6 +17,7 @@ from fsprobe.capture import record
 from fsprobe.capture.options import RunOptions
 from fsprobe.errors import EXIT_MACHINE, FsprobeError
 from fsprobe.events import ring
+from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.events.strace.values import annotated_path
 from fsprobe.model.events import Call, Event, Op, ParseQuality
@@ -143,7 +144,7 @@ def compare(name: str, recording: Recording) -> Agreement:
     cwd = pipeline.cwd_of(recording)
     expected = by_thread(parser.parse(recording.lines(LOG), ParseQuality(), cwd=cwd), recording)
     facts = ring.RingFacts()
-    data = pipeline.in_one_piece(recording.section(RING))
+    data = mapped.in_one_piece(recording, RING)
     actual = by_thread(ring.read(data, ParseQuality(), facts, cwd=cwd), recording)
     seen = Counter(row[:3] for rows in expected.values() for row in rows)
     noted = Counter(row[:3] for rows in actual.values() for row in rows)

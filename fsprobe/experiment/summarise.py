@@ -235,7 +235,7 @@ def extract(path: str, label: str, out: str) -> None:
     if opened.kind != "comparison":
         raise BadInput(f"{path} is a {opened.kind}: it has no layouts", "`fsprobe compare -o FILE` writes one that has")
     try:
-        labels = foreign_json.loads(b"".join(opened.section("layouts")) or b"[]")
+        labels = foreign_json.loads(opened.whole("layouts") or b"[]")
         if misfit(labels, [TEXT]):
             raise ValueError
     except ValueError:

@@ -15,8 +15,10 @@ from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.profile import make_profile
 from fsprobe.analysis.findings.evidence import Evidence
 from fsprobe.analysis.findings.rules import find
+from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import is_observed
 from fsprobe.jobs.alike_ranks import kinds, launched
+from fsprobe.jobs.executors import result
 from fsprobe.jobs.findings import Look, merge_findings, of_the_whole, weighted, weighted_count
 from fsprobe.jobs.rank_rows import RankFile
 from fsprobe.jobs.reading.chunks import Part
@@ -54,7 +56,7 @@ def judge(
     if executor is None:
         looks = [look(*words) for words in wanted]
     else:
-        looks = [future.result() for future in [executor.submit(look, *words) for words in wanted]]
+        looks = [result(future) for future in [executor.submit(look, *words) for words in wanted]]
     is_predicted = job.n_without_requests < len(total.rows)
     variables = launched(n_processes=n_processes, n_nodes=job.n_nodes or job.n_nodes_traced)
     whole = Evidence(
@@ -87,8 +89,8 @@ def look(file: RankFile, n_ranks: int, n_nodes: int, n_processes: int) -> Look:
 
 def _evidence(read: Reading, n_ranks: int, n_nodes: int, n_processes: int) -> Evidence:
     recording, model = read.recording, read.model
-    facts = list(read.hooks.facts.values())
-    owners = Owners(facts, read.lookups.get("distributions", {}), pipeline.cwd_of(recording))
+    facts = list(read.hooks.facts.values()) or told_by_paths(read.tally, read.manifest.environment)
+    owners = Owners(facts, read.lookups.get("distributions", {}), pipeline.cwd_of(recording), read.tally.by_path)
     table = pipeline.mount_finder(read.mounts, read.tally)
     profile = make_profile(
         kind=recording.kind,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
+import multiprocessing.connection
 import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fsprobe.errors import EXIT_USAGE, FsprobeError, MachineCannot
+from fsprobe.foreign_numbers import count
 
 CHOICES = "local, local=N, mpi or dask=ADDRESS"
+MAX_WORKERS = 1024
+T = TypeVar("T")
 
 
 @contextmanager
@@ -29,12 +37,14 @@ def executor(name: str) -> Iterator[tuple[Executor | None, int]]:
         MachineCannot: what it needs is not installed, or does not answer.
     """
     kind, _, value = name.partition("=")
-    if kind == "local" and (not value or value.isdigit()):
-        n_workers = int(value) if value else len(os.sched_getaffinity(0))
+    n_workers = count(value) if value else len(os.sched_getaffinity(0))
+    if kind == "local" and n_workers is not None:
+        if n_workers > MAX_WORKERS:
+            raise FsprobeError(f"{name}: {MAX_WORKERS} processes at most", f"one of {CHOICES}", EXIT_USAGE)
         if n_workers < 2:
             yield None, 1
             return
-        with ProcessPoolExecutor(max_workers=n_workers) as pool:
+        with _local(n_workers) as pool:
             yield pool, n_workers
     elif name == "mpi":
         with _mpi() as (pool, n_workers):
@@ -44,6 +54,50 @@ def executor(name: str) -> Iterator[tuple[Executor | None, int]]:
             yield pool, n_workers
     else:
         raise FsprobeError(f"{name!r} is no executor", f"one of {CHOICES}", EXIT_USAGE)
+
+
+def result(future: Future[T]) -> T:
+    """What a worker found.
+
+    Raises:
+        MachineCannot: it has ended before that.
+        Exception: as the task.
+    """
+    dask: Any = sys.modules.get("distributed")
+    lost = (BrokenExecutor, CancelledError, *(() if dask is None else (dask.scheduler.KilledWorker,)))
+    try:
+        return future.result()
+    except lost:
+        raise MachineCannot(
+            "a worker process has ended before its recordings were read: killed, perhaps for want of memory",
+            "fewer processes need less memory: --executor local=1",
+        ) from None
+
+
+@contextmanager
+def _local(n_workers: int) -> Iterator[Executor]:
+    pool = ProcessPoolExecutor(max_workers=n_workers, initializer=_begin_worker)
+    try:
+        yield pool
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.kill()  # nobody waits for what they are reading
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Set up a worker: it ends when the process that it works for has ended, however that was, and without a word."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.capture.machine import ranks
 from fsprobe.jobs import sums as merging
+from fsprobe.jobs.node_requests import JobRequests
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.job import Absent, Ended, Job, NodeRow, RankRow, RankSpreads, Unreadable
 from fsprobe.model.manifest import Manifest
@@ -89,7 +90,7 @@ def natural(name: str) -> tuple[int, str]:
 def section(
     files: Sequence[RankFile],
     rank_rows: Sequence[RankRow],
-    nodes: Mapping[str, RequestCounts],
+    requests: JobRequests,
     total: Counts,
     *,
     unreadable: Sequence[tuple[str, str]],
@@ -100,7 +101,7 @@ def section(
     Args:
         files: all recordings that were to be merged.
         rank_rows: those that were, as `rank_row` made them.
-        nodes: what each node asks of servers.
+        requests: what each node asks of servers.
         total: the sum of all calls.
         unreadable: (file, why).
         n_without_requests: of how many recordings no requests are known.
@@ -116,7 +117,7 @@ def section(
         n_nodes_traced=len({row.node for row in rows}),
         selection=next((file.selection for file in files if file.selection), "all"),
         ranks=tuple(rows),
-        nodes=_node_rows(rows, nodes, n_without_requests == len(rows)),
+        nodes=_node_rows(rows, requests.nodes, n_without_requests == len(rows)),
         spread=RankSpreads(
             **{name: merging.spread([(row.key, getattr(row, name)) for row in rows]) for name in SPREADS}
         ),
@@ -135,7 +136,8 @@ def section(
             n_nodes=n_nodes,
             n_traced=len(n_of_rank),
             total=total,
-            nodes=nodes.values() if not n_without_requests else (),
+            nodes=requests.nodes.values() if not n_without_requests else (),
+            by_clients=list(requests.by_clients.values()),
         ),
         clock=CLOCK,
     )

@@ -1,4 +1,4 @@
-"""A job as the sum of its ranks: tallies that add, requests that the ranks of a node share, and how the ranks differ.
+"""A job as the sum of its ranks: tallies that add, and how the ranks differ.
 
 A merge is an addition, so it may be done in any grouping and anywhere: files in a worker, workers' results in the end.
 """
@@ -6,21 +6,20 @@ A merge is an addition, so it may be done in any grouping and anywhere: files in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeVar
 
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import BIN_NS, ModuleTally, PathTally, ProcessTally, Tally, add
-from fsprobe.analysis.requests.rows import NOT_KNOWN, RequestCounts, Requests, Served, reaches_server
+from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.model import requests as values
-from fsprobe.model.events import Mount, ParseQuality
-from fsprobe.model.formats import text
+from fsprobe.model.events import ParseQuality
 from fsprobe.model.job import Outlier, RankSpread, Scaled
 from fsprobe.model.rows import CallCounts, Counts
 
 SHARED = ("lookup", "negative", "readdir", "readlink", "read", "unread")
 """Asked for once by a node, for all its processes: they share the client's caches of names, listings and contents."""
+_SHARED_METADATA = SHARED[:4]
 OWN = ("open", "opendir", "change")
 """What each process asks for again."""
 OUTLIER_SCORE = 3.5
@@ -32,8 +31,6 @@ infinite score. A judgement."""
 MIN_FOR_OUTLIERS = 5
 MAX_OUTLIERS = 10
 Key = TypeVar("Key")
-MountKey = tuple[str, str | None, str | None]
-"""Mount point, class, type: nodes may have different filesystems at one place."""
 
 
 # ---- tallies ------------------------------------------------------------------------------------------------------
@@ -139,6 +136,7 @@ def add_notes(into: Notes, other: Notes) -> None:
         add_numbers(into.imports.setdefault(module, {}), parents)
     add_numbers(into.n_imports, other.n_imports)
     add_numbers(into.unmarked, other.unmarked)
+    add_numbers(into.unsure, other.unsure)
     into.hooked = into.hooked or other.hooked
     into.is_marked = into.is_marked or other.is_marked
     into.lazy = {**other.lazy, **into.lazy}
@@ -146,132 +144,18 @@ def add_notes(into: Notes, other: Notes) -> None:
 
 def add_quality(into: ParseQuality, other: ParseQuality) -> None:
     """Add what could not be used of one run."""
-    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished", "n_lost"):
+    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished", "n_unread_paths", "n_lost"):
         setattr(into, name, getattr(into, name) + getattr(other, name))
     for name in ("has_times", "has_tids", "has_durations", "io_uring"):
         setattr(into, name, getattr(into, name) or getattr(other, name))
     into.unparsed_examples.extend(other.unparsed_examples[: max(0, 5 - len(into.unparsed_examples))])
+    add_numbers(into.unseen, other.unseen)
+    add_numbers(into.not_started, other.not_started)
+    add_numbers(into.by_preload, other.by_preload)
     add_numbers(into.other_calls, other.other_calls)
     add_numbers(into.other_errors, other.other_errors)
     for name in ("unseen", "not_started", "by_preload"):
         add_numbers(getattr(into, name), getattr(other, name))
-
-
-# ---- requests -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class NodeRequests:
-    """What one node asks the file servers for, all its ranks together: by real path.
-
-    Two ranks that need the same name ask for it once, so a path's shared requests are the most that any rank alone would
-    make; its opens are the sum. That is what one client asks while it keeps what it has once asked for; where ranks change
-    each other's files it is a lower bound.
-    """
-
-    per_path: dict[bytes, RequestCounts] = field(default_factory=dict)
-    mount_of: dict[bytes, Mount | None] = field(default_factory=dict)
-    n_unplaced: int = 0
-    settled: set[bytes] = field(default_factory=set)
-    """On NFS and Lustre: paths of which a second rank of the node has asked already."""
-    served: dict[str, Served] = field(default_factory=dict)
-    """Mount point -> by whose rules it was counted; see `Requests.served`."""
-
-    def join(
-        self,
-        per_path: Mapping[bytes, RequestCounts],
-        mount_of: Mapping[bytes, Mount | None],
-        served: Mapping[str, Served] | None = None,
-    ) -> None:
-        """Let another rank (or other ranks, joined already) of this node in."""
-        join_served(self.served, served or {})
-        for path, row in per_path.items():
-            joined = self.per_path.get(path)
-            if row.further is not None or row.operations:
-                self._join_served(path, row, mount_of[path])
-                continue
-            if joined is None:
-                joined = self.per_path[path] = RequestCounts()
-                self.mount_of[path] = mount_of[path]
-            joined.lookup = max(joined.lookup, row.lookup)
-            joined.negative = max(joined.negative, row.negative)
-            joined.readdir = max(joined.readdir, row.readdir)
-            joined.readlink = max(joined.readlink, row.readlink)
-            joined.read = max(joined.read, row.read)
-            joined.unread = max(joined.unread, row.unread)
-            joined.again = max(joined.again, row.again)
-            joined.open += row.open
-            joined.opendir += row.opendir
-            joined.change += row.change
-
-    def _join_served(self, path: bytes, row: RequestCounts, mount: Mount | None) -> None:
-        """On NFS and Lustre the first rank asks for everything, each further one for what a further process asks."""
-        joined = self.per_path.get(path)
-        if joined is None:
-            self.per_path[path] = row.times(1)
-            self.mount_of[path] = mount
-        else:
-            asked = row.steady if path in self.settled else row.further
-            self.settled.add(path)
-            if asked is not None:
-                joined.add(asked)
-
-    def at_servers(self) -> RequestCounts:
-        """The sum over the paths whose requests leave the node."""
-        total = RequestCounts()
-        for path, row in self.per_path.items():
-            if reaches_server(self.mount_of[path]):
-                total.add(row)
-        return total
-
-
-def join_served(into: dict[Key, Served], other: Mapping[Key, Served]) -> None:
-    """What is not predictable for one is not for all."""
-    for key, one in other.items():
-        known = into.get(key)
-        reasons = {**one.not_predictable, **(known.not_predictable if known is not None else {})}
-        into[key] = Served(protocol=one.protocol if known is None else known.protocol, not_predictable=reasons)
-
-
-@dataclass(slots=True)
-class JobRequests:
-    """What all nodes ask for, of those of which nothing more will come."""
-
-    nodes: dict[str, RequestCounts] = field(default_factory=dict)
-    """Of each node what leaves it."""
-    by_mount: dict[MountKey, RequestCounts] = field(default_factory=dict)
-    served: dict[MountKey, Served] = field(default_factory=dict)
-    """Of such a mount, by whose rules it was counted."""
-    requests: Requests = field(default_factory=Requests)
-    """Of all of them, by path."""
-
-    def close(self, node: str, asked: NodeRequests) -> None:
-        """Add what a node asks for, all its ranks joined."""
-        self.nodes[node] = asked.at_servers()
-        self.requests.n_unplaced += asked.n_unplaced
-        seen: set[MountKey] = set()
-        for path, row in asked.per_path.items():
-            mount = asked.mount_of[path]
-            key: MountKey = (
-                (text(mount.path), mount.fs_class, mount.fstype) if mount is not None else (NOT_KNOWN, None, None)
-            )
-            self.by_mount.setdefault(key, RequestCounts()).add(row)
-            if key not in seen and key[0] in asked.served:
-                join_served(self.served, {key: asked.served[key[0]]})
-            seen.add(key)
-            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
-            self.requests.mount_of.setdefault(path, mount)
-
-    def add(self, other: JobRequests) -> None:
-        """Add what other nodes ask for."""
-        self.nodes.update(other.nodes)
-        self.requests.n_unplaced += other.requests.n_unplaced
-        join_served(self.served, other.served)
-        for key, row in other.by_mount.items():
-            self.by_mount.setdefault(key, RequestCounts()).add(row)
-        for path, row in other.requests.per_path.items():
-            self.requests.per_path.setdefault(path, RequestCounts()).add(row)
-            self.requests.mount_of.setdefault(path, other.requests.mount_of[path])
 
 
 # ---- ranks --------------------------------------------------------------------------------------------------------
@@ -317,10 +201,20 @@ def scaled(
     n_traced: int,
     total: Counts,
     nodes: Iterable[RequestCounts],
+    by_clients: Sequence[RequestCounts] = (),
 ) -> Scaled | None:
     """The whole job, as if the ranks that were not traced had done what the traced ones did on average.
 
-    Calls: their mean x ranks. Requests: (mean shared ones of a node) x nodes + (mean own ones of a rank) x ranks.
+    Calls: their mean x ranks. Requests by FUSE's rules: (mean shared ones of a node) x nodes + (mean own ones of a rank) x ranks; by
+    those of NFS and Lustre: a mean node's x nodes + what each further rank asks x the ranks that were not traced.
+
+    Args:
+        n_ranks: of the job.
+        n_nodes: of the job.
+        n_traced: ranks.
+        total: calls of the traced ranks.
+        nodes: what each traced node asks.
+        by_clients: the part of that by the rules of NFS and Lustre.
 
     Returns:
         None where every rank was traced, or where nobody says how many there are.
@@ -334,18 +228,14 @@ def scaled(
 
     requests: values.RequestCounts | None = None
     if n_nodes is not None and rows:
+        theirs = _scaled_clients(list(by_clients), n_nodes=n_nodes, n_ranks=n_ranks, n_traced=n_traced)
         asked = RequestCounts()
-        for row in rows:
+        for row in (*rows, *(clients.times(-1) for clients in by_clients)):
             asked.add(row)
+        shared = {name: round(getattr(asked, name) / len(rows) * n_nodes) for name in _SHARED_METADATA}
+        own = {name: of_ranks(getattr(asked, name)) for name in OWN}
         requests = values.RequestCounts(
-            **{
-                name: round(getattr(asked, name) / len(rows) * n_nodes)
-                for name in SHARED
-                if name not in ("read", "unread")
-            },
-            **{name: of_ranks(getattr(asked, name)) for name in OWN},
-            # rights, attributes and closes of NFS and Lustre: mostly those that each open costs
-            other=of_ranks(asked.other),
+            **{name: n + round(theirs[name]) for name, n in {**shared, **own}.items()}, other=round(theirs["other"])
         )
     names = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found")
     return Scaled(
@@ -356,3 +246,19 @@ def scaled(
         metrics=CallCounts(**{name: of_ranks(getattr(total, name)) for name in names}),
         requests=requests,
     )
+
+
+def _scaled_clients(nodes: Sequence[RequestCounts], *, n_nodes: int, n_ranks: int, n_traced: int) -> dict[str, float]:
+    """Column -> what clients of NFS and Lustre ask on all nodes for all ranks, those that were not traced included."""
+    scaled = dict.fromkeys((*_SHARED_METADATA, *OWN, "other"), 0.0)
+    for node in nodes:
+        traced_here = n_traced / len(nodes)
+        n_further = max(0.0, n_ranks / n_nodes - traced_here)
+        # the second process of a node is among those that were not traced
+        has_second = traced_here < 2 <= n_ranks / n_nodes
+        for name in scaled:
+            steady = getattr(node.steady, name) if node.steady is not None else 0
+            second = getattr(node.further, name) if node.further is not None else 0
+            a_node = getattr(node, name) + n_further * steady + (second - steady if has_second else 0)
+            scaled[name] += a_node / len(nodes) * n_nodes
+    return scaled

@@ -13,10 +13,10 @@ from fsprobe.analysis.requests.rows import CAVEAT, most_first
 from fsprobe.errors import BadInput
 from fsprobe.jobs.clock import make_slots
 from fsprobe.jobs.evidence import judge
+from fsprobe.jobs.node_requests import NodeRequests
 from fsprobe.jobs.rank_rows import bounded, section, sum_over
 from fsprobe.jobs.reading.chunks import SELDOM, Part, read_all, seldom_collected
 from fsprobe.jobs.reading.recordings import Files
-from fsprobe.jobs.sums import NodeRequests
 from fsprobe.model.job import Job, JobTimeline
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
@@ -44,8 +44,7 @@ class Whole:
             if node != self._node:
                 self.close()
                 self._node = node
-            self._asked.join(asked.per_path, asked.mount_of, asked.served)
-            self._asked.n_unplaced += asked.n_unplaced
+            self._asked.add(asked)
         self.total.add(part)
 
     def close(self) -> None:
@@ -84,7 +83,9 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
 def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     tally = total.tally
     table = pipeline.mount_finder(total.mounts.values(), tally)
-    owners = Owners([{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None))
+    owners = Owners(
+        [{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None), tally.by_path
+    )
     profile = make_profile(
         kind="job",
         manifest=_manifest(files, total),
@@ -101,7 +102,7 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     job = section(
         files.ranks,
         total.rows,
-        total.requests.nodes,
+        total.requests,
         tally.total,
         unreadable=[*files.unreadable, *total.failed],
         n_without_requests=total.n_without_requests,

@@ -112,7 +112,16 @@ def _mean_row(row: C, n: int) -> C:
 def _cold(row: RequestRow, n: int, n_nodes: int) -> RequestRow:
     """What one rank waits for on a cold node: all that the node's ranks share, and its own."""
     shared = {name: round(getattr(row, name) / n_nodes) for name in SHARED if name not in ("read", "unread")}
-    return replace(row, **shared, **{name: round(getattr(row, name) / n) for name in (*OWN, "other")})
+    if not row.operations:
+        return replace(row, **shared, **{name: round(getattr(row, name) / n) for name in OWN})
+    # a client of NFS or Lustre: the first rank of a node asks for everything, the others for what is asked once more
+    own = {name: round(getattr(row, name) / n_nodes) for name in (*OWN, "other")}
+    further = (n - n_nodes) * row.n_again / n_nodes + (row.settling if n > n_nodes else 0)
+    for name in ("other", "open", "opendir"):
+        taken = min(own[name], max(0, round(further / n_nodes)))
+        own[name] -= taken
+        further -= taken * n_nodes
+    return replace(row, **shared, **own)
 
 
 def _of_a_rank(reason: Reason, job: Job) -> str:

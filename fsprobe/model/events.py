@@ -89,7 +89,7 @@ class Mark(NamedTuple):
     tid: int
     t_ns: int | None
     kind: str
-    """begin | end | note"""
+    """begin | end | note, which the tracer printed as a call | memo, a note that was no call"""
     name: bytes
     """Module name; for a note the text after `fsprobe!`."""
 
@@ -107,6 +107,8 @@ class ParseQuality:
     """Resumed halves whose start the log does not have, and calls cut off by the end of the log."""
     n_unfinished: int = 0
     """Calls that started and never returned (killed or blocked at exit); they are counted as calls."""
+    n_unread_paths: int = 0
+    """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
     unparsed_examples: list[bytes] = field(default_factory=list)
     """The first lines that were not understood, as they stand."""
     has_times: bool = False

@@ -87,6 +87,10 @@ class Manifest:
     """Which ranks `--ranks` selected."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the allow-list."""
+    environment_observed: bool | None = None
+    """Of a log that was loaded: whether it shows the command's variables (`strace -v`); None where fsprobe recorded them."""
+    command_cut: bool = False
+    """Of a log that was loaded: strace left out a part of the command line (-s)."""
     cache: str = "unknown"
     layout: LayoutFacts | None = None
     started_s: float | None = None
@@ -127,6 +131,11 @@ class Manifest:
     """Pseudo filesystems left out."""
     job_id: str | None = None
     job_name: str | None = None
+
+    @property
+    def knows_environment(self) -> bool:
+        """Whether a variable that is not in `environment` was not set."""
+        return not self.logs if self.environment_observed is None else self.environment_observed
 
     def lacks(self, capability: str) -> bool:
         """Whether the recording is known not to show something; False where nobody knows what it shows."""

@@ -41,6 +41,8 @@ class Quality:
     n_unparsed: int = 0
     n_partial: int = 0
     n_unfinished: int = 0
+    n_unread_paths: int = 0
+    """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
     n_lost: int = 0
     """Calls, and notes about processes, that were made and not recorded: the recorder had no room for them."""
     unseen: Mapping[str, int] = field(default_factory=dict)
@@ -58,6 +60,11 @@ class Quality:
     n_killed: int = 0
     n_estimated: int = 0
     """Calls whose import was estimated from paths."""
+    n_not_told: int = 0
+    """Those of them whose module the paths do not tell."""
+    expected_error: float | None = None
+    """Share of the imports' opens, or of their stats if that is larger, of which the paths do not tell the module; None where
+    nothing was estimated."""
     unmarked: Mapping[str, int] = field(default_factory=dict)
     """Interpreters without import timing, by reason."""
     is_marked: bool = True
@@ -89,6 +96,9 @@ class Metrics(CallCounts):
     by_phase: tuple[Row, ...] = ()
     by_module: tuple[ModuleRow, ...] | None = None
     """None where imports were not observed."""
+    imports_by: str = "module"
+    """module | package: what a row of `by_module` is. Estimated imports are shown by top-level package where their expected
+    error is above 5 %."""
     by_package: tuple[Row, ...] = ()
     by_mount: tuple[MountRow, ...] = ()
     by_process: tuple[ProcessRow, ...] = ()

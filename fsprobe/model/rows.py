@@ -8,6 +8,11 @@ from typing import Any, ClassVar, TypeVar
 
 PROGRAM = "(program)"
 """Key of the main module: what is in no import."""
+FAILED_IMPORTS = "(failed imports)"
+"""Key of searches for modules that were not found, where imports are estimated: the calls don't hold their names."""
+UNASSIGNED = "(not assigned)"
+"""Key of what was done between imports, where these are estimated and the paths don't tell for which."""
+NO_MODULES = frozenset({PROGRAM, FAILED_IMPORTS, UNASSIGNED})
 OURS = frozenset({"image", "memory", "pseudo"})
 """Classes of mounts that the node answers itself: what is asked of them reaches no file server and no disk by name."""
 

@@ -7,6 +7,7 @@ other programs beyond program and script), variables outside of the recorder's l
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import tempfile
@@ -15,6 +16,9 @@ from typing import Any
 
 from fsprobe import foreign_json
 from fsprobe.errors import BadInput
+from fsprobe.events.marks import MAX_FACTS_BYTES, MAX_FILES, MAX_MARKS
+from fsprobe.events.ring import mapped
+from fsprobe.foreign_numbers import count
 from fsprobe.privacy import path_owners, ring_cutting
 from fsprobe.privacy.concealment import Unchanged
 from fsprobe.privacy.identities import Names
@@ -28,6 +32,8 @@ from fsprobe.recording.file import Recording
 FIRST_UID_OF_PEOPLE = 1000
 """login.defs(5), UID_MIN."""
 _PIECE_LINES = 4096
+MAX_NESTED_BYTES = 16 << 30
+"""Of a recording within a comparison, which is written to a temporary file."""
 _TALLY_VALUES = ("notes", "quality", "watch")
 
 
@@ -51,17 +57,18 @@ def disclose(
             name_texts(f"field {key}", shown[key], hide)
         shown["disclosed"] = True
     yield "manifest", json.dumps(shown, indent=1, sort_keys=recording.kind == "recording").encode()
-    command = [as_bytes(str(word)) for word in recording.manifest.get("command") or ()]
+    words = recording.manifest.get("command")
+    command = [as_bytes(str(word)) for word in words] if isinstance(words, list) else []
     cwd = as_bytes(str(recording.manifest.get("cwd") or "")) or None
     for name in recording.names():
         if name == "log":
             yield name, _blocks(Cut(hide, command, cwd).lines(recording.lines(name)))
         elif name == "ring":
-            yield name, ring_cutting.cut(b"".join(recording.section(name)), hide, command, cwd)
+            yield name, ring_cutting.cut(mapped.in_one_piece(recording, name), hide, command, cwd)
         elif name == "marks":
-            yield name, _marks(b"".join(recording.section(name)), hide, variables)
+            yield name, _marks(recording.whole(name), hide, variables)
         elif name == "mounts":
-            yield name, mount_table(b"".join(recording.section(name)), hide)
+            yield name, mount_table(recording.whole(name, recordings.MAX_MOUNTS_BYTES), hide)
         elif name == "lookups":
             yield name, _json(recording, name, lambda value: _lookups(value, hide))
         elif name == "tally":
@@ -107,9 +114,9 @@ def _shared_roots(recording: Recording) -> Iterator[tuple[bytes, ...]]:
     """Where people's directories may lie, as the mount tables in a recording say."""
     for name in recording.names():
         if name == "mounts":
-            yield from shared_roots(b"".join(recording.section(name)))
+            yield from shared_roots(recording.whole(name, recordings.MAX_MOUNTS_BYTES))
         elif name == "marks":
-            for file, body in _mark_files(b"".join(recording.section(name))):
+            for file, body in _mark_files(recording.whole(name)):
                 if file.startswith(b"mounts."):
                     yield from shared_roots(body)
         elif name.startswith("recording.") and recording.kind == "comparison":
@@ -121,6 +128,8 @@ def _shared_roots(recording: Recording) -> Iterator[tuple[bytes, ...]]:
 
 def _marks(data: bytes, hide: Unchanged, variables: Collection[str]) -> bytes:
     """The files of the hooks, each with its new size."""
+    if data.count(b"\n") > MAX_MARKS + MAX_FILES:
+        raise BadInput("the section marks has more lines than anybody writes", "record again")
     files = []
     for name, body in _mark_files(data):
         if not name:
@@ -142,10 +151,10 @@ def _mark_files(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at < len(data):
         end = data.find(b"\n", at)
         words = data[at:end].split()
-        if end < 0 or not data[at:end].startswith(b"@") or len(words) != 2 or not words[1].isdigit():
+        size = count(words[1]) if len(words) == 2 else None
+        if end < 0 or not data[at:end].startswith(b"@") or size is None:
             yield b"", data[at:]
             return
-        size = int(words[1])
         yield words[0][1:], data[end + 1 : end + 1 + size]
         at = end + 1 + size
 
@@ -156,13 +165,27 @@ def _mark_line(line: bytes, hide: Unchanged, variables: Collection[str]) -> byte
     if line.startswith(b"="):
         facts = _facts(line)
         return b"=?" if facts is None else b"=" + ascii(json_value(only_listed(facts, variables), hide)).encode("ascii")
+    if line[:1] in (b"+", b"-") and all(word.isdigit() for word in line[1:].split()):
+        return line
     words = line.split(b" ", 2)
-    if len(words) != 3 or not words[0].isdigit() or not words[1].isdigit() or words[2][:1] not in (b">", b"<"):
+    if len(words) != 3 or not words[0].isdigit() or not words[1].isdigit() or words[2][:1] not in (b">", b"<", b"!"):
         return b"?"
+    if words[2][:1] == b"!":
+        return b"%s %s %s" % (words[0], words[1], _memo(words[2], hide))
     return b"%s %s %s" % (words[0], words[1], words[2][:1] + hide.module(words[2][1:]))
 
 
+def _memo(text: bytes, hide: Unchanged) -> bytes:
+    """`!lazy LINE USER MODULE`."""
+    words = text.split(b" ", 3)
+    if len(words) != 4 or not words[1].isdigit():
+        return b"!?"
+    return b" ".join([*words[:2], hide.module(words[2]), hide.module(words[3])])
+
+
 def _facts(line: bytes) -> dict[str, Any] | None:
+    if len(line) > MAX_FACTS_BYTES:
+        return None
     try:
         facts = ast.literal_eval(line[1:].decode("ascii"))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -172,7 +195,7 @@ def _facts(line: bytes) -> dict[str, Any] | None:
 
 def _homes(recording: Recording) -> Iterator[bytes]:
     """Where the interpreters' users have their homes, as their user site directories say."""
-    for line in recording.lines("marks"):
+    for line in itertools.islice(recording.lines("marks"), MAX_MARKS):
         facts = _facts(line) if line.startswith(b"=") else None
         site = facts.get("user_site") if facts is not None else None
         if isinstance(site, str) and "/.local/" in site:
@@ -244,7 +267,7 @@ def _module(value: str, hide: Unchanged) -> str:
 
 
 def _json(recording: Recording, section: str, change: Callable[[Any], Any]) -> bytes:
-    data = b"".join(recording.section(section))
+    data = recording.whole(section)
     if not data:
         return data
     try:
@@ -259,6 +282,7 @@ def extract(recording: Recording, section: str, output: str) -> None:
     Raises:
         BadInput: the section is damaged.
     """
+    recording.check_size(section, MAX_NESTED_BYTES)
     with open(output, "wb") as target:
         for block in recording.section(section):
             target.write(block)

@@ -87,6 +87,7 @@ class Names:
             and name.strip(b".")
             and b"/" not in name
             and not name.startswith(b"(")
+            and len(name) <= MAX_NAME_BYTES
         ):
             self.known.setdefault(name, kind)
 
@@ -142,6 +143,10 @@ class Names:
     def only_in_place(self) -> list[bytes]:
         """The names that are ordinary words too."""
         return sorted(name for name in self.known if not self.is_everywhere(name))
+
+
+MAX_NAME_BYTES = 255
+"""A longer name no filesystem has, and no host (NAME_MAX, HOST_NAME_MAX); where one stands in its place it is replaced there."""
 
 
 def from_environment(names: Names, environment: Mapping[str, str]) -> None:

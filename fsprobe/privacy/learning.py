@@ -24,6 +24,11 @@ from fsprobe.privacy.path_parts import (
     stack_of,
 )
 
+MAX_LEARNED = 100
+"""Components of a path, from the top: what lies deeper says nothing of whose it is."""
+MAX_WITHIN = 3
+"""How often a path that is encoded within another's name may hold one itself."""
+
 
 class Learning(Unchanged):
     """Looks on while a recording is taken apart, and finds the names and secrets in it."""
@@ -34,6 +39,7 @@ class Learning(Unchanged):
         self.names = names
         self._seen: set[bytes] = set()
         self._walker = Walker(names)
+        self._n_within = 0
 
     def path(self, path: bytes, directory: bytes | None = None) -> bytes:
         whole = path if directory is None or path.startswith(b"/") else directory + b"/" + path
@@ -41,22 +47,27 @@ class Learning(Unchanged):
             self._secrets(path, credentials.in_path(path))
         if not whole.startswith(b"/"):
             return path
-        head = whole.rpartition(b"/")[0]
         # siblings have the same zone; only what is in an area's top, the system or a package says something new
         if whole in self._seen:
             return path
-        if len(self._seen) >= CACHE_SIZE:
-            self._seen.clear()
-        self._seen.add(whole)
-        if head and head not in self._seen:
-            self.path(head)
-        if ENCODED_SLASH.search(whole, len(head)):
-            inner = urllib.parse.unquote_to_bytes(whole[len(head) + 1 :])
-            self.path(inner[inner.find(b"/") :])
-        parts = components(whole, ())
-        if parts:
-            _, before, name = parts[-1]
+        pieces = whole.split(b"/")
+        found = components(whole, ())[:MAX_LEARNED]
+        if found[1:] and whole.rpartition(b"/")[0] in self._seen:
+            del found[:-1]
+        for index, before, name in found:
+            one = b"/".join(pieces[: index + 1])
+            if one in self._seen:
+                continue
+            if len(self._seen) >= CACHE_SIZE:
+                self._seen.clear()
+            self._seen.add(one)
+            if ENCODED_SLASH.search(name) and self._n_within < MAX_WITHIN:
+                inner = urllib.parse.unquote_to_bytes(name)
+                self._n_within += 1
+                self.path(inner[inner.find(b"/") :])
+                self._n_within -= 1
             self._learn(before, name)
+        self._seen.add(whole)
         return path
 
     def _learn(self, before: tuple[bytes, ...], name: bytes) -> None:

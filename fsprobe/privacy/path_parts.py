@@ -25,6 +25,10 @@ AT_HOST = re.compile(rb"(?<![%s.+-])([A-Za-z_][A-Za-z0-9_.+-]*)@([A-Za-z][A-Za-z
 NO_HOSTS = frozenset((b"tcp", b"o2ib", b"gni", b"kfi", b"lo", b"localhost", b"git"))
 
 
+MAX_STACK = 100
+"""Components before one that are looked at: what lies deeper is of the same zone."""
+
+
 @dataclass(slots=True)
 class Walker:
     """Splits paths into components and knows the zone of each."""
@@ -34,14 +38,19 @@ class Walker:
 
     def zone(self, before: tuple[bytes, ...]) -> Zone:
         found = self.zones.get(before)
-        if found is None:
-            if not before:
-                return START
-            above = self.zone(before[:-1])
-            found = path_owners.step(above, before[:-1], before[-1], self.names.roots, self.names.known)
+        if found is not None:
+            return found
+        found, at = START, len(before)
+        while at and (known := self.zones.get(before[:at])) is None:
+            at -= 1
+        if at:
+            found = known or START
+        for end in range(at + 1, len(before) + 1):
+            above = before[: end - 1]
+            found = path_owners.step(found, above, before[end - 1], self.names.roots, self.names.known)
             if len(self.zones) >= CACHE_SIZE:
                 self.zones.clear()
-            self.zones[before] = found
+            self.zones[before[:end]] = found
         return found
 
 
@@ -52,14 +61,18 @@ def components(path: bytes, start: tuple[bytes, ...]) -> list[tuple[int, tuple[b
     """
     found = []
     stack = () if path.startswith(b"/") else start
+    n_deeper = 0
     for index, part in enumerate(path.split(b"/")):
         if part in (b"", b"."):
             continue
         if part == b"..":
-            stack = stack[:-1]
+            stack, n_deeper = (stack, n_deeper - 1) if n_deeper else (stack[:-1], 0)
             continue
         found.append((index, stack, part))
-        stack = (*stack, part)
+        if len(stack) < MAX_STACK:
+            stack = (*stack, part)
+        else:
+            n_deeper += 1
     return found
 
 

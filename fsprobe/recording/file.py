@@ -33,6 +33,26 @@ _HEAD = "%-32s %-4s %020d %020d %08x\n"
 _HEAD_BYTES = 32 + 1 + 4 + 1 + 20 + 1 + 20 + 1 + 8 + 1
 _CHUNK_BYTES = 1 << 20
 MAX_SECTIONS = 10000
+MAX_WHOLE_BYTES = 256 << 20
+"""Of a section that is read in one piece: a manifest, marks, mounts, lookups, a tally. A tally of 50,000 paths has some 20 MB,
+the marks of 1000 interpreters that import 1000 modules each some 100 MB."""
+MAX_MOUNTS_BYTES = 16 << 20
+"""Of a mount table: 100,000 mounts."""
+MAX_RING_BYTES = 64 << 30
+"""Of the inline recorder's slots, which are read from a file without a name: a thousand million calls."""
+MAX_LINE_BYTES = 4 << 20
+"""Of a line of a log: the kernel gives no path longer than 4096 bytes, and a command line of 2 MiB may be printed with 4 bytes a byte at most."""
+MAX_RATIO = 1100
+"""How much zlib can pack away: 1032 to 1 at the most. Source: zlib's technical details (zlib.net/zlib_tech.html)."""
+
+
+class Unreadable(FsprobeError):
+    """What a section is made of can't be read; the file's own place is not at fault."""
+
+    def __init__(self, section: "str", error: "OSError") -> "None":
+        self.section = section
+        self.why = error.strerror or str(error)
+        super().__init__("cannot read what section %s is made of: %s" % (section, self.why), "", EXIT_BAD_INPUT)
 
 
 def write(
@@ -49,6 +69,7 @@ def write(
 
     Raises:
         FsprobeError: the directory or the disk does not take it; nothing is left behind.
+        Unreadable: a section's blocks raised an OSError; nothing is left behind.
     """
     try:
         with files.Replacing(path, 0o600) as out:
@@ -56,7 +77,9 @@ def write(
             out.write(first)
             n_sections, crc = 0, zlib.crc32(first)
             for name, body in sections:
-                crc = zlib.crc32(_write_section(out, name, (body,) if isinstance(body, bytes) else body), crc)
+                crc = zlib.crc32(
+                    _write_section(out, name, (body,) if isinstance(body, bytes) else _read(name, body)), crc
+                )
                 n_sections += 1
             out.write(b"end %d %08x\n" % (n_sections, crc & 0xFFFFFFFF))
     except OSError as error:
@@ -66,6 +89,18 @@ def write(
             else "name another place with -o"
         )
         raise FsprobeError("cannot write %s: %s" % (path, error.strerror), hint, EXIT_BAD_INPUT)
+
+
+def _read(name: "str", blocks: "Iterable[bytes]") -> "Iterator[bytes]":
+    source = iter(blocks)
+    while True:
+        try:
+            block = next(source, None)
+        except OSError as error:
+            raise Unreadable(name, error)
+        if block is None:
+            return
+        yield block
 
 
 def _write_section(out: "BinaryIO", name: "str", blocks: "Iterable[bytes]") -> "bytes":
@@ -169,6 +204,8 @@ class Recording:
                 raise self._damaged(
                     "it is cut short" if at + max(n_stored, 0) + 1 > size else "a section's header is wrong"
                 )
+            if n_raw > (n_stored + 1024) * MAX_RATIO:
+                raise self._damaged("section %s states a size that it can't have" % name)
             self._places[name] = (how, at, n_stored, n_raw, crc)
             if _crc_of(source, n_stored) != crc:
                 raise self._damaged("section %s does not match its checksum" % name)
@@ -180,7 +217,7 @@ class Recording:
         from fsprobe import foreign_json  # whoever only writes does without it
 
         try:
-            manifest = foreign_json.loads(b"".join(self.section("manifest")).decode("utf-8"))
+            manifest = foreign_json.loads(self.whole("manifest").decode("utf-8"))
         except ValueError:
             raise self._damaged("its manifest is not JSON")
         if not isinstance(manifest, dict):
@@ -239,15 +276,52 @@ class Recording:
             raise self._damaged("section %s does not match its checksum" % name)
 
     def lines(self, name: "str") -> "Iterator[bytes]":
-        """Yield a section's lines, each with its newline (the last one may lack it)."""
-        rest = b""
+        """Yield a section's lines, each with its newline (the last one may lack it).
+
+        Of a line longer than `MAX_LINE_BYTES` only so much is given: no tracer writes such a line.
+        """
+        rest = []  # type: list[bytes]  # of a line whose end has not come: joined once, however many blocks it has
+        n_rest = 0
         for block in self.section(name):
-            block = rest + block
             lines = block.splitlines(True) if b"\r" not in block else _split_lines(block)
-            rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+            if rest and lines:
+                first = lines[0]
+                if n_rest < MAX_LINE_BYTES:
+                    rest.append(first[: MAX_LINE_BYTES - n_rest])
+                    n_rest += len(rest[-1])
+                if not first.endswith(b"\n"):
+                    continue
+                lines[0] = b"".join(rest)
+                if not lines[0].endswith(b"\n"):
+                    lines[0] += b"\n"
+                rest, n_rest = [], 0
+            if lines and not lines[-1].endswith(b"\n"):
+                rest = [lines.pop()[:MAX_LINE_BYTES]]
+                n_rest = len(rest[0])
             yield from lines
         if rest:
-            yield rest
+            yield b"".join(rest)
+
+    def whole(self, name: "str", most: "int" = MAX_WHOLE_BYTES) -> "bytes":
+        """A section's unpacked bytes in one piece.
+
+        Raises:
+            BadInput: as `section`; it states to unpack to more than `most`.
+        """
+        self.check_size(name, most)
+        return b"".join(self.section(name))
+
+    def check_size(self, name: "str", most: "int") -> "None":
+        """Refuse a section that is larger than what can be made of it here.
+
+        Raises:
+            BadInput: it states to unpack to more than `most`.
+        """
+        if self.size_bytes(name) > most:
+            raise self._damaged(
+                "section %s unpacks to %d MiB, more than %d MiB of it are not read"
+                % (name, self.size_bytes(name) >> 20, most >> 20)
+            )
 
     def verify(self) -> "None":
         """Unpack everything once and compare all checksums.

@@ -73,6 +73,7 @@ MANIFEST = {
     "flushed": (bool,),
     "log_truncated": TEXT,
     "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
+    "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),
     "salvaged": (bool,),
 }

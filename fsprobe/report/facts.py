@@ -41,7 +41,11 @@ def date(manifest: Manifest) -> str:
     """When the run started, UTC."""
     if manifest.started_s is None:
         return numbers.NOT_OBSERVED
-    return datetime.datetime.fromtimestamp(manifest.started_s, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        started = datetime.datetime.fromtimestamp(manifest.started_s, datetime.timezone.utc)
+    except (OverflowError, ValueError, OSError):  # no year of the calendar
+        return numbers.NOT_OBSERVED
+    return started.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
@@ -196,7 +200,8 @@ def method(profile: Profile) -> list[tuple[str, str]]:
             sentences.TRUE_TIMES
             if metrics.time_s is not None and manifest.shows(TRUE_DURATIONS)
             else "Times were taken under tracing, which slows every call; compare them with each other, not with an untraced run."
-            + (f" Tracing overhead per call: some {overhead:.0f} us, included." if overhead is not None else "")
+            + (f" Tracing overhead per call: some {overhead:.0f} us, included." if overhead else "")
+            + (" The tracing overhead is included, and not known: each call waited." if overhead == 0 else "")
             if metrics.time_s is not None
             else "Not observed: this recording does not time calls.",
         ),
@@ -226,6 +231,7 @@ def quality_sentence(profile: Profile) -> str:
             (quality.n_unparsed, "not understood"),
             (quality.n_partial, "seen in part"),
             (quality.n_unfinished, "never returned"),
+            *([(quality.n_unread_paths, "without a path")] if quality.n_unread_paths else []),
             *([(quality.n_lost, "lost")] if quality.n_lost else []),
             (quality.n_marks_lost, "imports' times lost"),
             (quality.n_marks_unread, "imports' times unread"),

@@ -218,10 +218,11 @@ def _imports(profile: Profile) -> list[str]:
     if rows is None:
         return [*lines, "Not observed.", ""]
     total = profile.metrics.n_metadata
+    nobody = numbers.NOT_OBSERVED if profile.quality.n_estimated else "the program"
     cells = (
         [
             code(row.key, MAX_CELL),
-            code(row.parent, MAX_CELL) if row.parent else "the program",
+            code(row.parent, MAX_CELL) if row.parent else nobody,
             numbers.count(row.n_metadata_cum),
             numbers.part_of(row.n_metadata_cum, total),
             numbers.count(row.n_metadata),
@@ -230,8 +231,17 @@ def _imports(profile: Profile) -> list[str]:
         ]
         for row in sentences.costly_imports(rows, TOP)
     )
-    head = ("Module", "imported by", "calls, cumulative", "share", "self", "not found", "time")
-    return lines + table(head, cells, n_left=2)
+    head = (
+        profile.metrics.imports_by.capitalize(),
+        "imported by",
+        "calls, cumulative",
+        "share",
+        "self",
+        "not found",
+        "time",
+    )
+    left = sentences.imports_left(profile)
+    return lines + table(head, cells, n_left=2) + ([f"{text(left)}.", ""] if left else [])
 
 
 def _mounts(profile: Profile) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile, Quality
-from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, sum_of
+from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
 from fsprobe.model.time.account import TimeAccount
 from fsprobe.report import numbers
 
@@ -33,7 +33,12 @@ def headline(profile: Profile) -> str:
     parts.append(f"{numbers.count(whole.n_not_found)} of them {NOT_FOUND}")
     top = top_imports(profile, 1)
     if top:
-        parts.append(f"the costliest import is {top[0].key} ({numbers.plural(top[0].n_metadata_cum, 'call')})")
+        n = numbers.plural(top[0].n_metadata_cum, "call")
+        if profile.quality.n_estimated and not profile.quality.is_marked:
+            # what it imports from other packages is not known to be its own
+            parts.append(f"most in {top[0].key} itself ({n}, estimated)")
+        else:
+            parts.append(f"the costliest import is {top[0].key} ({n})")
     said = ", ".join(parts)
     where = _where(profile)
     if of:
@@ -74,7 +79,7 @@ def main_mount(rows: Sequence[MountRow]) -> MountRow | None:
 def top_imports(profile: Profile, n: int) -> Sequence[ModuleRow]:
     """The imports that the program itself made (or of which nobody saw who made them), most calls first."""
     rows = profile.metrics.by_module or ()
-    return [row for row in rows if row.parent is None and row.key != PROGRAM and row.n_metadata_cum][:n]
+    return [row for row in rows if row.parent is None and row.key not in NO_MODULES and row.n_metadata_cum][:n]
 
 
 def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
@@ -88,14 +93,32 @@ def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
     for row in rows:
         parent = by_key.get(row.parent or "")
         passed_on = parent is not None and row.n_metadata_cum > PASSED_ON * parent.n_metadata_cum
-        if row.key != PROGRAM and row.n_metadata_cum and not passed_on:
+        if row.key not in NO_MODULES and row.n_metadata_cum and not passed_on:
             kept.append(row)
     shown = kept[:n]
-    busiest = max((row for row in rows if row.key != PROGRAM), key=lambda row: row.n_metadata, default=None)
+    busiest = max((row for row in rows if row.key not in NO_MODULES), key=lambda row: row.n_metadata, default=None)
     least = OWN_SHARE * sum_of(rows).n_metadata
     if busiest is not None and busiest.n_metadata > least and busiest not in shown:
         shown = sorted([*shown[: n - 1], busiest], key=lambda row: -row.n_metadata_cum)
     return shown
+
+
+def imports_left(profile: Profile) -> str:
+    """What of estimated imports stands in no row of the table; "" where nothing does."""
+    rows = {row.key: row.n_metadata for row in profile.metrics.by_module or ()}
+    parts = []
+    if rows.get(UNASSIGNED):
+        parts.append(f"{numbers.plural(rows[UNASSIGNED], 'call')} between imports not assigned")
+    if rows.get(FAILED_IMPORTS):
+        parts.append(
+            f"{numbers.plural(rows[FAILED_IMPORTS], 'call')} of imports that failed, whose names no call holds"
+        )
+    return "; ".join(parts)
+
+
+def imports_title(profile: Profile) -> str:
+    """What a table of imports shows."""
+    return "Imports by top-level package" if profile.metrics.imports_by == "package" else "Costliest imports"
 
 
 A_TRACER_ADDS = "a tracer (strace, ptrace) would add the dynamic loader, what runs before site, programs that are not Python, and durations"
@@ -117,12 +140,13 @@ def backend_line(profile: Profile) -> str:
 def import_timing(profile: Profile) -> str:
     """How calls were assigned to imports."""
     manifest, quality = profile.manifest, profile.quality
+    by = ", by package" if profile.metrics.imports_by == "package" else ""
     if manifest.markers == "none":
-        return "import timing: estimated"
+        return "import timing: estimated" + by
     if manifest.markers not in ("time", "access", "both", "inside", "ring"):
         return "imports not observed"
     if has_python(profile) and not quality.is_marked:
-        return "import timing: estimated (imports not observed)" if quality.n_estimated else "imports not observed"
+        return f"import timing: estimated{by} (imports not observed)" if quality.n_estimated else "imports not observed"
     return "import timing: exact"
 
 
@@ -177,8 +201,11 @@ N_PROGRAMS = 3
 
 def share_pattern(profile: Profile) -> str:
     """How the share of the wall time that calls took is said."""
-    is_true = profile.manifest.shows(capabilities.TRUE_DURATIONS)
-    return "{} of the time" if is_true else "up to {} (overhead subtracted)"
+    if profile.manifest.shows(capabilities.TRUE_DURATIONS):
+        return "{} of the time"
+    if profile.metrics.tracing_overhead_us == 0:
+        return "up to {} (overhead not known)"
+    return "up to {} (overhead subtracted)"
 
 
 def alarms(profile: Profile) -> list[str]:
@@ -217,6 +244,8 @@ def quality_lines(profile: Profile) -> list[str]:
     elif manifest.backend_why:
         lines.append(f"{manifest.backend} was taken because {manifest.backend_why}")
     lines += _unread(quality)
+    if profile.metrics.imports_by == "package":
+        lines.append("imports are shown by top-level package: the paths leave too many of their modules open")
     if manifest.no_hook:
         lines.append(
             f"no hook: there is no directory for it in which nobody else can write ({manifest.no_hook}); "
@@ -248,6 +277,17 @@ def quality_lines(profile: Profile) -> list[str]:
     return lines
 
 
+def _estimated(quality: Quality) -> str:
+    """How imports were estimated, and how far that goes."""
+    said = f"import timing: estimated for {numbers.plural(quality.n_estimated, 'call')} from the paths and their order"
+    if not quality.n_not_told or quality.expected_error is None:
+        return said
+    n = numbers.count(quality.n_not_told)
+    return (
+        f"{said}, which do not tell the module of {n} (up to {numbers.share(quality.expected_error)} of opens or stats)"
+    )
+
+
 def _unread(quality: Quality) -> list[str]:
     """What of the log could not be used, what is not in it, and what was estimated for it."""
     lines = []
@@ -269,15 +309,17 @@ def _unread(quality: Quality) -> list[str]:
     if quality.n_unparsed:
         example = quality.unparsed_examples[0] if quality.unparsed_examples else ""
         lines.append(f"{numbers.plural(quality.n_unparsed, 'line')} of the log not understood, e.g. {example[:120]}")
+    if quality.n_unread_paths:
+        lines.append(
+            f"{numbers.plural(quality.n_unread_paths, 'call')} without a path: the program lets nobody look into it, or something "
+            "forbids that; who they were for is not known"
+        )
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
     if quality.n_marks_lost or quality.n_marks_unread:
         lines.append("import timing was lost in part: those calls count for the import around them")
     if quality.n_estimated:
-        lines.append(
-            f"import timing: estimated for {numbers.plural(quality.n_estimated, 'call')}: which import they belong to follows from the "
-            "order of the paths"
-        )
+        lines.append(_estimated(quality))
     return lines
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fsprobe.analysis.attribution.attribute import Attributed, Frame, ProcessInfo
 from fsprobe.analysis.counting import tally as tables
+from fsprobe.analysis.counting.profile import time_share
 from fsprobe.model.events import Call, Op
 from fsprobe.model.rows import PROGRAM
 
@@ -84,3 +85,20 @@ def test_a_quantile_is_right_to_five_percent(durations: list[int], share: float)
 
 def test_no_calls_have_no_quantile() -> None:
     assert tables.quantile_ns({}, 0.5) is None
+
+
+def test_waits_of_a_server_are_no_tracing_overhead() -> None:
+    call = Call(tid=1, t_ns=0, syscall="openat", op=Op.OPEN, path=b"/a", error="", dur_ns=10_000, args=b"", result=b"3")
+
+    def tally_of(durations_us: list[int]) -> tables.Tally:
+        timed = [call._replace(dur_ns=us * 1000) for us in durations_us]
+        return tables.fold((Attributed(one, "run", PROGRAM, (), PROCESSES[0]) for one in timed), lambda row: "other")
+
+    slow = tally_of([4_000] * 1500 + [12_000] * 1500)
+    shares = time_share(slow, 24.6, True)
+    assert shares["tracing_overhead_us"] == 0
+    assert shares["time_less_overhead_s"] == 24.0
+    assert shares["share_of_wall"] == round(24.0 / 24.6, 4)
+    # calls of a warm cache show what tracing adds, whatever the others wait for
+    mixed = tally_of([10] * 1000 + [4_000] * 1000)
+    assert 9.5 <= time_share(mixed, 6.0, True)["tracing_overhead_us"] <= 10.6

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture import injection
-from fsprobe.capture.directories import hook_place
+from fsprobe.capture.directories import hook_place, room
 from tests.conftest import clean_environment
 
 
@@ -47,8 +47,19 @@ class Hooked:
         return done.stdout
 
     def files(self) -> list[str]:
-        """What each process wrote."""
-        return [path.read_text() for path in sorted(self.marks.glob("marks.*"))]
+        """What each process wrote, with the facts of its interpreter first where it has some."""
+        return list(written(self.marks).values())
+
+
+def written(marks: Path) -> dict[str, str]:
+    """What each process wrote, by its token; who forked it off is left out."""
+    found: dict[str, str] = {path.name[6:]: path.read_text() for path in sorted(marks.glob("marks.*"))}
+    for path in sorted(marks.glob(room.PREFIX + "*")):
+        for number, lines in room.read(str(path)):
+            name = path.name[len(room.PREFIX) :] + (f"+{number}" if number else "")
+            text = lines.decode("utf-8", "surrogateescape")
+            found[name] = found.get(name, "") + (text.partition("\n")[2] if text.startswith("+") else text)
+    return found
 
 
 def pairs(text: str) -> list[tuple[str, str, int]]:
@@ -164,10 +175,10 @@ def test_names_with_odd_letters(tmp_path: Path) -> None:
         "import csv\n"
     )
     hooked.run(sys.executable, program)
-    (text,) = (path.read_bytes() for path in hooked.marks.glob("marks.*"))
-    assert b">new\\nline\n" in text
-    assert ">é\n".encode() in text
-    assert b">csv\n" in text
+    (text,) = hooked.files()
+    assert ">new\\nline\n" in text
+    assert ">é\n" in text
+    assert ">csv\n" in text
 
 
 @pytest.mark.parametrize("options", [("-I",), ("-E",), ("-S",)])

@@ -173,7 +173,7 @@ def test_an_image_that_cannot_be_mounted_is_left_out(
     def no_way(image: experiment.Image) -> None:
         raise MachineCannot("no image can be mounted")
 
-    monkeypatch.setattr(build, "_check_ways", no_way)
+    monkeypatch.setattr(build, "check_ways", no_way)
     image = experiment.Image(label="squashfs", kind="squashfs")
     state = State(
         sides=[Side(layout=Layout(label="plain", kind="plain", where=env, fstype="", mount_how="", enter=[]))]

@@ -12,7 +12,7 @@ from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.analysis.requests.rows import Requests as Counted
 from fsprobe.jobs.alike_ranks import MAX_KINDS, kinds
 from fsprobe.jobs.findings import Look, merge_findings, weighted
-from fsprobe.jobs.sums import NodeRequests
+from fsprobe.jobs.node_requests import NodeRequests
 from fsprobe.jobs.verdict import job_verdict
 from fsprobe.model.finding import Finding
 from fsprobe.model.job import Job, RankRow
@@ -66,7 +66,7 @@ def test_weighted_requests_are_those_of_alike_ranks_joined_by_node(
     for _ in range(n_nodes):
         node = NodeRequests()
         for _ in range(per_node):
-            node.join(alone.per_path, alone.mount_of)
+            node.join(alone)
         for path, counts in node.per_path.items():
             joined.setdefault(path, RequestCounts()).add(counts)
     assert weighted(alone, n_nodes=n_nodes, n_ranks=n_nodes * per_node).per_path == joined

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from fsprobe.analysis.attribution.attribute import Attributed, ProcessInfo
 from fsprobe.analysis.counting.tally import BIN_NS, Tally, check_sums, fold
 from fsprobe.analysis.requests.model import RequestModel
-from fsprobe.analysis.requests.rows import RequestCounts
+from fsprobe.analysis.requests.rows import RequestCounts, Requests
 from fsprobe.jobs import sums
+from fsprobe.jobs.node_requests import NodeRequests
 from fsprobe.model.events import OP_OF_SYSCALL, Call, Op
 from fsprobe.model.job import Outlier
 from fsprobe.model.rows import PROGRAM, Counts
@@ -128,10 +129,10 @@ def reads(draw: st.DrawFn) -> list[Call]:
 
 @given(st.lists(reads(), min_size=1, max_size=4))
 def test_ranks_of_a_node_ask_together_what_one_client_would_be_asked_for(runs: list[list[Call]]) -> None:
-    node = sums.NodeRequests()
+    node = NodeRequests()
     for run in runs:
         rows = asked(run)
-        node.join(rows, dict.fromkeys(rows))
+        node.join(Requests(per_path=rows, mount_of=dict.fromkeys(rows)))
     one_client = asked([call for run in runs for call in run])
     for path in {*node.per_path, *one_client}:
         mine, theirs = node.per_path.get(path, RequestCounts()), one_client.get(path, RequestCounts())

@@ -162,3 +162,38 @@ def test_json_holds_foreign_names(venv: Path) -> None:
     ]
     assert (row["kind"], row["small_bytes"], list(row["quota_shares"])) == ("scan", SMALL_BYTES, ["quota"])
     assert row["pycs"]["n_sources"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("pyvenv.cfg", b"home = /us\0r/bin\nversion = 3.11.2\n"),
+        ("pyvenv.cfg", b"home = /usr/bin\nversion = " + b"9" * 5000 + b".1\n"),
+        ("bin/tool", b"#!/x\0y/bin/python3\n"),
+        ("SITE/x.pth", b"/a\0b\n"),
+        ("SITE/odd-1.dist-info/RECORD", b"a\0b,,\n"),
+        ("SITE/odd-1.dist-info/direct_url.json", b"[" * 100_000),
+    ],
+    ids=str,
+)
+def test_foreign_text_is_no_path_and_no_number(venv: Path, name: str, data: bytes) -> None:
+    path = site_of(venv) / name[5:] if name.startswith("SITE/") else venv / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    seen = scan(venv)
+    assert seen.n_files == sum(one.is_file() and not one.is_symlink() for one in venv.rglob("*"))
+    assert json.dumps(as_json(seen))
+
+
+def test_a_source_that_is_no_python_is_none_without_a_pyc(venv: Path) -> None:
+    site = site_of(venv)
+    (site / "good.py").write_text("x = 1\n")
+    (site / "bad.py").write_text("def f(:\n")
+    os.mkfifo(site / "pipe.fifo")
+    (site / "pipe.py").symlink_to("pipe.fifo")  # to open it would wait for ever
+    pycs = scan(venv).pycs
+    assert pycs is not None
+    names = {path.rpartition(b"/")[2] for path in pycs.missing}
+    assert {b"good.py", b"bad.py"} <= names
+    assert b"pipe.py" not in names
+    assert [path.rpartition(b"/")[2] for path in pycs.not_python] == [b"bad.py"]

@@ -11,8 +11,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from fsprobe.analysis.attribution.estimate import belongs_to_last, chain
-from fsprobe.analysis.attribution.phases import INTERPRETER_SIGN, phase_of
+from fsprobe.analysis.attribution.estimate import Estimate
+from fsprobe.analysis.attribution.phases import INTERPRETER_SIGN, may_begin_program, phase_of
 from fsprobe.analysis.attribution.program_images import (
     NO_IMPORT,
     PHASES,
@@ -58,6 +58,8 @@ class _Attributor:
         self.marks_dirs = (marks_dir, os.path.dirname(marks_dir)) if marks_dir else ()
         self.notes = notes
         self.threads: dict[int, Thread] = {}
+        self.estimates: dict[int, tuple[Image, Estimate]] = {}
+        """Thread -> what estimates its imports, while nothing marks them."""
 
     def thread(self, tid: int) -> Thread:
         thread = self.threads.get(tid)
@@ -85,7 +87,7 @@ class _Attributor:
                 self.notes.n_killed += 1
             thread = self.threads.pop(event.tid, None)
             if thread is not None:
-                yield from self._end_segment(thread)
+                yield from self._end_estimate(event.tid)
             if thread is not None and not any(other.image is thread.image for other in self.threads.values()):
                 yield from self._close(thread.image)
 
@@ -98,6 +100,7 @@ class _Attributor:
             process = ProcessInfo(event.child, image.process.pid, image.process.label, image.process.kind)
             state = image.state if image.state not in ("loader", "init", "site") else "main"
             child = Image(process, image.under_python, state, hooked=image.hooked, site_marks_left=())
+            child.names = image.names.copy()
             child.has_marks, child.is_silent, child.why_unmarked = image.has_marks, image.is_silent, image.why_unmarked
             image = child
         self.threads[event.child] = Thread(image, list(parent.stack))
@@ -106,7 +109,8 @@ class _Attributor:
         old = self.thread(event.tid)
         # all other threads of the process are gone with the exec; what goes on has the process's own id
         for tid in [tid for tid, other in self.threads.items() if other.image is old.image]:
-            yield from self._end_segment(self.threads.pop(tid))
+            yield from self._end_estimate(tid)
+            del self.threads[tid]
         under_python = old.image.under_python or old.image.state in ("loader", "init", "site", "main")
         yield from self._close(old.image)
         label = label_of(event.detail, old.argv) or old.image.process.label
@@ -120,14 +124,14 @@ class _Attributor:
 
     def mark(self, event: Mark) -> Iterator[Attributed]:
         thread = self.thread(event.tid)
-        if event.kind == "note":
-            self.notes.n_own_marks += 1
+        if event.kind in ("note", "memo"):
+            self.notes.n_own_marks += event.kind == "note"
             yield from self._note(event, thread)
             return
         self.notes.is_marked = thread.image.has_marks = True
         if thread.image.is_silent:
             thread.image.is_silent, thread.image.why_unmarked = False, ""
-            yield from self._end_segment(thread)
+            yield from self._end_estimate(event.tid)
         name = event.name.decode("utf-8", "backslashreplace")
         stack = thread.stack
         if event.kind == "begin":
@@ -191,7 +195,26 @@ class _Attributor:
             elif len(image.held) >= MAX_HELD:
                 yield from self._decide(image, python=False)
             return
+        if image.state in ("init", "site"):
+            image.names.watch(call)
+        if image.state == "site" and (image.is_silent or not (image.hooked or image.expects_hook)):
+            visit = image.first_visit
+            if may_begin_program(call, visit[-1][0] if visit else None, self.hook_prefixes):
+                visit.append((call, thread))
+                return
+            is_followed = call.op is Op.STAT and image.names.is_root(call.path) and not call.path.endswith(b"-packages")
+            if visit and visit[-1][0].op is Op.LIST and is_followed:
+                image.state = "main"  # the search path goes on: what site adds stands after site-packages, at its end
+            yield from self._place_visit(image)
+            if image.state == "site" and may_begin_program(call, None, self.hook_prefixes):
+                image.first_visit.append((call, thread))
+                return
         yield from self._place(call, thread)
+
+    def _place_visit(self, image: Image) -> Iterator[Attributed]:
+        visit, image.first_visit = image.first_visit, []
+        for call, thread in visit:
+            yield from self._place(call, thread)
 
     def _decide(self, image: Image, python: bool) -> Iterator[Attributed]:
         """Now it is known whether an image is an interpreter: let go of what was held back."""
@@ -239,7 +262,7 @@ class _Attributor:
             image.doubtful.append(row)
             return
         if image.state == "main" and (not image.hooked or image.is_silent) and not row.own:
-            yield from self._segment(row, thread)
+            yield from self._estimated(row, image)
         else:
             yield row
 
@@ -252,39 +275,22 @@ class _Attributor:
     def _loads(self, call: Call, image: Image) -> str | None:
         """The module that a call loads, by its path."""
         if call.op is Op.OPEN and not call.error and b"O_WRONLY" not in call.args:
-            return image.names.of(call.path)
+            return image.names.loads(call.path)
         return None
 
-    def _segment(self, row: Attributed, thread: Thread) -> Iterator[Attributed]:
-        """Without markers: hold a call back until it is known what is loaded next."""
-        call = row.call
-        loaded = self._loads(call, thread.image)
-        if loaded is None and thread.last_module and belongs_to_last(call.path):
-            yield self._estimated(row, thread)
-            return
-        thread.segment.append(row)
-        if loaded is not None:
-            thread.last_module = loaded
-            package = loaded.rpartition(".")[0]
-            self.notes.imports.setdefault(loaded, {package: 1} if package else {})
-            self.notes.n_imports[loaded] = self.notes.n_imports.get(loaded, 0) + 1
-            names = chain(loaded)
-            thread.last_stack = tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
-            for held in thread.segment:
-                yield self._estimated(held, thread)
-            thread.segment = []
-        elif len(thread.segment) >= MAX_HELD:
-            yield from self._end_segment(thread)
+    def _estimated(self, row: Attributed, image: Image) -> Iterator[Attributed]:
+        """Without marks: hold a call back until the paths have told whose it is."""
+        tid = row.call.tid
+        known = self.estimates.get(tid)
+        if known is None or known[0] is not image:
+            known = self.estimates[tid] = (image, Estimate(image, self.notes, image.process.label.split(" ")[1:3]))
+        return known[1].take(row)
 
-    def _estimated(self, row: Attributed, thread: Thread) -> Attributed:
-        row.module, row.phase, row.stack = thread.last_module, "import", thread.last_stack
-        self.notes.n_estimated += 1
-        return row
-
-    def _end_segment(self, thread: Thread) -> Iterator[Attributed]:
-        """Nothing more is loaded: what was held back is in no import."""
-        yield from thread.segment
-        thread.segment = []
+    def _end_estimate(self, tid: int) -> Iterator[Attributed]:
+        """No more is loaded in a thread: what was held back is the program's."""
+        known = self.estimates.pop(tid, None)
+        if known is not None:
+            yield from known[1].end()
 
     def _close(self, image: Image) -> Iterator[Attributed]:
         """An image has ended: what is still in doubt is decided."""
@@ -292,6 +298,7 @@ class _Attributor:
             self.hook_dir and call.path.startswith(self.hook_dir) for call, _ in image.held
         )
         yield from self._decide(image, python)
+        yield from self._place_visit(image)
         for row in image.doubtful:
             row.own = image.process.kind == "python"
             yield row
@@ -301,8 +308,9 @@ class _Attributor:
 
     def close(self) -> Iterator[Attributed]:
         seen: set[int] = set()
+        for tid in list(self.estimates):
+            yield from self._end_estimate(tid)
         for thread in self.threads.values():
-            yield from self._end_segment(thread)
             if id(thread.image) not in seen:
                 seen.add(id(thread.image))
                 yield from self._close(thread.image)

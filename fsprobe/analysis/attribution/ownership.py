@@ -16,10 +16,13 @@ SYSTEM = "(system)"
 SITE_DIRECTORY = "(site-packages itself)"
 PROGRAM = "(program)"
 WORKING_DIRECTORY = "(working directory)"
+ENVIRONMENT = "(environment)"
+"""An environment's own directories, and those above it: what is asked on the way to it."""
 OTHER = "(other)"
 
 _IN_SITE = re.compile(r"^(.*/(?:site|dist)-packages)(?:/(.*))?$", re.DOTALL)
 _IN_STDLIB = re.compile(r"/lib(?:64)?/python(?:3(?:\.\d+)?|3\d+\.zip)(?:/|$)|/python3\d+\.zip$")
+_PREFIX = re.compile(rb"^(.*)/lib(?:64)?/python3(?:\.\d+)?t?(?:/|$)", re.DOTALL)
 _LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/etc/ld[.-]")
 _SYSTEM = ("/etc/", "/proc/", "/sys/", "/dev/", "/usr/share/", "/run/", "/var/")
 
@@ -103,9 +106,19 @@ class Owners:
         facts: Iterable[Mapping[str, Any]],
         distributions: Mapping[str, Mapping[str, str]],
         cwd: bytes | None = None,
+        seen: Iterable[bytes] = (),
     ) -> None:
+        """Take what is known of a run.
+
+        Args:
+            facts: what its interpreters said of themselves.
+            distributions: site directory -> {top-level name: distribution}.
+            cwd: its working directory.
+            seen: its paths; they tell where its environments lie.
+        """
         self._distributions = distributions
         self._cwd = cwd
+        self._environment = _environment(facts, seen)
         entries: set[str] = set()
         for fact in facts:
             for entry in fact.get("path") or ():
@@ -127,6 +140,8 @@ class Owners:
             return STDLIB
         if _LIBRARY.search(text):
             return LIBRARIES
+        if path in self._environment:
+            return ENVIRONMENT
         if text.startswith(_SYSTEM) or text in ("/etc", "/proc"):
             return SYSTEM
         for entry in self._entries:
@@ -153,6 +168,25 @@ class Owners:
         return (
             canonical(owner) if owner else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         )
+
+
+def _environment(facts: Iterable[Mapping[str, Any]], seen: Iterable[bytes]) -> frozenset[bytes]:
+    """The directories of environments and all above them, up to the root."""
+    prefixes = {os.fsencode(str(fact[name])) for fact in facts for name in ("prefix", "base_prefix") if fact.get(name)}
+    heads: set[bytes] = set()
+    for path in seen:
+        head = path[: path.rfind(b"/lib")] if b"/python3" in path else b""
+        if head and head not in heads:
+            found = _PREFIX.match(path)
+            if found is not None:
+                heads.add(found.group(1))
+    places: set[bytes] = set()
+    for prefix in prefixes | heads:
+        places.update((prefix + b"/lib", prefix + b"/lib64"))
+        while prefix not in places and len(prefix) > 1:
+            places.add(prefix)
+            prefix = prefix.rpartition(b"/")[0]
+    return frozenset(places)
 
 
 def _top_level(rest: str) -> str:

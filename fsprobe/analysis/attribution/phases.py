@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fsprobe.analysis.attribution.module_names import is_same_directory
 from fsprobe.analysis.attribution.program_images import Frame, Image
 from fsprobe.model.events import Call, Op
 
@@ -12,6 +13,7 @@ _LOADER = re.compile(rb"^/etc/ld[.-]|/glibc-hwcaps/|/ld-linux|\.so(?:\.[0-9.]+)?
 _SITE = re.compile(
     rb"/(?:site|dist)-packages(?:/|$)|/site\.(?:py|cpython.*)$|/pyvenv\.cfg$|\.pth$|/(?:site|user)customize"
 )
+_STDLIB = re.compile(rb"/lib(?:64)?/python3(?:\.\d+)?t?(?:/lib-dynload)?$|/python3\d+t?\.zip$")
 _SITE_MODULES = re.compile(
     rb"/encodings/|/(?:__pycache__/)?(?:site|sitecustomize|usercustomize|os|stat|posixpath|genericpath|_collections_abc|abc|"
     rb"codecs|io|_sitebuiltins|_bootlocale|_weakrefset)\.[^/]*$"
@@ -71,4 +73,28 @@ def _leaves_site(call: Call, hook_prefixes: tuple[bytes, ...]) -> bool:
         and not _SITE.search(call.path)
         and not _SITE_MODULES.search(call.path)
         and not call.path.startswith(hook_prefixes)
+    )
+
+
+def may_begin_program(call: Call, before: Call | None, hook_prefixes: tuple[bytes, ...]) -> bool:
+    """Whether a call may belong to the first visit of the directory that stands first on the program's search path.
+
+    The import system looks at it several times, lists it, and goes on with the rest of the search path.
+
+    Args:
+        call: the next call, while site runs.
+        before: the one before, if that was such a call.
+        hook_prefixes: how paths in the hook's directory begin.
+    """
+    path = call.path
+    if before is not None and is_same_directory(before, call):
+        return call.op in (Op.STAT, Op.LIST) or (call.op is Op.OPEN and not call.error and b"O_DIRECTORY" in call.args)
+    return (
+        before is None
+        and call.op is Op.STAT
+        and b"S_IFDIR" in call.args
+        and b"AT_SYMLINK_NOFOLLOW" not in call.args
+        and not _SITE.search(path)
+        and not _STDLIB.search(path)
+        and not path.startswith(hook_prefixes)
     )

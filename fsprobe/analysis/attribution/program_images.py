@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fsprobe.analysis.attribution.estimate import ModuleNames
+from fsprobe.analysis.attribution.module_names import ModuleNames
 from fsprobe.model.events import Call
 from fsprobe.model.rows import PROGRAM
 
@@ -69,6 +69,8 @@ class Image:
     """The directory that `zipimport` looks at next, after the hook's was not there: it searches for an archive above it."""
     names: ModuleNames = field(default_factory=ModuleNames)
     held: list[tuple[Call, Thread]] = field(default_factory=list)
+    first_visit: list[tuple[Call, Thread]] = field(default_factory=list)
+    """While site runs and no hook tells of its end: looks at a directory that may be the first of the program's own search path."""
     doubtful: list[Attributed] = field(default_factory=list)
 
 
@@ -80,11 +82,6 @@ class Thread:
     """The stack as the last call saw it: one value for all calls between two marks."""
     argv: list[bytes] = field(default_factory=list)
     """Arguments of the thread's last successful exec."""
-    segment: list[Attributed] = field(default_factory=list)
-    """Without markers: calls since the last load, which belong to the next one."""
-    last_module: str = ""
-    last_stack: tuple[Frame, ...] = ()
-    """Without markers: what was loaded last."""
 
 
 @dataclass(slots=True)
@@ -98,6 +95,8 @@ class Attributed:
     """The imports under way, outermost first; empty outside any import."""
     process: ProcessInfo
     own: bool = False
+    is_judged: bool = False
+    """Without marks: whether the paths have told whose call it is."""
 
 
 @dataclass(slots=True)
@@ -119,6 +118,8 @@ class Notes:
     hooked: bool = False
     n_estimated: int = 0
     """Calls whose import is estimated from the paths."""
+    unsure: dict[str, int] = field(default_factory=dict)
+    """op -> those of them of which the paths don't tell the module: a guess, a failed import, or not assigned at all."""
     first_site_done_ns: int | None = None
     unmarked: dict[str, int] = field(default_factory=dict)
     """reason (see `UNMARKED`) -> interpreters that imported something without the hook"""

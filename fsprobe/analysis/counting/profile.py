@@ -12,6 +12,8 @@ from fsprobe import capabilities
 from fsprobe.analysis.attribution import not_found as reasons
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, PHASES, Notes
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
+from fsprobe.analysis.counting.estimated import MOST, expected_error, package_of, requests_by_package
+from fsprobe.analysis.counting.estimated import by_package as by_import_package
 from fsprobe.analysis.counting.rates import rates
 from fsprobe.analysis.counting.tally import FURTHER_PROCESSES, PathTally, Tally, add, bin_ns, quantile_ns
 from fsprobe.model.events import Mount, ParseQuality
@@ -36,6 +38,8 @@ MARKED_IN_RING = "ring"
 TOP_PATHS = 2000
 N_EXAMPLES = 5
 N_CHEAPEST = 20
+MAX_OVERHEAD_NS = 100_000
+"""No tracer stops a call for longer, as long as it has a processor: 5 to 30 us were measured (reports/overhead.md)."""
 
 
 def numbers(counts: Counts, timed: bool) -> dict[str, Any]:
@@ -79,10 +83,14 @@ def make_profile(
         n_marks_unread: marks that could not be read or placed.
         traced_s: wall time of all that was traced, s; that of the manifest without it.
     """
+    error = expected_error(tally, notes)
+    is_by_package = error is not None and error > MOST
     return Profile(
         kind=kind,
         manifest=manifest,
-        quality=make_quality(tally, notes, quality, n_marks_unread, marks_are_calls=manifest.markers != MARKED_IN_RING),
+        quality=make_quality(
+            tally, notes, quality, n_marks_unread, error, marks_are_calls=manifest.markers != MARKED_IN_RING
+        ),
         metrics=make_metrics(
             tally,
             notes,
@@ -91,13 +99,19 @@ def make_profile(
             quality.has_durations,
             manifest.wall_s if traced_s is None else traced_s,
             manifest.shows(capabilities.TRUE_DURATIONS),
+            is_by_package,
         ),
-        requests=requests,
+        requests=requests_by_package(requests) if is_by_package and requests is not None else requests,
     )
 
 
 def make_quality(
-    tally: Tally, notes: Notes, quality: ParseQuality, n_marks_unread: int, marks_are_calls: bool = True
+    tally: Tally,
+    notes: Notes,
+    quality: ParseQuality,
+    n_marks_unread: int,
+    error: float | None,
+    marks_are_calls: bool = True,
 ) -> Quality:
     """What of a recording could not be used; `marks_are_calls`: the hook's notes reached the kernel."""
     own_calls = dict(tally.own)
@@ -108,6 +122,7 @@ def make_quality(
         n_unparsed=quality.n_unparsed,
         n_partial=quality.n_partial,
         n_unfinished=quality.n_unfinished,
+        n_unread_paths=quality.n_unread_paths,
         n_lost=quality.n_lost,
         unseen=_by_name(quality.unseen),
         not_started=_by_name(quality.not_started),
@@ -119,6 +134,8 @@ def make_quality(
         n_marks_unpaired=notes.n_unpaired_marks,
         n_killed=notes.n_killed,
         n_estimated=notes.n_estimated,
+        n_not_told=sum(notes.unsure.values()),
+        expected_error=error,
         unmarked=dict(notes.unmarked),
         is_marked=notes.is_marked,
         io_uring=quality.io_uring,
@@ -137,8 +154,12 @@ def make_metrics(
     timed: bool,
     wall_s: float | None,
     is_true: bool = False,
+    is_by_package: bool = False,
 ) -> Metrics:
-    """The totals, and the same calls grouped; `is_true`: observing adds nothing to a call's duration."""
+    """The totals, and the same calls grouped.
+
+    `is_true`: observing adds nothing to a call's duration; `is_by_package`: imports are known by their packages alone.
+    """
     return Metrics(
         **numbers(tally.total, timed),
         n_paths=len(tally.by_path) - tally.n_further_rows,
@@ -150,7 +171,8 @@ def make_metrics(
         by_phase=tuple(
             Row(key=phase, **numbers(tally.by_phase[phase], timed)) for phase in PHASES if phase in tally.by_phase
         ),
-        by_module=by_module(tally, notes, timed),
+        by_module=by_module(tally, notes, timed, is_by_package),
+        imports_by="package" if is_by_package else "module",
         by_package=by_package(tally, owners, timed),
         by_mount=by_mount(tally, mounts, timed),
         by_process=by_process(tally, timed),
@@ -177,7 +199,7 @@ def time_share(tally: Tally, wall_s: float | None, timed: bool, is_true: bool = 
         return {"tracing_overhead_us": None, "time_less_overhead_s": None, "share_of_wall": None}
     above_ns = (
         float(tally.total.time_ns)
-        if is_true
+        if is_true or not overhead_ns
         else sum(max(0.0, bin_ns(number) - overhead_ns) * n for number, n in tally.floor.items())
     )
     wall_ns = max(wall_s * 1e9 - overhead_ns * sum(tally.floor.values()), above_ns)
@@ -191,23 +213,29 @@ def time_share(tally: Tally, wall_s: float | None, timed: bool, is_true: bool = 
 def tracing_overhead_ns(tally: Tally) -> float | None:
     """What tracing adds to a call: the 10th percentile of the run's calls, but at most three times the 20th cheapest.
 
-    The bound is for runs in which nearly all calls wait for a server: there the percentile is such a wait itself.
+    The bound is for runs in which nearly all calls wait for a server: there the percentile is such a wait itself. Where even
+    the cheapest calls wait, what tracing adds is not known; 0 then, since it is little beside the waits.
     """
     n_calls = sum(tally.floor.values())
     tenth = quantile_ns(tally.floor, 0.10)
     cheapest = quantile_ns(tally.floor, min(1.0, N_CHEAPEST / n_calls)) if n_calls else None
-    return None if tenth is None or cheapest is None else min(tenth, 3 * cheapest)
+    if tenth is None or cheapest is None:
+        return None
+    overhead_ns = min(tenth, 3 * cheapest)
+    return overhead_ns if overhead_ns <= MAX_OVERHEAD_NS else 0.0
 
 
-def by_module(tally: Tally, notes: Notes, timed: bool) -> tuple[ModuleRow, ...] | None:
-    """Rows per module, most cumulative metadata calls first; None where imports were not observed."""
+def by_module(tally: Tally, notes: Notes, timed: bool, is_by_package: bool = False) -> tuple[ModuleRow, ...] | None:
+    """Rows per module, or per top-level package; most cumulative metadata calls first; None where imports were not observed."""
     if not notes.hooked and not notes.imports:
         return None
     rows = []
-    for name in {*tally.by_module, *notes.imports}:
-        module = tally.by_module.get(name)
+    modules = by_import_package(tally.by_module) if is_by_package else tally.by_module
+    names = {package_of(name) for name in notes.imports} if is_by_package else set(notes.imports)
+    for name in {*modules, *names}:
+        module = modules.get(name)
         cumulative = module.cumulative if module else Counts()
-        parents = notes.imports.get(name, {})
+        parents = {} if is_by_package else notes.imports.get(name, {})
         rows.append(
             ModuleRow(
                 key=name,
@@ -309,7 +337,7 @@ def by_path(tally: Tally, timed: bool) -> tuple[PathRow, ...]:
 def not_found(tally: Tally) -> tuple[NotFoundRow, ...]:
     """Failed lookups by reason, most first, each with its busiest paths."""
     table: dict[str, dict[bytes, int]] = {}
-    for (reason, path), n in tally.not_found.items():
+    for (reason, path), n in reasons.settled(tally.not_found).items():
         table.setdefault(reason, {})[path] = n
     rows = []
     for reason in reasons.REASONS:

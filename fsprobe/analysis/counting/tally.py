@@ -98,7 +98,7 @@ class PathTally:
 
     counts: Counts = field(default_factory=Counts)
     resolved: bytes | None = None
-    """Where a successful open of it led, by the tracer's annotation of the descriptor."""
+    """Where a successful open of it led, by the tracer's annotation of the descriptor; the path itself where there is none."""
     latency: dict[int, int] = field(default_factory=dict)
     """bin -> calls; see `latency_bin`"""
     max_ns: int = 0
@@ -243,6 +243,8 @@ class Folder:
                 start = result.find(b"<")
                 if start >= 0 and result.endswith(b">"):
                     path.resolved = result[start + 1 : -1]
+                elif start < 0 and result.isdigit():
+                    path.resolved = name  # a log without -y: where it led is not known, that it was opened is
         else:
             add_call(stretch, op, False, 0)
             add_call(counts, op, False, 0)

@@ -154,7 +154,7 @@ def _saves(evidence: Evidence, found: Compiled) -> dict[str, int]:
 
 
 def _writes_nothing(evidence: Evidence) -> bool:
-    if evidence.facts:
+    if any("dont_write_bytecode" in fact for fact in evidence.facts):
         return all(bool(fact.get("dont_write_bytecode")) for fact in evidence.facts)
     return bool(environment(evidence).get("PYTHONDONTWRITEBYTECODE"))
 

@@ -14,6 +14,7 @@ from fsprobe.analysis.counting.tally import PathTally, ProcessTally, Tally
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
 from fsprobe.analysis.requests.model import Requests
 from fsprobe.capture.machine import ranks
+from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Mount, Op
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
@@ -163,7 +164,7 @@ def n_nodes(evidence: Evidence) -> int:
         return 1
     # mpirun does not tell the number of nodes, the batch job around it does
     words = (str(rank.n_nodes or ""), job.get("SLURM_JOB_NUM_NODES", ""), job.get("SLURM_NNODES", ""))
-    return max(1, next((int(word) for word in words if word.isdigit()), 1))
+    return max(1, next((number for word in words if (number := count(word)) is not None), 1))
 
 
 def n_pythons(evidence: Evidence) -> int:
@@ -311,7 +312,9 @@ def assignment(name: str, entries: Sequence[bytes]) -> str:
 
 
 def command_line(evidence: Evidence) -> str:
-    """The command of the run, to be typed again."""
+    """The command of the run, to be typed again; `"$@"` (your own words) where the log does not hold all of it."""
+    if evidence.profile.manifest.command_cut:
+        return '"$@"'
     return " ".join(quote(word) for word in evidence.profile.manifest.command or ())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from fsprobe.analysis.findings.evidence import Evidence, command_line, environment, prefixes, quote
+from fsprobe.analysis.findings.evidence import Evidence, command_line, environment, prefixes, quote, real_place
 
 _SIF = '"$SIF"'
 
@@ -39,8 +39,8 @@ def image_of(evidence: Evidence, root: bytes) -> bytes:
 
 
 def image_commands(evidence: Evidence, root: bytes) -> list[str]:
-    """What to type to serve a tree from one file, at its own path."""
-    image = image_of(evidence, root)
+    """What to type to serve a tree from one file, at its own path: where it lies, since a link would be packed as such."""
+    image, root = image_of(evidence, root), real_place(evidence, root)
     where = b"%b:%b:image-src=/" % (image, root)
     lines = [f"mksquashfs {quote(root)} {quote(image)} -noappend -processors 1 -no-xattrs"]
     if is_container_known(evidence):

@@ -150,7 +150,7 @@ _HWCAPS = frozenset(
 
 
 def run_path(evidence: Evidence) -> Seen | None:
-    """Libraries searched along a long RPATH.
+    """Libraries searched along a long list of directories.
 
     Seen: many failed lookups of libraries in directories that are not in LD_LIBRARY_PATH: they stand in the RPATH or
     RUNPATH of programs and libraries.
@@ -163,6 +163,12 @@ def run_path(evidence: Evidence) -> Seen | None:
     Saving: all calls of the loader on and below those directories that gave no library at all, by taking them out of the
     lists. Directories that gave some are needed.
     """
+    manifest = evidence.profile.manifest
+    lists = (
+        "RPATH or RUNPATH"
+        if manifest.knows_environment
+        else "LD_LIBRARY_PATH, RPATH or RUNPATH (the log shows no variables)"
+    )
     from_variable = directories(environment(evidence).get("LD_LIBRARY_PATH", ""))
     per_directory: dict[bytes, int] = {}
     for (reason, path), n in evidence.tally.not_found.items():
@@ -189,14 +195,22 @@ def run_path(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=f"{plural(n_misses, 'failed lookup')} of libraries by {plural(n_pythons(evidence), 'interpreter')} in "
         f"{plural(len(busiest), 'directory', 'directories')} "
-        f"of RPATH or RUNPATH, most in {some(busiest)}; {n_useless:,} of these gave no library at all.",
-        advice="The line shows which files carry the lists and how often they were searched. Build these with fewer directories; "
-        "Shrinkwrap writes the full paths into a program, so that nothing is searched.",
-        commands=[
-            f"LD_DEBUG=libs {command_line(evidence)} 2>&1 | grep -oE '\\(R(UN)?PATH from file [^)]*\\)' | sort | uniq -c | sort -rn"
-        ],
+        f"of {lists}, most in {some(busiest)}; {n_useless:,} of these gave no library at all.",
+        advice="The line shows which lists these are and how often they were searched. Build the files that carry them with fewer "
+        "directories; Shrinkwrap writes the full paths into a program, so that nothing is searched."
+        + ("" if manifest.knows_environment else " Of LD_LIBRARY_PATH leave such directories out."),
+        commands=_lists_of(evidence),
         saves=saving(evidence, calls, rows) if calls else {},
     )
+
+
+def _lists_of(evidence: Evidence) -> list[str]:
+    """What to type to see where the searched lists stand; nothing where the command is not known."""
+    manifest = evidence.profile.manifest
+    if manifest.command_cut or not manifest.command:
+        return []
+    lists = "R(UN)?PATH from file " if manifest.knows_environment else "(R(UN)?PATH from file |LD_LIBRARY_PATH)"
+    return [f"LD_DEBUG=libs {command_line(evidence)} 2>&1 | grep -oE '\\({lists}[^)]*\\)' | sort | uniq -c | sort -rn"]
 
 
 def _searched(path: bytes) -> bytes | None:

@@ -25,6 +25,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import container_image, image_commands, image_of, name_the_container
+from fsprobe.foreign_numbers import count
 from fsprobe.model.formats import text
 
 _NO_INPUT = os.fsencode(os.devnull)
@@ -133,7 +134,7 @@ def _own_work(evidence: Evidence, worker: ProcessTally) -> int:
 def _asks_for_threads(evidence: Evidence) -> bool:
     # from 3.12 on os.fork opens /proc/self/stat, to warn where there are threads
     versions = [str(fact.get("version") or "0").split(".")[:2] for fact in evidence.facts]
-    return any(len(v) == 2 and v[1].isdigit() and int(v[1]) >= 12 for v in versions)
+    return any(len(v) == 2 and (count(v[1]) or 0) >= 12 for v in versions)
 
 
 def _only_in_workers(evidence: Evidence, workers: set[str]) -> int:

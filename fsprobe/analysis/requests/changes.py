@@ -46,6 +46,8 @@ def hard_link(tree: Tree, step: Step) -> None:
     place = _new_name(tree, step.second, step.error)
     if place is None or step.error:
         return
+    if old is not None:
+        tree.use(old)
     made = tree.bind(place, FILE)
     if old is not None:
         made.target, made.size, made.is_read = old.target, old.size, old.is_read
@@ -58,7 +60,7 @@ def remove(tree: Tree, step: Step) -> None:
     place = _existing_name(tree, step.path, step.error)
     if place is not None and not step.error:
         gone = tree.bind(place, MISSING, is_cached=False)
-        tree.change(place.parent, gone)
+        tree.change(place.parent, gone, place)
 
 
 def _existing_name(tree: Tree, path: bytes, error: str) -> Place | None:
@@ -82,7 +84,10 @@ def rename(tree: Tree, step: Step) -> None:
     error = step.error if step.error in ("", "ENOENT", "EXDEV") else "EEXIST"
     if error == "EXDEV":
         return
-    old = _existing_name(tree, step.path, error)
+    name_before = step.path.rstrip(b"/").rpartition(b"/")[2]
+    if old_directory is None or name_before in _DOTS:
+        return
+    old = tree.last(old_directory, name_before, error, follow=False)
     if old is None or old.kind == MISSING:
         return
     new = tree.last(directory, name, error, follow=False, creates=True, afresh=True)
@@ -92,6 +97,6 @@ def rename(tree: Tree, step: Step) -> None:
     if step.flags & EXCHANGE:
         return
     tree.move(old, new)
-    tree.change(old_home, old)
+    tree.change(old_home, old, new)
     if new_home is not None:
         new_home.is_listed = False

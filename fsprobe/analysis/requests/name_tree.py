@@ -351,8 +351,17 @@ class Tree:
                 if more > 0:
                     self._ask(READDIR, place, more)
 
-    def change(self, directory: Place | None, place: Place) -> None:
-        """Ask for a change of a directory, whose listing the client then has to read again."""
+    def use(self, place: Place) -> None:
+        """Check the rights on a file: its attributes came with its name."""
+
+    def change(self, directory: Place | None, place: Place, gone: Place | None = None) -> None:
+        """Ask for a change of a directory, whose listing the client then has to read again.
+
+        Args:
+            directory: where it is.
+            place: what the name means now.
+            gone: what it meant before.
+        """
         if directory is not None:
             directory.is_listed = False
             directory.n_listings = directory.listed_bytes = 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
 from fsprobe.events.strace.arguments import link_target, result_path, second_path
+from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Call
 
 LOOK, READ_LINK, OPEN_IT, LIST_IT, EXECUTE, MAKE, HARD_LINK, REMOVE, RENAME, DESCRIBE = range(10)
@@ -39,11 +40,16 @@ NO_FOLLOW, PATH_ONLY, CREATE, EXCLUSIVE, WRITE_ONLY, IS_DIRECTORY, EXCHANGE, FOL
 )
 STATUS, ACCESS_TIME, RIGHTS, SPACE = (1 << n for n in range(9, 13))
 """What a LOOK wants of what it finds: its status, its access time with that, whether it may be used, the space left."""
+READ_WRITE, SETS = 1 << 13, 1 << 14
+"""O_RDWR; and a LOOK that sets attributes of what it finds."""
 _WANTS = {
     **dict.fromkeys("stat lstat stat64 lstat64 newfstatat fstatat64 fstat fstat64".split(), STATUS | ACCESS_TIME),
     "statx": STATUS,
     **dict.fromkeys(("access", "faccessat", "faccessat2", "chdir"), RIGHTS),
     **dict.fromkeys(("statfs", "statfs64"), SPACE),
+    **dict.fromkeys("chmod fchmodat fchmodat2 chown chown32 lchown lchown32 fchownat".split(), SETS),
+    **dict.fromkeys("utime utimes utimensat utimensat_time64 futimesat".split(), SETS),
+    **dict.fromkeys(("truncate", "truncate64"), SETS | RIGHTS),
 }
 _WORDS = {
     b"AT_SYMLINK_NOFOLLOW": NO_FOLLOW,
@@ -54,6 +60,7 @@ _WORDS = {
     b"O_CREAT": CREATE,
     b"O_EXCL": EXCLUSIVE,
     b"O_WRONLY": WRITE_ONLY,
+    b"O_RDWR": READ_WRITE,
     b"O_TRUNC": TRUNCATE,
     b"O_DIRECTORY": IS_DIRECTORY,
     b"O_TMPFILE": IS_DIRECTORY | WRITE_ONLY,
@@ -63,11 +70,13 @@ _WORDS = {
 _WORD = re.compile(rb"[A-Z_]{6,}")
 
 _KIND_OF_MODE = {b"S_IFDIR": DIRECTORY, b"S_IFREG": FILE, b"S_IFLNK": LINK}
+MAX_NS = (1 << 63) - 1
+"""A later time than a clock has: of a log that somebody made."""
 _MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
-_SIZE = re.compile(rb"stx?_size=(\d+)")
-_LISTED = re.compile(rb"/\* (\d+) entries \*/, (\d+)$")
+_SIZE = re.compile(rb"stx?_size=(\d{1,18})(?!\d)")
+_LISTED = re.compile(rb"/\* (\d{1,9}) entries \*/, (\d{1,18})$")
 FSTAT = re.compile(
-    rb'(?:newfstatat|fstat(?:at)?64|statx)\(\d+<(/[^<>\\]+)>, "", [^\n]*?stx?_mode=(S_IF[A-Z]+)[^\n]*?stx?_size=(\d+)'
+    rb'(?:newfstatat|fstat(?:at)?64|statx)\(\d+<(/[^<>\\]+)>, "", [^\n]*?stx?_mode=(S_IF[A-Z]+)[^\n]*?stx?_size=(\d{1,18})(?!\d)'
 )
 """A descriptor's own status, which is no call of the model but says how large an opened file is."""
 
@@ -125,7 +134,7 @@ class Steps:
             flags |= _wanted(syscall, args)
         key = (action, flags, error, path)
         number = self._seen.get(key)
-        self.times_ns.append(-1 if t_ns is None else t_ns)
+        self.times_ns.append(-1 if t_ns is None or t_ns > MAX_NS else t_ns)
         self.tids.append(tid)
         self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
         # failed changes ask again each time, and their second path is not in the key
@@ -239,7 +248,7 @@ def _listing(call: Call) -> Listing:
     listed = _LISTED.search(call.args)
     n_entries, buffer = (int(listed.group(1)), max(1, int(listed.group(2)))) if listed is not None else (0, 32768)
     end_ns = None if call.t_ns is None else call.t_ns + (call.dur_ns or 0)
-    n_bytes = int(call.result) if call.result.isdigit() else 0
+    n_bytes = count(call.result) or 0
     return Listing(call.tid, call.t_ns, end_ns, n_bytes, n_entries, buffer)
 
 

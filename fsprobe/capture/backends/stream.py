@@ -67,6 +67,8 @@ class Follower:
         """What was thrown away unread, because the reader was too far behind."""
         self.ending = b""
         """The lines that say how a process ended, of the target alone."""
+        self.failed = ""
+        """Why the log could not be read to its end."""
         self.result = None  # type: Any
         """What `consume` returned."""
         self.failure = None  # type: BaseException | None
@@ -98,6 +100,8 @@ class Follower:
 
     def left_out(self) -> "str":
         """What of the log was not read, "" where all of it was."""
+        if self.failed:
+            return "the log could not be read to its end: %s" % self.failed
         if not self.n_skipped_bytes:
             return ""
         return "%d MiB of the log were not read, as the reader was more than --max-log behind" % (
@@ -129,14 +133,20 @@ class Follower:
             try:
                 fd = own_files.open_file(self.log, os.O_RDWR)
                 break
-            except OSError:
+            except OSError as error:
                 if is_over:
+                    self.failed = error.strerror or str(error)
                     return
                 time.sleep(PAUSE_S)
         try:
             yield from self._lines_of(fd)
+        except OSError as error:
+            self.failed = error.strerror or str(error)  # what was read so far is kept
         finally:
-            os.close(fd)
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # nothing was written through it
 
     def _lines_of(self, fd: "int") -> "Iterator[bytes]":
         at = 0

@@ -43,6 +43,21 @@ def size_bytes(log: "str") -> "int":
         return 0
 
 
+def look(log: "str") -> "tuple[int, str]":
+    """Size of a log that should be there, and why it can't be read ("" where it can, or where no tracer has begun it)."""
+    why = ""
+    for _ in range(2):  # what failed for a moment does not the next time
+        try:
+            return os.stat(log).st_size, ""
+        except FileNotFoundError:
+            if os.path.isdir(os.path.dirname(log)):
+                return 0, ""
+            return 0, "its log was removed while the command ran, with the directory that it was in"
+        except OSError as error:
+            why = "its log can't be read: %s" % error.strerror
+    return 0, why
+
+
 def first_pid(log: "str") -> "int":
     """The target's process id, from the first line of the log; 0 while there is none."""
     try:
@@ -86,7 +101,8 @@ def _cutter() -> "Callable[[bytes, Sequence[bytes]], bytes]":
 
 
 def _blocks(log: "str") -> "Iterator[bytes]":
-    with own_files.reader(log, buffering=0) as source:
+    source = own_files.reader(log, buffering=0)
+    try:
         while True:
             block = source.read(BLOCK_BYTES)
             end = block.find(b"\0")
@@ -96,6 +112,11 @@ def _blocks(log: "str") -> "Iterator[bytes]":
                 yield block
             if not block or end >= 0:
                 return
+    finally:
+        try:
+            source.close()
+        except OSError:
+            pass  # it was only read; and whoever gives the log up half-way could not be told
 
 
 def is_own(line: "bytes", path: "str") -> "bool":

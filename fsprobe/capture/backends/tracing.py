@@ -7,10 +7,11 @@ import errno
 import os
 
 from fsprobe import capabilities
-from fsprobe.capture.backends import text_log
+from fsprobe.capture.backends import stalls, text_log
 from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_BY_TIME, MARKED_TWICE, UNMARKED, Backend
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
+from fsprobe.capture.machine.running import tracer_of
 from fsprobe.capture.process.start import Launch
 from fsprobe.capture.process.wait import is_running
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
@@ -32,6 +33,8 @@ DENIED_HINT = (
 COMPLAINTS = "complaints"
 """What the tracer says on stderr, in its place."""
 MAX_COMPLAINT_BYTES = 1 << 16
+OVER = "over"
+"""What the directory of marks is called once nobody shall write there any more."""
 
 
 class Tracer(Backend):
@@ -55,6 +58,8 @@ class Tracer(Backend):
     """Path of the program that stands between the tracer and the command; its own start is the log's first line then."""
     follower: "Follower | None" = None
     bound: "text_log.Bound | None" = None
+    rooms: "room.Rooms | None" = None
+    stall: "stalls.Stall | None" = None
 
     def log(self) -> "str":
         """The tracer's log."""
@@ -67,8 +72,10 @@ class Tracer(Backend):
     def begin(self, run: "Run") -> "None":
         """Get ready to watch the log, before there is one."""
         self.seen = text_log.SignalsSeen(self.log())
+        self.stall = stalls.Stall()
         bound = text_log.NO_BOUND if run.is_streamed else run.max_log_bytes
         self.bound = text_log.Bound(self.log(), self.place, bound, text_log.LOW_SPACE_BYTES)
+        self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
 
     def prepare(self, run: "Run", launch: "Launch") -> "Launch":
         """A launch of the tracer; the words are its own business."""
@@ -98,12 +105,21 @@ class Tracer(Backend):
         return self.seen.has(pid, number, sender)
 
     def watch(self, process: "Process") -> "None":
-        """Keep the log within its bound."""
+        """Keep the log within its bound; see that the tracer does not wait for its own tracee."""
+        if self.stall is not None:
+            self.stall.look(_tracer_of(process))
+            self.is_stuck = self.stall.is_stuck
         if self.bound is not None:
             self.bound.check(process.target_pid)
             self.truncated = self.bound.why
+        if self.stall is not None and self.stall.why:
+            self.truncated = self.stall.why
         if self.follower is not None:
             self.follower.tick()
+            if self.follower.failed and self.bound is not None:
+                self.bound.max_bytes = 0  # nobody reads the log any more: it must not grow
+        if self.rooms is not None and not self.truncated:
+            self.rooms.extend()
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
         """A log can be read at any time; a stream between two lines."""
@@ -117,16 +133,19 @@ class Tracer(Backend):
         bound = self.bound
         if bound is None:
             return
-        if not outcome.is_known:
+        if not outcome.is_known and not self.is_stuck:
             outcome.exit_status = text_log.exit_status(self.log(), process.target_pid, bound.ending)
         bound.finish(process.target_pid, outcome.is_known)
-        self.truncated = bound.why
+        self.truncated = bound.why or (self.stall.why if self.stall is not None else "")
         if self.follower is not None:
             self.follower.finish()
             status = text_log.ending(self.follower.ending, process.target_pid, None)
             if outcome.descendants_left and status is not None:
                 outcome.exit_status = status
             self.truncated = self.follower.left_out() or self.truncated
+        size, lost = text_log.look(self.log())
+        if not self.truncated and process.target_pid and not size:
+            self.truncated = lost or "its log was emptied or removed while the command ran"
 
     def streamed(self) -> "Any":
         """What the reader of the log returned."""
@@ -135,7 +154,11 @@ class Tracer(Backend):
     def raise_if_not_run(self, run: "Run", outcome: "Outcome") -> "None":
         """An empty log: nothing could be traced. An execve that failed first of all: no such command."""
         command = run.command[0]
-        if text_log.size_bytes(self.log()) == 0 and not self.truncated:
+        size, lost = text_log.look(self.log())
+        if lost and not self.truncated:
+            # whether the command ran nobody knows then; a tracer that can't start it would have said so
+            self.truncated = outcome.log_truncated = lost
+        if not size and not self.truncated:
             reason = "".join(": " + line for line in self.complaints()[:1])
             raise FsprobeError("%s could not trace %s%s" % (self.name, command, reason), DENIED_HINT)
         name = text_log.exec_error(self.log(), self.shield)
@@ -170,11 +193,18 @@ class Tracer(Backend):
 
     def leave(self) -> "bool":
         """A tracer can't be ended: it writes until its last tracee has ended. The hooks can: where their place is gone they do nothing."""
-        own_files.remove(os.path.join(self.scratch, scratch_dir.MARKS))
+        marks = os.path.join(self.scratch, scratch_dir.MARKS)
+        room.stop(marks)
+        try:
+            os.rename(marks, os.path.join(self.scratch, OVER))  # a hook that starts now finds no place
+        except OSError:
+            pass
+        own_files.remove(os.path.join(self.scratch, OVER))
         return True
 
     def empty(self) -> "None":
-        """Throw away what the tracer wrote."""
+        """Throw away what the tracer wrote, and what a hook that was just starting may have."""
+        own_files.remove(os.path.join(self.scratch, OVER))
         if text_log.size_bytes(self.log()):
             os.truncate(self.log(), 0)
 
@@ -219,3 +249,9 @@ class Tracer(Backend):
         """The exit line of the first process."""
         pid = text_log.first_pid(self.log())
         return None if is_going_on and is_running(pid) else text_log.exit_status(self.log(), pid)
+
+
+def _tracer_of(process: "Process") -> "int":
+    """The tracer's process, also where what was started enters a layout first."""
+    pid = process.target_pid
+    return (tracer_of(pid, pid) if pid else 0) or process.pid

@@ -18,6 +18,7 @@ import errno
 import os
 import re
 import stat
+import time
 
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import mounts
@@ -33,6 +34,11 @@ DIGITS = "0123456789abcdef"
 FILE = "sitecustomize.py"
 COMMON = ("/tmp", "/var/tmp", "/dev/shm")
 """Writable by everybody on some other node, whatever they are here."""
+MAX_AGE_S = 30 * 86400
+"""A hook that no run has asked for since is taken away: of an older fsprobe, or of a run that was killed. A judgement: a job that runs
+for longer and starts interpreters all the time has its later imports estimated."""
+USED_S = 86400
+"""So old a hook's time may be before a run that uses it sets it anew."""
 _OPEN = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
 
 
@@ -69,7 +75,8 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
         try:
             if why_not:
                 raise Unsafe(why_not)
-            _write(path, names, tail, data)
+            if _write(path, names, tail, data) and names:
+                _forget_old(os.path.join(path, FOLDER), name)
         except OSError as error:
             reasons.append("%s: %s" % (label, error.strerror))
         except Unsafe as error:
@@ -136,6 +143,27 @@ def remove(hook_dir: "str", scratch: "str") -> "None":
     if made == scratch or (is_named and os.path.basename(os.path.dirname(made)) == FOLDER and _is_hook_alone(made)):
         # nobody else can have put a link on the way or below it
         scratch_dir.remove(made if made != scratch else hook_dir)
+
+
+def _forget_old(folder: "str", kept: "str") -> "None":
+    """Take away hooks that nobody has used for long: where one is written for the first time, so seldom."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        if name == kept or not re.match(scratch_dir.PREFIX + "[0-9a-f]{12}$", name):
+            continue
+        try:
+            made = os.lstat(path)
+            hook = os.path.join(path, scratch_dir.HOOK)
+            used_s = max(made.st_mtime, os.lstat(os.path.join(hook, FILE)).st_mtime)
+            is_ours = set(os.listdir(path)) <= set(DIGITS) | {scratch_dir.HOOK}
+        except OSError:
+            continue
+        if is_ours and stat.S_ISDIR(made.st_mode) and made.st_uid == os.geteuid() and time.time() - used_s > MAX_AGE_S:
+            scratch_dir.remove(path)
 
 
 def _is_hook_alone(made: "str") -> "bool":
@@ -208,9 +236,10 @@ def _why_not_local(path: "str", environment: "Mapping[str, str]") -> "str":
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
         return "is no directory of this user's own with mode 0700"
     # a place that is handed on from job to job (/local/slot3) is somebody else's own the next time
-    names = [environment.get(name) for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "USER")] + [str(os.geteuid())]
+    names = [environment.get(name) for name in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "USER")]
     words = re.split(r"[^A-Za-z0-9]+", path)
-    if not any(name and name.split(".")[0] in words for name in names):
+    # a user id is a small number, which many a random name ends with: it counts as a name of its own alone
+    if not any(name and name.split(".")[0] in words for name in names) and str(os.geteuid()) not in path.split("/"):
         return "does not say whose it is"
     return ""
 
@@ -292,13 +321,18 @@ def _is_private_group(gid: "int") -> "bool":
     return group.gr_name == user and not set(group.gr_mem) - {user}
 
 
-def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") -> "None":
-    """Write the hook below `path`, where `tail` leads to it; what is there already is not written again."""
+def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") -> "bool":
+    """Write the hook below `path`, where `tail` leads to it; what is there already is not written again.
+
+    Returns:
+        Whether it had to be written.
+    """
     hook = open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), make=len(names) + 1)
     try:
         _link(path, names, tail, os.fstat(hook))
         if holds(hook, FILE, data):
-            return
+            _note_use(hook)
+            return False
         part = "%s.%s.part" % (FILE, os.urandom(6).hex())
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=hook)
         try:
@@ -308,8 +342,17 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
         except OSError:
             os.unlink(part, dir_fd=hook)
             raise
+        return True
     finally:
         os.close(hook)
+
+
+def _note_use(hook: "int") -> "None":
+    try:
+        if time.time() - os.stat(FILE, dir_fd=hook).st_mtime > USED_S:
+            os.utime(FILE, dir_fd=hook, follow_symlinks=False)
+    except OSError:
+        pass  # a read-only home
 
 
 def _link(path: "str", names: "tuple[str, ...]", tail: "str", hook: "os.stat_result") -> "None":

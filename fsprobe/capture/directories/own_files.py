@@ -100,9 +100,12 @@ def remove(path: "str | bytes") -> "bool":
     except OSError:
         return False
     try:
-        _empty(fd, made.st_dev, 0)
-    finally:
-        os.close(fd)
+        try:
+            _empty(fd, made.st_dev, 0)
+        finally:
+            os.close(fd)
+    except OSError:
+        pass
     try:
         now = os.lstat(path)
         if (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino):

@@ -107,9 +107,13 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
     raise FsprobeError("no place for the log: " + "; ".join(reasons), "name a node-local directory with --tmp-dir")
 
 
-def remove(path: "str") -> "None":
-    """Take a scratch directory away, as far as it is the caller's own; see `own_files.remove`."""
-    own_files.remove(path)
+def remove(path: "str") -> "bool":
+    """Take a scratch directory away, as far as it is the caller's own; see `own_files.remove`.
+
+    Returns:
+        Whether nothing is left of it.
+    """
+    return own_files.remove(path) or own_files.remove(path)  # what failed for a moment does not the next time
 
 
 def left_behind(environment: "Mapping[str, str]") -> "list[str]":

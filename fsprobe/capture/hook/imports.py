@@ -11,10 +11,45 @@ def mark_imports(importlib):
     importlib._fsprobe = True
     code = getattr(getattr(importlib, "_find_and_load", None), "__code__", None)
     if hasattr(importlib, "_ModuleLockManager"):
-        importlib._ModuleLockManager = managed(importlib._ModuleLockManager)
+        importlib._ModuleLockManager = unless_watched(managed(importlib._ModuleLockManager), importlib._ModuleLockManager)
     if hasattr(importlib, "_get_module_lock") and "_ModuleLockManager" not in getattr(code, "co_names", ()):
         unloaded = getattr(importlib, "_NEEDS_LOADING", None)
-        importlib._get_module_lock = locked(importlib._get_module_lock, importlib.__dict__, unloaded)
+        original = importlib._get_module_lock
+        importlib._get_module_lock = unless_watched(locked(original, importlib.__dict__, unloaded), original)
+
+
+def unless_watched(ours, original):
+    # Calls what is ours, or what was there, where the target watches its own calls (sys.setprofile, sys.settrace): it must see none
+    # that it would not have alone. So what decides is no function of Python either, but a chain of iterators.
+    class Chosen:
+        __slots__ = ()
+        __call__ = chosen(ours, original)
+
+    return Chosen()
+
+
+def chosen(ours, original):
+    pick = map((counted(original), ours).__getitem__, is_unwatched)
+    return property(partial(next, pick))
+
+
+def counted(original):
+    # calls it, and counts that in the memory that is shared
+    if Room.memory is None:
+        return original
+    tell = partial(Room.memory.__setitem__, slice(WATCHED, WATCHED + 8))
+    told = map(tell, map(methodcaller("to_bytes", 8, "little"), n_watched))
+
+    class Counted:
+        __slots__ = ()
+        __call__ = property(partial(next, map(itemgetter(1), zip(told, repeat(original)))))
+
+    return Counted()
+
+
+n_watched = count(1)
+is_none = partial(is_, None)
+is_unwatched = map(and_, map(is_none, starmap(sys.getprofile, repeat(()))), map(is_none, starmap(sys.gettrace, repeat(()))))
 
 
 def managed(original):
@@ -26,7 +61,7 @@ def managed(original):
             try:
                 if self._name not in modules:
                     self.marked = self._name
-                    mark(">", self._name, 1)
+                    mark(">", self._name)
             except BaseException as error:
                 # a RecursionError of ours too: what is imported here goes deeper than a mark, and to go on after one can end an
                 # older interpreter
@@ -40,7 +75,7 @@ def managed(original):
         def __exit__(self, *args, **kwargs):
             try:
                 if self.marked is not None:
-                    mark("<", self.marked, -1)
+                    mark("<", self.marked)
             except BaseException as error:
                 if not is_own(error):
                     raise
@@ -117,24 +152,24 @@ class Load:
         elif self.key[0] not in modules:
             if not self.waiting or early[-len(self.waiting):] != self.waiting:
                 if self.use:
-                    note("lazy", self.use)
+                    used(self.use)
                 for key in self.waiting:
                     early.append(key)
-                    mark(">", key[0], 1)
+                    mark(">", key[0])
             self.marked = True
-            mark(">", self.key[0], 1)
+            mark(">", self.key[0])
 
     def end(self, failed):
         # what fails takes along the modules that wait for it
         early = State.early.get(get_ident())
         if self.marked:
             self.marked = False
-            mark("<", self.key[0], -1)
+            mark("<", self.key[0])
         elif failed and early and early[-1] == self.key:
-            mark("<", early.pop()[0], -1)
+            mark("<", early.pop()[0])
         while failed and early and self.waiting and early[-1] == self.waiting[-1]:
             self.waiting.pop()
-            mark("<", early.pop()[0], -1)
+            mark("<", early.pop()[0])
         if not early:
             State.early.pop(get_ident(), None)
 

@@ -1,16 +1,17 @@
 """What fsprobe puts into a target: it notes when each import begins and ends, and is otherwise not there.
 
-A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE, NAMES and IMPORTS (the
-text of imports.py) are filled in. PLACE and the last N_DIGITS directories above this one, each named by one digit, make the
+A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE, NAMES, IMPORTS and
+ROOM (the text of imports.py and room.py) are filled in. PLACE and the last N_DIGITS directories above this one, each named by one digit, make the
 path of the run's scratch directory (see `capture/directories/hook_place.py`). The copy outlives the run: where that directory
 is not there any more, or is not this user's own, nothing is done. It runs on CPython 3.6 and later, imports nothing that is
 not built into the interpreter, holds no file descriptor, and leaves sys.path and sys.modules as they would be without it.
 
-MODE "time" appends `monotonic_ns tid >module` lines by path to a file of its own (3.8+); fsprobe merges them with the
-tracer's stream by time. MODE "access" makes a system call that fails at once instead (posix.access with an invalid
-directory descriptor), which the tracer prints. "both" is for tests that compare the two. A few such calls are made in
-every mode: they tell the tracer's clock and process numbers from those that this process sees. MODE "ring" makes them with a
-mode that no program uses: the inline recorder takes them before they reach the kernel, and they succeed only there.
+MODE "time" writes `monotonic_ns tid >module` lines into memory that is shared with a file of its own (3.8+, see room.py);
+fsprobe merges them with the tracer's stream by time. After its start it then asks the kernel for nothing. MODE "access" makes a
+system call that fails at once instead (posix.access with an invalid directory descriptor), which the tracer prints. "both" is
+for tests that compare the two. A few such calls are made at the start in every mode: they tell the tracer's clock and process
+numbers from those that this process sees. MODE "ring" makes them with a mode that no program uses: the inline recorder takes
+them before they reach the kernel, and they succeed only there.
 """
 
 PLACE = ""
@@ -18,34 +19,36 @@ N_DIGITS = 0
 MODE = "access"
 NAMES = ()
 IMPORTS = ""
+ROOM = ""
 AUDIT = ""
 
 
-def _install(place, n_digits, mode, names, imports, audit):
+def _install(place, n_digits, mode, names, imports, room, audit):
     import sys
 
     here = __file__.rpartition("/")[0]
     # first of all, whatever interpreter this is (Python 2 reads this file too): it must not be found a second time
     sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
-    had_time, had_functools = "time" in sys.modules, "_functools" in sys.modules
+    borrowed = [name for name in ("time", "_functools", "itertools", "_operator", "_string") if name not in sys.modules]
     try:
         import _thread
         import posix
         from _functools import partial
+        from _operator import and_, is_, itemgetter, methodcaller
+        from _string import formatter_parser
+        from itertools import count, islice, repeat, starmap
         from time import monotonic
     except ImportError:
         return
-    if not had_functools:
-        del sys.modules["_functools"]
     bootstrap = sys.modules.get("_frozen_importlib")
     if hasattr(bootstrap, "_fsprobe"):
         return
     scratch = place + "".join(here.split("/")[-1 - n_digits : -1])
     known = _identify(posix, scratch)
     if known is None:
-        if not had_time:
-            sys.modules.pop("time", None)
+        for name in borrowed:
+            sys.modules.pop(name, None)
         return
     marks = scratch + "/marks"
     try:
@@ -59,8 +62,8 @@ def _install(place, n_digits, mode, names, imports, audit):
         def now():
             return int(monotonic() * 1e9)
 
-    if not had_time:
-        sys.modules.pop("time", None)
+    for name in borrowed:
+        sys.modules.pop(name, None)
     # Under importlib's own file name, so that the interpreter strips these frames from a traceback.
     space = {
         "access": posix.access,
@@ -74,6 +77,16 @@ def _install(place, n_digits, mode, names, imports, audit):
         "close": posix.close,
         "append_flags": posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | getattr(posix, "O_NOFOLLOW", 0),
         "partial": partial,
+        "count": count,
+        "islice": islice,
+        "repeat": repeat,
+        "starmap": starmap,
+        "and_": and_,
+        "is_": is_,
+        "itemgetter": itemgetter,
+        "methodcaller": methodcaller,
+        "parse_format": formatter_parser,
+        "get_attribute": object.__getattribute__,
         "leave": bytes(bytearray(b"fsprobe!may ask")),
         "now": now,
         "gettid": gettid,
@@ -92,17 +105,23 @@ def _install(place, n_digits, mode, names, imports, audit):
     exec(compile(_OPENING, "<frozen importlib._bootstrap>", "exec"), space)
     exec(compile(_SOURCE, "<frozen importlib._bootstrap>", "exec"), space)
     exec(compile(imports, "<frozen importlib._bootstrap>", "exec"), space)
+    exec(compile(room, "<frozen importlib._bootstrap>", "exec"), space)
     state = space["State"]
     if audit:
         exec(compile(audit, "<frozen importlib._bootstrap>", "exec"), space)
         space["prepare"](sys, posix)
+    _forget_bytecode(sys, posix)
     if not space["begin_process"]("begin") and mode == "ring":
         return  # this process is not recorded
+    if (space["timed"] or audit) and not space["take_room"](sys, posix, *(space["sizes_here"]() if audit else space["SIZES"])):
+        space["timed"] = False
+        if audit:
+            return
+        space["note"]("lost")
     try:
         _describe(sys, posix, state, space, names)
     except Exception:
         pass
-    _forget_bytecode(sys, posix)
     if bootstrap is not None:
         space["mark_imports"](bootstrap)
     site = sys.modules.get("site")
@@ -176,7 +195,7 @@ def _describe(sys, posix, state, space, names):
         posix.close(source)
     for fd in opened:
         posix.close(fd)
-    space["append"](["=%s\n" % ascii(facts)])
+    space["write_out"](space["marks"] + "/marks." + state.token, ("=%s\n" % ascii(facts)).encode())
 
 
 def _forget_bytecode(sys, posix):
@@ -223,41 +242,30 @@ def open_into(opened, path, flags, mode=0o777):
     opened.extend(map(partial(os_open, dir_fd=opened[-1]), [path[len(marks) + 1:]], [flags], [mode]))
 
 
-def write_out(path, lines, coding):
-    # Takes the lines and writes them, by path and closed again at once: a descriptor that stays open could be closed or inherited
-    # by the target. Gives back how many bytes of how many are written, and the exception that came instead; what is not written
-    # is among the lines again. Each step that takes, opens or writes is one call: what arrives in between finds out what it did
-    opened, taken, written, data, failure = [None], [], [], b"", None
-    closing = map(close, iter(opened.pop, None))
+def write_out(path, data):
+    # at the hook's start alone
+    opened = []
     try:
-        try:
-            taken.extend(map(lines.pop, [0] * len(lines)))
-        except IndexError as error:  # another thread takes them too
-            if not is_own(error):
-                raise
-        data = "".join(map("".join, taken)).encode(coding, "surrogateescape")
         open_into(opened, path, append_flags, 0o600)
-        while sum(written) < len(data):
-            written.extend(map(write, [opened[-1]], [data[sum(written):]]))
-    except BaseException as error:
-        failure = error
+        while data:
+            data = data[write(opened[-1], data):]
     finally:
-        list(closing)
-    if failure is not None:
-        lines[:0] = [data[sum(written):].decode(coding, "surrogateescape")] if written else taken
-    return sum(written), len(data), failure
+        for fd in opened:
+            close(fd)
 '''
 
 _SOURCE = r'''
 CONFINED = ord("c")
 
 
+# up to where the file of a process is allocated at first, its size, and the same of those that are forked off
+SIZES = "room", 1 << 16, 1 << 20, 1 << 12, 1 << 14
+MAX_NAME = 400
+
+
 class State:
     token = ""
-    depth = {}
     early = {}
-    lines = []
-    flushed = 0
 
 
 def note(word, rest=""):
@@ -268,12 +276,7 @@ def note(word, rest=""):
 
 
 def begin_process(word):
-    State.pid = getpid()
-    State.token = "%d.%s" % (State.pid, urandom(6).hex())
-    State.depth = {gettid(): 0}
-    State.lines = []
-    # a process that was forked off goes on with the imports of the thread that forked
-    State.early = {get_ident(): State.early.get(get_ident(), [])}
+    State.token = "%d.%s" % (getpid(), urandom(6).hex())
     is_taken = note(word)
     if timed:
         note("at")
@@ -281,31 +284,12 @@ def begin_process(word):
     return is_taken
 
 
-def begin_thread(tid):
-    # the first mark of a thread, or of a process that was forked off: then what its parent had not yet written stays the parent's
-    if getpid() != State.pid:
-        begin_process("fork")
-    else:
-        State.depth[tid] = 0
-        note("at")
-        note("at")
-
-
-def append(lines):
-    _, _, failure = write_out(marks + "/marks." + State.token, lines, "utf-8")
-    if failure is not None:
-        try:
-            if not is_own(failure):
-                raise failure
-            del lines[:]
-            note("lost")
-        finally:
-            failure = None
-
-
-def flush(when):
-    State.flushed = when
-    append(State.lines)
+def used(rest):
+    # a lazy import is loaded at its first use
+    if visible:
+        note("lazy", rest)
+    elif timed:
+        store(("%d %s !lazy%s\n" % (now(), thread_id(get_ident()), rest)).encode("utf-8", "replace"))
 
 
 def spelled(name):
@@ -315,26 +299,18 @@ def spelled(name):
     return "".join(["\\x%x" % ord(c) if c == "\0" or "\ud800" <= c < "\udc80" or "\udcff" < c < "\ue000" else c for c in name])
 
 
-def mark(kind, name, step):
-    if leave[0] == CONFINED:
-        return
+def mark(kind, name):
     when = now()
-    name = spelled(name)
-    if visible:
+    name = spelled(name[:MAX_NAME])
+    if visible and leave[0] != CONFINED:
         access(("fsprobe" + kind + name).encode("utf-8", "surrogateescape"), how, dir_fd=-1)
     if timed:
-        tid = gettid()
-        if tid not in State.depth:
-            begin_thread(tid)
-        State.lines.append("%d %d %s%s\n" % (when, tid, kind, name.replace("\n", "\\n")))
-        depth = State.depth[tid] = State.depth[tid] + step
-        # what is not yet written is lost when the process is killed, replaced or ended by os._exit
-        if depth <= 0 or when - State.flushed > 20000000:
-            flush(when)
+        line = "%d %s %s%s\n" % (when, thread_id(get_ident()), kind, name.replace("\n", "\\n"))
+        store(line.encode("utf-8", "surrogateescape"))
 '''
 
-_install(PLACE, N_DIGITS, MODE, NAMES, IMPORTS, AUDIT)
-del _install, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE, PLACE, N_DIGITS, MODE, NAMES, IMPORTS, AUDIT
+_install(PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT)
+del _install, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE, PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
 try:
     # in a `try`, where no import is lazy (`-X lazy_imports=all`)

@@ -1,5 +1,9 @@
 """How much memory the cgroups of this process still give: what is written to a tmpfs is charged to them.
 
+Of what a cgroup holds of files, only what was not used for long counts as free (`inactive_file`), not all of the cache without
+what lies in a tmpfs: the kernel would give up the rest too before it ends a program, but those are the libraries and data
+that the program works with, and it would read them again and again.
+
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 

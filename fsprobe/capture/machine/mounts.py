@@ -29,7 +29,7 @@ def classify(fstype: "str") -> "str":
     """Say where a filesystem type keeps its data: local | network | image | memory | pseudo.
 
     A FUSE filesystem that is not known to be local counts as network: its server is another program, and on a cluster
-    that program usually asks another machine. An overlay counts as local, since mountinfo does not say what is under it.
+    that program usually asks another machine. An overlay counts as local here: `classify_all` looks below it.
     """
     if fstype in IMAGE:
         return "image"
@@ -42,6 +42,46 @@ def classify(fstype: "str") -> "str":
     if fstype.startswith("fuse") and fstype not in LOCAL_FUSE:
         return "network"
     return "local"
+
+
+_OVERLAYS = frozenset(["overlay", "fuse.fuse-overlayfs"])
+_CONTAINER_ROOT = "/mnt/session/rootfs"
+"""How Apptainer and Singularity call the layer that is the container's own image, below the session's directory."""
+_IMAGE_FILES = (".sif", ".sqsh", ".sqfs", ".squashfs", ".simg", ".img")
+
+
+def classify_all(rows: "list[MountRow]", container: "str" = "") -> "list[str]":
+    """Say of each mount where it keeps its data, of an overlay by the layers below it, where what is read lies.
+
+    Args:
+        rows: a whole mount table.
+        container: the container's image or directory (APPTAINER_CONTAINER), "" where that is not known. A container's root is an
+            overlay over layers that its own mount table does not have: over an image, unless the container is a directory.
+    """
+    found = [classify(row[1]) for row in rows]
+    return [
+        _below(row, rows, container) or found[at] if row[1] in _OVERLAYS else found[at] for at, row in enumerate(rows)
+    ]
+
+
+def _below(overlay: "MountRow", rows: "list[MountRow]", container: "str") -> "str":
+    is_image = not container or container.endswith(_IMAGE_FILES)
+    layers = _lower_layers(overlay[3])
+    if overlay[0] == b"/" and (any(layer.endswith(_CONTAINER_ROOT) for layer in layers) or (not layers and container)):
+        return "image" if is_image else ""
+    others = [row for row in rows if row is not overlay]
+    mounts = [mount_of(layer.encode("utf-8", "surrogateescape"), others) for layer in layers if layer.startswith("/")]
+    below = {classify(row[1]) for row in mounts if row is not None}
+    return next((fs_class for fs_class in ("network", "image", "local", "memory") if fs_class in below), "")
+
+
+def _lower_layers(options: "str") -> "list[str]":
+    """The directories that an overlay's options name as below it; a colon or comma in a name is escaped there."""
+    layers = []
+    for word in options.split(","):
+        if word.startswith(("lowerdir=", "lowerdir+=", "datadir+=")):
+            layers += [layer.replace("\\054", ",") for layer in word.partition("=")[2].split(":") if layer]
+    return layers
 
 
 def unescape(field: "bytes") -> "bytes":

@@ -60,9 +60,14 @@ class Rank:
 def _number(environment: "Mapping[str, str]", names: "str") -> "int | None":
     for name in names.split():
         value = environment.get(name, "")
-        if value.isdigit():
+        if is_number(value):
             return int(value)
     return None
+
+
+def is_number(text: "str") -> "bool":
+    """Whether it is a number as launchers write them: `str.isdigit` is also true of "²", which is none."""
+    return 0 < len(text) < 10 and not text.strip("0123456789")
 
 
 def identify(environment: "Mapping[str, str]") -> "Rank | None":
@@ -101,7 +106,7 @@ def check(selection: "str") -> "None":
         if part in (ALL, ONE_PER_NODE):
             continue
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not (last.isdigit() and int(last) >= int(first))):
+        if not is_number(first) or (dash and not (is_number(last) and int(last) >= int(first))):
             raise FsprobeError(
                 "%r selects no ranks" % selection,
                 "--ranks takes all, one-per-node or a list as 0,8-15",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PAUSE_S = 1.0
 
 
-def leave(pid: "int", every_second: "Callable[[], None]", at_end: "Callable[[], None]") -> "None":
+def leave(pid: "int", every_second: "Callable[[], None]", at_end: "Callable[[], object]") -> "None":
     """Do `every_second` in a detached process while process `pid` runs, and `at_end` when it has ended."""
     child = os.fork()
     if child:
@@ -34,7 +34,10 @@ def leave(pid: "int", every_second: "Callable[[], None]", at_end: "Callable[[], 
             os.dup2(null, fd)
         os.closerange(3, 1024)
         while is_running(pid):
-            every_second()
+            try:
+                every_second()
+            except OSError:
+                pass  # the next time
             time.sleep(PAUSE_S)
         at_end()
     finally:

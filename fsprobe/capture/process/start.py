@@ -40,7 +40,10 @@ class Launch:
     def close(self) -> "None":
         """Let go of what only the child needs."""
         for fd in self.kept:
-            os.close(fd)
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # it is closed all the same
         self.kept = []
 
 

@@ -53,6 +53,8 @@ class Observer:
 
     tick_s = TICK_S
     """How long it can do without `watch`."""
+    is_stuck = False
+    """It stands still for ever, and the command with it."""
 
     def target_pid(self) -> "int":
         """The command's process id as a tracer has it; 0 while nobody knows."""
@@ -107,6 +109,10 @@ def wait(
             if process.target_pid and process.limited:
                 limits.lift_limits(process.pid)
         if arrived is not None and arrived.si_signo != signal.SIGCHLD:
+            if any(by.is_stuck for by in observers):
+                # not even SIGKILL ends what waits there: fsprobe alone can
+                outcome.exit_status, outcome.descendants_left = -arrived.si_signo, True
+                break
             if gone_at is not None:
                 wait_descendants_s = 0.0  # there is nobody left to send it to: whoever sent it wants us to end
             elif not is_for_the_group(arrived):

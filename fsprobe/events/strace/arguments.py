@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from fsprobe.events.strace.values import annotated_path, is_cut, split_arguments, string_value
 from fsprobe.model.events import Call
@@ -113,3 +114,40 @@ def exec_argv(call: Call) -> list[bytes]:
         return []
     values = (string_value(part) for part in split_arguments(parts[at][1:].removesuffix(b"]"), 1 << 20))
     return [value for value in values if value is not None]
+
+
+def is_argv_cut(call: Call) -> bool:
+    """Whether strace cut a word of an execve's arguments, or left words out."""
+    at = {"execve": 1, "execveat": 2}.get(call.syscall)
+    if at is None:
+        return False
+    parts = split_arguments(call.args, at + 1)
+    if len(parts) <= at or parts[at][:1] != b"[":
+        return False
+    words = split_arguments(parts[at][1:].removesuffix(b"]"), 1 << 20)
+    return any(is_cut(word) or word == b"..." for word in words)
+
+
+def exec_environment(call: Call, names: Iterable[str]) -> dict[str, str] | None:
+    """Give the named variables that an execve passed on, as `strace -v` shows them.
+
+    None where the log does not show them, and where one of the named ones is cut (-s) or some are left out.
+    """
+    at = {"execve": 2, "execveat": 3}.get(call.syscall)
+    if at is None:
+        return None
+    parts = split_arguments(call.args, at + 1)
+    if len(parts) <= at or parts[at][:1] != b"[":
+        return None
+    wanted, found = set(names), {}
+    for word in split_arguments(parts[at][1:].removesuffix(b"]"), 1 << 20):
+        value = string_value(word)
+        if value is None:
+            return None
+        name, _, rest = value.partition(b"=")
+        text = name.decode("utf-8", "surrogateescape")
+        if text in wanted:
+            if is_cut(word):
+                return None
+            found[text] = rest.decode("utf-8", "surrogateescape")
+    return found

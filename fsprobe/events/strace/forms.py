@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from fsprobe.events.strace.stamps import HEAD
+from fsprobe.events.strace.values import MAX_CALL_BYTES
 
 N_LOOKED_AT = 400
 _ENOUGH = 0.5
@@ -111,7 +112,7 @@ def undressed(lines: Iterable[bytes], form: Form) -> Iterator[bytes]:
     for line in _bare_lines(lines, form):
         if not form.is_folded:
             yield line
-        elif not waiting or _begins(line, form.has_heads):
+        elif not waiting or len(waiting) > MAX_CALL_BYTES or _begins(line, form.has_heads):
             if waiting:
                 yield waiting
             waiting = line

@@ -17,7 +17,7 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 
-from fsprobe.events.strace.values import annotated_path
+from fsprobe.events.strace.values import MAX_PATH_BYTES, annotated_path
 from fsprobe.model.events import Event, Process
 
 MAX_HELD = 100_000
@@ -112,7 +112,9 @@ def cwd_of(directory: Directory) -> bytes | None:
 
 def enter(directory: Directory, path: bytes, *, is_resolved: bool) -> None:
     """Take in that a working directory has changed."""
-    directory.path, directory.is_resolved, directory.argument = path, is_resolved, b""
+    # what was put together of more and more relative ones is known no longer
+    known = path if len(path) <= MAX_PATH_BYTES else None
+    directory.path, directory.is_resolved, directory.argument = known, is_resolved and known is not None, b""
 
 
 def copy_of(directory: Directory) -> Directory:

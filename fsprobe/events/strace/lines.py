@@ -8,7 +8,7 @@ from fsprobe.events.strace.lineage import MAX_HELD, Start, Thread, adopt, clone_
 from fsprobe.events.strace.returns import flush, mark, returned
 from fsprobe.events.strace.state import N_EXAMPLES, Log, count, unparsed
 from fsprobe.events.strace.syscalls import ACCESSES, CLONES, EXECS, EXITS, FOLLOWED, SHAPES
-from fsprobe.events.strace.values import error_of, split_result
+from fsprobe.events.strace.values import MAX_CALL_BYTES, error_of, split_result
 from fsprobe.model.events import Process
 
 _NAME = re.compile(rb"[a-z_][a-z0-9_]*")
@@ -42,6 +42,9 @@ def _take(log: Log, pid: bytes, t_ns: int | None, rest: bytes) -> None:
     name, opened, after = rest.partition(b"(")
     is_call = opened != b"" and _NAME.fullmatch(name) is not None
     is_resumed = rest[:5] == b"<... "
+    if len(rest) > MAX_CALL_BYTES and name not in EXECS:
+        unparsed(log, log.line)
+        return
     if not (is_call or is_resumed or rest[:4] == b"+++ "):
         if rest and _CHATTER.fullmatch(rest) is None:
             unparsed(log, log.line)

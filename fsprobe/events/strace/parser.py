@@ -17,7 +17,7 @@ from fsprobe.events.strace.lines import count_other, finish, take, take_other_ha
 from fsprobe.events.strace.stamps import HEAD, Clock, find_first_pid, make_clock, nanoseconds
 from fsprobe.events.strace.state import Log, count, remember_duration, remember_error
 from fsprobe.events.strace.syscalls import SHAPES
-from fsprobe.events.strace.values import escape, unescape
+from fsprobe.events.strace.values import MAX_PATH_BYTES, escape, unescape
 from fsprobe.model.events import Call, Event, Op, ParseQuality
 
 __all__ = [
@@ -115,7 +115,7 @@ def parse(
                 thread = threads.get(pid)
             name, _, after = rest.partition(b"(")
             shape = shapes.get(name)
-            if thread is None or thread.start is not None:
+            if thread is None or thread.start is not None or len(rest) > MAX_PATH_BYTES:
                 pass
             elif shape is None:
                 if name in others and after.rstrip()[-4:] != b"...>" and count_other(log, name, after):

@@ -15,7 +15,7 @@ from fsprobe.events.strace.syscalls import (
     SHAPES,
     Shape,
 )
-from fsprobe.events.strace.values import annotated_path, error_of, split_arguments, string_value
+from fsprobe.events.strace.values import MAX_PATH_BYTES, annotated_path, error_of, split_arguments, string_value
 from fsprobe.model.events import Call, Mark, Op, Process
 
 _MARKS = {b">": "begin", b"<": "end", b"!": "note"}
@@ -51,6 +51,8 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
         if log.on_status is not None and not error and shape.op is Op.STAT:
             log.on_status(start.tid, start.t_ns, args)
         return
+    if not path and error not in ("EFAULT", "?") and _is_unread(args, shape):
+        quality.n_unread_paths += 1
     if error == "?":
         quality.n_unfinished += 1
     is_exec = name in EXECS
@@ -67,6 +69,12 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
         log.out.append(Process("exec", start.tid, start.t_ns, thread.tid, path))
     elif name == b"chdir" and path:
         _changed_directory(thread, args, path)
+
+
+def _is_unread(args: bytes, shape: Shape) -> bool:
+    """Whether an address stands where a path should: the tracer could not read it, though the kernel could."""
+    parts = split_arguments(args, shape.path_at + 1) if shape.path_at >= 0 else []
+    return parts[shape.path_at :] != [] and parts[shape.path_at][:2] == b"0x"
 
 
 def _changed_directory(thread: Thread, args: bytes, path: bytes) -> None:
@@ -131,6 +139,11 @@ def mark(log: Log, thread: Thread, t_ns: int | None, name: bytes, args: bytes) -
 
 def _path(log: Log, thread: Thread, shape: Shape, start: Start, args: bytes) -> bytes | None:
     """Give the path that a call looks up, b"" where the log does not show it, None if it looks up none."""
+    path = _looked_up(log, thread, shape, start, args)
+    return b"" if path is not None and len(path) > MAX_PATH_BYTES else path
+
+
+def _looked_up(log: Log, thread: Thread, shape: Shape, start: Start, args: bytes) -> bytes | None:
     parts = split_arguments(args, max(shape.path_at, shape.dirfd_at) + 1)
     if shape.path_at < 0:
         return _directory(log, thread, parts[0], start.cwd) or b"" if parts else b""

@@ -21,9 +21,11 @@ from fsprobe.errors import BadInput
 from fsprobe.events.strace.forms import Form, decoded, encoding_of, form_of, undressed, why_no_log
 from fsprobe.events.strace.stamps import HEAD, nanoseconds, time_of_day_ns
 from fsprobe.model.events import ParseQuality
+from fsprobe.recording.file import MAX_LINE_BYTES, MAX_RATIO
 
 _GZIP, _ZSTD, _BZ2, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0"
 _PEEK_BYTES = 65_536
+_DECODED_BYTES = 1 << 20
 _HALF_DAY_NS = 12 * 3600 * 1_000_000_000
 _PACKED = (".gz", ".zst", ".zstd", ".xz", ".bz2")
 _BORN = re.compile(rb"(?:clone|clone3|fork|vfork)\(.* = (\d{1,8})\b")
@@ -199,12 +201,34 @@ def _lines_of(source: _Source, *, drop_relative: bool) -> Iterator[bytes]:
     drop_relative = drop_relative and source.has_stamps
     with closing(_open(source.path, source.form.encoding)) as stream:
         try:
-            for line in undressed(stream, source.form):
+            for line in undressed(_bounded(stream, source), source.form):
                 if drop_relative:
                     line = _without_relative(line)
                 yield prefix + line
         except _damage() as error:
             raise _damaged(source.path, error) from None
+
+
+def _bounded(stream: IO[bytes], source: _Source) -> Iterator[bytes]:
+    """The lines of a log; of a longer one than a recording may have only so much.
+
+    Raises:
+        BadInput: it unpacks to more than any log does.
+    """
+    path = source.path
+    # what is decoded keeps a list of the lines that were read at once
+    at_once = _DECODED_BYTES if source.form.encoding else MAX_LINE_BYTES
+    most = (path.stat().st_size + _PEEK_BYTES) * MAX_RATIO
+    n_bytes = 0
+    line, is_rest = b"", False
+    while line := stream.readline(at_once):
+        n_bytes += len(line)
+        if n_bytes > most:
+            raise BadInput(f"{path} unpacks to more than {MAX_RATIO} times its size: no log does", "is it one?")
+        is_part = len(line) >= at_once and line[-1:] != b"\n"
+        if not is_rest:
+            yield line + b"\n" if is_part else line
+        is_rest = is_part
 
 
 def _without_relative(line: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 HEAD = re.compile(
     rb"\s*(?:\[pid +(\d{1,8})(?:<[^>]*>)?\] +|(\d{1,8})(?:<[^>]*>)? +)?"
-    rb"(?:(\d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{9,11}(?:\.\d{1,9})?|\d{1,8}\.\d{1,9}(?= \(\+)) )?"
+    rb"(?:(\d\d:\d\d:\d\d(?:\.\d{1,9})?|[1-8]?\d{9}(?:\.\d{1,9})?|\d{1,8}\.\d{1,9}(?= \(\+)) )?"
     rb"(?: *\(\+ *(\d{1,10}(?:\.\d{1,9})?)\) | *(\d{1,8}\.\d{1,9}) )?"
 )
 """Groups: pid in brackets, bare pid, absolute stamp, relative stamp in brackets, bare relative stamp."""

@@ -14,6 +14,14 @@ _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
 _ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
 
+MAX_CALL_BYTES = 80_000
+"""Of a line of a log that is no execve: two paths of 4095 bytes (PATH_MAX), in the arguments and once more where descriptors
+are annotated, with four letters for each byte, and what stands around them."""
+MAX_PATH_BYTES = 8192
+"""Of a path: a directory's and a name's together."""
+_MAX_TRIES = 64
+"""Of places in a line where the result may begin: more would be a line that somebody made."""
+
 _STRING = rb'"(?:[^"\\]|\\.)*"'
 # in a path `>` is escaped: only what is none (a socket) has `->` within, and a path may end in `-`
 _ANNOTATION = rb"<(?:/(?:[^<>]|<[^<>]*>)*|(?!/)(?:->|[^<>]|<[^<>]*>)*)>"
@@ -21,7 +29,9 @@ _PLAIN = rb'[^",<(\[{)\]}]*'
 _ARGUMENT = re.compile(
     rb" *(" + _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _ANNOTATION + rb")" + _PLAIN + rb")*)(?:,|\Z)", re.DOTALL
 )
-_TOKEN = re.compile(_STRING + rb"|" + _ANNOTATION + rb'|[^",<(\[{)\]}]+|.', re.DOTALL)
+# a string without its end is one token up to the end: to look for the end of each of many would take the square of the time
+_OPEN_STRING = rb'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)'
+_TOKEN = re.compile(_OPEN_STRING + rb"|" + _ANNOTATION + rb'|[^",<(\[{)\]}]+|.', re.DOTALL)
 _RESULT = re.compile(
     rb"(?:-1 (?:E[A-Z0-9_]+(?: \(.*\))?|\(errno \d+\))|\?(?: E[A-Z0-9_]+ \(.*\))?|(?:\d+|0x[0-9a-f]+)(?:"
     + _ANNOTATION
@@ -29,7 +39,7 @@ _RESULT = re.compile(
     re.DOTALL,
 )
 _ERRORS = frozenset(name.encode() for name in errno.errorcode.values())
-_DURATION = re.compile(rb"(\d+)\.(\d{1,9})>")
+_DURATION = re.compile(rb"(\d{1,9})\.(\d{1,9})>")
 
 
 def unescape(raw: bytes) -> bytes:
@@ -152,7 +162,7 @@ def split_result(call: bytes) -> tuple[bytes, bytes, int | None] | None:
     So: the last ` = ` whose right side is a complete result.
     """
     end = len(call)
-    while True:
+    for _ in range(_MAX_TRIES):
         at = call.rfind(b" = ", 0, end)
         if at < 0:
             return None
@@ -165,3 +175,4 @@ def split_result(call: bytes) -> tuple[bytes, bytes, int | None] | None:
             if error_of(result.rstrip()) is not None:
                 return args[:-1], result.rstrip(), ns
         end = at
+    return None

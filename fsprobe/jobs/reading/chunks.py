@@ -16,9 +16,10 @@ from fsprobe.analysis.counting.tally import Tally
 from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.clock import NodeClock
+from fsprobe.jobs.executors import result
+from fsprobe.jobs.node_requests import JobRequests, NodeRequests
 from fsprobe.jobs.rank_rows import RankFile, rank_row
 from fsprobe.jobs.reading.rank import read_rank
-from fsprobe.jobs.sums import JobRequests, NodeRequests
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.job import RankRow
 from fsprobe.model.manifest import Manifest
@@ -155,8 +156,7 @@ def _read_into(part: Part, file: RankFile) -> None:
         return
     requests = read.model.count()
     read.model.forget()
-    asked.join(requests.per_path, requests.mount_of, requests.served)
-    asked.n_unplaced += requests.n_unplaced
+    asked.join(requests, manifest.uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,6 @@ def read_all(files: Sequence[RankFile], executor: Executor | None, n_workers: in
     for chunk in tasks:
         under_way.append(executor.submit(read_chunk, chunk.files, is_whole=chunk.is_whole))
         if len(under_way) >= WINDOW * max(1, n_workers):
-            yield under_way.popleft().result()
+            yield result(under_way.popleft())
     while under_way:
-        yield under_way.popleft().result()
+        yield result(under_way.popleft())

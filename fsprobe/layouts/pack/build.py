@@ -20,9 +20,9 @@ from fsprobe.capture.directories import own_files
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.layouts.image import Listing, read_listing, read_superblock
 from fsprobe.layouts.pack import side_file as sidefile
-from fsprobe.layouts.pack.compilation import compile_sources
 from fsprobe.layouts.pack.mksquashfs import run_mksquashfs
 from fsprobe.layouts.scan import venv as environments
+from fsprobe.layouts.scan.compilation import compile_sources
 from fsprobe.layouts.scan.walk import Links, Tree, check_links, copy_tree, remove_tree, walk
 from fsprobe.model.formats import text
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fsprobe import files
 from fsprobe.errors import BadInput
 from fsprobe.layouts.scan import venv as environments
+from fsprobe.layouts.scan.compilation import compile_sources
 from fsprobe.layouts.scan.packages import Distribution, Pth, list_distributions, owners, read_pth_files
 from fsprobe.layouts.scan.walk import Tree, check_links, walk
 from fsprobe.model.formats import FORMAT, JsonObject, text
 
 SMALL_BYTES = 64 * 1024
 """A file below this is called small: it is read in one or two requests, so its cost is metadata, not data."""
+
+MAX_TRIED = 1000
+"""So many sources without a .pyc are compiled to see whether they can be; of an environment that has none at all nobody asks."""
 
 LUMI_QUOTAS = {"home": 100_000, "project": 100_000, "scratch": 2_000_000, "flash": 1_000_000}
 """Files allowed per file system. Source: lumi-userguide docs/storage/index.md (6c3a26c)."""
@@ -133,7 +138,7 @@ def scan_environment(path: str, environment: Mapping[str, str], progress: Callab
         unreadable=tree.unreadable,
         packages=rows,
         pths=pths,
-        pycs=environments.check_pycs(tree, venv, magic) if venv and magic else None,
+        pycs=_check_pycs(tree, venv, magic) if venv and magic else None,
         duplicates=_duplicates(rows, venv, base) if venv and base else (),
         system_site=venv.system_site if venv else False,
         dead_paths=_dead_paths(pths, environment),
@@ -141,6 +146,22 @@ def scan_environment(path: str, environment: Mapping[str, str], progress: Callab
         dangling_links=links.dangling,
         misfits=_misfits(venv, base, tree) if venv and base else (),
     )
+
+
+def _check_pycs(tree: Tree, venv: environments.Venv, magic: int) -> environments.Pycs:
+    """As `environments.check_pycs`; sources without a .pyc that no interpreter of that version takes are told apart.
+
+    They are compiled by this interpreter, so only where it is of the same version: the environment's own is not run.
+    """
+    found = environments.check_pycs(tree, venv, magic)
+    if venv.minor != sys.version_info[:2] or not 0 < len(found.missing) <= MAX_TRIED:
+        return found
+    pairs = [(tree.full(path), tree.full(path)) for path in found.missing]
+    try:
+        refused = set(compile_sources(sys.executable, pairs, write=False))
+    except BadInput:  # not readable, or too much for a compiler
+        return found
+    return replace(found, not_python=tuple(path for path in found.missing if tree.full(path) in refused))
 
 
 def _package_rows(tree: Tree, owner: Mapping[bytes, str], found: list[Distribution]) -> tuple[PackageRow, ...]:
@@ -236,7 +257,7 @@ def _path_in_scripts(tree: Tree) -> bytes:
             except OSError:
                 continue
             program = head[2:].split(b" ")[0].strip()
-            if head.startswith(b"#!/") and b"/bin/python" in program:
+            if head.startswith(b"#!/") and b"/bin/python" in program and b"\0" not in program:
                 return program.rpartition(b"/bin/python")[0]
     return b""
 

@@ -14,6 +14,10 @@ from fsprobe.layouts.scan.walk import Tree
 
 MAX_URL_BYTES = 1 << 16
 """Of a direct_url.json (PEP 610), which holds a URL and a hash or two."""
+MAX_RECORD_BYTES = 64 << 20
+"""Of a RECORD: that of a package with 100,000 files has some 15 MB."""
+MAX_PTH_BYTES = 4 << 20
+"""Of a .pth file, which has some lines, one of them of code at times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +93,8 @@ def owners(tree: Tree, site_dir: bytes, distributions: list[Distribution]) -> Ma
     for distribution in distributions:
         info_dir = site_dir + b"/" + distribution.info_dir
         try:
-            with (
-                files.open_to_read(tree.full(info_dir) + b"/RECORD") as record,
-                io.TextIOWrapper(record, encoding="utf-8", errors="surrogateescape", newline="") as file,
-            ):
-                rows = list(csv.reader(file))
+            record = files.read(tree.full(info_dir) + b"/RECORD", MAX_RECORD_BYTES)
+            rows = list(csv.reader(io.StringIO(record.decode("utf-8", "surrogateescape"), newline="")))
         except (OSError, csv.Error):
             continue
         for row in rows:
@@ -116,8 +117,7 @@ def read_pth_files(tree: Tree, site_dir: bytes) -> list[Pth]:
         if directory != site_dir or not name.endswith(b".pth") or name.startswith(b"."):
             continue
         try:
-            with files.open_to_read(tree.full(path)) as file:
-                lines = [line.strip() for line in file.read().splitlines()]
+            lines = [line.strip() for line in files.read(tree.full(path), MAX_PTH_BYTES).splitlines()]
         except OSError:
             continue
         lines = [line for line in lines if line and not line.startswith(b"#")]

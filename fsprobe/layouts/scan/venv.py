@@ -10,6 +10,7 @@ import _imp
 import importlib.util
 import os
 import re
+import stat
 import struct
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,9 @@ from fsprobe.layouts.scan.walk import Tree
 
 MAX_CONFIG_BYTES = 1 << 20
 """Of a pyvenv.cfg or patchlevel.h, which have some lines each."""
+
+MAX_SOURCE_BYTES = 64 << 20
+"""Of a source that is read to compare its hash."""
 
 _MAGIC = {
     (3, 6): 3379, (3, 7): 3394, (3, 8): 3413, (3, 9): 3425, (3, 10): 3439, (3, 11): 3495, (3, 12): 3531, (3, 13): 3571,
@@ -65,10 +69,11 @@ def read_venv(root: str) -> Venv | None:
         return None
     lines = data.decode("utf-8", "surrogateescape").splitlines()
     pairs = (line.partition("=") for line in lines if "=" in line)
-    config = {key.strip().lower(): value.strip() for key, _, value in pairs}
+    # a path or a version with a NUL byte is none
+    config = {key.strip().lower(): value.strip() for key, _, value in pairs if "\0" not in value}
     site_dirs = _find_site_dirs(root)
     version = config.get("version") or config.get("version_info", "")
-    match = re.match(r"(\d+)\.(\d+)", version)
+    match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])", version)
     minors = [minor for minor in map(_minor_of, site_dirs) if minor]
     cfg_minor = (int(match[1]), int(match[2])) if match else None
     return Venv(
@@ -100,7 +105,7 @@ def _find_site_dirs(root: str) -> tuple[bytes, ...]:
 
 
 def _minor_of(site_dir: bytes) -> tuple[int, int] | None:
-    match = re.search(rb"/python(\d+)\.(\d+)t?/", site_dir)
+    match = re.search(rb"/python([0-9]{1,3})\.([0-9]{1,3})t?/", site_dir)
     return (int(match[1]), int(match[2])) if match else None
 
 
@@ -169,6 +174,8 @@ class Pycs:
     missing: tuple[bytes, ...]
     stale: tuple[bytes, ...]
     """There is one, but the interpreter will not take it: another magic number, or the source has changed since."""
+    not_python: tuple[bytes, ...] = ()
+    """Those of `missing` that were tried and are no valid Python for that interpreter: nobody imports them."""
 
 
 def iter_sources(tree: Tree, site_dirs: tuple[bytes, ...]) -> Iterator[bytes]:
@@ -196,6 +203,8 @@ def check_pycs(tree: Tree, venv: Venv, magic: int) -> Pycs:
             info = os.stat(tree.full(source))
         except OSError:  # a dangling link
             continue
+        if not stat.S_ISREG(info.st_mode):  # a link to a pipe or a device
+            continue
         n_sources += 1
         compiled = pyc_path(source, venv.cache_tag)
         if compiled not in tree.nodes:
@@ -221,7 +230,7 @@ def is_valid_pyc(compiled: bytes, source: bytes, mtime_s: int, size_bytes: int, 
             if not flags & 2:
                 return True
             with files.open_to_read(source) as file:
-                return _imp.source_hash(int.from_bytes(head[:4], "little"), file.read()) == head[8:16]
+                return _imp.source_hash(int.from_bytes(head[:4], "little"), file.read(MAX_SOURCE_BYTES)) == head[8:16]
         return struct.unpack_from("<II", head, 8) == (mtime_s & 0xFFFFFFFF, size_bytes & 0xFFFFFFFF)
     except OSError:
         return False

@@ -18,14 +18,16 @@ EXECS = (b"execve", b"execveat")
 _SIGNS = (b"execve", b"xattr", b" mount(", b" mount resumed>", b" mount ")
 """One of these stands in each line that may have to be cut."""
 _STRING = rb'"(?:[^"\\]|\\.)*"(?:\.\.\.)?'
+_OPEN_STRING = rb'"(?:[^"\\]|\\.|\\\Z)*(?:"(?:\.\.\.)?|\Z)'
+"""Also one without its end, up to the end: to look for the end of each of many would take the square of the time."""
 _CALL = re.compile(
     rb"(?:\s*\[?(?:pid +)?\d+\]?(?:<[^>]*>)? +)?(?:[\d:.]+ )?(?: *\(\+ *[\d.]+\) )?"
     rb"(?:([a-z_][a-z0-9_]*)\(|<\.\.\. ([a-z_][a-z0-9_]*) resumed>)"
 )
-_EXEC = re.compile(rb"(?:" + _STRING + rb"|NULL|0x[0-9a-f]+)(?=, \[)", re.DOTALL)
-_STRINGS = re.compile(_STRING, re.DOTALL)
-_ARRAY = re.compile(rb"\[(?:" + _STRING + rb'|[^"\]])*(?:\]|\Z)', re.DOTALL)
-_WORD = re.compile(_STRING + rb"|[^\s\",\[\]]+", re.DOTALL)
+_EXEC = re.compile(_OPEN_STRING + rb"|NULL|0x[0-9a-f]+", re.DOTALL)
+_STRINGS = re.compile(_OPEN_STRING, re.DOTALL)
+_ARRAY = re.compile(rb"\[(?:" + _OPEN_STRING + rb'|[^"\]])*(?:\]|\Z)', re.DOTALL)
+_WORD = re.compile(_OPEN_STRING + rb"|[^\s\",\[\]]+", re.DOTALL)
 _PYTHON = re.compile(rb"^(?:python|pypy)[0-9.]*$")
 _SHELLS = frozenset((b"sh", b"bash", b"dash", b"zsh", b"ksh"))
 _MANY_IN_ONE = frozenset((b"busybox", b"toybox", b"coreutils", b""))
@@ -99,7 +101,7 @@ def _cut_array(found: "re.Match[bytes]") -> "bytes":
 
 
 def _cut_exec(rest: "bytes", command: "Sequence[bytes]") -> "bytes":
-    match = _EXEC.search(rest)
+    match = next((one for one in _EXEC.finditer(rest) if rest.startswith(b", [", one.end())), None)
     if match is None:
         return rest
     path = match.group()

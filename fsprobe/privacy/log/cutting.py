@@ -11,7 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from fsprobe.events.strace.stamps import HEAD
 from fsprobe.events.strace.syscalls import EXECS, FOLLOWED, SHAPES
-from fsprobe.events.strace.values import annotated_path, escape, split_arguments, split_result, string_value, unescape
+from fsprobe.events.strace.values import (
+    MAX_CALL_BYTES,
+    MAX_PATH_BYTES,
+    annotated_path,
+    escape,
+    split_arguments,
+    split_result,
+    string_value,
+    unescape,
+)
 from fsprobe.privacy import mount_table
 from fsprobe.privacy.concealment import Unchanged
 from fsprobe.privacy.log.call_values import NOTHING, program_and_script
@@ -31,7 +40,7 @@ _ATTACHED_HERE = re.compile(
     rb"(?:(?:/(?:[^/\s,()|<>\"]+/)*)?strace: )?Process \d+ attached(?: \(waiting for parent\))?$"
 )
 _PIECE = re.compile(
-    rb'(?P<string>"(?:[^"\\]|\\.)*"(?:\.\.\.)?)|(?P<note><(?:/(?:[^<>]|<[^<>]*>)*|(?!/)(?:->|[^<>]|<[^<>]*>)*)>)|(?P<sign>[,(\[{)\]}])|[^",<(\[{)\]}]+|.',
+    rb'(?P<string>"(?:[^"\\]|\\.)*"(?:\.\.\.)?)|(?P<open>"(?:[^"\\]|\\.|\\\Z)*\Z)|(?P<note><(?:/(?:[^<>]|<[^<>]*>)*|(?!/)(?:->|[^<>]|<[^<>]*>)*)>)|(?P<sign>[,(\[{)\]}])|[^",<(\[{)\]}]+|.',
     re.DOTALL,
 )
 _RESULT = re.compile(rb"-1 E[A-Z0-9_]+ \([^)]*\)|-1 \(errno \d+\)|\? E[A-Z0-9_]+(?: \([^)]*\))?|\?|-?\d+|0x[0-9a-f]+")
@@ -101,6 +110,8 @@ class Cut:
         if b"<" in head:
             head = _COMMAND_NAME.sub(b"", head)  # of `strace -Y`
         pid = head.split(None, 1)[0] if head.strip() else b""
+        if len(rest) > MAX_CALL_BYTES and name not in EXECS:
+            return head + b"?"
         if opened and _NAME.fullmatch(name):
             cut = self._call(pid, name, after)
             if cut is None:
@@ -157,7 +168,7 @@ class Cut:
             elif kind == "note":
                 piece = self._note(piece)
             else:
-                piece = self.hide.ids(piece)
+                piece = NOTHING if kind == "open" else self.hide.ids(piece)
             pieces.append(piece)
         return head + b"".join(pieces) + self._result(result)
 
@@ -175,8 +186,10 @@ class Cut:
         kept = {shape.path_at: shape.dirfd_at} if shape is not None else {0: -1}
         if name in _SECOND_PATHS:
             kept[_SECOND_PATHS[name]] = _FROM.get(name, -1)
+        mounted_as = b""
         if name == b"mount":
             kept.update({0: -1, 2: -1})
+            mounted_as = (string_value((split_arguments(args, 3) + [b""] * 3)[2])) or b""
         link = _LINK_TEXTS.get(name)
         place = None
         if link is not None:
@@ -195,7 +208,7 @@ class Cut:
                 elif link is not None and index == link[0]:
                     piece = self._string(piece, None, place or b"?")
                 elif name == b"mount" and index in (0, 2):
-                    piece = self._source(piece, args) if index == 0 else piece
+                    piece = self._source(piece, mounted_as) if index == 0 else piece
                 else:
                     piece = self._string(piece, directories.get(kept[index]))
             elif kind == "note":
@@ -205,7 +218,7 @@ class Cut:
                         self._cwds[pid] = directories[index]
                 piece = self._note(piece)
             else:
-                piece = self.hide.ids(piece)
+                piece = NOTHING if kind == "open" else self.hide.ids(piece)
             pieces.append(piece)
         cut = b"".join(pieces)
         if name in _CHOWN and self.hide.is_redacting:
@@ -228,18 +241,21 @@ class Cut:
             path = directory + b"/" + path
         return path
 
-    def _source(self, piece: bytes, args: bytes) -> bytes:
+    def _source(self, piece: bytes, fstype: bytes) -> bytes:
         """What a mount(2) mounts, in the words of its filesystem."""
-        value, parts = string_value(piece), split_arguments(args, 3)
-        fstype = string_value(parts[2]) if len(parts) > 2 else None
+        value = string_value(piece)
         if value is None or piece == NOTHING:
             return piece
-        new = mount_table.source(value, fstype or b"", self.hide)
+        if len(value) > MAX_PATH_BYTES:
+            return NOTHING
+        new = mount_table.source(value, fstype, self.hide)
         return piece if new == value else b'"' + escape(new) + b'"'
 
     def _string(self, piece: bytes, directory: bytes | None, link: bytes | None = None) -> bytes:
         is_cut = piece.endswith(b'"...')
         value = unescape(piece[1:-4] if is_cut else piece[1:-1])
+        if len(value) > MAX_PATH_BYTES:
+            return NOTHING
         if link is not None and not is_cut:
             new = self.hide.link_text(link, value)
         elif value.startswith(_MARK):

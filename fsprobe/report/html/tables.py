@@ -48,9 +48,9 @@ def _modules(profile: Profile) -> JsonObject:
     requests = None if profile.requests is None else profile.requests.by_module
     return _table(
         "modules",
-        "Modules",
+        "Modules" if profile.metrics.imports_by == "module" else "Imports by package",
         (
-            ("key", "module", "name"),
+            ("key", profile.metrics.imports_by, "name"),
             ("n_metadata_cum", "calls, cumulative", "count"),
             ("n_metadata", "self", "count"),
             ("n_open", "open", "count"),

@@ -297,9 +297,9 @@ def draw_imports(console: Console, profile: Profile) -> None:
     if not shown:
         return
     nobody = "?" if profile.quality.n_estimated else "the program"
-    _heading(console, "Costliest imports")
+    _heading(console, sentences.imports_title(profile))
     columns: list[Column[ModuleRow]] = [
-        ("module", "fill", lambda row: clean(row.key)),
+        (profile.metrics.imports_by, "fill", lambda row: clean(row.key)),
         ("cumulative", "right", lambda row: numbers.count(row.n_metadata_cum)),
         ("self", "right", lambda row: numbers.count(row.n_metadata)),
         ("not found", "right", lambda row: numbers.count(row.n_not_found_cum)),
@@ -307,6 +307,9 @@ def draw_imports(console: Console, profile: Profile) -> None:
         ("imported by", "left", lambda row: clean(row.parent or nobody, 18)),
     ]
     draw_table(console, shown, columns)
+    left = sentences.imports_left(profile)
+    if left:
+        console.print(Text(left, style="dim"))
 
 
 def draw_packages(console: Console, profile: Profile) -> None:

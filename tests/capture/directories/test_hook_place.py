@@ -295,3 +295,22 @@ def test_a_run_that_is_over_is_in_no_ones_way(run: Run, order: str) -> None:
         assert list(other.marks.glob("marks.*"))
     finally:
         scratch.remove(str(other.scratch))
+
+
+def test_what_nobody_has_used_for_long_is_taken_away(own: Path) -> None:
+    """A hook of an older version, or of a run that was killed; never what is not a hook, nor what is in use."""
+    environment = {"XDG_CACHE_HOME": str(own)}
+    places = [Path(hook_place.install(f"x = {n}\n", SHARED, environment)[0]) for n in range(3)]
+    strange = own / "fsprobe" / "fsprobe-0123456789ab"
+    strange.mkdir()
+    (strange / "mine").write_text("kept")
+    (own / "fsprobe" / "fsprobe-ba9876543210").symlink_to(places[0])
+    long_ago = 1_000_000_000
+    for place in [*places, strange]:
+        folder = Path(os.path.realpath(place)).parent if place != strange else strange
+        for path in [folder, *folder.rglob("*")]:
+            os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    hook_place.install("x = 1\n", SHARED, environment)  # in use again
+    assert all(place.exists() for place in places), "nothing is looked at where nothing is written"
+    new = Path(hook_place.install("x = 4\n", SHARED, environment)[0])
+    assert [place.exists() for place in [*places, new, strange]] == [False, True, False, True, True]

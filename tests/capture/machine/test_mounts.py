@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsprobe.capture.machine.mounts import classify, mount_of, parse_mountinfo, read_own, unescape
+from fsprobe.capture.machine.mounts import classify, classify_all, mount_of, parse_mountinfo, read_own, unescape
 
 SAMPLE = rb"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 40 22 0:35 / /scratch\040disk rw,nosuid shared:2 master:1 - lustre 10.0.0.1@tcp:/scr rw,flock
@@ -97,3 +97,43 @@ def test_own_mounts_agree_with_the_system(tmp_path: Path) -> None:
     assert row is not None
     done = subprocess.run(["stat", "-f", "-c", "%T", str(tmp_path)], capture_output=True, check=True, text=True)
     assert row[1] in done.stdout.strip() or done.stdout.strip().startswith(row[1][:3])
+
+
+# As Apptainer 1.4.5 has it in a container (user namespace, image x.sif); a sandbox directory's table is the same.
+SESSION = b"/var/lib/apptainer/mnt/session"
+APPTAINER = rb"""110 82 0:42 / / rw,nodev,relatime unbindable - overlay overlay ro,lowerdir=%b/overlay-lowerdir:%b/rootfs,redirect_dir=on
+134 110 254:0 /me /home/me rw,nosuid - lustre mgs:/p rw
+""" % (SESSION, SESSION)
+
+
+@pytest.mark.parametrize(
+    ("container", "kind"), [("", "image"), ("/images/x.sif", "image"), ("/project/sandbox", "local")]
+)
+def test_a_containers_root_is_what_lies_below_it(container: str, kind: str) -> None:
+    assert classify_all(parse_mountinfo(APPTAINER), container) == [kind, "network"]
+
+
+@pytest.mark.parametrize(
+    ("below", "kind"),
+    [
+        ("/img", "image"),
+        ("/net/env", "network"),
+        ("/tmp/x", "local"),
+        ("/img:/net/env", "network"),
+        ("/not\\054known:/img", "image"),
+    ],
+)
+def test_an_overlay_is_of_the_class_of_its_layers(below: str, kind: str) -> None:
+    table = (
+        b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n40 22 0:35 / /img ro - squashfs /dev/loop0 ro\n"
+        b"41 22 0:36 / /net rw - nfs4 server:/e rw\n"
+        b"42 22 0:37 / /env rw - overlay overlay rw,lowerdir=%b,upperdir=/tmp/u,workdir=/tmp/w\n" % below.encode()
+    )
+    assert classify_all(parse_mountinfo(table))[3] == kind
+
+
+def test_a_container_that_is_no_apptainers_stays_local() -> None:
+    docker = (
+        b"1 0 0:42 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/A:/var/lib/docker/overlay2/l/B\n"
+    )
+    assert classify_all(parse_mountinfo(docker)) == ["local"]

@@ -166,7 +166,9 @@ def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", DENY, *command], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     head = done.stderr.split("\n\n")[0].split("\n", 2)[2] if done.stderr.startswith("\n") else done.stderr
-    assert " ".join(head.split()).startswith("audit, import timing: exact; a tracer (strace, ptrace) would add"), done.stderr
+    assert " ".join(head.split()).startswith("audit, import timing: exact; a tracer (strace, ptrace) would add"), (
+        done.stderr
+    )
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
     assert "no strace on PATH" in profile.manifest.backend_why
     assert "Operation not permitted" in profile.manifest.backend_why

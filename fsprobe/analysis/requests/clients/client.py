@@ -30,6 +30,13 @@ class Visit:
     wants_directory: bool = False
     """O_DIRECTORY."""
     creates: bool = False
+    is_exclusive: bool = False
+    """O_EXCL with O_CREAT."""
+    writes: bool = False
+    """It opens for writing."""
+    reads: bool = True
+    """It opens for reading."""
+    truncates: bool = False
     follows: bool = True
     is_last: bool = False
     """The name that is being looked up is the last one of the path, or what a link in that place leads to."""
@@ -82,8 +89,11 @@ class Client(Interface):
     def list(self, place: Place, listing: Listing, visit: Visit) -> None:
         """One getdents."""
 
-    def change(self, directory: Place | None, place: Place, visit: Visit) -> None:
-        """A name was made, removed or given another place."""
+    def set_attributes(self, place: Place, visit: Visit) -> None:
+        """Mode, owner, times or size of what was found are set."""
+
+    def change(self, directory: Place | None, place: Place, visit: Visit, *, gone: Place | None) -> None:
+        """A name was made, removed or given another place; `gone`: what had the name until now."""
 
 
 def is_read_at_once(place: Place, visit: Visit) -> bool:

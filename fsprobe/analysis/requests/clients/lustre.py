@@ -221,7 +221,12 @@ class LustreClient:
             inode.n_pages += 1
             self._ask("readpage", READDIR, place, 1)
 
-    def change(self, directory: Place | None, place: Place, visit: Visit) -> None:
+    def set_attributes(self, place: Place, visit: Visit) -> None:
+        """Source: lustre/llite/llite_lib.c, ll_setattr_raw; lustre/mdc/mdc_reint.c, mdc_setattr."""
+        if place.kind != MISSING:
+            self._ask("reint", CHANGE, place, 1)
+
+    def change(self, directory: Place | None, place: Place, visit: Visit, *, gone: Place | None) -> None:
         """One request; an open that makes a file is an enqueue, and has its close."""
         if visit.syscall.startswith(("open", "creat")):
             self._ask("enqueue", CHANGE, place, 1)

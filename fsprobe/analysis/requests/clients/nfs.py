@@ -7,16 +7,16 @@ read), `not_predictable` says so.
 
 from __future__ import annotations
 
-from fsprobe.analysis.requests.clients.client import Age, Ask, Pages, Visit, is_read_at_once
+from fsprobe.analysis.requests.clients.client import Pages, Visit, is_read_at_once
 from fsprobe.analysis.requests.clients.nfs_cache import (
     CHANGES,
     FIRST_ANSWER_BYTES,
     HITS_FOR_PLUS,
     Inode,
     Name,
+    NfsCache,
     names_per_answer,
 )
-from fsprobe.analysis.requests.clients.protocol import Protocol
 from fsprobe.analysis.requests.dentries import (
     CHANGE,
     DIRECTORY,
@@ -37,79 +37,14 @@ from fsprobe.analysis.requests.dentries import (
 
 _PLAIN = (FILE, SOME, UNKNOWN)
 _AFTER_READ = "{n} of them ask for access times: they come only if the program had read the file, which no call shows"
+RIGHTS = "ACCESS"
+_AFTER_CHANGE = "a file that the run has changed may be asked for its rights once more"
+_SEVERAL_ANSWERS = "of a large directory the number of answers is estimated from the length of its names"
 _NO_CACHE = "with noac or actimeo=0 each read asks first, and reads are in no recording: it is a lower bound"
 
 
-class NfsClient:
+class NfsClient(NfsCache):
     """One mount of an NFS client; see `clients.Client`."""
-
-    def __init__(self, protocol: Protocol, ask: Ask) -> None:
-        self._protocol = protocol
-        self._ask = ask
-        self._v4 = protocol.is_v4
-        self.may_forget = True
-        self.not_predictable: dict[str, str] = {}
-        self.begin()
-
-    def begin(self) -> None:
-        """Forget everything: the mount is fresh."""
-        self._inodes: dict[Place, Inode] = {}
-        self._names: dict[Place, Name] = {}
-        self._to_be_read: list[Inode] = []
-        self._n_after_read = 0
-        self.not_predictable = {}
-
-    def go_on(self) -> None:
-        """Begin a second count in the cache that the first one left."""
-        self._n_after_read = 0
-        self.not_predictable = {}
-
-    # -- what is believed, and for how long -------------------------------------------------------------------------
-
-    def _inode(self, place: Place) -> Inode:
-        inode = self._inodes.get(place)
-        if inode is None:
-            is_directory = place.kind == DIRECTORY
-            ages = self._protocol.directory_ages_s if is_directory else self._protocol.file_ages_s
-            inode = self._inodes[place] = Inode(Age(ages[0]))
-        return inode
-
-    def _heard(self, place: Place, visit: Visit) -> None:
-        """An answer held the attributes: they are believed twice as long as before if they had been old.
-
-        Source: fs/nfs/inode.c, nfs_update_inode (attrtimeo, attrtimeo_timestamp).
-        """
-        inode = self._inodes.get(place)
-        if inode is None:
-            self._inode(place).age.asked_s = visit.now_s
-            return
-        age = inode.age
-        if visit.now_s - age.asked_s >= age.limit_s:
-            most = self._protocol.directory_ages_s if place.kind == DIRECTORY else self._protocol.file_ages_s
-            age.limit_s = min(most[1], age.limit_s * 2)
-        age.asked_s = visit.now_s
-
-    def _is_old(self, inode: Inode, visit: Visit) -> bool:
-        """Whether its attributes have expired. Source: fs/nfs/inode.c, nfs_attribute_cache_expired."""
-        return not inode.is_delegated and visit.now_s - inode.age.asked_s >= inode.age.limit_s
-
-    def _get_attributes(self, place: Place, visit: Visit) -> None:
-        self._ask("GETATTR", OTHER, place, 1)
-        self._inode(place).is_access_time_old = False
-        self._heard(place, visit)
-
-    def _permit(self, place: Place, visit: Visit) -> None:
-        """Rights are asked for once per user; a file's age is checked each time.
-
-        Source: fs/nfs/dir.c, nfs_do_access, nfs_access_get_cached_locked.
-        """
-        inode = self._inode(place)
-        if visit.user not in inode.users:
-            inode.users.add(visit.user)
-            self._ask("ACCESS", OTHER, place, 1)
-            self._heard(place, visit)
-        elif self._is_old(inode, visit):
-            self._get_attributes(place, visit)
 
     # -- names ------------------------------------------------------------------------------------------------------
 
@@ -124,7 +59,8 @@ class NfsClient:
             name = self._names[place] = Name()  # the run began in it, or below it
         if afresh:
             # making it with LOOKUP_EXCL, or renaming over it, leaves the question to the server (nfs_lookup)
-            if name is not None and place.kind != MISSING and not visit.syscall.startswith("rename"):
+            is_believed = visit.syscall.startswith("rename") and self._protocol.lookup_cache != "none"
+            if name is not None and place.kind != MISSING and not is_believed:
                 self._look_afresh(place, name, visit)
             self._names.setdefault(place, Name())
             return
@@ -148,6 +84,8 @@ class NfsClient:
     def _look_up_new(self, place: Place, parent: Place, visit: Visit) -> None:
         self._names[place] = Name()
         visit.fresh = place
+        if visit.is_last and visit.creates and self._v4 and place.kind == MISSING:
+            return  # the OPEN that makes it looks it up (nfs_atomic_open)
         if visit.is_last and visit.opens and self._v4 and not visit.wants_directory:
             self._open_by_name(place, visit)
             return
@@ -188,6 +126,7 @@ class NfsClient:
         self._answered(place, place.parent, visit)
         inode = self._inode(place)
         inode.is_access_time_old = False
+        self._accept_change(inode)
         name.is_delegated = inode.is_delegated
 
     def _check_missing(self, place: Place, parent: Place, visit: Visit) -> None:
@@ -243,24 +182,30 @@ class NfsClient:
             if visit.fresh is not place and self._protocol.close_to_open:
                 self._get_attributes(place, visit)
             self._permit(place, visit)
+        if visit.truncates and place.kind != DIRECTORY:
+            self.set_attributes(place, visit)  # fs/namei.c, handle_truncate
+            self._inode(place).was_read = True
         if place.kind == DIRECTORY:
             pages = self._inode(place).pages
             if pages is not None:
                 pages.readers.pop(visit.tid, None)
-        else:
+        elif visit.reads:
             self._will_read(place, visit)
 
     def _open_v4(self, place: Place, visit: Visit) -> None:
         inode = self._inode(place)
         is_by_name = visit.opened is place
+        if visit.writes:
+            self._give_back(place)  # nfs4_return_incompatible_delegation
         if not inode.is_delegated:
             if not is_by_name:
                 # the client has the file's handle; only NFS 4.0 has to name it (nfs4_map_atomic_open_claim)
                 self._ask("OPEN" if self._protocol.version == "4.0" else "OPEN_NOATTR", OPEN, place, 1)
             self._ask("CLOSE", OTHER, place, 1)
             self._heard(place, visit)
-            inode.is_access_time_old = False
-            if self._protocol.delegations:
+            inode.is_access_time_old = inode.is_changed = False  # its answer has all attributes
+            # nfsd lends what it can read itself (fs/nfsd/nfs4state.c, nfs4_set_delegation: find_readable_file)
+            if self._protocol.delegations and visit.reads:
                 inode.is_delegated = True
                 if is_by_name:
                     self._names[place].is_delegated = True
@@ -347,6 +292,8 @@ class NfsClient:
         inode.n_asked_of_names = 0
         while not pages.is_whole and pages.n_names < n_wanted:
             pages.n_names += names_per_answer(listing, is_v4=self._v4, is_plus=is_plus) * pages.n_next
+            if pages.n_names < n_wanted or pages.n_next > 1:
+                self.not_predictable["READDIRPLUS" if is_plus and not self._v4 else "READDIR"] = _SEVERAL_ANSWERS
             pages.n_next = min(pages.n_next * 2, max(1, self._protocol.read_bytes // FIRST_ANSWER_BYTES))
             self._read_directory(place, inode, visit, is_plus=is_plus)
         # what is left of the buffer would have held another name
@@ -367,16 +314,54 @@ class NfsClient:
 
     # -- changes ----------------------------------------------------------------------------------------------------
 
-    def change(self, directory: Place | None, place: Place, visit: Visit) -> None:
+    def _give_back(self, place: Place) -> None:
+        """Return a lent file. Source: fs/nfs/delegation.c, nfs4_inode_return_delegation."""
+        inode = self._inodes.get(place)
+        if inode is not None and inode.is_delegated:
+            inode.is_delegated = False
+            name = self._names.get(place)
+            if name is not None:
+                name.is_delegated = False
+            self._ask("DELEGRETURN", OTHER, place, 1)
+
+    def set_attributes(self, place: Place, visit: Visit) -> None:
+        """Source: fs/nfs/inode.c, nfs_setattr, nfs_setattr_update_inode; fs/nfs/nfs4proc.c, nfs4_proc_setattr."""
+        if place.kind == MISSING:
+            return
+        sets_rights = visit.syscall.lstrip("lf").startswith(("chmod", "chown"))
+        inode = self._inode(place)
+        if sets_rights:
+            self._give_back(place)
+            inode.users.clear()
+        self._ask("SETATTR", CHANGE, place, 1)
+        inode.is_changed, inode.was_read = False, False
+        if self._v4:
+            self.not_predictable[RIGHTS] = _AFTER_CHANGE
+        self._heard(place, visit)
+
+    def change(self, directory: Place | None, place: Place, visit: Visit, *, gone: Place | None) -> None:
         """A name was made, removed or moved: the listing has to be read again, the attributes came with the answer."""
         stem = visit.syscall.removesuffix("2").removesuffix("at").removesuffix("at")
         operation = CHANGES["4" if self._v4 else "3"].get(stem, "SETATTR")
+        if gone is not None and operation in ("RENAME", "REMOVE"):
+            self._give_back(gone)  # nfs4_proc_unlink_setup, nfs4_proc_rename_setup
+        inode = self._inode(place) if place.kind != MISSING else None
+        if inode is not None and operation == "RENAME":
+            self._give_back(place)
+            inode.is_changed = True  # fs/nfs/dir.c, nfs_rename
         self._ask(operation, CHANGE, place, 1)
         if operation == "OPEN":
             self._ask("CLOSE", OTHER, place, 1)
+        if inode is not None and visit.opens:
+            inode.was_read = True  # what the run has written itself it need not fetch
+            if visit.is_exclusive:
+                # the times in which the server kept the request's mark are set (nfs3_proc_create, nfs4_exclusive_attrset)
+                self._ask("SETATTR", CHANGE, place, 1)
+        if inode is not None and stem == "symlink":
+            inode.has_text = True  # fs/nfs/dir.c, nfs_symlink
         self._names[place] = Name()
         if directory is not None:
-            inode = self._inode(directory)
-            inode.pages = None
-            inode.age.limit_s = self._protocol.directory_ages_s[0]
-            inode.age.asked_s = visit.now_s
+            above = self._inode(directory)
+            above.pages = None
+            above.age.limit_s = self._protocol.directory_ages_s[0]
+            above.age.asked_s = visit.now_s

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fsprobe.analysis.requests.clients.client import Age, Pages
-from fsprobe.analysis.requests.dentries import Listing
+from fsprobe.analysis.requests.clients.client import Age, Ask, Pages, Visit
+from fsprobe.analysis.requests.clients.protocol import Protocol
+from fsprobe.analysis.requests.dentries import DIRECTORY, OTHER, Listing, Place
 
 FIRST_ANSWER_BYTES = 64 << 10
 """fs/nfs/dir.c, NFS_INIT_DTSIZE: what the first READDIR of a listing asks for; each further one asks for twice as much."""
@@ -51,6 +52,8 @@ class Inode:
     is_delegated: bool = False
     is_access_time_old: bool = False
     was_read: bool = False
+    is_changed: bool = False
+    """Its attributes are known to be others than those in the cache (NFS_INO_REVAL_FORCED)."""
     is_mapped: bool = False
     """It is going to be read by page faults, after its status was asked for."""
     has_text: bool = False
@@ -83,3 +86,83 @@ def names_per_answer(listing: Listing, *, is_v4: bool, is_plus: bool) -> int:
     else:
         size = 4 + 8 + padded + 8 + (4 + 84 + 4 + 4 + HANDLE_BYTES if is_plus else 0)
     return max(1, int(FIRST_ANSWER_BYTES // size))
+
+
+class NfsCache:
+    """What the client of one mount believes, and for how long."""
+
+    def __init__(self, protocol: Protocol, ask: Ask) -> None:
+        self._protocol = protocol
+        self._ask = ask
+        self._v4 = protocol.is_v4
+        self.may_forget = True
+        self.not_predictable: dict[str, str] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything: the mount is fresh."""
+        self._inodes: dict[Place, Inode] = {}
+        self._names: dict[Place, Name] = {}
+        self._to_be_read: list[Inode] = []
+        self._n_after_read = 0
+        self.not_predictable = {}
+
+    def go_on(self) -> None:
+        """Begin a second count in the cache that the first one left."""
+        self._n_after_read = 0
+        self.not_predictable = {}
+
+    def _inode(self, place: Place) -> Inode:
+        inode = self._inodes.get(place)
+        if inode is None:
+            is_directory = place.kind == DIRECTORY
+            ages = self._protocol.directory_ages_s if is_directory else self._protocol.file_ages_s
+            inode = self._inodes[place] = Inode(Age(ages[0]))
+        return inode
+
+    def _heard(self, place: Place, visit: Visit) -> None:
+        """An answer held the attributes: they are believed twice as long as before if they had been old.
+
+        Source: fs/nfs/inode.c, nfs_update_inode (attrtimeo, attrtimeo_timestamp).
+        """
+        inode = self._inodes.get(place)
+        if inode is None:
+            self._inode(place).age.asked_s = visit.now_s
+            return
+        age = inode.age
+        if visit.now_s - age.asked_s >= age.limit_s:
+            most = self._protocol.directory_ages_s if place.kind == DIRECTORY else self._protocol.file_ages_s
+            age.limit_s = min(most[1], age.limit_s * 2)
+        age.asked_s = visit.now_s
+
+    def _is_old(self, inode: Inode, visit: Visit) -> bool:
+        """Whether its attributes have expired. Source: fs/nfs/inode.c, nfs_attribute_cache_expired."""
+        if inode.is_changed:
+            return True
+        return not inode.is_delegated and visit.now_s - inode.age.asked_s >= inode.age.limit_s
+
+    def _get_attributes(self, place: Place, visit: Visit) -> None:
+        self._ask("GETATTR", OTHER, place, 1)
+        inode = self._inode(place)
+        inode.is_access_time_old = False
+        self._accept_change(inode)
+        self._heard(place, visit)
+
+    def _accept_change(self, inode: Inode) -> None:
+        """With another time of change the rights are unknown again. Source: fs/nfs/inode.c, nfs_update_inode."""
+        if inode.is_changed:
+            inode.is_changed = False
+            inode.users.clear()
+
+    def _permit(self, place: Place, visit: Visit) -> None:
+        """Rights are asked for once per user; a file's age is checked each time.
+
+        Source: fs/nfs/dir.c, nfs_do_access, nfs_access_get_cached_locked.
+        """
+        inode = self._inode(place)
+        if visit.user not in inode.users:
+            inode.users.add(visit.user)
+            self._ask("ACCESS", OTHER, place, 1)
+            self._heard(place, visit)
+        elif self._is_old(inode, visit):
+            self._get_attributes(place, visit)

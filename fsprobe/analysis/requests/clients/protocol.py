@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Mount
 
 
@@ -106,7 +107,6 @@ def _nfs(fstype: str, found: dict[str, str], file_times: bool, directory_times: 
     if "noac" in found:
         files, directories = [0.0, 0.0], [0.0, 0.0]
     cache = {"none": "none", "pos": "positive", "positive": "positive"}.get(found.get("lookupcache", ""), "all")
-    size = found.get("rsize", "")
     return Protocol(
         family=Family.NFS,
         version=version,
@@ -117,14 +117,14 @@ def _nfs(fstype: str, found: dict[str, str], file_times: bool, directory_times: 
         directory_ages_s=(directories[0], directories[1]),
         file_access_times=file_times,
         directory_access_times=directory_times,
-        read_bytes=int(size) if size.isdigit() and int(size) else 1 << 20,
+        read_bytes=count(found.get("rsize", "")) or 1 << 20,
         walks_programs_twice=twice,
     )
 
 
 def _seconds(found: dict[str, str], name: str, default: float) -> float:
-    value = found.get(name, "")
-    return float(value) if value.isdigit() else default
+    value = count(found.get(name, ""))
+    return default if value is None else float(value)
 
 
 def _is_debian(kernel: str) -> bool:

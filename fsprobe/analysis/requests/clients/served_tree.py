@@ -15,15 +15,20 @@ from fsprobe.analysis.requests.steps import (
     ACCESS_TIME,
     CREATE,
     DESCRIBE,
+    EXCLUSIVE,
     EXECUTE,
     IS_DIRECTORY,
     LIST_IT,
     NO_FOLLOW,
     OPEN_IT,
     PATH_ONLY,
+    READ_WRITE,
     RIGHTS,
+    SETS,
     SPACE,
     STATUS,
+    TRUNCATE,
+    WRITE_ONLY,
     Step,
 )
 from fsprobe.model.events import Mount
@@ -89,6 +94,10 @@ class ServedTree(Tree):
         visit.opens = visit.executes or (step.action == OPEN_IT and not is_path)
         visit.wants_directory = bool(step.flags & IS_DIRECTORY) or step.path.endswith(b"/")
         visit.creates = bool(step.flags & CREATE) and not is_path
+        visit.is_exclusive = visit.creates and bool(step.flags & EXCLUSIVE)
+        visit.writes = visit.opens and bool(step.flags & (WRITE_ONLY | READ_WRITE))
+        visit.reads = not step.flags & WRITE_ONLY
+        visit.truncates = visit.opens and bool(step.flags & TRUNCATE)
         visit.follows = not step.flags & NO_FOLLOW
         if step.action != DESCRIBE:
             for client in self.clients.values():
@@ -105,6 +114,8 @@ class ServedTree(Tree):
             client.rights(place, self.visit)
         elif step.flags & SPACE:
             client.space(place, self.visit)
+        if step.flags & SETS and not step.error:
+            client.set_attributes(place, self.visit)
 
     def walk_again(self, path: bytes) -> None:
         """The kernel looks the path of a program up once more, and follows no link in its last place."""
@@ -169,13 +180,19 @@ class ServedTree(Tree):
         else:
             client.list(place, listing, self.visit)
 
-    def change(self, directory: Place | None, place: Place) -> None:
+    def change(self, directory: Place | None, place: Place, gone: Place | None = None) -> None:
         """Ask for a change of a directory; see `Tree.change`."""
         client = self.client_of(place) if self.mode == COUNT else None
         if client is None:
-            super().change(directory, place)
+            super().change(directory, place, gone)
         else:
-            client.change(directory, place, self.visit)
+            client.change(directory, place, self.visit, gone=gone)
+
+    def use(self, place: Place) -> None:
+        """The kernel checks the rights on what a hard link is made of (fs/namei.c, may_linkat: safe_hardlink_source)."""
+        client = self.client_of(place) if self.mode == COUNT else None
+        if client is not None:
+            client.rights(place, self.visit)
 
 
 def _is_root(place: Place) -> bool:

@@ -13,6 +13,7 @@ from fsprobe.capture import shipped
 from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.audit import notes
 from fsprobe.capture.backends.protocol import UNMARKED, Backend
+from fsprobe.capture.directories import room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import memory
 from fsprobe.capture.process.witness import Witness
@@ -39,7 +40,11 @@ class Audit(Backend):
     ways_to_mark = (MARKED_INSIDE,)
     data_files = tuple("hook/audit/" + name for name in HOOK_PARTS)
 
+    tick_s = 0.025
+    """More often than usual: what is noted between two looks must have room."""
+
     max_bytes = text_log.NO_BOUND
+    rooms: "room.Rooms | None" = None
     charge: "memory.Charge | None" = None
     witness: "Witness | None" = None
 
@@ -68,6 +73,7 @@ class Audit(Backend):
         """The command as it is."""
         self.max_bytes = run.max_log_bytes
         self.charge = memory.Charge(self.scratch)
+        self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
         self.witness = Witness()
         return launch
 
@@ -77,10 +83,10 @@ class Audit(Backend):
 
     def watch(self, process: "Process") -> "None":
         """Take the hooks' place away when there is too much in it or too little room."""
-        if self.truncated:
+        if self.truncated or self.rooms is None:
             return
+        size = self.rooms.used_bytes()
         try:
-            size = notes.size_bytes(self.scratch)
             free = scratch_dir.free_bytes(self.scratch)
         except OSError:
             return
@@ -92,6 +98,8 @@ class Audit(Backend):
             self.truncated = text_log.LOW_MEMORY
         if self.truncated:
             notes.stop_writers(self.scratch)
+        else:
+            self.rooms.extend()
 
     def is_at_work(self) -> "bool":
         """Whether interpreters outlive the command."""

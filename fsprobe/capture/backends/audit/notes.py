@@ -1,19 +1,19 @@
 """What interpreters noted of themselves in the audit backend, and one log made of it.
 
-What runs in the target is `hook/audit/watch.py`; it leaves one file `calls.TOKEN` per process. `gather` makes of those files
-one log in strace's own words, so that all that follows reads it as it reads any other.
+What runs in the target is `hook/audit/watch.py`; it leaves one file `noted.TOKEN` per interpreter, with a part for each process that
+this forked off (older versions left a file `calls.TOKEN` per process). `gather` makes of those one log in strace's own words, so
+that all that follows reads it as it reads any other. A process that was forked off did not ask who it is: it gets a number
+that no process has, and so do threads that the interpreter doesn't know.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
 import errno
-import json
 import os
 import time
 
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, room
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.process.wait import is_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,25 +21,19 @@ if TYPE_CHECKING:
 
 CALLS = "calls."
 BLOCK_BYTES = 1 << 18
+FIRST_UNKNOWN = 1 << 22
+"""Processes and threads whose number nobody asked for are counted from here: Linux has none above it."""
 _FULL = "marks.full"
 _CLONE = b"clone(child_stack=NULL, flags=%s) = %d"
+_CLONE_THREAD = b"clone(child_stack=0x1, flags=CLONE_VM|CLONE_FS|CLONE_THREAD) = %d"
 
 
 # ---- while they run -----------------------------------------------------------------------------------------------
 
 
-def size_bytes(scratch: "str") -> "int":
-    """How much they noted, with their marks.
-
-    Raises:
-        OSError: their directory can't be read.
-    """
-    with os.scandir(os.path.join(scratch, scratch_dir.MARKS)) as entries:
-        return sum(entry.stat().st_size for entry in entries)
-
-
 def stop_writers(scratch: "str") -> "None":
-    """Take the hooks' place away: they append by path, and where that is not there they write no more."""
+    """Tell the hooks to write no more, and take their place away: an interpreter that starts now does nothing there."""
+    room.stop(os.path.join(scratch, scratch_dir.MARKS))
     try:
         os.rename(os.path.join(scratch, scratch_dir.MARKS), os.path.join(scratch, _FULL))
     except OSError:
@@ -47,34 +41,25 @@ def stop_writers(scratch: "str") -> "None":
 
 
 def running(scratch: "str") -> "list[int]":
-    """Processes that a hook of this run noted and that are still there, with the hook in their environment."""
+    """Processes that share memory with a file of this run: interpreters with its hook, and what they forked off."""
     place = os.path.join(scratch, scratch_dir.MARKS)
     try:
-        names = [name for name in os.listdir(place) if name.startswith(CALLS)]
+        names = [name for name in os.listdir(place) if name.startswith(room.NOTED)]
     except OSError:
         return []
+    if not names:
+        return []
+    wanted = os.fsencode(os.path.join(os.path.realpath(place), room.NOTED))
     found = []
-    entry = _hook_dir(scratch)
-    for name in names:
-        word = name[len(CALLS) :].split(".")[0]
-        if word.isdigit() and is_running(int(word)) and int(word) not in found:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
             try:
-                with open("/proc/%s/environ" % word, "rb", buffering=0) as source:
-                    is_ours = bool(entry) and entry in source.read(1 << 20)
+                with open("/proc/%s/maps" % name, "rb") as source:
+                    if wanted in source.read():
+                        found.append(int(name))
             except OSError:
-                is_ours = False
-            if is_ours:
-                found.append(int(word))
+                continue
     return found
-
-
-def _hook_dir(scratch: "str") -> "bytes":
-    """What this run put on PYTHONPATH, as it wrote it down before the command started."""
-    try:
-        with own_files.reader(os.path.join(scratch, scratch_dir.STATE)) as source:
-            return os.fsencode(str(json.loads(source.read().decode("utf-8", "surrogateescape"))["hook_dir"]))
-    except (OSError, ValueError, LookupError, TypeError):
-        return b""
 
 
 # ---- one log ------------------------------------------------------------------------------------------------------
@@ -99,9 +84,9 @@ def gather(scratch: "str", log: "str") -> "str":
     if not os.path.isdir(place):
         os.rename(os.path.join(scratch, _FULL), place)
     to_wall_ns = int(time.time() * 1e9) - int(time.monotonic() * 1e9)
-    paths = [os.path.join(place, name) for name in os.listdir(place) if name.startswith(CALLS)]
-    births = {path: birth for path, birth in ((path, _birth(path)) for path in paths) if birth is not None}
-    streams = [_stream(path, births[path]) for path in births]
+    found, n_lost = _notes_in(place)
+    births = _named(found)
+    streams = [_stream(one, births[id(one)], births) for one in found]
     streams.append(iter(_clones(sorted(births.values(), key=lambda birth: birth.at_ns))))
     try:
         with os.fdopen(own_files.open_file(log, os.O_WRONLY | os.O_CREAT), "wb") as target:
@@ -113,20 +98,73 @@ def gather(scratch: "str", log: "str") -> "str":
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return "the scratch filesystem is full"
-    return ""
+    why = "there was no room, or the program watched its own calls (sys.setprofile, sys.settrace)"
+    return "at least %d calls were not noted: %s" % (n_lost, why) if n_lost else ""
+
+
+class Notes:
+    """What one process noted: a stretch of a file, and how it came to be."""
+
+    def __init__(self, path: "str", part: "int" = 0, start: "int" = 0, end: "int | None" = None) -> "None":
+        self.path = path
+        self.part = part
+        self.start = start
+        self.end = end
+        self.birth = _birth(path, start)
+
+
+def _notes_in(place: "str") -> "tuple[list[Notes], int]":
+    """What the processes noted in a directory, and how many lines had no room."""
+    found, n_lost = [], 0
+    for name in sorted(os.listdir(place)):
+        path = os.path.join(place, name)
+        if name.startswith(CALLS):
+            found.append(Notes(path))
+        elif name.startswith(room.NOTED):
+            header = room.header_of(path)
+            for number, part in enumerate(room.parts(header)):
+                n_lost += part.n_lost
+                if part.used:
+                    found.append(Notes(path, number, part.start, part.limit))
+            n_lost += room.n_lost_elsewhere(header)
+    return [one for one in found if one.birth is not None], n_lost
+
+
+def _named(found: "list[Notes]") -> "dict[int, Birth]":
+    """How each came to be, with numbers for those who did not ask for one; by the notes' identity."""
+    births = {}  # type: dict[int, Birth]
+    of_parts = {}  # type: dict[tuple[str, int], Birth]
+    for n, one in enumerate(found):
+        birth = one.birth
+        if birth is None:
+            continue
+        if one.part:
+            birth.pid = birth.tid = FIRST_UNKNOWN + n
+        births[id(one)] = of_parts[one.path, one.part] = birth
+    for one in found:
+        birth = births[id(one)]
+        if one.part:
+            parent = of_parts.get((one.path, birth.parent))
+            birth.parent = parent.pid if parent is not None else 0
+            if parent is not None and not birth.forked_by:
+                birth.forked_by = parent.tid
+    return births
 
 
 class Birth:
-    """The first line of a process's file: how it came to be, when, and by whom."""
+    """The first line of a process's notes: how it came to be, when, and by whom."""
 
     def __init__(self, words: "list[bytes]") -> "None":
         self.word = words[0].decode("ascii", "replace")
-        self.pid, self.parent, self.tid, self.at_ns, self.forked_by, self.forked_ns = [int(one) for one in words[1:7]]
+        # a thread that the interpreter did not know is taken for the process's first
+        numbers = [int(one) if one.isdigit() else 0 for one in words[1:7]]
+        self.pid, self.parent, self.tid, self.at_ns, self.forked_by, self.forked_ns = numbers
 
 
-def _birth(path: "str") -> "Birth | None":
+def _birth(path: "str", at: "int" = 0) -> "Birth | None":
     try:
         with own_files.reader(path, buffering=0) as source:
+            source.seek(at)
             head = source.read(256).split(b"\n", 1)[0]
         return Birth(head[1:].split()) if head[:1] == b"!" else None
     except (OSError, ValueError, IndexError):
@@ -149,23 +187,38 @@ def _clones(births: "list[Birth]") -> "list[tuple[int, int, bytes]]":
     return sorted(found)
 
 
-def _stream(path: "str", birth: "Birth") -> "Iterator[tuple[int, int, bytes]]":
-    """The lines of one file, in its order; read by path in blocks, since there may be more files than descriptors."""
-    at, rest, last_ns = 0, b"", birth.at_ns
+def _stream(notes: "Notes", birth: "Birth", births: "dict[int, Birth]") -> "Iterator[tuple[int, int, bytes]]":
+    """The lines of one process, in its order; read by path in blocks, since there may be more files than descriptors."""
+    at, rest, last_ns = notes.start, b"", birth.at_ns
+    tids = {b"0": birth.pid} if notes.part else {}  # type: dict[bytes, int]
     while True:
-        with own_files.reader(path, buffering=0) as source:
+        with own_files.reader(notes.path, buffering=0) as source:
             source.seek(at)
-            block = source.read(BLOCK_BYTES)
+            size = BLOCK_BYTES if notes.end is None else min(BLOCK_BYTES, notes.end - at)
+            block = source.read(size)
         at += len(block)
-        lines = (rest + block).split(b"\n")
+        lines = (rest + (block if notes.end is None else block.replace(b"\0", b""))).split(b"\n")
         rest = lines.pop()
         for line in lines:
             words = line.split(b" ", 2)
-            if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
+            if len(words) == 3 and words[1].isdigit() and (words[0].isdigit() or words[0][:1] == b"?"):
                 # threads take their stamps side by side: in the file's order, but never backwards
                 last_ns = max(last_ns, int(words[1]))
-                yield last_ns, int(words[0]), words[2]
+                if words[0] not in tids:
+                    tids[words[0]] = int(words[0]) if words[0].isdigit() else _next_unknown(births)
+                tid = tids[words[0]]
+                if words[2] != b"*":
+                    yield last_ns, tid, words[2]
+                elif tid != birth.pid:
+                    yield last_ns, birth.pid, _CLONE_THREAD % tid
             elif line[:1] != b"!" and line:
                 yield last_ns, birth.tid, line
         if not block:
             return
+
+
+def _next_unknown(births: "dict[int, Birth]") -> "int":
+    """The number of a thread that nobody knows, which no process and no other thread has."""
+    births[0] = last = births.get(0) or Birth([b"thread", b"%d" % (2 * FIRST_UNKNOWN)] + [b"0"] * 5)
+    last.pid += 1
+    return last.pid

@@ -16,7 +16,7 @@ from fsprobe.capture.backends.protocol import NO, OK, UNMARKED, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine import cgroup
+from fsprobe.capture.machine import memory
 from fsprobe.capture.process import limits
 from fsprobe.capture.process.witness import Witness
 from fsprobe.errors import EXIT_NOT_FOUND, BadInput, FsprobeError
@@ -96,7 +96,10 @@ class Inline(Backend):
         why = self._dry_start(machine)
         if why:
             return "the inline recorder does not work here: " + why
-        return command.why_not(machine.command[0], self.library, machine.environment) if machine.command else ""
+        if not machine.command:
+            return ""
+        why = command.why_not_outside(machine.command, machine.environment)
+        return why or command.why_not(machine.command[0], self.library, machine.environment)
 
     def _dry_start(self, machine: "Machine") -> "str":
         """Start /bin/true with a ring of its own, and keep what it found."""
@@ -209,7 +212,7 @@ class Inline(Backend):
         if scratch_dir.free_bytes(self.place) < n_bytes + LOW_SPACE_BYTES:
             self.why_full = "the scratch filesystem is nearly full"
         else:
-            room = cgroup.room_bytes()
+            room = memory.free_bytes()
             if room is not None and room < n_bytes + LOW_SPACE_BYTES:
                 self.why_full = "the memory limit of this job is near"
             else:

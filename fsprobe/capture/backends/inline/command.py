@@ -10,6 +10,7 @@ import struct
 
 from fsprobe import files
 from fsprobe.capture.backends.inline import trial
+from fsprobe.capture.containers import starters
 from fsprobe.capture.machine import host
 
 TYPE_CHECKING = False
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
-CONTAINERS = frozenset("apptainer singularity docker podman ch-run shifter enroot sarus charliecloud nerdctl".split())
-"""Programs that start others where the recorder's file need not be: the loader in there would complain of that on stderr."""
 LOADERS = ("ld-linux-x86-64.so.2",)
 """glibc's. Asked to trace, another one would run the program."""
 MAX_INTERPRETERS = 6
@@ -47,9 +46,6 @@ def why_not(command: "str", library: "str", environ: "Mapping[str, str]") -> "st
         library: the recorder's .so.
         environ: the command's environment.
     """
-    name = os.path.basename(command)
-    if name in CONTAINERS:
-        return "%s starts programs in a container, where the recorder's file is not: run fsprobe inside of it" % name
     path = host.find_program(command, environ)[0]
     if path is None:
         return ""  # the error of a command that is not there is somebody else's
@@ -64,6 +60,17 @@ def why_not(command: "str", library: "str", environ: "Mapping[str, str]") -> "st
     if status and "TLS" in complaint:
         return "its libraries need more static TLS than the loader leaves under LD_AUDIT: %s" % complaint
     return ""
+
+
+def why_not_outside(command: "list[str]", environ: "Mapping[str, str]") -> "str":
+    """Say why a command that starts a container, itself or in its shell script, is not for the recorder ("" where it does not).
+
+    The recorder's file is not in the container, and the loader in there would complain of that on stderr.
+    """
+    name = starters.mentioned(command, environ)
+    if name not in starters.STARTERS:
+        return ""
+    return "%s starts programs in a container, where the recorder's file is not: run fsprobe inside of it" % name
 
 
 def load(path: "str", environ: "Mapping[str, str]") -> "Program":

@@ -42,7 +42,9 @@ class Ptrace(Tracer):
             launch.words,
             complaints=os.path.join(self.place, COMPLAINTS),
             variables=launch.target_variables,
+            mask=run.mask,
         )
+        made.dress = entry.hold
         return made
 
 

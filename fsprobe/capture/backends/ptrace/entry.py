@@ -6,6 +6,7 @@ Runs beside the target on Python 3.6 and later: standard library, few imports.
 import ctypes
 import errno
 import os
+import signal
 import struct
 import sys
 
@@ -14,9 +15,14 @@ from fsprobe.capture.backends.ptrace import abi
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 TRACER = "tracer.py"
+PASSED_BY = (
+    "SIGHUP SIGINT SIGQUIT SIGPIPE SIGTERM SIGTTOU SIGTTIN SIGUSR1 SIGUSR2 SIGVTALRM SIGPROF SIGXCPU SIGIO SIGPWR"
+).split()
+"""What the tracer ignores: the target gets them from the terminal, from our caller, or as one of all processes of a job
+step. strace dies of SIGUSR1 and what follows, and with it every traced call of its target."""
 EXIT_OWN_FAILURE = 125
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
@@ -95,12 +101,18 @@ def seize(libc: "ctypes.CDLL", pid: int) -> None:
     raise CannotTrace(f"can't trace: {reason} (a container or the site's policy forbids ptrace)")
 
 
+def hold(mask: "Iterable[int]") -> "None":
+    """Block, in the child that becomes the tracer, what it will ignore: its interpreter has not come to that yet."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, set(mask) | {getattr(signal, name) for name in PASSED_BY})
+
+
 def command(
     log_path: str,
     argv: "Sequence[str]",
     python: "str | None" = None,
     complaints: str = "",
     variables: "Mapping[str, str] | None" = None,
+    mask: "Iterable[int] | None" = None,
 ) -> "list[str]":
     """The command line that runs `argv` under this tracer.
 
@@ -110,6 +122,7 @@ def command(
         python: the interpreter for the tracer (3.6 or later).
         complaints: file for what the tracer says.
         variables: set for the command alone.
+        mask: the signals that shall be blocked in the command; None for those of the tracer.
     """
     # out of an archive it is started by the archive's own main
     place = (
@@ -122,6 +135,7 @@ def command(
         + place
         + ["-o", log_path]
         + (["-c", complaints] if complaints else [])
+        + (["-m", ",".join(str(int(number)) for number in mask)] if mask is not None else [])
         + [word for name in sorted(variables or {}) for word in ("-E", "%s=%s" % (name, (variables or {})[name]))]
         + ["--"]
         + list(argv)

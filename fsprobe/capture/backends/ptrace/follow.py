@@ -7,12 +7,11 @@ Runs beside the target on Python 3.6 and later: standard library, few imports.
 import _signal as signal  # type: ignore[import-not-found]
 import ctypes
 import os
-import struct
 import time
 
-from fsprobe.capture.backends.ptrace import abi, confinement, memory
+from fsprobe.capture.backends.ptrace import abi, confinement, memory, served
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
-from fsprobe.capture.backends.ptrace.tracee import Tracee
+from fsprobe.capture.backends.ptrace.tracee import Stops, Tracee
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
@@ -129,9 +128,18 @@ class Run:
         self.confined: "set[int]" = set()
         """Who confined itself, and whose hook asks for nothing from then on."""
         self.n_undecoded = 0
+        self.servers: "served.Servers | None" = None
+        """Who serves a filesystem (FUSE) itself, once somebody may."""
+        self.stops = Stops()
         self.waiting = False
         """The loop is at rest, so the timer may flush."""
         self.ticking = False
+
+    def expect_server(self) -> "served.Servers":
+        """From now on a process of the target may serve a filesystem."""
+        if self.servers is None:
+            self.servers = served.Servers(self.ptrace, self.tracees, self.stops)
+        return self.servers
 
     def tick(self, *_: object) -> None:
         if self.waiting:
@@ -149,7 +157,8 @@ def follow(run: Run) -> None:
     ptrace = run.ptrace
     tracees = run.tracees
     waitpid = os.waitpid
-    queue: "list[tuple[int, int]]" = []
+    stops = run.stops
+    queue = stops.queue
     signal.signal(signal.SIGALRM, run.tick)
     while True:
         if parts:
@@ -173,11 +182,11 @@ def follow(run: Run) -> None:
                 if not pid:
                     break
                 queue.append((pid, status))
-        for pid, status in queue:
+        for stops.at, (pid, status) in enumerate(queue):
             tracee = tracees.get(pid)
             if tracee is None:
                 if not os.WIFSTOPPED(status):
-                    continue  # no child of the target: one that this process was born with
+                    continue  # no child of the target: one that this process was born with, or one served out of turn
                 tracee = tracees[pid] = Tracee(pid)
             if status == _SECCOMP_STOP:
                 _enter_call(run, tracee)
@@ -220,6 +229,8 @@ def _enter_call(
             early = _undecoded(run, call, error)
         log.parts.append(f"{leader}{call.name}({early}")
         log.open = t
+        if call.number == 59 and served.MOUNTERS in early:
+            run.expect_server()
         if '"fsprobe!ready ' in early:
             confinement.note_hook(t.tid, early)
     elif run.started and number in confinement.CALLS and confinement.stop_hook(ptrace, t):
@@ -255,6 +266,8 @@ def _leave_call(
             result = errors.get(-value) or f"-1 (errno {-value})"
         elif call.returns_fd:
             result = memory.descriptor(t.tid, value)
+            if result.endswith(served.OPENED):
+                run.expect_server().note(t.tid)
         else:
             result = str(value)
         took_ns = left_ns - t.entered_ns
@@ -293,7 +306,7 @@ def _other_event(run: Run, t: Tracee, status: int) -> "tuple[int, int]":
     go_on = abi.PTRACE_SYSCALL if t.call is not None else abi.PTRACE_CONT
     if event == 0:
         if run.ptrace(abi.PTRACE_GETSIGINFO, pid, 0, run.siginfo) == 0 and run.started:
-            log.line(pid, f"--- {abi.signal_name(number)} {signal_info(run.siginfo.raw)} ---")
+            log.line(pid, f"--- {abi.signal_name(number)} {memory.signal_info(run.siginfo.raw)} ---")
         return go_on, number
     if event == abi.EVENT_STOP and number in abi.STOP_SIGNALS:
         log.line(pid, f"--- stopped by {abi.signal_name(number)} ---")
@@ -354,45 +367,3 @@ def _note_foreign(run: Run, t: Tracee, number: int) -> None:
         run.foreign.add(t.tid)
         mode = "x32" if number & abi.X32_BIT else "32 bit"
         run.log.line(t.tid, f"[ Process PID={t.tid} runs in {mode} mode. ]")
-
-
-# ---- signals ------------------------------------------------------------------------------------------------------
-
-
-def signal_info(data: bytes) -> str:
-    """Spell a siginfo_t of 128 bytes: `{si_signo=SIGCHLD, si_code=CLD_EXITED, ...}`."""
-    signo, error, code = struct.unpack_from("3i", data)
-    pid, uid = struct.unpack_from("iI", data, 16)
-    (where,) = struct.unpack_from("Q", data, 16)
-    (sent,), (sent_pointer,) = struct.unpack_from("i", data, 24), struct.unpack_from("Q", data, 24)
-    text = f"{{si_signo={abi.signal_name(signo)}, si_code={abi.si_code_name(signo, code)}"
-    if error:
-        text += f", si_errno={error}"
-    source = f", si_pid={pid}, si_uid={uid}"
-    carried = f", si_int={sent}, si_ptr={memory.pointer(sent_pointer)}"
-    if code <= 0:  # sent by a process
-        if code == -2:
-            timer, overrun = struct.unpack_from("2i", data, 16)
-            text += f", si_timerid={timer & 0xFFFFFFFF:#x}, si_overrun={overrun}{carried}"
-        else:
-            text += source + (carried if code not in (0, -6) and sent_pointer else "")
-    elif signo == 17:
-        status, utime, stime = struct.unpack_from("i4x2q", data, 24)
-        text += f"{source}, si_status={status if code == 1 else abi.signal_name(status)}"
-        text += f", si_utime={_ticks(utime)}, si_stime={_ticks(stime)}"
-    elif signo in (4, 5, 7, 8, 11):
-        text += f", si_addr={memory.pointer(where)}"
-    elif signo == 29:
-        band, descriptor_number = struct.unpack_from("qi", data, 16)
-        text += f", si_band={band}, si_fd={descriptor_number}"
-    elif signo == 31:
-        number, arch = struct.unpack_from("iI", data, 24)
-        text += f", si_call_addr={memory.pointer(where)}, si_syscall={number}, si_arch={arch:#x}"
-    else:
-        text += (source if pid or uid else "") + (carried if sent_pointer else "")
-    return text + "}"
-
-
-def _ticks(n_ticks: int) -> str:
-    """strace shows clock ticks with the seconds in a comment."""
-    return f"{n_ticks} /* {n_ticks / 100:.2f} s */" if n_ticks else "0"

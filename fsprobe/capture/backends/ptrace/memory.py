@@ -7,12 +7,14 @@ Source: the spellings are those of strace 6.1 with `-y -s 256`, which the tests 
 """
 
 import os
+import struct
 
 from fsprobe.capture.backends.ptrace import abi
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from fsprobe.capture.backends.ptrace.tracee import Tracee
 
@@ -25,7 +27,8 @@ _MAX_MEMORY_FILES = 256
 # ---- the target's memory ------------------------------------------------------------------------------------------
 
 _memory: "dict[int, int]" = {}
-_pread = os.pread
+_pread: "Callable[[int, int, int], bytes]" = os.pread
+_stat: "Callable[..., Any]" = os.stat
 _readlink = os.readlink
 _read_by_call: "list[Callable[[int, int, int], bytes]]" = []
 
@@ -33,6 +36,17 @@ _read_by_call: "list[Callable[[int, int, int], bytes]]" = []
 def set_fallback_reader(read: "Callable[[int, int, int], bytes]") -> None:
     """Name what reads (pid, address, length) where /proc/PID/mem can't be opened."""
     _read_by_call[:] = [read]
+
+
+def read_with(call: "Callable[..., Any]") -> None:
+    """Have `call` do whatever may wait for a page or for a file server: it is given a function and its arguments."""
+    global _pread, _stat
+    _pread, _stat = _through(call, os.pread), _through(call, os.stat)
+    _read_by_call[:] = [_through(call, one) for one in _read_by_call]
+
+
+def _through(call: "Callable[..., Any]", function: "Callable[..., Any]") -> "Callable[..., Any]":
+    return lambda *arguments: call(function, *arguments)
 
 
 def forget_memory(tid: int) -> None:
@@ -129,11 +143,11 @@ def descriptor(tid: int, fd: int) -> str:
     if path.endswith(b" (deleted)"):
         # The kernel appends that; a file may also be called so.
         try:
-            behind = os.stat(link)
+            behind = _stat(link)
         except OSError:
             return f"{fd}<{annotate(path)}>"
         try:
-            named = os.stat(path)
+            named = _stat(path)
             deleted = (named.st_ino, named.st_dev) != (behind.st_ino, behind.st_dev)
         except OSError:
             deleted = True
@@ -196,3 +210,45 @@ def buffer_text(tid: int, address: int, length: int, omit_trailing_nul: bool = F
     if omit_trailing_nul and not cut and data.endswith(b"\0"):
         data = data[:-1]
     return f'"{quote(data)}"{cut}'
+
+
+# ---- signals ------------------------------------------------------------------------------------------------------
+
+
+def signal_info(data: bytes) -> str:
+    """Spell a siginfo_t of 128 bytes: `{si_signo=SIGCHLD, si_code=CLD_EXITED, ...}`."""
+    signo, error, code = struct.unpack_from("3i", data)
+    pid, uid = struct.unpack_from("iI", data, 16)
+    (where,) = struct.unpack_from("Q", data, 16)
+    (sent,), (sent_pointer,) = struct.unpack_from("i", data, 24), struct.unpack_from("Q", data, 24)
+    text = f"{{si_signo={abi.signal_name(signo)}, si_code={abi.si_code_name(signo, code)}"
+    if error:
+        text += f", si_errno={error}"
+    source = f", si_pid={pid}, si_uid={uid}"
+    carried = f", si_int={sent}, si_ptr={pointer(sent_pointer)}"
+    if code <= 0:  # sent by a process
+        if code == -2:
+            timer, overrun = struct.unpack_from("2i", data, 16)
+            text += f", si_timerid={timer & 0xFFFFFFFF:#x}, si_overrun={overrun}{carried}"
+        else:
+            text += source + (carried if code not in (0, -6) and sent_pointer else "")
+    elif signo == 17:
+        status, utime, stime = struct.unpack_from("i4x2q", data, 24)
+        text += f"{source}, si_status={status if code == 1 else abi.signal_name(status)}"
+        text += f", si_utime={_ticks(utime)}, si_stime={_ticks(stime)}"
+    elif signo in (4, 5, 7, 8, 11):
+        text += f", si_addr={pointer(where)}"
+    elif signo == 29:
+        band, descriptor_number = struct.unpack_from("qi", data, 16)
+        text += f", si_band={band}, si_fd={descriptor_number}"
+    elif signo == 31:
+        number, arch = struct.unpack_from("iI", data, 24)
+        text += f", si_call_addr={pointer(where)}, si_syscall={number}, si_arch={arch:#x}"
+    else:
+        text += (source if pid or uid else "") + (carried if sent_pointer else "")
+    return text + "}"
+
+
+def _ticks(n_ticks: int) -> str:
+    """strace shows clock ticks with the seconds in a comment."""
+    return f"{n_ticks} /* {n_ticks / 100:.2f} s */" if n_ticks else "0"

@@ -49,3 +49,15 @@ class Tracee:
         self.cwd_age = -1
         self.kept = 0
         """A value that a decoder keeps from entry to exit."""
+
+
+class Stops:
+    """The threads that have stopped, in the order in which they are served."""
+
+    __slots__ = ("queue", "at")
+
+    def __init__(self) -> None:
+        self.queue: "list[tuple[int, int]]" = []
+        """Thread and wait status; (0, 0) for one that was served out of turn."""
+        self.at = 0
+        """Which of them is being served."""

@@ -32,6 +32,7 @@ from fsprobe.capture.backends.ptrace.entry import (
     EXIT_NOT_EXECUTABLE,
     EXIT_NOT_FOUND,
     EXIT_OWN_FAILURE,
+    PASSED_BY,
     CannotTrace,
     seize,
     why_not_this_kernel,
@@ -41,13 +42,6 @@ from fsprobe.capture.backends.ptrace.follow import Log, Run, follow
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_PASSED_BY = (
-    "SIGHUP SIGINT SIGQUIT SIGPIPE SIGTERM SIGTTOU SIGTTIN SIGUSR1 SIGUSR2 SIGVTALRM SIGPROF SIGXCPU SIGIO SIGPWR"
-).split()
-"""What this process ignores: the target gets them from the terminal, from our caller, or as one of all processes of a job
-step. strace dies of SIGUSR1 and what follows, and with it every traced call of its target."""
-
 
 # ---- starting the target ------------------------------------------------------------------------------------------
 
@@ -86,7 +80,13 @@ def find_program(name: str, environment: "Sequence[bytes]") -> str:
 
 
 def _become_target(
-    libc: "ctypes.CDLL", program: str, argv: "Sequence[str]", environment: "Sequence[bytes]", go: int, failed: int
+    libc: "ctypes.CDLL",
+    program: str,
+    argv: "Sequence[str]",
+    environment: "Sequence[bytes]",
+    go: int,
+    failed: int,
+    mask: "Sequence[int] | None",
 ) -> None:
     """In the child: wait until seized, filter, execve. Comes back only if the execve failed."""
     words = [os.fsencode(word) for word in argv]
@@ -110,6 +110,11 @@ def _become_target(
         if libc.prctl(*install) != 0:
             os.write(failed, struct.pack("2i", 1, ctypes.get_errno()))
             return
+    if mask is not None:
+        # what has arrived meanwhile is the command's own, and no exception of this interpreter
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     libc.execve(path, argv_array, env_array)
     os.write(failed, struct.pack("2i", 2, ctypes.get_errno()))
 
@@ -118,7 +123,11 @@ def _become_target(
 
 
 def trace(
-    log_path: str, argv: "Sequence[str]", environment: "Sequence[bytes] | None" = None, complaints: str = ""
+    log_path: str,
+    argv: "Sequence[str]",
+    environment: "Sequence[bytes] | None" = None,
+    complaints: str = "",
+    mask: "Sequence[int] | None" = None,
 ) -> int:
     """Run a command to its end and log its calls; returns the wait status of the command itself.
 
@@ -130,6 +139,7 @@ def trace(
         argv: the command and its arguments.
         environment: `NAME=value` entries; what this process was started with if None.
         complaints: file for what is to be said while the command runs and of how it went; "" for stderr.
+        mask: the signals that shall be blocked in the command; None for those that are blocked here.
 
     Raises:
         CannotTrace: nothing was started: the command isn't there, or tracing or the log is not possible.
@@ -148,12 +158,12 @@ def trace(
     if pid == 0:
         try:
             os.close(let_go)
-            _become_target(libc, program, argv, entries, go, fail)
+            _become_target(libc, program, argv, entries, go, fail, mask)
         finally:
             os._exit(EXIT_OWN_FAILURE)
     os.close(go)
     os.close(fail)
-    for name in _PASSED_BY:
+    for name in PASSED_BY:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
@@ -190,6 +200,8 @@ def trace(
         )
     if run.foreign:
         _say(f"{len(run.foreign)} processes ran in 32-bit mode: their calls are not in the log")
+    if run.servers is not None and run.servers.words():
+        _say(run.servers.words())
     report = os.read(failed, 8)
     if len(report) == 8:
         step, number = struct.unpack("2i", report)
@@ -266,10 +278,10 @@ def _end_like(status: int) -> int:
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """`-o LOG [-c COMPLAINTS] [-E NAME=VALUE]... [--] CMD ARGS...`; returns the exit code, or dies of CMD's signal."""
+    """`-o LOG [-c COMPLAINTS] [-m SIGNALS] [-E NAME=VALUE]... [--] CMD ARGS...`; returns the exit code, or dies of CMD's signal."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    given, variables = {"-o": "", "-c": ""}, []
-    while len(words) > 1 and words[0] in ("-o", "-c", "-E"):
+    given, variables = {"-o": "", "-c": "", "-m": None}, []  # type: dict[str, str | None], list[bytes]
+    while len(words) > 1 and words[0] in ("-o", "-c", "-m", "-E"):
         option, value = words.pop(0), words.pop(0)
         if option == "-E":
             variables.append(os.fsencode(value))
@@ -288,7 +300,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         if variables:
             names = tuple(one.partition(b"=")[0] + b"=" for one in variables)
             environment = [one for one in original_environment() if not one.startswith(names)] + variables
-        status = trace(given["-o"], words, environment, given["-c"])
+        mask = None if given["-m"] is None else [int(number) for number in given["-m"].split(",") if number]
+        status = trace(given["-o"], words, environment, given["-c"] or "", mask)
     except CannotTrace as error:
         _say(str(error))
         return error.exit_code

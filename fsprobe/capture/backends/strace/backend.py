@@ -6,6 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 from fsprobe.capture.backends.protocol import LIMITED, MARKED_BY_CALLS, NO, OK
 from fsprobe.capture.backends.strace import installed
 from fsprobe.capture.backends.tracing import Tracer
+from fsprobe.capture.containers import starters
 from fsprobe.capture.machine import host
 from fsprobe.errors import FsprobeError
 
@@ -51,7 +52,10 @@ class Strace(Tracer):
         return ""
 
     def why_rather_not(self, machine: "Machine") -> "str":
-        """In a batch job a signal to the whole step ends strace."""
+        """It waits for a FUSE server that it traces; in a batch job a signal to the whole step ends it."""
+        server = starters.mentioned(machine.command, machine.environment)
+        if server:
+            return "%s serves files to the command or starts what does: strace could wait for it for ever" % server
         return SIGNALS_OF_JOBS if any(machine.environment.get(name) for name in JOB_VARIABLES) else ""
 
     def check(self, machine: "Machine") -> "tuple[str, str, str] | None":

@@ -5,11 +5,11 @@ def heard_open(path, mode, flags):
     if mode is None:
         return  # os.open, which is wrapped
     path = text_of(path)
-    if path is None or path is Stream.path:
+    if path is None:
         return
     line = put("openat(AT_FDCWD, %s, %s)" % (located(path), open_flags(flags | O_CLOEXEC)), "?")
     frame = get_frame(2)
-    Stream.waiting[gettid()] = (line, id(frame), frame.f_lasti)
+    Stream.waiting[get_ident()] = (line, id(frame), frame.f_lasti)
 
 
 def heard_dlopen(name):
@@ -91,8 +91,3 @@ def heard(event, args):
         except BaseException as error:
             if not is_own(error):
                 raise
-
-
-def before_fork():
-    flush()
-    Stream.forking = (gettid(), now())

@@ -1,6 +1,9 @@
 # The audit backend inside a target, second part (see watch.py): functions of posix and importlib, wrapped.
 
 
+NO_DIRECTORY = "1073741824"  # a descriptor that no program has: what it is was not seen
+
+
 def nothing():
     return
     yield
@@ -46,7 +49,7 @@ def wrap(function, record):
 
     class Function:
         __slots__ = ("__weakref__",)
-        __call__ = Call
+        __call__ = chosen(Call, function)
         __module__ = function.__module__
         __doc__ = function.__doc__
         __class__ = property(lambda self: type(function))
@@ -108,29 +111,32 @@ def record_listing(args, kwargs, result, failure):
     if value is None:
         return
     if isinstance(path, int):
-        shown = quoted(readlink("/proc/self/fd/%d" % path))
+        shown = quoted(Stream.directories.get(path, "")) if path in Stream.directories else None
     else:
         shown = located("." if path is None else text_of(path))
         put("openat(AT_FDCWD, %s, O_RDONLY|O_NONBLOCK|O_CLOEXEC|O_DIRECTORY)" % shown, value)
     if failure is None:
         # libc reads until the kernel says that there is no more: two calls at least
         n_entries = len(result) if isinstance(result, list) else 1
-        put("getdents64(3<%s>, 0x0 /* %d entries */, 32768)" % (shown[1:-1], n_entries), "24")
-        put("getdents64(3<%s>, 0x0 /* 0 entries */, 32768)" % shown[1:-1], "0")
+        shown = "3<%s>" % shown[1:-1] if shown is not None else NO_DIRECTORY
+        put("getdents64(%s, 0x0 /* %d entries */, 32768)" % (shown, n_entries), "24")
+        put("getdents64(%s, 0x0 /* 0 entries */, 32768)" % shown, "0")
 
 
 def record_open(args, kwargs, result, failure):
     value = outcome(failure, str(result))
-    forget_opener(gettid())
+    forget_opener(get_ident())
     if value is not None:
         path = text_of(args[0] if args else kwargs["path"])
+        if failure is None and kwargs.get("dir_fd") is None:
+            seen_directory(result, path)
         flags = args[1] if len(args) > 1 else kwargs["flags"]
         put("openat(AT_FDCWD, %s, %s)" % (located(path, kwargs.get("dir_fd")), open_flags(flags)), value)
 
 
-def forget_opener(tid):
+def forget_opener(ident):
     # open(..., opener=f) tells of an open that f makes: when we are inside that very call, only f's counts
-    waiting = Stream.waiting.pop(tid, None)
+    waiting = Stream.waiting.pop(ident, None)
     if waiting is None:
         return
     line, place, at = waiting
@@ -148,7 +154,7 @@ def record_loaded(args, kwargs, result, failure):
     # what importlib opens: where events are, the event has begun the line and only its result is missing
     path = text_of(args[0] if args else kwargs["path"] if "path" in kwargs else kwargs["file"])
     value = outcome(failure, "3")
-    waiting = Stream.waiting.pop(gettid(), None)
+    waiting = Stream.waiting.pop(get_ident(), None)
     if path is None or value is None:
         return
     if waiting is not None:
@@ -159,6 +165,15 @@ def record_loaded(args, kwargs, result, failure):
 
 def record_extension(args, kwargs, result, failure):
     put("openat(AT_FDCWD, %s, O_RDONLY|O_CLOEXEC)" % located(text_of(args[0].origin)), "3")
+
+
+def record_chdir(args, kwargs, result, failure):
+    path = args[0] if args else kwargs.get("path", kwargs.get("fd"))
+    if failure is None:
+        known = Stream.directories.get(path) if isinstance(path, int) else text_of(path)
+        if known is not None and known[:1] != "/":
+            known = Stream.cwd.rstrip("/") + "/" + known if Stream.cwd is not None else None
+        Stream.cwd = known
 
 
 def open_flags(flags):

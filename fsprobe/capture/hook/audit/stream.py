@@ -3,93 +3,138 @@
 NOTED_LINES = 2000  # this many lines or this much time, then they are written: what is not is lost when the process is killed
 NOTED_NS = 100000000
 IMPORTED_NS = 10000000  # an import that has ended is written sooner: what follows may never call again
-KEPT_BYTES = 1 << 25  # more than this is not kept when it can't be written
+MAX_DIRECTORIES = 4096
+SIZES = "noted", 1 << 20, 1 << 30, 1 << 15, 1 << 24  # see room.py; addresses alone, until something is written there
 
 
 class Stream:
-    path = ""
     known = set()
+    unknown = {}
     lines = []
     waiting = {}
     flushed = 0
-    stopped = False
+    cwd = None
+    directories = {}
 
 
-def start_stream(word):
+def start_stream(words):
     # a new program image, or a process that was forked off: what its parent had not yet written stays the parent's
-    forked_by, forked_at = (Stream.forking if word == "fork" else None) or (0, 0)
-    Stream.path = "%s/calls.%s" % (marks, State.token)
-    Stream.known = {gettid()}
+    Stream.known = {Room.tid}
+    Stream.unknown = {}
     Stream.lines = []
     Stream.waiting = {}
     Stream.flushed = now()
-    Stream.stopped = False
-    Stream.lines.append("!%s %d %d %d %d %d %d\n" % (word, State.pid, getppid(), gettid(), now(), forked_by, forked_at))
-    if word == "begin":
-        words = ", ".join([quoted(word) for word in arguments()[:32]])
-        put("execve(%s, [%s], 0x0 /* not observed */)" % (quoted(executable), words), "0")
+    Stream.lines.append("!" + words)
 
 
-Stream.forking = None
+def first_stream():
+    State.pid = getpid()
+    start_stream("begin %d %d %d %d 0 0\n" % (State.pid, getppid(), Room.tid, now()))
+    try:
+        Stream.cwd = getcwd()
+    except OSError:
+        pass
+    words = ", ".join([quoted(word) for word in arguments()[:32]])
+    put("execve(%s, [%s], 0x0 /* not observed */)" % (quoted(executable), words), "0")
+
+
+def forked(parent, when, by):
+    State.early = {Room.ident: State.early.get(Room.ident, [])}
+    start_stream("fork 0 %d 0 %d %s %d\n" % (parent or 0, now(), by, when))
 
 
 def arguments():
-    fd = os_open("/proc/self/cmdline", read_flags)
+    try:
+        fd = os_open("/proc/self/cmdline", read_flags)
+    except OSError:
+        return getattr(sys, "orig_argv", [executable])
     try:
         return [word[:256].decode("utf-8", "surrogateescape") for word in read(fd, 1 << 16).split(b"\0")[:-1]]
     finally:
         close(fd)
 
 
+def sizes_here():
+    # where addresses are limited, no more of them than are allocated
+    try:
+        fd = os_open("/proc/self/limits", read_flags)
+    except OSError:
+        return SIZES
+    try:
+        text = read(fd, 1 << 14)
+    finally:
+        close(fd)
+    limited = [line for line in text.split(b"\n") if line[:17] == b"Max address space" and line.split()[3] != b"unlimited"]
+    return (SIZES[0], SIZES[1], SIZES[1], 0, 0) if limited else SIZES
+
+
 def note(word, rest=""):
-    if word in ("begin", "fork"):
-        start_stream(word)
-    put('faccessat2(-1, "fsprobe!%s %s %d %d%s", F_OK)' % (word, State.token, gettid(), now(), rest), "-1 EBADF")
+    if word == "begin":
+        first_stream()
+    put('faccessat2(-1, "fsprobe!%s %s %s %d%s", F_OK)' % (word, State.token, stream_id(), now(), rest), "-1 EBADF")
 
 
-def mark(kind, name, step):
+def used(rest):
+    note("lazy", rest)
+
+
+def mark(kind, name):
     put("faccessat2(-1, %s, F_OK)" % quoted("fsprobe" + kind + name), "-1 EBADF")
-    if step < 0 and now() - Stream.flushed > IMPORTED_NS:
+    if kind == "<" and now() - Stream.flushed > IMPORTED_NS:
         flush()
+
+
+def stream_id():
+    # what the interpreter doesn't know gets a number of ours
+    ident = get_ident()
+    tid = thread_id(ident)
+    return "?%d" % Stream.unknown.setdefault(ident, len(Stream.unknown)) if tid == "?" else tid
 
 
 def put(call, result):
     # one line; gives back where its result can be put in later
-    tid = gettid()
+    if not sees_forks and getpid() != State.pid:
+        begin_again()
+    tid = stream_id()
     when = now()
-    if tid not in Stream.known:
-        if getpid() != State.pid:
-            begin_process("fork")
-        Stream.known.add(tid)
-        if tid != State.pid:
-            Stream.lines.append("%d %d clone(child_stack=0x1, flags=CLONE_VM|CLONE_FS|CLONE_THREAD) = %d\n" % (State.pid, when, tid))
-    line = ["%d %d %s = " % (tid, when, call), result, "\n"]
     lines = Stream.lines
-    if Stream.stopped:
-        return line
+    if tid not in Stream.known:
+        Stream.known.add(tid)
+        lines.append("%s %d *\n" % (tid, when))
+    line = ["%s %d %s = " % (tid, when, call), result, "\n"]
     lines.append(line)
     if len(lines) >= NOTED_LINES or when - Stream.flushed > NOTED_NS:
         flush()
     return line
 
 
+def begin_again():
+    # CPython 3.6 tells nobody of a fork; there a new process asks who it is, and makes a file of its own
+    parent = State.pid
+    State.pid = getpid()
+    State.token = "%d.%s" % (State.pid, urandom(6).hex())
+    Room.tid, Room.ident = State.pid, get_ident()
+    start_stream("fork %d %d %d %d 0 0\n" % (State.pid, parent, State.pid, now()))
+    take_room(sys, posix_module, *sizes_here())
+
+
 def flush():
-    if Stream.stopped:
+    if Room.memory is None:
         return
     Stream.flushed = now()
-    lines = Stream.lines
-    n_written, n_bytes, failure = write_out(Stream.path, lines, encoding)
-    if failure is None:
-        return
+    lines, taken = Stream.lines, []
     try:
-        if not is_own(failure):
-            raise failure
-        # 2: fsprobe has taken the place away, since there is enough; else later, for the target may lack descriptors now
-        if n_written or getattr(failure, "errno", None) == 2 or n_bytes > KEPT_BYTES:
-            Stream.stopped = True
-            del lines[:]
+        try:
+            taken.extend(map(lines.pop, [0] * len(lines)))
+        except IndexError as error:  # another thread takes them too
+            if not is_own(error):
+                raise
+        if taken:
+            store("".join(map("".join, taken)).encode(encoding, "surrogateescape"))
+            del taken[:]
     finally:
-        failure = None
+        if taken:
+            lines[:0] = taken
 
 
 def quoted(path):
@@ -111,16 +156,22 @@ def text_of(path):
 
 
 def located(path, dir_fd=None):
-    # absolute, as the tracers' logs show it: relative to the working directory or to that of a descriptor
+    # absolute, as the tracers' logs show it: relative to the working directory or to that of a descriptor, as far as they were seen
     if path[:1] == "/":
         return quoted(path)
-    try:
-        base = readlink("/proc/self/fd/%d" % dir_fd) if dir_fd is not None and dir_fd >= 0 else getcwd()
-    except OSError as error:
-        if not is_own(error):
-            raise
+    base = Stream.directories.get(dir_fd) if dir_fd is not None and dir_fd >= 0 else Stream.cwd
+    if base is None:
         return quoted(path)
     return quoted(base.rstrip("/") + "/" + path if path else "")
+
+
+def seen_directory(fd, path):
+    if path is not None:
+        if path[:1] != "/" and Stream.cwd is not None:
+            path = Stream.cwd.rstrip("/") + "/" + path
+        if len(Stream.directories) > MAX_DIRECTORIES:
+            Stream.directories.clear()
+        Stream.directories[fd] = path
 
 
 def outcome(failure, result):

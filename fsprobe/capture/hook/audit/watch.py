@@ -1,10 +1,10 @@
 # The audit backend inside a target: notes each call that names a path where the interpreter makes it, in strace's own words.
 #
 # Not modules: sitecustomize.py executes audit_stream.py, audit_functions.py, audit_events.py and this as one text, in the name
-# space of its functions (State, now, gettid, write_out, ...) and under importlib's file name. Three sources: audit events (open,
-# mkdir, ... ; CPython 3.8+), wrapped functions of posix (stat, lstat, access, readlink, listdir, scandir, open), and what
-# importlib opens and loads. The lines go to a file of this process in node-local storage, opened by path for each block;
-# `fsprobe.capture.backends.audit.notes` makes one log of all of them.
+# space of its functions (State, now, store, ...) and under importlib's file name. Three sources: audit events (open, mkdir, ... ;
+# CPython 3.8+), wrapped functions of posix (stat, lstat, access, readlink, listdir, scandir, open), and what importlib opens and
+# loads. The lines go to memory that is shared with a file in node-local storage (see ../room.py): a working directory and the
+# directories that descriptors stand for are followed, not asked for. `fsprobe.capture.backends.audit.notes` makes one log of all.
 
 
 class Proxy:
@@ -28,6 +28,8 @@ def watch(sys, posix):
         "listdir": record_listing,
         "scandir": record_listing,
         "open": record_open,
+        "chdir": record_chdir,
+        "fchdir": record_chdir,
     }
     for name in recorders:
         original_function = getattr(posix, name)
@@ -48,8 +50,6 @@ def watch(sys, posix):
     if hasattr(io, "open_code"):
         ours["open_code"] = wrap(io.open_code, record_loaded)
     external._io = Proxy(io, **ours)
-    if hasattr(posix, "register_at_fork"):
-        posix.register_at_fork(before=before_fork)
     if audited:
         sys.addaudithook(heard)
     at_exit(flush)
@@ -104,7 +104,6 @@ def wrap_exit(leave):
 def prepare(sys, posix):
     # names that the functions above use; from what is built into the interpreter, and sys.modules stays as it was
     before = set(sys.modules)
-    import _operator
     import atexit
     import errno
 
@@ -120,7 +119,6 @@ def prepare(sys, posix):
     ).split()
     globals().update(
         at_exit=atexit.register,
-        methodcaller=_operator.methodcaller,
         error_names=dict(errno.errorcode),
         exhausted=generator,
         new_object=object.__new__,
@@ -131,7 +129,9 @@ def prepare(sys, posix):
         fspath=posix.fspath,
         getcwd=posix.getcwd,
         getppid=posix.getppid,
-        readlink=posix.readlink,
+        getpid=posix.getpid,
+        posix_module=posix,
+        sees_forks=hasattr(posix, "register_at_fork"),
         read=posix.read,
         read_flags=posix.O_RDONLY | posix.O_CLOEXEC,
         O_CLOEXEC=posix.O_CLOEXEC,

@@ -104,6 +104,11 @@ def test_a_cut_or_odd_file_is_no_reason(library: Path, place: Path) -> None:
         assert isinstance(why_not(odd, library), str)
 
 
-@pytest.mark.parametrize("name", ["apptainer", "/usr/bin/docker"])
-def test_a_container_is_for_the_inside(name: str, library: Path) -> None:
-    assert "run fsprobe inside" in why_not(name, library)
+@pytest.mark.parametrize("line", ["apptainer exec x.sif ls", "/usr/bin/docker run x", "bash {script}", "nice {script}"])
+def test_a_container_is_for_the_inside(line: str, tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text('#!/bin/sh\nsingularity --silent exec "$IMAGE" python "$@"\n')
+    script.chmod(0o755)
+    words = line.format(script=script).split()
+    assert "run fsprobe inside" in command.why_not_outside(words, {"PATH": os.environ["PATH"]})
+    assert command.why_not_outside(["python", "apptainer"], {"PATH": os.environ["PATH"]}) == ""

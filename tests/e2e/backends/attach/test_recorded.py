@@ -50,7 +50,10 @@ def test_what_happens_meanwhile_is_counted_exactly(
     assert paths["/nowhere/at-all"].n_stat == 1
     assert profile.metrics.n_exec == 0
     modules = rows(profile, "by_module")
-    assert {"planted", "planted.inner"} <= set(modules)
+    # 1 of its 6 opens and lookups is told by no path: too many for modules, so it is by package
+    assert profile.metrics.imports_by == "package"
+    assert "planted" in modules
+    assert modules["planted"].n_open == sum(row.n_open for path, row in paths.items() if "/planted/" in path)
     assert "glob" not in modules
     assert profile.quality.n_estimated > 0
     (process,) = profile.metrics.by_process

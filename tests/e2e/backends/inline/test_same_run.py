@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe import pipeline
 from fsprobe.capture import options
 from fsprobe.capture import record as capture
 from fsprobe.capture.backends.inline import words
 from fsprobe.capture.lookups import collect
+from fsprobe.events.ring import mapped
 from fsprobe.experiment import selftest
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
@@ -150,7 +150,7 @@ def test_durations_are_the_calls_own(record: Record) -> None:
 def test_a_ring_that_is_read_from_a_file(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = record([sys.executable, "-c", "import json"])
     expected = ran.profile
-    monkeypatch.setattr(pipeline, "MAX_IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(mapped, "MAX_IN_MEMORY_BYTES", 1000)
     assert ran.profile == expected
 
 

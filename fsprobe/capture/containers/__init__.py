@@ -1,0 +1,1 @@
+"""Containers: which commands start one, and how the recorder goes in with them."""

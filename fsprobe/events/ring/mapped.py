@@ -1,0 +1,29 @@
+"""The section of a recording that holds a ring, in one piece for its reader."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+
+from fsprobe.events.ring.slots import Buffer
+from fsprobe.recording.file import MAX_RING_BYTES, Recording
+
+MAX_IN_MEMORY_BYTES = 256 << 20
+
+
+def in_one_piece(recording: Recording, section: str) -> Buffer:
+    """A section's content; a large one in a file that has no name, mapped.
+
+    Raises:
+        BadInput: it is damaged, or states to be larger than any ring.
+    """
+    recording.check_size(section, MAX_RING_BYTES)
+    with tempfile.SpooledTemporaryFile(max_size=MAX_IN_MEMORY_BYTES) as spool:
+        for block in recording.section(section):
+            spool.write(block)
+        n_bytes = spool.tell()
+        if n_bytes <= MAX_IN_MEMORY_BYTES:
+            spool.seek(0)
+            return spool.read()
+        spool.flush()
+        return memoryview(mmap.mmap(spool.fileno(), n_bytes, access=mmap.ACCESS_READ))

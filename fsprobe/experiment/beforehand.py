@@ -1,0 +1,64 @@
+"""What can be told of a comparison before its command runs for the first time, which may take long."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
+from fsprobe.experiment.build import check_ways
+from fsprobe.experiment.plan import BASELINE, LAYOUT_HINT, Plan
+from fsprobe.layouts.image import read_superblock
+
+
+def check(plan: Plan) -> None:
+    """Refuse what can't be done.
+
+    Raises:
+        FsprobeError: nothing to compare with; two of one name; no way to mount the only images.
+        BadInput: a copy, an image or a directory that is not there or can't be used.
+        MachineCannot: an image is to be packed, and mksquashfs is not here.
+    """
+    labels = [BASELINE, *plan.copies, *plan.existing, *(image.label for image in plan.images)]
+    if len(labels) < 2:
+        raise FsprobeError("nothing to compare with", LAYOUT_HINT, EXIT_USAGE)
+    for label in labels:
+        if labels.count(label) > 1:
+            raise FsprobeError(f"two layouts are called {label}", "give each --layout a name of its own", EXIT_USAGE)
+    for label, place in plan.existing.items():
+        if not (place / "bin").is_dir():
+            raise BadInput(
+                f"{place} is no environment: it has no bin directory",
+                f"--layout {label}=DIR takes a copy of the environment; --flash DIR makes one",
+            )
+    for parent in plan.copies.values():
+        _check_directory(parent)
+        environment = os.path.realpath(plan.env)
+        if f"{os.path.realpath(parent)}/".startswith(f"{environment}/"):
+            raise BadInput(f"{parent} lies inside the environment", "choose another place for the copy")
+    _check_images(plan)
+
+
+def _check_images(plan: Plan) -> None:
+    refused = []
+    for image in plan.images:
+        if image.image is not None:
+            read_superblock(str(image.image))
+        try:
+            check_ways(image)
+        except MachineCannot as error:
+            refused.append(error)
+    if refused and len(refused) == len(plan.images) and not plan.copies and not plan.existing:
+        raise refused[0]
+    if len(refused) < len(plan.images) and any(image.image is None for image in plan.images):
+        _check_directory(plan.image_dir or Path(os.path.realpath(plan.env)).parent)
+        if not shutil.which("mksquashfs"):
+            raise MachineCannot("mksquashfs is not installed", "install squashfs-tools, or load a module that has it")
+
+
+def _check_directory(place: Path) -> None:
+    if not place.is_dir():
+        raise BadInput(f"{place}: no such directory", f"make it: mkdir -p {place}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise BadInput(f"{place}: not writable for you", "name another place")

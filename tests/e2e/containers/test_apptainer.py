@@ -1,0 +1,81 @@
+"""A real Apptainer as the command: the recorder goes in, the recording comes out, the program is as it is alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fsprobe import pipeline
+from tests import sid as newest
+from tests.sid import Sid
+
+START = "apptainer -q exec -u --no-mount bind-paths -B /usr:/usr".split()
+PROGRAM = "import json, os, sys; print(sorted(k for k in os.environ if 'BIND' in k and os.environ[k])); sys.exit(7)"
+
+
+@pytest.fixture(scope="module")
+def recorder(sid: Sid) -> Iterator[str]:
+    with newest.recorder_in(sid) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def image(sid: Sid) -> Iterator[Path]:
+    """A container that is a directory tree: the root's own /usr is bound into it."""
+    place = sid.path / "tmp" / f"box-{os.getpid()}"
+    for name in ("usr", "etc", "tmp", "proc", "dev", "sys", "root", "home", "var/tmp"):
+        (place / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (place / name).symlink_to(f"usr/{name}")
+    for name in ("passwd", "group", "hosts", "resolv.conf", "localtime"):
+        (place / "etc" / name).touch()
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize(("before", "backend"), [(["env", "A=1", "timeout", "50"], "ptrace"), ([], "inline")])
+def test_the_recorder_goes_in(sid: Sid, recorder: str, image: Path, before: list[str], backend: str) -> None:
+    box = sid.inside(image)
+    command = [*before, *START, box, "python3.14", "-c", PROGRAM]
+    words = [
+        "timeout",
+        "50",
+        "python3.14",
+        recorder,
+        "--backend",
+        backend,
+        "-o",
+        f"/tmp/{backend}.fsprobe",
+        "--",
+        *command,
+    ]
+    done = sid.run(words, HOME="/root")
+    alone = sid.run(command, HOME="/root")
+    assert (
+        (done.returncode, done.stdout)
+        == (alone.returncode, alone.stdout)
+        == (7, b"['APPTAINER_BIND', 'SINGULARITY_BIND']\n")
+    )
+    said = done.stderr.decode().splitlines()
+    assert "apptainer is not traced: the recorder goes into the container with it" in said[0]
+    recording = sid.path / f"tmp/{backend}.fsprobe"
+    assert said[1:] == [f"fsprobe: recording: /tmp/{backend}.fsprobe"]
+    profile = pipeline.analyse(str(recording))
+    recording.unlink()
+    assert profile.manifest.backend == backend
+    assert profile.manifest.command[:2] == ("python3.14", "-c")
+    assert "json" in {one.key for one in profile.metrics.by_module or ()}
+    assert not list((sid.path / "tmp").glob("fsprobe-into-*"))
+
+
+def test_a_signal_ends_it_all(sid: Sid, recorder: str, image: Path) -> None:
+    command = f"{' '.join(START)} {sid.inside(image)} python3.14 -c 'import signal; signal.pause()'"
+    # should it not end, the limit of `run` fails the test
+    words = ["timeout", "-k", "30", "4", "python3.14", recorder, "-o", "/tmp/s.fsprobe", "--", "bash", "-c", command]
+    done = sid.run(words, HOME="/root")
+    assert done.returncode == 124, done.stderr
+    (sid.path / "tmp/s.fsprobe").unlink(missing_ok=True)

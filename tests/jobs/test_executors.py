@@ -1,0 +1,59 @@
+"""Workers of a merge: one that is killed is one line, and none outlives who started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fsprobe.errors import EXIT_MACHINE, MachineCannot
+from fsprobe.jobs import executors
+from tests.conftest import LIMIT_S, ROOT
+
+
+def _end_at_once() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_a_line() -> None:
+    with executors.executor("local=2") as (pool, _):
+        assert pool is not None
+        with pytest.raises(MachineCannot, match="worker process") as caught:
+            executors.result(pool.submit(_end_at_once))
+    assert caught.value.exit_code == EXIT_MACHINE
+
+
+PARENT = """
+import os, time
+from fsprobe.jobs import executors
+if __name__ == "__main__":
+    with executors.executor("local=2") as (pool, _):
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_worker_outlives_its_parent(number: signal.Signals) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.send_signal(number)
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + LIMIT_S
+    while _is_there(worker) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not _is_there(worker)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as source:
+            return source.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
