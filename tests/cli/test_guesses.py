@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.cli import group
+from fsprobe.capture import options
+from fsprobe.cli import group, run
 from fsprobe.cli.report import recordings_in
 from fsprobe.errors import EXIT_BAD_INPUT, EXIT_USAGE
 from tests.conftest import FSPROBE, ROOT, clean_environment, run_plain
@@ -180,3 +182,18 @@ def test_a_recording_is_not_lost_to_a_file_that_appeared_meanwhile(place: Path, 
     assert done.status == 0
     assert (place / "late.fsprobe").read_text() == "theirs\n"
     assert (place / "late-2.fsprobe").read_bytes()[:7] == (place / "new.fsprobe").read_bytes()[:7]
+
+
+class Terminal(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("words", "is_drawn"), [([], False), (["--live"], True), (["--live", "-q"], False)])
+def test_the_live_line_is_drawn_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], is_drawn: bool
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert (run.start_live(options.parse([*words, "--", "true"])) is not None) == is_drawn
