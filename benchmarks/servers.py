@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.cells import Cell, compare
 from benchmarks.vm import build, report
+from benchmarks.vm.cells import Cell, compare
 from benchmarks.vm.machine import Machine, MachineError
 from fsprobe.model.formats import JsonObject
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from fsprobe.model.profile import Profile
+
 if TYPE_CHECKING:
     from tests.sid import Sid
 
@@ -75,6 +77,14 @@ INTERPRETERS = find_interpreters()
 def interpreter(request: pytest.FixtureRequest) -> str:
     """Path of each interpreter that is there, one after the other."""
     return INTERPRETERS[request.param]
+
+
+def as_shown(profile: Profile, *modules: str) -> set[str]:
+    """Modules as a profile shows them: by package where the paths tell too little of the imports."""
+    if profile.metrics.imports_by == "module":
+        return set(modules)
+    assert profile.quality.n_estimated > 0
+    return {module.partition(".")[0] for module in modules}
 
 
 def clean_environment(**changes: str | None) -> dict[str, str]:

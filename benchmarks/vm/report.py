@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import MOUNT, Cell, compare, model_of
+from benchmarks.vm.cells import MOUNT, Cell, compare, model_of
 from fsprobe.analysis.requests.clients.protocol import of_options
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.model.formats import JsonObject

@@ -10,15 +10,13 @@ import time
 import fsprobe
 from fsprobe.capture import backends, naming
 from fsprobe.capture.backends.protocol import UNMARKED, Machine, Run
-from fsprobe.capture.containers import starters
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine import host, mounts, ranks
+from fsprobe.capture.machine import host, mounts, ranks, starters
 from fsprobe.capture.machine.environment import own_environment
 from fsprobe.capture.process.signals import SignalsHeld
 from fsprobe.capture.process.start import Launch, start
 from fsprobe.capture.process.wait import wait
-from fsprobe.capture.recorded import NotRecorded, Recorded
-from fsprobe.capture.sections import empty_hook_files, write_recording, write_state
+from fsprobe.capture.sections import NotRecorded, Recorded, empty_hook_files, write_recording, write_state
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False

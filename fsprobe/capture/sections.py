@@ -7,27 +7,51 @@ import json
 import os
 
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.directories import own_files, room
+from fsprobe.capture.backends.protocol import UNMARKED
+from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
 from fsprobe.capture.machine import host, mounts
+from fsprobe.errors import FsprobeError
 from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Backend
+    from fsprobe.capture.process.wait import Outcome
 
 N_EXECS_LOOKED_AT = 50
 HOOK_FILES = ("marks.", "mounts.")
-_READ = (*HOOK_FILES, room.PREFIX)
+_READ = (*HOOK_FILES, scratch_dir.ROOM)
 """How the names of files begin that a hook leaves to mark imports and to describe its interpreter."""
 TRACERS = ("gdb", "lldb", "strace", "ltrace", "rr", "gdbserver")
 """Programs that trace others, by name: a program has one tracer at most."""
-MOUNTS = "mounts"
+MOUNTS = scratch_dir.MOUNTS
 """The mount table of a program that was attached to, in the scratch directory."""
+
+
+class Recorded:
+    """What `record` gives back: the file, how the run ended, and lines that the user should read."""
+
+    def __init__(self, path: "str", outcome: "Outcome", warnings: "list[str]", losses: "list[str]") -> "None":
+        self.path = path
+        self.outcome = outcome
+        self.warnings = warnings
+        self.losses = losses
+        """What is not in the recording although it should be, or was left behind: to be said in any case."""
+
+
+class NotRecorded(FsprobeError):
+    """The command has run, and its recording could not be written."""
+
+    def __init__(self, message: "str", hint: "str", outcome: "Outcome") -> "None":
+        # its own end is what a script that started it must see
+        status = outcome.exit_status
+        super().__init__(message, hint, status if status >= 0 else 128 - status)
+        self.exit_status = status
 
 
 def write_state(scratch: "str", state: "dict[str, Any]", table: "bytes" = b"") -> "None":
@@ -93,7 +117,8 @@ def write_recording(
     found = _looked_up(lead, streamed, is_here)
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
     hooks = os.path.join(scratch, scratch_dir.MARKS)
-    unread = unread_hook_files(hooks)
+    # a run without hooks has none of their files
+    names, unread = hook_files(hooks) if state.get("markers") != UNMARKED else ([], {})
     partial = {}  # type: dict[str, str]  # section -> why it is not all there
     has_failed = False
     while True:
@@ -111,7 +136,7 @@ def write_recording(
         sections = [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]  # type: list[tuple[str, Any]]
         sections += observed(backends, command) if streamed is None else [("tally", streamed.blocks())]
         sections += [
-            ("marks", _marks_blocks(hooks, unread)),
+            ("marks", _marks_blocks(hooks, [name for name in names if name not in unread])),
             ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),
         ]
@@ -142,13 +167,13 @@ def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool") -> "dict[str, 
     return collect.collect(_so_far(lead.text()))
 
 
-def unread_hook_files(directory: "str") -> "dict[str, str]":
-    """The files of the hooks that can't be opened, or the directory itself, with the reason."""
+def hook_files(directory: "str") -> "tuple[list[str], dict[str, str]]":
+    """The names of what the hooks wrote; and of them those that can't be opened, or "" for all, with the reason."""
     found = {}  # type: dict[str, str]
     try:
         names = _listed(directory)
     except OSError as error:
-        return {"": error.strerror or ""}
+        return [], {"": error.strerror or ""}
     for name in names:
         if name.startswith(_READ):
             path = os.path.join(directory, name)
@@ -159,7 +184,7 @@ def unread_hook_files(directory: "str") -> "dict[str, str]":
                     break
                 except OSError as error:
                     found[name] = error.strerror or ""
-    return found
+    return names, found
 
 
 def _listed(directory: "str") -> "list[str]":
@@ -228,15 +253,10 @@ def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
     return [[path, gain] for path, gain in gains if gain]
 
 
-def _marks_blocks(directory: "str", unread: "Collection[str]") -> "Iterator[bytes]":
-    """Each file of the hooks, led by a line `@name size`: what a process and those that it forked off wrote, as files of their own.
-
-    Those that can't be opened are left out.
-    """
-    if "" in unread:
-        return
-    for name in _listed(directory):
-        if not name.startswith(_READ) or name in unread:
+def _marks_blocks(directory: "str", names: "list[str]") -> "Iterator[bytes]":
+    """Each file of the hooks, led by a line `@name size`: what a process and those that it forked off wrote, as files of their own."""
+    for name in names:
+        if not name.startswith(_READ):
             continue  # what a backend's own hooks leave is its own business
         path = os.path.join(directory, name)
         found = {}  # type: dict[str, bytes]
@@ -244,6 +264,8 @@ def _marks_blocks(directory: "str", unread: "Collection[str]") -> "Iterator[byte
             with own_files.reader(path) as source:
                 found[name] = source.read()
         else:
+            from fsprobe.capture.directories import room
+
             for number, lines in room.read(path):
                 found["%s%s+%d" % (HOOK_FILES[0], name[len(room.PREFIX) :], number)] = lines
         for file_name in found:

@@ -10,7 +10,7 @@ import sys
 from fsprobe.capture import naming, record
 from fsprobe.capture import options as run_options
 from fsprobe.capture.machine import ranks
-from fsprobe.capture.recorded import NotRecorded
+from fsprobe.capture.sections import NotRecorded
 from fsprobe.cli.failures import call_when_interrupted, report_broken, report_error, report_missing, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 

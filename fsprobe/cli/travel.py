@@ -56,7 +56,7 @@ def record(words: "list[str]") -> "int":
     """Record a command."""
     from fsprobe.capture import options as run_options
     from fsprobe.capture.record import record as record_run
-    from fsprobe.capture.recorded import NotRecorded
+    from fsprobe.capture.sections import NotRecorded
     from fsprobe.cli.ending import die_of
     from fsprobe.cli.failures import report_error, say
 

@@ -102,6 +102,8 @@ def run(
         finally:
             signals.hold()
             tell("cleaning up", 0, 1)
+            if plan.output_goes:
+                behind_us.spare(str(plan.output_dir))  # from here on it is the caller's
         result, recordings = summarise(plan, state), recordings_of(state)
         if checkpoint is not None:
             checkpoint(result, recordings)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import MOUNT, model_of
+from benchmarks.vm.cells import MOUNT, model_of
 from fsprobe.analysis.requests.clients.protocol import of_options
 from fsprobe.analysis.requests.clients.served_tree import ServedTree
 from fsprobe.analysis.requests.dentries import Place

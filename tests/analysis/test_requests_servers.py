@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import Cell, compare
+from benchmarks.vm.cells import Cell, compare
 
 DATA = Path(__file__).parents[1] / "data" / "servers"
 UNSEEN = {"FSSTAT", "STATFS", "SEEK"}

@@ -14,6 +14,8 @@ from fsprobe.capture import options, record
 from fsprobe.events import marks
 from fsprobe.model.events import Mark, Op, ParseQuality
 from fsprobe.recording.file import Recording
+from tests.conftest import as_shown
+from tests.layouts.environments import base_python
 
 MOST = 0.10
 
@@ -65,15 +67,17 @@ def test_a_run_that_the_hook_can_not_reach_is_estimated_and_says_so(
     option: str, tmp_path: Path, strace_program: str
 ) -> None:
     path = tmp_path / "x.fsprobe"
-    record.record(
-        options.parse(["--force", "-o", str(path), "--", sys.executable, option, "-c", "import json, email.mime.text"])
-    )
+    # the interpreter itself: how many modules fsprobe's own environment loads at its start depends on how that was installed
+    command = [base_python(), option, "-c", "import json, email.mime.text"]
+    record.record(options.parse(["--force", "-o", str(path), "--", *command]))
     profile = pipeline.analyse(path)
     modules = {row.key: row for row in profile.metrics.by_module}
     assert profile.quality.n_estimated > 30
-    assert modules["json.decoder"].parent in (None, "json")
-    assert modules["email.mime.text"].n_open >= 1
-    assert modules["json"].n_metadata_cum > modules["json"].n_metadata
+    assert as_shown(profile, "json.decoder", "email.mime.text") <= set(modules)
+    if profile.metrics.imports_by == "module":
+        assert modules["json.decoder"].parent in (None, "json")
+        assert modules["email.mime.text"].n_open >= 1
+        assert modules["json"].n_metadata_cum > modules["json"].n_metadata
     scratch = str(Recording(str(path)).manifest["scratch"])
     assert not any(row.key.startswith(scratch) for row in profile.metrics.by_path)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import MOUNT, model_of
+from benchmarks.vm.cells import MOUNT, model_of
 from fsprobe.analysis import whatif
 from fsprobe.analysis.requests.clients.protocol import of_options
 from fsprobe.analysis.requests.rows import Requests

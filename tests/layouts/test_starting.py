@@ -41,7 +41,13 @@ with interruptions():
 def strike(where: str) -> subprocess.CompletedProcess[str]:
     environment = {**clean_environment(), "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT, where], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SCRIPT, where],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        # what runs in the background of a shell has it ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -90,6 +90,8 @@ class _Attributor:
                 yield from self._end_estimate(event.tid)
             if thread is not None and not any(other.image is thread.image for other in self.threads.values()):
                 yield from self._close(thread.image)
+                if event.t_ns is not None and thread.image.process.kind == "python":
+                    self.notes.ended_ns[thread.image.process.key] = event.t_ns
 
     def _fork(self, event: Process) -> None:
         if not event.child or event.child in self.threads:

@@ -8,7 +8,8 @@ from fsprobe.analysis.attribution.module_names import is_same_directory
 from fsprobe.analysis.attribution.program_images import Frame, Image
 from fsprobe.model.events import Call, Op
 
-INTERPRETER_SIGN = re.compile(rb"/(?:pyvenv\.cfg|encodings(?:/.*)?|python3\d*\.zip|lib-dynload)$")
+INTERPRETER_SIGN = re.compile(rb"/(?:encodings(?:/.*)?|python3\d*t?\.zip|lib-dynload)$")
+"""What only an interpreter looks at when it starts. Not pyvenv.cfg: tools such as uv search for environments by it."""
 _LOADER = re.compile(rb"^/etc/ld[.-]|/glibc-hwcaps/|/ld-linux|\.so(?:\.[0-9.]+)?$|/(?:tls|haswell|x86_64)(?:/|$)")
 _SITE = re.compile(
     rb"/(?:site|dist)-packages(?:/|$)|/site\.(?:py|cpython.*)$|/pyvenv\.cfg$|\.pth$|/(?:site|user)customize"

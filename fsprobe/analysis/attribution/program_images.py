@@ -121,6 +121,8 @@ class Notes:
     unsure: dict[str, int] = field(default_factory=dict)
     """op -> those of them of which the paths don't tell the module: a guess, a failed import, or not assigned at all."""
     first_site_done_ns: int | None = None
+    ended_ns: dict[str, int] = field(default_factory=dict)
+    """Interpreter, as `ProcessInfo.key` -> when its last thread ended"""
     unmarked: dict[str, int] = field(default_factory=dict)
     """reason (see `UNMARKED`) -> interpreters that imported something without the hook"""
 

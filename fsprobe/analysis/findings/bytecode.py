@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
-    TEMPORARY_PYC,
     Evidence,
     Seen,
     environment,
@@ -19,8 +18,10 @@ from fsprobe.analysis.findings.evidence import (
     python_of,
     quote,
     some,
+    version_of,
     weigh,
 )
+from fsprobe.analysis.findings.watch import TEMPORARY_PYC
 from fsprobe.model.formats import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)
@@ -144,7 +145,7 @@ def _roots(sources: list[bytes]) -> list[bytes]:
 
 
 def _compile_commands(evidence: Evidence, found: Compiled) -> list[str]:
-    roots = _roots(found.sources)[:5]
+    roots = _roots(found.sources)
     words = " ".join(quote(root) for root in roots)
     return [f"{quote(python_of(evidence))} -m compileall -q -j 0 {words}"]
 
@@ -217,13 +218,15 @@ def refused_bytecode(evidence: Evidence) -> Seen | None:
             f"{quote(python_of(evidence))} -m compileall -q -j 0 -s unpacked -p {quote(mount.path)} unpacked",
             'mksquashfs unpacked "$IMAGE" -noappend -processors 1 -no-xattrs',
         ]
+    has_prefix = not version_of(evidence) or version_of(evidence) >= (3, 8)
     return Seen(
         severity=severity,
         evidence=f"{plural(value, 'module')} had no usable bytecode in {some(places)}, and writing it was refused "
         f"{plural(found.n_refused, 'time')}: {plural(found.n_calls, 'call')}, again at each start.",
-        advice="Rebuild the environment or image with bytecode, or keep it on the node (last line)."
+        advice="Rebuild the environment or image with bytecode"
+        + (", or keep it on the node (last line)." if has_prefix else ".")
         + (f" Set IMAGE to the image that is mounted at {text(mount.path)}." if mount is not None else ""),
-        commands=[*commands, 'export PYTHONPYCACHEPREFIX="/tmp/$USER/pycache"'],
+        commands=[*commands, *(['export PYTHONPYCACHEPREFIX="/tmp/$USER/pycache"'] if has_prefix else [])],
         saves=_saves(evidence, found),
     )
 

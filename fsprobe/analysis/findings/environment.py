@@ -153,14 +153,9 @@ def conda_on_network(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=f"The run opened {plural(root.n_files, 'file')} of the conda environment {text(root.path)} ({root.fstype}): "
         f"{plural(n_calls(root.rows), 'metadata call')} there.",
-        advice="Pack it into one image, mounted at the same path; or build it anew in a container (on LUMI the last two lines, "
-        "after `module load LUMI lumi-container-wrapper`), and put that one's bin directory on PATH."
-        + name_the_container(evidence),
-        commands=[
-            *image_commands(evidence, root.path),
-            f"conda env export -p {quote(root.path)} -f environment.yml",
-            f"conda-containerize new --prefix {quote(root.path + b'-container')} environment.yml",
-        ],
+        advice="Pack it into one image, mounted at the same path; or build it anew in a container, "
+        "with the container wrapper of LUMI or Tykky where the site has it." + name_the_container(evidence),
+        commands=image_commands(evidence, root.path),
         saves=_image_saving(evidence, root),
     )
 
@@ -244,13 +239,18 @@ def user_site(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=seen + ".",
         advice="Leave the user site out of jobs and containers; install into a venv or image.",
-        commands=["export PYTHONNOUSERSITE=1", f"export {_container_variable(evidence)}PYTHONNOUSERSITE=1"],
+        commands=["export PYTHONNOUSERSITE=1", *_in_container(evidence)],
         saves={} if files else saving(evidence, calls, rows),
     )
 
 
-def _container_variable(evidence: Evidence) -> str:
-    return "APPTAINERENV_" if any(name.startswith("APPTAINER") for name in environment(evidence)) else "SINGULARITYENV_"
+def _in_container(evidence: Evidence) -> list[str]:
+    """The same for the container that the run was in, set outside of it; nothing where there was none."""
+    names = environment(evidence)
+    if any(name.startswith("APPTAINER") for name in names):
+        return ["export APPTAINERENV_PYTHONNOUSERSITE=1"]
+    is_inside = any(name.startswith("SINGULARITY") for name in names)
+    return ["export SINGULARITYENV_PYTHONNOUSERSITE=1"] if is_inside else []
 
 
 def path_files(evidence: Evidence) -> Seen | None:
@@ -301,7 +301,7 @@ def _install_commands(evidence: Evidence, editable: list[bytes]) -> list[str]:
     """For each editable install: ask pip where its source is, and install from there for good."""
     python = quote(python_of(evidence))
     lines = []
-    for path in editable[:5]:
+    for path in editable:
         name = _EDITABLE_NAME.search(path)
         if path.endswith(b"/easy-install.pth"):
             lines.append(f"{python} -m pip list --editable")
@@ -377,16 +377,16 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
         evidence=f"VIRTUAL_ENV is {text(os.fsencode(claimed))}, but the interpreter that ran has the prefix {text(used)}: "
         "the packages of the venv were not used.",
         advice="Start the venv's own interpreter. If that does not run here, the venv belongs to another container: build it again.",
-        commands=[quote(os.path.join(claimed, "bin/python")) + _arguments_of_python(evidence)],
+        commands=_by_its_python(evidence, claimed),
     )
 
 
-def _arguments_of_python(evidence: Evidence) -> str:
-    """What followed `python` in the command, as words to type."""
+def _by_its_python(evidence: Evidence, venv: str) -> list[str]:
+    """The command with the venv's interpreter; nothing where the command does not name one."""
     words = list(evidence.profile.manifest.command or ())
-    if not words or not os.path.basename(words[0]).startswith("python"):
-        return " ..."
-    return "".join(f" {quote(word)}" for word in words[1:])
+    if not words or evidence.profile.manifest.command_cut or not os.path.basename(words[0]).startswith("python"):
+        return []
+    return [" ".join(map(quote, [os.path.join(venv, "bin/python"), *words[1:]]))]
 
 
 def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:

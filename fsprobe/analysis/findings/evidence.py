@@ -3,103 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.analysis.attribution.attribute import Attributed, Notes
+from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import PathTally, ProcessTally, Tally
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
+from fsprobe.analysis.findings.watch import Watch as Watch
+from fsprobe.analysis.findings.watch import watch as watch
 from fsprobe.analysis.requests.model import Requests
 from fsprobe.capture.machine import ranks
 from fsprobe.foreign_numbers import count
-from fsprobe.model.events import Mount, Op
+from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
-
-SPAWN = "multiprocessing.spawn"
-FONT_MANAGER = "matplotlib.font_manager"
-TRACKER = "multiprocessing.resource_tracker"
-_SPAWN_MACHINERY = frozenset({SPAWN, TRACKER, "multiprocessing.popen_spawn_posix", "runpy", "pkgutil"})
-_FORK = "multiprocessing.popen_fork"
-_REFUSALS = frozenset({"EACCES", "EROFS", "EPERM", "EDQUOT", "ENOSPC"})
-TEMPORARY_PYC = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)
-_SEMAPHORE = b"/dev/shm/sem.mp-"
-
-
-@dataclass(slots=True)
-class Watch:
-    """What some rules need and the tally does not keep. `watch` fills it while the tally is folded.
-
-    A process is named as in the tally: `pid label`.
-    """
-
-    phases: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Process -> {phase: metadata calls}"""
-    first_import: dict[str, str] = field(default_factory=dict)
-    """Process -> its first outermost import of multiprocessing: it tells spawned workers from the resource tracker."""
-    modules: dict[str, set[str]] = field(default_factory=dict)
-    """Process -> the imports that made calls, those of the spawn machinery left out."""
-    machinery: dict[str, int] = field(default_factory=dict)
-    """Process -> metadata calls of imports that only the start method spawn needs."""
-    run_paths: dict[str, dict[bytes, int]] = field(default_factory=dict)
-    """Spawned worker -> {path: metadata calls outside any import}; without the semaphores that it was handed."""
-    launching: set[str] = field(default_factory=set)
-    """Processes that listed their open files, as those do that are about to become another program."""
-    n_searches: int = 0
-    """Lookups of interpreters for their own name along PATH, the successful ones included."""
-    font_paths: dict[bytes, int] = field(default_factory=dict)
-    """Path -> metadata calls that matplotlib.font_manager itself made while it was imported."""
-    scanners: dict[str, int] = field(default_factory=dict)
-    """Module that was being imported, "" outside imports -> opens of entry_points.txt."""
-    refused: dict[bytes, int] = field(default_factory=dict)
-    """Path -> attempts to make a directory or a temporary .pyc there that the filesystem refused."""
-
-
-def watch(rows: Iterable[Attributed], seen: Watch) -> Iterator[Attributed]:
-    """Pass a stream of attributed calls on, and note what passes."""
-    for row in rows:
-        if not row.own and row.call.op is not Op.OTHER:
-            _note(row, seen)
-        yield row
-
-
-def _note(row: Attributed, seen: Watch) -> None:
-    process, phase, path = row.process, row.phase, row.call.path
-    key = process.key
-    phases = seen.phases.setdefault(key, {})
-    phases[phase] = phases.get(phase, 0) + 1
-    if row.call.op is Op.OPEN and path.endswith(b"info/entry_points.txt"):
-        scanner = row.module if phase == "import" else ""
-        seen.scanners[scanner] = seen.scanners.get(scanner, 0) + 1
-    if row.call.error in _REFUSALS and (row.call.syscall.startswith("mkdir") or TEMPORARY_PYC.match(path)):
-        seen.refused[path] = seen.refused.get(path, 0) + 1
-    if phase == "import":
-        if row.stack[0].name.startswith("multiprocessing"):
-            seen.first_import.setdefault(key, row.stack[0].name)
-        names = [frame.name for frame in row.stack]
-        if _SPAWN_MACHINERY.isdisjoint(names) or _FORK in names:
-            if key in seen.first_import or "(multiprocessing)" not in process.label:
-                # what a worker imports before is its own start (`python -c`, from 3.13 on)
-                seen.modules.setdefault(key, set()).add(row.module)
-        else:
-            seen.machinery[key] = seen.machinery.get(key, 0) + 1
-        if row.module == FONT_MANAGER:
-            seen.font_paths[path] = seen.font_paths.get(path, 0) + 1
-    elif phase == "run":
-        # a forked worker has its parent's semaphores open; a spawned one opens them by name
-        is_handed = row.call.op is Op.OPEN and path.startswith(_SEMAPHORE)
-        if seen.first_import.get(key) == SPAWN and not is_handed:
-            paths = seen.run_paths.setdefault(key, {})
-            paths[path] = paths.get(path, 0) + 1
-        if path == b"/proc/self/fd":
-            seen.launching.add(key)
-    elif phase == "init" and row.call.op is Op.STAT and process.kind == "python":
-        directory, _, name = path.rpartition(b"/")
-        if name == process.label.partition(" ")[0].encode() and not directory.endswith((b"/lib", b"/lib64")):
-            seen.n_searches += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +101,13 @@ def python_of(evidence: Evidence) -> bytes:
     """The interpreter to type in commands: the first one that the run started."""
     facts = sorted(evidence.facts, key=lambda fact: int(fact.get("ns") or 0))
     return os.fsencode(str(facts[0].get("executable") or "python")) if facts else b"python"
+
+
+def version_of(evidence: Evidence) -> tuple[int, ...]:
+    """Major and minor version of the newest interpreter of the run; () where none told of itself."""
+    versions = [str(fact.get("version") or "").split(".")[:2] for fact in evidence.facts]
+    numbers = [[number for number in map(count, v) if number is not None] for v in versions]
+    return max((tuple(found) for found in numbers if len(found) == 2), default=())
 
 
 def key_of(process: ProcessTally) -> str:

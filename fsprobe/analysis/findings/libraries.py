@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from fsprobe.analysis.findings.evidence import (
-    FONT_MANAGER,
     Evidence,
     Seen,
     is_under,
@@ -21,8 +21,10 @@ from fsprobe.analysis.findings.evidence import (
     some,
     weigh,
 )
+from fsprobe.analysis.findings.watch import FONT_MANAGER
 
 _METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
+_INFO = re.compile(rb"/([A-Za-z0-9_.]+)-[^/-]+(?:-[^/]*)?\.(?:dist|egg)-info(?:/|$)")
 _FONT_LIST = re.compile(rb"/fontlist-v[^/]*\.json(?:\.matplotlib-lock)?$")
 _FONT = re.compile(rb"\.(?:ttf|otf|afm|ttc|pfb|pcf(?:\.gz)?)$", re.IGNORECASE)
 _FONT_PLACE = re.compile(rb"(?:/fonts|/\.fonts|/Fonts)(?:/|$)|/X11/(?:fonts|TTF)|/matplotlib/mpl-data/fonts|/texmf")
@@ -37,6 +39,8 @@ _CACHES = {
     b"/.cache/": "XDG_CACHE_HOME",
 }
 """Part of a path -> the variable that moves this cache; the first one that fits counts."""
+_PYDANTIC = "pydantic.plugin._loader"
+"""What pydantic imports right before it looks for its plugins: by the module that makes the first model."""
 _SCAN_SWITCHES = {"torch": "TORCH_DEVICE_BACKEND_AUTOLOAD=0"}
 """Module that scans entry points when it is imported -> the variable that stops it (PyTorch 2.5 and later)."""
 _NO_CACHES = (b"/.cache/huggingface/",)
@@ -68,12 +72,22 @@ def package_resources(evidence: Evidence) -> Seen | None:
         evidence=f"pkg_resources was imported by {by}: {plural(calls, 'call')} with all that it reads and imports.",
         advice="Use importlib.resources and importlib.metadata; upgrade the package that still imports pkg_resources.",
         commands=[
-            f"{quote(python_of(evidence))} -m pip install --upgrade {quote(parent.split('.')[0])}"
-            for parent in parents
-            if parent
+            f"{quote(python_of(evidence))} -m pip install --upgrade {quote(name)}"
+            for name in _installed(evidence, parents)
         ],
         saves={"calls": calls},
     )
+
+
+def _installed(evidence: Evidence, modules: list[str]) -> list[str]:
+    """Those of the modules' packages that are installed under their own name: pip would take another one for the rest."""
+    infos = {
+        match.group(1).decode().lower().replace("_", "-")
+        for match in map(_INFO.search, evidence.tally.by_path)
+        if match
+    }
+    packages = dict.fromkeys(module.partition(".")[0] for module in modules if module)
+    return [name for name in packages if name.lower().replace("_", "-") in infos]
 
 
 def entry_points(evidence: Evidence) -> Seen | None:
@@ -97,18 +111,34 @@ def entry_points(evidence: Evidence) -> Seen | None:
         return None
     repeated = sum(max(0, counted.counts.n_open - n_pythons(evidence)) for _, counted in opened)
     seen = f"{plural(n_opens, 'open')} of {plural(len(opened), 'metadata file')} of installed distributions"
+    n_gone = sum(1 for _, counted in opened if counted.counts.n_not_found >= counted.counts.n_open)
+    seen += f", {n_gone:,} of which do not exist" if n_gone else ""
     scanners = evidence.watch.scanners if evidence.watch is not None else {}
     switches = [f"export {line}" for name, line in _SCAN_SWITCHES.items() if name in scanners]
+    if any(name in scanners for name in evidence.notes.imports.get(_PYDANTIC, {})):
+        switches.append("export PYDANTIC_DISABLE_PLUGINS=__all__")
     if repeated:
         seen += f"; {repeated:,} of them asked again for what the same process had read"
     return Seen(
         severity=severity,
         evidence=seen + "." + _who_scanned(evidence),
-        advice="Keep the result of a scan that your program makes itself; install fewer distributions."
-        + (" The line switches the search for PyTorch's device plugins off, where you need none." if switches else ""),
+        advice=_about_scans(evidence, scanners, len(switches)),
         commands=switches,
         saves={"calls": repeated} if repeated else {},
     )
+
+
+def _about_scans(evidence: Evidence, scanners: Mapping[str, int], n_switches: int) -> str:
+    parts = []
+    if n_switches:
+        parts.append("Each line switches a search for plugins off, where you need none.")
+    if "" in scanners:
+        parts.append("Keep the result of a scan that your program makes itself.")
+    if evidence.watch is not None and evidence.watch.foreign_scanners:
+        parts.append(
+            "Start the environment's interpreter itself in jobs, and nothing that looks at the environment first."
+        )
+    return " ".join([*parts, "Fewer installed distributions are fewer files."])
 
 
 def _who_scanned(evidence: Evidence) -> str:
@@ -119,6 +149,8 @@ def _who_scanned(evidence: Evidence) -> str:
         f"{scanners[name]:,} of entry_points.txt {f'while {name} was imported' if name else 'outside any import'}"
         for name in most
     ]
+    foreign = evidence.watch.foreign_scanners if evidence.watch is not None else {}
+    parts += [f"{n:,} by {label}" for label, n in sorted(foreign.items(), key=lambda entry: -entry[1])[:2]]
     return f" {'; '.join(parts)}." if parts else ""
 
 
@@ -165,11 +197,22 @@ def font_list(evidence: Evidence) -> Seen | None:
         + (", in a temporary directory, so the next process does it again." if temporary else "."),
         advice="Give matplotlib a directory that stays, and fill it once; or bring it in the image.",
         commands=[
-            'export MPLCONFIGDIR="$HOME/.config/matplotlib"' if temporary else f"export MPLCONFIGDIR={quote(place)}",
+            f"export MPLCONFIGDIR={_directory_that_stays(evidence) if temporary else quote(place)}",
             f"{quote(python_of(evidence))} -c 'import matplotlib.pyplot'",
         ],
         saves={"calls": calls},
     )
+
+
+def _directory_that_stays(evidence: Evidence) -> str:
+    """Where matplotlib may keep its list, as a word to type: not the directory that it was refused, nor anything beside that."""
+    cwd = os.fsencode(evidence.profile.manifest.cwd)
+    refused = evidence.watch.refused if evidence.watch is not None else {}
+    mount = evidence.mounts_of(cwd + b"/x") if cwd else None
+    is_read_only = mount is not None and "ro" in mount.options.split(",")
+    if not cwd or is_read_only or any(is_under(cwd, os.path.dirname(path)) for path in refused):
+        return '"/tmp/$USER/matplotlib"'
+    return quote(os.path.join(cwd, b".matplotlib"))
 
 
 def _needed_anyway(path: bytes, built: list[bytes]) -> bool:

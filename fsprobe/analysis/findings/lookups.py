@@ -1,4 +1,4 @@
-"""Rules on lookups: dead sys.path entries, library search, start-up flags, launchers, one path asked again and again."""
+"""Rules on lookups: dead sys.path entries, library search, one path asked again and again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from fsprobe.analysis.attribution import not_found
-from fsprobe.analysis.counting.tally import PathTally, ProcessTally
+from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -17,12 +17,9 @@ from fsprobe.analysis.findings.evidence import (
     environment,
     is_in_archive,
     is_under,
-    key_of,
     n_calls,
     n_pythons,
     plural,
-    python_of,
-    quote,
     saving,
     some,
     under,
@@ -32,13 +29,6 @@ from fsprobe.model.formats import text
 
 _LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")
 _SYSTEM_LIBRARIES = re.compile(rb"^(?:/usr(?:/local)?)?/lib(?:32|64|x32)?(?:/[^/]+-linux-[^/]+)?$")
-_SHIM = re.compile(
-    r"^(?:env|pyenv\S*|conda|mamba|micromamba|asdf|python[0-9.]*|pip[0-9.]*|ipython|pytest|jupyter)(?: |$)"
-)
-_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
-_DURATION = re.compile(r"^[0-9.]+[smhd]?$")
-_PYTHON_NAME = re.compile(r"^python[0-9.]*$")
-_START_PHASES = ("loader", "init", "site")
 
 
 def dead_entries(evidence: Evidence) -> Seen | None:
@@ -225,144 +215,12 @@ def _searched(path: bytes) -> bytes | None:
     return directory or None
 
 
-def start_flags(evidence: Evidence) -> Seen | None:
-    """Many interpreters that do little but start.
-
-    Seen: interpreters most of whose calls were their own start (loader, initialisation, site) and not imports or work.
-
-    Costs: a bare start takes about a hundred calls, in a venv with .pth files many more; a script that starts hundreds
-    of small helpers pays it each time.
-
-    Do: start such helpers with `-I -S` (no site, no user site, no PYTHONPATH) where they need the standard library only,
-    or do the work in one process.
-
-    Saving: not computed. The calls of phase site are the most it can be; what site imported for itself and a helper needs
-    too, the helper then imports.
-    """
-    if evidence.watch is None:
-        return None
-    n_short = n_site = n_start = 0
-    programs: dict[str, int] = {}
-    for process in evidence.tally.by_process.values():
-        phases = evidence.watch.phases.get(key_of(process), {})
-        start = sum(phases.get(phase, 0) for phase in _START_PHASES)
-        if process.kind == "python" and start > sum(phases.values()) - start:
-            n_short, n_start, n_site = n_short + 1, n_start + start, n_site + phases.get("site", 0)
-            program = process.label.partition(" ")[2]
-            programs[program] = programs.get(program, 0) + 1
-    severity = weigh(evidence, "short_interpreters", n_short)
-    if severity is None:
-        return None
-    most = max(programs, key=lambda program: (programs[program], program))
-    return Seen(
-        severity=severity,
-        evidence=f"{plural(n_short, 'interpreter')} ({most or 'no script'}) spent {n_start:,} calls on starting, {n_site:,} of "
-        "them on site (site-packages, .pth files), and fewer on what they were started for.",
-        advice="Start helpers that need the standard library only with -I -S, or do their work in one process.",
-        commands=[f"{quote(python_of(evidence))} -I -S " + (quote(most) if most.endswith(".py") else f"{most} ...")],
-    )
-
-
-def shims(evidence: Evidence) -> Seen | None:
-    """A launcher between the command and the interpreter.
-
-    Seen: program images that ran under the name of python (or as env, pyenv, conda) in the very process that became the
-    interpreter, and what they started.
-
-    Costs: a shim is a shell script: its interpreter, its libraries, the search of PATH and its helpers are looked up for
-    each start of Python.
-
-    Do: call the interpreter by its full path.
-
-    Saving: all calls of these images and of the processes they started, and the interpreter's own search of PATH for
-    its name. What remains is the one execve of the interpreter.
-    """
-    watch = evidence.watch
-    if watch is None:
-        return None
-    labels: set[str] = set()
-    calls = 0
-    for pid, images in _by_pid(evidence).items():
-        last = next((n for n, image in enumerate(images) if image.kind == "python"), None)
-        if last is None:
-            continue
-        # a shim that is called as python has the interpreter's own name: its calls are told by their phase
-        n = watch.phases.get(key_of(images[last]), {}).get("launch", 0)
-        first = next((n for n, image in enumerate(images[:last]) if _SHIM.match(image.label)), last)
-        n += sum(image.counts.n_metadata for image in images[first:last])
-        if not n:
-            continue
-        labels.update(image.label for image in images[first : last + 1])
-        for child in _children(evidence, pid):
-            labels.add(child.label)
-            n += child.counts.n_metadata
-        calls += n
-    calls += watch.n_searches
-    severity = weigh(evidence, "removable_calls", calls)
-    if severity is None:
-        return None
-    target = quote(python_of(evidence))
-    started = f"{', '.join(sorted(labels)[:4])} made " if labels else "The search of PATH took "
-    return Seen(
-        severity=severity,
-        evidence=f"{started}{plural(calls, 'call')} before {target} ran.",
-        advice="Call the interpreter by its full path, where it is started.",
-        commands=_by_interpreter(evidence),
-        saves={"calls": calls},
-    )
-
-
-def _by_pid(evidence: Evidence) -> dict[int, list[ProcessTally]]:
-    table: dict[int, list[ProcessTally]] = {}
-    for process in evidence.tally.by_process.values():
-        table.setdefault(process.pid, []).append(process)
-    return table
-
-
-def _children(evidence: Evidence, pid: int) -> list[ProcessTally]:
-    """What a launcher started besides, with all that those started; nothing that an interpreter started."""
-    pids = {pid}
-    while True:
-        new = {
-            process.pid
-            for process in evidence.tally.by_process.values()
-            if process.parent in pids and process.kind == "launcher"
-        } - pids
-        if not new:
-            break
-        pids |= new
-    return [p for p in evidence.tally.by_process.values() if p.pid in pids - {pid} and p.kind == "launcher"]
-
-
-def _by_interpreter(evidence: Evidence) -> list[str]:
-    """The command with its interpreter by full path; nothing where the command does not name what ran (a shell, a job script).
-
-    Before the interpreter only `env` with assignments and `timeout` with a duration are understood. A script that was
-    started by its first line gets the interpreter in front of it.
-    """
-    words = [str(word) for word in evidence.profile.manifest.command or ()]
-    target, at = quote(python_of(evidence)), 0
-    while at < len(words) and os.path.basename(words[at]) in ("env", "timeout"):
-        at += 1
-        wanted = _ASSIGNMENT if os.path.basename(words[at - 1]) == "env" else _DURATION
-        while at < len(words) and wanted.match(words[at]):
-            at += 1
-    if at == len(words):
-        return []
-    before = words[:at] if at > 1 else []  # `env` alone does nothing
-    if _PYTHON_NAME.match(os.path.basename(words[at])):
-        return [" ".join([*map(quote, before), target, *map(quote, words[at + 1 :])])]
-    scripts = {p.label.partition(" ")[2] for p in evidence.tally.by_process.values() if p.kind == "python"}
-    if "/" in words[at] and os.path.basename(words[at]) in scripts and words[at].endswith(".py"):
-        return [" ".join([*map(quote, before), target, *map(quote, words[at:])])]
-    return []
-
-
 def repeated_path(evidence: Evidence) -> Seen | None:
     """One path asked for again and again.
 
     Seen: a path that is no directory of the import system and that was asked for very often, for itself: a directory whose
-    entries were asked for as well is a step on the way to them (os.path.realpath asks for each) and does not count.
+    entries were asked for as well is a step on the way to them (os.path.realpath asks for each) and does not count, nor does
+    what was asked for while modules were imported.
 
     Costs: on a parallel filesystem each stat may be a request to the metadata server: a polling loop of one rank is
     nothing, of a thousand ranks it is a load.
@@ -372,13 +230,14 @@ def repeated_path(evidence: Evidence) -> Seen | None:
     Saving: all but one stat of that path per interpreter.
     """
     import_places = {os.fsencode(str(entry)) for fact in evidence.facts for entry in fact.get("path") or ()}
+    at_import = evidence.watch.import_stats if evidence.watch is not None else {}  # nobody polls while it imports
     n_below: dict[bytes, int] = {}
     for path, counted in evidence.tally.by_path.items():
         parent = path.rpartition(b"/")[0] or b"/"
         n_below[parent] = n_below.get(parent, 0) + counted.counts.n_stat + counted.counts.n_readlink
     best: tuple[int, bytes] | None = None
     for path, counted in evidence.tally.by_path.items():
-        n = counted.counts.n_stat
+        n = counted.counts.n_stat - at_import.get(path, 0)
         is_passed = (
             2 * n_below.get(path, 0) >= n
         )  # a step on the way to what was asked for, as os.path.realpath takes it

@@ -1,16 +1,12 @@
-"""Rules on processes that repeat one start: spawned workers, ranks, nodes."""
+"""Rules on a job's processes: ranks and nodes that start from one environment."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 
 from fsprobe.analysis.counting.tally import ProcessTally
 from fsprobe.analysis.findings.environment import network_roots
 from fsprobe.analysis.findings.evidence import (
-    SPAWN,
-    TRACKER,
     Evidence,
     Seen,
     Watch,
@@ -25,131 +21,12 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import container_image, image_commands, image_of, name_the_container
-from fsprobe.foreign_numbers import count
+from fsprobe.analysis.findings.watch import FORK_SERVER, TRACKER
 from fsprobe.model.formats import text
 
-_NO_INPUT = os.fsencode(os.devnull)
-_NOT_TO_PRELOAD = frozenset({"multiprocessing", "encodings", "site", "sitecustomize", "usercustomize"})
-
-
-def spawned_workers(evidence: Evidence) -> Seen | None:
-    """Workers that are spawned, each with the same imports.
-
-    Seen: several processes that multiprocessing started afresh (method spawn), and what their starts and imports cost.
-
-    Costs: each starts an interpreter and imports everything again, at the same time as the others; a data loader that
-    makes its workers anew for each epoch does it each time. rslearn: from 4 s to 0.4 s a worker.
-
-    Do: start method `fork`, or `forkserver` with `set_forkserver_preload`, after the imports; fewer workers;
-    `persistent_workers=True` for PyTorch's DataLoader.
-
-    Saving: by start method fork, with all imports done before: the calls of the workers' starts and imports, all of
-    multiprocessing's resource tracker, and the parent's import of the spawn machinery; less one import of each module
-    that only the workers imported. Workers that a pool ended while they still started count with what they had done by
-    then, so two runs of one program may differ.
-    """
-    watch = evidence.watch
-    if watch is None:
-        return None
-    workers = [p for p in evidence.tally.by_process.values() if watch.first_import.get(key_of(p)) == SPAWN]
-    parents = {worker.parent for worker in workers}
-    images = Counter(process.pid for process in evidence.tally.by_process.values())
-    workers += [
-        process
-        for process in evidence.tally.by_process.values()
-        if process.parent in parents and _is_cut_short(process, watch, images[process.pid])
-    ]
-    trackers = [
-        process
-        for process in evidence.tally.by_process.values()
-        if watch.first_import.get(key_of(process)) == TRACKER and process.parent in parents
-    ]
-    severity = weigh(evidence, "same_processes", len(workers))
-    if severity is None:
-        return None
-    pids = {worker.pid for worker in workers}
-    pids |= {tracker.pid for tracker in trackers}
-    calls = sum(p.counts.n_metadata for p in evidence.tally.by_process.values() if p.pid in pids)
-    calls -= sum(_own_work(evidence, worker) for worker in workers)
-    calls += sum(
-        watch.machinery.get(key_of(p), 0) for p in evidence.tally.by_process.values() if p.pid in parents - pids
-    )
-    keys = {key_of(p) for p in (*workers, *trackers)}
-    calls -= _only_in_workers(evidence, keys)
-    calls -= len(workers) * _asks_for_threads(evidence)
-    roots = network_roots(evidence)
-    if not roots and severity != "info":
-        severity = "info"
-    return Seen(
-        severity=severity,
-        evidence=f"{plural(len(workers), 'spawned worker')} started an interpreter and imported the same modules: "
-        f"{plural(calls, 'call')} that a fork after the imports does not make.",
-        advice="Import first, then fork: start method fork, or forkserver with a preload where threads or a GPU forbid it. "
-        "In PyTorch: persistent_workers=True, and fewer workers.",
-        commands=[
-            'multiprocessing.set_start_method("fork")  # in Python, before the first worker',
-            'multiprocessing.set_start_method("forkserver"); '
-            f"multiprocessing.set_forkserver_preload({json.dumps(_to_preload(evidence, keys))})",
-        ],
-        saves={"calls": calls} if calls > 0 else {},
-    )
-
-
-def _is_cut_short(process: ProcessTally, watch: Watch, n_images: int) -> bool:
-    """Whether a process was ended before its first import, or before its interpreter: a pool does so to workers that are late."""
-    if "(multiprocessing)" in process.label:
-        return process.kind == "python" and key_of(process) not in watch.first_import
-    return n_images == 1 and key_of(process) in watch.launching
-
-
-def _to_preload(evidence: Evidence, workers: set[str]) -> list[str]:
-    """What the workers' program imported by itself, all of it; what those modules import comes with them."""
-    assert evidence.watch is not None
-    names = set().union(*(evidence.watch.modules.get(key, set()) for key in workers))
-    return sorted(
-        name
-        for name in names
-        if "" in evidence.notes.imports.get(name, {})
-        and name.partition(".")[0] not in _NOT_TO_PRELOAD
-        and all(part.isidentifier() for part in name.split("."))
-    )
-
-
-def _own_work(evidence: Evidence, worker: ProcessTally) -> int:
-    """What a worker did besides starting: a forked one does it too. Reading the main script again is a part of the start.
-
-    Each worker opens /dev/null in place of its input before its first task. One that has not come so far was ended by its
-    pool while it still started, so it did nothing of its own; a forked one comes so far.
-
-    Source: multiprocessing.process, BaseProcess._bootstrap; multiprocessing.util, _close_stdin (CPython 3.6 to 3.13).
-    """
-    assert evidence.watch is not None
-    scripts = {p.label.partition(" ")[2].encode() for p in evidence.tally.by_process.values() if p.pid == worker.parent}
-    paths = evidence.watch.run_paths.get(key_of(worker), {})
-    if _NO_INPUT not in paths:
-        return 1
-    return sum(n for path, n in paths.items() if path.rpartition(b"/")[2] not in scripts)
-
-
-def _asks_for_threads(evidence: Evidence) -> bool:
-    # from 3.12 on os.fork opens /proc/self/stat, to warn where there are threads
-    versions = [str(fact.get("version") or "0").split(".")[:2] for fact in evidence.facts]
-    return any(len(v) == 2 and (count(v[1]) or 0) >= 12 for v in versions)
-
-
-def _only_in_workers(evidence: Evidence, workers: set[str]) -> int:
-    """One import of each module that no other process than the workers imported: the parent has to do it once."""
-    assert evidence.watch is not None
-    elsewhere: set[str] = set()
-    in_workers: set[str] = set()
-    for key, names in evidence.watch.modules.items():
-        (in_workers if key in workers else elsewhere).update(names)
-    total = 0
-    for name in in_workers - elsewhere:
-        module, n = evidence.tally.by_module.get(name), evidence.notes.n_imports.get(name, 0)
-        if module is not None and n:
-            total += module.own.n_metadata // n
-    return total
+_START = ("loader", "init", "site")
+_HELPERS = (FORK_SERVER, TRACKER)
+"""What multiprocessing starts besides workers."""
 
 
 def ranks(evidence: Evidence) -> Seen | None:
@@ -208,6 +85,72 @@ def _n_alike(evidence: Evidence) -> int:
             key = (process.parent, process.label)
             table[key] = table.get(key, 0) + 1
     return max(table.values(), default=1)
+
+
+def restarted(evidence: Evidence) -> Seen | None:
+    """Workers are started again and again.
+
+    Seen: interpreters of one program of which one ended before the next began, each with its own start and imports.
+
+    Costs: a start and the imports for each piece of work. Where they come from a network filesystem, each open is a request
+    again.
+
+    Do: start the workers once and give them the pieces one after the other: a pool that lives as long as the program
+    (without maxtasksperchild), a worker that reads its work from standard input or a queue, several files in one call.
+
+    Saving: the calls of all starts and imports, less those of as many interpreters as ran at the same time. Interpreters
+    that did less than a bare start takes are another finding's (FSP014).
+    """
+    watch = evidence.watch
+    if watch is None:
+        return None
+    groups: dict[str, list[ProcessTally]] = {}
+    for process in evidence.tally.by_process.values():
+        phases = watch.phases.get(key_of(process), {})
+        n_bare = phases.get("loader", 0) + phases.get("init", 0)
+        is_short = n_bare > phases.get("import", 0) + phases.get("run", 0)
+        # one that was forked starts nothing
+        is_started = process.kind == "python" and phases.get("init") and key_of(process) in watch.spans
+        if is_started and not is_short and watch.first_import.get(key_of(process)) not in _HELPERS:
+            groups.setdefault(process.label, []).append(process)
+    best: tuple[int, str, int, int] | None = None
+    for label, group in groups.items():
+        # without its end in the log a process may have lived until the end
+        ends = [evidence.notes.ended_ns.get(key_of(process), evidence.tally.last_ns or 0) for process in group]
+        n_alive = _n_alive([(watch.spans[key_of(p)][0], end) for p, end in zip(group, ends, strict=True)])
+        costs = sorted((_cost(watch, process) for process in group), reverse=True)
+        found = (sum(costs[n_alive:]), label, len(group), n_alive)
+        best = found if best is None or (found[2] - found[3], found) > (best[2] - best[3], best) else best
+    if best is None:
+        return None
+    calls, label, n, n_alive = best
+    severity = weigh(evidence, "restarts", n - n_alive)
+    if severity is None:
+        return None
+    return Seen(
+        severity=severity if network_roots(evidence) else "info",
+        evidence=f"{plural(n, 'interpreter')} of {label} started, at most {n_alive:,} of them at the same time: {plural(calls, 'call')} "
+        f"for the starts and imports of {n - n_alive:,} of them.",
+        advice="Start the workers once and keep them: a pool for the whole run (without maxtasksperchild; persistent_workers=True in "
+        "PyTorch), or several pieces of work for each start.",
+        commands=[],
+        saves={"calls": calls} if calls else {},
+    )
+
+
+def _n_alive(spans: list[tuple[int, int]]) -> int:
+    """How many were there at the same time, at most."""
+    events = sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans])
+    n = most = 0
+    for _, step in events:
+        n += step
+        most = max(most, n)
+    return max(1, most)
+
+
+def _cost(watch: Watch, process: ProcessTally) -> int:
+    phases = watch.phases.get(key_of(process), {})
+    return sum(phases.get(phase, 0) for phase in (*_START, "launch", "import"))
 
 
 def stage_to_nodes(evidence: Evidence) -> Seen | None:

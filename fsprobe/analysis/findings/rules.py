@@ -6,7 +6,17 @@ import inspect
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
-from fsprobe.analysis.findings import bytecode, data, environment, libraries, lookups, processes
+from fsprobe.analysis.findings import (
+    bytecode,
+    data,
+    environment,
+    launchers,
+    libraries,
+    lookups,
+    processes,
+    sweeps,
+    workers,
+)
 from fsprobe.analysis.findings.evidence import Evidence, Seen
 from fsprobe.analysis.findings.thresholds import SEVERITIES
 from fsprobe.model.finding import Finding
@@ -85,10 +95,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(11, libraries.font_list, "R11", "removable_calls", "matplotlib#13071, #32246; simsopt PR#592"),
     _rule(12, data.slow_image, "R12", "fuse_image_calls", "apptainer#665", "site"),
-    _rule(14, lookups.start_flags, "R14", "short_interpreters", "faster-cpython/ideas#82"),
-    _rule(
-        16, processes.spawned_workers, "R16", "same_processes", "rslearn_projects PR#17 (4 to 0.4 s); pytorch#153594"
-    ),
+    _rule(14, launchers.start_flags, "R14", "short_interpreters", "faster-cpython/ideas#82"),
+    _rule(16, workers.spawned_workers, "R16", "same_processes", "rslearn_projects PR#17 (4 to 0.4 s); pytorch#153594"),
     _rule(
         17,
         processes.ranks,
@@ -108,7 +116,7 @@ RULES: tuple[Rule, ...] = (
         "environment_files",
         "LUMI user guide, python.md; CSC documentation (Tykky)",
     ),
-    _rule(22, lookups.shims, "R22", "removable_calls", "kail.io; 237 failed execve counted in one pyenv start"),
+    _rule(22, launchers.shims, "R22", "removable_calls", "kail.io; 237 failed execve counted in one pyenv start"),
     _rule(23, lookups.repeated_path, "R23", "same_path_calls", "HLRN/NHR@ZIB documentation, page 428487"),
     _rule(24, environment.wrong_venv, "R24", "", f"{_LUMI}; LUMI EasyBuild PyTorch, USER.md"),
     _rule(
@@ -120,6 +128,24 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(26, lookups.run_path, "R3", "rpath_misses", "Shrinkwrap (arXiv 2211.05118); Copper: probe storms", "site"),
     _rule(27, libraries.caches_on_network, "R11", "cache_calls", "matplotlib#13071; the same for Triton and Numba"),
+    _rule(
+        28,
+        sweeps.swept_paths,
+        "R19",
+        "swept_paths",
+        "LUMI and HLRN documentation: stat storms and polling load the server",
+    ),
+    _rule(29, processes.restarted, "R16", "restarts", "rslearn_projects PR#17 (4 to 0.4 s a worker); pytorch#153594"),
+    _rule(
+        30,
+        sweeps.files_written,
+        "R19",
+        "written_files",
+        "LUMI AI Guide, 03-file-formats; the file quotas of LUMI and CSC",
+    ),
+    _rule(
+        31, sweeps.real_paths, "R23", "component_calls", "10,315 of the 17,704 calls of `import torch` 2.13.0, counted"
+    ),
 )
 
 

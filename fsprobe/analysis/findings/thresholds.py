@@ -117,6 +117,26 @@ DEFAULTS: Thresholds = dict(
             "a judgement; the LUMI AI Guide's example (Tiny-ImageNet) has 100,000",
         ),
         _row(
+            "swept_paths",
+            1000,
+            10000,
+            100000,
+            "paths that were looked at and not opened, below one directory",
+            "a judgement",
+        ),
+        _row("written_files", 1000, 10000, 100000, "files created or written anew, below one directory", "a judgement"),
+        _row(
+            "component_calls",
+            1000,
+            10000,
+            100000,
+            "lstat and readlink calls while one module was imported",
+            "a judgement",
+        ),
+        _row(
+            "restarts", 5, 50, 500, "interpreters of one program that another could have been kept for", "a judgement"
+        ),
+        _row(
             "fuse_image_calls",
             1000,
             20000,

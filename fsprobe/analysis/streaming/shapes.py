@@ -52,7 +52,7 @@ def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> No
 
 
 _OPS = frozenset(op.value for op in Op)
-_SIGNED = frozenset(("first_ns", "last_ns", "startup_end_ns", "wall_start_ns", "timeline"))
+_SIGNED = frozenset(("first_ns", "last_ns", "startup_end_ns", "wall_start_ns", "timeline", "ended_ns", "spans"))
 """Fields whose numbers may be negative: times on an axis with any zero."""
 
 

@@ -31,12 +31,14 @@ _CLONE_NEWNS, _CLONE_NEWUSER, _MS_PRIVATE_ALL, _MNT_FORCE, _UMOUNT_NOFOLLOW = 0x
 class Stall:
     """Watches one tracer."""
 
-    def __init__(self) -> "None":
+    def __init__(self, at_start: "str") -> "None":
+        """`at_start`: the mounts as they were before the command began, in a file; without it, as they are."""
         self.why = ""
         """What was found and done, in words; "" as long as all goes well."""
         self.is_stuck = False
         """It stands still, and nothing that may be done here ends that."""
-        self._before = frozenset(number for number, _, _ in fuse_mounts("self"))
+        table = at_start if os.path.exists(at_start) else "/proc/self/mountinfo"
+        self._before = frozenset(number for number, _, _ in fuse_mounts(table))
         self._looked_at = self._still_since = 0.0
         self._last = ""
 
@@ -73,7 +75,7 @@ class Stall:
         is_done = False
         for pid in servers:
             known = connections(pid)
-            for number, place, _ in fuse_mounts(str(pid)):
+            for number, place, _ in fuse_mounts("/proc/%d/mountinfo" % pid):
                 if (number in known) if known else (number not in self._before):
                     is_done = abort(number) or unmount(pid, place) or is_done
         return is_done
@@ -135,13 +137,13 @@ def name_of(pid: "int") -> "str":
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
-def fuse_mounts(pid: "str") -> "list[tuple[int, str, str]]":
-    """The FUSE mounts that a process sees: number of the connection, place, type."""
+def fuse_mounts(table: "str") -> "list[tuple[int, str, str]]":
+    """The FUSE mounts of a file as /proc/PID/mountinfo: number of the connection, place, type."""
     from fsprobe.capture.machine import mounts
 
     found = []
     try:
-        with open("/proc/%s/mountinfo" % pid, "rb") as source:
+        with open(table, "rb") as source:
             for line in source.read().split(b"\n"):
                 before, _, after = line.partition(b" - ")
                 fields, kind = before.split(), after.split(b" ")[0].decode("utf-8", "replace")

@@ -5,13 +5,13 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import errno
 import os
+import time
 
 from fsprobe import capabilities
-from fsprobe.capture.backends import stalls, text_log
+from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_BY_TIME, MARKED_TWICE, UNMARKED, Backend
-from fsprobe.capture.directories import own_files, room
+from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
-from fsprobe.capture.machine.running import tracer_of
 from fsprobe.capture.process.start import Launch
 from fsprobe.capture.process.wait import is_running
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, BadInput, FsprobeError
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Run
+    from fsprobe.capture.backends.stalls import Stall
     from fsprobe.capture.backends.stream import Follower
+    from fsprobe.capture.directories.room import Rooms
     from fsprobe.capture.process.start import Process
     from fsprobe.capture.process.wait import Outcome
 
@@ -33,6 +35,8 @@ DENIED_HINT = (
 COMPLAINTS = "complaints"
 """What the tracer says on stderr, in its place."""
 MAX_COMPLAINT_BYTES = 1 << 16
+LONG_S = 1.0
+"""A tracer is watched for standing still from then on: what most runs do not need is not loaded for them."""
 OVER = "over"
 """What the directory of marks is called once nobody shall write there any more."""
 
@@ -58,8 +62,9 @@ class Tracer(Backend):
     """Path of the program that stands between the tracer and the command; its own start is the log's first line then."""
     follower: "Follower | None" = None
     bound: "text_log.Bound | None" = None
-    rooms: "room.Rooms | None" = None
-    stall: "stalls.Stall | None" = None
+    rooms: "Rooms | None" = None
+    stall: "Stall | None" = None
+    began_s = 0.0
 
     def log(self) -> "str":
         """The tracer's log."""
@@ -72,10 +77,13 @@ class Tracer(Backend):
     def begin(self, run: "Run") -> "None":
         """Get ready to watch the log, before there is one."""
         self.seen = text_log.SignalsSeen(self.log())
-        self.stall = stalls.Stall()
+        self.began_s = time.monotonic()
         bound = text_log.NO_BOUND if run.is_streamed else run.max_log_bytes
         self.bound = text_log.Bound(self.log(), self.place, bound, text_log.LOW_SPACE_BYTES)
-        self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
+        if self.markers in (MARKED_BY_TIME, MARKED_TWICE):
+            from fsprobe.capture.directories import room
+
+            self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
 
     def prepare(self, run: "Run", launch: "Launch") -> "Launch":
         """A launch of the tracer; the words are its own business."""
@@ -106,6 +114,10 @@ class Tracer(Backend):
 
     def watch(self, process: "Process") -> "None":
         """Keep the log within its bound; see that the tracer does not wait for its own tracee."""
+        if self.stall is None and time.monotonic() - self.began_s >= LONG_S:
+            from fsprobe.capture.backends.stalls import Stall
+
+            self.stall = Stall(os.path.join(self.scratch, scratch_dir.MOUNTS))
         if self.stall is not None:
             self.stall.look(_tracer_of(process))
             self.is_stuck = self.stall.is_stuck
@@ -194,7 +206,8 @@ class Tracer(Backend):
     def leave(self) -> "bool":
         """A tracer can't be ended: it writes until its last tracee has ended. The hooks can: where their place is gone they do nothing."""
         marks = os.path.join(self.scratch, scratch_dir.MARKS)
-        room.stop(marks)
+        if self.rooms is not None:
+            self.rooms.stop()
         try:
             os.rename(marks, os.path.join(self.scratch, OVER))  # a hook that starts now finds no place
         except OSError:
@@ -254,4 +267,6 @@ class Tracer(Backend):
 def _tracer_of(process: "Process") -> "int":
     """The tracer's process, also where what was started enters a layout first."""
     pid = process.target_pid
+    from fsprobe.capture.machine.running import tracer_of
+
     return (tracer_of(pid, pid) if pid else 0) or process.pid

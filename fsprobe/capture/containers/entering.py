@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fsprobe.capture.containers.starters import Found
+    from fsprobe.capture.machine.starters import Found
     from fsprobe.capture.options import RunOptions
     from fsprobe.capture.process.wait import Outcome
 

@@ -9,15 +9,14 @@ import os
 import re
 import shlex
 
-from fsprobe.capture.containers import starters
-from fsprobe.capture.machine import host
+from fsprobe.capture.machine import host, starters
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fsprobe.capture.containers.starters import Found
+    from fsprobe.capture.machine.starters import Found
 
 RECORDER = "fsprobe-rec.pyz"
 NEWEST_PYTHON = 16

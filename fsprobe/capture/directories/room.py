@@ -9,13 +9,13 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import os
 
-from fsprobe.capture.directories import own_files
+from fsprobe.capture.directories import own_files, scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX, NOTED = "room.", "noted."
+PREFIX, NOTED = scratch.ROOM, "noted."
 """How the names begin of files with marks, and with the calls that the audit backend notes."""
 MAGIC = b"fsproom1"
 HEADER_BYTES = 4096
@@ -70,6 +70,10 @@ class Rooms:
     def __init__(self, marks: "str") -> "None":
         self.marks = marks
         self._seen = {}  # type: dict[str, tuple[bytes, int, int]]  # its header, and how many ticks to wait, and still to wait
+
+    def stop(self) -> "None":
+        """Tell the hooks to write no more."""
+        stop(self.marks)
 
     def used_bytes(self) -> "int":
         """How much was written, as of the last look."""

@@ -88,6 +88,7 @@ def find_mmap(sys):
     found = modules.get("mmap")
     if found is not None:
         return found
+    had_codec = "encodings.ascii" in modules  # with -X dev the loader of extensions looks this codec up
     try:
         if "mmap" in sys.builtin_module_names:
             import mmap
@@ -106,6 +107,8 @@ def find_mmap(sys):
                     continue
     finally:
         modules.pop("mmap", None)
+        if not had_codec:
+            modules.pop("encodings.ascii", None)
 
 
 class Spec:

@@ -47,8 +47,16 @@ def facts(environment: "Mapping[str, str]") -> "dict[str, Any]":
         "uid": os.getuid(),
         "fsprobe_python": "%d.%d.%d" % sys.version_info[:3],
         "job": pick(environment, JOB_VARIABLES),
-        "environment": pick(environment, TARGET_VARIABLES),
+        "environment": _of_target(pick(environment, TARGET_VARIABLES)),
     }
+
+
+def _of_target(variables: "dict[str, str]") -> "dict[str, str]":
+    """What the user chose for the command: an activated venv that is fsprobe's own says nothing about it."""
+    claimed = variables.get("VIRTUAL_ENV")
+    if claimed and sys.prefix != sys.base_prefix and os.path.realpath(claimed) == os.path.realpath(sys.prefix):
+        variables = {name: value for name, value in variables.items() if name != "VIRTUAL_ENV"}
+    return variables
 
 
 def find_program(command: "str", environment: "Mapping[str, str]") -> "tuple[str | None, str]":

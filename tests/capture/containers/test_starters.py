@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture import options as run_options
-from fsprobe.capture.containers import entering, starters, words
+from fsprobe.capture.containers import entering, words
+from fsprobe.capture.machine import starters
 from fsprobe.errors import FsprobeError
 
 PROGRAMS = "apptainer singularity podman docker nerdctl enroot shifter sarus ch-run srun mpirun sudo".split()

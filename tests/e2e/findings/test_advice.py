@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe.analysis.findings.watch import Watch
+from fsprobe.model.rows import Counts
+from tests.analysis.findings.evidence import fact, found, make, opened
 from tests.e2e.findings.runs import findings_of, import_some, plant, run, type_line
 
 pytestmark = pytest.mark.usefixtures("strace_program")
@@ -99,8 +102,39 @@ class TestEntryPoints:
             after = run([PYTHON, "-c", f"import {module}"], tmp_path, {**paths, name: value})
             assert "FSP010" not in findings_of(after)
 
+    def test_a_program_that_looks_for_environments_is_no_interpreter(self, tmp_path: Path) -> None:
+        # as uv does: for pyvenv.cfg upwards, then for what is beside each distribution's metadata
+        line = "[ -e pyvenv.cfg ]; for n in $(seq 120); do cat < site/p$n.dist-info/uv_cache.json; done; PYTHON -c 'import json'"
+        evidence = run(["bash", "-c", line.replace("PYTHON", PYTHON) + "; true"], tmp_path)
+        finding = findings_of(evidence)["FSP010"]
+        assert (
+            "120 metadata files of installed distributions, 120 of which do not exist. 120 by bash" in finding.evidence
+        )
+        assert [p.kind for p in evidence.tally.by_process.values()].count("python") == 1
+
+    def test_pydantic_looks_for_plugins_and_a_program_reads_metadata(self) -> None:
+        paths = {b"/v/site-packages/p%d-1.dist-info/entry_points.txt" % n: opened() for n in range(120)}
+        evidence = make(paths, facts=[fact()], watch=Watch(scanners={"models": 120}, foreign_scanners={"uv": 7}))
+        evidence.notes.imports["pydantic.plugin._loader"] = {"models": 1}
+        finding = found(evidence)["FSP010"]
+        assert finding.commands == ("export PYDANTIC_DISABLE_PLUGINS=__all__",)
+        assert "7 by uv" in finding.evidence
+        evidence.notes.imports["pydantic.plugin._loader"] = {"others": 1}
+        assert found(evidence)["FSP010"].commands == ()
+
 
 class TestRepeatedPath:
+    def test_a_directory_that_a_program_puts_on_its_path_is_not_polled(self, tmp_path: Path) -> None:
+        (tmp_path / "late").mkdir()
+        program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "late")!r})
+for n in range(1200):
+    try: __import__('gone%d' % n)
+    except ImportError: pass
+"""
+        assert "FSP023" not in findings_of(run([PYTHON, "-c", program], tmp_path))
+
     def test_components_of_many_real_paths_are_not_polled(self, tmp_path: Path) -> None:
         plant(tmp_path / "a" / "b", "planted", 30)
         program = f"""
@@ -134,6 +168,80 @@ class TestArchives:
         program = "import importlib\nfor n in range(30): importlib.import_module('m%d' % n)"
         found = findings_of(run([PYTHON, "-c", program], tmp_path, {"PYTHONPATH": f"{archive}{inside}"}))
         assert not {"FSP002", "FSP004"} & set(found)
+
+
+class TestLists:
+    """A list in a command is never cut."""
+
+    def test_directories_to_compile(self, tmp_path: Path) -> None:
+        for n in range(8):
+            plant(tmp_path / f"tree{n}", f"planted{n}", 4)
+        program = "; ".join(f"import planted{n}.m0, planted{n}.m1" for n in range(8))
+        paths = {"PYTHONPATH": ":".join(str(tmp_path / f"tree{n}") for n in range(8))}
+        (line,) = findings_of(run([PYTHON, "-c", program], tmp_path, {**paths, "PYTHONDONTWRITEBYTECODE": "1"}))[
+            "FSP025"
+        ].commands
+        type_line(line, tmp_path)
+        assert all(list((tmp_path / f"tree{n}").rglob("m1.*.pyc")) for n in range(8))
+
+    def test_editable_installs(self) -> None:
+        site = b"/venv/lib/python3.11/site-packages"
+        paths = {b"%b/__editable__.pkg%d-1.0.pth" % (site, n): opened() for n in range(9)}
+        commands = found(make(paths, facts=[fact("/venv")]))["FSP006"].commands
+        assert len(commands) == 9
+
+
+class TestVenvs:
+    def test_the_venv_that_fsprobe_runs_in_is_not_the_targets(self, tmp_path: Path) -> None:
+        assert sys.prefix != sys.base_prefix, "these tests run in a venv"
+        program = [PYTHON, "-c", "import json"]
+        assert "FSP024" not in findings_of(run(program, tmp_path, {"VIRTUAL_ENV": sys.prefix}))
+        link = tmp_path / "link"
+        link.symlink_to(sys.prefix)
+        assert "FSP024" not in findings_of(run(program, tmp_path, {"VIRTUAL_ENV": str(link)}))
+        assert "FSP024" in findings_of(run(program, tmp_path, {"VIRTUAL_ENV": str(tmp_path / "other")}))
+
+    def test_a_command_that_names_no_interpreter_gets_no_line(self, tmp_path: Path) -> None:
+        words = ["bash", "-c", f"{PYTHON} -c pass; true"]
+        assert findings_of(run(words, tmp_path, {"VIRTUAL_ENV": str(tmp_path)}))["FSP024"].commands == ()
+
+
+class TestFonts:
+    def test_not_the_directory_that_was_refused(self, tmp_path: Path) -> None:
+        pytest.importorskip("matplotlib")
+        (tmp_path / "home").write_text("a file: nothing can be made below it")
+        home = {"HOME": str(tmp_path / "home")}
+        command = [sys.executable, "-c", "import matplotlib.font_manager"]
+        first, fill = findings_of(run(command, tmp_path, home))["FSP011"].commands
+        assert str(tmp_path / "home") not in first
+        assert "HOME" not in first
+        place = type_line(f"{first}; {fill}; echo $MPLCONFIGDIR", tmp_path, home).strip()
+        assert list(Path(place).glob("fontlist-*.json"))
+
+
+class TestContainers:
+    def test_lines_for_a_container_only_inside_one(self) -> None:
+        place = "/home/me/.local/lib/python3.11/site-packages"
+        paths = {os.fsencode(place): Counts(n_stat=300)}
+        facts = [fact(user_site=place, enable_user_site=True)]
+        assert found(make(paths, facts=facts))["FSP005"].commands == ("export PYTHONNOUSERSITE=1",)
+        inside = {"APPTAINER_CONTAINER": "/x.sif"}
+        assert (
+            "export APPTAINERENV_PYTHONNOUSERSITE=1"
+            in found(make(paths, facts=facts, environment=inside))["FSP005"].commands
+        )
+
+
+class TestHelpers:
+    def test_its_line_where_it_can_be_known(self, tmp_path: Path) -> None:
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "tool.py").write_text("import keyword\nprint('ran')\n")
+        loop = f"for n in $(seq 10); do {PYTHON} sub/tool.py; done"
+        (line,) = findings_of(run(["bash", "-c", loop], tmp_path))["FSP014"].commands
+        assert type_line(line, tmp_path) == "ran\n"
+        (tmp_path / "sub" / "beside.py").write_text("")
+        (tmp_path / "sub" / "tool.py").write_text("import beside\n")
+        assert findings_of(run(["bash", "-c", loop], tmp_path))["FSP014"].commands == ()
 
 
 class TestPreload:

@@ -55,6 +55,13 @@ TESTS: dict[str, tuple[str, str]] = {
     "FSP025": ("savings:TestBytecode.test_switched_off", "savings:TestBytecode.test_few_modules_with_writing_off"),
     "FSP026": ("starts:TestRunPath.test_a_long_list", "starts:TestRunPath.test_just_enough_directories_and_one_less"),
     "FSP027": ("mounts:TestData.test_caches", "mounts:TestData.test_caches"),
+    "FSP028": (
+        "sweeps:TestSweeps.test_files_that_are_only_looked_at",
+        "sweeps:TestSweeps.test_files_that_are_only_looked_at",
+    ),
+    "FSP029": ("sweeps:TestRestarts.test_one_after_the_other", "sweeps:TestRestarts.test_one_after_the_other"),
+    "FSP030": ("sweeps:TestWritten.test_many_files", "sweeps:TestWritten.test_many_files"),
+    "FSP031": ("sweeps:TestRealPaths.test_at_import", "sweeps:TestRealPaths.test_at_import"),
 }
 """Code -> the test in which a recorded program triggers it, the test in which one just does not."""
 
@@ -83,9 +90,15 @@ ADVICE: dict[str, str] = {
     "FSP025": "savings:TestBytecode.test_switched_off",
     "FSP026": "starts:TestRunPath.test_a_long_list",
     "FSP027": "mounts:TestData.test_a_cache_is_moved_and_counted_again",
+    "FSP028": "sweeps:TestSweeps.test_walked_again",
+    "FSP029": "sweeps:TestRestarts.test_one_after_the_other",
+    "FSP030": "sweeps:TestWritten.test_many_files",
 }
 """Code -> the test that does what the finding says and measures again."""
-UNTRIED = {"FSP018": "sbcast needs the nodes of a cluster"}
+UNTRIED = {
+    "FSP018": "sbcast needs the nodes of a cluster",
+    "FSP031": "there is nothing to type: what it saves depends on the package's authors",
+}
 
 
 def find_test(name: str) -> Callable[..., Any]:

@@ -10,8 +10,7 @@ import struct
 
 from fsprobe import files
 from fsprobe.capture.backends.inline import trial
-from fsprobe.capture.containers import starters
-from fsprobe.capture.machine import host
+from fsprobe.capture.machine import host, starters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 from fsprobe.capture.backends.protocol import LIMITED, MARKED_BY_CALLS, NO, OK
 from fsprobe.capture.backends.strace import installed
 from fsprobe.capture.backends.tracing import Tracer
-from fsprobe.capture.containers import starters
-from fsprobe.capture.machine import host
+from fsprobe.capture.machine import host, starters
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False

@@ -7,7 +7,6 @@ Source: the manual pages of env, nice, timeout and the others for which of their
 
 import os
 import re
-import shlex
 
 from fsprobe import files
 from fsprobe.capture.machine import host
@@ -27,6 +26,7 @@ SERVERS = frozenset(
 SHELLS = frozenset("sh bash dash ash zsh ksh mksh".split())
 MAX_SCRIPT_BYTES = 1 << 16
 MAX_PREFIXES = 16
+_places = {}  # type: dict[tuple[str, str | None], str | None]
 
 # Programs that execute what stands after their own words: options that take the next word, and words of their own.
 _PREFIXES = {
@@ -106,10 +106,18 @@ def mentioned(command: "list[str]", environment: "Mapping[str, str]") -> "str":
     return _in_text(text) or (server.group(1) if server else "")
 
 
+def _place_of(word: "str", environment: "Mapping[str, str]") -> "str | None":
+    """Where a program is, looked up once."""
+    key = (word, environment.get("PATH"))
+    if key not in _places:
+        _places[key] = host.find_program(word, environment)[0]
+    return _places[key]
+
+
 def name_of(word: "str", environment: "Mapping[str, str]") -> "str":
     """What a program is called without its version, by its own name or by that of the file behind a link; "" for no name of note."""
-    path = host.find_program(word, environment)[0]
-    for place in (word, path and os.path.realpath(path)):
+    path = _place_of(word, environment)
+    for place in (word, path and (os.path.realpath(path) if os.path.islink(path) else path)):
         base = os.path.basename(place or "")
         # singularity-ce, singularity.apptainer, podman-remote, docker-compose
         for name in (base, re.split(r"[-.]", base)[0]):
@@ -136,7 +144,7 @@ def _find(words: "list[str]", environment: "Mapping[str, str]", depth: "int") ->
     elif base in SHELLS:
         return _in_shell(prefix, rest, environment, depth)
     elif _is_image(rest[0], environment):
-        path = host.find_program(rest[0], environment)[0]
+        path = _place_of(rest[0], environment)
         found = Found("run-singularity", ["run-singularity", path or rest[0], *rest[1:]])
     return None if found is None else _after(prefix, found)
 
@@ -186,7 +194,7 @@ def _behind_launcher(words: "list[str]", environment: "Mapping[str, str]", depth
         base = os.path.basename(word)
         is_value = before.startswith("-") and before != "--" and "=" not in before and at > 1
         is_clear = name_of(word, environment) in STARTERS or base in SHELLS or base in _PREFIXES
-        if not is_clear and (is_value or not host.find_program(word, environment)[0]):
+        if not is_clear and (is_value or not _place_of(word, environment)):
             if base.startswith("python"):
                 return None
             continue
@@ -198,6 +206,12 @@ def _behind_launcher(words: "list[str]", environment: "Mapping[str, str]", depth
     return None
 
 
+def _quoted(words: "list[str]") -> "str":
+    import shlex
+
+    return " ".join(map(shlex.quote, words))
+
+
 def _in_shell(
     prefix: "list[str]", words: "list[str]", environment: "Mapping[str, str]", depth: "int"
 ) -> "Found | None":
@@ -207,6 +221,8 @@ def _in_shell(
         return None
     if not _NOT_SIMPLE.search(_QUOTED.sub("", text)):
         try:
+            import shlex
+
             inner_words = shlex.split(text)
         except ValueError:
             inner_words = []
@@ -216,9 +232,7 @@ def _in_shell(
         if found is None:
             return None
         inner = found.whole
-        found.whole = lambda made: (
-            prefix + words[:at] + ["exec " + " ".join(map(shlex.quote, inner(made)))] + words[at + 1 :]
-        )
+        found.whole = lambda made: prefix + words[:at] + ["exec " + _quoted(inner(made))] + words[at + 1 :]
         return found
     name = _in_text(text)
     if name not in STARTERS:
@@ -266,7 +280,7 @@ def _in_text(text: "str") -> "str":
 
 
 def _is_image(word: "str", environment: "Mapping[str, str]") -> "bool":
-    path = host.find_program(word, environment)[0]
+    path = _place_of(word, environment)
     return bool(path) and _head(str(path), 64).startswith(_SIF)
 
 
