@@ -48,6 +48,7 @@ def test_the_recorder_goes_in(sid: Sid, recorder: str, image: Path, before: list
         recorder,
         "--backend",
         backend,
+        "--force",
         "-o",
         f"/tmp/{backend}.fsprobe",
         "--",
