@@ -182,3 +182,12 @@ def test_a_section_that_is_larger_than_what_is_made_of_it_is_refused(tmp_path: P
     assert recording.whole("mounts", 1000) == b"x" * 1000
     with pytest.raises(BadInput, match="section mounts unpacks to"):
         recording.whole("mounts", 999)
+
+
+def test_scripts_find_the_class_and_the_writer_in_the_package() -> None:
+    from fsprobe import recording as package
+    from fsprobe.recording import file
+
+    assert (package.Recording, package.write) == (file.Recording, file.write)
+    with pytest.raises(AttributeError):
+        package.nonsense  # noqa: B018

@@ -6,6 +6,7 @@ from html import escape
 
 from fsprobe.api import icicle
 from fsprobe.model.comparison import Comparison
+from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts, numbers, sentences
 from fsprobe.report.foreign import visible
@@ -37,14 +38,13 @@ def of_profile(profile: Profile) -> str:
         )
     found = facts.findings(profile)
     if found:
-        parts.append(f"<ul>{''.join(_finding(profile, number) for number in range(min(len(found), N_FINDINGS)))}</ul>")
+        parts.append(f"<ul>{''.join(_finding(profile, one) for one in found[:N_FINDINGS])}</ul>")
     if len(found) > N_FINDINGS:
         parts.append(f'<p style="{_SOFT}">{len(found) - N_FINDINGS} more in <code>.findings</code></p>')
     return f"<div>{''.join(parts)}</div>"
 
 
-def _finding(profile: Profile, number: int) -> str:
-    finding = facts.findings(profile)[number]
+def _finding(profile: Profile, finding: Finding) -> str:
     saved = facts.saving(finding, profile)
     saved = f" <i>saves {_text(saved)}</i>" if saved else ""
     commands = "".join(f"<pre>{_text(line)}</pre>" for line in finding.commands[:1])

@@ -12,7 +12,7 @@ import time
 import fsprobe
 from fsprobe.capture import backends, naming
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.backends.protocol import Machine, Run
+from fsprobe.capture.backends.protocol import AttachingBackend, Machine, Run
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import host, mounts
 from fsprobe.capture.machine.running import look_at, usage
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from fsprobe.capture.backends.protocol import Backend
     from fsprobe.capture.machine.running import Target
     from fsprobe.capture.process.start import Process
 
@@ -120,7 +119,7 @@ def attach(
         return Attached(path, state["wall_s"], _warnings(state, is_off))
 
 
-def choose(machine: "Machine") -> "Backend":
+def choose(machine: "Machine") -> "AttachingBackend":
     """The first backend that gets at a running program here.
 
     Raises:
@@ -129,7 +128,7 @@ def choose(machine: "Machine") -> "Backend":
     reasons = []
     hint = ""
     for one in backends.every():
-        if one.can_attach:
+        if isinstance(one, AttachingBackend):
             why = one.why_not_attach(machine)
             if not why:
                 return one
@@ -138,7 +137,7 @@ def choose(machine: "Machine") -> "Backend":
     raise MachineCannot("; ".join(reasons), hint)
 
 
-def _wait_until_attached(observer: "Backend", process: "Process", target: "Target") -> "None":
+def _wait_until_attached(observer: "AttachingBackend", process: "Process", target: "Target") -> "None":
     end = time.monotonic() + ATTACH_LIMIT_S
     while time.monotonic() < end and not has_ended(process.pid):
         if observer.is_attached(process, target):
@@ -148,7 +147,7 @@ def _wait_until_attached(observer: "Backend", process: "Process", target: "Targe
 
 
 def _wait(
-    pid: "int", process: "Process", end: "float", observer: "Backend", on_tick: "Callable[[], None] | None"
+    pid: "int", process: "Process", end: "float", observer: "AttachingBackend", on_tick: "Callable[[], None] | None"
 ) -> "dict[str, float]":
     """Wait for the time to pass, a signal, or the end of the program; gives what it had used up by then."""
     last = usage(pid)
@@ -168,7 +167,7 @@ def _wait(
                 on_tick = None
 
 
-def _facts(target: "Target", label: "str", seconds: "float", observer: "Backend") -> "dict[str, Any]":
+def _facts(target: "Target", label: "str", seconds: "float", observer: "AttachingBackend") -> "dict[str, Any]":
     facts = host.facts(target.environment)
     facts.update(
         fsprobe_version=fsprobe.__version__,
@@ -197,7 +196,7 @@ def _facts(target: "Target", label: "str", seconds: "float", observer: "Backend"
     return facts
 
 
-def _ending(observer: "Backend", pid: "int") -> "dict[str, Any]":
+def _ending(observer: "AttachingBackend", pid: "int") -> "dict[str, Any]":
     """How the program ended, where it did so while it was traced; else nothing is known."""
     status = None
     try:

@@ -14,6 +14,7 @@ from fsprobe.cli.report import load
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.experiment import fix
 from fsprobe.layouts.pack.usage import usage_lines
+from fsprobe.model.answers import Fix
 from fsprobe.model.comparison import Comparison
 from fsprobe.report.terminal import comparison as comparison_report
 from fsprobe.report.terminal import fix as report
@@ -70,20 +71,7 @@ def command(
             progress=progress,
         )
     console = console_on(sys.stdout)
-    report.draw_plan(
-        console,
-        env=planned.env,
-        command=planned.command,
-        cwd=planned.cwd,
-        image=planned.image,
-        n_starts=planned.n_starts,
-        cache=planned.cache,
-        n_files=planned.n_files,
-        n_bytes=planned.n_bytes,
-        n_to_compile=planned.n_to_compile,
-        estimate_s=planned.estimate_s,
-        warnings=planned.warnings,
-    )
+    report.draw_plan(console, planned)
     if dry_run:
         return 0
     if not yes and not asked():
@@ -96,7 +84,7 @@ def command(
         say(f"interrupted ({error}): nothing is left")
         return 128 + error.number
     comparison_report.show(outcome.comparison, sys.stdout)
-    report.draw_outcome(console, outcome.image, outcome.why, planned.env, usage(planned), outcome.changed)
+    report.draw_outcome(console, outcome, planned.env, usage(planned))
     report.draw_left(console, outcome.left)
     if output:
         experiment.write(output, outcome.comparison, outcome.recordings)
@@ -106,7 +94,7 @@ def command(
     return 0 if outcome.image is not None else EXIT_NO
 
 
-def usage(planned: fix.Fix) -> dict[str, list[str]]:
+def usage(planned: Fix) -> dict[str, list[str]]:
     """The lines to run the command from the image, in a job script."""
     program, inside = planned.words
     lines = usage_lines(planned.image, str(planned.env), [inside, *planned.command[1:]], program)

@@ -6,7 +6,6 @@ import os
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe import pipeline
@@ -18,6 +17,7 @@ from fsprobe.layouts.mount.methods import hint_for, plan_ways, read_host_facts
 from fsprobe.layouts.pack import build as packing
 from fsprobe.layouts.pack.side_file import side_file_of
 from fsprobe.layouts.scan.walk import Node, walk
+from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.comparison import IMAGE_KINDS, Comparison, LayoutRow
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
@@ -30,61 +30,6 @@ PACKED_BYTES_PER_S = 40e6
 """What mksquashfs with zstd made of a scientific environment on two cores; for the estimate alone."""
 ENOUGH_FEWER = 0.1
 """Up to this share of the requests an image is kept that is no slower: the file server is everybody's. A judgement."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fix:
-    """What will be done."""
-
-    env: Path
-    command: tuple[str, ...]
-    cwd: Path
-    image: Path
-    n_runs: int
-    cache: str
-    """cold | warm"""
-    make_cold: str
-    n_files: int
-    n_bytes: int
-    n_to_compile: int
-    """Sources without valid byte code; it will be in the image."""
-    estimate_s: float | None
-    """How long all of it takes, from the recorded wall time; None where nobody knows that."""
-    warnings: tuple[str, ...]
-
-    @property
-    def words(self) -> tuple[str, str]:
-        """The command's program: by a path that holds wherever one is, and as it is called inside a container."""
-        program = self.command[0]
-        bin_dir = self.env / "bin"
-        if "/" in program:
-            place = Path(os.path.abspath(self.cwd / program))
-            if Path(os.path.realpath(place.parent)) == bin_dir:
-                return str(bin_dir / place.name), place.name
-            return str(place), str(place)
-        # a container has it on its PATH, by the environment's directory first
-        return (str(bin_dir / program) if (bin_dir / program).exists() else program), program
-
-    @property
-    def n_starts(self) -> int:
-        """How often the command runs: a first time, traced in each layout, timed in each."""
-        return 1 + 2 * (1 + self.n_runs)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of it."""
-
-    comparison: Comparison
-    image: Path | None
-    """The image that is kept; None where the environment as it is was no worse."""
-    why: str
-    left: tuple[Finding, ...]
-    """What was found in the run from the image: no layout cures it."""
-    changed: tuple[str, ...]
-    """Names in the environment that the command changed meanwhile."""
-    recordings: Mapping[str, bytes]
-    """Of the traced runs, by layout."""
 
 
 def prepare(
@@ -264,7 +209,7 @@ def judge(comparison: Comparison) -> tuple[bool, str]:
     if fstype and classify(fstype) in (*OURS, "local"):
         return False, f"the image is not faster, and the environment lies on no file server ({fstype})"
     if fewer is not None and fewer <= ENOUGH_FEWER:
-        return True, "it starts as fast, and the file server is asked for less"
+        return True, "no clear difference in time, and the file server is asked for less"
     return False, "the image is neither faster nor clearly easier on the file server"
 
 

@@ -1,10 +1,15 @@
-"""What `check` and `whatif` answer."""
+"""What `check`, `whatif` and `fix` answer."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+from fsprobe.model.comparison import Comparison
+from fsprobe.model.finding import Finding
 from fsprobe.model.formats import FORMAT
 
 
@@ -134,3 +139,58 @@ class WhatIf:
     rows: tuple[Estimate, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fix:
+    """What will be done."""
+
+    env: Path
+    command: tuple[str, ...]
+    cwd: Path
+    image: Path
+    n_runs: int
+    cache: str
+    """cold | warm"""
+    make_cold: str
+    n_files: int
+    n_bytes: int
+    n_to_compile: int
+    """Sources without valid byte code; it will be in the image."""
+    estimate_s: float | None
+    """How long all of it takes, from the recorded wall time; None where nobody knows that."""
+    warnings: tuple[str, ...]
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """The command's program: by a path that holds wherever one is, and as it is called inside a container."""
+        program = self.command[0]
+        bin_dir = self.env / "bin"
+        if "/" in program:
+            place = Path(os.path.abspath(self.cwd / program))
+            if Path(os.path.realpath(place.parent)) == bin_dir:
+                return str(bin_dir / place.name), place.name
+            return str(place), str(place)
+        # a container has it on its PATH, by the environment's directory first
+        return (str(bin_dir / program) if (bin_dir / program).exists() else program), program
+
+    @property
+    def n_starts(self) -> int:
+        """How often the command runs: a first time, traced in each layout, timed in each."""
+        return 1 + 2 * (1 + self.n_runs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it."""
+
+    comparison: Comparison
+    image: Path | None
+    """The image that is kept; None where the environment as it is was no worse."""
+    why: str
+    left: tuple[Finding, ...]
+    """What was found in the run from the image: no layout cures it."""
+    changed: tuple[str, ...]
+    """Names in the environment that changed meanwhile: fsprobe writes none there."""
+    recordings: Mapping[str, bytes]
+    """Of the traced runs, by layout."""

@@ -11,9 +11,12 @@ import pytest
 
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.experiment import fix
+from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.manifest import LayoutFacts, Manifest, PythonFacts
 from fsprobe.model.profile import Profile
+from fsprobe.report.terminal import fix as report
+from fsprobe.report.terminal.console import as_text
 
 SOUND = Manifest(
     command=("python", "-c", "pass"),
@@ -111,7 +114,7 @@ def test_the_program_is_named_so_that_it_is_found_everywhere(tmp_path: Path) -> 
     (env / "bin" / "python").touch()
 
     def words(*command: str) -> tuple[str, str]:
-        return fix.Fix(
+        return Fix(
             env=env,
             command=command,
             cwd=tmp_path,
@@ -144,3 +147,13 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
         fix._put_in_place(made / "env.sqsh", target)
     assert sorted(tmp_path.glob("env*")) == [target]
     assert target.read_text() == "theirs"
+
+
+def test_what_changed_in_the_environment_is_said_on_a_line_of_its_own() -> None:
+    result = compared(1.5, True, 0.01)
+    outcome = Outcome(comparison=result, image=None, why="why", left=(), changed=("lib/x\ny",), recordings={})
+    shown = as_text(lambda console: report.draw_outcome(console, outcome, Path("/env"), {}))
+    assert "Nothing is kept: why." in shown.splitlines()
+    (line,) = [line for line in shown.splitlines() if "changed meanwhile" in line]
+    assert line.startswith("In /env 1 name")
+    assert "lib/x" in line

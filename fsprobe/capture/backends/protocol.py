@@ -10,6 +10,8 @@ what a recording can show is in `observes`, what a backend can do in the attribu
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+from abc import ABC, abstractmethod
+
 from fsprobe.capture.process.wait import Observer
 from fsprobe.errors import FsprobeError
 
@@ -62,7 +64,6 @@ class Backend(Observer):
     ways_to_mark: "tuple[str, ...]" = (UNMARKED,)
     """How imports can be marked, the best one first."""
     can_stream = False
-    can_attach = False
     takes_privileges = False
     """Whether a program with raised privileges runs without them where it observes."""
     by_name_alone = False
@@ -206,24 +207,26 @@ class Backend(Observer):
         """How the command ended, as `os.waitstatus_to_exitcode`; None where nobody has seen it, or it runs."""
         return None
 
-    # -- a program that runs already: only where `can_attach` ------------------------------------------------------------
 
+class AttachingBackend(Backend, ABC):
+    """A backend that gets at a program that runs already, too."""
+
+    @abstractmethod
     def why_not_attach(self, machine: "Machine") -> "str":
         """Say why nothing can be attached to here ("" when nothing speaks against it before it is tried)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attach(self, run: "Run", target: "Target") -> "Launch":
         """Give what is to be started in order to observe a running program."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_attached(self, process: "Process", target: "Target") -> "bool":
         """Whether all threads of the program are observed by now; those are then in `target`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def why_not_attached(self, target: "Target") -> "FsprobeError":
         """Why it did not get at the program, in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def let_go(self, process: "Process") -> "bool":
         """Let the program go as it was. False: that takes longer than there is time, and goes on by itself."""
-        raise NotImplementedError

@@ -321,6 +321,19 @@ def _is_private_group(gid: "int") -> "bool":
     return group.gr_name == user and not set(group.gr_mem) - {user}
 
 
+def put(place: "int", name: "str", data: "bytes", mode: "int") -> "None":
+    """Write a file of a directory in one step, so that who reads or maps the old one keeps it whole."""
+    part = "%s.%s.part" % (name, os.urandom(6).hex())
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=place)
+    try:
+        with open(fd, "wb") as target:
+            target.write(data)
+        os.rename(part, name, src_dir_fd=place, dst_dir_fd=place)
+    except BaseException:
+        os.unlink(part, dir_fd=place)
+        raise
+
+
 def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") -> "bool":
     """Write the hook below `path`, where `tail` leads to it; what is there already is not written again.
 
@@ -333,15 +346,7 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
         if holds(hook, FILE, data):
             _note_use(hook)
             return False
-        part = "%s.%s.part" % (FILE, os.urandom(6).hex())
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=hook)
-        try:
-            with open(fd, "wb") as target:
-                target.write(data)
-            os.rename(part, FILE, src_dir_fd=hook, dst_dir_fd=hook)
-        except OSError:
-            os.unlink(part, dir_fd=hook)
-            raise
+        put(hook, FILE, data, 0o600)
         return True
     finally:
         os.close(hook)

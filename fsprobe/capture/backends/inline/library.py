@@ -98,16 +98,7 @@ def _write(folder: "str", data: "bytes") -> "None":
     """Write it in one step: programs may have the old one mapped."""
     place = hook_place.open_private(folder, make=2)
     try:
-        if hook_place.holds(place, NAME, data):
-            return
-        part = "%s.%s.part" % (NAME, os.urandom(6).hex())
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o700, dir_fd=place)
-        try:
-            with open(fd, "wb") as target:
-                target.write(data)
-            os.rename(part, NAME, src_dir_fd=place, dst_dir_fd=place)
-        except BaseException:
-            os.unlink(part, dir_fd=place)
-            raise
+        if not hook_place.holds(place, NAME, data):
+            hook_place.put(place, NAME, data, 0o700)
     finally:
         os.close(place)

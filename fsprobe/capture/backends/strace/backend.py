@@ -3,7 +3,7 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-from fsprobe.capture.backends.protocol import LIMITED, MARKED_BY_CALLS, NO, OK
+from fsprobe.capture.backends.protocol import LIMITED, MARKED_BY_CALLS, NO, OK, AttachingBackend
 from fsprobe.capture.backends.strace import installed
 from fsprobe.capture.backends.tracing import Tracer
 from fsprobe.capture.machine import host, starters
@@ -21,11 +21,10 @@ SIGNALS_OF_JOBS = "this is a batch job: a signal to all processes of a step, suc
 """A program under --seccomp-bpf whose strace is gone gets ENOSYS from every traced call; `scancel --signal` does that."""
 
 
-class Strace(Tracer):
+class Strace(Tracer, AttachingBackend):
     """strace, of the machine's own."""
 
     name = "strace"
-    can_attach = True
     remedy = GET
 
     program = ""
