@@ -7,7 +7,7 @@ RECORDER = setup.py $(wildcard $(addprefix fsprobe/capture/backends/inline/injec
 SYSTEM_PACKAGES = strace squashfs-tools squashfuse bubblewrap fuse3 fuse-overlayfs util-linux chromium chromium-driver \
   slurm-wlm munge mpich openmpi-bin qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
 
-.PHONY: demo test lint check clean bench bench-quick system-packages
+.PHONY: demo test lint check clean bench bench-quick zipapp share system-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/fsprobe run -o demo.fsprobe -- $(BIN)/python -c "import pandas"
@@ -24,6 +24,14 @@ $(VENV)/.test-installed: pyproject.toml $(RECORDER)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
 	touch $@ $(VENV)/.installed
+
+# all of fsprobe in one file
+zipapp: $(VENV)/.installed
+	$(BIN)/python packaging/zipapp.py -o fsprobe.pyz
+
+# what completes commands, and the man page, made again
+share: $(VENV)/.installed
+	$(BIN)/python -m fsprobe.cli.manual share
 
 # as root on Debian or Ubuntu what is missing is installed; elsewhere the tests that need it say so
 system-packages:

@@ -66,7 +66,20 @@ def measure(python: str, code: str) -> dict[str, JsonObject]:
         paths = {backend: Path(directory, f"{backend}.fsprobe") for backend in ("strace", "audit")}
         subprocess.run([python, "-c", code], check=True)  # byte code is there on both sides
         for backend, path in paths.items():
-            words = ["run", "-q", "--record-only", "--backend", backend, "-o", str(path), "--", python, "-c", code]
+            words = [
+                "run",
+                "-q",
+                "--record-only",
+                "--backend",
+                backend,
+                "--force",
+                "-o",
+                str(path),
+                "--",
+                python,
+                "-c",
+                code,
+            ]
             subprocess.run([sys.executable, "-m", "fsprobe", *words], check=True)
         result = {}
         for op in (Op.OPEN, Op.STAT):

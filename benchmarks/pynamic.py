@@ -195,6 +195,7 @@ def record(code: str, output: Path, python: str = sys.executable, options: Seque
         "--record-only",
         "-q",
         *options,
+        "--force",
         "-o",
         str(output),
         "--",

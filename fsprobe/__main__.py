@@ -56,6 +56,8 @@ def command_line() -> int:
     # the directory of the script is searched for each module, and never holds one: a stat per import less
     if sys.path and sys.path[0] and sys.argv[0].startswith(sys.path[0] + "/"):
         del sys.path[0]
+    if words[:1] in (["--tracer"], ["--own"]):
+        return own_program(words)
     if words[:1] == ["run"] and any(word.startswith("--ranks") for word in words):
         from fsprobe.cli import untraced
 
@@ -72,6 +74,23 @@ def command_line() -> int:
     from fsprobe.cli import group
 
     return group.main(words)
+
+
+def own_program(words: "list[str]") -> int:
+    """Be a program that fsprobe starts out of an archive: see `capture.shipped.program` and `ptrace.entry.command`."""
+    if words[0] == "--tracer":
+        from fsprobe.capture import backends
+
+        os._exit(backends.trace(words[1:]))
+    sys.argv[1:] = words[2:]
+    if words[1] == "fsprobe.capture.process.timed":
+        from fsprobe.capture.process import timed
+
+        return timed.main()
+    from fsprobe.experiment import janitor
+
+    janitor.main()
+    return 0
 
 
 if __name__ == "__main__":

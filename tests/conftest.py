@@ -145,7 +145,7 @@ class Fsprobe:
         self, command: Sequence[str], options: Sequence[str] = ("-q",), recording: Path | None = None
     ) -> list[str]:
         """The command line that records `command`."""
-        words = ["run", "--record-only", "-o", str(recording or self.tmp / "x.fsprobe"), *options]
+        words = ["run", "--record-only", "--force", "-o", str(recording or self.tmp / "x.fsprobe"), *options]
         if not any(option.startswith("--tmp-dir") for option in options):
             words += ["--tmp-dir", str(self.scratch)]
         return [*FSPROBE, *words, "--", *command]

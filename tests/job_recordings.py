@@ -35,7 +35,7 @@ def run_rank(
     variables: Mapping[str, str] | None = None,
 ) -> Done:
     """Run one rank under fsprobe, its recording in the directory `place`."""
-    words = [*FSPROBE, "run", "-q", "--record-only", "-o", f"{place}/", *options, "--", *command]
+    words = [*FSPROBE, "run", "-q", "--record-only", "--force", "-o", f"{place}/", *options, "--", *command]
     environment = {**rank_variables(number, size=size, per_node=per_node), **(variables or {})}
     return run_plain(words, env=clean_environment(**environment))
 

@@ -62,7 +62,7 @@ FRAGMENTS = (
 def sections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     path = tmp_path_factory.mktemp("fuzz") / "x.fsprobe"
     program = "import json, threading, subprocess, os; subprocess.run(['true']); os.fork() or os._exit(0)"
-    record.record(options.parse(["-o", str(path), "--", sys.executable, "-c", program]))
+    record.record(options.parse(["--force", "-o", str(path), "--", sys.executable, "-c", program]))
     recording = Recording(str(path))
     return {name: b"".join(recording.section(name)) for name in recording.names()}
 

@@ -88,6 +88,7 @@ def test_no_directory_of_fsprobes_own_is_listed_for_an_import(tmp_path: Path, st
         "run",
         "--record-only",
         "-q",
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",

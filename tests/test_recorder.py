@@ -60,10 +60,13 @@ def test_every_interpreter_records_what_fsprobe_records(
     run_plain(command, env=clean_environment())  # so that every .pyc is there
     mine, theirs = tmp_path / "mine.fsprobe", tmp_path / "theirs.fsprobe"
     options = ["-q", "--backend", backend]
-    done = run_plain([interpreter, str(archive), *options, "-o", str(mine), "--", *command], env=clean_environment())
+    done = run_plain(
+        [interpreter, str(archive), *options, "--force", "-o", str(mine), "--", *command], env=clean_environment()
+    )
     assert (done.status, done.out, done.err) == (0, b"done\n", b"")
     done = run_plain(
-        [*FSPROBE, "run", "--record-only", *options, "-o", str(theirs), "--", *command], env=clean_environment()
+        [*FSPROBE, "run", "--record-only", *options, "--force", "-o", str(theirs), "--", *command],
+        env=clean_environment(),
     )
     assert done.status == 0
     assert rows(mine) == rows(theirs)
@@ -75,7 +78,7 @@ def test_every_interpreter_records_what_fsprobe_records(
 
 def test_the_audit_hook_is_found_in_the_archive(archive: Path, tmp_path: Path) -> None:
     done = run_plain(
-        [sys.executable, str(archive), "-q", "--backend", "audit", "-o", str(tmp_path / "x.fsprobe"), "--"]
+        [sys.executable, str(archive), "-q", "--backend", "audit", "--force", "-o", str(tmp_path / "x.fsprobe"), "--"]
         + [sys.executable, "-c", PROGRAM],
         env=clean_environment(),
     )
@@ -120,7 +123,7 @@ def test_the_same_fsprobe_makes_the_same_file(archive: Path, tmp_path: Path) -> 
 
 
 def test_exit_codes_signals_and_streams(archive: Path, tmp_path: Path, strace_program: str) -> None:
-    start = [sys.executable, str(archive), "-q", "-o", str(tmp_path / "x.fsprobe"), "--"]
+    start = [sys.executable, str(archive), "-q", "--force", "-o", str(tmp_path / "x.fsprobe"), "--"]
     assert run_plain([*start, "sh", "-c", "cat; exit 7"], stdin=b"through").status == 7
     assert run_plain([*start, "sh", "-c", "kill -TERM $$"]).status == -15
     assert run_plain([*start, "/no/such"]).status == EXIT_NOT_FOUND
@@ -147,6 +150,7 @@ def test_from_a_relative_name_and_another_directory(archive: Path, tmp_path: Pat
             "-q",
             "--backend",
             "ptrace",
+            "--force",
             "-o",
             "x.fsprobe",
             "--",
@@ -163,7 +167,20 @@ def test_from_a_relative_name_and_another_directory(archive: Path, tmp_path: Pat
 def test_ranks_left_out(archive: Path, tmp_path: Path, strace_program: str) -> None:
     for number in (0, 1):
         done = run_plain(
-            [sys.executable, str(archive), "-q", "--ranks", "1", "-o", f"{tmp_path}/", "--", "sh", "-c", "exit 5"],
+            [
+                sys.executable,
+                str(archive),
+                "-q",
+                "--ranks",
+                "1",
+                "--force",
+                "-o",
+                f"{tmp_path}/",
+                "--",
+                "sh",
+                "-c",
+                "exit 5",
+            ],
             env=clean_environment(**rank_variables(number, size=2, per_node=2)),
         )
         assert done.status == 5
@@ -230,7 +247,20 @@ def test_in_a_root_that_holds_python_and_strace_alone(
         if not place.startswith("/usr"):
             whole += ["--ro-bind", place, place]
     done = run_plain(
-        [*whole, "--chdir", "/out", *FSPROBE, "run", "-q", "--record-only", "-o", "/out/y.fsprobe", "--", *command],
+        [
+            *whole,
+            "--chdir",
+            "/out",
+            *FSPROBE,
+            "run",
+            "-q",
+            "--record-only",
+            "--force",
+            "-o",
+            "/out/y.fsprobe",
+            "--",
+            *command,
+        ],
         env=clean_environment(),
     )
     assert done.status == 0, done.err

@@ -73,7 +73,7 @@ def summary_appended() -> Iterator[None]:
 
 def make_recording(command: Sequence[str], path: Path, *words: str) -> Recording:
     """Record a command as `fsprobe run` does."""
-    record.record(options.parse([*words, "-q", "-o", str(path), "--", *command]))
+    record.record(options.parse([*words, "-q", "--force", "-o", str(path), "--", *command]))
     return Recording(str(path))
 
 

@@ -43,7 +43,7 @@ def arms(python: str, fsprobe: list[str], script: Path, scratch: Path) -> dict[s
         "fsprobe's strace line alone": line,
     }  # fmt: skip
     for backend in BACKENDS:
-        run = [*fsprobe, "run", "--backend", backend, "-o", str(scratch / "x.fsprobe")]
+        run = [*fsprobe, "run", "--backend", backend, "--force", "-o", str(scratch / "x.fsprobe")]
         found[f"fsprobe run --record-only ({backend})"] = [*run, "--record-only", "-q", "--", *target]
         found[f"fsprobe run ({backend})"] = [*run, "--", *target]
     run = [
@@ -80,7 +80,7 @@ def growth_arms(python: str, fsprobe: list[str], script: Path, scratch: Path) ->
     program = strace_program()
     log = str(scratch / "log")
     target = [python, str(script)]
-    run = [*fsprobe, "run", "-o", str(scratch / "x.fsprobe"), "-q"]
+    run = [*fsprobe, "run", "--force", "-o", str(scratch / "x.fsprobe"), "-q"]
     return {
         "untraced": target,
         "strace -f -c": [program, "-f", "-c", "-o", log, "--", *target],

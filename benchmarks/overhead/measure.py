@@ -133,7 +133,18 @@ def own_calls(python: str, scratch: Path, statement: str) -> int:
     log = scratch / "own.log"
     # without -f: what is traced already could not be traced by fsprobe's own strace
     words = ["strace", "-q", "-o", str(log), "-e", "trace=%file,getdents64", *fsprobe_of(python)]
-    words += ["run", "--record-only", "-q", "-o", str(scratch / "own.fsprobe"), "--", python, "-c", statement]
+    words += [
+        "run",
+        "--record-only",
+        "-q",
+        "--force",
+        "-o",
+        str(scratch / "own.fsprobe"),
+        "--",
+        python,
+        "-c",
+        statement,
+    ]
     subprocess.run(words, check=True, env=environment(), cwd=PLACE)
     events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
     return sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)

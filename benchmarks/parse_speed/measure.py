@@ -117,6 +117,7 @@ def check_stages(python: str, scratch: Path, n_runs: int) -> Json:
         "run",
         "--record-only",
         "-q",
+        "--force",
         "-o",
         str(path),
         "--",

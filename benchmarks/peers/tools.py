@@ -263,7 +263,7 @@ def peers(python: str) -> list[Peer]:
         Peer(
             name="fsprobe run",
             words=lambda python, script, out: then(
-                " ".join([*fsprobe, "run", "--record-only", "-q", "-o", f"{out}.fsprobe", "--", python, str(script)]),
+                " ".join([*fsprobe, "run", "--record-only", "-q", "--force", "-o", f"{out}.fsprobe", "--", python, str(script)]),
                 [*fsprobe, "report", f"{out}.fsprobe", "--format", "json", "-o", str(out)],
             ),
             answers=_fsprobe,

@@ -68,7 +68,19 @@ def measure(setting: Setting, server: Server, backend: str, place: Path) -> evid
     """One run: what the account says beside the truth."""
     before = server.counters()
     file = place / "x.fsprobe"
-    words = [sys.executable, "-m", "fsprobe", "run", "--record-only", "--backend", backend, "-o", str(file), "--"]
+    words = [
+        sys.executable,
+        "-m",
+        "fsprobe",
+        "run",
+        "--record-only",
+        "--backend",
+        backend,
+        "--force",
+        "-o",
+        str(file),
+        "--",
+    ]
     done = subprocess.run(
         [*words, *setting.words(Path(os.fsdecode(server.mnt)))],
         capture_output=True,

@@ -105,6 +105,12 @@ def lacking(evidence: Evidence) -> list[str]:
     """What was not observed and would have to be, for "not the filesystem" to be said; each with what would tell."""
     metrics, quality, manifest = evidence.profile.metrics, evidence.profile.quality, evidence.profile.manifest
     found = []
+    if manifest.signal:
+        found.append(f"the command was ended by signal {manifest.signal}, so this may be a part of what it does")
+    elif manifest.exit_code:
+        found.append(
+            f"the command failed (exit code {manifest.exit_code}), so this may be a part of what it does when it succeeds"
+        )
     is_placed = any(row.fs_class for row in metrics.by_mount)
     has_calls = metrics.n_metadata > 0
     if has_calls and not is_placed:

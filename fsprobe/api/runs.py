@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 
 from fsprobe.api.profile import Profile
+from fsprobe.capture import naming
 from fsprobe.cli.report import load
 from fsprobe.errors import EXIT_OWN_FAILURE, BadInput, FsprobeError
 from fsprobe.model.profile import Profile as Value
@@ -53,11 +54,13 @@ def run(
         The profile; `exit_code` says how the command ended. A command that fails raises nothing.
 
     Raises:
-        FsprobeError: nothing was recorded.
+        FsprobeError: nothing was recorded, or a file is there already.
     """
     words = shlex.split(command) if isinstance(command, str) else [os.fspath(word) for word in command]
     if not words:
         raise BadInput("no command was given", 'for example fsprobe.run(["python", "train.py"])')
+    if output is not None and "--force" not in options:
+        naming.refuse_existing(os.fspath(output), "options=['--force'] replaces it; or name another")
     with tempfile.TemporaryDirectory(prefix="fsprobe-run-") as scratch:
         path = os.fspath(output) if output is not None else os.path.join(scratch, "run.fsprobe")
         own = ["run", "--quiet", "--record-only", "--backend", backend, "-o", path, *options, "--", *words]

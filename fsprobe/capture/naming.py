@@ -8,7 +8,7 @@ import time
 
 from fsprobe import files
 from fsprobe.capture.machine import ranks
-from fsprobe.errors import FsprobeError
+from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,45 @@ def output_path(output: "str", command: "list[str]", host: "str", rank: "ranks.R
     if os.path.isdir(output):
         return os.path.join(output, default_name(command, host, rank))
     return ranks.tagged(output, rank)
+
+
+def page_path(recording: "str", page: "str", rank: "ranks.Rank | None") -> "str":
+    """Where the report of a run goes that -o or --format asked for; "" for nowhere.
+
+    Args:
+        recording: the recording's path.
+        page: the report's name, or its suffix where it goes by the recording's name.
+        rank: this process in its job.
+    """
+    if page.startswith(".") and "/" not in page:
+        return recording[: -len(".fsprobe")] + page if recording.endswith(".fsprobe") else recording + page
+    return ranks.tagged(page, rank) if page else ""
+
+
+def refuse_existing(path: "str", hint: "str" = "--force replaces it; or name another with -o") -> "None":
+    """What is there is not overwritten unasked.
+
+    Raises:
+        FsprobeError: a file is there (exit code 2).
+    """
+    if path and not files.is_stream(path) and os.path.isfile(path):
+        raise FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
+
+
+def free_name(path: "str", warnings: "list[str]") -> "str":
+    """The path, or one like it (`x-2.fsprobe` for `x.fsprobe`) where a file appeared there while a command ran.
+
+    It is the command's own, or another run's, and stays; that is added to `warnings`.
+    """
+    if not os.path.isfile(path):
+        return path
+    stem, suffix = os.path.splitext(path)
+    n = 2
+    while os.path.lexists("%s-%d%s" % (stem, n, suffix)):
+        n += 1
+    found = "%s-%d%s" % (stem, n, suffix)
+    warnings.append("%s appeared while the command ran, and stays: the recording is %s" % (path, found))
+    return found
 
 
 def default_name(command: "list[str]", host: "str", rank: "ranks.Rank | None") -> "str":

@@ -4,8 +4,14 @@ Not click: importing it costs 400 metadata calls, and this runs on the filesyste
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+import os
+
 from fsprobe.capture.machine import ranks
-from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
+from fsprobe.errors import EXIT_OWN_FAILURE, EXIT_USAGE, FsprobeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DEFAULT_MAX_LOG = "2G"
 DEFAULT_WAIT_DESCENDANTS_S = 5.0
@@ -19,8 +25,10 @@ OPTIONS = [
         "output",
         "FILE",
         "",
-        "The recording, or a directory for it [default: named after command, host, time and pid].",
+        "The recording, or a directory for it [default: named after command, host, time and pid]. With .html, .md, .json, "
+        ".csv, .png or .svg: the report too, beside the recording.",
     ),
+    ("--force", "force", "", "", "Replace what is there."),
     ("--backend", "backend", "|".join(BACKENDS), "auto", "How to observe [default: auto]."),
     ("--no-markers", "no_markers", "", "", "Put nothing into the target; imports are then an estimate."),
     ("--record-only", "record_only", "", "", "Write the recording, don't analyse it."),
@@ -57,8 +65,38 @@ OPTIONS = [
     ),
     ("--image", "image", "IMG", "", "Mount this SquashFS image for the command alone ..."),
     ("--at", "at", "PATH", "", "... over this path."),
-    ("-q, --quiet", "quiet", "", "", "No live line, no report: only errors."),
+    ("--full", "full", "", "", "The whole report at the end, as `fsprobe report` shows it."),
+    ("--format", "style", "FORMAT", "terminal", "The report as json, html, md, ...: in a file beside the recording."),
+    ("--color", "color", "WHEN", "auto", "Colour: auto, always or never [default: auto]."),
+    ("--live", "live", "", "", "Show calls and imports while the command runs, on one line of the terminal."),
+    ("-q, --quiet", "quiet", "", "", "No report: only errors."),
 ]
+FORMATS = {
+    "terminal": "",
+    "json": ".json",
+    "html": ".html",
+    "md": ".md",
+    "csv": ".csv",
+    "folded": ".folded",
+    "speedscope": ".speedscope.json",
+    "chrome": ".chrome.json",
+}
+"""The formats of a report, and how a file of each ends where fsprobe names it."""
+SUFFIXES = {
+    ".html": "html",
+    ".htm": "html",
+    ".md": "md",
+    ".json": "json",
+    ".csv": "csv",
+    ".png": "plot",
+    ".svg": "plot",
+}
+"""What the end of a file's name says of its format; a plot is no format of its own."""
+RECORDING = ".fsprobe"
+COLORS = ("auto", "always", "never")
+WITHOUT_PYTHON = ("-m", "-c")
+"""How a command begins that python3 would take."""
+SCRIPTS = (".py", ".pyz")
 MAX_SIZE_BYTES = 1 << 50
 """No filesystem of a node holds more."""
 _MARKER_MODES = ("auto", "time", "access", "both")
@@ -81,6 +119,13 @@ class RunOptions:
     image = ""
     at = ""
     quiet = False
+    force = False
+    full = False
+    live = False
+    style = ""
+    color = "auto"
+    page = ""
+    """A report to write beside the recording: a name with its suffix, or a suffix alone; "" for none."""
     markers = "auto"  # undocumented `--import-timing=`: tests compare the ways of marking
     exchange = ""
     """Undocumented `--exchange=`: the directory that an fsprobe outside has bound into this container."""
@@ -114,6 +159,80 @@ def usage(message: "str", hint: "str" = "see `fsprobe run --help`") -> "FsprobeE
     return FsprobeError(message, hint, EXIT_OWN_FAILURE)
 
 
+def nearest(word: "str", known: "Iterable[str]") -> "str":
+    """What was perhaps meant by a word that nobody knows; "" where nothing is like it."""
+    import difflib
+
+    found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
+    return found[0] if found else ""
+
+
+def _meant(word: "str", known: "Iterable[str]") -> "str":
+    near = nearest(word, known)
+    return "did you mean %s?" % near if near else ""
+
+
+def one_of(given: "dict[str, str]", name: "str", default: "str", choices: "tuple[str, ...]") -> "str":
+    """The value of an option that takes certain ones.
+
+    Raises:
+        FsprobeError: another one was given.
+    """
+    value = given.get(name, default)
+    if value != default and value not in choices:
+        option = next(row[0] for row in OPTIONS if row[1] == name)
+        hint = "%s one of %s" % (_meant(value, choices), ", ".join(choices))
+        raise usage("%s takes no %r" % (option, value), hint.strip())
+    return value
+
+
+def spelled_out(command: "list[str]") -> "list[str]":
+    """The command with the interpreter that a script, `-m MODULE` or `-c CODE` leaves out: PATH's own, never fsprobe's.
+
+    What can be run as it stands is run as it stands.
+    """
+    word = command[0]
+    if word[:2] not in WITHOUT_PYTHON and not word.endswith(SCRIPTS):
+        return command
+    from fsprobe.capture.machine import host  # not for a rank that is left out and runs anything else
+
+    if word[:2] not in WITHOUT_PYTHON:
+        if not os.path.isfile(word):
+            return command
+        path, reason = host.find_program(word, os.environ)
+        if path is not None and not reason and not host.why_not_started(path)[0]:
+            return command
+    name = "python3" if host.find_program("python3", os.environ)[0] else "python"
+    return [name] + command
+
+
+def outputs(output: "str", style: "str") -> "tuple[str, str]":
+    """What -o and --format mean together.
+
+    Returns:
+        The recording as -o would name it, and the report: a file's name, or its suffix where the recording has a name that
+        fsprobe makes; "" for none.
+
+    Raises:
+        FsprobeError: the name ends in what fsprobe does not know (2).
+    """
+    beside = FORMATS.get(style, "")
+    if not output or output.endswith("/"):
+        return output, beside
+    stem, suffix = os.path.splitext(output)
+    if suffix.lower() in SUFFIXES:
+        return stem + RECORDING, output
+    if suffix and suffix.lower() != RECORDING and not os.path.isdir(output):
+        raise FsprobeError(
+            "%s: a name that ends in %s says no format" % (output, suffix),
+            "name it NAME%s, or with one of %s" % (RECORDING, ", ".join(SUFFIXES)),
+            EXIT_USAGE,
+        )
+    if beside and not os.path.isdir(output):
+        return output, (stem if suffix else output) + beside
+    return output, beside
+
+
 class HelpWanted(Exception):
     """--help or -h stands among the options; what stands after the command's name is the command's."""
 
@@ -141,13 +260,16 @@ def parse(words: "list[str]") -> "RunOptions":
         if not word.startswith("-") or word == "-":
             rest.insert(0, word)
             break
+        if word[:2] in WITHOUT_PYTHON:  # as python3 takes them: the rest is the command's
+            rest.insert(0, word)
+            break
         name, equals, value = word.partition("=")
         if not word.startswith("--") and len(word) > 2:
             name, equals, value = word[:2], "=", word[2:]
         if name in ("--help", "-h"):
             raise HelpWanted
         if name not in known:
-            raise usage("run has no option %s" % name)
+            raise usage("run has no option %s" % name, _meant(name, known) or "see `fsprobe run --help`")
         attribute, takes_value = known[name]
         if takes_value and not equals:
             if not rest:
@@ -163,11 +285,16 @@ def parse(words: "list[str]") -> "RunOptions":
 
 def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options = RunOptions()
-    options.command = command
+    options.command = spelled_out(command)
     for name in ("output", "ranks", "label", "tmp_dir", "image", "at", "exchange"):
         setattr(options, name, given.get(name, ""))
-    for name in ("no_markers", "record_only", "counters", "stream", "quiet"):
+    for name in ("no_markers", "record_only", "counters", "stream", "quiet", "force", "full", "live"):
         setattr(options, name, name in given)
+    options.color = one_of(given, "color", "auto", COLORS)
+    options.style = one_of(given, "style", "", tuple(FORMATS))
+    if "output" in given and not options.output:
+        raise usage("-o needs a name", "fsprobe run -o FILE -- CMD")
+    options.output, options.page = outputs(options.output, options.style)
     options.backend = given.get("backend", "auto")
     several = options.backend.split("+")  # two observe one run together: for comparing them
     if any(name not in BACKENDS for name in several) or (AUTO in several or len(set(several)) < len(several)) != (
@@ -186,6 +313,8 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
         raise usage("--wait-descendants takes seconds, not %r" % given["wait_descendants"])
     if not options.wait_descendants_s >= 0:  # nan is not, either
         raise usage("--wait-descendants can't be negative")
+    if options.record_only and (options.page or options.full):
+        raise usage("--record-only makes no report", "leave it away, or make the report later: fsprobe report FILE")
     if bool(options.image) != bool(options.at):
         raise usage(
             "--image and --at go together", "fsprobe run --image env.sqsh --at /path/of/venv -- python train.py"

@@ -46,6 +46,8 @@ class Prepared(Run):
         self.hook_dir = ""
         self.path = ""
         """Of the recording."""
+        self.replaces = False
+        """Whether what is at the path may be replaced: it was asked for, or is a part of this very recording."""
         self.counted: "Meter | None" = None
         """What the node's clients of file servers count meanwhile."""
 
@@ -182,7 +184,12 @@ def prepare(
             launch.words = enter + launch.words
             launch.program = host.find_program(enter[0], run.environment)[0] or ""
         host_name = naming.node_name(run.environment, str(run.state["host"]))
-        run.path = naming.output_path(options.output, options.command, host_name, ranks.identify(run.environment))
+        rank = ranks.identify(run.environment)
+        run.path = naming.output_path(options.output, options.command, host_name, rank)
+        run.replaces = options.force
+        if not run.replaces:
+            naming.refuse_existing(run.path)
+            naming.refuse_existing(naming.page_path(run.path, options.page, rank))
         output = os.path.abspath(run.path) if run.state["cwd"] else run.path
         write_state(run.scratch, dict(run.state, output=output))
         write_so_far = functools.partial(_write_so_far, run)
@@ -325,6 +332,7 @@ def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "list[s
     Raises:
         NotRecorded: it can't be written; the scratch stays.
     """
+    run.path = run.path if run.replaces else naming.free_name(run.path, warnings)
     try:
         losses = write_recording(run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed())
         outcome.log_truncated = outcome.log_truncated or str(run.state.get("log_truncated") or "")
@@ -342,7 +350,10 @@ def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "list[s
 def _write_so_far(run: "Prepared", streamed: "Any" = None) -> "None":
     """Write what there is, for a command that was asked to end and goes on: the next signal may end everything."""
     try:
+        if not run.replaces and os.path.isfile(run.path):
+            return
         write_recording(run.scratch, dict(run.state, flushed=True), run.path, [], run.observers, streamed)
+        run.replaces = True
     except (FsprobeError, OSError):
         pass  # the end of the run will say it
 

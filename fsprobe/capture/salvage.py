@@ -25,8 +25,13 @@ MAX_STATE_BYTES = 16 << 20
 """Of the facts of a run; the command line is the largest of them, 2 MiB at most on most machines."""
 
 
-def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
+def salvage(scratch: "str", output: "str", force: "bool" = False) -> "tuple[str, bool]":
     """Make a recording from the scratch directory of a run whose fsprobe was killed.
+
+    Args:
+        scratch: the directory.
+        output: the recording, or a directory for it; "" for a name of fsprobe's own.
+        force: replace what is there.
 
     Returns:
         The recording's path, and whether the run still goes on (the scratch is then left alone).
@@ -46,7 +51,7 @@ def salvage(scratch: "str", output: "str") -> "tuple[str, bool]":
             "only a directory that your own run of fsprobe left behind can be salvaged",
         )
     try:
-        return _salvage(scratch, "/proc/self/fd/%d" % directory, _read_state(scratch, directory), output)
+        return _salvage(scratch, "/proc/self/fd/%d" % directory, _read_state(scratch, directory), output, force)
     finally:
         os.close(directory)
 
@@ -76,7 +81,7 @@ def _read_state(scratch: "str", directory: "int") -> "dict[str, Any]":
     return dict(state)
 
 
-def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str") -> "tuple[str, bool]":
+def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str", force: "bool") -> "tuple[str, bool]":
     """Read through `held`, the directory as it was opened; its name may be another's by now."""
     observers = _observers(scratch, held, state)
     reasons = [one.recover(scratch) for one in observers]
@@ -98,6 +103,8 @@ def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str"
     except FsprobeError as error:
         error.exit_code = EXIT_BAD_INPUT
         raise
+    if not force:
+        naming.refuse_existing(path)
     write_recording(held, state, path, [], observers)
     if not running:
         hook_place.remove(str(state.get("hook_dir") or ""), str(state.get("scratch") or scratch))

@@ -35,3 +35,21 @@ def archive() -> "str":
     """The archive that fsprobe runs from; "" where it is a directory of files."""
     path = getattr(globals()["__loader__"], "archive", "")
     return os.path.abspath(path) if path else ""
+
+
+OWN_PROGRAM = "--own"
+
+
+def program(module: "str", file: "str") -> "list[str]":
+    """The words after an interpreter's that start a module of ours as a program: its file, or the archive that holds it."""
+    return [archive(), OWN_PROGRAM, module] if archive() else [file]
+
+
+def typed() -> "str":
+    """What a user types to start this fsprobe."""
+    if not archive():
+        return "fsprobe"
+    import shlex
+    import sys
+
+    return "python3 %s" % shlex.quote(sys.argv[0])

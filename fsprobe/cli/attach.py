@@ -21,15 +21,26 @@ from fsprobe.report.terminal.live import LiveLine
 @click.option("--label", default="", help="A word for this run in reports.")
 @click.option("--tmp-dir", type=click.Path(), default="", help="Where the log is kept meanwhile.")
 @click.option("--max-log", default="2G", show_default=True, help="Bound of the log, as 500M or 2G.")
-@click.option("-q", "--quiet", is_flag=True, help="No live line, no report: only errors.")
+@click.option("-q", "--quiet", is_flag=True, help="No report: only errors.")
+@click.option("--live", "is_live", is_flag=True, help="Show calls and imports meanwhile, on one line of the terminal.")
+@click.option("--full", is_flag=True, help="The whole report at the end, as `fsprobe report` shows it.")
 def command(
-    pid: int, seconds: float, output: str, record_only: bool, label: str, tmp_dir: str, max_log: str, quiet: bool
+    pid: int,
+    seconds: float,
+    output: str,
+    record_only: bool,
+    label: str,
+    tmp_dir: str,
+    max_log: str,
+    quiet: bool,
+    is_live: bool,
+    full: bool,
 ) -> None:
     """Trace the running process PID, with all its threads and what they start, then let it go.
 
     The program runs slower meanwhile and is not changed. Children that it has already are not traced. Imports are estimated.
     """
-    live = LiveLine(sys.stderr) if not quiet and sys.stderr.isatty() else None
+    live = LiveLine(sys.stderr) if is_live and not quiet and sys.stderr is not None and sys.stderr.isatty() else None
     done = attaching.attach(
         pid,
         seconds,
@@ -47,9 +58,10 @@ def command(
     if quiet:
         return
     if record_only:
-        say(f"recording: {done.path}")
+        say(f"wrote {done.path}")
         return
     from fsprobe import pipeline
-    from fsprobe.report.terminal import run
+    from fsprobe.report.terminal import first_screen, run
 
-    run.show(pipeline.analyse(done.path), sys.stdout, recording=done.path)
+    show = run.show if full else first_screen.show
+    show(pipeline.analyse(done.path), sys.stdout, recording=done.path)

@@ -61,7 +61,7 @@ NEW = "(new)"
 @click.option("--make-cold", default="", metavar="CMD", help="Shell command that empties it, where you are not root.")
 @click.option("--keep", is_flag=True, help="Keep the copies and images that are made.")
 @click.option("--show-output", is_flag=True, help="Let the command's output through (on stderr).")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="As --format json.")
 @click.option(
     "--plot", type=click.Path(), help="Draw times, with their spread, and requests to this file (.png or .svg)."
 )
@@ -136,14 +136,14 @@ def command(
         return 128 + error.number
     show(result, as_json)
     if output and unwritten is None:
-        say(f"comparison: {output}")
+        say(f"wrote {output}")
     if plan.output_dir is not None:
         say(f"the command's output is in {plan.output_dir}")
     if plot:
         from fsprobe.report import plots
 
         plots.comparison(result, plot)
-        say(f"plot: {plot}")
+        say(f"wrote {plot}")
     if unwritten is not None:
         raise unwritten
     if result.interrupted:

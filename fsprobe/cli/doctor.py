@@ -23,14 +23,13 @@ from fsprobe.errors import EXIT_DONE, EXIT_MACHINE, EXIT_NO, BadInput
 from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
 from fsprobe.model.formats import JsonObject
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import clean, console_on
 
 _SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
 
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="As --format json.")
 @click.option(
     "--mount",
     "mount",
@@ -211,7 +210,7 @@ def draw(console: Console, answer: JsonObject) -> None:
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=2)
         grid.add_column(width=19)
-        grid.add_column()
+        grid.add_column(overflow="fold")
         grid.add_row(Text(sign, style=style), Text(check["check"], style="bold"), Text(clean(check["found"])))
         console.print(grid)
         if check["hint"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from pathlib import Path
 
@@ -30,16 +32,29 @@ def command(code: str | None, markdown: bool, thresholds: str | None) -> None:
     table = DEFAULTS if thresholds is None else _read(thresholds)
     if markdown:
         click.echo(to_markdown(table), nl=False)
-    elif code is None:
-        click.echo(listing(table), nl=False)
     else:
-        click.echo(to_text(find_rule(code), table), nl=False)
+        click.echo(fitted(listing(table) if code is None else to_text(find_rule(code), table)), nl=False)
 
 
 def _read(path: str) -> Thresholds:
     from fsprobe.analysis.findings.thresholds import read
 
     return read(Path(path))
+
+
+def _width() -> int:
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+
+
+def fitted(lines: str) -> str:
+    """Lines that are wider than a terminal, broken between words; as they are where there is none."""
+    if not sys.stdout.isatty():
+        return lines
+    found = []
+    for line in lines.splitlines():
+        below = " " * (len(line) - len(line.lstrip()) + 8)
+        found += textwrap.wrap(line, _width(), subsequent_indent=below, break_long_words=False) or [""]
+    return "\n".join(found) + "\n"
 
 
 def find_rule(code: str) -> Rule:
@@ -88,7 +103,13 @@ def to_text(rule: Rule, table: Thresholds) -> str:
 
 
 def _indented(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+    return textwrap.wrap(
+        text,
+        _width() if sys.stdout.isatty() else WIDTH,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+    )
 
 
 def to_markdown(table: Thresholds) -> str:

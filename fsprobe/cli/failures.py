@@ -136,3 +136,18 @@ def report_broken(error: "OSError | MemoryError") -> "int":
         return report_error(FsprobeError("cannot write to standard output: %s" % reason, "", EXIT_BAD_INPUT))
     place = "" if error.filename is None else " " + os.fsdecode(error.filename)
     return report_error(FsprobeError("input or output failed:%s %s" % (place, reason), "", EXIT_MACHINE))
+
+
+NOT_IN_ONE_FILE = "pictures and data frames need all of fsprobe, as `pip install` makes it; fsprobe.pyz is without them"
+
+
+def report_missing(error: "ModuleNotFoundError") -> "int":
+    """Say in one line which package of somebody else is not here, and why it may not be; returns the exit code.
+
+    Raises:
+        ModuleNotFoundError: it is none that fsprobe can do without.
+    """
+    name = (error.name or "").partition(".")[0]
+    if name not in ("matplotlib", "pandas", "numpy"):
+        raise error
+    return report_error(FsprobeError("this needs %s, which is not here" % name, NOT_IN_ONE_FILE, EXIT_MACHINE))

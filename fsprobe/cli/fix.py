@@ -88,7 +88,7 @@ def command(
     report.draw_left(console, outcome.left)
     if output:
         experiment.write(output, outcome.comparison, outcome.recordings)
-        say(f"comparison: {output}")
+        say(f"wrote {output}")
     if outcome.comparison.interrupted:
         return 128 + signal.Signals[outcome.comparison.interrupted]
     return 0 if outcome.image is not None else EXIT_NO

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 import click
 
 import fsprobe
+from fsprobe.capture.machine import host
+from fsprobe.capture.options import RECORDING, SCRIPTS, nearest
 from fsprobe.cli.failures import (
     EXIT_INTERRUPTED,
     ignore_interrupts,
@@ -17,8 +21,10 @@ from fsprobe.cli.failures import (
     raise_when_interrupted,
     report_broken,
     report_error,
+    report_missing,
     say,
 )
+from fsprobe.cli.shared_options import complete
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 # name -> (module, what `fsprobe --help` says). In the order in which a user meets them.
@@ -28,6 +34,7 @@ COMMANDS = {
     "attach": ("attach", "Trace a running program for a while and let it go."),
     "load": ("load", "Make a recording of strace logs made elsewhere."),
     "compare": ("compare", "Compare storage layouts: plain, another filesystem, SquashFS, overlay."),
+    "diff": ("diff", "Compare two recordings."),
     "fix": ("fix", "Try the cure: the command again from an image of its environment."),
     "check": ("check", "Check that a run stays within limits, for tests of start-up."),
     "whatif": ("whatif", "Estimate start-up on other filesystems and on many nodes."),
@@ -39,8 +46,43 @@ COMMANDS = {
     "explain": ("explain", "Say what a finding means and where its threshold comes from."),
     "doctor": ("doctor", "Say what this machine allows, and which backend is taken."),
     "ticket": ("ticket", "Pack recordings for a support desk, with names replaced on request."),
+    "completion": ("completion", "Print what completes fsprobe's commands in your shell."),
     "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
 }
+
+
+OTHER_NAMES = {
+    "run": "trace record profile start time strace",
+    "report": "show view open print html page results display summary",
+    "diff": "cmp difference delta",
+    "fix": "cure repair",
+    "check": "assert test guard",
+    "whatif": "estimate predict scale simulate",
+    "scan": "count du look inspect",
+    "explain": "why findings finding code",
+    "doctor": "info selftest status",
+    "completion": "complete completions autocomplete",
+    "attach": "pid",
+    "pack": "squash squashfs image mksquashfs",
+    "merge": "combine join aggregate",
+}
+"""What people type for a command, from other tools."""
+
+
+def meant(words: Sequence[str]) -> str:
+    """What somebody may have meant who typed this after `fsprobe`."""
+    word = words[0]
+    if word.endswith(RECORDING) and os.path.isfile(word):
+        return f"did you mean `fsprobe report {shlex.join(words)}`?"
+    for name, others in OTHER_NAMES.items():
+        if word.lower() in others.split():
+            return f"did you mean `fsprobe {name}`?"
+    near = nearest(word.lower(), COMMANDS)
+    if near:
+        return f"did you mean `fsprobe {near}`?"
+    if word.endswith(SCRIPTS) or host.find_program(word, os.environ)[0] is not None:
+        return f"did you mean `fsprobe run -- {shlex.join(words)}`?"
+    return "`fsprobe --help` lists them"
 
 
 class LazyGroup(click.Group):
@@ -55,7 +97,16 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"fsprobe.cli.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
         raise_when_interrupted()
-        return command
+        return command if cmd_name == "run" else complete(cmd_name, command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's; of a word that is no command it says what may have been meant."""
+        word = args[0]
+        if word not in COMMANDS and not word.startswith("-"):
+            raise FsprobeError(f"there is no command {word}", meant(args), EXIT_USAGE)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # from the table: `--help` imports no command
@@ -74,13 +125,18 @@ def command() -> None:
     """Why is my Python job slow to start, is it the filesystem, and what do I do about it?
 
     \b
-    fsprobe run -- python train.py      trace it, read the report
+    fsprobe run -- python train.py   trace it, read why
+    fsprobe help COMMAND             options of a command
     """
 
 
 def main(words: Sequence[str]) -> int:
     """Run one command and return the exit code."""
     open_output()
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    elif words[:1] == ["version"]:
+        words = ["--version"]
     try:
         return _main(words)
     except (click.Abort, KeyboardInterrupt):
@@ -113,5 +169,7 @@ def _main(words: Sequence[str]) -> int:
         # the reader of our output has gone (`| head`): no reason to complain
         sys.stderr.close()
         return 0
+    except ModuleNotFoundError as error:
+        return report_missing(error)
     except (OSError, MemoryError) as error:
         return report_broken(error)

@@ -49,4 +49,4 @@ def command(logs: tuple[str, ...], output: str, cwd: str, mounts: str | None, la
     ]
     if missing:
         say(f"the log has no {', no '.join(missing)}: not observed")
-    say(f"recording: {output}")
+    say(f"wrote {output}")

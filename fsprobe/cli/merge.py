@@ -8,6 +8,7 @@ import click
 
 from fsprobe import jobs
 from fsprobe.cli.failures import say
+from fsprobe.cli.report import FORMATS
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 from fsprobe.jobs import executors
 from fsprobe.report.terminal import job as report
@@ -23,7 +24,8 @@ FEW = 8
 @click.option(
     "--executor", default="local", show_default=True, metavar="WHERE", help=f"Who reads: {executors.CHOICES}."
 )
-def command(places: tuple[str, ...], output: str | None, job_id: str, executor: str) -> None:
+@click.option("--format", "style", type=click.Choice(list(FORMATS)), default="terminal", show_default=True)
+def command(places: tuple[str, ...], output: str | None, job_id: str, executor: str, style: str) -> None:
     """Merge the recordings of a job's ranks: totals, how ranks and nodes differ, rates and requests of all together.
 
     What can't be read is named and left out.
@@ -44,5 +46,8 @@ def command(places: tuple[str, ...], output: str | None, job_id: str, executor: 
             say(f"warning: left out: {row.why}")
     if output:
         jobs.write(output, profile)
-        say(f"job: {output}")
-    report.show(profile, sys.stdout, recording=output or "")
+        say(f"wrote {output}")
+    if style == "terminal":
+        report.show(profile, sys.stdout, recording=output or "")
+    else:
+        click.echo(FORMATS[style](profile, output or ""), nl=False)

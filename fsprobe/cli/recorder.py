@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.resources
 import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +17,9 @@ from fsprobe import files
 from fsprobe.capture import backends, injection
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 MAIN = "fsprobe.cli.travel"
 DATA = tuple(f"fsprobe/capture/{name}" for name in (*injection.DATA_FILES, *backends.data_files()))
@@ -25,13 +30,15 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 """The same fsprobe makes the same file, byte for byte."""
 
 
-def module_file(root: Path, name: str) -> Path | None:
-    """The file of a module of ours, given the directory that holds the package."""
-    place = root.joinpath(*name.split("."))
-    for file in (place.with_suffix(".py"), place / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
+def module_file(root: Traversable, name: str) -> str:
+    """The file of a module of ours, named from the directory that holds the package, `root`; "" where there is none."""
+    stem = name.replace(".", "/")
+    return next((file for file in (f"{stem}.py", f"{stem}/__init__.py") if at(root, file).is_file()), "")
+
+
+def at(root: Traversable, name: str) -> Traversable:
+    """A file of ours, also where fsprobe is one archive."""
+    return root.joinpath(*name.split("/")[1:])
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -48,23 +55,23 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from imported(node)
 
 
-def recorder_files(root: Path) -> list[str]:
-    """The recorder's own modules and data, relative to `root`: whatever its main module leads to."""
-    found: dict[str, Path] = {}
+def recorder_files(root: Traversable) -> list[str]:
+    """The recorder's own modules and data, as names below the directory that holds the package `root`: whatever its main
+    module leads to."""
+    found: dict[str, str] = {}
     waiting = [MAIN]
     while waiting:
         name = waiting.pop()
         if name in found:
             continue
         file = module_file(root, name)
-        if file is None:
+        if not file:
             continue  # a name within a module
         found[name] = file
-        waiting.extend(imported(ast.parse(file.read_bytes())))
+        waiting.extend(imported(ast.parse(at(root, file).read_bytes())))
         if "." in name:
             waiting.append(name.rpartition(".")[0])
-    names = [file.relative_to(root).as_posix() for file in found.values()]
-    return sorted(names + [name for name in DATA if (root / name).is_file()])
+    return sorted([*found.values(), *(name for name in DATA if at(root, name).is_file())])
 
 
 def build(target: Path) -> list[str]:
@@ -75,7 +82,7 @@ def build(target: Path) -> list[str]:
     Raises:
         FsprobeError: it can't be written.
     """
-    root = Path(fsprobe.__file__).resolve().parent.parent
+    root = importlib.resources.files(fsprobe)
     names = recorder_files(root)
     try:
         with files.Replacing(str(target)) as out:
@@ -84,7 +91,7 @@ def build(target: Path) -> list[str]:
             with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr(zipfile.ZipInfo("__main__.py", _DATE), _START)
                 for name in names:
-                    archive.writestr(zipfile.ZipInfo(name, _DATE), (root / name).read_bytes())
+                    archive.writestr(zipfile.ZipInfo(name, _DATE), at(root, name).read_bytes())
     except OSError as error:
         raise FsprobeError(
             f"cannot write {target}: {error.strerror}", "name another place with -o", EXIT_BAD_INPUT
@@ -103,4 +110,4 @@ def command(output: str) -> None:
     fsprobe-rec.pyz -o x.fsprobe -- CMD`. Bind it into a container or copy it into a job; fsprobe reads what it writes.
     """
     names = build(Path(output))
-    say(f"recorder: {output}, {len(names)} files of fsprobe in {Path(output).stat().st_size >> 10} KiB")
+    say(f"wrote {output}: {len(names)} files of fsprobe in {Path(output).stat().st_size >> 10} KiB")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import click
 from fsprobe import files, pipeline
 from fsprobe.analysis.findings.thresholds import DEFAULTS
 from fsprobe.analysis.findings.thresholds import read as read_thresholds
-from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
+from fsprobe.capture.options import RECORDING, SUFFIXES
+from fsprobe.cli.failures import say
+from fsprobe.errors import EXIT_BAD_INPUT, EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model import serial
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
-from fsprobe.report.terminal import comparison, job, run
+from fsprobe.report.terminal import comparison, first_screen, job, run
 
 Shown = Profile | Comparison
 
@@ -118,14 +121,16 @@ FORMATS: dict[str, Callable[[Shown, str], str]] = {
     "speedscope": _export("speedscope"),
     "chrome": _export("chrome_trace"),
 }
-PLOTS = (".png", ".svg")
+PLOT = "plot"
 
 
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("file", type=click.Path())
+@click.argument("places", nargs=-1, type=click.Path(), metavar="[FILE|DIR]...")
 @click.option(
     "--format", "style", type=click.Choice(list(FORMATS)), help="[default: from the name after -o, else terminal]"
 )
+@click.option("--short", is_flag=True, help="The first screen alone, as a run ends with it.")
+@click.option("--full", is_flag=True, hidden=True, help="What `run --full` shows: it always does.")
 @click.option("--layout", metavar="LABEL", help="Of a comparison: show the traced run of this storage layout.")
 @click.option(
     "--thresholds",
@@ -136,35 +141,147 @@ PLOTS = (".png", ".svg")
     "-o",
     "--output",
     type=click.Path(),
-    help="Write to this file; .html, .md, .json, .csv, .png and .svg say which format.",
+    help="Write to this file; .html, .md, .json, .csv, .txt, .png and .svg say which format.",
 )
-def command(file: str, style: str | None, layout: str | None, thresholds: str | None, output: str | None) -> None:
-    """Show FILE: a recording, a comparison or a job."""
-    shown = load(file, thresholds) if layout is None else load_layout(file, layout, thresholds)
-    name = file if layout is None else f"{file}, layout {layout}"
-    suffix = Path(output or "").suffix.lower()
-    if output is not None and style is None and suffix in PLOTS:
-        plot(shown, output)
-        return
-    style = style or {".html": "html", ".htm": "html", ".md": "md", ".json": "json", ".csv": "csv"}.get(
-        suffix, "terminal"
-    )
-    if style == "terminal" and output is None:
-        if isinstance(shown, Comparison):
-            comparison.show(shown, sys.stdout)
-        elif shown.job is not None:
-            job.show(shown, sys.stdout, recording=name)
+def command(
+    places: tuple[str, ...],
+    style: str | None,
+    short: bool,
+    full: bool,
+    layout: str | None,
+    thresholds: str | None,
+    output: str | None,
+) -> None:
+    """Show FILE: a recording, a comparison or a job; without FILE the newest recording in this directory.
+
+    Several files, or a directory, that hold ranks of one job are shown as the job; other files one after the other.
+    """
+    style = style or (style_of(output) if output is not None else "terminal")
+    files_shown = chosen(places)
+    if len(files_shown) > 1 and layout is None and thresholds is None:
+        job_of_ranks = as_job(files_shown)
+        if job_of_ranks is not None:
+            give_out(job_of_ranks, ", ".join(places), output, style, short)
+            return
+    if len(files_shown) > 1 and (output is not None or style != "terminal"):
+        raise FsprobeError(
+            f"{len(files_shown)} files that are no ranks of one job are not one report",
+            "name one of them; `fsprobe diff A B` compares two",
+            EXIT_USAGE,
+        )
+    for file in files_shown:
+        shown = load(file, thresholds) if layout is None else load_layout(file, layout, thresholds)
+        give_out(shown, file if layout is None else f"{file}, layout {layout}", output, style, short)
+
+
+def chosen(places: tuple[str, ...]) -> list[str]:
+    """The files that are meant: those that were named, recordings in directories that were; else the newest one here.
+
+    Raises:
+        FsprobeError: there is none.
+    """
+    if not places:
+        newest = recordings_in(".")[-1:]
+        if not newest:
+            raise FsprobeError(
+                "there is no recording of yours in this directory",
+                "fsprobe report FILE; `fsprobe run -- CMD` makes one",
+                EXIT_USAGE,
+            )
+        say(f"the newest recording here: {newest[0]}")
+        return newest
+    found = []
+    for place in places:
+        if os.path.isdir(place):
+            inside = recordings_in(place)
+            if not inside:
+                raise BadInput(f"there is no recording of yours in {place}", f"they are named NAME{RECORDING}")
+            found += inside
         else:
-            run.show(shown, sys.stdout, recording=name)
-        return
-    text = FORMATS[style](shown, name)
-    if output is None:
-        click.echo(text, nl=False)
-        return
+            found.append(place)
+    return found
+
+
+def recordings_in(directory: str) -> list[str]:
+    """The caller's own recordings in a directory, by their names' ending, oldest first; links are left out."""
+    found = []
     try:
-        files.write(output, text.encode("utf-8", "backslashreplace"))
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+                if entry.name.endswith(RECORDING) and is_own:
+                    found.append((status.st_mtime_ns, os.path.normpath(entry.path)))
     except OSError as error:
-        raise cannot_write(output, error) from error
+        raise BadInput(f"cannot read {directory}: {error.strerror}") from error
+    return [path for _, path in sorted(found)]
+
+
+def as_job(paths: Sequence[str]) -> Profile | None:
+    """Recordings of ranks of one job as that job; None where they are anything else."""
+    from fsprobe import jobs
+
+    try:
+        found = jobs.gather(tuple(paths))
+    except FsprobeError:
+        return None  # several jobs
+    numbers = [file.rank for file in found.ranks]
+    if found.unreadable or None in numbers or len(set(numbers)) < len(paths):
+        return None
+    return jobs.merge(found)
+
+
+def style_of(output: str) -> str:
+    """The format that a file's name says: `plot` for a picture, `terminal` for plain text or a name without a suffix.
+
+    Raises:
+        FsprobeError: it says none that fsprobe knows.
+    """
+    suffix = Path(output).suffix.lower()
+    if suffix in ("", ".txt") or files.is_stream(output):
+        return "terminal"
+    if suffix not in SUFFIXES:
+        raise FsprobeError(
+            f"{output}: a name that ends in {suffix} says no format",
+            f"one of {', '.join(SUFFIXES)}, .txt, or add --format",
+            EXIT_USAGE,
+        )
+    return SUFFIXES[suffix]
+
+
+def give_out(shown: Shown, name: str, output: str | None, style: str, short: bool = False) -> None:
+    """Print a report, or write it to a file."""
+    if output is not None:
+        write(shown, name, output, style)
+        return
+    if style != "terminal":
+        click.echo(FORMATS[style](shown, name), nl=False)
+    elif isinstance(shown, Comparison):
+        comparison.show(shown, sys.stdout)
+    elif shown.job is not None:
+        job.show(shown, sys.stdout, recording=name)
+    elif short:
+        first_screen.show(shown, sys.stdout, recording=name)
+    else:
+        run.show(shown, sys.stdout, recording=name)
+
+
+def write(shown: Shown, name: str, output: str, style: str = "", is_quiet: bool = False) -> None:
+    """Write a report to a file, in the format that was asked for or that the file's name says.
+
+    Raises:
+        FsprobeError: it can't be written.
+    """
+    style = style or style_of(output)
+    if style == PLOT:
+        plot(shown, output)
+    else:
+        try:
+            files.write(output, FORMATS[style](shown, name).encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise cannot_write(output, error) from error
+    if not is_quiet and not files.is_stream(output):
+        say(f"wrote {output}")
 
 
 def plot(shown: Shown, output: str) -> None:

@@ -7,10 +7,11 @@ ended is imported then.
 import os
 import sys
 
+from fsprobe.capture import naming, record
 from fsprobe.capture import options as run_options
-from fsprobe.capture import record
+from fsprobe.capture.machine import ranks
 from fsprobe.capture.sections import NotRecorded
-from fsprobe.cli.failures import call_when_interrupted, report_broken, report_error, say
+from fsprobe.cli.failures import call_when_interrupted, report_broken, report_error, report_missing, say
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
@@ -70,11 +71,14 @@ def main(words: "list[str]") -> int:
             pass  # a container from which nothing came out: said above
         elif options.record_only:
             if not options.quiet:
-                say(f"recording: {recorded.path}")
-        elif not options.quiet:
-            show_report(recorded.path)
+                say(f"wrote {recorded.path}")
+        else:
+            make_report(options, recorded.path)
     except FsprobeError as error:
         report_error(error)  # the command has run: its exit code is what a script that started it must see
+    except ModuleNotFoundError as error:
+        report_missing(error)
+        say(f"the recording is {recorded.path}")
     except Exception as error:
         say(f"the report failed ({type(error).__name__}: {error}); the recording is {recorded.path}")
     return ended(status, status)
@@ -138,24 +142,38 @@ def write_recorder(path: str) -> None:
 
 
 def start_live(options: "RunOptions") -> "LiveLine | None":
-    """The live line, when there is a terminal to show it on."""
-    if options.quiet or sys.stderr is None or not sys.stderr.isatty():
+    """The live line, where it was asked for and there is a terminal to show it on."""
+    if not options.live or options.quiet or sys.stderr is None or not sys.stderr.isatty():
         return None
     from fsprobe.report.terminal.live import LiveLine
 
     return LiveLine(sys.stderr)
 
 
-def show_report(path: str) -> None:
-    """Analyse a recording and print the report to stderr: stdout is the command's."""
-    from fsprobe import pipeline
-    from fsprobe.report.terminal import run
+def make_report(options: "RunOptions", path: str) -> None:
+    """Analyse a recording, print the report to stderr (stdout is the command's), and write the page that was asked for.
 
-    if sys.stderr is None:
+    Raises:
+        FsprobeError: the page can't be written, or the recording not be read.
+    """
+    rank = ranks.identify(os.environ)
+    page = naming.page_path(path, options.page, rank)
+    if options.quiet and not page:
         return
+    from fsprobe import pipeline
+    from fsprobe.report.terminal import console, first_screen, run
+
     profile = pipeline.analyse(path)
+    if page:
+        from fsprobe.cli import report
+
+        report.write(profile, path, page, options.style, is_quiet=options.quiet)
+    if options.quiet or sys.stderr is None:
+        return
+    console.set_color(options.color)
+    show = run.show if options.full else first_screen.show
     try:
-        run.show(profile, sys.stderr, recording=path)
+        show(profile, sys.stderr, recording=path)
         sys.stderr.flush()
     except (OSError, SystemExit):
         # stderr has gone (rich leaves by SystemExit then): the recording is written, and the command's exit code counts
@@ -175,7 +193,8 @@ def _command() -> "click.Command":
         "run",
         params=[*parameters, click.Argument(["cmd"], nargs=-1, metavar="CMD...")],
         help="Trace CMD and say where its filesystem calls come from.\n\nCMD keeps its input, output, exit code and signals; "
-        "the report goes to stderr, the recording to a file.",
+        "the report goes to stderr, the recording to a file. `fsprobe run x.py`, `run -m MODULE` and `run -c CODE` take the "
+        "python3 of PATH.",
         options_metavar="[OPTIONS]",
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,13 @@ from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_
 from fsprobe.model.formats import text
 
 _WIDTH = 80
+"""At most; less where the terminal is narrower."""
 _LABEL = 14
 
 
 @click.command("scan")
 @click.argument("venv", metavar="VENV")
-@click.option("--json", "as_json_text", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--json", "as_json_text", is_flag=True, help="As --format json.")
 @click.option("--quota-files", type=amounts.Whole(1), metavar="N", help="Your file quota (default: LUMI's).")
 @click.option(
     "--top", default=10, show_default=True, type=amounts.Whole(), metavar="N", help="How many packages to list."
@@ -40,6 +42,10 @@ def command(venv: str, as_json_text: bool, quota_files: int | None, top: int) ->
     for line in _lines(scan, quota_files):
         click.echo(line)
     _show_packages(scan, top)
+
+
+def _width() -> int:
+    return min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns) if sys.stdout.isatty() else _WIDTH
 
 
 @contextmanager
@@ -151,7 +157,7 @@ def _show_packages(scan: Scan, top: int) -> None:
     for name, version, n_files, n_bytes in cells:
         table.add_row(printable(name), printable(version), f"{n_files:,}", _size(n_bytes))
     click.echo()
-    Screen(width=_WIDTH, markup=False, highlight=False).print(table)
+    Screen(width=_width(), markup=False, highlight=False).print(table)
 
 
 def _row(label: str, value: str) -> Iterator[str]:
@@ -159,7 +165,7 @@ def _row(label: str, value: str) -> Iterator[str]:
 
     yield from textwrap.wrap(
         printable(value),
-        width=_WIDTH,
+        width=_width(),
         initial_indent=f"{label:<{_LABEL}}",
         subsequent_indent=" " * _LABEL,
         break_long_words=False,

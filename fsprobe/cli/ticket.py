@@ -75,7 +75,7 @@ def command(files: tuple[str, ...], output: str, redact: bool, words: tuple[str,
                 f"{n} {'value' if n == 1 else 'values'} named like a password, token or key {'is' if n == 1 else 'are'} replaced"
             )
         archive.write(output, entries)
-    say(f"ticket: {output}")
+    say(f"wrote {output}")
 
 
 def scan(env: str) -> JsonObject:

@@ -15,6 +15,8 @@ HELP = """Usage: {name} [OPTIONS] -- CMD...
 
 Options:
 """
+NOT_HERE = ("image", "at", "record_only", "stream", "full", "style", "color", "live")
+"""Options of `fsprobe run` that say nothing to the recorder alone."""
 HELP_COLUMN = 32
 """Where the words of an option begin."""
 
@@ -67,6 +69,10 @@ def record(words: "list[str]") -> "int":
         raise run_options.usage(
             "the recorder mounts no images", "bind the image into the container, or use `fsprobe run --image`"
         )
+    if options.page:
+        raise run_options.usage(
+            "the recorder alone makes no reports", "name the recording FILE.fsprobe, and `fsprobe report` it elsewhere"
+        )
     try:
         recorded = record_run(options, warn=None if options.quiet else say)
     except NotRecorded as error:
@@ -80,7 +86,7 @@ def record(words: "list[str]") -> "int":
         for line in recorded.warnings:
             say(line)
         if recorded.path and not options.exchange:
-            say("recording: %s" % recorded.path)
+            say("wrote %s" % recorded.path)
     if recorded.outcome.exit_status < 0:
         die_of(-recorded.outcome.exit_status)
     return recorded.outcome.exit_status
@@ -95,7 +101,7 @@ def salvage(words: "list[str]") -> "int":
     if len(words) not in (1, 3) or (len(words) == 3 and words[1] not in ("-o", "--output")):
         raise usage("salvage takes a directory", "%s salvage DIRECTORY -o FILE" % sys.argv[0])
     path, running = salvage_run(words[0], words[2] if len(words) == 3 else "")
-    say("recording: %s" % path)
+    say("wrote %s" % path)
     if running:
         say("the command is still running: the recording holds what it did so far, and the scratch directory stays")
     return 0
@@ -114,7 +120,7 @@ def show_help(words: "list[str]") -> "None":
         return
     print(HELP.format(name=os.path.basename(sys.argv[0]), version=fsprobe.__version__), end="")
     for names, attribute, metavar, _, text in OPTIONS:
-        if attribute not in ("image", "at", "record_only", "stream"):
+        if attribute not in NOT_HERE:
             name = "  " + names + (" " + metavar if metavar else "")
             if len(name) + 2 > HELP_COLUMN:
                 print(name)

@@ -23,8 +23,7 @@ from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import clean, console_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ class Question:
     metavar="MS",
     help="Time of a request, instead of the table of filesystems.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="As --format json.")
 @click.option("--plot", type=click.Path(), help="Draw start-up over nodes to this file (.png or .svg).")
 def command(
     file: str,

@@ -53,8 +53,10 @@ class Janitor:
 @contextmanager
 def janitor() -> Iterator[Janitor]:
     """Have a janitor for the time of the block."""
+    from fsprobe.capture.shipped import program
+
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__],
+        [sys.executable, "-I", "-S", *program("fsprobe.experiment.janitor", __file__)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

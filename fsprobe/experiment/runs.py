@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fsprobe import pipeline
-from fsprobe.capture import traced
+from fsprobe.capture import shipped, traced
 from fsprobe.capture.process import timed
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment.janitor import Janitor
@@ -138,7 +138,8 @@ class Bench:
             "variables": self.activation(side),
             "meeting": theirs,
         }
-        timer = [sys.executable, "-I", "-S", timed.__file__, str(out), json.dumps(settings), "--"]
+        timer = [sys.executable, "-I", "-S", *shipped.program(timed.__name__, timed.__file__)]
+        timer += [str(out), json.dumps(settings), "--"]
         counted: list[Mapping[str, int]] = [self.server()] if self.server else []
         with self._output(side, f"{self.n_started:03d}-{cache}") as streams:
             status = self._run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shlex
+import signal
 from dataclasses import dataclass
 
 from fsprobe.capabilities import TRUE_DURATIONS
@@ -76,6 +77,17 @@ def _exit(manifest: Manifest) -> str:
     if manifest.signal:
         return f"killed by signal {manifest.signal}"
     return numbers.NOT_OBSERVED if manifest.exit_code is None else str(manifest.exit_code)
+
+
+def how_it_failed(manifest: Manifest) -> str:
+    """`failed (exit code 1)`, or which signal ended the command; "" where it succeeded or nobody saw it end."""
+    if manifest.signal:
+        try:
+            name = signal.Signals(manifest.signal).name
+        except ValueError:
+            name = f"signal {manifest.signal}"
+        return f"was ended by {name} (exit code {128 + manifest.signal})"
+    return f"failed (exit code {manifest.exit_code})" if manifest.exit_code else ""
 
 
 def known(value: str | None) -> str:

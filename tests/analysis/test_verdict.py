@@ -184,3 +184,18 @@ def test_a_log_of_other_calls_acquits_nobody(n_opens: int, n_stats: int, absent:
 
 def test_heavy_is_heavy_whatever_else_is_not_known() -> None:
     assert judge(ms=4.1, manifest={"logs": ("strace.log",)}, metrics={"n_stat": 0}).level == HEAVY
+
+
+@pytest.mark.parametrize(
+    ("end", "level"),
+    [
+        ({"exit_code": 0}, NOT),
+        ({"exit_code": None}, NOT),  # nobody saw it end: a log from elsewhere, a program that was attached to
+        ({"exit_code": 1}, CAN_NOT_TELL),
+        ({"exit_code": 143, "signal": 15}, CAN_NOT_TELL),
+    ],
+)
+def test_a_command_that_failed_is_not_acquitted(end: dict[str, Any], level: str) -> None:
+    assert judge(manifest=end).level == level
+    # what it did until then convicts all the same
+    assert judge(ms=4.1, manifest=end).level == HEAVY

@@ -192,7 +192,7 @@ def test_nothing_of_a_failed_start_is_left(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(injection, "install", fail)
-    asked = options.parse(["--tmp-dir", str(tmp_path), "-o", str(tmp_path / "out"), "--", "/bin/true"])
+    asked = options.parse(["--tmp-dir", str(tmp_path), "--force", "-o", str(tmp_path / "out"), "--", "/bin/true"])
     with pytest.raises(FsprobeError, match="No space left") as caught:
         record.record(asked)
     assert "--tmp-dir" in caught.value.hint

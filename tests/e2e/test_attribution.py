@@ -25,7 +25,7 @@ N_MODULES = 12
 
 
 def trace(path: Path, *command: str, words: tuple[str, ...] = ()) -> Recording:
-    record.record(options.parse([*words, "-o", str(path), "--", *command]))
+    record.record(options.parse([*words, "--force", "-o", str(path), "--", *command]))
     return Recording(str(path))
 
 
@@ -343,6 +343,7 @@ def test_closed_descriptors_and_the_next_file_are_untouched(tmp_path: Path, stra
             "run",
             "--record-only",
             "-q",
+            "--force",
             "-o",
             str(tmp_path / "x.fsprobe"),
             "--",

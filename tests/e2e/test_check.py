@@ -38,7 +38,7 @@ def plant(place: Path, extra: int) -> None:
 
 
 def record(place: Path, file: Path, *options: str, code: str = PROGRAM, status: int = 0) -> Path:
-    words = ["run", "-q", "--record-only", "-o", str(file), *options, "--", sys.executable, "-B", "-c", code]
+    words = ["run", "-q", "--record-only", "--force", "-o", str(file), *options, "--", sys.executable, "-B", "-c", code]
     assert fsprobe(*words, path=place).returncode == status
     return file
 
@@ -161,7 +161,7 @@ def test_what_was_not_seen_passes_nothing(before: Path, after: Path, tmp_path: P
     done = fsprobe("check", str(audit), "--baseline", str(before))
     assert done.returncode == EXIT_BAD_INPUT
     assert "do not see the same calls" in done.stderr
-    words = ["run", "-q", "--record-only", "-o", str(tmp_path / "u.fsprobe"), "--backend", "audit", "--"]
+    words = ["run", "-q", "--record-only", "--force", "-o", str(tmp_path / "u.fsprobe"), "--backend", "audit", "--"]
     fsprobe(*words, sys.executable, "-I", "-c", "pass")
     done = fsprobe("check", str(tmp_path / "u.fsprobe"), "--max-metadata", "100000")
     assert done.returncode == EXIT_BAD_INPUT
@@ -201,7 +201,7 @@ def test_wrong_usage(words: list[str], status: int, said: str, after: Path, tmp_
 
 def test_without_observed_imports_packages_are_named(before: Path, tmp_path: Path) -> None:
     file = tmp_path / "ls.fsprobe"
-    assert fsprobe("run", "-q", "--record-only", "-o", str(file), "--", "/bin/ls", os.sep).returncode == 0
+    assert fsprobe("run", "-q", "--record-only", "--force", "-o", str(file), "--", "/bin/ls", os.sep).returncode == 0
     (row,) = answer(str(file), "--max-metadata", "1", status=EXIT_NO)["limits"]
     assert row["grouping"] == "packages"
     assert sum(offender["n"] for offender in row["offenders"]) == row["n"]

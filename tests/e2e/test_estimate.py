@@ -43,7 +43,7 @@ def test_few_calls_are_misattributed(
     statement: str, tmp_path: Path, strace_program: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "x.fsprobe"
-    record.record(options.parse(["-o", str(path), "--", sys.executable, "-c", statement]))
+    record.record(options.parse(["--force", "-o", str(path), "--", sys.executable, "-c", statement]))
     marked, bare = both_ways(Recording(str(path)))
     truth = {id(row.call): row for row in marked}
     wrong: Counter[Op] = Counter()
@@ -69,7 +69,7 @@ def test_a_run_that_the_hook_can_not_reach_is_estimated_and_says_so(
     path = tmp_path / "x.fsprobe"
     # the interpreter itself: how many modules fsprobe's own environment loads at its start depends on how that was installed
     command = [base_python(), option, "-c", "import json, email.mime.text"]
-    record.record(options.parse(["-o", str(path), "--", *command]))
+    record.record(options.parse(["--force", "-o", str(path), "--", *command]))
     profile = pipeline.analyse(path)
     modules = {row.key: row for row in profile.metrics.by_module}
     assert profile.quality.n_estimated > 30
@@ -84,5 +84,5 @@ def test_a_run_that_the_hook_can_not_reach_is_estimated_and_says_so(
 
 def test_a_marked_run_estimates_nothing(tmp_path: Path, strace_program: str) -> None:
     path = tmp_path / "x.fsprobe"
-    record.record(options.parse(["-o", str(path), "--", sys.executable, "-c", "import json"]))
+    record.record(options.parse(["--force", "-o", str(path), "--", sys.executable, "-c", "import json"]))
     assert pipeline.analyse(path).quality.n_estimated == 0

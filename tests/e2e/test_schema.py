@@ -66,7 +66,7 @@ def check_groupings(profile: dict[str, Any]) -> None:
 )
 def test_a_run(options: tuple[str, ...], tmp_path: Path, strace_program: str) -> None:
     path = tmp_path / "x.fsprobe"
-    fsprobe("run", "-q", "--record-only", "-o", path, *options, "--", sys.executable, "-c", PROGRAM)
+    fsprobe("run", "-q", "--record-only", "--force", "-o", path, *options, "--", sys.executable, "-c", PROGRAM)
     profile = shown(path, "recording")
     assert profile["format"] == 2
     assert profile["metrics"]["n_metadata"] > 50
@@ -79,7 +79,7 @@ def test_attach(tmp_path: Path, strace_program: str) -> None:
     program = "import os, time\nfor i in range(400): os.path.exists(f'/nowhere/{i}'); time.sleep(0.01)"
     with subprocess.Popen([sys.executable, "-c", program]) as process:
         try:
-            words = ["attach", str(process.pid), "--for", "0.5", "-o", str(tmp_path / "x.fsprobe")]
+            words = ["attach", str(process.pid), "--for", "0.5", "--force", "-o", str(tmp_path / "x.fsprobe")]
             done = run_plain([*FSPROBE, *words], env=clean_environment())
         finally:
             process.terminate()
@@ -115,7 +115,7 @@ def test_a_comparison_of_layouts(tmp_path: Path, strace_program: str) -> None:
 
 def test_a_comparison_of_recordings_and_a_check(tmp_path: Path, strace_program: str) -> None:
     for name in ("a", "b"):
-        words = ["run", "-q", "--record-only", "-o", tmp_path / name, "--", sys.executable, "-c", PROGRAM]
+        words = ["run", "-q", "--record-only", "--force", "-o", tmp_path / name, "--", sys.executable, "-c", PROGRAM]
         fsprobe(*words)
     validator("comparison").validate(json.loads(fsprobe("compare", tmp_path / "a", tmp_path / "b", "--json")))
     for most, status in ((1, 1), (10**6, 0)):

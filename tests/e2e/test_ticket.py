@@ -99,7 +99,7 @@ class Site:
     def ticket(self, *words: str) -> tuple[Path, str]:
         output = self.tmp / "ticket.zip"
         done = subprocess.run(
-            [*TICKET, *words, "-o", str(output)],
+            [*TICKET, *words, "--force", "-o", str(output)],
             capture_output=True,
             text=True,
             env=self.environment,
@@ -270,7 +270,7 @@ def test_the_same_files_make_the_same_ticket(tmp_path: Path, run_fsprobe: Fsprob
 )
 def test_what_cannot_be_packed(tmp_path: Path, words: list[str], status: int, said: str) -> None:
     done = subprocess.run(
-        [*TICKET, *words, "-o", str(tmp_path / "t.zip")],
+        [*TICKET, *words, "--force", "-o", str(tmp_path / "t.zip")],
         capture_output=True,
         text=True,
         check=False,

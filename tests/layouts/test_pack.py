@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.errors import BadInput, MachineCannot
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.layouts.image import read_listing
 from fsprobe.layouts.pack import build as packing
 from fsprobe.layouts.pack.build import check, pack, verify
@@ -124,8 +124,9 @@ def test_only_force_replaces_and_only_an_image(venv: Path, tmp_path: Path) -> No
     target = tmp_path / "i"
     first = pack(str(venv), str(target))
     inode = first.image.stat().st_ino
-    with pytest.raises(BadInput, match="exists"):
+    with pytest.raises(FsprobeError, match="exists") as refused:
         pack(str(venv), str(target))
+    assert refused.value.exit_code == EXIT_USAGE
     assert pack(str(venv), str(target), force=True).image.stat().st_ino != inode
     precious = tmp_path / "thesis.txt"
     precious.write_text("years of work")

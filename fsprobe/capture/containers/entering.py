@@ -67,6 +67,9 @@ def record(
         options.output, entry.command, naming.node_name(environment, os.uname().nodename), ranks.identify(environment)
     )
     path = os.path.abspath(path) if options.output else path
+    if not options.force:
+        naming.refuse_existing(path)
+        naming.refuse_existing(naming.page_path(path, options.page, ranks.identify(environment)))
     try:
         files.check(path)
     except OSError as error:
@@ -89,6 +92,8 @@ def record(
             )
         with SignalsHeld() as held:
             outcome = wait(start(launch, held), [], held, 0.0)
+            appeared: "list[str]" = []
+            path = path if options.force else naming.free_name(path, appeared)
             made, why_not = _bring_out(place, path)
     except BaseException:
         own_files.remove(place)
@@ -96,7 +101,9 @@ def record(
     if made and why_not:
         return "", outcome, ["%s can't be written: %s; the recording is %s" % (path, why_not, made)]
     own_files.remove(place)
-    return (path, outcome, []) if made else ("", outcome, ["no recording came out of the container: %s" % why_not])
+    return (
+        (path, outcome, appeared) if made else ("", outcome, ["no recording came out of the container: %s" % why_not])
+    )
 
 
 def own_binds_removed(environment: "dict[str, str]", place: "str") -> "dict[str, str]":

@@ -143,7 +143,12 @@ def check_command(command: "list[str]", environment: "Mapping[str, str]") -> "tu
     """
     path, reason = find_program(command[0], environment)
     if path is None:
-        raise FsprobeError("%s: command not found" % command[0], "check the name and PATH", EXIT_NOT_FOUND)
+        hint = "check the name and PATH"
+        if " " in command[0] and find_program(command[0].split(" ")[0], environment)[0]:
+            hint = "leave the quotes away: the command and its arguments are words of their own"
+        elif command[0] == "python" and find_program("python3", environment)[0]:
+            hint = "there is a python3"
+        raise FsprobeError("%s: command not found" % command[0], hint, EXIT_NOT_FOUND)
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), "check its permissions", EXIT_NOT_EXECUTABLE)
     reason, hint, code = why_not_started(path)

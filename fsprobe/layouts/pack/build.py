@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fsprobe import files
 from fsprobe.capture.directories import own_files
-from fsprobe.errors import BadInput, MachineCannot
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.layouts.image import Listing, read_listing, read_superblock
 from fsprobe.layouts.pack import side_file as sidefile
 from fsprobe.layouts.pack.mksquashfs import run_mksquashfs
@@ -262,7 +262,7 @@ def _check_place(root: str, image: str, force: bool) -> None:
             raise BadInput(f"cannot write {output}: {error.strerror}", "choose another place with -o") from error
     if os.path.lexists(target):
         if not force:
-            raise BadInput(f"{image} exists", "add --force to replace it")
+            raise FsprobeError(f"{image} exists", "add --force to replace it", EXIT_USAGE)
         read_superblock(target)  # never replace what is no image
     if not os.access(place, os.W_OK | os.X_OK):
         raise BadInput(f"{place} is not writable for you", "choose another place with -o")

@@ -15,8 +15,7 @@ from rich.text import Text
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.report import comparison_facts, numbers, request_facts
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import Screen, as_text, console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import Screen, as_text, clean, console_on, print_table
 
 
 @contextmanager
@@ -75,7 +74,7 @@ def draw(console: Console, comparison: Comparison) -> None:
         )
     for row in comparison.rows:
         table.add_row(*map(Text, cells(row)), *([numbers.count(row.n_served)] if is_counted else []))
-    console.print(table)
+    print_table(console, table)
     draw_places(console, comparison)
     draw_operations(console, comparison)
     draw_differences(console, comparison)
@@ -178,7 +177,11 @@ def draw_differences(console: Console, comparison: Comparison) -> None:
             )
         )
         for row in found.rows[:N_PATHS]:
-            console.print(Text(f"  {row.op:9} {row.baseline:>6,} -> {row.layout:>6,}  {clean(row.path, 50)}"))
+            console.print(
+                Text(
+                    f"  {row.op:9} {row.baseline:>6,} -> {row.layout:>6,}  {clean(row.path, max(20, min(50, console.width - 32)))}"
+                )
+            )
         if found.n_paths > N_PATHS:
             console.print(Text(f"  and {found.n_paths - N_PATHS:,} more", style="dim"))
     if same:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from fsprobe.report.foreign import visible
 
 WIDTH = 80
+MAX_WIDTH = 110
+"""A terminal may be wider; lines that are longer are hard to read."""
+AUTO, ALWAYS, NEVER = COLORS = ("auto", "always", "never")
+"""When there is colour."""
+_color = [AUTO]
+_WORD = re.compile(r" *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
+"""What stays on one line: a word, or a number with its unit."""
+
+
+def set_color(when: str) -> None:
+    """Say for this process when there is colour: `auto` is on a terminal alone, and not where NO_COLOR is set."""
+    _color[0] = when
 
 
 class Screen(Console):
@@ -20,6 +36,14 @@ class Screen(Console):
     Only what rich itself means as a control stays one. Who draws may still shorten and escape text before, for the sake of
     its width; nothing depends on it.
     """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich's; a text alone is broken between words, never within one: a path is there to be copied."""
+        if len(objects) == 1 and isinstance(objects[0], Text) and not options:
+            for line in broken(objects[0], self.width):
+                super().print(line, soft_wrap=True)
+        else:
+            super().print(*objects, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of something, each of them harmless."""
@@ -30,13 +54,72 @@ class Screen(Console):
                 yield Segment(visible(segment.text, keep="\n"), segment.style)
 
 
-def console_on(out: TextIO) -> Console:
-    """A console on a stream; with colour when it is a terminal."""
-    return Screen(file=out, width=None if out.isatty() else WIDTH, highlight=False)
+def clean(value: str, width: int = 0) -> str:
+    """Foreign text for a terminal: control characters shown, not obeyed; the middle left out of what is too long."""
+    safe = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in value)
+    if width and len(safe) > width:
+        keep = width - 1
+        safe = safe[: keep // 3] + "…" + safe[-(keep - keep // 3) :]
+    return safe
+
+
+def print_words(console: Console, text: str, style: str = "", indent: int = 0) -> None:
+    """Print a sentence, foreign text in it or not, broken between words alone; nothing at all where there is none."""
+    for line in broken(Text(clean(text), style=style), max(20, console.width - indent)) if text else ():
+        console.print(Text(" " * indent) + line, soft_wrap=True)
+
+
+def broken(text: Text, width: int) -> list[Text]:
+    """A text as lines of at most `width` columns, broken at spaces alone: a path that is wider stays in one piece."""
+    lines: list[Text] = []
+    for line in text.split("\n", allow_blank=True):
+        column, breaks = 0, []
+        for word in _WORD.finditer(line.plain):
+            if column and column + cell_len(word[0]) > width:
+                breaks.append(word.end() - len(word[0].lstrip(" ")))
+                column = 0
+            column += cell_len(word[0] if column or not breaks else word[0].lstrip(" "))
+        lines += line.divide(breaks)
+    for line in lines:
+        line.rstrip()
+    return lines
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table that is wider than the screen as a line of words for each row: no number is cut."""
+    natural = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+    if natural <= console.width:
+        console.print(table)
+        return
+    for first, *cells in zip(*(column.cells for column in table.columns), strict=True):
+        named = [
+            f"{column.header} {cell}".strip()
+            for column, cell in zip(table.columns[1:], map(str, cells), strict=True)
+            if cell.strip()
+        ]
+        lines = broken(Text(clean(f"{first}: {', '.join(named)}")), console.width - 2)
+        for i, line in enumerate(lines):
+            console.print(Text("  " * bool(i)) + line, soft_wrap=True)
+    if table.caption:
+        print_words(console, str(table.caption), "dim")
+
+
+def console_on(out: TextIO, max_width: int = 0) -> Console:
+    """A console on a stream, as wide as its terminal (and `max_width` at most); with colour as `set_color` says."""
+    is_terminal = out.isatty()
+    color: dict[str, Any] = {}
+    if _color[0] == ALWAYS:
+        color = {"force_terminal": True, "no_color": False}
+    elif _color[0] == NEVER:
+        color = {"no_color": True, "color_system": None}
+    console = Screen(file=out, width=None if is_terminal else WIDTH, highlight=False, **color)
+    if max_width and console.width > max_width:
+        console.width = max_width
+    return console
 
 
 def as_text(draw: Callable[[Console], None]) -> str:
     """What is drawn, as plain text."""
     out = io.StringIO()
     draw(Screen(file=out, width=WIDTH, highlight=False, color_system=None))
-    return out.getvalue()
+    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())

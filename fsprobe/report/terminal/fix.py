@@ -12,7 +12,7 @@ from rich.text import Text
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
 from fsprobe.report import numbers
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import clean
 
 CURED = ("FSP001",)
 """Findings that an image answers, whatever its own run still shows."""

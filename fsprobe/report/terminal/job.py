@@ -14,8 +14,8 @@ from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import as_text, console_on
-from fsprobe.report.terminal.run import clean, draw_findings
+from fsprobe.report.terminal.console import as_text, clean, console_on, print_table
+from fsprobe.report.terminal.run import draw_findings
 
 N_NODES = 8
 N_MOUNTS = 4
@@ -51,7 +51,8 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     console.print()
     console.print(Text(job.clock + " " + job_facts.TRACED_RATES, style="dim"))
     if recording:
-        console.print(Text(f"All of it: fsprobe report {shlex.quote(clean(recording))} --format html", style="dim"))
+        line = f"As a page: fsprobe report {shlex.quote(clean(recording))} --format html"
+        console.print(Text(line, style="dim"), soft_wrap=True)
 
 
 def _head(console: Console, profile: Profile, job: Job) -> None:
@@ -119,7 +120,7 @@ def _spreads(console: Console, job: Job) -> None:
         n_outliers = numbers.count(row.n_outliers) if row.n_outliers else "-"
         table.add_row(row.title, row.min, row.median, row.max, clean(row.max_of, 16), n_outliers)
     console.print()
-    console.print(table)
+    print_table(console, table)
     if len(job.slowest) > 1:
         console.print(Text("slowest: " + ", ".join(clean(name, 16) for name in job.slowest), style="dim"))
     far = {entry.of for spread in job.spread.observed.values() for entry in spread.outliers}
@@ -144,7 +145,7 @@ def _nodes(console: Console, job: Job) -> None:
             numbers.seconds(row.wall_s),
         )
     console.print()
-    console.print(table)
+    print_table(console, table)
     if rest is not None:
         console.print(Text(f"the busiest of {numbers.count(len(job.nodes))} nodes", style="dim"))
     console.print(Text("requests: those of a node to file servers and disks, cold cache (predicted)", style="dim"))

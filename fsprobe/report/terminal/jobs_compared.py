@@ -12,8 +12,7 @@ from fsprobe.model.comparison import Comparison, JobsComparison, JobSummary
 from fsprobe.model.profile import Profile
 from fsprobe.report import job_facts, numbers
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import as_text, console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import as_text, clean, console_on, print_table
 
 N_MOUNTS = 8
 _COUNTS = (
@@ -47,12 +46,12 @@ def draw(console: Console, comparison: Comparison) -> None:
     for sentence, style in sentences(found):
         console.print(Text(sentence, style=style))
     console.print()
-    console.print(_numbers(found, comparison, labels))
+    print_table(console, _numbers(found, comparison, labels))
     console.print()
-    console.print(_mounts(found, labels))
+    print_table(console, _mounts(found, labels))
     if found.by_package and found.same_size:
         console.print()
-        console.print(_packages(found, labels))
+        print_table(console, _packages(found, labels))
     console.print()
     for line in found.notes:
         console.print(Text("note: " + clean(line), style="yellow"))

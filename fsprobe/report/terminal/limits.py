@@ -10,8 +10,7 @@ from rich.text import Text
 
 from fsprobe.model.answers import Check, LimitRow
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import console_on
-from fsprobe.report.terminal.run import clean
+from fsprobe.report.terminal.console import clean, console_on, print_table
 
 N_SHOWN = 6
 
@@ -38,7 +37,7 @@ def draw(console: Console, answer: Check) -> None:
             else Text("ok", style="green"),
             Text(clean(row.because), style="dim"),
         )
-    console.print(table)
+    print_table(console, table)
     for row in answer.exceeded:
         _offenders(console, row, has_baseline=answer.baseline is not None)
     for note in answer.notes:
@@ -73,4 +72,4 @@ def _offenders(console: Console, row: LimitRow, has_baseline: bool) -> None:
             clean(offender.key),
             Text(clean(", ".join(part for part in (before, through) if part)), style="dim"),
         )
-    console.print(table)
+    print_table(console, table)

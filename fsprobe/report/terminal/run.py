@@ -1,4 +1,4 @@
-"""The report on a terminal: one screen of 80 columns, plain text in a pipe."""
+"""The report on a terminal, all of it: findings first, as wide as the screen is, plain text of 80 columns in a pipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TextIO, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,12 +15,14 @@ from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
 from fsprobe.report import facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import WIDTH, Screen, as_text
+from fsprobe.report.terminal.console import MAX_WIDTH, WIDTH, as_text, clean, console_on, print_words
 
 TOP = 8
+MIN_NAME, MIN_NAME_AT_80 = 20, 11
+"""Room that a name has at least, before columns beside it are left out; less where a screen has the usual width."""
 N_SERVED = 3
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
-_LEVEL_STYLE = {
+LEVEL_STYLES = {
     "not the filesystem": "bold green",
     "noticeable": "bold yellow",
     "heavy": "bold red",
@@ -32,11 +33,7 @@ _SEVERITY = {"critical": ("!!", "bold red"), "warn": ("! ", "yellow"), "info": (
 
 def show(profile: Profile, out: TextIO, recording: str) -> None:
     """Print the report of a profile; with colour when `out` is a terminal."""
-    width = None if out.isatty() else WIDTH
-    console = Screen(file=out, width=width, highlight=False, soft_wrap=False)
-    if console.width > 110:
-        console = Screen(file=out, width=110, highlight=False, soft_wrap=False)
-    draw(console, profile, recording)
+    draw(console_on(out, MAX_WIDTH), profile, recording)
 
 
 def render(profile: Profile, recording: str) -> str:
@@ -48,38 +45,41 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     """The report, part by part."""
     console.print()
     draw_head(console, profile)
+    draw_findings(console, profile)
     draw_totals(console, profile)
     draw_mounts(console, profile)
     draw_phases(console, profile)
     draw_imports(console, profile)
     draw_packages(console, profile)
     draw_not_found(console, profile)
-    draw_findings(console, profile)
     draw_foot(console, profile, recording)
 
 
-def clean(value: str, width: int = 0) -> str:
-    """Foreign text for a terminal: control characters shown, not obeyed; the middle left out of what is too long."""
-    safe = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in value)
-    if width and len(safe) > width:
-        keep = width - 1
-        safe = safe[: keep // 3] + "…" + safe[-(keep - keep // 3) :]
-    return safe
+def draw_command(console: Console, profile: Profile) -> None:
+    """What was run, on one line: whole words from its beginning, as many as there is room for."""
+    words = clean(facts.command_line(profile.manifest))
+    room = console.width - len("fsprobe  ")
+    if len(words) > room:
+        begun = words[: room - 1].rpartition(" ")[0] or words[: room - 2]
+        words = begun + " …"
+    console.print(Text("fsprobe  ", style="bold") + Text(words, style="cyan"), soft_wrap=True)
 
 
 def draw_head(console: Console, profile: Profile) -> None:
-    command = clean(facts.command_line(profile.manifest), console.width - 12)
-    console.print(Text("fsprobe  ", style="bold") + Text(command, style="cyan"))
-    console.print(Text(sentences.backend_line(profile), style="dim"))
+    draw_command(console, profile)
+    print_words(console, sentences.backend_line(profile), "dim")
     console.print()
+    failure = facts.how_it_failed(profile.manifest)
+    if failure:
+        print_words(console, f"The command {failure}.", "bold red")
     for line in sentences.alarms(profile):
-        console.print(Text(clean(line), style="bold red"))
-    console.print(Text(clean(sentences.headline(profile)), style="bold"))
+        print_words(console, line, "bold red")
+    print_words(console, sentences.headline(profile), "bold")
     verdict = profile.verdict
     if verdict is not None:
-        console.print(Text(clean(verdict.sentence), style=_LEVEL_STYLE.get(verdict.level, "bold")))
+        print_words(console, verdict.sentence, LEVEL_STYLES.get(verdict.level, "bold"))
     for line in sentences.quality_lines(profile):
-        console.print(Text("note: " + clean(line), style="yellow"))
+        print_words(console, "note: " + line, "yellow")
     if profile.time is not None:
         console.print()
         ascii_only = not console.encoding.lower().startswith("utf")
@@ -129,11 +129,15 @@ def draw_totals(console: Console, profile: Profile) -> None:
             ),
         ),
     ]
+    widths = [max(cell_len(row[i]) + 1 for row in rows) for i in range(4)]
+    # two facts a line where there is room, else one
+    is_wide = sum(widths) <= console.width + 1
+    shown: list[tuple[str, ...]] = [*rows] if is_wide else [row[i : i + 2] for row in rows for i in (0, 2)]
     grid = Table.grid(padding=(0, 1))
-    for _ in range(2):
+    for _ in range(len(shown[0]) // 2):
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(no_wrap=True)
-    for row in rows:
+    for row in shown:
         grid.add_row(*row)
     console.print()
     console.print(grid)
@@ -166,8 +170,13 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
     if longest > room:  # a header of two words takes two lines before a name is cut
         headers.update((title, headers[title].replace(" ", "\n")) for title in others)
         room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
+    narrow: list[str] = []
+    least = min(longest, MIN_NAME if console.width < WIDTH else MIN_NAME_AT_80) if longest else -2
+    while room < least and len(others) > 2:  # a column less before anything in it is cut
+        narrow.insert(0, others.pop())
+        room += _width(headers[narrow[0]], cells[narrow[0]]) + 2
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="dim")
-    shown = [column for column in columns if column[0] not in absent]
+    shown = [column for column in columns if column[0] not in absent and column[0] not in narrow]
     for title, justify, _ in shown:
         table.add_column(
             headers[title],
@@ -181,7 +190,9 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
         table.add_row(*(_cut(cells[title][i], room if justify == "fill" else 0) for title, justify, _ in shown))
     console.print(table)
     if absent:
-        console.print(Text(f"not observed: {', '.join(absent)}", style="dim"))
+        print_words(console, f"not observed: {', '.join(absent)}", "dim")
+    if any(title.strip() for title in narrow):
+        print_words(console, f"no room here for: {', '.join(title for title in narrow if title.strip())}", "dim")
 
 
 def _width(header: str, cells: Sequence[str | Text]) -> int:
@@ -227,7 +238,7 @@ def draw_mounts(console: Console, profile: Profile) -> None:
     if metrics.tracing_overhead_us:
         more.append(f"times include the tracing overhead, some {metrics.tracing_overhead_us:.0f} us per call")
     if more:
-        console.print(Text("; ".join(more), style="dim"))
+        print_words(console, "; ".join(more), "dim")
     draw_requests(console, profile)
 
 
@@ -246,14 +257,14 @@ def draw_requests(console: Console, profile: Profile) -> None:
         total = shown[0]
     elif shown:
         total += f" ({', '.join(shown)}{', ...' if by_mount[4:] else ''})"
-    console.print(Text(f"server requests, cold cache (predicted): {total}"))
+    print_words(console, f"server requests, cold cache (predicted): {total}")
     draw_served(console, profile)
 
 
 def draw_served(console: Console, profile: Profile) -> None:
     """By the names of each mount's own client, predicted beside counted, and what is not predictable."""
     for line in request_facts.lines(request_facts.of_profile(profile)[:N_SERVED]):
-        console.print(Text(f"  {clean(line)}"))
+        print_words(console, line, indent=2)
 
 
 def _grouping(justify: str, title: str, total: int) -> list[Column[Row]]:
@@ -331,18 +342,17 @@ def draw_findings(console: Console, profile: Profile) -> None:
     _heading(console, "What to do")
     for finding in findings[:6]:
         sign, style = _SEVERITY.get(finding.severity, ("  ", ""))
+        title = f"{sign} {finding.code}  {clean(finding.title)}"
+        print_words(console, title, f"bold {style}".replace("bold bold", "bold"))
         saved = _saved(finding)
-        console.print(
-            Text(sign, style=style)
-            + Text(f" {finding.code}  {clean(finding.title)}", style="bold")
-            + Text(f"  saves {saved}" if saved else "", style="green")
-        )
-        console.print(Padding(Text(clean(finding.evidence)), (0, 0, 0, 3)))
+        if saved:
+            print_words(console, f"saves {saved}", "green", indent=3)
+        print_words(console, finding.evidence, indent=3)
         for line in finding.commands[:3]:
             # never broken: it is there to be copied
             console.print(Text("   $ " + clean(line), style="cyan"), soft_wrap=True)
     if len(findings) > 6:
-        console.print(Text(f"{len(findings) - 6} more in `fsprobe report FILE --format html`", style="dim"))
+        print_words(console, f"{len(findings) - 6} more in `fsprobe report FILE --format html`", "dim")
 
 
 def _saved(finding: Finding) -> str:
@@ -352,11 +362,10 @@ def _saved(finding: Finding) -> str:
 
 def draw_foot(console: Console, profile: Profile, recording: str) -> None:
     console.print()
-    console.print(Text(f"recording: {clean(recording)}", style="dim"))
-    console.print(
-        Text(
-            f"fsprobe's own calls (excluded): {numbers.count(profile.quality.n_own_calls)}. Not seen: page faults (files "
-            "mapped into memory), and what a cache answered that would be cold elsewhere.",
-            style="dim",
-        )
+    console.print(Text(f"recording: {clean(recording)}", style="dim"), soft_wrap=True)
+    print_words(
+        console,
+        f"fsprobe's own calls (excluded): {numbers.count(profile.quality.n_own_calls)}. Not seen: page faults (files "
+        "mapped into memory), and what a cache answered that would be cold elsewhere.",
+        "dim",
     )

@@ -12,13 +12,14 @@ _FILLS = {CPU: "█", METADATA: "▓", READS: "▒", BOTH: "▚", OTHER: "░"}
 _LETTERS = {CPU: "C", METADATA: "m", READS: "r", BOTH: "+", OTHER: "."}
 
 
-def lines(account: TimeAccount, width: int = WIDTH, ascii_only: bool = False) -> list[str]:
+def lines(account: TimeAccount, width: int = WIDTH, ascii_only: bool = False, has_notes: bool = True) -> list[str]:
     """Title, bar, legend and notes, each line at most `width` wide.
 
     Args:
         account: the run's.
         width: in columns.
         ascii_only: for an output that can't have block characters.
+        has_notes: with what was subtracted, faults, reads and the guess at the caches.
     """
     fills = _LETTERS if ascii_only else _FILLS
     cells = _cells([part.share for part in account.parts], width)
@@ -27,7 +28,7 @@ def lines(account: TimeAccount, width: int = WIDTH, ascii_only: bool = False) ->
         f"{fills[part.key]} {part.name}: {numbers.seconds(part.time_s)} ({numbers.share(part.share)})"
         for part in account.parts
     ]
-    notes = textwrap.wrap("; ".join(sentences.time_notes(account)), width)
+    notes = textwrap.wrap("; ".join(sentences.time_notes(account)), width) if has_notes else []
     return [sentences.time_title(account), bar, *_rows(legend, width), *notes]
 
 

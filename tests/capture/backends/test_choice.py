@@ -139,7 +139,9 @@ def test_two_in_one_run(
     if lead == "audit":
         monkeypatch.setattr(Beside, "ways_to_mark", ("inside",))
     monkeypatch.setenv("BESIDE", "the caller's")
-    asked = options.parse([f"--backend={lead}+beside", "-o", str(tmp_path / "x"), "--", sys.executable, "-c", SHOW])
+    asked = options.parse(
+        [f"--backend={lead}+beside", "--force", "-o", str(tmp_path / "x"), "--", sys.executable, "-c", SHOW]
+    )
     done = record.record(asked)
     assert done.outcome.exit_status == 3
     assert capfd.readouterr().out == repr(made.place + " 'é=x")

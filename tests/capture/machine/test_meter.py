@@ -32,5 +32,5 @@ def test_what_was_counted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_read_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, strace_program: str) -> None:
     monkeypatch.setattr(meter, "Meter", lambda: pytest.fail("counters were read"))
-    recorded = record.record(options.parse(["-q", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]))
+    recorded = record.record(options.parse(["-q", "--force", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]))
     assert Recording(recorded.path).manifest["counters"] == {}

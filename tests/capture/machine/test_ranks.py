@@ -114,7 +114,7 @@ def test_names_of_ranks_never_collide(tmp_path: Path) -> None:
 
 def run_left_out(*command: str, before: object = None) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*FSPROBE, "run", "--ranks", "0", "-o", "/nowhere/x", "--", *command],
+        [*FSPROBE, "run", "--ranks", "0", "--force", "-o", "/nowhere/x", "--", *command],
         env=clean_environment(**SLURM),
         capture_output=True,
         input=b"in",

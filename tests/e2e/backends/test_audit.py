@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
 
 def run(command: list[str], path: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    start = [sys.executable, "-m", "fsprobe", "run", "--record-only", "-q", "-o", str(path), *words, "--"]
+    start = [sys.executable, "-m", "fsprobe", "run", "--record-only", "-q", "--force", "-o", str(path), *words, "--"]
     return subprocess.run([*start, *command], capture_output=True)
 
 
@@ -152,6 +152,8 @@ def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
         "-m",
         "fsprobe",
         "run",
+        "--full",
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",
@@ -164,7 +166,9 @@ def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", DENY, *command], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     head = done.stderr.split("\n\n")[0].split("\n", 2)[2] if done.stderr.startswith("\n") else done.stderr
-    assert head.startswith("audit, import timing: exact; a tracer (strace, ptrace) would add"), done.stderr
+    assert " ".join(head.split()).startswith("audit, import timing: exact; a tracer (strace, ptrace) would add"), (
+        done.stderr
+    )
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
     assert "no strace on PATH" in profile.manifest.backend_why
     assert "Operation not permitted" in profile.manifest.backend_why
@@ -181,6 +185,8 @@ def test_a_machine_where_nothing_may_trace_gets_a_report(tmp_path: Path, strace_
         "-m",
         "fsprobe",
         "run",
+        "--full",
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",

@@ -22,7 +22,7 @@ WITH_EVENTS = [path for version, path in INTERPRETERS.items() if version not in 
 
 
 def run(path: Path, *command: str, words: tuple[str, ...] = ()) -> subprocess.CompletedProcess[bytes]:
-    start = [*FSPROBE, "run", "--backend", "audit", "--record-only", "-q", "-o", str(path), *words, "--"]
+    start = [*FSPROBE, "run", "--backend", "audit", "--record-only", "-q", "--force", "-o", str(path), *words, "--"]
     return subprocess.run([*start, *command], capture_output=True, timeout=60)
 
 
@@ -220,6 +220,7 @@ def test_a_killed_fsprobe_is_salvaged(tmp_path: Path) -> None:
         "-q",
         "--tmp-dir",
         str(tmp_path),
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",
@@ -241,7 +242,18 @@ def test_a_killed_fsprobe_is_salvaged(tmp_path: Path) -> None:
 
 def test_a_signal_reaches_the_command(tmp_path: Path) -> None:
     code = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\nprint('on', flush=True)\ntime.sleep(20)"
-    command = [*FSPROBE, "run", "--backend", "audit", "-q", "--record-only", "-o", str(tmp_path / "x.fsprobe"), "--"]
+    command = [
+        *FSPROBE,
+        "run",
+        "--backend",
+        "audit",
+        "-q",
+        "--record-only",
+        "--force",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--",
+    ]
     process = subprocess.Popen([*command, sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()

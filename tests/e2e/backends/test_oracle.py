@@ -50,7 +50,7 @@ def make_recording(
         plain = installed.command_line
         monkeypatch.setattr(installed, "command_line", lambda *args: [plain(*args)[0], "-C", *plain(*args)[1:]])
     # absolute, so that the search of PATH by the tracer is no part of it
-    record.record(options.parse([*words, "-o", str(path), "--", *command]))
+    record.record(options.parse([*words, "--force", "-o", str(path), "--", *command]))
     return Recording(str(path))
 
 
@@ -197,6 +197,7 @@ def test_own_calls_of_the_recorder_are_few(tmp_path: Path, strace_program: str) 
         "run",
         "--record-only",
         "--no-markers",
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",

@@ -74,7 +74,7 @@ def program(tmp_path: Path) -> list[str]:
 
 
 def run(path: Path, command: list[str], *words: str) -> record.Recorded:
-    parsed = options.parse([*words, "-o", str(path), "--", *command])
+    parsed = options.parse([*words, "--force", "-o", str(path), "--", *command])
     return record.record(parsed, consume=streaming.consume if parsed.stream else None)
 
 
@@ -230,7 +230,7 @@ def test_disk_is_given_back_while_the_program_runs(
         sizes.append((status.st_size, status.st_blocks * 512))
 
     body = "import os\nfor i in range(80000):\n    os.path.exists('/nowhere/%d' % i)\n"
-    parsed = options.parse(["--stream", "-o", str(tmp_path / "x.fsprobe"), "--", sys.executable, "-c", body])
+    parsed = options.parse(["--stream", "--force", "-o", str(tmp_path / "x.fsprobe"), "--", sys.executable, "-c", body])
     record.record(parsed, on_start=logs.append, on_tick=look, consume=streaming.consume)
     metrics = pipeline.analyse(tmp_path / "x.fsprobe").metrics
     assert metrics.n_stat > 80000
@@ -445,7 +445,7 @@ def test_help_names_the_option() -> None:
 
 def test_the_recorder_alone_refuses(tmp_path: Path) -> None:
     with pytest.raises(FsprobeError, match="can't fold"):
-        record.record(options.parse(["--stream", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]))
+        record.record(options.parse(["--stream", "--force", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]))
 
 
 def test_many_short_processes_leave_nothing_in_memory() -> None:

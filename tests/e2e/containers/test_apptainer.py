@@ -48,6 +48,7 @@ def test_the_recorder_goes_in(sid: Sid, recorder: str, image: Path, before: list
         recorder,
         "--backend",
         backend,
+        "--force",
         "-o",
         f"/tmp/{backend}.fsprobe",
         "--",
@@ -63,7 +64,7 @@ def test_the_recorder_goes_in(sid: Sid, recorder: str, image: Path, before: list
     said = done.stderr.decode().splitlines()
     assert "apptainer is not traced: the recorder goes into the container with it" in said[0]
     recording = sid.path / f"tmp/{backend}.fsprobe"
-    assert said[1:] == [f"fsprobe: recording: /tmp/{backend}.fsprobe"]
+    assert said[1:] == [f"fsprobe: wrote /tmp/{backend}.fsprobe"]
     profile = pipeline.analyse(str(recording))
     recording.unlink()
     assert profile.manifest.backend == backend

@@ -39,7 +39,21 @@ def record(command: list[str], where: Path, environment: Mapping[str, str] | Non
     file = where / f"{len(list(where.glob('*.fsprobe')))}.fsprobe"
     start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from fsprobe.__main__ import main; sys.exit(main())"
     # -E: the variables are the command's, not fsprobe's own
-    words = [sys.executable, "-E", "-s", "-c", start, "run", "-q", "-o", str(file), "--record-only", "--", *command]
+    words = [
+        sys.executable,
+        "-E",
+        "-s",
+        "-c",
+        start,
+        "run",
+        "-q",
+        "--force",
+        "-o",
+        str(file),
+        "--record-only",
+        "--",
+        *command,
+    ]
     done = subprocess.run(words, env=clean, cwd=where, capture_output=True, stdin=subprocess.DEVNULL)
     made = sorted(where.glob(f"{file.stem}*.fsprobe"))  # a rank of a job has its number in the name
     assert len(made) == 1, done.stderr.decode()

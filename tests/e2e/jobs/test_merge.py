@@ -217,7 +217,11 @@ def test_a_job_is_reported_in_every_format(one_run: Path, tmp_path: Path, style:
         assert made["kind"] == "job"
         assert len(made["job"]["ranks"]) == 3
     if style == "terminal":
-        assert max(len(line) for line in done.out.decode().splitlines()) <= 80
+        page = (
+            f"As a page: fsprobe report {tmp_path}/job.fsprobe --format html"  # in one piece: it is there to be copied
+        )
+        assert page in done.out.decode().splitlines()
+        assert max(len(line) for line in done.out.decode().splitlines() if line != page) <= 80
         assert " same" in done.out.decode()
 
 
@@ -254,7 +258,7 @@ def test_a_job_asked_to_end_leaves_what_it_had(tmp_path: Path, strace_program: s
     code = "import signal, json, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    words = [*FSPROBE, "run", "-q", "--record-only", "--tmp-dir", str(scratch), "-o", f"{tmp_path}/"]
+    words = [*FSPROBE, "run", "-q", "--record-only", "--tmp-dir", str(scratch), "--force", "-o", f"{tmp_path}/"]
     words += ["--", sys.executable, "-c", code]
     process = subprocess.Popen(
         words,
@@ -404,6 +408,16 @@ def test_thresholds_of_a_merged_job_are_refused(one_run: Path, tmp_path: Path) -
 
 
 def test_what_is_said_before_the_command_is_not_said_again(tmp_path: Path) -> None:
-    words = ["run", "--record-only", "--ranks", "one-per-node", "-o", str(tmp_path / "x.fsprobe"), "--", "true"]
+    words = [
+        "run",
+        "--record-only",
+        "--ranks",
+        "one-per-node",
+        "--force",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--",
+        "true",
+    ]
     done = run_plain([*FSPROBE, *words], env=clean_environment())
     assert done.err.count(b"no launcher has set a rank here") == 1

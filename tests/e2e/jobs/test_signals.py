@@ -29,7 +29,18 @@ print(len(got), os.path.exists("/"), flush=True)
 def record(tmp_path: Path, number: int, environment: Mapping[str, str], *options: str) -> Manifest:
     """Record a program that signals its whole group; requires that it got the signal once and could still open files."""
     (tmp_path / "target.py").write_text(TARGET)
-    words = [sys.executable, "-m", "fsprobe", "run", "-q", "--record-only", "-o", str(tmp_path / "x.fsprobe"), *options]
+    words = [
+        sys.executable,
+        "-m",
+        "fsprobe",
+        "run",
+        "-q",
+        "--record-only",
+        "--force",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        *options,
+    ]
     done = subprocess.run(
         [*words, "--", sys.executable, str(tmp_path / "target.py"), str(number)],
         capture_output=True,

@@ -38,7 +38,19 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[slurm.Slurm]:
 def record(place: Path, *options: str) -> list[str]:
     scratch = place.parent / "scratch"
     scratch.mkdir(exist_ok=True)
-    return [*FSPROBE, "run", "-q", "--record-only", "--tmp-dir", str(scratch), "-o", f"{place}/", *options, "--"]
+    return [
+        *FSPROBE,
+        "run",
+        "-q",
+        "--record-only",
+        "--tmp-dir",
+        str(scratch),
+        "--force",
+        "-o",
+        f"{place}/",
+        *options,
+        "--",
+    ]
 
 
 def check_sum(output: Path, place: Path) -> dict[str, object]:

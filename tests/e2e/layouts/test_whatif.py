@@ -29,7 +29,7 @@ def recording(env: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("strace")
     file = tmp_path_factory.mktemp("recording") / "x.fsprobe"
     python = str(env / "bin" / "python")
-    done = fsprobe("run", "--record-only", "-q", "-o", str(file), "--", python, "-c", CODE, cwd="/")
+    done = fsprobe("run", "--record-only", "-q", "--force", "-o", str(file), "--", python, "-c", CODE, cwd="/")
     assert done.returncode == 0, done.stderr
     return file
 
@@ -84,7 +84,7 @@ def test_a_job_is_its_average_rank_on_its_average_node(env: Path, tmp_path: Path
     for rank, node in enumerate(("a", "a", "b", "b")):
         variables = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_NTASKS": "4"}
         variables.update(SLURM_NNODES="2", SLURMD_NODENAME=node, SLURM_LOCALID=str(rank % 2))
-        words = ["run", "--record-only", "-q", "-o", f"{tmp_path}/ranks/", "--", python, "-c", CODE]
+        words = ["run", "--record-only", "-q", "--force", "-o", f"{tmp_path}/ranks/", "--", python, "-c", CODE]
         (tmp_path / "ranks").mkdir(exist_ok=True)
         done = fsprobe(*words, env=fsprobe_environment(**variables), cwd="/")
         assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def plant(place: Path) -> None:
 
 
 def analyse(path: Path, backend: str, *command: str) -> Profile:
-    words = [*FSPROBE, "run", "--record-only", "-q", "--backend", backend, "-o", str(path), "--", *command]
+    words = [*FSPROBE, "run", "--record-only", "-q", "--backend", backend, "--force", "-o", str(path), "--", *command]
     done = subprocess.run(words, capture_output=True, timeout=60, env=clean_environment())
     assert (done.returncode, done.stdout) == (0, b"7\n"), done.stderr
     return pipeline.analyse(path)

@@ -55,7 +55,7 @@ def app(tmp_path: Path) -> Path:
 
 def analyse(path: Path, *command: str, words: tuple[str, ...] = ()) -> Profile:
     """Record a command that must succeed."""
-    recorded = record.record(options.parse([*words, "-o", str(path), "--", *command]))
+    recorded = record.record(options.parse([*words, "--force", "-o", str(path), "--", *command]))
     assert recorded.outcome.exit_status == 0
     analysis = pipeline.read(path)
     assert check_sums(analysis.tally) == []

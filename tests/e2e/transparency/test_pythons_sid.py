@@ -109,7 +109,7 @@ def trace(sid: Sid, recorder: str, place: Path, python: str, backend: str, *word
     sid.run(command, cwd=sid.inside(place))  # byte code
     plain = sid.run(command, cwd=sid.inside(place))
     output = place / f"{backend}.fsprobe"
-    start = [f"python{python}", recorder, "-q", "--backend", backend, "-o", sid.inside(output), "--"]
+    start = [f"python{python}", recorder, "-q", "--backend", backend, "--force", "-o", sid.inside(output), "--"]
     done = sid.run([*start, *command], cwd=sid.inside(place))
     assert (done.returncode, done.stdout, done.stderr) == (plain.returncode, plain.stdout, plain.stderr)
     return Seen(output)
@@ -427,7 +427,7 @@ def test_an_interrupt_reaches_the_target_and_leaves_no_lock(
 ) -> None:
     """KeyboardInterrupt at any moment of an import, in our code too."""
     write(place, {"main.py": INTERRUPTED})
-    start = [f"python{python}", recorder, "-q", f"--markers={mode}", "-o", "x.fsprobe", "--"]
+    start = [f"python{python}", recorder, "-q", f"--markers={mode}", "--force", "-o", "x.fsprobe", "--"]
     done = sid.run([*start, f"python{python}", "main.py"], cwd=sid.inside(place))
     assert (done.returncode, done.stdout) == (0, b"[1] True\n"), done.stderr[-500:]
 
@@ -442,7 +442,7 @@ def test_fsprobe_runs_on_them(sid: Sid, source: str, place: Path, python: str) -
     write(place, {"main.py": "import planted.m\n"})
     command = [f"python{python}", "-m", "fsprobe"]
     done = sid.run(
-        [*command, "run", "-o", "x.fsprobe", "--", f"python{python}", "main.py"],
+        [*command, "run", "--force", "-o", "x.fsprobe", "--", f"python{python}", "main.py"],
         cwd=sid.inside(place),
         PYTHONPATH=source,
     )

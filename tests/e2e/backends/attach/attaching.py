@@ -121,7 +121,7 @@ def attach_while(
     one: subprocess.Popen[str], path: Path, scratch: Path, act: Callable[[], object], seconds: float = 60.0
 ) -> Profile:
     """Attach, do something while the program is traced, let go by SIGINT, and give the profile."""
-    words = [*COMMAND, str(one.pid), "--for", str(seconds), "-q", "-o", str(path), "--tmp-dir", str(scratch)]
+    words = [*COMMAND, str(one.pid), "--for", str(seconds), "-q", "--force", "-o", str(path), "--tmp-dir", str(scratch)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, env=clean_environment()) as attacher:
         wait_for(lambda: attacher.poll() is not None or all(tracer for _, tracer in state_of(one.pid)))
         assert attacher.poll() is None, attacher.communicate()

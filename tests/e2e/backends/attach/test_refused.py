@@ -134,7 +134,16 @@ def test_usage_errors_and_the_report(
     done = subprocess.run([*COMMAND, str(gone.pid)], capture_output=True, check=False)
     assert (done.returncode, b"there is no process" in done.stderr, b"Traceback" in done.stderr) == (3, True, False)
     one = start("/bin/sleep", "30")
-    words = [str(one.pid), "--for", "0.3", "-o", str(tmp_path / "x.fsprobe"), "--tmp-dir", str(scratch_of_the_test)]
+    words = [
+        str(one.pid),
+        "--for",
+        "0.3",
+        "--force",
+        "-o",
+        str(tmp_path / "x.fsprobe"),
+        "--tmp-dir",
+        str(scratch_of_the_test),
+    ]
     done = subprocess.run([*COMMAND, *words], capture_output=True, check=True)
     assert b"sleep" in done.stdout
     assert b"x.fsprobe" in done.stdout

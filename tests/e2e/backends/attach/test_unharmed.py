@@ -95,7 +95,7 @@ def test_a_signal_ends_it_early_and_the_recording_is_written(
     number: signal.Signals, start: Callable[..., subprocess.Popen[str]], tmp_path: Path, scratch_of_the_test: Path
 ) -> None:
     one = asked_program(start, tmp_path)
-    words = [*COMMAND, str(one.pid), "--for", "60", "-q", "-o", str(tmp_path / "x.fsprobe")]
+    words = [*COMMAND, str(one.pid), "--for", "60", "-q", "--force", "-o", str(tmp_path / "x.fsprobe")]
     with subprocess.Popen([*words, "--tmp-dir", str(scratch_of_the_test)], env=clean_environment()) as attacher:
         wait_for(lambda: all(tracer for _, tracer in state_of(one.pid)))
         attacher.send_signal(number)

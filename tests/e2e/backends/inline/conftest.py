@@ -66,7 +66,7 @@ def record(tmp_path: Path) -> Record:
         changed = {name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None}
         options = ["--backend", backend, "--record-only", *(["-q"] if quiet else []), *words]
         done = subprocess.run(
-            [sys.executable, "-m", "fsprobe", "run", *options, "-o", str(path), "--", *command],
+            [sys.executable, "-m", "fsprobe", "run", *options, "--force", "-o", str(path), "--", *command],
             capture_output=True,
             text=True,
             env=changed,

@@ -87,7 +87,20 @@ def test_signals_reach_the_command(record: Record, tmp_path: Path) -> None:
         "time.sleep(60)"
     )
     path = tmp_path / "x.fsprobe"
-    words = ["run", "-q", "--record-only", "--backend", "inline", "-o", str(path), "--", sys.executable, "-c", code]
+    words = [
+        "run",
+        "-q",
+        "--record-only",
+        "--backend",
+        "inline",
+        "--force",
+        "-o",
+        str(path),
+        "--",
+        sys.executable,
+        "-c",
+        code,
+    ]
     with subprocess.Popen([sys.executable, "-m", "fsprobe", *words]) as process:
         _wait_for(tmp_path / "ready")
         process.send_signal(signal.SIGUSR1)
@@ -113,6 +126,7 @@ def test_a_signal_to_all_comes_once(backend: str, tmp_path: Path) -> None:
         "--record-only",
         "--backend",
         backend,
+        "--force",
         "-o",
         str(tmp_path / "x.fsprobe"),
         "--",
@@ -257,7 +271,18 @@ def test_a_killed_fsprobe_is_salvaged(tmp_path: Path) -> None:
         f"while not os.path.exists({str(go)!r}): time.sleep(0.05)\n"
         "os.stat('/etc/hostname')\nraise SystemExit(9)"
     )
-    words = ["run", "-q", "--record-only", "--backend", "inline", "--tmp-dir", str(tmp_path), "-o", str(tmp_path / "x")]
+    words = [
+        "run",
+        "-q",
+        "--record-only",
+        "--backend",
+        "inline",
+        "--tmp-dir",
+        str(tmp_path),
+        "--force",
+        "-o",
+        str(tmp_path / "x"),
+    ]
     with subprocess.Popen([sys.executable, "-m", "fsprobe", *words, "--", sys.executable, "-c", code]) as process:
         _wait_for(ready)
         process.kill()
@@ -315,6 +340,7 @@ def test_under_a_limited_address_space(tmp_path: Path) -> None:
         "--record-only",
         "--backend",
         "inline",
+        "--force",
         "-o",
         str(path),
         "--",

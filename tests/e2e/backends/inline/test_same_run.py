@@ -53,7 +53,7 @@ def test_doctor_runs_it(strace_program: str) -> None:
 
 def both(command: list[str], tmp_path: Path) -> Recording:
     path = tmp_path / "both.fsprobe"
-    capture.record(options.parse(["-q", "--backend", selftest.BACKENDS, "-o", str(path), "--", *command]))
+    capture.record(options.parse(["-q", "--backend", selftest.BACKENDS, "--force", "-o", str(path), "--", *command]))
     return Recording(str(path))
 
 

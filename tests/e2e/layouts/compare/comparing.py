@@ -18,7 +18,19 @@ def compare(tmp_path: Path, env: Path, *words: str, code: str = CODE, status: in
     """Run `fsprobe compare`; the comparison as the file has it, which is also what --json printed."""
     file = tmp_path / "c.fsprobe"
     done = fsprobe(
-        "compare", "--env", str(env), *words, "--json", "-o", str(file), "--", "python", "-c", code, cwd=tmp_path
+        "compare",
+        "--env",
+        str(env),
+        *words,
+        "--json",
+        "--force",
+        "-o",
+        str(file),
+        "--",
+        "python",
+        "-c",
+        code,
+        cwd=tmp_path,
     )
     assert done.returncode == status, done.stderr.decode()
     recording = Recording(str(file))

@@ -32,7 +32,7 @@ def test_cold_without_root_and_without_a_command_is_a_note(tmp_path: Path) -> No
         shutil.copytree(env, home / "other", symlinks=True)
         subprocess.run(["chown", "-R", f"{USER}:{USER}", str(home)], check=True)
         words = ["compare", "--env", str(env), "--layout", f"other={home}/other", "--cache", "cold", "--runs", "2"]
-        words += ["-o", f"{home}/c.fsprobe", "--json", "--", "python", "-c", CODE]
+        words += ["--force", "-o", f"{home}/c.fsprobe", "--json", "--", "python", "-c", CODE]
         done = subprocess.run(
             as_user_argv(tmp_path / "scratch", home, fsprobe_argv(*words, python=python)),
             capture_output=True,

@@ -174,7 +174,7 @@ def test_two_recordings(env: Path, tmp_path: Path) -> None:
     for number, (place, code) in enumerate([(env, "import apples"), (other, "import apples"), (env, "import pears")]):
         files.append(str(tmp_path / f"{number}.fsprobe"))
         python = str(place / "bin" / "python")
-        done = fsprobe("run", "--record-only", "-q", "-o", files[-1], "--", python, "-c", code, cwd=tmp_path)
+        done = fsprobe("run", "--record-only", "-q", "--force", "-o", files[-1], "--", python, "-c", code, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     differs = fsprobe("compare", files[0], files[2], "--json", cwd=tmp_path)
     assert differs.returncode == 1

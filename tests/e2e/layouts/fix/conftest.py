@@ -18,5 +18,7 @@ def env(tmp_path: Path) -> Iterator[Path]:
 
 
 def recorded(file: Path, env: Path, code: str) -> None:
-    done = fsprobe("run", "-q", "-o", str(file), "--", str(env / "bin" / "python"), "-c", code, cwd=file.parent)
+    done = fsprobe(
+        "run", "-q", "--force", "-o", str(file), "--", str(env / "bin" / "python"), "-c", code, cwd=file.parent
+    )
     assert done.returncode == 0, done.stderr.decode()

@@ -34,7 +34,7 @@ def test_on_a_slow_server_one_command_leads_to_an_image_in_use(env: Path, tmp_pa
         again = fsprobe(*shlex.split(line)[1:], cwd="/")
         assert again.returncode == 0, again.stderr.decode()
         # and a second fix touches nothing that is there
-        second = fsprobe(*words, cwd="/")
+        second = fsprobe(*words[:-1], str(tmp_path / "d.fsprobe"), cwd="/")
         assert second.returncode == 3
         assert b"is there already" in second.stderr
     comparison = Recording(str(tmp_path / "c.fsprobe")).manifest

@@ -97,7 +97,17 @@ def test_stderr_is_full(run_fsprobe: Fsprobe) -> None:
 def test_report_that_nobody_can_read(run_fsprobe: Fsprobe, tmp_path: Path, kind: str, status: int) -> None:
     """The report can't be shown; the command's exit code and its recording are what they are."""
     output = tmp_path / "x.fsprobe"
-    words = [*FSPROBE, "run", "-o", str(output), "--tmp-dir", str(run_fsprobe.scratch), "--", *work(10, status)]
+    words = [
+        *FSPROBE,
+        "run",
+        "--force",
+        "-o",
+        str(output),
+        "--tmp-dir",
+        str(run_fsprobe.scratch),
+        "--",
+        *work(10, status),
+    ]
     read_end, write_end = os.pipe()
     os.close(read_end)
     if kind == "full":

@@ -1,0 +1,117 @@
+"""Options that every command has where they mean something: --color, --format, --force; and what an output may be called."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fsprobe import files
+from fsprobe.capture import naming
+from fsprobe.capture.options import COLORS, RECORDING
+from fsprobe.errors import EXIT_USAGE, FsprobeError
+
+WRITES_RECORDINGS = ("attach", "load", "compare", "fix", "merge", "salvage")
+"""Commands whose -o is a recording, a comparison or a job."""
+OUTPUTS = ("output", "plot")
+FLAGS = {"--json": "json", "--markdown": "md"}
+"""Flags that say which format: `--format` says it too."""
+_FORCE, _FORMAT = f"{__name__}.force", f"{__name__}.format"
+
+
+def complete(name: str, command: click.Command) -> click.Command:
+    """Give a command the options that it does not have yet.
+
+    Args:
+        name: of the command.
+        command: it; changed, once.
+    """
+    known = {opt for param in command.params for opt in param.opts}
+    if "--color" in known or command.callback is None:
+        return command
+    outputs = [str(param.name) for param in command.params if param.name in OUTPUTS]
+    flags = {FLAGS[opt]: str(param.name) for param in command.params for opt in param.opts if opt in FLAGS}
+    if outputs and "--force" not in known:
+        command.params.append(
+            click.Option(
+                ["--force"], is_flag=True, expose_value=False, callback=_keep(_FORCE), help="Replace what is there."
+            )
+        )
+    if flags and "--format" not in known:
+        command.params.append(
+            click.Option(
+                ["--format"],
+                type=click.Choice(["terminal", *flags]),
+                default="terminal",
+                show_default=True,
+                expose_value=False,
+                callback=_keep(_FORMAT),
+            )
+        )
+    command.params.append(
+        click.Option(
+            ["--color"],
+            type=click.Choice(COLORS),
+            default="auto",
+            show_default=True,
+            expose_value=False,
+            callback=_set_color,
+            help="When to use colour.",
+        )
+    )
+    command.callback = _checked(name, command.callback, outputs, flags)
+    return command
+
+
+def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        ctx.meta[key] = value
+        return value
+
+    return keep
+
+
+def _set_color(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value != "auto":
+        from fsprobe.report.terminal import console
+
+        console.set_color(value)
+    return value
+
+
+def _checked(name: str, callback: Callable[..., Any], outputs: list[str], flags: dict[str, str]) -> Callable[..., Any]:
+    @functools.wraps(callback)
+    def checked(*args: Any, **given: Any) -> Any:
+        meta = click.get_current_context().meta
+        for output in outputs:
+            path = given.get(output)
+            if not path:
+                continue
+            if output == "output" and name in WRITES_RECORDINGS:
+                check_recording_name(path)
+            if not (meta.get(_FORCE) or given.get("force")):
+                naming.refuse_existing(path, "--force replaces it; or name another place")
+        flag = flags.get(meta.get(_FORMAT, "terminal"))
+        if flag is not None:
+            given[flag] = True
+        return callback(*args, **given)
+
+    return checked
+
+
+def check_recording_name(path: str) -> None:
+    """A recording is called NAME.fsprobe, or has a name without a suffix.
+
+    Raises:
+        FsprobeError: its name says that it is something else.
+    """
+    stem, suffix = os.path.splitext(path)
+    if suffix and suffix.lower() != RECORDING and not files.is_stream(path) and not os.path.isdir(path):
+        raise FsprobeError(
+            f"{path}: what is written is a recording, not a file of {suffix}",
+            f"-o {stem}{RECORDING}; then `fsprobe report {stem}{RECORDING} -o FILE` in another format",
+            EXIT_USAGE,
+        )

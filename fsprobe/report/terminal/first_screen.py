@@ -1,0 +1,133 @@
+"""What a run ends with: some twelve lines for who waits at a prompt. All of it is `fsprobe report FILE`, or `run --full`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from fsprobe.capture import shipped
+from fsprobe.model.finding import Finding
+from fsprobe.model.profile import Profile
+from fsprobe.model.rows import PROGRAM
+from fsprobe.report import facts, numbers, sentences
+from fsprobe.report.terminal import time_bar
+from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.fix import CURED
+from fsprobe.report.terminal.run import LEVEL_STYLES, draw_command
+
+N_IMPORTS = 3
+SMALL_SHARE = 0.005
+"""An import with less than this of the time, or of the calls, is not worth a line. A judgement."""
+
+
+def show(profile: Profile, out: TextIO, recording: str) -> None:
+    """Print the first screen of a run; with colour when `out` is a terminal."""
+    draw(console_on(out, MAX_WIDTH), profile, recording)
+
+
+def render(profile: Profile, recording: str) -> str:
+    """The same as plain text, 80 columns wide."""
+    return as_text(lambda console: draw(console, profile, recording))
+
+
+def draw(console: Console, profile: Profile, recording: str) -> None:
+    """How it ended, the verdict, the seconds, the imports, the first thing to do, and where the rest is."""
+    failure = facts.how_it_failed(profile.manifest)
+    if failure:
+        print_words(console, f"fsprobe: the command {failure}", "bold red")
+    draw_command(console, profile)
+    for line in sentences.alarms(profile):
+        print_words(console, line, "bold red")
+    verdict = profile.verdict
+    if verdict is None:
+        print_words(console, sentences.headline(profile), "bold")
+    else:
+        print_words(console, verdict.sentence, LEVEL_STYLES.get(verdict.level, "bold"))
+    print_words(console, counts_line(profile))
+    _draw_time(console, profile)
+    _draw_imports(console, costliest(profile))
+    _draw_finding(console, profile.findings, recording)
+    _draw_rest(console, profile, recording)
+
+
+def counts_line(profile: Profile) -> str:
+    """The counts that a reader may compare: calls, failed lookups, requests."""
+    metrics = profile.metrics
+    if sentences.is_unobserved(profile):
+        return ""
+    line = f"{numbers.plural(metrics.n_metadata, 'metadata call')}, {numbers.count(metrics.n_not_found)} not found"
+    if profile.n_requests is not None:
+        line += f"; cold cache: {numbers.plural(profile.n_requests, 'request')} (predicted)"
+    return line
+
+
+def costliest(profile: Profile) -> list[tuple[str, float | None, int | None]]:
+    """The imports with the most of their own (without what they imported): module, seconds, metadata calls.
+
+    By seconds where the time account has them, else by calls.
+    """
+    modules = {row.key: row.n_metadata for row in profile.metrics.by_module or () if row.key != PROGRAM}
+    account = profile.time
+    if account is not None and account.by_import is not None:
+        timed = sorted((row for row in account.by_import if row.key != PROGRAM), key=lambda row: -row.wall_s)
+        least_s = SMALL_SHARE * account.wall_s
+        return [(row.key, row.wall_s, modules.get(row.key)) for row in timed[:N_IMPORTS] if row.wall_s > least_s]
+    counted = sorted(modules.items(), key=lambda item: -item[1])
+    least = SMALL_SHARE * profile.metrics.n_metadata
+    return [(key, None, n) for key, n in counted[:N_IMPORTS] if n > least]
+
+
+def _draw_time(console: Console, profile: Profile) -> None:
+    if profile.time is None:
+        return
+    for line in time_bar.lines(
+        profile.time,
+        min(console.width, time_bar.WIDTH),
+        not console.encoding.lower().startswith("utf"),
+        has_notes=False,
+    ):
+        console.print(Text(line))
+
+
+def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int | None]]) -> None:
+    cells = []
+    for key, own_s, n_calls in rows:
+        parts = [numbers.seconds(own_s)] if own_s is not None else []
+        parts += [numbers.plural(n_calls, "call")] if n_calls is not None else []
+        cells.append((clean(key, max(12, min(40, console.width - 34))), ", ".join(parts)))
+    width = max((len(name) for name, _ in cells), default=0)
+    for name, cost in cells:
+        console.print(
+            Text("import ", style="dim") + Text(name.ljust(width)) + Text(f"  {cost} of its own", style="dim")
+        )
+
+
+def _draw_finding(console: Console, findings: Sequence[Finding], recording: str) -> None:
+    if not findings:
+        return
+    first = next((finding for finding in findings if finding.commands), findings[0])
+    print_words(console, f"{first.code}  {first.title}", "bold yellow")
+    cure = f"{shipped.typed()} fix {shlex.quote(recording)}" if first.code in CURED else ""
+    for line in (cure, *first.commands):
+        if line:
+            console.print(Text("  $ " + clean(line), style="cyan"), soft_wrap=True)
+            break
+
+
+def _draw_rest(console: Console, profile: Profile, recording: str) -> None:
+    notes = sentences.quality_lines(profile)
+    if notes:
+        more = f" ({len(notes) - 1} more in the report)" if len(notes) > 1 else ""
+        print_words(console, f"note: {notes[0].partition('. ')[0].rstrip('.')}{more}", "yellow")
+    console.print(Text(f"recording: {clean(recording)}", style="dim"), soft_wrap=True)
+    n_findings = len(profile.findings)
+    next_line = f"next:      {shipped.typed()} report {shlex.quote(clean(recording))}"
+    more = "  # all of it" + (f": {numbers.plural(n_findings, 'finding')}" if n_findings > 1 else "")
+    console.print(
+        Text(next_line, style="cyan") + Text(more if len(next_line + more) <= console.width else "", style="dim"),
+        soft_wrap=True,
+    )
