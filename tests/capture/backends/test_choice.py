@@ -116,7 +116,9 @@ class Beside(Backend):
         self.n_ticks += 1
         # empty, or no file at all, once it has ended
         with contextlib.suppress(OSError):
-            self.environment_of_started = Path(f"/proc/{process.pid}/environ").read_bytes() or self.environment_of_started
+            self.environment_of_started = (
+                Path(f"/proc/{process.pid}/environ").read_bytes() or self.environment_of_started
+            )
 
     def sections(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         yield "log", [Path(self.place, "log").read_bytes()]
