@@ -61,6 +61,10 @@ test: system-packages lint
 bench: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all -o reports
 
+# every report, in full, as long as it takes; TORCH=PYTHON names an interpreter that has torch
+bench-all: system-packages $(VENV)/.test-installed
+	$(BIN)/python -m benchmarks.all --everything $(if $(TORCH),--torch $(TORCH)) -o reports
+
 bench-quick: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all --quick -o build/bench-quick
 

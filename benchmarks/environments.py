@@ -52,7 +52,7 @@ def prepare(place: Path = PLACE) -> Path:
         tree.mkdir()
         # what is in the working tree, committed or not
         words = ["git", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z", "--"]
-        words += ["fsprobe", "pyproject.toml", "README.md", "LICENSE"]
+        words += ["fsprobe", "share", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
         names = subprocess.run(words, check=True, capture_output=True).stdout.split(b"\0")
         for name in (os.fsdecode(name) for name in names if name):
             if (REPOSITORY / name).exists():
