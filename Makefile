@@ -53,8 +53,8 @@ COMPUTING = $(wildcard $(addprefix tests/,e2e/test_servers.py analysis cli exper
 
 test: system-packages lint
 	@failed=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTING) || failed=1; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(COMPUTING)) || failed=1; \
+	$(BIN)/python -m pytest --durations 15 -n 2 --dist loadfile $(COMPUTING) || failed=1; \
+	$(BIN)/python -m pytest --durations 40 $(addprefix --ignore=,$(COMPUTING)) || failed=1; \
 	exit $$failed
 
 # what reports/ holds, made again, with fewer runs: under 30 minutes on two cores; and the quick ones, under 3
