@@ -50,6 +50,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "nodes": Benchmark("{env} -o {out}/{name}.json", "--runs 1", needs_server=True),
     "overhead": Benchmark(fewer="--runs 3 --growth-to 100000", quick="--no-growth", more="--torch {torch}"),
     "peers": Benchmark(),
+    "own_size": Benchmark("-o {out}"),
+    "ranks": Benchmark(is_usual=False),
     "inline": Benchmark(more="--python {torch}", is_usual=False),
     "servers": Benchmark("-o {out}", more="--torch {torch}", is_usual=False),
     "case": Benchmark("-o {out}/{name}", is_usual=False, needs_server=True),
