@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import operator
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.conftest import FSPROBE, clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -82,6 +86,14 @@ def test_each_measured_figure_of_readme_is_marked() -> None:
         bare = bare.replace(words, "")
     left = [found.group() for found in re.finditer(rf".{{30}}{MEASURED.pattern}(?! ?[a-z]* ?@).{{20}}", bare)]
     assert not left
+
+
+def test_the_first_screen_of_readme_is_that_of_the_case(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "reports" / "case" / "recordings" / "01.fsprobe", tmp_path / "slow.fsprobe")
+    words = [*FSPROBE, "report", "slow.fsprobe", "--short"]
+    environment = clean_environment(COLUMNS="80", PYTHONPATH=str(ROOT))
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert f"```\n{done.stdout}```\n" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
