@@ -168,7 +168,7 @@ function makeIcicle() {
     const pixels = width * room;
     cell.className = `cell${pixels < LABEL ? ' slim' : ''}${pixels > WITH_NUMBER ? ' number' : ''}`;
     cell.textContent = pixels < LABEL ? '' : node === state.focus || pixels > WITH_NUMBER ? node.name : shortName(node);
-    if (pixels > WITH_NUMBER) cell.append(element('span', {}, measure().text(node.sum[state.measure])));
+    cell.dataset.number = pixels > WITH_NUMBER ? measure().text(node.sum[state.measure]) : '';
     cell.setAttribute('aria-level', node.depth - state.focus.depth + 1);
     cell.setAttribute('aria-label', `${node.name}, ${amount(node)}`);
     cell.style.background = node.parent ? `var(--${colours.get(topName(node)) || 'c0'})` : 'var(--c0)';
