@@ -19,7 +19,7 @@ from fsprobe.model.requests import total_of
 from fsprobe.model.rows import ModuleRow, MountRow, TimelineRow, sum_of
 from fsprobe.report import comparison_facts, facts, job_facts, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.html import job
+from fsprobe.report.html import colours, job
 from fsprobe.report.html.tables import all_tables
 from fsprobe.report.import_tree import import_tree
 
@@ -29,7 +29,9 @@ MAX_NODES = 6_000
 """Modules in the icicle; the smallest ones beyond that are added up below the module that imported them."""
 SCRIPTS = (
     "shared/common.js",
+    "run/tree.js",
     "run/icicle.js",
+    "run/export.js",
     "run/timeline.js",
     "shared/tables.js",
     "job/charts.js",
@@ -147,7 +149,8 @@ def icicle(profile: Profile) -> JsonObject | None:
 
     Returns:
         `names`, `parents` (index or -1; parents come first) and, a number a module, `calls`, `not_found`, `opens`,
-        `stats`, `time` and `requests` (None where not observed) of the module itself, `recorded` (cumulative calls).
+        `stats`, `time` and `requests` (None where not observed) of the module itself, `recorded` (cumulative calls);
+        `colours`: package -> number of its colour.
     """
     rows = profile.metrics.by_module
     if rows is None:
@@ -173,6 +176,7 @@ def icicle(profile: Profile) -> JsonObject | None:
         "recorded": [by_key[key].n_metadata_cum for key in keys],
         "imports": [by_key[key].n_imports for key in keys],
         "n_cut": tree.n_cut,
+        "colours": colours.slots(keys),
         "requests": [asked[key].n_metadata if key in asked else 0 for key in keys] if asked else None,
     }
     for name, source in COLUMNS.items():
