@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -40,12 +40,15 @@ SCRIPTS = (
 LATENCY_AXIS_MS = (0.001, 1_000.0)
 
 
-def render(value: Profile | Comparison, recording: str | None = None) -> str:
+def render(
+    value: Profile | Comparison, recording: str | None = None, adopt: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """One self-contained page for a profile (of a run or a job) or a comparison.
 
     Args:
         value: the profile or comparison.
         recording: the file it came from, to be named in the page.
+        adopt: of a comparison, the lines to have its winner from now on, by heading.
     """
     shown = visible_in(value)
     named = visible_in(recording)
@@ -77,7 +80,9 @@ def render(value: Profile | Comparison, recording: str | None = None) -> str:
         "recording": named or "",
     }
     if isinstance(shown, Comparison):
-        return environment.get_template("comparison/page.html.j2").render(**values, **comparison_view(shown, named))
+        return environment.get_template("comparison/page.html.j2").render(
+            **values, adopt=visible_in(dict(adopt or {})), **comparison_view(shown, named)
+        )
     return environment.get_template("run/page.html.j2").render(**values, **profile_view(shown, named))
 
 
@@ -254,6 +259,8 @@ def comparison_view(comparison: Comparison, recording: str | None) -> JsonObject
         "served": request_facts.of_comparison(comparison),
         "caveat": facts.REQUESTS_CAVEAT,
         "headline": comparison_facts.headline(comparison),
+        "seconds_lines": comparison_facts.seconds_lines(comparison),
+        "winner": winner.layout if (winner := comparison_facts.winner(comparison)) is not None else "",
         "rows": [(row, _layout_view(row, comparison, longest, most)) for row in comparison.rows],
         "baseline": comparison.baseline,
         "data": embed({}),

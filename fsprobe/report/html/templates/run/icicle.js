@@ -284,7 +284,7 @@ function drawLegend(tree, slots) {
     const name = shown[slots[topName(node)]] || topName(node);
     sums.set(name, (sums.get(name) || 0) + (node.own.calls || 0));
   }
-  const names = [...sums.keys()].filter((name) => sums.get(name)).sort((a, b) => sums.get(b) - sums.get(a)).slice(0, 12);
+  const names = [...sums.keys()].filter((name) => sums.get(name) > tree.root.sum.calls / 200).sort((a, b) => sums.get(b) - sums.get(a)).slice(0, 12);
   for (const name of names) {
     const swatch = element('span', { class: 'swatch', 'aria-hidden': 'true' });
     swatch.style.background = `var(--p${{ other: 0, 'standard library': 1 }[name] ?? slots[name]})`;
