@@ -121,10 +121,10 @@ def charts(profile: Profile) -> JsonObject:
 
 
 def tables(profile: Profile) -> list[JsonObject]:
-    """The tables of all ranks and all nodes, as `report.html.tables` makes the others."""
+    """The tables of all ranks and all nodes, as `report.html.tables` makes the others, where the job's section has not all."""
     job = job_facts.job_of(profile)
     nodes: Mapping[str, Callable[[NodeRow], Any]] = {}
-    return [
+    made = [
         _table(
             "ranks",
             "Ranks",
@@ -142,6 +142,8 @@ def tables(profile: Profile) -> list[JsonObject]:
             "Server requests are those of a node with a cold cache (predicted); the slowest rank's wall time is traced.",
         ),
     ]
+    is_cut = {"ranks": job_rows.rank_rows(job)[1] is not None, "nodes": job_rows.node_rows(job)[1] is not None}
+    return [table for table in made if is_cut[table["id"]]]
 
 
 def _rank_cells(job: Job) -> Mapping[str, Callable[[RankRow], Any]]:

@@ -301,7 +301,7 @@ function treeTable(tree) {
     ahead.push(...[...node.children].reverse());
   }
   const rows = shown.map((node) => {
-    const name = element('th', { scope: 'row', class: 'name' }, node.name);
+    const name = element('th', { scope: 'row', class: 'name' }, ...breakable(node.name));
     name.style.paddingLeft = `${(node.depth - 1) * 14}px`;
     return element('tr', {}, element('td', { class: 'num' }, count(node.depth)), name,
       element('td', { class: 'num' }, count(node.sum.calls)), element('td', { class: 'num' }, count(node.own.calls)), element('td', { class: 'num' }, count(node.own.not_found)));

@@ -33,6 +33,11 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// A long name may go on in the next line after a slash or a dot, and only a part that is too long by itself in its middle.
+function breakable(text) {
+  return text.split(/(?<=[/.])(?=[^/.])/).flatMap((part, i) => (i ? [element('wbr'), part] : [part]));
+}
+
 function drawing(name, attributes = {}, ...children) {
   const made = document.createElementNS('http://www.w3.org/2000/svg', name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);

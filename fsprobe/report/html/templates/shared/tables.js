@@ -93,7 +93,7 @@ function compare(a, b, down, kind) {
 
 function makeCell(value, column, isMain, most) {
   const format = CELL_TEXT[column.kind];
-  if (column.kind === 'name' || column.kind === 'text') return element('td', { class: column.kind }, value === null ? NOT_OBSERVED : String(value));
+  if (column.kind === 'name' || column.kind === 'text') return element('td', { class: column.kind }, ...breakable(value === null ? NOT_OBSERVED : String(value)));
   if (value === null) return element('td', { class: 'num' }, element('span', { class: 'absent' }, NOT_OBSERVED));
   const cell = element('td', { class: isMain ? 'num main' : 'num' }, value === '' ? '' : format(value));
   if (isMain && value) {
