@@ -60,6 +60,7 @@ def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> 
         add(sum_of.cumulative, module.cumulative)
         add_numbers(sum_of.parents, module.parents)
         sum_of.n_imports += module.n_imports
+        sum_of.first_ns = _least(sum_of.first_ns, _moved(module.first_ns, shift_ns))
     for path, counted in other.by_path.items():
         row_of = into.by_path.get(path)
         if row_of is None:

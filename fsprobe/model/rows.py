@@ -107,6 +107,8 @@ class ModuleRow(Row):
     """How often it was loaded, in all processes together."""
     loaded_lazily_at: str | None = None
     """FILE:LINE of the first use that loaded it; None where it was imported at once."""
+    first_s: float | None = None
+    """When its first call began, from the start of the timeline on; None without times."""
     n_open_cum: int = 0
     n_stat_cum: int = 0
     n_metadata_cum: int = 0

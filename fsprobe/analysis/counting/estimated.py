@@ -32,6 +32,8 @@ def by_package(modules: Mapping[str, ModuleTally]) -> dict[str, ModuleTally]:
     for name, module in modules.items():
         row = table.setdefault(package_of(name), ModuleTally())
         add(row.own, module.own)
+        if module.first_ns is not None:
+            row.first_ns = module.first_ns if row.first_ns is None else min(row.first_ns, module.first_ns)
     for name, row in table.items():
         # estimated imports count for their packages already; of timed ones more may be known
         known = modules[name].cumulative if name in modules else row.own

@@ -15,7 +15,7 @@ from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.estimated import MOST, expected_error, package_of, requests_by_package
 from fsprobe.analysis.counting.estimated import by_package as by_import_package
 from fsprobe.analysis.counting.rates import rates
-from fsprobe.analysis.counting.tally import FURTHER_PROCESSES, PathTally, Tally, add, bin_ns, quantile_ns
+from fsprobe.analysis.counting.tally import BIN_NS, FURTHER_PROCESSES, PathTally, Tally, add, bin_ns, quantile_ns
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
@@ -232,6 +232,7 @@ def by_module(tally: Tally, notes: Notes, timed: bool, is_by_package: bool = Fal
     rows = []
     modules = by_import_package(tally.by_module) if is_by_package else tally.by_module
     names = {package_of(name) for name in notes.imports} if is_by_package else set(notes.imports)
+    start_ns = _timeline_start(tally) * BIN_NS if tally.timeline else None
     for name in {*modules, *names}:
         module = modules.get(name)
         cumulative = module.cumulative if module else Counts()
@@ -245,6 +246,7 @@ def by_module(tally: Tally, notes: Notes, timed: bool, is_by_package: bool = Fal
                 parent=(max(parents, key=parents.__getitem__) or None) if parents else None,
                 n_imports=notes.n_imports.get(name, 0),
                 loaded_lazily_at=notes.lazy.get(name),
+                first_s=_since_start(module.first_ns if module else None, start_ns),
                 n_open_cum=cumulative.n_open,
                 n_stat_cum=cumulative.n_stat,
                 n_metadata_cum=cumulative.n_metadata,
@@ -355,6 +357,15 @@ def not_found(tally: Tally) -> tuple[NotFoundRow, ...]:
     return tuple(sorted(rows, key=lambda row: -row.n))
 
 
+def _since_start(t_ns: int | None, start_ns: int | None) -> float | None:
+    return None if t_ns is None or start_ns is None else round((t_ns - start_ns) / 1e9, 3)
+
+
+def _timeline_start(tally: Tally) -> int:
+    """The bin that the timeline begins with."""
+    return min(number - number % tally.timeline_step for number in tally.timeline)
+
+
 def timeline(tally: Tally) -> tuple[TimelineRow, ...]:
     """Metadata calls per step (0.1 s, unless bins were put together) and phase, from the first call on.
 
@@ -367,7 +378,7 @@ def timeline(tally: Tally) -> tuple[TimelineRow, ...]:
         slot = table.setdefault(number - number % tally.timeline_step, {})
         for phase, n in phases.items():
             slot[phase] = slot.get(phase, 0) + n
-    start = min(table)
+    start = _timeline_start(tally)
     return tuple(
         TimelineRow(t_s=round((number - start) / 10, 1), by_phase=dict(sorted(table[number].items())))
         for number in sorted(table)

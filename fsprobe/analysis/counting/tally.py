@@ -70,6 +70,8 @@ class ModuleTally:
     cumulative: Counts = field(default_factory=Counts)
     parents: dict[str, int] = field(default_factory=dict)
     n_imports: int = 0
+    first_ns: int | None = None
+    """When its first call began, its own or one of what it imported; None without times."""
 
 
 @dataclass(slots=True)
@@ -273,12 +275,16 @@ class Folder:
         add(tally.total, counts)
         add(_counts(tally.by_phase, row.phase), counts)
         add(self._process_now.counts, counts)
-        add(_module(tally, row.module).own, counts)
+        module, t_ns = _module(tally, row.module), row.call.t_ns
+        add(module.own, counts)
+        _begin(module, t_ns)
         if not row.stack:
-            add(_module(tally, row.module).cumulative, counts)
+            add(module.cumulative, counts)
         for frame in row.stack:
             if not frame.recursive:
-                add(_module(tally, frame.name).cumulative, counts)
+                module = _module(tally, frame.name)
+                add(module.cumulative, counts)
+                _begin(module, t_ns)
         self._first, self._process_now, self._stretch = None, None, Counts()
 
     def _process(self, row: Attributed) -> ProcessTally:
@@ -315,6 +321,11 @@ def _module(tally: Tally, name: str) -> ModuleTally:
     if module is None:
         module = tally.by_module[name] = ModuleTally()
     return module
+
+
+def _begin(module: ModuleTally, t_ns: int | None) -> None:
+    if t_ns is not None and (module.first_ns is None or t_ns < module.first_ns):
+        module.first_ns = t_ns
 
 
 def _counts(table: dict[str, Counts], key: str) -> Counts:

@@ -22,7 +22,7 @@ from fsprobe.model.rows import Counts
 from fsprobe.model.serial import Misfit
 from fsprobe.recording import format1
 
-VERSION = 2
+VERSION = 3
 _COUNTS = tuple(Counts.__slots__)
 _PLAIN = (
     "own own_by_syscall by_syscall n_timed first_ns last_ns startup_end_ns n_further_rows settled_rates timeline_step"
@@ -47,7 +47,10 @@ def write(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> It
     yield json.dumps(head)[:-1].encode("ascii")
     yield from _table(
         "by_module",
-        ([name, _counts(m.own), _counts(m.cumulative), m.parents, m.n_imports] for name, m in tally.by_module.items()),
+        (
+            [name, _counts(m.own), _counts(m.cumulative), m.parents, m.n_imports, m.first_ns]
+            for name, m in tally.by_module.items()
+        ),
     )
     yield from _table(
         "by_process",
@@ -121,8 +124,8 @@ def _read(saved: JsonObject) -> Tally:
     tally.floor = dict(map(tuple, saved["floor"]))
     tally.timeline = dict(saved["timeline"])
     tally.by_module = {
-        name: ModuleTally(counts(own), counts(cumulative), parents, n_imports)
-        for name, own, cumulative, parents, n_imports in saved["by_module"]
+        name: ModuleTally(counts(own), counts(cumulative), parents, n_imports, *first)
+        for name, own, cumulative, parents, n_imports, *first in saved["by_module"]  # version 2 had no times of modules
     }
     tally.by_process = {
         key: ProcessTally(pid, parent, label, kind, counts(values), dict(map(tuple, opens)), dict(map(tuple, calls)))

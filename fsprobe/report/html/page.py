@@ -16,7 +16,7 @@ from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import PHASES, Profile
 from fsprobe.model.requests import total_of
-from fsprobe.model.rows import ModuleRow, MountRow, TimelineRow, sum_of
+from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, TimelineRow, sum_of
 from fsprobe.report import comparison_facts, facts, job_facts, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.html import colours, job
@@ -25,6 +25,8 @@ from fsprobe.report.import_tree import import_tree
 
 MAX_BINS = 900
 """More bars than that can't be told apart on a screen; neighbouring bins are added."""
+MAX_NAMED = 500
+"""Modules that the timeline can name."""
 MAX_NODES = 6_000
 """Modules in the icicle; the smallest ones beyond that are added up below the module that imported them."""
 SCRIPTS = (
@@ -103,7 +105,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
     data: JsonObject = {
         "total": metrics.n_metadata,
         "icicle": icicle(profile),
-        "timeline": timeline(metrics.timeline, metrics.timeline_step_s),
+        "timeline": timeline(metrics.timeline, metrics.timeline_step_s, metrics.by_module or ()),
         "tables": all_tables(profile),
     }
     is_job = profile.job is not None
@@ -201,8 +203,11 @@ def icicle(profile: Profile) -> JsonObject | None:
     return result
 
 
-def timeline(rows: Sequence[TimelineRow], step_s: float = 0.1) -> JsonObject | None:
-    """Bins of equal length with the calls of each phase; empty bins are left out, not closed up. None without times."""
+def timeline(rows: Sequence[TimelineRow], step_s: float = 0.1, modules: Sequence[ModuleRow] = ()) -> JsonObject | None:
+    """Bins of equal length with the calls of each phase; empty bins are left out, not closed up. None without times.
+
+    `modules` has [bin of its first call, name, cumulative calls] of the modules that cost most.
+    """
     if not rows:
         return None
     phases = [name for name in PHASES if any(row.by_phase.get(name) for row in rows)]
@@ -218,6 +223,11 @@ def timeline(rows: Sequence[TimelineRow], step_s: float = 0.1) -> JsonObject | N
         "n_bins": math.ceil(n_bins / width),
         "phases": phases,
         "bins": [[number, *counts] for number, counts in sorted(bins.items())],
+        "modules": [
+            [int(row.first_s / (step_s * width)), row.key, row.n_metadata_cum]
+            for row in sorted(modules, key=lambda row: -row.n_metadata_cum)
+            if row.first_s is not None and row.key != PROGRAM
+        ][:MAX_NAMED],
     }
 
 

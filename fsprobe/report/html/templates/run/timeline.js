@@ -1,3 +1,5 @@
+const LANE = 17;
+
 // The timeline: stacked bars of equal length of time; a bin without calls stays empty, so pauses are seen as pauses.
 function makeTimeline() {
   const host = byId('timeline-chart');
@@ -10,10 +12,13 @@ function makeTimeline() {
   const sums = data.bins.map(([, ...counts]) => counts.reduce((a, b) => a + b, 0));
   const most = Math.max(1, ...sums);
   const width = () => host.clientWidth;
-  const height = 220;
-  const margin = { left: 56, right: 4, top: 10, bottom: 28 };
+  const lanes = data.modules.length ? 4 : 0;
+  const margin = { left: 56, right: 4, top: 10 + lanes * LANE, bottom: 28 };
+  const height = 220 + lanes * LANE;
+  const begun = new Map();
+  for (const [bin, name] of data.modules) begun.set(bin, [...(begun.get(bin) || []), name]);
   let at = data.bins[sums.indexOf(Math.max(...sums))][0];
-  byId('timeline-lead').textContent = `Metadata calls in each ${data.bin_s} s of the run, by phase; it lasted ${seconds(data.n_bins * data.bin_s)} under tracing.`;
+  byId('timeline-lead').textContent = `Metadata calls in each ${data.bin_s} s of the run, by phase; it lasted ${seconds(data.n_bins * data.bin_s)} under tracing.${lanes ? ' Modules are named where their first call was made, those with most calls first.' : ''}`;
 
   const svg = drawing('svg', { role: 'slider', tabindex: 0, 'aria-label': 'Time in the run. Arrow keys move.', 'aria-valuemin': 0, 'aria-valuemax': data.n_bins - 1 });
   const cursor = drawing('rect', { class: 'cursor' });
@@ -46,6 +51,7 @@ function makeTimeline() {
         svg.append(drawing('rect', { class: data.phases[i], x: margin.left + bin * slot + gap / 2, y, width: Math.max(slot - gap, 0.5), height: part }));
       });
     }
+    if (lanes) drawNames(svg, data.modules, { lanes, left: margin.left, right: width() - margin.right, slot, bottom: margin.top + tall });
     cursor.setAttribute('y', margin.top);
     cursor.setAttribute('height', tall);
     svg.append(cursor);
@@ -67,6 +73,8 @@ function makeTimeline() {
     const line = byId('timeline-detail');
     line.textContent = '';
     line.append(element('b', {}, text), element('br'), element('span', {}, parts.join(' · ')));
+    const names = begun.get(at) || [];
+    if (names.length) line.append(element('br'), element('span', {}, `begun here: ${names.slice(0, 6).join(', ')}${names.length > 6 ? ` and ${count(names.length - 6)} more` : ''}`));
   }
 
   svg.addEventListener('mousemove', (event) => show(Math.floor((event.clientX - svg.getBoundingClientRect().left - margin.left) / slot)));
@@ -78,6 +86,21 @@ function makeTimeline() {
   });
   onResize(host, draw);
   draw();
+}
+
+// The name of a module over the moment of its first call, in the first lane that has room for all of it; names of smaller ones are left out.
+function drawNames(svg, modules, { lanes, left, right, slot, bottom }) {
+  const taken = Array.from({ length: lanes }, () => []);
+  for (const [bin, name] of modules) {
+    const x = left + bin * slot;
+    const wide = textWidth(name) + 10;
+    const from = Math.max(left, Math.min(x, right - wide));
+    const lane = taken.findIndex((spans) => spans.every(([a, b]) => from + wide <= a || from >= b));
+    if (lane < 0 || wide > right - left) continue;
+    taken[lane].push([from, from + wide]);
+    const y = 12 + lane * LANE;
+    svg.append(drawing('line', { class: 'begin', x1: x, x2: x, y1: y + 4, y2: bottom }), drawing('text', { class: 'name', x: from + 3, y }, name));
+  }
 }
 
 function niceTicks(most, n) {
