@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fsprobe.analysis.attribution.attribute import Attributed, Frame, ProcessInfo
 from fsprobe.analysis.counting import tally as tables
 from fsprobe.analysis.counting.profile import time_share
+from fsprobe.jobs.sums import add_tally
 from fsprobe.model.events import Call, Op
 from fsprobe.model.rows import PROGRAM
 
@@ -102,3 +103,22 @@ def test_waits_of_a_server_are_no_tracing_overhead() -> None:
     # calls of a warm cache show what tracing adds, whatever the others wait for
     mixed = tally_of([10] * 1000 + [4_000] * 1000)
     assert 9.5 <= time_share(mixed, 6.0, True)["tracing_overhead_us"] <= 10.6
+
+
+def test_a_module_begins_with_the_first_call_of_what_it_imports() -> None:
+    def call(t_ns: int, *names: str) -> Attributed:
+        stack = tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
+        made = Call(1, t_ns, "openat", Op.OPEN, b"/a", "", 5, b"", b"3")
+        return Attributed(made, "import", names[-1] if names else PROGRAM, stack, PROCESSES[0], own=False)
+
+    stream = [call(100), call(200, "a", "b"), call(300, "a"), call(400, "a", "b"), call(500, "c")]
+    made = tables.fold(iter(stream), lambda row: "other")
+    assert {name: module.first_ns for name, module in made.by_module.items()} == {
+        PROGRAM: 100,
+        "a": 200,
+        "b": 200,
+        "c": 500,
+    }
+    other = tables.fold(iter([call(50, "b")]), lambda row: "other")
+    add_tally(made, other, shift_ns=100)
+    assert (made.by_module["b"].first_ns, made.by_module["a"].first_ns) == (150, 200)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -306,3 +307,69 @@ def test_everything_that_acts_has_a_name_and_is_reached_by_tab(show: Opener) -> 
         assert wanted in reached
     ids = page.js("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
+
+
+def test_a_link_restores_what_is_seen(show: Opener) -> None:
+    page = show(hand_built())
+    page.click(".cell[aria-label^='big.core']")
+    assert page.js("location.hash") == "#imports/calls/importer/big.core"
+    page.js("location.hash = '#imports/requests/name/big'")
+    page.settle()
+    assert texts(page, "#icicle-crumbs b") == ["big"]
+    assert texts(page, "#icicle-measure [aria-checked=true]") == ["Server requests"]
+    assert texts(page, "#icicle-arrange [aria-checked=true]") == ["Self, by package"]
+    for strange in ("#imports/%E0%A4%A", "#imports/nothing/nowhere/%3Cimg%20src%3Dx%3E", "#imports/"):
+        page.js(f"location.hash = {json.dumps(strange)}")
+        page.settle()
+    assert texts(page, "#icicle-crumbs b") == ["big"]
+    page.send("Page.navigate", url="about:blank")
+
+
+def test_the_tooltip_is_at_the_cursor_and_inside_the_window(show: Opener) -> None:
+    page = show(hostile(), width=400)
+    page.js("document.querySelector('.icicle').scrollIntoView({block: 'center', behavior: 'instant'})")
+    page.settle()
+    at = page.js(
+        "(() => { const r = document.querySelector('.cell').getBoundingClientRect(); return [r.right - 2, r.y + 9]; })()"
+    )
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1])
+    page.settle()
+    left, right, top = page.js(
+        "(() => { const r = document.querySelector('.tip').getBoundingClientRect(); return [r.left, r.right, r.top]; })()"
+    )
+    assert 0 <= left < right <= 400
+    assert 0 < abs(top - at[1]) < 250
+    assert page.js("document.querySelectorAll('.tip img').length") == 0
+
+
+def test_the_icicle_is_saved_as_a_drawing_and_as_a_picture(show: Opener) -> None:
+    page = show(hostile())
+    page.js(
+        "window.made = []; window.names = []; URL.createObjectURL = (blob) => { made.push(blob); return '#'; };"
+        "HTMLAnchorElement.prototype.click = function () { names.push(this.download); }; 0"
+    )
+    page.click("#icicle-svg")
+    page.click("#icicle-png")
+    page.js("new Promise(done => { const wait = () => made.length > 1 ? done() : setTimeout(wait, 10); wait(); })")
+    assert page.js("names") == ["fsprobe-imports-total.svg", "fsprobe-imports-total.png"]
+    drawn = ElementTree.fromstring(page.js("made[0].text()"))
+    assert {element.tag.rpartition("}")[2] for element in drawn.iter()} == {"svg", "g", "rect", "text", "title"}
+    assert any(HOSTILE[0] in (element.text or "") for element in drawn.iter())
+    size = page.js("made[1].arrayBuffer().then(data => [...new Uint8Array(data.slice(1, 4))])")
+    assert bytes(size) == b"PNG"
+
+
+def test_names_of_modules_are_whole_or_absent(show: Opener) -> None:
+    page = show(hand_built(), width=400)
+    cut = "[...document.querySelectorAll('.icicle .cell')].filter(c => c.scrollWidth > c.clientWidth + 1 && c.textContent).map(c => c.textContent)"
+    assert page.js(cut) == []
+
+
+def test_the_timeline_names_modules_where_they_begin(show: Opener) -> None:
+    rows = tuple(changed(row, first_s=0.0 if row.key == "big" else 1.2) for row in hand_built().metrics.by_module or ())
+    page = show(changed(hand_built(), metrics__by_module=rows))
+    names = texts(page, "#timeline-chart text.name")
+    assert "big" in names
+    focus(page, "#timeline-chart svg")
+    page.key("Home")
+    assert texts(page, "#timeline-detail")[0].endswith("begun here: big")

@@ -6,14 +6,17 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
+from fsprobe.layouts.pack.usage import adoption_lines
 from fsprobe.model import serial
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import PathRow, TimelineRow
+from fsprobe.report import comparison_facts
 from fsprobe.report.html import page as html
 from fsprobe.report.html import tables
 from tests.report.profiles import (
@@ -266,3 +269,40 @@ def test_a_page_with_all_its_tables_full_is_under_3_mb() -> None:
         ),
     )
     assert len(html.render(profile).encode()) < 3_000_000
+
+
+def test_a_comparison_says_the_seconds_and_how_to_adopt_the_winner() -> None:
+    compared = comparison()
+    winner = comparison_facts.winner(compared)
+    assert winner is not None
+    assert winner.layout == "squashfs"
+    assert comparison_facts.seconds_lines(compared) == [
+        ("cold", "2.8 s (2.7 s to 2.9 s) with plain, 710 ms (700 ms to 800 ms) with squashfs", "2.09 s less a start")
+    ]
+    lines = adoption_lines(compared, winner)
+    assert lines["Once"] == ["fsprobe pack --compile /project/env -o /project/env.sqsh"]
+    (run,) = lines["In the job script, with fsprobe"]
+    assert shlex.split(run)[-3:] == ["python", "-c", "import pandas"]
+    text = Page(html.render(compared, "c.fsprobe", lines)).text
+    for words in ("Adopt squashfs", "2.09 s less a start", *lines["Once"], run):
+        assert words in text, words
+    assert "Adopt" not in Page(html.render(compared)).text
+
+
+def test_nothing_is_to_be_adopted_where_nothing_is_better() -> None:
+    rows = comparison().rows
+    same = changed(rows[1], clear=False, ratio_wall=0.98, ratio_requests=1.0)
+    assert comparison_facts.winner(changed(comparison(), rows=(rows[0], same))) is None
+    fewer = changed(rows[1], clear=False, ratio_wall=0.98, ratio_requests=0.01)
+    assert comparison_facts.winner(changed(comparison(), rows=(rows[0], fewer))) == fewer
+    failed = changed(rows[1], exit_codes=(1,))
+    assert comparison_facts.winner(changed(comparison(), rows=(rows[0], failed))) is None
+
+
+def test_a_copy_is_adopted_by_its_place() -> None:
+    row = changed(comparison().rows[1], kind="copy", where="/flash/a b")
+    compared = changed(comparison(), command=("/project/env/bin/python", "x.py"))
+    bound = adoption_lines(compared, row)["In the job script, as root"][0]
+    assert shlex.split(shlex.split(bound)[-1])[:4] == ["mount", "--bind", "/flash/a b", "/project/env"]
+    in_place = adoption_lines(compared, changed(row, in_place=True))["In the job script"][0]
+    assert shlex.split(in_place) == ["/flash/a b/bin/python", "x.py"]
