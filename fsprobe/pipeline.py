@@ -109,7 +109,10 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         requests=requests.value(owners) if requests is not None else None,
         n_marks_unread=hooks.n_unread,
     )
-    profile = replace(profile, time=time_account(profile.manifest, tally, times, profile.metrics.by_mount, table.of))
+    account = time_account(
+        profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
+    )
+    profile = replace(profile, time=account)
     evidence = Evidence(
         tally=tally,
         notes=notes,

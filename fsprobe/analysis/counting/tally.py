@@ -162,6 +162,11 @@ def bin_ns(number: int) -> float:
     return 1000.0 * _LATENCY_STEP**number
 
 
+def bin_middle_ns(number: int) -> float:
+    """The middle of a latency bin, in ns: what a sum of durations takes each for."""
+    return bin_ns(number) * _LATENCY_STEP**-0.5
+
+
 def opens_below(tally: Tally, place: bytes) -> int:
     """Open calls of what lies at or below a path, by the name that was asked or the place it led to; failed ones included."""
     start = place.rstrip(b"/") + b"/"

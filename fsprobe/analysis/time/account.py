@@ -2,9 +2,10 @@
 
 A call's duration holds its own work on the CPU, which a run's cheapest calls show, and under a tracer what tracing adds. What
 it took above that is waiting; but a tracer also holds calls up by some 10 us here and 100 us there, so under one what fast
-calls took above the cheapest is taken for tracing. CPU time is that of all processes. Where all together are more than the wall
-time, something was counted twice, and it is taken off in this order: fast calls and reads, which may have computed all the time;
-the work of being traced; and the rest was done at the same time, by other threads or processes.
+calls took above the cheapest is taken for tracing, and so is the time until the command's first call. CPU time is that of all
+processes. Where all together are more than the wall time, something was counted twice, and it is taken off in this order: of
+each call and read what it may have computed (all of a fast one's time, of a slow one as much); the work of being traced; and
+the rest was done at the same time, by other threads or processes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from fsprobe import capabilities
 from fsprobe.analysis.counting.profile import tracing_overhead_ns
-from fsprobe.analysis.counting.tally import Tally, bin_ns
+from fsprobe.analysis.counting.tally import Tally, bin_middle_ns, bin_ns
 from fsprobe.analysis.time.cache import guess
 from fsprobe.analysis.time.observed import FAST_CALL_NS, READ_NS, Observed, Used
 from fsprobe.model.events import Mount
@@ -26,6 +27,8 @@ from fsprobe.model.time.account import MountTime, TimeAccount, TimeRow, TimeSpli
 NOT_KNOWN = "(not known)"
 """Key of the mount of paths whose mount is not known, as in the rows by mount."""
 MAX_ROWS = 2000
+MOST_START_S = 1.0
+"""A tracer that takes longer to begin has not begun yet: clocks were set, or a container was started. A judgement."""
 
 
 def time_account(
@@ -34,6 +37,7 @@ def time_account(
     seen: Observed,
     mounts: Sequence[MountRow] = (),
     mount_of: Callable[[bytes], Mount | None] = lambda _: None,
+    wall_start_ns: int | None = None,
 ) -> TimeAccount | None:
     """Account for a run's wall time; None where that is not known.
 
@@ -43,21 +47,26 @@ def time_account(
         seen: what passed when it was folded.
         mounts: the profile's rows by mount.
         mount_of: finds the mount of a path.
+        wall_start_ns: wall clock where the calls' own time axis starts, ns since the epoch; None where that is not known.
     """
     if not manifest.wall_s or manifest.wall_s <= 0:
         return None
     cheapest_ns = tracing_overhead_ns(tally) if manifest.shows(capabilities.DURATIONS) else None
+    if cheapest_ns:
+        cheapest_ns *= bin_middle_ns(0) / bin_ns(0)  # it is the edge of a bin
     overhead_ns = 0.0 if manifest.shows(capabilities.TRUE_DURATIONS) or cheapest_ns is None else cheapest_ns
     n_timed = sum(tally.floor.values())
     at_once = seen.n_at_once
     overhead_s = overhead_ns * n_timed / at_once / 1e9
-    calls_s = fast_calls_s = 0.0
+    calls_s = fast_calls_s = computing_s = 0.0
     if cheapest_ns is not None:
-        above = [(bin_ns(number) - cheapest_ns, n) for number, n in tally.floor.items()]
-        calls_s = sum(max(0.0, ns) * n for ns, n in above) / at_once / 1e9
-        fast_calls_s = sum(max(0.0, ns) * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
+        above = [(max(0.0, bin_middle_ns(number) - cheapest_ns), n) for number, n in tally.floor.items()]
+        calls_s = sum(ns * n for ns, n in above) / at_once / 1e9
+        fast_calls_s = sum(ns * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
+        computing_s = sum(min(ns, FAST_CALL_NS) * n for ns, n in above) / at_once / 1e9
     if overhead_s:
-        overhead_s, calls_s, fast_calls_s = overhead_s + fast_calls_s, calls_s - fast_calls_s, 0.0
+        overhead_s, calls_s, computing_s = overhead_s + fast_calls_s, calls_s - fast_calls_s, computing_s - fast_calls_s
+        overhead_s += _tracers_start_s(manifest, seen, wall_start_ns)
     overhead_s = min(overhead_s, 0.99 * manifest.wall_s)
     wall_s = manifest.wall_s - overhead_s
     cpu_total_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
@@ -68,8 +77,8 @@ def time_account(
         cpu_total_s,
         metadata_s=None if cheapest_ns is None else calls_s,
         reads_s=reads_s if seen.has_reads else None,
-        fast_metadata_s=fast_calls_s,
-        fast_reads_s=fast_reads_s,
+        computing_metadata_s=computing_s,
+        computing_reads_s=fast_reads_s,
         overhead_s=overhead_s,
     )
     by_import = _by_import(seen, cheapest_ns, overhead_ns)
@@ -94,14 +103,22 @@ def time_account(
     )
 
 
+def _tracers_start_s(manifest: Manifest, seen: Observed, wall_start_ns: int | None) -> float:
+    """How long a tracer took until it let the command begin; 0 where the first thing seen is not that beginning."""
+    if seen.begun_ns is None or wall_start_ns is None or manifest.started_s is None:
+        return 0.0
+    started_s = (wall_start_ns + seen.begun_ns) / 1e9 - manifest.started_s
+    return started_s if 0 < started_s <= MOST_START_S else 0.0
+
+
 def divide(
     wall_s: float,
     cpu_s: float | None,
     *,
     metadata_s: float | None,
     reads_s: float | None,
-    fast_metadata_s: float = 0.0,
-    fast_reads_s: float = 0.0,
+    computing_metadata_s: float = 0.0,
+    computing_reads_s: float = 0.0,
     overhead_s: float = 0.0,
 ) -> TimeSplit:
     """Divide a wall time into parts that sum to it.
@@ -111,8 +128,8 @@ def divide(
         cpu_s: of all processes; None where it was not observed.
         metadata_s: waiting in metadata calls; None where it was not observed.
         reads_s: waiting in reads; None likewise.
-        fast_metadata_s: of `metadata_s`: what may have been CPU.
-        fast_reads_s: of `reads_s`: likewise.
+        computing_metadata_s: of `metadata_s`: what may have been CPU.
+        computing_reads_s: of `reads_s`: likewise.
         overhead_s: what tracing added; some of it was CPU.
     """
     metadata = min(metadata_s or 0.0, wall_s)
@@ -120,11 +137,11 @@ def divide(
     cpu = min(cpu_s or 0.0, wall_s)
     excess = cpu + metadata + reads - wall_s
     if excess > 0:
-        fast = min(fast_metadata_s, metadata) + min(fast_reads_s, reads)
-        off = min(excess, fast)
-        if fast:
-            metadata -= min(fast_metadata_s, metadata) * off / fast
-            reads -= min(fast_reads_s, reads) * off / fast
+        computing = min(computing_metadata_s, metadata) + min(computing_reads_s, reads)
+        off = min(excess, computing)
+        if computing:
+            metadata -= min(computing_metadata_s, metadata) * off / computing
+            reads -= min(computing_reads_s, reads) * off / computing
         excess -= off
         off = min(excess, overhead_s, cpu)
         cpu -= off
@@ -165,7 +182,7 @@ def by_mount(
     least_ns = FAST_CALL_NS if is_traced else 0
     for path, counted in tally.by_path.items():
         if cheapest_ns is not None:
-            above = [(bin_ns(number) - cheapest_ns, n) for number, n in counted.latency.items()]
+            above = [(bin_middle_ns(number) - cheapest_ns, n) for number, n in counted.latency.items()]
             of(path).metadata_ns += sum(ns * n for ns, n in above if ns > least_ns)
     for path, of_file in seen.reads.items():
         place = of(path)
@@ -242,8 +259,8 @@ def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: f
         cpu_s,
         metadata_s=metadata_s,
         reads_s=reads_s,
-        fast_metadata_s=metadata_s or 0.0,
-        fast_reads_s=reads_s or 0.0,
+        computing_metadata_s=metadata_s or 0.0,
+        computing_reads_s=reads_s or 0.0,
     )
 
 

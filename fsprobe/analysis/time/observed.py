@@ -79,6 +79,8 @@ class Observed:
     """Sum of what metadata calls took."""
     covered_ns: int = 0
     """Time in which somebody was in a metadata call: less than their sum where several were at once."""
+    begun_ns: int | None = None
+    """When the command was started, on the calls' own axis; None where the first event is not that it is."""
     has_reads: bool = False
     """Whether reads were observed at all."""
     reads: dict[bytes, FileReads] = field(default_factory=dict)
@@ -120,9 +122,13 @@ def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None 
     seen.has_usage = facts is not None
     n_reads = n_usages = 0
     covered_until = 0
+    is_first = True
     for event in events:
         if type(event) is Call:
             _, t_ns, _, op, _, _, dur_ns, _, _ = event
+            if is_first:
+                is_first = False
+                seen.begun_ns = t_ns if op is Op.EXEC else None
             if dur_ns is not None and t_ns is not None and op is not Op.OTHER:
                 seen.calls_ns += dur_ns
                 end_ns = t_ns + dur_ns
