@@ -300,8 +300,8 @@ def _unread(quality: Quality) -> list[str]:
     if quality.unseen:
         n = sum(quality.unseen.values())
         lines.append(
-            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, or without "
-            f"the environment): {_programs(quality.unseen)}"
+            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, "
+            f"without the environment, or a starter of containers or jobs): {_programs(quality.unseen)}"
         )
     if quality.by_preload:
         lines.append(

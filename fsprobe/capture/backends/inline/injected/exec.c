@@ -4,7 +4,9 @@
  * as it would without us.
  * Invariant: a program that is started with LD_PRELOAD must live. Under LD_AUDIT the loader fixes the room for static TLS
  * before it has seen what is preloaded, and an allocator (jemalloc: 2.6 KB of it) then does not start. Its environment is
- * handed on without us in LD_AUDIT and with us last in LD_PRELOAD; the loader's own calls are then missing, and said. */
+ * handed on without us in LD_AUDIT and with us last in LD_PRELOAD; the loader's own calls are then missing, and said.
+ * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. Its exec
+ * without a start tells. */
 #include "calls.h"
 
 #define EXEC_SLOTS 9u
@@ -107,13 +109,24 @@ static int has_preload(const char *list) {
     return 0;
 }
 
-/* Makes the call with us in LD_PRELOAD, not in LD_AUDIT. The new list and its two strings lie on this stack; where they would
- * be too long the program is started without us, and its exec without a start tells. */
-__attribute__((noinline)) static i64 exec_by_preload(const struct registers *regs, int env_at, const struct variables *found) {
+/* Whether a program starts containers, or jobs on other machines. */
+static int is_starter(const char *path, unsigned n) {
+    static const char names[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0";
+    unsigned from = n;
+    while (from && path[from - 1] != '/') from--;
+    for (const char *name = names; *name; name += length(name) + 1)
+        if (length(name) == n - from && starts_with(path + from, name)) return 1;
+    return 0;
+}
+
+/* Makes the call without us in LD_AUDIT; where something is preloaded and it is not to be left alone, with us in LD_PRELOAD. The
+ * new list and its two strings lie on this stack; where they would be too long the program is started without us, and its exec
+ * without a start tells. */
+__attribute__((noinline)) static i64 exec_without_audit(const struct registers *regs, int env_at, const struct variables *found, int by_preload) {
     char *const *env = (char *const *)regs->arg[env_at];
-    const char *audit = env[found->audit] + 9, *preload = env[found->preload] + 11, *ours = find_in_list(audit);
+    const char *audit = env[found->audit] + 9, *preload = by_preload ? env[found->preload] + 11 : "", *ours = find_in_list(audit);
     unsigned n_audit = length(audit), n_preload = length(preload), n_own = length(me.audit), n = 0;
-    int is_there = find_in_list(preload) != 0, fits = n_preload + n_own + 16 <= MAX_PRELOAD && n_audit < 1024;
+    int is_there = !by_preload || find_in_list(preload) != 0, fits = n_preload + n_own + 16 <= MAX_PRELOAD && n_audit < 1024;
     char *list[found->n + 1], new_preload[fits && !is_there ? n_preload + n_own + 16 : 1], new_audit[fits ? n_audit + 16 : 1], *to;
     struct registers changed = *regs;
     for (unsigned i = 0; i < found->n; i++) {
@@ -156,11 +169,13 @@ int call_exec(struct registers *regs, i64 *result) {
         call_begin(slot, regs->nr, tid, now_ns(), a[0], is_at ? a[4] : 0, 0, 0);
         if (!me.is_quiet) note_program(slot, at, path, (char *const *)a[argv_at], base, n_base);
     }
-    int by_preload = !me.is_quiet && me.audit[0] && a[env_at] && read_environment((char *const *)a[env_at], &found) &&
-                     found.audit >= 0 && found.preload >= 0 && has_preload(((char *const *)a[env_at])[found.preload] + 11);
+    int has_us = !me.is_quiet && me.audit[0] && a[env_at] && read_environment((char *const *)a[env_at], &found) && found.audit >= 0;
+    i32 n_path = has_us ? readable_length(path, 4096, &page) : -1;
+    int is_left_alone = n_path > 0 && is_starter(path, (unsigned)n_path);
+    int by_preload = has_us && !is_left_alone && found.preload >= 0 && has_preload(((char *const *)a[env_at])[found.preload] + 11);
     if (by_preload && slot) slot->has |= HAS_HANDED_ON;
     if (thread & VFORKED) thread_forget(tid); /* if it fails, it says once more who it is */
-    i64 got = *result = by_preload ? exec_by_preload(regs, env_at, &found) : call_through(regs);
+    i64 got = *result = by_preload || is_left_alone ? exec_without_audit(regs, env_at, &found, by_preload) : call_through(regs);
     if (!slot) return 1;
     slot->dur_ns = now_ns() - slot->t_ns;
     slot->result = got;
