@@ -117,6 +117,7 @@ static int install(char *const *argv, char *const *env, const char *loader, int 
     struct table *table = 0;
     me.gettime = vdso ? (i32(*)(i32, i64 *))elf_symbol(vdso, "__vdso_clock_gettime") : 0;
     clock_begin();
+    me.is_by_preload = (u32)by_preload;
     say_start(argv, env, by_preload);
     thread_seen();
     if (elf_text(loader, &start, &end)) table = sites_rewrite(start, end, 1);
