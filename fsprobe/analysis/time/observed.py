@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.counting.tally import latency_bin
+from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.ring import Reads, RingFacts, Usage
 from fsprobe.model.events import Call, Event, Mark, Op, Process
 
@@ -93,7 +94,9 @@ class Observed:
     cumulative: dict[str, Used] = field(default_factory=dict)
     """Import -> what it used with the imports inside it; an import inside itself counts once."""
     has_usage: bool = True
-    """Whether each mark came with what its thread had used."""
+    """Whether of each mark it is known what CPU time its thread had used."""
+    has_faults: bool = True
+    """... and how many major page faults it had had."""
 
     @property
     def n_at_once(self) -> float:
@@ -114,17 +117,21 @@ class _Thread:
     """When its last call ended."""
 
 
-def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None = None) -> Iterator[Event]:
+def watch_time(
+    events: Iterable[Event], seen: Observed, facts: RingFacts | None = None, cpu: CpuTimes | None = None
+) -> Iterator[Event]:
     """Pass a stream of events on, and note what passes.
 
     Args:
         events: with the marks in their places.
         seen: filled while the result is consumed.
         facts: what a ring says beyond its events, filled by whoever makes the events; None where there is no ring.
+        cpu: CPU times of threads, where a tracer noted them.
     """
     threads: dict[int, _Thread] = {}
     seen.has_reads = facts is not None
-    seen.has_usage = facts is not None
+    seen.has_usage = facts is not None or cpu is not None
+    seen.has_faults = facts is not None
     n_reads = n_usages = 0
     covered_until = 0
     is_first = True
@@ -161,6 +168,9 @@ def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None 
             if facts is not None and n_usages < len(facts.usages):
                 usage = facts.usages[-1]
                 n_usages = len(facts.usages)
+            elif cpu is not None and event.t_ns is not None:
+                used_ns = cpu.at(event.tid, event.t_ns)
+                usage = None if used_ns is None else Usage(event.tid, event.t_ns, used_ns, 0, 0, 0)
             _mark(event, usage, _thread(threads, event.tid), seen)
         elif type(event) is Process and event.kind != "fork" and event.kind != "thread":
             threads.pop(event.child or event.tid, None)
