@@ -234,7 +234,7 @@ def quality_lines(profile: Profile) -> list[str]:
         why = f" ({manifest.backend_why})" if manifest.backend_why else ""
         lines.append(
             f"no tracer{why}: interpreters noted their own calls. What a tracer would add is not observed, nor are interpreters under "
-            "-I, -E, -S or without the environment. How to get a tracer: `fsprobe doctor`"
+            "-I, -E, -S, without the environment or as another user. How to get a tracer: `fsprobe doctor`"
         )
         if manifest.n_python_without_events:
             lines.append(
