@@ -122,6 +122,12 @@ def record(
     with SignalsHeld() as held:
         run = prepare(options, Launch(options.command, environment, program), held, enter, layout, consume, warnings)
         try:
+            if warn is not None and any(one.takes_privileges for one in run.observers):
+                from fsprobe.capture import programs
+
+                line = programs.warning_before(options.command, environment)
+                if line:
+                    warn(line)
             if on_start is not None:
                 on_start(run.observers[0].log())
             process = start(run.launch, held)

@@ -121,6 +121,8 @@ class Manifest:
     attached: Mapping[str, Any] | None = None
     privileged: tuple[tuple[str, ...], ...] = ()
     """(program, what it lost by being traced)."""
+    tracers: tuple[str, ...] = ()
+    """Programs that trace others, or tried to, by name: in a traced program they can't."""
     logs: tuple[str, ...] = ()
     """Names of the logs that were loaded."""
     python: PythonFacts | None = None

@@ -63,6 +63,7 @@ MANIFEST = {
     "environment": {"*": TEXT},
     "layout": {"label": TEXT, "kind": TEXT, "where": TEXT, "at": TEXT, "mount_how": TEXT},
     "privileged": [[TEXT]],
+    "tracers": [TEXT],
     "attached": {"pid": COUNT, "tids": [COUNT], "program": TEXT, "is_python": (bool,), "for_s": NUMBER},
     "logs": [TEXT],
     "ranks": TEXT,

@@ -95,6 +95,10 @@ class Backend(Observer):
         """Say why another one is better here, although this one works."""
         return ""
 
+    def why_harmful(self, machine: "Machine") -> "str":
+        """Say what the command could not do when it is observed so; `auto` takes another one then."""
+        return ""
+
     def check(self, machine: "Machine") -> "tuple[str, str, str] | None":
         """For `fsprobe doctor`: `OK`, `LIMITED` or `NO`, what was found, and a remedy; None for nothing to say."""
         return None

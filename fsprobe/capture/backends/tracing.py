@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-    from fsprobe.capture.backends.protocol import Run
+    from fsprobe.capture.backends.protocol import Machine, Run
     from fsprobe.capture.backends.stalls import Stall
     from fsprobe.capture.backends.stream import Follower
     from fsprobe.capture.directories.room import Rooms
@@ -65,6 +65,13 @@ class Tracer(Backend):
     rooms: "Rooms | None" = None
     stall: "Stall | None" = None
     began_s = 0.0
+
+    def why_harmful(self, machine: "Machine") -> "str":
+        """A program that traces others can't when it is traced."""
+        from fsprobe.capture.machine import starters
+
+        name = starters.tracer_in(machine.command, machine.environment, in_text=False)
+        return "%s traces programs itself, and a program that is traced can't" % name if name else ""
 
     def log(self) -> "str":
         """The tracer's log."""
