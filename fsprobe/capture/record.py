@@ -301,6 +301,7 @@ def finish(run: "Prepared", process: "Process", outcome: "Outcome") -> "None":
         outcome.log_truncated = outcome.log_truncated or one.truncated
     for one in run.observers:
         one.raise_if_not_run(run, outcome)
+    run.state["log_compressed_bytes"] = sum(one.n_packed_bytes for one in run.observers)
     run.state.update(last_facts(outcome), counters=run.counted.read() if run.counted is not None else {})
 
 

@@ -105,6 +105,8 @@ class Manifest:
     exit_code: int | None = None
     signal: int | None = None
     log_truncated: str = ""
+    log_compressed_bytes: int = 0
+    """So much of the log was compressed while the command ran: its place was memory that a job is charged for, or nearly full."""
     no_hook: str = ""
     """Why no hook was put into the target; "" where one was."""
     hook_fstype: str = ""

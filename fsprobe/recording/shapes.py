@@ -73,6 +73,7 @@ MANIFEST = {
     "disclosed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
+    "log_compressed_bytes": COUNT,
     "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
     "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),

@@ -270,6 +270,11 @@ def quality_lines(profile: Profile) -> list[str]:
         lines.append("the program uses io_uring: what it opens that way can't be seen")
     if manifest.log_truncated:
         lines.append(f"{manifest.log_truncated}: what came after is not in the numbers")
+    if manifest.log_compressed_bytes:
+        lines.append(
+            f"the log lay in memory with a limit, or where there was little room: {numbers.size_bytes(manifest.log_compressed_bytes)} of it "
+            "were compressed while the command ran, some of the CPU time beside it"
+        )
     if manifest.descendants_left:
         lines.append("processes that outlived the command are counted up to the end of the recording only")
     if manifest.salvaged:

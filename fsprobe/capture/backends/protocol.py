@@ -82,6 +82,8 @@ class Backend(Observer):
     """The run's scratch directory, in which hooks leave their marks."""
     place = ""
     """Where it keeps its files in this run: the scratch directory itself or one in it."""
+    n_packed_bytes = 0
+    """How much of its log was compressed while the command ran."""
     truncated = ""
     """Why what it observed is not complete; "" where it is."""
 

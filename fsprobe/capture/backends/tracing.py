@@ -155,6 +155,7 @@ class Tracer(Backend):
         if not outcome.is_known and not self.is_stuck:
             outcome.exit_status = text_log.exit_status(self.log(), process.target_pid, bound.ending)
         bound.finish(process.target_pid, outcome.is_known)
+        self.n_packed_bytes = bound.packer.n_bytes if bound.packer is not None else 0
         self.truncated = bound.why or (self.stall.why if self.stall is not None else "")
         if self.follower is not None:
             self.follower.finish()
@@ -220,6 +221,10 @@ class Tracer(Backend):
         except OSError:
             pass
         own_files.remove(os.path.join(self.scratch, OVER))
+        if self.bound is not None and self.bound.packer is not None:
+            from fsprobe.capture.backends import packed
+
+            packed.remove(self.log())
         return True
 
     def empty(self) -> "None":
