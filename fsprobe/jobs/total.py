@@ -160,6 +160,7 @@ def _manifest(files: Files, total: Part) -> Manifest:
         sys_s=sum_over(rows, "sys_s"),
         read_bytes=sum_over(rows, "read_bytes"),
         exit_code=codes.pop() if len(codes) == 1 else max((code for code in codes if code is not None), default=None),
+        tracers=first.tracers,
         mounts=mount_facts(total.mounts.values()),
         job_id=files.ranks[0].job or None,
         job_name=first.job.get("SLURM_JOB_NAME"),

@@ -107,6 +107,8 @@ class Manifest:
     exit_code: int | None = None
     signal: int | None = None
     log_truncated: str = ""
+    log_compressed_bytes: int = 0
+    """So much of the log was compressed while the command ran: its place was memory that a job is charged for, or nearly full."""
     no_hook: str = ""
     """Why no hook was put into the target; "" where one was."""
     hook_fstype: str = ""
@@ -123,6 +125,8 @@ class Manifest:
     attached: Mapping[str, Any] | None = None
     privileged: tuple[tuple[str, ...], ...] = ()
     """(program, what it lost by being traced)."""
+    tracers: tuple[str, ...] = ()
+    """Programs that trace others, or tried to, by name: in a traced program they can't."""
     logs: tuple[str, ...] = ()
     """Names of the logs that were loaded."""
     python: PythonFacts | None = None
