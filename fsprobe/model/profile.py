@@ -93,9 +93,9 @@ class Metrics(CallCounts):
     tracing_overhead_us: float | None = None
     """What tracing adds to one call; see docs/method.md."""
     time_less_overhead_s: float | None = None
-    """Time in metadata calls with the tracing overhead subtracted."""
+    """Waiting in metadata calls, as the time account says; without one: time in them, the tracing overhead subtracted."""
     share_of_wall: float | None = None
-    """`time_less_overhead_s` as a part of the wall time, from which the overhead is subtracted too."""
+    """`time_less_overhead_s` as a part of the wall time, from which the overhead is subtracted too; of a job, of all its ranks'."""
     by_syscall: Mapping[str, SyscallRow] = field(default_factory=dict)
     by_phase: tuple[Row, ...] = ()
     by_module: tuple[ModuleRow, ...] | None = None

@@ -8,7 +8,7 @@ from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts, Manifest
 from fsprobe.model.profile import Profile, Quality
 from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
-from fsprobe.model.time.account import TimeAccount
+from fsprobe.model.time.account import TimeAccount, TimeRow
 from fsprobe.report import numbers
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
@@ -200,7 +200,9 @@ N_PROGRAMS = 3
 
 
 def share_pattern(profile: Profile) -> str:
-    """How the share of the wall time that calls took is said."""
+    """How the share of the wall time that calls took is said; where there is a time account it is that of its bar."""
+    if profile.time is not None and profile.time.metadata_s is not None:
+        return "{} of the time waiting"
     if profile.manifest.shows(capabilities.TRUE_DURATIONS):
         return "{} of the time"
     if profile.metrics.tracing_overhead_us == 0:
@@ -303,8 +305,8 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     if quality.unseen:
         n = sum(quality.unseen.values())
         lines.append(
-            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, or without "
-            f"the environment): {_programs(quality.unseen)}"
+            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, "
+            f"without the environment, or a starter of containers or jobs): {_programs(quality.unseen)}"
         )
     if quality.by_preload:
         lines.append(
@@ -342,7 +344,13 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
 
 def time_title(account: TimeAccount) -> str:
     """What the bar shows."""
-    return f"Where the {numbers.seconds(account.wall_s)} of wall time went"
+    whose = f" of {numbers.count(account.n_ranks)} ranks, summed," if account.n_ranks > 1 else ""
+    return f"Where the {numbers.seconds(account.wall_s)} of wall time{whose} went"
+
+
+def slowest_title(row: TimeRow) -> str:
+    """What the second bar of a job shows."""
+    return f"of these {numbers.seconds(row.wall_s)} in the slowest, {row.key}"
 
 
 def time_notes(account: TimeAccount) -> list[str]:
