@@ -72,7 +72,7 @@ MANIFEST = {
     "disclosed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
-    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
+    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "before": {"*": COUNT}, "why_not": TEXT}},
     "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),
     "salvaged": (bool,),
