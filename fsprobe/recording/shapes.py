@@ -73,7 +73,7 @@ MANIFEST = {
     "flushed": (bool,),
     "log_truncated": TEXT,
     "log_compressed_bytes": COUNT,
-    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
+    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "before": {"*": COUNT}, "why_not": TEXT}},
     "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),
     "salvaged": (bool,),
