@@ -20,7 +20,7 @@ class MountFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonFacts:
-    """The first interpreter of the run, as it described itself."""
+    """The first interpreter of the run, as it described itself, or as the paths that it read tell."""
 
     version: str | None = None
     implementation: str | None = None
@@ -29,6 +29,8 @@ class PythonFacts:
     base_prefix: str | None = None
     path: tuple[str, ...] = ()
     """sys.path at start-up, fsprobe's own entry left out."""
+    from_paths: bool = False
+    """The interpreter said nothing: the paths tell where its standard library, its pyvenv.cfg and its packages are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from typing import Any
 TEXT = (str,)
 NUMBER = (int, float)
 COUNT = (int,)
-ANY: tuple[type, ...] = ()
 
 # A shape: a tuple of types; [shape] for a list; {"*": shape} for a table; {field: shape} for named fields. None is allowed
 # for each named field, and where `type(None)` is among the types.

@@ -11,6 +11,7 @@ from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.counting.tally import Folder, Tally
 from fsprobe.analysis.findings.evidence import Watch, watch
+from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.events.marks import HookFiles
@@ -73,9 +74,10 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
             take(row)
             add(row)
         folder.close()
+    told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})
     return Reading(
         recording=recording,
-        manifest=complete_manifest(recording, hooks, mounts),
+        manifest=complete_manifest(recording, hooks, mounts, told),
         hooks=hooks,
         mounts=mounts,
         lookups=lookups,
