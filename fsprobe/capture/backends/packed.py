@@ -59,8 +59,6 @@ class Packer:
     def _pack_up_to(self, end: "int") -> "None":
         import zlib
 
-        from fsprobe.capture.backends import stream
-
         source = own_files.open_file(self.log, os.O_RDWR)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -73,7 +71,7 @@ class Packer:
                     done = 0
                     while done < len(frame):
                         done += os.pwrite(target, frame[done:], self._n_packed + done)
-                    wrong = stream.punch(source, max(HEAD_BYTES, self.n_bytes), self.n_bytes + len(data))
+                    wrong = own_files.punch(source, max(HEAD_BYTES, self.n_bytes), self.n_bytes + len(data))
                     if wrong:
                         os.ftruncate(target, self._n_packed)  # it is all in the log still
                         raise OSError(wrong, os.strerror(wrong))

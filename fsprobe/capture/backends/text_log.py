@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from fsprobe.capture.backends.packed import Packer
 
 NO_BOUND = 1 << 62
 """Of a log that is taken away as it grows."""
@@ -229,7 +230,7 @@ class Bound:
         self.why = ""
         self.ending = b""
         """The target's exit line, where it was in a part that was cut off."""
-        self.packer = None  # type: packed.Packer | None
+        self.packer: "Packer | None" = None
         self._may_pack = max_bytes < NO_BOUND
         self._kept = 0
         self._read = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture.backends import packed, stream, text_log
+from fsprobe.capture.directories import own_files
 from tests.conftest import need
 
 
@@ -63,7 +64,7 @@ def test_killed_in_the_midst_of_a_frame(log: Path, left: str) -> None:
 def test_a_place_without_room_is_left_as_it_was(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = log.read_bytes()
     packer = packed.Packer(str(log))
-    monkeypatch.setattr(stream, "punch", lambda *_: 28)
+    monkeypatch.setattr(own_files, "punch", lambda *_: 28)
     assert packer.pack(len(whole)) == 0
     assert packer.pack(len(whole)) == 0
     assert b"".join(text_log.blocks(str(log))) == whole
