@@ -14,6 +14,7 @@ from fsprobe.analysis.time.account import with_time
 from fsprobe.errors import BadInput
 from fsprobe.jobs.clock import make_slots
 from fsprobe.jobs.evidence import judge
+from fsprobe.jobs.node_counters import joined
 from fsprobe.jobs.node_requests import NodeRequests
 from fsprobe.jobs.rank_rows import bounded, section, sum_over
 from fsprobe.jobs.reading.chunks import SELDOM, Part, read_all, seldom_collected
@@ -161,6 +162,8 @@ def _manifest(files: Files, total: Part) -> Manifest:
         sys_s=sum_over(rows, "sys_s"),
         read_bytes=sum_over(rows, "read_bytes"),
         exit_code=codes.pop() if len(codes) == 1 else max((code for code in codes if code is not None), default=None),
+        tracers=first.tracers,
+        counters=joined(total.counters.values()),
         mounts=mount_facts(total.mounts.values()),
         job_id=files.ranks[0].job or None,
         job_name=first.job.get("SLURM_JOB_NAME"),

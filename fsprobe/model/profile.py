@@ -43,6 +43,10 @@ class Quality:
     n_unfinished: int = 0
     n_unread_paths: int = 0
     """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
+    n_untraced: int = 0
+    """Processes that no tracer could follow (CLONE_UNTRACED)."""
+    n_refused_traces: int = 0
+    """Attempts of the program to trace a process that were refused: it is traced itself."""
     n_lost: int = 0
     """Calls, and notes about processes, that were made and not recorded: the recorder had no room for them."""
     unseen: Mapping[str, int] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fsprobe.capabilities import TRUE_DURATIONS
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
-from fsprobe.model.manifest import Manifest
+from fsprobe.model.manifest import Manifest, PythonFacts
 from fsprobe.model.profile import Profile
 from fsprobe.report import numbers, sentences
 
@@ -58,7 +58,7 @@ def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
         ("Exit code", _exit(manifest)),
         ("Cache", known(manifest.cache)),
         ("Backend", sentences.backend_line(profile)),
-        ("Python", f"{known(python.version)}, {known(python.prefix)}" if python else numbers.NOT_OBSERVED),
+        ("Python", _python(python) if python else numbers.NOT_OBSERVED),
     ]
     if manifest.cwd:
         rows.append(("Directory", manifest.cwd))
@@ -71,6 +71,11 @@ def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
     if recording:
         rows.append(("Recording", recording))
     return rows
+
+
+def _python(python: PythonFacts) -> str:
+    told = " (told by the paths that it read)" if python.from_paths else ""
+    return f"{known(python.version)}, {known(python.prefix)}{told}"
 
 
 def _exit(manifest: Manifest) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fsprobe import capabilities
-from fsprobe.model.manifest import LayoutFacts
+from fsprobe.model.manifest import LayoutFacts, Manifest
 from fsprobe.model.profile import Profile, Quality
 from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
 from fsprobe.model.time.account import TimeAccount, TimeRow
@@ -236,7 +236,7 @@ def quality_lines(profile: Profile) -> list[str]:
         why = f" ({manifest.backend_why})" if manifest.backend_why else ""
         lines.append(
             f"no tracer{why}: interpreters noted their own calls. What a tracer would add is not observed, nor are interpreters under "
-            "-I, -E, -S or without the environment. How to get a tracer: `fsprobe doctor`"
+            "-I, -E, -S, without the environment or as another user. How to get a tracer: `fsprobe doctor`"
         )
         if manifest.n_python_without_events:
             lines.append(
@@ -245,7 +245,7 @@ def quality_lines(profile: Profile) -> list[str]:
             )
     elif manifest.backend_why:
         lines.append(f"{manifest.backend} was taken because {manifest.backend_why}")
-    lines += _unread(quality)
+    lines += _unread(quality, manifest)
     if profile.metrics.imports_by == "package":
         lines.append("imports are shown by top-level package: the paths leave too many of their modules open")
     if manifest.no_hook:
@@ -272,6 +272,11 @@ def quality_lines(profile: Profile) -> list[str]:
         lines.append("the program uses io_uring: what it opens that way can't be seen")
     if manifest.log_truncated:
         lines.append(f"{manifest.log_truncated}: what came after is not in the numbers")
+    if manifest.log_compressed_bytes:
+        lines.append(
+            f"the log lay in memory with a limit, or where there was little room: {numbers.size_bytes(manifest.log_compressed_bytes)} of it "
+            "were compressed while the command ran, some of the CPU time beside it"
+        )
     if manifest.descendants_left:
         lines.append("processes that outlived the command are counted up to the end of the recording only")
     if manifest.salvaged:
@@ -290,7 +295,7 @@ def _estimated(quality: Quality) -> str:
     )
 
 
-def _unread(quality: Quality) -> list[str]:
+def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     """What of the log could not be used, what is not in it, and what was estimated for it."""
     lines = []
     if quality.n_lost:
@@ -315,6 +320,18 @@ def _unread(quality: Quality) -> list[str]:
         lines.append(
             f"{numbers.plural(quality.n_unread_paths, 'call')} without a path: the program lets nobody look into it, or something "
             "forbids that; who they were for is not known"
+        )
+    if manifest.tracers or quality.n_refused_traces:
+        tried = numbers.plural(quality.n_refused_traces, "attempt") if quality.n_refused_traces else ""
+        names = " and ".join(manifest.tracers) or "a program"
+        lines.append(
+            f"{names} would trace others{f' ({tried} refused)' if tried else ''}, which a program that is traced can't: what it "
+            "would have done is not in the numbers; --backend audit or inline leaves it alone"
+        )
+    if quality.n_untraced:
+        lines.append(
+            f"{numbers.plural(quality.n_untraced, 'process', 'processes')} that no tracer may follow (CLONE_UNTRACED): traced calls of such a "
+            "process fail under strace; --backend ptrace follows it, audit and inline leave it alone"
         )
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")

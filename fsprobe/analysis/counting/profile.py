@@ -123,6 +123,8 @@ def make_quality(
         n_partial=quality.n_partial,
         n_unfinished=quality.n_unfinished,
         n_unread_paths=quality.n_unread_paths,
+        n_untraced=quality.n_untraced,
+        n_refused_traces=quality.n_refused_traces,
         n_lost=quality.n_lost,
         unseen=_by_name(quality.unseen),
         not_started=_by_name(quality.not_started),

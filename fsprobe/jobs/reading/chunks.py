@@ -18,6 +18,7 @@ from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.clock import NodeClock
 from fsprobe.jobs.executors import result
+from fsprobe.jobs.node_counters import NodeCounters
 from fsprobe.jobs.node_requests import JobRequests, NodeRequests
 from fsprobe.jobs.rank_rows import RankFile, rank_row
 from fsprobe.jobs.reading.rank import read_rank
@@ -58,6 +59,8 @@ class Part:
     asked: dict[str, NodeRequests] = field(default_factory=dict)
     """By node, of nodes that have more ranks than those that were read."""
     clocks: dict[str, NodeClock] = field(default_factory=dict)
+    counters: dict[str, NodeCounters] = field(default_factory=dict)
+    """By node, what its ranks read of its clients' counters (`run --counters`)."""
     rows: list[RankRow] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     first: Manifest | None = None
@@ -79,6 +82,8 @@ class Part:
         self.requests.add(other.requests)
         for node, clock in other.clocks.items():
             self.clocks.setdefault(node, NodeClock()).add(clock)
+        for node, counters in other.counters.items():
+            self.counters.setdefault(node, NodeCounters()).add(counters)
         self.rows.extend(other.rows)
         self.failed.extend(other.failed)
         if other.first is not None:
@@ -147,6 +152,8 @@ def _read_into(part: Part, file: RankFile) -> None:
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
     merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
+    if manifest.counters:
+        part.counters.setdefault(file.node, NodeCounters()).join(manifest.counters)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)
     if read.time is not None:

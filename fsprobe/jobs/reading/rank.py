@@ -11,6 +11,7 @@ from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.counting.tally import Folder, Tally
 from fsprobe.analysis.findings.evidence import Watch, watch
+from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.time.account import time_account
@@ -80,7 +81,8 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
             take(row)
             add(row)
         folder.close()
-    manifest = complete_manifest(recording, hooks, mounts)
+    told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})
+    manifest = complete_manifest(recording, hooks, mounts, told)
     places = [MountRow(key=text(mount.path), fs_class=mount.fs_class) for mount in mounts]
     account = time_account(
         manifest, tally, times, places, pipeline.mount_finder(mounts, tally).of, wall_start_ns=quality.wall_start_ns
