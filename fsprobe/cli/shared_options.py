@@ -16,7 +16,7 @@ from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 WRITES_RECORDINGS = ("attach", "load", "compare", "fix", "merge", "salvage")
 """Commands whose -o is a recording, a comparison or a job."""
-OUTPUTS = ("output", "plot")
+OUTPUTS = ("output", "plot", "keep_image")
 FLAGS = {"--json": "json", "--markdown": "md"}
 """Flags that say which format: `--format` says it too."""
 _FORCE, _FORMAT = f"{__name__}.force", f"{__name__}.format"
@@ -64,6 +64,11 @@ def complete(name: str, command: click.Command) -> click.Command:
     )
     command.callback = _checked(name, command.callback, outputs, flags)
     return command
+
+
+def is_forced() -> bool:
+    """Whether --force was given to the command that runs."""
+    return bool(click.get_current_context().meta.get(_FORCE))
 
 
 def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
