@@ -53,7 +53,8 @@ def time_account(
     overhead_s = overhead_ns * n_timed / at_once / 1e9
     calls_s = fast_calls_s = 0.0
     if cheapest_ns is not None:
-        above = [(bin_ns(number) - cheapest_ns, n) for number, n in tally.floor.items()]
+        scale = _of_edges(tally)
+        above = [(bin_ns(number) * scale - cheapest_ns, n) for number, n in tally.floor.items()]
         calls_s = sum(max(0.0, ns) * n for ns, n in above) / at_once / 1e9
         fast_calls_s = sum(max(0.0, ns) * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
     if overhead_s:
@@ -92,6 +93,13 @@ def time_account(
         by_import=by_import,
         by_package=_by_package(by_import),
     )
+
+
+def _of_edges(tally: Tally) -> float:
+    """What calls took together, over the sum of their bins' upper edges: latencies are counted in bins, their sum is exact."""
+    exact = sum(counted.counts.time_ns for counted in tally.by_path.values())
+    edges = sum(bin_ns(number) * n for counted in tally.by_path.values() for number, n in counted.latency.items())
+    return min(1.0, exact / edges) if exact and edges else 1.0
 
 
 def divide(
