@@ -25,7 +25,7 @@ from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.analysis.streaming.bounds import settle_reasons
-from fsprobe.analysis.time.account import time_account
+from fsprobe.analysis.time.account import time_account, with_time
 from fsprobe.analysis.time.observed import Observed, watch_time
 from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
@@ -109,7 +109,10 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         requests=requests.value(owners) if requests is not None else None,
         n_marks_unread=hooks.n_unread,
     )
-    profile = replace(profile, time=time_account(profile.manifest, tally, times, profile.metrics.by_mount, table.of))
+    account = time_account(
+        profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
+    )
+    profile = with_time(profile, account)
     evidence = Evidence(
         tally=tally,
         notes=notes,

@@ -104,6 +104,9 @@ def compare(directory: Path, rows: Iterable[JsonObject] | None = None) -> Iterat
     for row in json.loads((directory / "truth.json").read_text()) if rows is None else rows:
         path = directory / f"{row['client']}-{row['workload']}.fsprobe"
         if not path.exists():
+            # the same program, recorded on another client's mount
+            path = directory / f"nfs-{row['workload']}.fsprobe"
+        if not path.exists():
             continue
         if path not in models:
             models[path] = model_of(path)

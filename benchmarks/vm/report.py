@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.vm import layouts
 from benchmarks.vm.cells import MOUNT, Cell, compare, model_of
 from fsprobe.analysis.requests.clients.protocol import of_options
 from fsprobe.analysis.requests.rows import RequestCounts
@@ -35,6 +36,7 @@ SERVERS = {
     "Lustre": ("lustre", ""),
 }
 KERNEL = "6.1.0-amd64"
+LUSTRE_DATA = Path(__file__).parents[2] / "tests" / "data" / "servers"
 UNSEEN = {
     "FSSTAT": "fstatfs of a descriptor is in no recording",
     "STATFS": "fstatfs of a descriptor is in no recording",
@@ -65,17 +67,24 @@ def gather(directory: Path, rows: Sequence[JsonObject]) -> JsonObject:
             version: _shares(_row(directory / "nfs-numpy.fsprobe", "nfs", f"vers={version},{NOTHING_EXPIRES}"))
             for version in VERSIONS
         },
+        "lustre": [dataclasses.asdict(cell) for cell in lustre_cells()],
         "timed": [
             {
                 "workload": row["workload"],
                 "version": row["version"],
-                "predicted": _own_row(directory / f"timed-{row['version']}-{row['workload']}.fsprobe").operations,
+                "predicted": _own_row(directory / f"{row['name']}.fsprobe").operations,
                 "counted": {name: n for name, n in row["operations"].items() if name != "READ"},
             }
             for row in rows
             if row["phase"] == "record" and not row["options"]
         ],
     }
+
+
+def lustre_cells() -> list[Cell]:
+    """What a real Lustre client counted (tests/data/servers), beside the prediction from a recording of the same program."""
+    rows = json.loads((LUSTRE_DATA / "truth.json").read_text())
+    return list(compare(LUSTRE_DATA, [row for row in rows if row["client"] == "lustre"]))
 
 
 def count_start(path: Path, python: Path) -> JsonObject:
@@ -143,6 +152,7 @@ def render(found: Mapping[str, Any]) -> str:
         "(tests/data/servers); its numbers here are predicted.",
         "",
         *([found["note"], ""] if "note" in found else []),
+        *([f"Measured on {found['date']}, in one boot, at commit {found['commit']}.", ""] if "commit" in found else []),
         "## The same program, four servers (fresh mount, predicted)",
         "",
         *_side_by_side(found["sides"]),
@@ -161,13 +171,33 @@ def render(found: Mapping[str, Any]) -> str:
         "",
         *_summary([cell for cell in cells if cell.options != NOTHING_EXPIRES]),
         "",
+        "## fsprobe compare on a real mount",
+        "",
+        "The environment, and the same one bound to another place; one timed run each. Warm: after the traced run and one more.",
+        "",
+        *layouts.table(found.get("layouts", ())),
+        "",
+        "## Lustre 2.17: recorded runs and counts",
+        "",
+        "Of mdc.*.stats and osc.*.stats of a client of its own; without a recording from there, that of the same program on NFS.",
+        "",
+        *_summary([Cell(**cell) for cell in found.get("lustre", ())], "Lustre "),
+        "",
+        *_misses([Cell(**cell) for cell in found.get("lustre", ())]),
+        "",
         "## Four processes of a node",
         "",
         *_ranks(found["ranks"], rows),
         "",
     ]
     if "torch" in found:
-        lines += [f"## import torch, {N_NODES} nodes x {N_RANKS} ranks (predicted)", "", *_job(found["torch"]), ""]
+        version = f" {found['torch_version']}" if "torch_version" in found else ""
+        lines += [
+            f"## import torch{version}, {N_NODES} nodes x {N_RANKS} ranks (predicted)",
+            "",
+            *_job(found["torch"]),
+            "",
+        ]
     lines += [
         "## Attributes expire (mount's defaults), by the recorded times",
         "",
@@ -209,7 +239,7 @@ def _named(operations: Mapping[str, int]) -> str:
     return f"**{total:,}**: " + ", ".join(f"{name} {n:,}" for name, n in shown)
 
 
-def _summary(cells: Sequence[Cell]) -> Iterator[str]:
+def _summary(cells: Sequence[Cell], client: str = "NFS v") -> Iterator[str]:
     yield "| client | options | runs | cells | exact | wrong and named as not predictable | wrong |"
     yield "|---|---|---|---|---|---|---|"
     groups: dict[tuple[str, str], list[Cell]] = {}
@@ -220,7 +250,7 @@ def _summary(cells: Sequence[Cell]) -> Iterator[str]:
         wrong = [cell for cell in found if not cell.is_exact]
         named = [cell for cell in wrong if _is_explained(cell)]
         yield (
-            f"| NFS v{version} | {options} | {n_runs} | {len(found)} | {len(found) - len(wrong)} | {len(named)} | "
+            f"| {client}{version} | {options} | {n_runs} | {len(found)} | {len(found) - len(wrong)} | {len(named)} | "
             f"{len(wrong) - len(named)} |"
         )
 

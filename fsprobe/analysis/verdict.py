@@ -227,6 +227,8 @@ def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAcc
         wait_s = weighing.waited_s(account, keys)
         kinds = weighing.kinds(account, keys)
         said = f"waiting for {_names(served)} took {wait_s:.2g} s, {account.share(wait_s):.0%} of the wall time"
+        if account.both_s and wait_s:
+            said += f", of all such waiting {account.both_s:.2g} s while others computed"
         level = _level_of_wait(evidence, account.share(wait_s), wait_s)
         found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
         fault_s = weighing.fault_s(account, keys)

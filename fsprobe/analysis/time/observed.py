@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from fsprobe.analysis.counting.tally import latency_bin
 from fsprobe.events.ring import Reads, RingFacts, Usage
 from fsprobe.model.events import Call, Event, Mark, Op, Process
 
@@ -79,6 +80,10 @@ class Observed:
     """Sum of what metadata calls took."""
     covered_ns: int = 0
     """Time in which somebody was in a metadata call: less than their sum where several were at once."""
+    between: dict[int, int] = field(default_factory=dict)
+    """From the end of a thread's call to its next one, under a tracer: latency bin -> how often."""
+    begun_ns: int | None = None
+    """When the command was started, on the calls' own axis; None where the first event is not that it is."""
     has_reads: bool = False
     """Whether reads were observed at all."""
     reads: dict[bytes, FileReads] = field(default_factory=dict)
@@ -105,6 +110,8 @@ class _Thread:
     usage: Usage | None = None
     pending: Used = field(default_factory=Used)
     """Its calls and reads since its last mark."""
+    ended_ns: int | None = None
+    """When its last call ended."""
 
 
 def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None = None) -> Iterator[Event]:
@@ -120,16 +127,26 @@ def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None 
     seen.has_usage = facts is not None
     n_reads = n_usages = 0
     covered_until = 0
+    is_first = True
     for event in events:
         if type(event) is Call:
             _, t_ns, _, op, _, _, dur_ns, _, _ = event
+            if is_first:
+                is_first = False
+                seen.begun_ns = t_ns if op is Op.EXEC else None
             if dur_ns is not None and t_ns is not None and op is not Op.OTHER:
                 seen.calls_ns += dur_ns
                 end_ns = t_ns + dur_ns
                 if end_ns > covered_until:
                     seen.covered_ns += end_ns - max(t_ns, covered_until)
                     covered_until = end_ns
-                pending = _thread(threads, event.tid).pending
+                thread = _thread(threads, event.tid)
+                if facts is None:
+                    if thread.ended_ns is not None:
+                        number = latency_bin(t_ns - thread.ended_ns)
+                        seen.between[number] = seen.between.get(number, 0) + 1
+                    thread.ended_ns = end_ns
+                pending = thread.pending
                 pending.n_calls += 1
                 pending.calls_ns += dur_ns
                 if dur_ns > SLOW_CALL_NS:

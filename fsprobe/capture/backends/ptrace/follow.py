@@ -9,7 +9,7 @@ import ctypes
 import os
 import time
 
-from fsprobe.capture.backends.ptrace import abi, confinement, memory, served
+from fsprobe.capture.backends.ptrace import abi, memory, own_ways, served
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
 from fsprobe.capture.backends.ptrace.tracee import Stops, Tracee
 
@@ -188,6 +188,8 @@ def follow(run: Run) -> None:
                 if not os.WIFSTOPPED(status):
                     continue  # no child of the target: one that this process was born with, or one served out of turn
                 tracee = tracees[pid] = Tracee(pid)
+                if own_ways.owed:
+                    own_ways.give_child(ptrace, pid)
             if status == _SECCOMP_STOP:
                 _enter_call(run, tracee)
             elif status == _SYSCALL_STOP:
@@ -220,6 +222,8 @@ def _enter_call(
         run.started = run.proving = True
     t.call = call
     t.args = info[3:]
+    if number in own_ways.CLONES:
+        own_ways.let_follow(ptrace, t)
     if run.started and not call.hidden:
         log = run.log
         leader = log.begin(t.tid)
@@ -232,8 +236,8 @@ def _enter_call(
         if call.number == 59 and served.MOUNTERS in early:
             run.expect_server()
         if '"fsprobe!ready ' in early:
-            confinement.note_hook(t.tid, early)
-    elif run.started and number in confinement.CALLS and confinement.stop_hook(ptrace, t):
+            own_ways.note_hook(t.tid, early)
+    elif run.started and number in own_ways.CALLS and own_ways.stop_hook(ptrace, t):
         run.confined.add(t.tid)
     t.entered_ns = _monotonic_ns()
     ptrace(abi.PTRACE_SYSCALL, t.tid, 0, 0)
@@ -255,6 +259,8 @@ def _leave_call(
         return
     (value,) = unpack(run.buffer)
     t.call = None
+    if own_ways.taken:
+        own_ways.give_back(ptrace, t.tid, value < 0)
     if call.moves and value >= 0:
         memory.cwd_age[0] += 1
     if run.started and not call.hidden:

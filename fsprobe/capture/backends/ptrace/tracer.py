@@ -4,7 +4,7 @@
 signals, follows every thread and child, and writes the lines that
 
     strace -f -q --seccomp-bpf -ttt --relative-timestamps=ns -T -y -s 256 -o LOG \\
-        -e trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group CMD
+        -e trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group,?ptrace CMD
 
 would write, so that one parser reads both. Needs Linux 5.3 on x86_64 (see `entry.why_not`); runs on Python 3.6 and later.
 
