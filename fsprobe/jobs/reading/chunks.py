@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -66,7 +66,7 @@ class Part:
     path_entries: dict[str, None] = field(default_factory=dict)
     distributions: dict[str, dict[str, str]] = field(default_factory=dict)
     cwds: dict[bytes | None, None] = field(default_factory=dict)
-    n_marks_unread: int = 0
+    marks_unread: Counter[str] = field(default_factory=Counter)
     n_without_requests: int = 0
 
     def add(self, other: Part) -> None:
@@ -83,7 +83,7 @@ class Part:
             self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
         self.n_mounts_differ += other.n_mounts_differ
-        self.n_marks_unread += other.n_marks_unread
+        self.marks_unread.update(other.marks_unread)
         self.n_without_requests += other.n_without_requests
 
     def add_manifest(self, manifest: Manifest) -> None:
@@ -146,7 +146,7 @@ def _read_into(part: Part, file: RankFile) -> None:
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)
-    part.n_marks_unread += read.hooks.n_unread
+    part.marks_unread.update(read.hooks.unread)
     entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
     cwd = pipeline.cwd_of(read.recording)
     part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])
