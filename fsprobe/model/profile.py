@@ -59,6 +59,8 @@ class Quality:
     own_calls: Mapping[str, int] = field(default_factory=dict)
     """fsprobe's own calls (excluded), by class."""
     n_marks_unread: int = 0
+    marks_unread: Mapping[str, int] = field(default_factory=dict)
+    """`n_marks_unread` by reason: room, watched, processes, damaged, thread, file."""
     n_marks_lost: int = 0
     n_marks_unpaired: int = 0
     n_killed: int = 0

@@ -284,6 +284,32 @@ def quality_lines(profile: Profile) -> list[str]:
     return lines
 
 
+UNREAD = {
+    "room": "for want of room where the hook writes",
+    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace)",
+    "processes": "as more processes were forked off than have a place to write",
+    "damaged": "in lines that are not as the hook writes them",
+    "thread": "of threads that are not known",
+}
+"""Where the marks of imports went, by `events.marks.UNREAD`."""
+
+
+def _why_unread(quality: Quality) -> str:
+    """Each reason with its number."""
+    said = [
+        f"{numbers.plural(n, 'mark')} {UNREAD.get(reason, reason)}"
+        for reason, n in quality.marks_unread.items()
+        if reason != "file"
+    ]
+    if quality.marks_unread.get("file"):
+        said.append(f"{numbers.plural(quality.marks_unread['file'], 'file')} of marks could not be read")
+    rest = quality.n_marks_unread - sum(quality.marks_unread.values())
+    said += [f"{numbers.plural(rest, 'mark')} for a reason that the recording does not tell"] if rest > 0 else []
+    if quality.n_marks_lost:
+        said.append(f"the hook of {numbers.plural(quality.n_marks_lost, 'interpreter')} could not write")
+    return "; ".join(said)
+
+
 def _estimated(quality: Quality) -> str:
     """How imports were estimated, and how far that goes."""
     said = f"import timing: estimated for {numbers.plural(quality.n_estimated, 'call')} from the paths and their order"
@@ -336,7 +362,9 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
     if quality.n_marks_lost or quality.n_marks_unread:
-        lines.append("import timing was lost in part: those calls count for the import around them")
+        lines.append(
+            f"import timing was lost in part ({_why_unread(quality)}): those calls count for the import around them"
+        )
     if quality.n_estimated:
         lines.append(_estimated(quality))
     return lines
