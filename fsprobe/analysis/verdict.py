@@ -231,7 +231,7 @@ def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAcc
         found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
         fault_s = weighing.fault_s(account, keys)
         level = _level_of_wait(evidence, account.share(wait_s + fault_s), wait_s + fault_s) if fault_s else NOT
-        if level != found[0].level:
+        if fault_s and level != found[0].level:
             n = plural(account.n_major_faults or 0, "major page fault")
             said = f"{account.other_name} took {fault_s:.2g} s, {account.share(fault_s):.0%} of the wall time, with {n}"
             found.append(Reason(about=WAIT, level=level, text=said))
