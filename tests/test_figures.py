@@ -98,6 +98,15 @@ def test_the_first_screen_of_readme_is_that_of_the_case(tmp_path: Path) -> None:
     assert f"```\n{done.stdout}```\n" in readme.read_text()
 
 
+def test_the_tests_that_the_table_of_cases_names_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)*)`", (ROOT / "reports" / "cases_true.md").read_text())
+    assert named
+    for name, path in named:
+        source = (ROOT / name).read_text()
+        for word in filter(None, path.split("::")):
+            assert re.search(rf"^ *(?:class|def) {word}\b", source, re.MULTILINE), f"{name}{path}"
+
+
 @pytest.mark.parametrize(
     ("figure", "expression", "is_right"),
     [

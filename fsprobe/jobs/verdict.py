@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from fsprobe.analysis.counting.rates import SUSTAINED_S
 from fsprobe.analysis.counting.tally import ProcessTally, Tally
 from fsprobe.analysis.findings.evidence import Evidence, plural
 from fsprobe.analysis.time.sums import average
@@ -160,8 +161,8 @@ def _rates(profile: Profile) -> list[str]:
     if rates.peak_metadata_per_s is None or rates.sustained_metadata_per_s is None:
         return []
     return [
-        f"all together made {rates.peak_metadata_per_s:,.0f} metadata calls/s in the busiest second, "
-        f"{rates.sustained_metadata_per_s:,.0f}/s over 10 s, to all filesystems"
+        f"all together made {rates.peak_metadata_per_s:,.0f} metadata calls in the busiest second, "
+        f"{rates.sustained_metadata_per_s * SUSTAINED_S:,.0f} in the busiest {SUSTAINED_S} s, to all filesystems"
     ]
 
 

@@ -62,7 +62,8 @@ def time_account(
     overhead_s = overhead_ns * n_timed / at_once / 1e9
     calls_s = fast_calls_s = computing_s = 0.0
     if cheapest_ns is not None:
-        above = [(max(0.0, bin_middle_ns(number) - cheapest_ns), n) for number, n in tally.floor.items()]
+        scale = _exact_over_binned(tally)
+        above = [(max(0.0, bin_middle_ns(number) * scale - cheapest_ns), n) for number, n in tally.floor.items()]
         calls_s = sum(ns * n for ns, n in above) / at_once / 1e9
         fast_calls_s = sum(ns * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
         computing_s = sum(min(ns, FAST_CALL_NS) * n for ns, n in above) / at_once / 1e9
@@ -108,6 +109,15 @@ def time_account(
         by_import=by_import,
         by_package=by_package(by_import),
     )
+
+
+def _exact_over_binned(tally: Tally) -> float:
+    """What calls took together, over the sum of their bins' middles: latencies are counted in bins, their sum is exact."""
+    exact = sum(counted.counts.time_ns for counted in tally.by_path.values())
+    binned = sum(
+        bin_middle_ns(number) * n for counted in tally.by_path.values() for number, n in counted.latency.items()
+    )
+    return exact / binned if exact and binned else 1.0
 
 
 def with_time(profile: Profile, account: TimeAccount | None) -> Profile:

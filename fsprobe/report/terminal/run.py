@@ -292,7 +292,7 @@ def draw_imports(console: Console, profile: Profile) -> None:
     if rows is None:
         _heading(console, "Imports")
         seen = sentences.has_python(profile) or sentences.is_unobserved(profile)
-        text = numbers.NOT_OBSERVED if seen else "there was no Python in this run"
+        text = numbers.NOT_OBSERVED if seen else "no start of a Python was recognized in this run"
         console.print(Text(text, style="dim"))
         return
     shown = sentences.costly_imports(rows, TOP)
