@@ -173,11 +173,6 @@ def save(
     return shown
 
 
-def redraw(name: str, markdown: Callable[[Json], str], picture: Callable[[Json, Path], None] | None) -> str:
-    """Make the table and the picture of a report again from its JSON."""
-    return save(json.loads((REPORTS / f"{name}.json").read_text()), markdown, picture, REPORTS)
-
-
 def say(text: str) -> None:
     """Progress: to stderr, at once."""
     print(text, file=sys.stderr, flush=True)

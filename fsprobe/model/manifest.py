@@ -20,7 +20,7 @@ class MountFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonFacts:
-    """The first interpreter of the run, as it described itself."""
+    """The first interpreter of the run, as it described itself, or as the paths that it read tell."""
 
     version: str | None = None
     implementation: str | None = None
@@ -29,6 +29,8 @@ class PythonFacts:
     base_prefix: str | None = None
     path: tuple[str, ...] = ()
     """sys.path at start-up, fsprobe's own entry left out."""
+    from_paths: bool = False
+    """The interpreter said nothing: the paths tell where its standard library, its pyvenv.cfg and its packages are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,8 @@ class Manifest:
     exit_code: int | None = None
     signal: int | None = None
     log_truncated: str = ""
+    log_compressed_bytes: int = 0
+    """So much of the log was compressed while the command ran: its place was memory that a job is charged for, or nearly full."""
     no_hook: str = ""
     """Why no hook was put into the target; "" where one was."""
     hook_fstype: str = ""
@@ -125,6 +129,8 @@ class Manifest:
     attached: Mapping[str, Any] | None = None
     privileged: tuple[tuple[str, ...], ...] = ()
     """(program, what it lost by being traced)."""
+    tracers: tuple[str, ...] = ()
+    """Programs that trace others, or tried to, by name: in a traced program they can't."""
     logs: tuple[str, ...] = ()
     """Names of the logs that were loaded."""
     python: PythonFacts | None = None

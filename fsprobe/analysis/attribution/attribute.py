@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 MAX_HELD = 8_000
-_TID, _OP = Call._fields.index("tid"), Call._fields.index("op")
 _DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
 """Names of links to the directory that they lie in; see `capture.directories.hook_place`."""
 
@@ -191,7 +190,7 @@ class _Attributor:
 
         Nothing is held back of it, so no generator is needed. None for any other call.
         """
-        thread = self.threads.get(call[_TID])
+        thread = self.threads.get(call.tid)
         if thread is None:
             return None
         image = thread.image
@@ -204,7 +203,7 @@ class _Attributor:
             or image.walks_up_to
         ):
             return None
-        op = call[_OP]
+        op = call.op
         if op is Op.EXEC or (op is Op.OPEN and self._is_of_marks(call)):
             return None
         stack = thread.seen_stack
@@ -377,6 +376,6 @@ def attribute(
                 yield from attributor.call(event)
         elif type(event) is Mark:
             yield from attributor.mark(event)
-        else:
+        elif type(event) is Process:
             yield from attributor.process(event)
     yield from attributor.close()

@@ -17,6 +17,7 @@ from fsprobe.model.rows import Counts
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
 _LATENCY_STEP = 1.05
+_HALF_STEP = 1.05**0.5
 """Latency is kept in bins that grow by 5 %: a quantile is right to 5 % whatever the range, and bins add."""
 
 _FIELD = {
@@ -160,6 +161,11 @@ def _bin_of(us: int) -> int:
 def bin_ns(number: int) -> float:
     """The upper edge of a latency bin, in ns."""
     return 1000.0 * _LATENCY_STEP**number
+
+
+def bin_middle_ns(number: int) -> float:
+    """The middle of a latency bin, in ns: what a sum of durations takes each for."""
+    return bin_ns(number) / _HALF_STEP
 
 
 def opens_below(tally: Tally, place: bytes) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 
+from fsprobe.analysis.counting.tally import latency_bin
+from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.ring import Reads, RingFacts, Usage
 from fsprobe.model.events import Call, Event, Mark, Op, Process
 
@@ -90,6 +92,10 @@ class Observed:
     """Sum of what metadata calls took."""
     covered_ns: int = 0
     """Time in which somebody was in a metadata call: less than their sum where several were at once."""
+    between: dict[int, int] = field(default_factory=dict)
+    """From the end of a thread's call to its next one, under a tracer: latency bin -> how often."""
+    begun_ns: int | None = None
+    """When the command was started, on the calls' own axis; None where the first event is not that it is."""
     has_reads: bool = False
     """Whether reads were observed at all."""
     reads: dict[bytes, FileReads] = field(default_factory=dict)
@@ -99,7 +105,9 @@ class Observed:
     cumulative: dict[str, Used] = field(default_factory=dict)
     """Import -> what it used with the imports inside it; an import inside itself counts once."""
     has_usage: bool = True
-    """Whether each mark came with what its thread had used."""
+    """Whether of each mark it is known what CPU time its thread had used."""
+    has_faults: bool = True
+    """... and how many major page faults it had had."""
 
     @property
     def n_at_once(self) -> float:
@@ -125,30 +133,40 @@ class _Thread:
     usage: Usage | None = None
     pending: Used = field(default_factory=Used)
     """Its calls and reads since its last mark."""
+    ended_ns: int | None = None
+    """When its last call ended."""
     total: Used = field(default_factory=Used)
     """What it used in imports up to its last mark: an import used the difference between its end and its begin."""
 
 
-def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None = None) -> Iterator[Event]:
+def watch_time(
+    events: Iterable[Event], seen: Observed, facts: RingFacts | None = None, cpu: CpuTimes | None = None
+) -> Iterator[Event]:
     """Pass a stream of events on, and note what passes.
 
     Args:
         events: with the marks in their places.
         seen: filled while the result is consumed.
         facts: what a ring says beyond its events, filled by whoever makes the events; None where there is no ring.
+        cpu: CPU times of threads, where a tracer noted them.
     """
     threads: dict[int, _Thread] = {}
     seen.has_reads = facts is not None
-    seen.has_usage = facts is not None
+    seen.has_usage = facts is not None or cpu is not None
+    seen.has_faults = facts is not None
     reads = facts.reads if facts is not None else []
     n_reads = n_usages = 0
     calls_ns = covered_ns = covered_until = 0
     other = Op.OTHER
+    is_first = True
     try:
         for event in events:
             if type(event) is Call:
                 # written out: this is done for each call of a run
                 tid, t_ns, _, op, _, _, dur_ns, _, _ = event
+                if is_first:
+                    is_first = False
+                    seen.begun_ns = t_ns if op is Op.EXEC else None
                 if dur_ns is not None and t_ns is not None and op is not other:
                     calls_ns += dur_ns
                     end_ns = t_ns + dur_ns
@@ -158,6 +176,11 @@ def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None 
                     thread = threads.get(tid)
                     if thread is None:
                         thread = threads[tid] = _Thread()
+                    if facts is None:
+                        if thread.ended_ns is not None:
+                            number = latency_bin(t_ns - thread.ended_ns)
+                            seen.between[number] = seen.between.get(number, 0) + 1
+                        thread.ended_ns = end_ns
                     pending = thread.pending
                     pending.n_calls += 1
                     pending.calls_ns += dur_ns
@@ -172,6 +195,9 @@ def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None 
                 if facts is not None and n_usages < len(facts.usages):
                     usage = facts.usages[-1]
                     n_usages = len(facts.usages)
+                elif cpu is not None and event.t_ns is not None:
+                    used_ns = cpu.at(event.tid, event.t_ns)
+                    usage = None if used_ns is None else Usage(event.tid, event.t_ns, used_ns, 0, 0, 0)
                 _mark(event, usage, _thread(threads, event.tid), seen)
             elif type(event) is Process and event.kind != "fork" and event.kind != "thread":
                 for gone in (threads.pop(event.child or event.tid, None), threads.pop(event.tid, None)):

@@ -13,6 +13,7 @@ from itertools import groupby
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.clock import NodeClock
@@ -69,6 +70,7 @@ class Part:
     path_entries: dict[str, None] = field(default_factory=dict)
     distributions: dict[str, dict[str, str]] = field(default_factory=dict)
     cwds: dict[bytes | None, None] = field(default_factory=dict)
+    times: TimeSums = field(default_factory=TimeSums)
     n_marks_unread: int = 0
     n_without_requests: int = 0
 
@@ -87,6 +89,7 @@ class Part:
         if other.first is not None:
             self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
+        self.times.join(other.times)
         self.n_mounts_differ += other.n_mounts_differ
         self.n_marks_unread += other.n_marks_unread
         self.n_without_requests += other.n_without_requests
@@ -153,6 +156,8 @@ def _read_into(part: Part, file: RankFile) -> None:
         part.counters.setdefault(file.node, NodeCounters()).join(manifest.counters)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)
+    if read.time is not None:
+        part.times.add(read.time, file.name)
     part.n_marks_unread += read.hooks.n_unread
     entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
     cwd = pipeline.cwd_of(read.recording)
