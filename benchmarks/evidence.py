@@ -80,7 +80,7 @@ def head(benchmark: str, options: Sequence[str] = (), *, n_runs: int = 1, versio
     return {
         "benchmark": benchmark,
         "command": words,
-        "commit": _commit(),
+        "commit": commit(),
         "date": date.today().isoformat(),
         "machine": machine(),
         "versions": {
@@ -92,7 +92,8 @@ def head(benchmark: str, options: Sequence[str] = (), *, n_runs: int = 1, versio
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """The commit that this tree is at, short."""
     done = subprocess.run(
         ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     )

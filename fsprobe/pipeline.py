@@ -25,14 +25,14 @@ from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.analysis.streaming.bounds import settle_reasons
-from fsprobe.analysis.time.account import time_account
+from fsprobe.analysis.time.account import time_account, with_time
 from fsprobe.analysis.time.observed import Observed, watch_time
 from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.capture.machine.host import TARGET_VARIABLES
 from fsprobe.errors import BadInput
-from fsprobe.events import clocks, marks, ring
+from fsprobe.events import clocks, cpu_times, marks, ring
 from fsprobe.events.command import Command
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser, sources
@@ -47,6 +47,7 @@ __all__ = ["Analysis", "analyse", "load_logs", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"
+CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,10 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         requests=requests.value(owners) if requests is not None else None,
         n_marks_unread=hooks.n_unread,
     )
-    profile = replace(profile, time=time_account(profile.manifest, tally, times, profile.metrics.by_mount, table.of))
+    account = time_account(
+        profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
+    )
+    profile = with_time(profile, account)
     evidence = Evidence(
         tally=tally,
         notes=notes,
@@ -334,7 +338,9 @@ def read_events(
     )
     if hooks.marks:
         events = marks.merge(events, hooks, clocks.read(recording.lines("log")))
-    return events if times is None else watch_time(events, times)
+    if times is None:
+        return events
+    return watch_time(events, times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None)
 
 
 def ring_events(

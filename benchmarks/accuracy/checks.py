@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import pynamic
+from benchmarks.accuracy import pynamic
+from benchmarks.accuracy.pynamic import Shape
 from benchmarks.evidence import Json, say
-from benchmarks.pynamic import Shape
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Attributed, Notes, attribute
 from fsprobe.analysis.counting.tally import check_sums

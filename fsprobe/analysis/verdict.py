@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsprobe import capabilities
+from fsprobe.analysis.counting.rates import SUSTAINED_S
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
-from fsprobe.analysis.findings.thresholds import cold_ms
+from fsprobe.analysis.findings.thresholds import cold_ms, is_per_open
+from fsprobe.analysis.requests.rows import NOT_KNOWN
 from fsprobe.analysis.time import weighing
 from fsprobe.model.profile import Verdict
 from fsprobe.model.requests import total_of
@@ -225,6 +227,8 @@ def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAcc
         wait_s = weighing.waited_s(account, keys)
         kinds = weighing.kinds(account, keys)
         said = f"waiting for {_names(served)} took {wait_s:.2g} s, {account.share(wait_s):.0%} of the wall time"
+        if account.both_s and wait_s:
+            said += f", of all such waiting {account.both_s:.2g} s while others computed"
         level = _level_of_wait(evidence, account.share(wait_s), wait_s)
         found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
         fault_s = weighing.fault_s(account, keys)
@@ -288,13 +292,14 @@ def _by_rate(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     per_s = rates.sustained_metadata_per_s * share * ranks
     severity = evidence.thresholds["sustained_calls_per_s"].level(per_s)
     if severity:
-        text = f"{per_s:,.0f} metadata calls/s over 10 s" + (f" by {ranks:,} processes" if ranks > 1 else "")
+        text = f"{per_s * SUSTAINED_S:,.0f} metadata calls within {SUSTAINED_S} s ({per_s:,.0f}/s)"
+        text += f" by {ranks:,} processes" if ranks > 1 else ""
         found.append(Reason(about=RATE, level=_OF_SEVERITY[severity], text=text, n_processes=ranks))
     opens = on_servers.n_open / max(1, metrics.n_open)
     opens_per_s = (rates.sustained_open_per_s_process or 0.0) * opens
     severity = evidence.thresholds["sustained_opens_per_s_process"].level(opens_per_s)
     if severity:
-        text = f"one process opens {opens_per_s:,.0f} files/s over 10 s"
+        text = f"one process opens {opens_per_s * SUSTAINED_S:,.0f} files within {SUSTAINED_S} s ({opens_per_s:,.0f}/s)"
         found.append(Reason(about=RATE, level=_OF_SEVERITY[severity], text=text))
     return found
 
@@ -315,22 +320,23 @@ def _by_cold_start(evidence: Evidence, served: Sequence[MountRow]) -> list[Reaso
 
 
 def _n_cold(evidence: Evidence, row: MountRow) -> int:
-    """What a cold client asks of a mount: the predicted requests, else the opens (the published figures are per open)."""
+    """What the latency of a mount's kind is of: its open calls where it was published per open, else the predicted requests."""
     requests = evidence.profile.requests
     asked = [asked for asked in requests.by_mount if asked.key == row.key] if requests is not None else []
-    if not asked:
+    if is_per_open(row.fstype or "") or not asked:
         return row.n_open
-    # the published figures are seconds per open or listing, lookups included
-    predicted = total_of(asked)
-    if any(one.operations for one in asked):
-        # NFS 3 has no OPEN: a program's opens are other requests there
-        return max(row.n_open, predicted.open + predicted.negative)
-    return predicted.open + predicted.opendir + predicted.negative
+    return total_of(asked).n_metadata
 
 
 def _names(rows: Sequence[MountRow]) -> str:
-    shown = [f"{row.key} ({row.fstype or 'not known'})" for row in rows[:2]]
+    shown = [f"{row.key} ({row.fstype})" if row.fstype else _unknown(row) for row in rows[:2]]
     return " and ".join(shown) + (f" and {len(rows) - 2} more" if len(rows) > 2 else "")
+
+
+def _unknown(row: MountRow) -> str:
+    return (
+        "filesystems that the log does not tell" if row.key == NOT_KNOWN else f"{row.key} (of a type that is not known)"
+    )
 
 
 def _not(evidence: Evidence) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fsprobe.capture.machine import counters, mounts
@@ -26,6 +27,7 @@ from fsprobe.model.formats import text
 
 Checkpoint = Callable[[Comparison, "dict[str, bytes]"], None]
 """Takes the comparison so far, and the recordings."""
+SETTLE_S, SETTLE_READS = 0.05, 6
 Announce = Callable[[Announcement], None]
 """Takes what will be done; a second time when it is known how long a run takes."""
 Adopt = Callable[[Comparison, Path], None]
@@ -157,9 +159,24 @@ def find_counters(plan: Plan, state: State) -> Probe | None:
         return None
     state.counted_by = source.name
     row = mounts.mount_of(os.fsencode(os.path.realpath(plan.env)), mounts.parse_mountinfo(mounts.read_own()))
-    state.counted_mount = text(row[0]) if row is not None else ""
+    if row is not None:
+        state.counted_mount, state.counted_device = text(row[0]), (row[1], row[2])
     state.notes.append(f"requests at the server are those that {source.name} counts: {counters.CAVEAT}")
-    return source.read
+    return partial(settled, source.read)
+
+
+def settled(read: Probe) -> Mapping[str, int]:
+    """The counters once they stand still, for at most 0.3 s: an NFS client sends a CLOSE after close(2) has returned.
+
+    Source: Linux, fs/nfs/nfs4proc.c, nfs4_do_close, which waits for no answer.
+    """
+    counted = read()
+    for _ in range(SETTLE_READS):
+        time.sleep(SETTLE_S)
+        last, counted = counted, read()
+        if counted == last:
+            break
+    return counted
 
 
 def prepare(

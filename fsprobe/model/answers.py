@@ -105,7 +105,7 @@ class Estimate:
     """Of one process on a node with a cold cache."""
     n_requests_node: int
     """Of a node with all its processes."""
-    cpu_s: float
+    cpu_s: float | None
     cpu_source: str
     start_s: float
     """One process alone."""

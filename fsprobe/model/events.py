@@ -109,6 +109,10 @@ class ParseQuality:
     """Calls that started and never returned (killed or blocked at exit); they are counted as calls."""
     n_unread_paths: int = 0
     """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
+    n_untraced: int = 0
+    """Processes that were made so that no tracer could follow them (CLONE_UNTRACED)."""
+    n_refused_traces: int = 0
+    """Attempts of the program to trace a process that were refused, as each has one tracer at most: a debugger, strace, rr."""
     unparsed_examples: list[bytes] = field(default_factory=list)
     """The first lines that were not understood, as they stand."""
     has_times: bool = False

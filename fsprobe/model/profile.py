@@ -43,6 +43,10 @@ class Quality:
     n_unfinished: int = 0
     n_unread_paths: int = 0
     """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
+    n_untraced: int = 0
+    """Processes that no tracer could follow (CLONE_UNTRACED)."""
+    n_refused_traces: int = 0
+    """Attempts of the program to trace a process that were refused: it is traced itself."""
     n_lost: int = 0
     """Calls, and notes about processes, that were made and not recorded: the recorder had no room for them."""
     unseen: Mapping[str, int] = field(default_factory=dict)
@@ -89,9 +93,9 @@ class Metrics(CallCounts):
     tracing_overhead_us: float | None = None
     """What tracing adds to one call; see docs/method.md."""
     time_less_overhead_s: float | None = None
-    """Time in metadata calls with the tracing overhead subtracted."""
+    """Waiting in metadata calls, as the time account says; without one: time in them, the tracing overhead subtracted."""
     share_of_wall: float | None = None
-    """`time_less_overhead_s` as a part of the wall time, from which the overhead is subtracted too."""
+    """`time_less_overhead_s` as a part of the wall time, from which the overhead is subtracted too; of a job, of all its ranks'."""
     by_syscall: Mapping[str, SyscallRow] = field(default_factory=dict)
     by_phase: tuple[Row, ...] = ()
     by_module: tuple[ModuleRow, ...] | None = None

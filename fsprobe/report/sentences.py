@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fsprobe import capabilities
-from fsprobe.model.manifest import LayoutFacts
+from fsprobe.model.manifest import LayoutFacts, Manifest
 from fsprobe.model.profile import Profile, Quality
 from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
-from fsprobe.model.time.account import TimeAccount
+from fsprobe.model.time.account import TimeAccount, TimeRow
 from fsprobe.report import numbers
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
@@ -200,7 +200,9 @@ N_PROGRAMS = 3
 
 
 def share_pattern(profile: Profile) -> str:
-    """How the share of the wall time that calls took is said."""
+    """How the share of the wall time that calls took is said; where there is a time account it is that of its bar."""
+    if profile.time is not None and profile.time.metadata_s is not None:
+        return "{} of the time waiting"
     if profile.manifest.shows(capabilities.TRUE_DURATIONS):
         return "{} of the time"
     if profile.metrics.tracing_overhead_us == 0:
@@ -234,7 +236,7 @@ def quality_lines(profile: Profile) -> list[str]:
         why = f" ({manifest.backend_why})" if manifest.backend_why else ""
         lines.append(
             f"no tracer{why}: interpreters noted their own calls. What a tracer would add is not observed, nor are interpreters under "
-            "-I, -E, -S or without the environment. How to get a tracer: `fsprobe doctor`"
+            "-I, -E, -S, without the environment or as another user. How to get a tracer: `fsprobe doctor`"
         )
         if manifest.n_python_without_events:
             lines.append(
@@ -243,7 +245,7 @@ def quality_lines(profile: Profile) -> list[str]:
             )
     elif manifest.backend_why:
         lines.append(f"{manifest.backend} was taken because {manifest.backend_why}")
-    lines += _unread(quality)
+    lines += _unread(quality, manifest)
     if profile.metrics.imports_by == "package":
         lines.append("imports are shown by top-level package: the paths leave too many of their modules open")
     if manifest.no_hook:
@@ -270,6 +272,11 @@ def quality_lines(profile: Profile) -> list[str]:
         lines.append("the program uses io_uring: what it opens that way can't be seen")
     if manifest.log_truncated:
         lines.append(f"{manifest.log_truncated}: what came after is not in the numbers")
+    if manifest.log_compressed_bytes:
+        lines.append(
+            f"the log lay in memory with a limit, or where there was little room: {numbers.size_bytes(manifest.log_compressed_bytes)} of it "
+            "were compressed while the command ran, some of the CPU time beside it"
+        )
     if manifest.descendants_left:
         lines.append("processes that outlived the command are counted up to the end of the recording only")
     if manifest.salvaged:
@@ -288,7 +295,7 @@ def _estimated(quality: Quality) -> str:
     )
 
 
-def _unread(quality: Quality) -> list[str]:
+def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     """What of the log could not be used, what is not in it, and what was estimated for it."""
     lines = []
     if quality.n_lost:
@@ -298,8 +305,8 @@ def _unread(quality: Quality) -> list[str]:
     if quality.unseen:
         n = sum(quality.unseen.values())
         lines.append(
-            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, or without "
-            f"the environment): {_programs(quality.unseen)}"
+            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, "
+            f"without the environment, or a starter of containers or jobs): {_programs(quality.unseen)}"
         )
     if quality.by_preload:
         lines.append(
@@ -314,6 +321,18 @@ def _unread(quality: Quality) -> list[str]:
             f"{numbers.plural(quality.n_unread_paths, 'call')} without a path: the program lets nobody look into it, or something "
             "forbids that; who they were for is not known"
         )
+    if manifest.tracers or quality.n_refused_traces:
+        tried = numbers.plural(quality.n_refused_traces, "attempt") if quality.n_refused_traces else ""
+        names = " and ".join(manifest.tracers) or "a program"
+        lines.append(
+            f"{names} would trace others{f' ({tried} refused)' if tried else ''}, which a program that is traced can't: what it "
+            "would have done is not in the numbers; --backend audit or inline leaves it alone"
+        )
+    if quality.n_untraced:
+        lines.append(
+            f"{numbers.plural(quality.n_untraced, 'process', 'processes')} that no tracer may follow (CLONE_UNTRACED): traced calls of such a "
+            "process fail under strace; --backend ptrace follows it, audit and inline leave it alone"
+        )
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
     if quality.n_marks_lost or quality.n_marks_unread:
@@ -325,7 +344,13 @@ def _unread(quality: Quality) -> list[str]:
 
 def time_title(account: TimeAccount) -> str:
     """What the bar shows."""
-    return f"Where the {numbers.seconds(account.wall_s)} of wall time went"
+    whose = f" of {numbers.count(account.n_ranks)} ranks, summed," if account.n_ranks > 1 else ""
+    return f"Where the {numbers.seconds(account.wall_s)} of wall time{whose} went"
+
+
+def slowest_title(row: TimeRow) -> str:
+    """What the second bar of a job shows."""
+    return f"of these {numbers.seconds(row.wall_s)} in the slowest, {row.key}"
 
 
 def time_notes(account: TimeAccount) -> list[str]:

@@ -18,6 +18,7 @@ from fsprobe.events.strace.syscalls import (
 from fsprobe.events.strace.values import MAX_PATH_BYTES, annotated_path, error_of, split_arguments, string_value
 from fsprobe.model.events import Call, Mark, Op, Process
 
+_TRACING = b"PTRACE_TRACEME", b"PTRACE_ATTACH", b"PTRACE_SEIZE"
 _MARKS = {b">": "begin", b"<": "end", b"!": "note"}
 
 
@@ -36,6 +37,7 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
         return
     if name in CLONES:
         count_returned(log, name, error)
+        quality.n_untraced += not error and b"CLONE_UNTRACED" in args
         start.args = args
         clone_returned(log.families, thread, start, b"" if error else result)
         return
@@ -44,6 +46,8 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
         count_returned(log, name, error)
         if not error:
             _follow(log, thread, name, args, result)
+        elif name == b"ptrace" and error == "EPERM" and args.startswith(_TRACING):
+            quality.n_refused_traces += 1
         return
     path = _path(log, thread, shape, start, args)
     if path is None:
