@@ -11,6 +11,7 @@ be recorded. fsprobe predicts the requests from the recording; the client's own 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -106,16 +107,25 @@ def confirmed(cells: Sequence[Cell], count: Callable[[list[JsonObject]], list[Ce
         cells: as they were counted first.
         count: has jobs run, and gives their cells.
     """
-    missed = dict.fromkeys((cell.version, cell.workload, cell.options) for cell in cells if not cell.is_exact)
+    missed = [cell for cell in cells if not cell.is_exact]
     if not missed:
         return list(cells)
-    again = count(
-        [
-            {"version": version, "options": options, "workload": workload, "phases": ["cold", "warm"]}
-            for version, workload, options in missed
-        ]
-    )
-    return [cell for cell in cells if (cell.version, cell.workload, cell.options) not in missed] + again
+    runs = {cell.run for cell in missed}
+    return [cell for cell in cells if cell.run not in runs] + count(jobs_of(missed))
+
+
+def jobs_of(cells: Iterable[Cell]) -> list[JsonObject]:
+    """Jobs that count the runs of these cells once more."""
+    return [
+        {"version": version, "options": options, "workload": workload, "phases": ["cold", "warm"]}
+        for version, workload, options in dict.fromkeys(cell.run for cell in cells)
+    ]
+
+
+def count_again(machine: Machine, found: JsonObject) -> list[JsonObject]:
+    """The cells of the runs that have a number which nothing explains, counted once more."""
+    wanted = jobs_of(report.unexplained(found))
+    return [dataclasses.asdict(cell) for cell in cells_of(machine, measure(machine, wanted))] if wanted else []
 
 
 def cells_of(machine: Machine, rows: Iterable[JsonObject]) -> list[Cell]:
@@ -142,16 +152,18 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     stored = options.output / "servers.json"
     if not options.render:
+        at = {"date": date.today().isoformat(), "commit": evidence.commit()}
         with tempfile.TemporaryDirectory(prefix="fsprobe-servers-") as place:
             build.build(Path(place))
             with Machine(Path(place)) as machine:
                 rows = measure(machine, ci_jobs() if options.quick else all_jobs(), limit_s=3000)
                 found = report.gather(machine.share / "out", rows)
+                found["again"] = count_again(machine, found)
                 found["layouts"] = compare_layouts(machine, LAYOUTS[:1] if options.quick else LAYOUTS)
             if options.torch is not None:
                 found["torch"] = report.count_start(record_torch(options.torch, Path(place)), options.torch)
                 found["torch_version"] = evidence.package_versions(str(options.torch), ["torch"])["torch"]
-            found |= {"date": date.today().isoformat(), "commit": evidence.commit()}
+            found |= at
         stored.write_text(report.as_text(found))
     found = json.loads(stored.read_text())
     (options.output / "servers.md").write_text(report.render(found))

@@ -32,7 +32,7 @@ from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.capture.machine.host import TARGET_VARIABLES
 from fsprobe.errors import BadInput
-from fsprobe.events import clocks, marks, ring
+from fsprobe.events import clocks, cpu_times, marks, ring
 from fsprobe.events.command import Command
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser, sources
@@ -47,6 +47,7 @@ __all__ = ["Analysis", "analyse", "load_logs", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"
+CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,7 +343,9 @@ def read_events(
     )
     if hooks.marks:
         events = marks.merge(events, hooks, clocks.read(recording.lines("log")))
-    return events if times is None else watch_time(events, times)
+    if times is None:
+        return events
+    return watch_time(events, times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None)
 
 
 def ring_events(

@@ -38,13 +38,13 @@ def read_with_fsprobe(path: Path) -> int:
 def fold_with_fsprobe(path: Path) -> int:
     """Parse, attribute (imports estimated) and fold into the tables of a profile."""
     from fsprobe.analysis.attribution.attribute import Notes, attribute
-    from fsprobe.analysis.attribution.not_found import WhyMissing
+    from fsprobe.analysis.attribution.not_found import WhyNotFound
     from fsprobe.analysis.counting.tally import fold
     from fsprobe.events.strace.parser import parse
     from fsprobe.model.events import ParseQuality
 
     with path.open("rb", 1 << 20) as lines:
-        return fold(attribute(parse(lines, ParseQuality()), Notes()), WhyMissing([])).total.n_metadata
+        return fold(attribute(parse(lines, ParseQuality()), Notes()), WhyNotFound([])).total.n_metadata
 
 
 def read_with_stracetools(path: Path) -> int:
@@ -164,7 +164,7 @@ def child_stages(path: str) -> None:
 
     loaded = time.process_time()
     from fsprobe.analysis.attribution.attribute import Notes
-    from fsprobe.analysis.attribution.not_found import WhyMissing
+    from fsprobe.analysis.attribution.not_found import WhyNotFound
     from fsprobe.analysis.counting.tally import fold
     from fsprobe.analysis.findings.evidence import Watch, watch
     from fsprobe.analysis.requests.model import RequestModel
@@ -185,7 +185,7 @@ def child_stages(path: str) -> None:
     at.append(time.process_time())
     rows = list(pipeline.attributed(recording, iter(events), Notes()))
     at.append(time.process_time())
-    tally = fold(watch(rows, Watch()), WhyMissing(list(hooks.facts.values())))
+    tally = fold(watch(rows, Watch()), WhyNotFound(list(hooks.facts.values())))
     at.append(time.process_time())
     model = RequestModel(
         pipeline.read_mounts(recording, hooks), pipeline.read_json(recording, "lookups"), pipeline.cwd_of(recording)

@@ -44,6 +44,11 @@ class Cell:
         """Predicted as counted."""
         return self.counted == self.predicted
 
+    @property
+    def run(self) -> tuple[str, str, str]:
+        """Version, workload and options: what was mounted and started."""
+        return self.version, self.workload, self.options
+
     def __str__(self) -> str:
         """One line for a table of misses."""
         lent = {True: "", False: ", no delegations", None: ""}[self.delegations]

@@ -65,6 +65,24 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a comparison will do, before it does it."""
+
+    layouts: tuple[str, ...]
+    n_runs: int
+    """timed runs of each layout and cache state"""
+    caches: tuple[str, ...]
+    n_starts: int
+    """how often the command starts: a first time, traced in each layout, timed; a warm run right after another one"""
+    needs: tuple[tuple[str, Path, int], ...]
+    """what is made: (copy or image, the directory where it goes, bytes at most)"""
+    keeps: bool
+    """what is made stays"""
+    run_s: float | None = None
+    """how long the first run took; None before it"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One untraced run."""
 

@@ -10,7 +10,7 @@ from fsprobe.model.comparison import Comparison
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, first_rows
-from fsprobe.model.time.account import TimeAccount, TimeSplit
+from fsprobe.model.time.account import TimeAccount, TimeRow, TimeSplit
 from fsprobe.report import comparison_facts, facts, job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 
@@ -59,6 +59,7 @@ def _profile(profile: Profile, recording: str | None) -> list[str]:
     lines += _findings(profile)
     lines += _job(profile.job) if profile.job is not None else []
     lines += _imports(profile)
+    lines += _seconds(profile.time.by_package or ()) if profile.time is not None else []
     lines += ["### Packages", "", *_packages(profile)]
     lines += _mounts(profile)
     lines += _not_found(profile)
@@ -264,6 +265,16 @@ def _imports(profile: Profile) -> list[str]:
     )
     left = sentences.imports_left(profile)
     return lines + table(head, cells, n_left=2) + ([f"{text(left)}.", ""] if left else [])
+
+
+def _seconds(rows: Sequence[TimeRow]) -> list[str]:
+    """The packages whose imports took most time of their own, and where it went."""
+    if not rows:
+        return []
+    parts = ("wall_s", "cpu_s", "metadata_s", "reads_s", "other_s")
+    cells = ([code(row.key, MAX_CELL), *(numbers.seconds(getattr(row, part)) for part in parts)] for row in rows[:TOP])
+    head = ("Package imported", "wall, its own", "CPU", "in metadata calls", "in reads", "other")
+    return ["### Seconds by package imported", "", *table(head, cells, n_left=1)]
 
 
 def _mounts(profile: Profile) -> list[str]:

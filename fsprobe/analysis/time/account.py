@@ -276,7 +276,7 @@ def _row(
         cpu_cum_s=whole.cpu_s,
         metadata_cum_s=whole.metadata_s,
         reads_cum_s=whole.reads_s,
-        n_major_faults=own.n_major_faults if seen.has_usage else None,
+        n_major_faults=own.n_major_faults if seen.has_usage and seen.has_faults else None,
     )
 
 

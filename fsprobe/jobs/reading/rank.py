@@ -9,7 +9,7 @@ from typing import Any
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.attribution.not_found import WhyNotFound
-from fsprobe.analysis.counting.tally import Folder, Tally
+from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Watch, watch
 from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest
@@ -75,12 +75,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
             seen = Watch()
             rows = watch(rows, seen)
         tally = Tally()
-        folder = Folder(tally, WhyNotFound(facts))
-        take, add = model.fold, folder.fold
-        for row in rows:
-            take(row)
-            add(row)
-        folder.close()
+        fold(pipeline.taken_in(rows, model), WhyNotFound(facts), into=tally)
     told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})
     manifest = complete_manifest(recording, hooks, mounts, told)
     places = [MountRow(key=text(mount.path), fs_class=mount.fs_class) for mount in mounts]

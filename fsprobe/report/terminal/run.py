@@ -13,6 +13,7 @@ from rich.text import Text
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
+from fsprobe.model.time.account import TimeRow
 from fsprobe.report import facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, WIDTH, as_text, clean, console_on, print_words
@@ -50,6 +51,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     draw_mounts(console, profile)
     draw_phases(console, profile)
     draw_imports(console, profile)
+    draw_seconds(console, profile)
     draw_packages(console, profile)
     draw_not_found(console, profile)
     draw_foot(console, profile, recording)
@@ -310,6 +312,22 @@ def draw_imports(console: Console, profile: Profile) -> None:
     left = sentences.imports_left(profile)
     if left:
         console.print(Text(left, style="dim"))
+
+
+def draw_seconds(console: Console, profile: Profile) -> None:
+    rows = profile.time.by_package if profile.time is not None else None
+    if not rows:
+        return
+    _heading(console, "Seconds by package imported (their own)")
+    columns: list[Column[TimeRow]] = [
+        ("package", "fill", lambda row: clean(row.key)),
+        ("wall", "right", lambda row: numbers.seconds(row.wall_s)),
+        ("CPU", "right", lambda row: numbers.seconds(row.cpu_s)),
+        ("in metadata calls", "right", lambda row: numbers.seconds(row.metadata_s)),
+        ("in reads", "right", lambda row: numbers.seconds(row.reads_s)),
+        ("other", "right", lambda row: numbers.seconds(row.other_s)),
+    ]
+    draw_table(console, rows[:TOP], columns)
 
 
 def draw_packages(console: Console, profile: Profile) -> None:
