@@ -24,7 +24,9 @@ def headline(profile: Profile) -> str:
     metrics = profile.metrics
     if is_unobserved(profile):
         return NOTHING_NOTED
-    if not has_python(profile):
+    if profile.manifest.logs and not metrics.n_metadata:
+        return "The log holds no call on a path."
+    if not has_python(profile) or not profile.has_start:
         of = ""
     else:
         of = " to start and import" if any(row.key == "import" for row in metrics.by_phase) else " to start"
@@ -44,6 +46,15 @@ def headline(profile: Profile) -> str:
     if of:
         said += f"; {numbers.count(metrics.n_metadata)} in the whole run"
     return f"{said}{', ' + where if where else ''}."
+
+
+def call_kinds(profile: Profile) -> str:
+    """`88 open, 321 stat, 30 list`; a kind that a log did not trace is not observed."""
+    metrics, absent = profile.metrics, profile.absent_calls
+    table = (("open", metrics.n_open), ("stat", metrics.n_stat), ("list", metrics.n_list))
+    return ", ".join(
+        f"{name} {numbers.NOT_OBSERVED}" if name in absent else f"{numbers.count(n)} {name}" for name, n in table
+    )
 
 
 def _where(profile: Profile) -> str:

@@ -62,7 +62,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
 
 def draw_command(console: Console, profile: Profile) -> None:
     """What was run, on one line: whole words from its beginning, as many as there is room for."""
-    words = clean(facts.command_line(profile.manifest))
+    words = clean(facts.command_line(profile.manifest)) or "(the log does not hold the command)"
     room = console.width - len("fsprobe  ")
     if len(words) > room:
         begun = words[: room - 1].rpartition(" ")[0] or words[: room - 2]
@@ -103,7 +103,7 @@ def draw_totals(console: Console, profile: Profile) -> None:
     rows = [
         (
             "calls",
-            f"{numbers.count(metrics.n_open)} open, {numbers.count(metrics.n_stat)} stat, {numbers.count(metrics.n_list)} list",
+            sentences.call_kinds(profile),
             "not found",
             f"{numbers.count(metrics.n_not_found)} ({numbers.part_of(metrics.n_not_found, metrics.n_metadata)})",
         ),
