@@ -51,6 +51,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "overhead": Benchmark(fewer="--runs 3 --growth-to 100000", quick="--no-growth", more="--torch {torch}"),
     "peers": Benchmark(),
     "own_size": Benchmark("-o {out}"),
+    "pages": Benchmark("-o {out}", is_usual=False),
     "ranks": Benchmark(is_usual=False),
     "inline": Benchmark(more="--python {torch}", is_usual=False),
     "servers": Benchmark("-o {out}", more="--torch {torch}", is_usual=False),
