@@ -12,7 +12,7 @@ from rich.text import Text
 from fsprobe.capture import shipped
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
-from fsprobe.model.rows import PROGRAM
+from fsprobe.model.rows import NO_MODULES
 from fsprobe.report import facts, numbers, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
@@ -49,7 +49,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
         print_words(console, verdict.sentence, LEVEL_STYLES.get(verdict.level, "bold"))
     print_words(console, counts_line(profile))
     _draw_time(console, profile)
-    _draw_imports(console, costliest(profile))
+    _draw_imports(console, costliest(profile), sentences.how_sure(profile))
     _draw_finding(console, profile.findings, recording)
     _draw_rest(console, profile, recording)
 
@@ -70,10 +70,10 @@ def costliest(profile: Profile) -> list[tuple[str, float | None, int | None]]:
 
     By seconds where the time account has them, else by calls.
     """
-    modules = {row.key: row.n_metadata for row in profile.metrics.by_module or () if row.key != PROGRAM}
+    modules = {row.key: row.n_metadata for row in profile.metrics.by_module or () if row.key not in NO_MODULES}
     account = profile.time
     if account is not None and account.by_import is not None:
-        timed = sorted((row for row in account.by_import if row.key != PROGRAM), key=lambda row: -row.wall_s)
+        timed = sorted((row for row in account.by_import if row.key not in NO_MODULES), key=lambda row: -row.wall_s)
         least_s = SMALL_SHARE * account.wall_s
         return [(row.key, row.wall_s, modules.get(row.key)) for row in timed[:N_IMPORTS] if row.wall_s > least_s]
     counted = sorted(modules.items(), key=lambda item: -item[1])
@@ -93,7 +93,7 @@ def _draw_time(console: Console, profile: Profile) -> None:
         console.print(Text(line))
 
 
-def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int | None]]) -> None:
+def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int | None]], how: str) -> None:
     cells = []
     for key, own_s, n_calls in rows:
         parts = [numbers.seconds(own_s)] if own_s is not None else []
@@ -102,7 +102,9 @@ def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int 
     width = max((len(name) for name, _ in cells), default=0)
     for name, cost in cells:
         console.print(
-            Text("import ", style="dim") + Text(name.ljust(width)) + Text(f"  {cost} of its own", style="dim")
+            Text("import ", style="dim")
+            + Text(name.ljust(width))
+            + Text(f"  {how.format(f'{cost} of its own')}", style="dim")
         )
 
 
