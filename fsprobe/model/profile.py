@@ -12,6 +12,9 @@ from fsprobe.model.job import Job
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.requests import Requests
 from fsprobe.model.rows import (
+    NO_MODULES,
+    PROGRAM,
+    UNOWNED,
     CallCounts,
     ModuleRow,
     MountRow,
@@ -132,6 +135,16 @@ class Metrics(CallCounts):
     def n_startup(self) -> int:
         """Metadata calls before the program's own work."""
         return self.startup.n_metadata
+
+    @property
+    def n_unowned(self) -> int:
+        """Calls between estimated imports that may be an import's or the program's own; they count for the phase import."""
+        return sum(row.n_metadata for row in self.by_module or () if row.key in UNOWNED)
+
+    @property
+    def n_of_no_import(self) -> int:
+        """Calls of estimated imports that stand in the row of no import: those, and imports that failed."""
+        return sum(row.n_metadata for row in self.by_module or () if row.key in NO_MODULES and row.key != PROGRAM)
 
     @property
     def n_processes(self) -> int:
