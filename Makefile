@@ -15,6 +15,11 @@ demo: $(VENV)/.installed
 	@echo "Again, or as JSON:  $(BIN)/fsprobe report demo.fsprobe --format json"
 	@echo "Your own program:   $(BIN)/fsprobe run -- python train.py"
 
+# for the archive pip is enough
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
 $(VENV)/.installed: pyproject.toml $(RECORDER)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
@@ -26,7 +31,7 @@ $(VENV)/.test-installed: pyproject.toml $(RECORDER)
 	touch $@ $(VENV)/.installed
 
 # all of fsprobe in one file
-zipapp: $(VENV)/.installed
+zipapp: $(VENV)/.python
 	$(BIN)/python packaging/zipapp.py -o fsprobe.pyz
 
 # what completes commands, and the man page, made again
@@ -53,13 +58,17 @@ COMPUTING = $(wildcard $(addprefix tests/,e2e/test_servers.py analysis cli exper
 
 test: system-packages lint
 	@failed=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(COMPUTING) || failed=1; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(COMPUTING)) || failed=1; \
+	$(BIN)/python -m pytest --durations 15 -n 2 --dist loadfile $(COMPUTING) || failed=1; \
+	$(BIN)/python -m pytest --durations 40 $(addprefix --ignore=,$(COMPUTING)) || failed=1; \
 	exit $$failed
 
 # what reports/ holds, made again, with fewer runs: under 30 minutes on two cores; and the quick ones, under 3
 bench: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all -o reports
+
+# every report, in full, as long as it takes; TORCH=PYTHON names an interpreter that has torch
+bench-all: system-packages $(VENV)/.test-installed
+	$(BIN)/python -m benchmarks.all --everything $(if $(TORCH),--torch $(TORCH)) -o reports
 
 bench-quick: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all --quick -o build/bench-quick

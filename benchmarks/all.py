@@ -1,9 +1,10 @@
-"""All benchmarks, one after another, with progress: `make bench` and `make bench-quick`.
+"""All benchmarks, one after another, with progress: `make bench`, `make bench-quick` and `make bench-all`.
 
-    python -m benchmarks.all [--quick] [-o DIRECTORY] [NAME ...]
+    python -m benchmarks.all [--quick | --everything] [--torch PYTHON] [-o DIRECTORY] [NAME ...]
 
 Each is a process of its own. What needs root or /dev/fuse says so in its report and is no failure; a benchmark that finds
-a difference ends with 1, and so does this.
+a difference ends with 1, and so does this. `--everything` takes as long as it takes: also what boots a machine, installs
+TensorFlow, or starts CPython's own tests.
 """
 
 from __future__ import annotations
@@ -13,39 +14,72 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environments import prepare
 from benchmarks.evidence import say
 
-BENCHMARKS: dict[str, list[str] | None] = {
-    # name -> further options with --quick; None: not among the quick ones
-    "accuracy": [],
-    "parse_speed": [],
-    "layouts": None,
-    "nodes": None,
-    "overhead": ["--no-growth"],
-    "peers": None,
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """How one is started.
+
+    Attributes:
+        shape: its options, with places for the environment, its interpreter, the directory of reports and its own name.
+        fewer: further options that keep all of `make bench` below half an hour.
+        quick: further options among the quick ones; None: not among them.
+        more: further options of `--everything`; those with `{torch}` only where an interpreter that has it is named.
+        is_usual: `make bench` has it.
+        needs_server: root and /dev/fuse.
+    """
+
+    shape: str = "--python {python} -o {out}"
+    fewer: str = ""
+    quick: str | None = None
+    more: str = ""
+    is_usual: bool = True
+    needs_server: bool = False
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "accuracy": Benchmark(quick=""),
+    "parse_speed": Benchmark(quick="", more="--huge"),
+    "time": Benchmark("-o {out}", needs_server=True),
+    "layouts": Benchmark("{env} -o {out}/{name}.json", "--latency 1 --runs 3", needs_server=True),
+    "nodes": Benchmark("{env} -o {out}/{name}.json", "--runs 1", needs_server=True),
+    "overhead": Benchmark(fewer="--runs 3 --growth-to 100000", quick="--no-growth", more="--torch {torch}"),
+    "peers": Benchmark(),
+    "own_size": Benchmark("-o {out}"),
+    "pages": Benchmark("-o {out}", is_usual=False),
+    "ranks": Benchmark(is_usual=False),
+    "inline": Benchmark(more="--python {torch}", is_usual=False),
+    "servers": Benchmark("-o {out}", more="--torch {torch}", is_usual=False),
+    "case": Benchmark("-o {out}/{name}", is_usual=False, needs_server=True),
+    "fix": Benchmark("-o {out}", is_usual=False, needs_server=True),
+    "audit_accuracy": Benchmark("--python {python} -o {out}/{name}.json", is_usual=False),
+    "estimate": Benchmark("-o {out}", is_usual=False),
+    "programs": Benchmark("-o {out}", is_usual=False),
+    "robustness": Benchmark("-o {out} --fresh", is_usual=False),
 }
 """In an order in which the quickest tell first that something is wrong."""
-FEWER: dict[str, list[str]] = {
-    "layouts": ["--latency", "1", "--runs", "3"],
-    "nodes": ["--runs", "1"],
-    "overhead": ["--runs", "3", "--growth-to", "100000"],
-}
-"""What keeps all of them together below half an hour; alone, each takes its time."""
-ON_A_SERVER = ("layouts", "nodes")
-"""These need root and /dev/fuse, take an environment, and are given the name of their JSON file."""
 
 
-def command(name: str, python: str, output: Path, quick: bool) -> list[str]:
+def command(name: str, python: str, options: argparse.Namespace) -> list[str]:
     """The command line of one benchmark."""
-    words = [sys.executable, "-m", f"benchmarks.{name}"]
-    if name in ON_A_SERVER:
-        words += [str(Path(python).parent.parent), "-o", str(output / f"{name}.json")]
-    else:
-        words += ["--python", python, "-o", str(output)]
-    return [*words, "--quick", *(BENCHMARKS[name] or [])] if quick else [*words, *FEWER.get(name, [])]
+    found = BENCHMARKS[name]
+    further = "--quick " + (found.quick or "") if options.quick else found.more if options.everything else found.fewer
+    if "{torch}" in further and not options.torch:
+        further = ""
+    places = {
+        "python": python,
+        "env": str(Path(python).parent.parent),
+        "out": str(options.output),
+        "name": name,
+        "torch": options.torch,
+    }
+    words = [word.format_map(places) for word in f"{found.shape} {further}".split()]
+    return [sys.executable, "-m", f"benchmarks.{name}", *words]
 
 
 def run(words: list[str]) -> tuple[int, float]:
@@ -59,32 +93,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(BENCHMARKS)}")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--everything", action="store_true", help="as long as it takes")
+    parser.add_argument("--torch", metavar="PYTHON", default="", help="an interpreter that has torch")
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("reports"), help="directory of the reports [default: reports]"
     )
-    words = parser.parse_args()
-    unknown = set(words.names) - set(BENCHMARKS)
+    options = parser.parse_args()
+    unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     can_serve = os.geteuid() == 0 and os.access("/dev/fuse", os.R_OK | os.W_OK)
     todo = []
-    for name, quick in BENCHMARKS.items():
-        if (words.names and name not in words.names) or (words.quick and quick is None):
+    for name, found in BENCHMARKS.items():
+        is_wanted = name in options.names if options.names else found.is_usual or options.everything
+        if not is_wanted or (options.quick and found.quick is None):
             continue
-        if name in ON_A_SERVER and not can_serve:
+        if found.needs_server and not can_serve:
             say(f"{name} is left out: it needs root and /dev/fuse")
             continue
         todo.append(name)
     begin = time.monotonic()
     python = str(prepare())
-    words.output.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     ends = {}
     for number, name in enumerate(todo, 1):
         say(f"[{number}/{len(todo)}] {name} (since the start: {time.monotonic() - begin:.0f} s)")
-        ends[name] = run(command(name, python, words.output, words.quick))
+        ends[name] = run(command(name, python, options))
     for name, (code, seconds) in ends.items():
-        print(f"{name:16} {'done' if not code else f'exit code {code}':14} {seconds:6.0f} s   {words.output / name}.md")
-    print(f"{time.monotonic() - begin:.0f} s in all")
+        print(f"{name:16} {'done' if not code else f'exit code {code}':14} {seconds:6.0f} s   {options.output / name}")
+    print(f"{time.monotonic() - begin:.0f} s in all, load {os.getloadavg()[0]:.1f} at its end")
     return int(any(code for code, _ in ends.values()))
 
 

@@ -1,4 +1,4 @@
-"""A case from beginning to end, as a user of a cluster would see it: slow start, report, comparison, ticket.
+"""A case from beginning to end, as a user of a cluster would see it: slow start, report, comparison, cure, ticket.
 
     python -m benchmarks.case [-o reports/case]
 
@@ -47,6 +47,7 @@ COMMANDS = {
     "run": f"fsprobe run -o slow.fsprobe -- {CALL}",
     "compare": f"fsprobe compare --env {ENV} --flash {FLASH} --squashfs --image-dir {PROJECT}/images --cache both --runs 5 "
     f"--make-cold {HOME}/bin/cold --plot layouts.png -o layouts.fsprobe -- {CALL}",
+    "fix": f"fsprobe fix slow.fsprobe --yes --image {PROJECT}/images/env.sqsh --make-cold {HOME}/bin/cold -o fixed.fsprobe",
     "whatif": "fsprobe whatif layouts.fsprobe --nodes 64 --ranks-per-node 8 --plot nodes.png",
     "ticket": "fsprobe ticket slow.fsprobe layouts.fsprobe --redact -o ticket.zip",
 }
@@ -71,7 +72,7 @@ def inside(output: Path) -> None:
     """In the namespaces: make the cluster, be the user."""
     for top in ("/project", "/flash", "/users"):
         Path(top).mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", top], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4g,mode=755", "tmpfs", top], check=True)
     # what else this machine has mounted is none of this case
     needed = [str(path.resolve()) for path in (PLACE, evidence.REPOSITORY, Path(sys.prefix), Path(sys.base_prefix))]
     for line in Path("/proc/self/mounts").read_text().splitlines():

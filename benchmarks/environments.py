@@ -34,7 +34,7 @@ def prepare(place: Path = PLACE) -> Path:
         os.close(own_files.open_directory(str(place)))  # its programs are run: nobody else may have put them there
     except OSError as error:
         raise SystemExit(f"{place} is not used: {error.strerror}") from error
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+    clean = clean_environment()
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = env / ".done"
     wanted = " ".join((*WORKLOAD_PACKAGES, *PEERS))
@@ -47,21 +47,29 @@ def prepare(place: Path = PLACE) -> Path:
         done.write_text(wanted)
     say("installing fsprobe from this checkout")
     with tempfile.TemporaryDirectory() as scratch:
-        # a copy: building in the checkout would leave build/ behind
-        tree = Path(scratch) / "fsprobe"
-        tree.mkdir()
-        # what is in the working tree, committed or not
-        words = ["git", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z", "--"]
-        words += ["fsprobe", "pyproject.toml", "README.md", "LICENSE"]
-        names = subprocess.run(words, check=True, capture_output=True).stdout.split(b"\0")
-        for name in (os.fsdecode(name) for name in names if name):
-            if (REPOSITORY / name).exists():
-                (tree / name).parent.mkdir(parents=True, exist_ok=True)
-                (tree / name).write_bytes((REPOSITORY / name).read_bytes())
+        tree = copy_checkout(Path(scratch) / "fsprobe")
         subprocess.run([*pip, "--force-reinstall", "--no-deps", str(tree)], check=True, env=clean)
         if is_new:
             subprocess.run([*pip, str(tree)], check=True, env=clean)
     return python
+
+
+def copy_checkout(tree: Path) -> Path:
+    """What pip builds fsprobe from, as it is in the working tree, committed or not: building there would leave build/ behind."""
+    tree.mkdir()
+    words = ["git", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z", "--"]
+    words += ["fsprobe", "share", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
+    names = subprocess.run(words, check=True, capture_output=True).stdout.split(b"\0")
+    for name in (os.fsdecode(name) for name in names if name):
+        if (REPOSITORY / name).exists():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_bytes((REPOSITORY / name).read_bytes())
+    return tree
+
+
+def clean_environment() -> dict[str, str]:
+    """The one to install in: byte code is written."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
 
 
 def fsprobe_of(python: str | Path) -> list[str]:

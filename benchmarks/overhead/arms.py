@@ -24,13 +24,17 @@ WORKLOADS = {
     "sklearn, scipy, pyplot": "import sklearn.ensemble, scipy.stats, matplotlib.pyplot\n",
     "spawn pool of 4": POOL,
 }
-BACKENDS = ("strace", "ptrace", "audit")
+TORCH = {"torch": "import torch\n"}
+"""Measured where an interpreter that has it is named: hundreds of megabytes that not every environment needs."""
+BACKENDS = ("inline", "strace", "ptrace", "audit")
+STARTS = ("untraced", "fsprobe run --record-only (inline)", "fsprobe run --record-only (strace)")
+"""Of how many programs start at once."""
 
 
 def arms(python: str, fsprobe: list[str], script: Path, scratch: Path) -> dict[str, list[str]]:
     """Name -> command line, of every way to run a script."""
     program = strace_program()
-    log, tools = str(scratch / "log"), Path(python).parent
+    log, tools = str(scratch / "log"), Path(fsprobe[0]).parent
     target = [python, str(script)]
     line = installed.command_line(program, installed.version(program), log, target)
     found = {
@@ -53,6 +57,7 @@ def arms(python: str, fsprobe: list[str], script: Path, scratch: Path) -> dict[s
         "strace",
         "--record-only",
         "-q",
+        "--force",
         "--no-markers",
         "-o",
         str(scratch / "x.fsprobe"),
@@ -87,9 +92,20 @@ def growth_arms(python: str, fsprobe: list[str], script: Path, scratch: Path) ->
         "fsprobe's strace line alone": installed.command_line(program, installed.version(program), log, target),
         "fsprobe run --record-only": [*run, "--record-only", "--", *target],
         "fsprobe run --record-only (ptrace)": [*run, "--record-only", "--backend", "ptrace", "--", *target],
+        "fsprobe run --record-only (inline)": [*run, "--record-only", "--backend", "inline", "--", *target],
         "fsprobe run --stream": [*run, "--stream", "--record-only", "--", *target],
         "fsprobe run": [word for word in run if word != "-q"] + ["--", *target],
     }
+
+
+def starts(python: str, fsprobe: list[str], n: int, scratch: Path) -> dict[str, list[list[str]]]:
+    """Name -> the command lines that start at once: `import pandas`, as the ranks of a node do."""
+    target = [python, "-c", WORKLOADS["pandas"].strip()]
+    found = {STARTS[0]: [target] * n}
+    for name, backend in zip(STARTS[1:], ("inline", "strace"), strict=True):
+        run = [*fsprobe, "run", "--record-only", "-q", "--force", "--backend", backend, "-o"]
+        found[name] = [[*run, str(scratch / f"start-{number}.fsprobe"), "--", *target] for number in range(n)]
+    return found
 
 
 def strace_program() -> str:

@@ -1,6 +1,7 @@
 """What tracing costs: CPU and wall of a program untraced, under fsprobe, and under what one would use instead.
 
-    python -m benchmarks.overhead [--runs N] [--quick] [--no-growth | --growth-to N] [-o DIRECTORY] [WORKLOAD ...]
+    python -m benchmarks.overhead [--runs N] [--quick] [--no-growth | --growth-to N] [--torch PYTHON] [-o DIRECTORY]
+                                  [WORKLOAD ...]
 
 CPU is user + system of the whole process tree (wait4), so that of the tracer is in it. Arms are run in turn (A B C A B C)
 after a round that is not counted, because a shared machine drifts; ratios are of medians. fsprobe is the installed command.
@@ -20,7 +21,7 @@ from pathlib import Path
 from benchmarks import evidence
 from benchmarks.environments import fsprobe_of, prepare
 from benchmarks.evidence import PLACE, Json, say
-from benchmarks.overhead.arms import WORKLOADS, arms, growth_arms, growth_program
+from benchmarks.overhead.arms import TORCH, WORKLOADS, arms, growth_arms, growth_program, starts
 from benchmarks.overhead.report import markdown, picture
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import METADATA_OPS, Call, ParseQuality
@@ -30,6 +31,8 @@ GROWTH = {
     "processes": (1, 4, 16, 64),
     "threads": (1, 4, 16, 64),
 }
+N_STARTS = 64
+"""Programs that start at once: the ranks of a full node."""
 LEFT_OUT_WHEN_LONG = ("fsprobe's strace line alone", "fsprobe run --record-only (ptrace)")
 Samples = dict[str, dict[str, list[float]]]
 
@@ -83,13 +86,14 @@ def run_arms(commands: Mapping[str, list[str]], n_runs: int, title: str) -> tupl
     return samples, failed
 
 
-def run_workload(python: str, name: str, n_runs: int, scratch: Path) -> Json:
+def run_workload(python: str, fsprobe: list[str], name: str, n_runs: int, scratch: Path) -> Json:
     """One workload under every arm."""
+    code = {**WORKLOADS, **TORCH}[name]
     script = scratch / "workload.py"  # not named as what it imports
-    script.write_text(WORKLOADS[name])
-    samples, failed = run_arms(arms(python, fsprobe_of(python), script, scratch), n_runs, name)
+    script.write_text(code)
+    samples, failed = run_arms(arms(python, fsprobe, script, scratch), n_runs, name)
     return {
-        "program": WORKLOADS[name],
+        "program": code,
         "arms": {
             arm: {key: evidence.spread(values) for key, values in figures.items()} for arm, figures in samples.items()
         },
@@ -128,23 +132,66 @@ def run_growth(python: str, what: str, sizes: tuple[int, ...], n_runs: int, scra
     return rows
 
 
-def own_calls(python: str, scratch: Path, statement: str) -> int:
-    """Metadata calls of `fsprobe run --record-only` itself: the recorder, not what it starts."""
+def measure_together(commands: list[list[str]]) -> tuple[float, float]:
+    """(CPU s, wall s) of programs that start at once, until the last has ended; CPU with all reaped descendants.
+
+    Raises:
+        RuntimeError: one failed.
+    """
+    nowhere = subprocess.DEVNULL
+    before, begin = os.times(), time.perf_counter()
+    running = [
+        subprocess.Popen(words, stdout=nowhere, stderr=nowhere, env=environment(), cwd=PLACE) for words in commands
+    ]
+    codes = [process.wait() for process in running]
+    wall, after = time.perf_counter() - begin, os.times()
+    if any(codes):
+        raise RuntimeError(f"exit codes {sorted(set(codes))}")
+    used = after.children_user - before.children_user + after.children_system - before.children_system
+    return used, wall
+
+
+def run_starts(python: str, fsprobe: list[str], n_runs: int, scratch: Path) -> Json:
+    """What recording adds where a node starts many programs at once."""
+    found = starts(python, fsprobe, N_STARTS, scratch)
+    samples: Samples = {name: {"cpu_s": [], "wall_s": []} for name in found}
+    for number in range(n_runs):
+        say(f"{N_STARTS} starts at once: round {number + 1} of {n_runs}")
+        for name, commands in found.items():
+            cpu, wall = measure_together(commands)
+            samples[name]["cpu_s"].append(cpu)
+            samples[name]["wall_s"].append(wall)
+    return {
+        "n": N_STARTS,
+        "n_runs": n_runs,
+        "arms": {
+            name: {key: evidence.spread(values) for key, values in figures.items()} for name, figures in samples.items()
+        },
+    }
+
+
+def own_calls(python: str, fsprobe: list[str], scratch: Path) -> Json:
+    """Metadata calls of a recorder itself, not of what it starts; and those of the interpreter that it runs in, alone."""
+    run = [*fsprobe, "run", "--record-only", "-q", "--force", "-o", str(scratch / "own.fsprobe")]
+    return {
+        "python -I -S -c pass": count_calls([python, "-I", "-S", "-c", "pass"], scratch),
+        "python -c pass": count_calls([python, "-c", "pass"], scratch),
+        # strace can't trace what is traced already: its tracer ends at once, after all that fsprobe does for it
+        "run --record-only -- python -c pass": count_calls([*run, "--", python, "-c", "pass"], scratch),
+        "run --record-only -- python -c 'import pandas'": count_calls(
+            [*run, "--", python, "-c", "import pandas"], scratch
+        ),
+        "run --record-only --backend inline -- python -c 'import pandas'": count_calls(
+            [*run, "--backend", "inline", "--", python, "-c", "import pandas"], scratch
+        ),
+    }
+
+
+def count_calls(command: list[str], scratch: Path) -> int:
+    """Metadata calls of the first process of a command."""
     log = scratch / "own.log"
     # without -f: what is traced already could not be traced by fsprobe's own strace
-    words = ["strace", "-q", "-o", str(log), "-e", "trace=%file,getdents64", *fsprobe_of(python)]
-    words += [
-        "run",
-        "--record-only",
-        "-q",
-        "--force",
-        "-o",
-        str(scratch / "own.fsprobe"),
-        "--",
-        python,
-        "-c",
-        statement,
-    ]
+    words = ["strace", "-q", "-o", str(log), "-e", "trace=%file,getdents64", *command]
     subprocess.run(words, check=True, env=environment(), cwd=PLACE)
     events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
     return sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)
@@ -166,6 +213,7 @@ def main() -> int:
     parser.add_argument(
         "--python", help="the target's interpreter with all packages, fsprobe beside it [default: made]"
     )
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has torch: one workload more")
     parser.add_argument("-o", "--output", type=Path, help="directory for overhead.json, .md and .png")
     words = parser.parse_args()
     python = words.python or str(prepare())
@@ -181,12 +229,18 @@ def main() -> int:
         scratch = Path(directory)
         flags = ["--quick"] if words.quick else [f"--runs {words.runs}"] if words.runs else []
         flags += [f"--growth-to {words.growth_to}"] if words.growth_to else []
-        flags += [*(["--no-growth"] if words.no_growth else []), "-o reports", *words.workloads]
+        flags += [*(["--no-growth"] if words.no_growth else []), *(["--torch PYTHON"] if words.torch else [])]
+        flags += ["-o reports", *words.workloads]
+        fsprobe = fsprobe_of(python)
+        workloads = {name: run_workload(python, fsprobe, name, n_runs, scratch) for name in names}
+        if words.torch:
+            workloads |= {name: run_workload(words.torch, fsprobe, name, n_runs, scratch) for name in TORCH}
         result = {
             **evidence.head("overhead", flags, n_runs=n_runs, versions=tools),
-            "n_own_calls": {code: own_calls(python, scratch, code) for code in ("pass", "import pandas")},
+            "n_own_calls": own_calls(python, fsprobe, scratch),
             "strace_of_true_cpu_s": floor_of_strace(),
-            "workloads": {name: run_workload(python, name, n_runs, scratch) for name in names},
+            "workloads": workloads,
+            "starts": None if words.quick else run_starts(python, fsprobe, min(3, n_runs), scratch),
             "growth": {}
             if words.no_growth
             else {what: run_growth(python, what, found, n_growth, scratch) for what, found in sizes.items()},

@@ -50,6 +50,8 @@ def markdown(result: Json) -> str:
         ]  # fmt: skip
         if workload["not_run"]:
             parts.append("Not run: " + "; ".join(f"{arm}: {why}" for arm, why in workload["not_run"].items()) + ".\n")
+    if result["starts"]:
+        parts += _starts(result["starts"])
     for what, rows in result["growth"].items():
         names = list(rows[0]["arms"])
         parts += [
@@ -67,6 +69,25 @@ def markdown(result: Json) -> str:
             ),
         ]  # fmt: skip
     return "\n".join(parts)
+
+
+def _starts(found: Json) -> list[str]:
+    arms = found["arms"]
+    return [
+        f"## {found['n']} starts at once\n",
+        f"{found['n']} times `import pandas`, started together, until the last has ended: medians of {found['n_runs']} runs. Each "
+        "recorder is an interpreter of its own, which is most of what recording adds here.\n",
+        evidence.table(
+            ["", "CPU s, median (min-max)", "over untraced", "wall s, median (min-max)", "over untraced"],
+            [
+                [
+                    arm, _shown(figures["cpu_s"]), _ratio(arms, arm, "untraced"), _shown(figures["wall_s"]),
+                    _ratio(arms, arm, "untraced", "wall_s"),
+                ]
+                for arm, figures in arms.items()
+            ],
+        ),
+    ]  # fmt: skip
 
 
 def _shown(spread: Json) -> str:
@@ -109,7 +130,7 @@ def _against_the_aim(result: Json) -> list[str]:
                 f"{least[FULL] - least[RECORD]:+.3f}",
             ]
         )  # fmt: skip
-    own = ", ".join(f"{n} for `{code}`" for code, n in result["n_own_calls"].items())
+    own = "; ".join(f"`{command}` {n}" for command, n in result["n_own_calls"].items())
     return [
         f"## `fsprobe run --record-only` against `{COUNT}`\n",
         f"The aim is {AIM} of its CPU, by medians: met for {', '.join(met) or 'none'}; not for {', '.join(missed) or 'none'}. What "
@@ -124,8 +145,8 @@ def _against_the_aim(result: Json) -> list[str]:
              "record-only adds, s", "of that markers, s", "full run adds, s"],
             rows,
         ),
-        f"strace of /bin/true costs {result['strace_of_true_cpu_s']['median'] * 1e3:.0f} ms of CPU. fsprobe's own metadata calls in "
-        f"`run --record-only`, as installed: {own} (at most 600 are allowed).\n",
+        f"strace of /bin/true costs {result['strace_of_true_cpu_s']['median'] * 1e3:.0f} ms of CPU. The recorder's own metadata "
+        f"calls, as installed, beside those of the interpreter alone: {own}.\n",
     ]  # fmt: skip
 
 

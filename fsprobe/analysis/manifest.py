@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +30,16 @@ def check_manifest(recording: Recording) -> None:
         raise not_as_written(recording, f"manifest: {where}")
 
 
-def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount]) -> Manifest:
+def complete_manifest(
+    recording: Recording, hooks: marks.HookFiles, mounts: Iterable[Mount], told: Sequence[Mapping[str, Any]]
+) -> Manifest:
     """The manifest as a profile shows it: with what the interpreters said, and without what only the recorder needs.
+
+    Args:
+        recording: where it stands.
+        hooks: what the interpreters said.
+        mounts: the mounts that the profile names.
+        told: what the paths tell of the interpreters; taken where these said nothing.
 
     Raises:
         BadInput: it is not as recorders write it.
@@ -43,7 +51,7 @@ def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iter
     facts = sorted(hooks.facts.values(), key=lambda fact: int(fact.get("ns") or 0))
     return replace(
         manifest,
-        python=python_facts(facts[0]) if facts else None,
+        python=python_facts(facts[0]) if facts else python_facts(told[0], from_paths=True) if told else None,
         n_python_processes=len(facts) if facts else None,
         n_python_without_events=sum(not has_audit_events(fact) for fact in facts)
         if manifest.lacks(capabilities.FOREIGN_PROGRAMS)
@@ -52,9 +60,10 @@ def complete_manifest(recording: Recording, hooks: marks.HookFiles, mounts: Iter
     )
 
 
-def python_facts(fact: Mapping[str, Any]) -> PythonFacts:
-    """What an interpreter said of itself."""
+def python_facts(fact: Mapping[str, Any], *, from_paths: bool = False) -> PythonFacts:
+    """What an interpreter said of itself, or what the paths tell of it."""
     return PythonFacts(
+        from_paths=from_paths,
         version=fact.get("version"),
         implementation=fact.get("implementation"),
         executable=fact.get("executable"),

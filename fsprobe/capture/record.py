@@ -339,9 +339,12 @@ def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "list[s
     Raises:
         NotRecorded: it can't be written; the scratch stays.
     """
-    run.path = run.path if run.replaces else naming.free_name(run.path, warnings)
+    appeared = []  # type: list[str]
+    run.path = run.path if run.replaces else naming.free_name(run.path, appeared)
     try:
-        losses = write_recording(run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed())
+        losses = appeared + write_recording(
+            run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed()
+        )
         outcome.log_truncated = outcome.log_truncated or str(run.state.get("log_truncated") or "")
         return losses
     except Exception as error:  # whatever it is: the command has run

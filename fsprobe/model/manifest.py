@@ -20,7 +20,7 @@ class MountFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonFacts:
-    """The first interpreter of the run, as it described itself."""
+    """The first interpreter of the run, as it described itself, or as the paths that it read tell."""
 
     version: str | None = None
     implementation: str | None = None
@@ -29,6 +29,8 @@ class PythonFacts:
     base_prefix: str | None = None
     path: tuple[str, ...] = ()
     """sys.path at start-up, fsprobe's own entry left out."""
+    from_paths: bool = False
+    """The interpreter said nothing: the paths tell where its standard library, its pyvenv.cfg and its packages are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +47,16 @@ class LayoutFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountCounters:
-    """What the node's client of a mount counted during the run, of all the node's programs."""
+    """What a node's client of a mount counted during the run, of all the node's programs; of a job the sum of its nodes'."""
 
     source: str = ""
     """What was read."""
     operations: Mapping[str, int] = field(default_factory=dict)
     """How often, by the client's own words; what never occurred is left out."""
+    before: Mapping[str, int] | None = None
+    """What it had counted since the mount when the run began; None where nobody noted it, and for a job."""
+    n_nodes: int = 0
+    """Of a job: nodes whose client was read; each is in it once, however many of its ranks read it. 0 for a run."""
     why_not: str = ""
     """Why there are none; "" where there are."""
 

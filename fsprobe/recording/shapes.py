@@ -12,7 +12,6 @@ from typing import Any
 TEXT = (str,)
 NUMBER = (int, float)
 COUNT = (int,)
-ANY: tuple[type, ...] = ()
 
 # A shape: a tuple of types; [shape] for a list; {"*": shape} for a table; {field: shape} for named fields. None is allowed
 # for each named field, and where `type(None)` is among the types.
@@ -74,7 +73,7 @@ MANIFEST = {
     "flushed": (bool,),
     "log_truncated": TEXT,
     "log_compressed_bytes": COUNT,
-    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
+    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "before": {"*": COUNT}, "why_not": TEXT}},
     "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),
     "salvaged": (bool,),

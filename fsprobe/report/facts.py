@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fsprobe.capabilities import TRUE_DURATIONS
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
-from fsprobe.model.manifest import Manifest
+from fsprobe.model.manifest import Manifest, PythonFacts
 from fsprobe.model.profile import Profile
 from fsprobe.report import numbers, sentences
 
@@ -58,7 +58,7 @@ def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
         ("Exit code", _exit(manifest)),
         ("Cache", known(manifest.cache)),
         ("Backend", sentences.backend_line(profile)),
-        ("Python", f"{known(python.version)}, {known(python.prefix)}" if python else numbers.NOT_OBSERVED),
+        ("Python", _python(python) if python else numbers.NOT_OBSERVED),
     ]
     if manifest.cwd:
         rows.append(("Directory", manifest.cwd))
@@ -71,6 +71,11 @@ def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
     if recording:
         rows.append(("Recording", recording))
     return rows
+
+
+def _python(python: PythonFacts) -> str:
+    told = " (told by the paths that it read)" if python.from_paths else ""
+    return f"{known(python.version)}, {known(python.prefix)}{told}"
 
 
 def _exit(manifest: Manifest) -> str:
@@ -103,8 +108,7 @@ def key_figures(profile: Profile) -> list[Figure]:
         Figure(
             label="Metadata calls",
             value=numbers.count(metrics.n_metadata),
-            note=f"{numbers.count(metrics.n_open)} open, {numbers.count(metrics.n_stat)} stat, "
-            f"{numbers.count(metrics.n_list)} list",
+            note=sentences.call_kinds(profile),
         ),
         Figure(
             label="Failed lookups (not found)",
@@ -143,8 +147,15 @@ def key_figures(profile: Profile) -> list[Figure]:
 
 
 def time_in_calls(profile: Profile, of: str) -> Figure:
-    """The share of the time that metadata calls took; measured under tracing, its overhead is subtracted."""
-    metrics = profile.metrics
+    """The share of the time that was waiting in metadata calls, as the bar has it; without an account that of all time in them."""
+    metrics, account = profile.metrics, profile.time
+    if account is not None and account.metadata_s is not None:
+        less = ", tracing overhead subtracted" if account.overhead_s else ""
+        return Figure(
+            label="Waiting in metadata calls",
+            value=numbers.share(account.share(account.metadata_s)),
+            note=f"{of}{less}; {numbers.seconds(account.metadata_s)}",
+        )
     share = metrics.share_of_wall
     if share is None:
         return Figure(label="Time in metadata calls", value=numbers.NOT_OBSERVED, note=of)

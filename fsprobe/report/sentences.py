@@ -8,7 +8,7 @@ from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts, Manifest
 from fsprobe.model.profile import Profile, Quality
 from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
-from fsprobe.model.time.account import TimeAccount
+from fsprobe.model.time.account import TimeAccount, TimeRow
 from fsprobe.report import numbers
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
@@ -24,7 +24,9 @@ def headline(profile: Profile) -> str:
     metrics = profile.metrics
     if is_unobserved(profile):
         return NOTHING_NOTED
-    if not has_python(profile):
+    if profile.manifest.logs and not metrics.n_metadata:
+        return "The log holds no call on a path."
+    if not has_python(profile) or not profile.has_start:
         of = ""
     else:
         of = " to start and import" if any(row.key == "import" for row in metrics.by_phase) else " to start"
@@ -44,6 +46,15 @@ def headline(profile: Profile) -> str:
     if of:
         said += f"; {numbers.count(metrics.n_metadata)} in the whole run"
     return f"{said}{', ' + where if where else ''}."
+
+
+def call_kinds(profile: Profile) -> str:
+    """`88 open, 321 stat, 30 list`; a kind that a log did not trace is not observed."""
+    metrics, absent = profile.metrics, profile.absent_calls
+    table = (("open", metrics.n_open), ("stat", metrics.n_stat), ("list", metrics.n_list))
+    return ", ".join(
+        f"{name} {numbers.NOT_OBSERVED}" if name in absent else f"{numbers.count(n)} {name}" for name, n in table
+    )
 
 
 def _where(profile: Profile) -> str:
@@ -200,7 +211,9 @@ N_PROGRAMS = 3
 
 
 def share_pattern(profile: Profile) -> str:
-    """How the share of the wall time that calls took is said."""
+    """How the share of the wall time that calls took is said; where there is a time account it is that of its bar."""
+    if profile.time is not None and profile.time.metadata_s is not None:
+        return "{} of the time waiting"
     if profile.manifest.shows(capabilities.TRUE_DURATIONS):
         return "{} of the time"
     if profile.metrics.tracing_overhead_us == 0:
@@ -329,8 +342,8 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     if quality.unseen:
         n = sum(quality.unseen.values())
         lines.append(
-            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, or without "
-            f"the environment): {_programs(quality.unseen)}"
+            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, "
+            f"without the environment, or a starter of containers or jobs): {_programs(quality.unseen)}"
         )
     if quality.by_preload:
         lines.append(
@@ -370,7 +383,13 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
 
 def time_title(account: TimeAccount) -> str:
     """What the bar shows."""
-    return f"Where the {numbers.seconds(account.wall_s)} of wall time went"
+    whose = f" of {numbers.count(account.n_ranks)} ranks, summed," if account.n_ranks > 1 else ""
+    return f"Where the {numbers.seconds(account.wall_s)} of wall time{whose} went"
+
+
+def slowest_title(row: TimeRow) -> str:
+    """What the second bar of a job shows."""
+    return f"of these {numbers.seconds(row.wall_s)} in the slowest, {row.key}"
 
 
 def time_notes(account: TimeAccount) -> list[str]:

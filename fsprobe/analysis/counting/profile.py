@@ -220,13 +220,18 @@ def tracing_overhead_ns(tally: Tally) -> float | None:
     The bound is for runs in which nearly all calls wait for a server: there the percentile is such a wait itself. Where even
     the cheapest calls wait, what tracing adds is not known; 0 then, since it is little beside the waits.
     """
-    n_calls = sum(tally.floor.values())
-    tenth = quantile_ns(tally.floor, 0.10)
-    cheapest = quantile_ns(tally.floor, min(1.0, N_CHEAPEST / n_calls)) if n_calls else None
+    return cheap_ns(tally.floor)
+
+
+def cheap_ns(bins: dict[int, int]) -> float | None:
+    """The 10th percentile of durations in latency bins, at most three times the 20th cheapest; 0 where that is long, None without any."""
+    n = sum(bins.values())
+    tenth = quantile_ns(bins, 0.10)
+    cheapest = quantile_ns(bins, min(1.0, N_CHEAPEST / n)) if n else None
     if tenth is None or cheapest is None:
         return None
-    overhead_ns = min(tenth, 3 * cheapest)
-    return overhead_ns if overhead_ns <= MAX_OVERHEAD_NS else 0.0
+    cheap = min(tenth, 3 * cheapest)
+    return cheap if cheap <= MAX_OVERHEAD_NS else 0.0
 
 
 def by_module(tally: Tally, notes: Notes, timed: bool, is_by_package: bool = False) -> tuple[ModuleRow, ...] | None:

@@ -115,6 +115,11 @@ def key_of(process: ProcessTally) -> str:
     return process.key
 
 
+def tells_modules(evidence: Evidence) -> bool:
+    """Whether imports are known by module; where they are estimated by package, no module is named."""
+    return evidence.profile.metrics.imports_by != "package"
+
+
 # -- paths --------------------------------------------------------------------------------------------------------------
 
 

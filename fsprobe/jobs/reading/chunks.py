@@ -13,10 +13,12 @@ from itertools import groupby
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.clock import NodeClock
 from fsprobe.jobs.executors import result
+from fsprobe.jobs.node_counters import NodeCounters
 from fsprobe.jobs.node_requests import JobRequests, NodeRequests
 from fsprobe.jobs.rank_rows import RankFile, rank_row
 from fsprobe.jobs.reading.rank import read_rank
@@ -57,6 +59,8 @@ class Part:
     asked: dict[str, NodeRequests] = field(default_factory=dict)
     """By node, of nodes that have more ranks than those that were read."""
     clocks: dict[str, NodeClock] = field(default_factory=dict)
+    counters: dict[str, NodeCounters] = field(default_factory=dict)
+    """By node, what its ranks read of its clients' counters (`run --counters`)."""
     rows: list[RankRow] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     first: Manifest | None = None
@@ -66,6 +70,7 @@ class Part:
     path_entries: dict[str, None] = field(default_factory=dict)
     distributions: dict[str, dict[str, str]] = field(default_factory=dict)
     cwds: dict[bytes | None, None] = field(default_factory=dict)
+    times: TimeSums = field(default_factory=TimeSums)
     marks_unread: Counter[str] = field(default_factory=Counter)
     n_without_requests: int = 0
 
@@ -77,11 +82,14 @@ class Part:
         self.requests.add(other.requests)
         for node, clock in other.clocks.items():
             self.clocks.setdefault(node, NodeClock()).add(clock)
+        for node, counters in other.counters.items():
+            self.counters.setdefault(node, NodeCounters()).add(counters)
         self.rows.extend(other.rows)
         self.failed.extend(other.failed)
         if other.first is not None:
             self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
+        self.times.join(other.times)
         self.n_mounts_differ += other.n_mounts_differ
         self.marks_unread.update(other.marks_unread)
         self.n_without_requests += other.n_without_requests
@@ -144,8 +152,12 @@ def _read_into(part: Part, file: RankFile) -> None:
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
     merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
+    if manifest.counters:
+        part.counters.setdefault(file.node, NodeCounters()).join(manifest.counters)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)
+    if read.time is not None:
+        part.times.add(read.time, file.name)
     part.marks_unread.update(read.hooks.unread)
     entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
     cwd = pipeline.cwd_of(read.recording)

@@ -10,6 +10,7 @@ from fsprobe.analysis.attribution import not_found
 from fsprobe.analysis.findings.evidence import Watch, quote
 from fsprobe.analysis.findings.rules import RULES, explanation
 from fsprobe.analysis.findings.thresholds import DEFAULTS
+from fsprobe.model.profile import Metrics
 from fsprobe.model.rows import Counts
 from tests.analysis.findings.evidence import (
     LOCAL,
@@ -212,3 +213,31 @@ def test_thresholds_reach_the_rules() -> None:
 )
 def test_what_is_to_be_typed_is_quoted(word: bytes, typed: str) -> None:
     assert quote(word) == typed
+
+
+class TestEstimatedByPackage:
+    """Where estimated imports are known by package alone, no finding names a module."""
+
+    def test_who_scanned_is_not_told(self) -> None:
+        watch = Watch(scanners={"torch.utils.inner": 300})
+        paths = {b"/v/lib/python3.11/site-packages/p%d-1.dist-info/entry_points.txt" % i: opened() for i in range(300)}
+        for by, words in (
+            ("module", "300 of entry_points.txt while torch.utils.inner"),
+            ("package", "can't be told from the paths"),
+        ):
+            metrics = Metrics(n_open=300, imports_by=by)
+            seen = found(make(paths, facts=[fact()], watch=watch, metrics=metrics))["FSP010"]
+            assert words in seen.evidence
+            assert ("inner" in seen.evidence) is (by == "module")
+
+    def test_real_paths_are_those_of_the_package(self) -> None:
+        paths = {b"/v/lib/%d" % i: 30 for i in range(100)}
+        watch = Watch(components={"big.one": dict(paths), "big.two": dict(paths)})
+        evidence = make(
+            {path: Counts(n_stat=60) for path in paths},
+            facts=[fact()],
+            watch=watch,
+            metrics=Metrics(imports_by="package"),
+        )
+        assert "While big was imported" in found(evidence)["FSP031"].evidence
+        assert "6,000 lstat" in found(evidence)["FSP031"].evidence

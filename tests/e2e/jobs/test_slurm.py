@@ -168,7 +168,7 @@ def test_an_image_over_the_environment(cluster: slurm.Slurm, venv: Path, tmp_pat
         assert status == 0, err
         # its paths are the same in both
         assert set(out.splitlines()) == {os.fsencode(next(venv.rglob("jinja2/__init__.py")))}
-        assert merge(str(place), "-o", str(output)).status == 0
+        assert merge(str(place), "--force", "-o", str(output)).status == 0
         section = check_sum(output, place)
         assert section["absent"] == {"ranks": [], "n": 0}
         jobs[name] = dict(profile(output))
@@ -207,7 +207,7 @@ def test_mpi_launchers(launcher: str, tmp_path: Path, strace_program: str) -> No
         words = [launcher, *options, *record(place, "--ranks", selection), sys.executable, "-c", PROGRAM]
         done = subprocess.run(words, env=clean_environment(), capture_output=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
-        assert merge(str(place), "-o", str(output)).status == 0
+        assert merge(str(place), "--force", "-o", str(output)).status == 0
         section = check_sum(output, place)
         assert [row["rank"] for row in section["ranks"]] == traced  # type: ignore[attr-defined]
         assert (section["n_ranks"], section["n_nodes"], section["absent"]["n"]) == (4, 1, 0)  # type: ignore[index]

@@ -442,7 +442,7 @@ def test_fsprobe_runs_on_them(sid: Sid, source: str, place: Path, python: str) -
     write(place, {"main.py": "import planted.m\n"})
     command = [f"python{python}", "-m", "fsprobe"]
     done = sid.run(
-        [*command, "run", "--force", "-o", "x.fsprobe", "--", f"python{python}", "main.py"],
+        [*command, "run", "--full", "--force", "-o", "x.fsprobe", "--", f"python{python}", "main.py"],
         cwd=sid.inside(place),
         PYTHONPATH=source,
     )
