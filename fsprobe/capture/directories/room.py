@@ -133,11 +133,13 @@ def used_bytes(header: "bytes") -> "int":
 
 def header_of(path: "str") -> "bytes":
     """The header of a file; b"" where it can't be read."""
-    try:
-        with own_files.reader(path, buffering=0) as source:
-            return source.read(HEADER_BYTES)
-    except OSError:
-        return b""
+    for _ in range(2):  # what failed for a moment does not the next time
+        try:
+            with own_files.reader(path, buffering=0) as source:
+                return source.read(HEADER_BYTES)
+        except OSError:
+            continue
+    return b""
 
 
 def stop(marks: "str") -> "None":
