@@ -86,5 +86,6 @@ def test_the_account_of_a_job_is_the_sum_of_its_ranks(tmp_path: Path) -> None:
     assert "in the slowest, rank 1" in page.render(profile)
     assert serial.to_json(profile)["time"]["slowest"]["key"] == "rank 1"
     assert profile.verdict is not None
-    assert "in an average rank, waiting for /p (lustre) took 1.6 s, 51% of the wall time" in profile.verdict.sentence
+    assert profile.verdict is not None
+    assert "in an average rank, waiting for /p (lustre) took 1.7 s, 53% of the wall time" in profile.verdict.sentence
     assert not [reason for reason in profile.verdict.reasons if "took 0 s" in reason]
