@@ -108,7 +108,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         mounts=table,
         owners=owners,
         requests=requests.value(owners) if requests is not None else None,
-        n_marks_unread=hooks.n_unread,
+        marks_unread=hooks.unread,
     )
     account = time_account(
         profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
@@ -149,6 +149,8 @@ def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tupl
     return tally, notes, quality, seen
 
 
+STEP_NS = 1_000_000
+"""A thread's calls follow one another; stamps that go back by more than this are those of a clock that was set."""
 BACKEND = "strace log"
 """What stands in the place of a backend where fsprobe did not record."""
 
@@ -169,11 +171,14 @@ def load_logs(
     n_events = 0
     command = Command()
     first_ns = last_ns = exit_code = first_tid = None
+    latest: dict[int, int] = {}
     for event in parser.parse(sources.read_logs(paths), quality, cwd=os.fsencode(cwd) if cwd else None):
         n_events += 1
         if event.t_ns is not None:
             first_ns = event.t_ns if first_ns is None else first_ns
             last_ns = event.t_ns
+            quality.n_steps_back += event.t_ns + STEP_NS < latest.get(event.tid, event.t_ns)
+            latest[event.tid] = event.t_ns
         if isinstance(event, Call):
             command.note(event, TARGET_VARIABLES)
         if isinstance(event, Process):
@@ -195,7 +200,7 @@ def load_logs(
         "cache": "unknown",
         "exit_code": exit_code,
         "wall_s": round((last_ns - first_ns) / 1e9, 6)
-        if first_ns is not None and last_ns is not None and quality.has_times
+        if first_ns is not None and last_ns is not None and quality.has_times and not quality.n_steps_back
         else None,
         "fsprobe_version": fsprobe.__version__,
     }
@@ -269,7 +274,7 @@ def read_hooks(recording: Recording) -> marks.HookFiles:
     """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
     hooks = marks.read_hook_files([recording.whole("marks")])
     n_unread = recording.manifest.get("n_hook_files_unread")  # by the recorder itself
-    hooks.n_unread += n_unread if isinstance(n_unread, int) else 0
+    hooks.unread["file"] += n_unread if isinstance(n_unread, int) else 0
     place = os.fsdecode(hook_dir_of(recording.manifest))
     for fact in hooks.facts.values():
         fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != place]

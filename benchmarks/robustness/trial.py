@@ -44,6 +44,12 @@ class Trial:
     problems: tuple[str, ...]
 
 
+def forced(words: Sequence[str]) -> list[str]:
+    """A command line that replaces what an earlier one of its kind has written: else it would be refused before it does anything."""
+    first, *rest = words or [""]
+    return [first, "--force", *rest] if "-o" in rest and first.isalpha() else list(words)
+
+
 def build(place: Path) -> Path | None:
     """Compile the shim; None where there is no compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")

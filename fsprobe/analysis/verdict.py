@@ -14,6 +14,7 @@ from fsprobe import capabilities
 from fsprobe.analysis.counting.rates import SUSTAINED_S
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
 from fsprobe.analysis.findings.thresholds import cold_ms, is_per_open
+from fsprobe.analysis.gaps import gaps
 from fsprobe.analysis.requests.rows import NOT_KNOWN
 from fsprobe.analysis.time import weighing
 from fsprobe.model.profile import Verdict
@@ -28,10 +29,6 @@ DANGER = "danger"
 LEVELS = (NOT, NOTICEABLE, HEAVY, DANGER)
 CAN_NOT_TELL = "can't tell"
 """No level: what would have to be known for an acquittal was not observed."""
-_MOST_UNPARSED = 0.1
-"""Share of a log's lines that may be no lines of strace before it says nothing for certain: a judgement."""
-_ENOUGH_CALLS = 20
-"""A log with fewer metadata calls of a whole class missing may be that of a small program: a judgement."""
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
 _MOSTLY_WAITING = 0.4
 """Share of the wall time from which on calls on local storage are worth a word: a judgement."""
@@ -105,7 +102,7 @@ def judge(evidence: Evidence) -> Judgement:
 
 def lacking(evidence: Evidence) -> list[str]:
     """What was not observed and would have to be, for "not the filesystem" to be said; each with what would tell."""
-    metrics, quality, manifest = evidence.profile.metrics, evidence.profile.quality, evidence.profile.manifest
+    metrics, manifest = evidence.profile.metrics, evidence.profile.manifest
     found = []
     if manifest.signal:
         found.append(f"the command was ended by signal {manifest.signal}, so this may be a part of what it does")
@@ -127,23 +124,12 @@ def lacking(evidence: Evidence) -> list[str]:
         found.append("calls were not timed (`strace -T`)")
     account = evidence.profile.time
     if account is not None:
-        untold_s = weighing.untold_s(account, sum_of(_served(evidence)).n_open)
-        share = account.share(untold_s)
-        if share >= weighing.MUCH and _level_of_wait(evidence, share, untold_s) != NOT:
-            found.append(
-                f"{untold_s:.2g} s, {share:.0%} of the wall time, were spent in {account.other_name}, which this recording does "
-                "not tell apart (`--backend inline` does)"
-            )
-    if quality.n_lines and quality.n_unparsed > _MOST_UNPARSED * quality.n_lines:
-        found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
-    if quality.n_unread_paths > _MOST_UNPARSED * max(1, metrics.n_metadata):
-        found.append(f"of {quality.n_unread_paths:,} calls the paths could not be read")
-    if manifest.logs and metrics.n_metadata > _ENOUGH_CALLS:
-        absent = [name for name, n in (("open", metrics.n_open), ("stat", metrics.n_stat)) if not n]
-        if absent:
-            found.append(
-                f"the log has no {' and no '.join(absent)} calls (strace without `-e`, or with `-e trace=%file,getdents64`)"
-            )
+        served = _served(evidence)
+        for wait_s, said in weighing.untold(account, sum_of(served).n_open, {row.key for row in served}):
+            share = account.share(wait_s)
+            if share >= weighing.MUCH and _level_of_wait(evidence, share, wait_s) != NOT:
+                found.append(said)
+    found += gaps(evidence.profile)
     return found
 
 
@@ -233,7 +219,7 @@ def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAcc
         found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
         fault_s = weighing.fault_s(account, keys)
         level = _level_of_wait(evidence, account.share(wait_s + fault_s), wait_s + fault_s) if fault_s else NOT
-        if level != found[0].level:
+        if fault_s and level != found[0].level:
             n = plural(account.n_major_faults or 0, "major page fault")
             said = f"{account.other_name} took {fault_s:.2g} s, {account.share(fault_s):.0%} of the wall time, with {n}"
             found.append(Reason(about=WAIT, level=level, text=said))

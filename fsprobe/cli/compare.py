@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from fsprobe import experiment, files, pipeline
+from fsprobe.analysis.gaps import gaps
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
 from fsprobe.cli.renamed import Renamed
@@ -218,9 +219,7 @@ def conduct(
 def announce(what: experiment.Announcement) -> None:
     """Say what will run, how often, how long, and what it needs of the disk."""
     if what.run_s is not None:
-        say(
-            f"the first run took {numbers.seconds(what.run_s)}: about {numbers.seconds(what.run_s * what.n_starts)} in all"
-        )
+        say(f"the first run took {numbers.seconds(what.run_s)}: about {numbers.seconds(what.estimate_s)} in all")
         return
     times = "no timed runs"
     if what.n_runs:
@@ -319,7 +318,13 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
         side.requests.environment(prefix) if side.requests is not None and prefix else None
         for side, prefix in zip((left, right), prefixes, strict=True)
     ]
-    ratio = summarise.ratio_of_requests(counts[1], counts[0])
+    lacking = [gaps(side.profile) for side in (left, right)]
+    notes += [
+        f"{label} holds a part of its run: {'; '.join(found)}"
+        for label, found in zip(labels, lacking, strict=True)
+        if found
+    ]
+    ratio = None if any(lacking) else summarise.ratio_of_requests(counts[1], counts[0])
     result = Comparison(
         baseline=labels[0],
         rows=tuple(

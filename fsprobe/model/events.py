@@ -115,6 +115,8 @@ class ParseQuality:
     """Attempts of the program to trace a process that were refused, as each has one tracer at most: a debugger, strace, rr."""
     unparsed_examples: list[bytes] = field(default_factory=list)
     """The first lines that were not understood, as they stand."""
+    n_steps_back: int = 0
+    """How often a thread's stamps went back: the clock was set meanwhile. Counted where a log is loaded."""
     has_times: bool = False
     has_tids: bool = False
     has_durations: bool = False

@@ -31,6 +31,10 @@ STARTUP_PHASES = ("launch", "loader", "init", "site", "import")
 PHASES = (*STARTUP_PHASES, "run")
 
 
+ENOUGH_CALLS = 20
+"""A log with fewer metadata calls of a whole class missing may be that of a small program: a judgement."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """What of the recording could not be used, and what of it is fsprobe's own."""
@@ -59,6 +63,8 @@ class Quality:
     own_calls: Mapping[str, int] = field(default_factory=dict)
     """fsprobe's own calls (excluded), by class."""
     n_marks_unread: int = 0
+    marks_unread: Mapping[str, int] = field(default_factory=dict)
+    """`n_marks_unread` by reason: room, watched, processes, damaged, thread, file."""
     n_marks_lost: int = 0
     n_marks_unpaired: int = 0
     n_killed: int = 0
@@ -177,3 +183,22 @@ class Profile:
     def n_requests(self) -> int | None:
         """Metadata requests that reach a file server or disk; None where they were not predicted."""
         return None if self.requests is None else self.requests.at_servers.n_metadata
+
+    @property
+    def has_start(self) -> bool:
+        """Whether a log holds the execve of the process with most calls, which gives it its name; our own recordings do."""
+        busiest = max(self.metrics.by_process, key=lambda row: row.n_metadata, default=None)
+        return not self.manifest.logs or busiest is None or " " in busiest.key
+
+    @property
+    def absent_calls(self) -> tuple[str, ...]:
+        """Kinds of calls, as views name them, that a log holds none of although its program must have made some: not traced."""
+        metrics = self.metrics
+        if not self.manifest.logs:
+            return ()
+        counts = [("open", metrics.n_open), ("stat", metrics.n_stat)]
+        # the import system lists each directory that it searches
+        if not metrics.n_metadata or any(row.kind == "python" for row in metrics.by_process):
+            counts.append(("list", metrics.n_list))
+        is_small = 0 < metrics.n_metadata <= ENOUGH_CALLS
+        return () if is_small else tuple(name for name, n in counts if not n)

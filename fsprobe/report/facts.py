@@ -108,8 +108,7 @@ def key_figures(profile: Profile) -> list[Figure]:
         Figure(
             label="Metadata calls",
             value=numbers.count(metrics.n_metadata),
-            note=f"{numbers.count(metrics.n_open)} open, {numbers.count(metrics.n_stat)} stat, "
-            f"{numbers.count(metrics.n_list)} list",
+            note=sentences.call_kinds(profile),
         ),
         Figure(
             label="Failed lookups (not found)",

@@ -24,7 +24,9 @@ def headline(profile: Profile) -> str:
     metrics = profile.metrics
     if is_unobserved(profile):
         return NOTHING_NOTED
-    if not has_python(profile):
+    if profile.manifest.logs and not metrics.n_metadata:
+        return "The log holds no call on a path."
+    if not has_python(profile) or not profile.has_start:
         of = ""
     else:
         of = " to start and import" if any(row.key == "import" for row in metrics.by_phase) else " to start"
@@ -44,6 +46,15 @@ def headline(profile: Profile) -> str:
     if of:
         said += f"; {numbers.count(metrics.n_metadata)} in the whole run"
     return f"{said}{', ' + where if where else ''}."
+
+
+def call_kinds(profile: Profile) -> str:
+    """`88 open, 321 stat, 30 list`; a kind that a log did not trace is not observed."""
+    metrics, absent = profile.metrics, profile.absent_calls
+    table = (("open", metrics.n_open), ("stat", metrics.n_stat), ("list", metrics.n_list))
+    return ", ".join(
+        f"{name} {numbers.NOT_OBSERVED}" if name in absent else f"{numbers.count(n)} {name}" for name, n in table
+    )
 
 
 def _where(profile: Profile) -> str:
@@ -284,6 +295,32 @@ def quality_lines(profile: Profile) -> list[str]:
     return lines
 
 
+UNREAD = {
+    "room": "for want of room where the hook writes",
+    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace)",
+    "processes": "as more processes were forked off than have a place to write",
+    "damaged": "in lines that are not as the hook writes them",
+    "thread": "of threads that are not known",
+}
+"""Where the marks of imports went, by `events.marks.UNREAD`."""
+
+
+def _why_unread(quality: Quality) -> str:
+    """Each reason with its number."""
+    said = [
+        f"{numbers.plural(n, 'mark')} {UNREAD.get(reason, reason)}"
+        for reason, n in quality.marks_unread.items()
+        if reason != "file"
+    ]
+    if quality.marks_unread.get("file"):
+        said.append(f"{numbers.plural(quality.marks_unread['file'], 'file')} of marks could not be read")
+    rest = quality.n_marks_unread - sum(quality.marks_unread.values())
+    said += [f"{numbers.plural(rest, 'mark')} for a reason that the recording does not tell"] if rest > 0 else []
+    if quality.n_marks_lost:
+        said.append(f"the hook of {numbers.plural(quality.n_marks_lost, 'interpreter')} could not write")
+    return "; ".join(said)
+
+
 def _estimated(quality: Quality) -> str:
     """How imports were estimated, and how far that goes."""
     said = f"import timing: estimated for {numbers.plural(quality.n_estimated, 'call')} from the paths and their order"
@@ -336,7 +373,9 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
     if quality.n_marks_lost or quality.n_marks_unread:
-        lines.append("import timing was lost in part: those calls count for the import around them")
+        lines.append(
+            f"import timing was lost in part ({_why_unread(quality)}): those calls count for the import around them"
+        )
     if quality.n_estimated:
         lines.append(_estimated(quality))
     return lines

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from fsprobe.capture import shipped
-from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import PROGRAM
 from fsprobe.report import facts, numbers, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
-from fsprobe.report.terminal.fix import CURED
+from fsprobe.report.terminal.cure import cure_of
 from fsprobe.report.terminal.run import LEVEL_STYLES, draw_command
 
 N_IMPORTS = 3
@@ -50,7 +49,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     print_words(console, counts_line(profile))
     _draw_time(console, profile)
     _draw_imports(console, costliest(profile))
-    _draw_finding(console, profile.findings, recording)
+    _draw_finding(console, profile, recording)
     _draw_rest(console, profile, recording)
 
 
@@ -98,21 +97,24 @@ def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int 
     for key, own_s, n_calls in rows:
         parts = [numbers.seconds(own_s)] if own_s is not None else []
         parts += [numbers.plural(n_calls, "call")] if n_calls is not None else []
-        cells.append((clean(key, max(12, min(40, console.width - 34))), ", ".join(parts)))
-    width = max((len(name) for name, _ in cells), default=0)
+        cells.append((key, ", ".join(parts)))
+    own = " of its own"
+    room = console.width - len("import ") - 2 - max((len(cost) for _, cost in cells), default=0)
+    width = max((len(clean(name)) for name, _ in cells), default=0)
+    if width > room - len(own):
+        own, width = "", max(12, min(width, room))
     for name, cost in cells:
-        console.print(
-            Text("import ", style="dim") + Text(name.ljust(width)) + Text(f"  {cost} of its own", style="dim")
-        )
+        shown = Text(clean(name, width).ljust(width)) + Text(f"  {cost}{own}", style="dim")
+        console.print(Text("import ", style="dim") + shown, soft_wrap=True)
 
 
-def _draw_finding(console: Console, findings: Sequence[Finding], recording: str) -> None:
+def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
+    findings = profile.findings
     if not findings:
         return
     first = next((finding for finding in findings if finding.commands), findings[0])
     print_words(console, f"{first.code}  {first.title}", "bold yellow")
-    cure = f"{shipped.typed()} fix {shlex.quote(recording)}" if first.code in CURED else ""
-    for line in (cure, *first.commands):
+    for line in (cure_of(first, profile, recording), *first.commands):
         if line:
             console.print(Text("  $ " + clean(line), style="cyan"), soft_wrap=True)
             break
