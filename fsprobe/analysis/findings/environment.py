@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.counting.tally import PathTally
+from fsprobe.analysis.findings import images
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -391,7 +392,7 @@ def _by_its_python(evidence: Evidence, venv: str) -> list[str]:
 
 def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:
     python = os.path.join(base_prefix, f"bin/python{'.'.join(version.split('.')[:2])}") if base_prefix else "python"
-    inside = f"singularity exec {container_image(evidence)} " if is_container_known(evidence) else ""
+    inside = f"{images.starter(evidence)} exec {container_image(evidence)} " if is_container_known(evidence) else ""
     return [
         f"{inside}{quote(python)} -m pip freeze --path {quote(prefix)}/lib/python3.*/site-packages > requirements.txt",
         f"{inside}{quote(python)} -m venv --clear {quote(prefix)}",

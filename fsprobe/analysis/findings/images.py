@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from fsprobe.analysis.findings.evidence import Evidence, command_line, environment, prefixes, quote, real_place
 
 _SIF = '"$SIF"'
+
+
+def starter(evidence: Evidence) -> str:
+    """The program that starts containers, as a word to type: the one that the run was in, else the one that is on PATH here."""
+    variables = environment(evidence)
+    if variables.get("APPTAINER_CONTAINER"):
+        return "apptainer"  # it sets the variables of both
+    if variables.get("SINGULARITY_CONTAINER"):
+        return "singularity"
+    return "apptainer" if shutil.which("apptainer") and not shutil.which("singularity") else "singularity"
 
 
 def container_image(evidence: Evidence) -> str:
@@ -44,8 +55,8 @@ def image_commands(evidence: Evidence, root: bytes) -> list[str]:
     where = b"%b:%b:image-src=/" % (image, root)
     lines = [f"mksquashfs {quote(root)} {quote(image)} -noappend -processors 1 -no-xattrs"]
     if is_container_known(evidence):
-        lines.append(f"singularity exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
+        lines.append(f"{starter(evidence)} exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
     else:
         lines.append(f"fsprobe run --image {quote(image)} --at {quote(root)} -- {command_line(evidence)}")
-        lines.append(f"singularity exec -B {quote(where)} {_SIF} {command_line(evidence)}")
+        lines.append(f"{starter(evidence)} exec -B {quote(where)} {_SIF} {command_line(evidence)}")
     return lines
