@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -80,6 +81,21 @@ MAX_FACTS_BYTES = 1 << 20
 """Of what an interpreter tells of itself in a line."""
 
 
+_STEPS_TO_NOWHERE = re.compile(r"/(?:\.?/)+")
+
+
+def _with_plain_paths(facts: dict[str, Any]) -> dict[str, Any]:
+    """What an interpreter says of itself, its paths spelled as those of calls are (sys.path keeps `//` at the beginning)."""
+
+    def spelled(value: Any) -> Any:
+        if isinstance(value, list):
+            return [spelled(entry) for entry in value]
+        return _STEPS_TO_NOWHERE.sub("/", value) if isinstance(value, str) else value
+
+    names = ("path", "prefix", "base_prefix", "executable")
+    return {**facts, **{name: spelled(facts[name]) for name in names if name in facts}}
+
+
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
     per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
     for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
@@ -91,7 +107,7 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
             if facts is None:
                 files.unread["damaged"] += 1
             else:
-                files.facts[token] = facts
+                files.facts[token] = _with_plain_paths(facts)
             continue
         if line.startswith((b"+", b"-")):
             _read_count(token, line, files)

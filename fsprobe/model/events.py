@@ -7,6 +7,7 @@ from the profile on, made by `model.formats.text()`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -43,6 +44,16 @@ OP_OF_SYSCALL: Mapping[str, Op] = {name: op for op, names in _NAMES.items() for 
 """System call name -> op. A name that is not here, but takes a path, is OTHER (chdir, statfs, getxattr ...)."""
 
 MISSING_ERRORS = frozenset({"ENOENT", "ENOTDIR"})
+
+_STEPS_TO_NOWHERE = re.compile(rb"/(?:\.?/)+")
+
+
+def plain(path: bytes) -> bytes:
+    """The same path with single slashes and without `.` in between; its end, and each `..`, stays: they may lead elsewhere.
+
+    Two slashes at the beginning are one on Linux. Everything that asks whose a path is compares names: it sees one name only.
+    """
+    return _STEPS_TO_NOWHERE.sub(b"/", path) if b"//" in path or b"/./" in path else path
 
 
 class Call(NamedTuple):

@@ -45,7 +45,7 @@ from fsprobe.analysis.requests.steps import (
     tells_of_links,
     watch_sizes,
 )
-from fsprobe.model.events import Call, Mount
+from fsprobe.model.events import Call, Mount, plain
 from fsprobe.model.formats import text
 
 __all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
@@ -89,7 +89,9 @@ class RequestModel:
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
-            os.fsencode(path): os.fsencode(found) for path, found in self._lookups.get("programs", {}).items() if found
+            plain(os.fsencode(path)): os.fsencode(found)
+            for path, found in self._lookups.get("programs", {}).items()
+            if found
         }
         self.sizes: dict[bytes, tuple[int, int]] = {}
         """Kind and bytes of opened files, as their fstat told."""

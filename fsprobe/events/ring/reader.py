@@ -30,7 +30,7 @@ from fsprobe.events.ring.slots import (
     texts_of,
 )
 from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, annotation, error_of, result_of
-from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
+from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process, plain
 
 EXECS = frozenset({59, 322})
 _CALLS = frozenset(NAMES) - EXECS
@@ -368,14 +368,14 @@ def _path_of(slot: Slot, texts: Texts) -> bytes | None:
     if number in (78, 217):
         return base
     if written[:1] == b"/":
-        return written
+        return plain(written)
     if not written:
         if number in _NAME_THE_DESCRIPTOR and slot.result != _EFAULT:
             return base
         if number not in PLAIN and number not in _PATH_ARGUMENT and not slot.arg1:
             return None  # a null path: the descriptor itself is meant
         return b""
-    return _joined(base, written)
+    return plain(_joined(base, written))
 
 
 def _signal_name(number: int) -> bytes:
