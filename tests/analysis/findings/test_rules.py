@@ -272,27 +272,3 @@ class TestEstimatedByPackage:
         )
         assert "While big was imported" in found(evidence)["FSP031"].evidence
         assert "6,000 lstat" in found(evidence)["FSP031"].evidence
-
-
-@pytest.mark.parametrize(
-    ("there", "environment", "word"),
-    [
-        (["apptainer"], {}, "apptainer"),
-        (["singularity"], {}, "singularity"),
-        (["apptainer", "singularity"], {}, "singularity"),
-        ([], {}, "singularity"),
-        # of a run inside one: what started it, whatever is here
-        ([], {"APPTAINER_CONTAINER": "/a.sif", "SINGULARITY_CONTAINER": "/a.sif"}, "apptainer"),
-        (["apptainer"], {"SINGULARITY_CONTAINER": "/a.sif"}, "singularity"),
-    ],
-)
-def test_a_container_is_started_by_what_is_there(
-    there: list[str], environment: dict[str, str], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in there:
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    seen = found(make(files(VENV, 500), facts=[fact("/project/me/venv")], environment=environment))["FSP001"]
-    (line,) = [command for command in seen.commands if " exec -B " in command]
-    assert line.startswith(f"{word} exec -B ")
