@@ -56,6 +56,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "inline": Benchmark(more="--python {torch}", is_usual=False),
     "servers": Benchmark("-o {out}", more="--torch {torch}", is_usual=False),
     "case": Benchmark("-o {out}/{name}", is_usual=False, needs_server=True),
+    "fix": Benchmark("-o {out}", is_usual=False, needs_server=True),
     "audit_accuracy": Benchmark("--python {python} -o {out}/{name}.json", is_usual=False),
     "estimate": Benchmark("-o {out}", is_usual=False),
     "programs": Benchmark("-o {out}", is_usual=False),

@@ -80,7 +80,7 @@ def head(benchmark: str, options: Sequence[str] = (), *, n_runs: int = 1, versio
     return {
         "benchmark": benchmark,
         "command": words,
-        "commit": _commit(),
+        "commit": commit(),
         "date": date.today().isoformat(),
         "machine": machine(),
         "versions": {
@@ -92,7 +92,8 @@ def head(benchmark: str, options: Sequence[str] = (), *, n_runs: int = 1, versio
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """The commit that this tree is at, short."""
     done = subprocess.run(
         ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     )
@@ -170,11 +171,6 @@ def save(
         if picture is not None:
             picture(again, directory / f"{name}.png")
     return shown
-
-
-def redraw(name: str, markdown: Callable[[Json], str], picture: Callable[[Json, Path], None] | None) -> str:
-    """Make the table and the picture of a report again from its JSON."""
-    return save(json.loads((REPORTS / f"{name}.json").read_text()), markdown, picture, REPORTS)
 
 
 def say(text: str) -> None:

@@ -25,14 +25,14 @@ from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.analysis.streaming.bounds import settle_reasons
-from fsprobe.analysis.time.account import time_account
+from fsprobe.analysis.time.account import time_account, with_time
 from fsprobe.analysis.time.observed import Observed, watch_time
 from fsprobe.analysis.verdict import verdict
 from fsprobe.capture.directories import scratch
 from fsprobe.capture.machine import mounts as mount_table
 from fsprobe.capture.machine.host import TARGET_VARIABLES
 from fsprobe.errors import BadInput
-from fsprobe.events import clocks, marks, ring
+from fsprobe.events import clocks, cpu_times, marks, ring
 from fsprobe.events.command import Command
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser, sources
@@ -47,6 +47,7 @@ __all__ = ["Analysis", "analyse", "load_logs", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"
+CPU = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +108,12 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         mounts=table,
         owners=owners,
         requests=requests.value(owners) if requests is not None else None,
-        n_marks_unread=hooks.n_unread,
+        marks_unread=hooks.unread,
     )
-    profile = replace(profile, time=time_account(profile.manifest, tally, times, profile.metrics.by_mount, table.of))
+    account = time_account(
+        profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
+    )
+    profile = with_time(profile, account)
     evidence = Evidence(
         tally=tally,
         notes=notes,
@@ -145,6 +149,8 @@ def read_tally(recording: Recording, facts: Iterable[Mapping[str, Any]]) -> tupl
     return tally, notes, quality, seen
 
 
+STEP_NS = 1_000_000
+"""A thread's calls follow one another; stamps that go back by more than this are those of a clock that was set."""
 BACKEND = "strace log"
 """What stands in the place of a backend where fsprobe did not record."""
 
@@ -165,11 +171,14 @@ def load_logs(
     n_events = 0
     command = Command()
     first_ns = last_ns = exit_code = first_tid = None
+    latest: dict[int, int] = {}
     for event in parser.parse(sources.read_logs(paths), quality, cwd=os.fsencode(cwd) if cwd else None):
         n_events += 1
         if event.t_ns is not None:
             first_ns = event.t_ns if first_ns is None else first_ns
             last_ns = event.t_ns
+            quality.n_steps_back += event.t_ns + STEP_NS < latest.get(event.tid, event.t_ns)
+            latest[event.tid] = event.t_ns
         if isinstance(event, Call):
             command.note(event, TARGET_VARIABLES)
         if isinstance(event, Process):
@@ -191,7 +200,7 @@ def load_logs(
         "cache": "unknown",
         "exit_code": exit_code,
         "wall_s": round((last_ns - first_ns) / 1e9, 6)
-        if first_ns is not None and last_ns is not None and quality.has_times
+        if first_ns is not None and last_ns is not None and quality.has_times and not quality.n_steps_back
         else None,
         "fsprobe_version": fsprobe.__version__,
     }
@@ -265,7 +274,7 @@ def read_hooks(recording: Recording) -> marks.HookFiles:
     """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
     hooks = marks.read_hook_files([recording.whole("marks")])
     n_unread = recording.manifest.get("n_hook_files_unread")  # by the recorder itself
-    hooks.n_unread += n_unread if isinstance(n_unread, int) else 0
+    hooks.unread["file"] += n_unread if isinstance(n_unread, int) else 0
     place = os.fsdecode(hook_dir_of(recording.manifest))
     for fact in hooks.facts.values():
         fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != place]
@@ -334,7 +343,9 @@ def read_events(
     )
     if hooks.marks:
         events = marks.merge(events, hooks, clocks.read(recording.lines("log")))
-    return events if times is None else watch_time(events, times)
+    if times is None:
+        return events
+    return watch_time(events, times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None)
 
 
 def ring_events(

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fsprobe.cli import group
+from fsprobe.analysis.findings.rules import RULES
+from fsprobe.analysis.findings.thresholds import DEFAULTS
+from fsprobe.analysis.verdict import LEVELS
+from fsprobe.cli import explain, group
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = ROOT / "docs" / "commands.md"
+METHOD = ROOT / "docs" / "method.md"
+FINDINGS = ROOT / "docs" / "findings"
 
 
 def help_of(*words: str) -> str:
@@ -37,6 +42,22 @@ def test_the_page_of_commands_is_what_help_prints() -> None:
     if os.environ.get("UPDATE_GOLD"):
         COMMANDS.write_text(text)
     assert COMMANDS.read_text() == text
+
+
+def test_the_pages_of_findings_are_what_the_rules_say() -> None:
+    made = explain.pages(DEFAULTS)
+    if os.environ.get("UPDATE_GOLD"):
+        for name, text in made.items():
+            (FINDINGS / name).write_text(text)
+    assert {page.name: page.read_text() for page in FINDINGS.glob("*.md")} == made
+
+
+def test_each_finding_has_a_page_and_stands_in_the_contents() -> None:
+    contents = (FINDINGS / "index.md").read_text()
+    for rule in RULES:
+        pages = [page.name for page in FINDINGS.glob("*.md") if f"## {rule.code}: " in page.read_text()]
+        assert len(pages) == 1
+        assert f"[{rule.code}]({pages[0]}#" in contents
 
 
 def lines_of_commands() -> list[tuple[str, str]]:
@@ -66,17 +87,47 @@ def test_every_command_line_in_the_documentation_exists(page: str, line: str) ->
             assert word.partition("=")[0] in known, f"{page}: fsprobe {name} has no {word}: {line}"
 
 
-def test_the_readme_names_each_command_or_the_page_that_does() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert "docs/commands.md" in text
-    for page in ("docs/method.md", "docs/troubleshooting.md", "docs/jobs.md", "docs/findings/index.md"):
-        assert page in text, page
+def linked(page: Path) -> list[Path]:
+    """The pages below docs/ that a page links to, in its order, each once."""
+    targets = [
+        (page.parent / target).resolve() for target in re.findall(r"\]\((?!https?:)([^)#]+\.md)", page.read_text())
+    ]
+    return list(dict.fromkeys(target for target in targets if (ROOT / "docs") in target.parents))
+
+
+def test_readme_and_index_list_all_pages_in_one_order() -> None:
+    index = ROOT / "docs" / "index.md"
+    listed = linked(index)
+    assert set(listed) == {*(ROOT / "docs").glob("*.md"), FINDINGS / "index.md"} - {index}
+    assert [page for page in linked(ROOT / "README.md") if page != index] == listed
+
+
+def test_the_levels_of_the_verdict_are_defined_in_one_place() -> None:
+    defined = [page.name for page in PAGES if all(f"| **{level}** |" in page.read_text() for level in LEVELS)]
+    assert defined == ["method.md"]
+    for page in PAGES:
+        listed = [level for level in LEVELS if re.search(rf"\b{level}\b", page.read_text(), re.IGNORECASE)]
+        assert page.name == "method.md" or len(listed) < len(LEVELS), f"{page.name} lists the levels too"
+    section = METHOD.read_text().partition("## The verdict\n")[2].partition("\n## ")[0]
+    for name in ("share_time", "wait_s", "start_calls", "sustained_calls_per_s", "sustained_opens_per_s_process"):
+        assert f"`{name}`" in section
+        assert name in DEFAULTS
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into a page may name: its headings, as GitHub writes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", heading).replace("\\", "").lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
 
 
 def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text()):
+            place = page.parent / target if target else page
+            assert place.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(place), f"{page.name}: {target}#{anchor}"
 
 
 def test_nothing_names_a_path_of_a_developer_s_machine() -> None:

@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy [--quick] [-o DIRECTORY]
 
 Four truths. strace's own summary (-C) of the very run that is recorded; `-X importtime` for who imported whom; arithmetic
-over the import rules for generated trees (`benchmarks.pynamic`); the counters of the simulated file server for
+over the import rules for generated trees (`benchmarks.accuracy.pynamic`); the counters of the simulated file server for
 predicted requests. And one estimate: imports of a run without markers, against the markers of the same run. A cell that differs is
 explained in the report or stands as it is.
 """

@@ -69,7 +69,7 @@ def markdown(result: Json) -> str:
             ],
         ),
         "## Calls and requests, against arithmetic\n",
-        "Trees of generated modules (`benchmarks/pynamic.py` states the rules): expected / counted. Modules, libraries, levels of "
+        "Trees of generated modules (`benchmarks/accuracy/pynamic.py` states the rules): expected / counted. Modules, libraries, levels of "
         "packages, sys.path entries.\n",
         _arithmetic_table(result["arithmetic"]),
         "## Requests, against the stand-in file server\n",

@@ -61,6 +61,10 @@ class Counters:
     """Latency that was owed to metadata requests, the wait for the cap left out."""
     data_wait_ns: int = 0
     """Latency and transfer time that were owed to READ and WRITE."""
+    metadata_held_ns: int = 0
+    """How long the server had metadata requests, from arrival to reply: what was owed, and what a sleeper oversleeps."""
+    data_held_ns: int = 0
+    """The same of READ and WRITE."""
     queue_wait_ns: int = 0
     """Time that metadata requests had to wait for their turn under the cap."""
 
@@ -96,6 +100,13 @@ FIELD_OF_OPCODE: Mapping[int, str] = {
     opcode: opcode.name.lower() if opcode.name.lower() in FIELDS else "other" for opcode in Opcode
 }
 """Where a request is counted; an opcode that is not here belongs to `other`."""
+
+
+HELD_OF_OPCODE: Mapping[int, str] = {
+    **dict.fromkeys(METADATA_OPCODES, "metadata_held_ns"),
+    **dict.fromkeys(DATA_OPCODES, "data_held_ns"),
+}
+"""Where the time is counted for which the server had a request."""
 
 
 def create_memory() -> int:

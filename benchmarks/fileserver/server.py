@@ -20,7 +20,7 @@ from benchmarks.fileserver import counters
 from benchmarks.fileserver.answers.changes import WRITING
 from benchmarks.fileserver.answers.reads import READING, Answer
 from benchmarks.fileserver.answers.tree import Tree, child_of, open_tree, path_of
-from benchmarks.fileserver.counters import DATA_OPCODES, FIELD_OF_OPCODE, METADATA_OPCODES
+from benchmarks.fileserver.counters import DATA_OPCODES, FIELD_OF_OPCODE, HELD_OF_OPCODE, METADATA_OPCODES
 from benchmarks.fileserver.kernel import libc, protocol
 from benchmarks.fileserver.kernel.protocol import NAME_OFFSET, WITHOUT_REPLY, Opcode, Request
 from benchmarks.fileserver.pacing import Line, TurnQueue, open_queue, take_turn, transfer
@@ -144,6 +144,10 @@ def _answer(session: Session, request: Request) -> None:
     left_s = due_s - time.monotonic()
     if left_s > 0:
         time.sleep(left_s)
+    held = HELD_OF_OPCODE.get(request.opcode)
+    if held is not None:
+        with session.lock:
+            counters.add(session.memory, {held: round((time.monotonic() - arrival_s) * 1e9)})
     _reply(session, request, error, payload)
     if request.opcode == Opcode.INIT:
         session.announce()

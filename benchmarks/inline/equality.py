@@ -12,9 +12,9 @@ from pathlib import Path
 
 from benchmarks import evidence
 from benchmarks.inline.programs import FILES, MAX_S, PROGRAMS, Program
-from fsprobe import pipeline
 from fsprobe.errors import FsprobeError
 from fsprobe.events import ring
+from fsprobe.events.ring import mapped
 from fsprobe.experiment import selftest
 from fsprobe.model.events import ParseQuality
 from fsprobe.recording.file import Recording
@@ -76,7 +76,7 @@ def compare(program: Program, python: str) -> evidence.Json:
             recording = Recording(str(output))
             agreement = selftest.compare(program.name, recording)
             quality = ParseQuality()
-            for _ in ring.read(pipeline.in_one_piece(recording.section(selftest.RING)), quality, ring.RingFacts()):
+            for _ in ring.read(mapped.in_one_piece(recording, selftest.RING), quality, ring.RingFacts()):
                 pass
         except FsprobeError as error:
             return {**row, "why_not": evidence.neutral(str(error)), "stderr": evidence.neutral(done.stderr[-400:])}

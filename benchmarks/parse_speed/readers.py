@@ -38,13 +38,13 @@ def read_with_fsprobe(path: Path) -> int:
 def fold_with_fsprobe(path: Path) -> int:
     """Parse, attribute (imports estimated) and fold into the tables of a profile."""
     from fsprobe.analysis.attribution.attribute import Notes, attribute
-    from fsprobe.analysis.attribution.not_found import WhyMissing
+    from fsprobe.analysis.attribution.not_found import WhyNotFound
     from fsprobe.analysis.counting.tally import fold
     from fsprobe.events.strace.parser import parse
     from fsprobe.model.events import ParseQuality
 
     with path.open("rb", 1 << 20) as lines:
-        return fold(attribute(parse(lines, ParseQuality()), Notes()), WhyMissing([])).total.n_metadata
+        return fold(attribute(parse(lines, ParseQuality()), Notes()), WhyNotFound([])).total.n_metadata
 
 
 def read_with_stracetools(path: Path) -> int:
@@ -83,10 +83,35 @@ READERS: dict[str, tuple[str, Callable[[Path], int], int]] = {
 }
 
 
+def read_ring(path: Path) -> int:
+    """Slots to events: every event is made."""
+    from fsprobe import pipeline
+    from fsprobe.model.events import ParseQuality
+    from fsprobe.recording.file import Recording
+
+    recording = Recording(str(path))
+    return sum(1 for _ in pipeline.read_events(recording, ParseQuality(), pipeline.read_hooks(recording)))
+
+
+def read_in_full(path: Path) -> int:
+    """All that `fsprobe report` computes: attribution, tally, requests, time account, findings, verdict."""
+    from fsprobe import pipeline
+
+    return pipeline.read(path).tally.total.n_metadata
+
+
+RING_READERS: dict[str, Callable[[Path], int]] = {
+    "fsprobe, ring: events alone": read_ring,
+    "fsprobe, ring: in full": read_in_full,
+}
+"""Readers of recordings that were made with --backend inline."""
+
+
 def child(name: str, log: str) -> None:
     """Run one reader and print (s, n): called in a process of its own."""
+    run = RING_READERS[name] if name in RING_READERS else READERS[name][1]
     begin = time.perf_counter()
-    n = READERS[name][1](Path(log))
+    n = run(Path(log))
     seconds = time.perf_counter() - begin
     print(json.dumps([seconds, n]))
     # not wait4's ru_maxrss, which begins at what the parent had
@@ -164,7 +189,7 @@ def child_stages(path: str) -> None:
 
     loaded = time.process_time()
     from fsprobe.analysis.attribution.attribute import Notes
-    from fsprobe.analysis.attribution.not_found import WhyMissing
+    from fsprobe.analysis.attribution.not_found import WhyNotFound
     from fsprobe.analysis.counting.tally import fold
     from fsprobe.analysis.findings.evidence import Watch, watch
     from fsprobe.analysis.requests.model import RequestModel
@@ -185,7 +210,7 @@ def child_stages(path: str) -> None:
     at.append(time.process_time())
     rows = list(pipeline.attributed(recording, iter(events), Notes()))
     at.append(time.process_time())
-    tally = fold(watch(rows, Watch()), WhyMissing(list(hooks.facts.values())))
+    tally = fold(watch(rows, Watch()), WhyNotFound(list(hooks.facts.values())))
     at.append(time.process_time())
     model = RequestModel(
         pipeline.read_mounts(recording, hooks), pipeline.read_json(recording, "lookups"), pipeline.cwd_of(recording)

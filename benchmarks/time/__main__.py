@@ -3,15 +3,19 @@
     python -m benchmarks.time [-o reports]
 
 A program waits on a simulated file server in a known way (`program.py`): for names, for reads, for pages of a mapped file; or
-it computes. The server keeps what latency it owed to each kind of request; the program says what its CPU clock shows. Each
-part of the account must come within 10 % of that, or within 2 % of the wall time, and the verdict must be right. strace sees
-no reads: there page faults and reads are one part, and the verdict may only say that it can't tell. Takes root and /dev/fuse.
+it computes. The server keeps how long it held each kind of request (what it owed, and what it overslept); the program says what
+its CPU clock shows, and the scheduler's count of its waiting for a processor in each part of it: after a reply that is still
+waiting in the call. Each figure is the median of runs, the backends by turns. Each part of the account must come within 10 % of
+that, or within 2 % of the wall time, and the verdict must be right in every run. strace sees no reads: there page faults and
+reads are one part, and the verdict may only say that it can't tell. Takes root and /dev/fuse.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import evidence
-from benchmarks.fileserver import Server, serve
+from benchmarks.fileserver import Counters, Server, serve
 from benchmarks.time.program import STRIDE
 from fsprobe import pipeline
 from fsprobe.analysis.verdict import CAN_NOT_TELL, HEAVY, NOT
@@ -29,6 +33,7 @@ from fsprobe.model.profile import Profile
 PROGRAM = str(Path(__file__).with_name("program.py"))
 BACKENDS = ("inline", "strace")
 WITHIN, OF_WALL = 0.10, 0.02
+N_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ class Setting:
     n_stats: int = 20
     n_reads: int = 5
     n_faults: int = 5
-    cpu_s: float = 0.2
+    cpu_s: float = 1.0
 
     def words(self, place: Path) -> list[str]:
         """The program's command line."""
@@ -88,12 +93,11 @@ def measure(setting: Setting, server: Server, backend: str, place: Path) -> evid
         check=True,
         cwd=evidence.REPOSITORY,
     )
-    owed = server.counters() - before
-    cpu_s, queued_s = map(float, done.stdout.split())
+    held = server.counters() - before
     profile = pipeline.analyse(file)
     return {
         "said": parts(profile),
-        "truth": truth(setting, owed.metadata_wait_ns / 1e9, owed.data_wait_ns / 1e9, cpu_s, queued_s, backend),
+        "truth": truth(setting, held, json.loads(done.stdout), backend),
         "wall_s": profile.time.wall_s if profile.time is not None else None,
         "level": profile.verdict.level if profile.verdict is not None else None,
         "sentence": evidence.neutral(profile.verdict.sentence) if profile.verdict is not None else None,
@@ -107,17 +111,31 @@ def parts(profile: Profile) -> evidence.Json:
     return {part.key: part.time_s for part in profile.time.parts}
 
 
-def truth(
-    setting: Setting, metadata_s: float, data_s: float, cpu_s: float, queued_s: float, backend: str
-) -> evidence.Json:
-    """Seconds by part: of the server's waits, those for data by what the program did; CPU by the program's clock;
-    waiting for a processor, which other programs on the machine have, by the scheduler's count."""
-    n = setting.n_reads + setting.n_faults
-    reads_s = data_s * setting.n_reads / n
-    found = {"cpu": cpu_s, "metadata": metadata_s}
+def truth(setting: Setting, held: Counters, told: evidence.Json, backend: str) -> evidence.Json:
+    """Seconds by part: what the server held, those for data by what the program did; CPU by the program's clock; and the waiting
+    for a processor, which other programs on the machine have, where it was waited for."""
+    queued = told["queued_s"]
+    data_s = held.data_held_ns / 1e9
+    reads_s = data_s * setting.n_reads / (setting.n_reads + setting.n_faults)
+    found = {"cpu": told["cpu_s"], "metadata": held.metadata_held_ns / 1e9 + queued["metadata"]}
+    other_s = data_s - reads_s + queued["faults"] + queued["computing"] + queued["start"]
     if backend == "inline":
-        return {**found, "reads": reads_s, "other": data_s - reads_s + queued_s}
-    return {**found, "other": data_s + queued_s}
+        return {**found, "reads": reads_s + queued["reads"], "other": other_s}
+    return {**found, "other": other_s + reads_s + queued["reads"]}
+
+
+def middle(rows: Sequence[evidence.Json]) -> evidence.Json:
+    """The median of each figure; of runs that don't agree in the level, all levels."""
+    first = rows[0]
+    levels = sorted({row["level"] for row in rows})
+    return {
+        **first,
+        "said": {key: statistics.median(row["said"].get(key, 0.0) for row in rows) for key in first["said"]},
+        "truth": {key: statistics.median(row["truth"][key] for row in rows) for key in first["truth"]},
+        "wall_s": statistics.median(row["wall_s"] for row in rows),
+        "level": ", ".join(levels),
+        "is_right": all(row["level"] in first["expected"] for row in rows),
+    }
 
 
 def misses(row: evidence.Json) -> list[str]:
@@ -138,7 +156,7 @@ def expected(setting: Setting, is_cold: bool, backend: str) -> tuple[str, ...]:
     return (HEAVY,)
 
 
-def run(place: Path) -> list[evidence.Json]:
+def run(place: Path, n_runs: int) -> list[evidence.Json]:
     """All settings with all backends."""
     source, mount = place / "source", place / "mount"
     source.mkdir()
@@ -146,15 +164,19 @@ def run(place: Path) -> list[evidence.Json]:
     fill(source)
     rows = []
     for setting in SETTINGS:
+        runs: dict[tuple[str, str], list[evidence.Json]] = {}
         with serve(source, mount, meta_ms=setting.meta_ms, read_ms=setting.read_ms) as server:
-            for backend in BACKENDS:
-                server.remount()
-                for cache in ("cold", "warm"):
-                    row = measure(setting, server, backend, place)
-                    right = expected(setting, cache == "cold", backend)
-                    row = {"setting": setting.name, "backend": backend, "cache": cache, **row, "expected": right}
-                    rows.append({**row, "misses": misses(row), "is_right": row["level"] in right})
-                    evidence.say(f"{setting.name}, {backend}, {cache}: {row['level']}, misses {rows[-1]['misses']}")
+            for _ in range(n_runs):
+                for backend in BACKENDS:
+                    server.remount()
+                    for cache in ("cold", "warm"):
+                        row = measure(setting, server, backend, place)
+                        row["expected"] = expected(setting, cache == "cold", backend)
+                        runs.setdefault((backend, cache), []).append(row)
+        for (backend, cache), found in runs.items():
+            row = {"setting": setting.name, "backend": backend, "cache": cache, **middle(found), "runs": found}
+            rows.append({**row, "misses": misses(row)})
+            evidence.say(f"{setting.name}, {backend}, {cache}: {row['level']}, misses {rows[-1]['misses']}")
     return rows
 
 
@@ -191,10 +213,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write the report; 1 where a part or a verdict is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=evidence.REPORTS, help="directory of the report")
+    parser.add_argument("-n", "--runs", type=int, default=N_RUNS, help=f"of each kind (default {N_RUNS})")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="fsprobe-time-") as place:
-        rows = run(Path(place))
-    evidence.save({**evidence.head("time"), "rows": rows}, markdown, None, options.output)
+        rows = run(Path(place), options.runs)
+    evidence.save({**evidence.head("time"), "n_runs": options.runs, "rows": rows}, markdown, None, options.output)
     return int(any(row["misses"] or not row["is_right"] for row in rows))
 
 

@@ -44,6 +44,11 @@ class Cell:
         """Predicted as counted."""
         return self.counted == self.predicted
 
+    @property
+    def run(self) -> tuple[str, str, str]:
+        """Version, workload and options: what was mounted and started."""
+        return self.version, self.workload, self.options
+
     def __str__(self) -> str:
         """One line for a table of misses."""
         lent = {True: "", False: ", no delegations", None: ""}[self.delegations]
@@ -103,6 +108,9 @@ def compare(directory: Path, rows: Iterable[JsonObject] | None = None) -> Iterat
     answers: dict[tuple[Path, Protocol], tuple[dict[str, int], dict[str, int], Mapping[str, str]]] = {}
     for row in json.loads((directory / "truth.json").read_text()) if rows is None else rows:
         path = directory / f"{row['client']}-{row['workload']}.fsprobe"
+        if not path.exists():
+            # the same program, recorded on another client's mount
+            path = directory / f"nfs-{row['workload']}.fsprobe"
         if not path.exists():
             continue
         if path not in models:

@@ -20,9 +20,9 @@ SITE = AT + "/myenv/lib/python3.11/site-packages"
 WALK = "import os\nfor d, _, files in os.walk('/project/small4'):\n  for f in files:\n    %s\n"
 KNOWN = "import os\nfor d in range(4):\n  for f in range(100):\n    p = '/project/small4/d%%d/file_%%d.txt' %% (d, f)\n    %s\n"
 MISSING = """import os
-for _ in range(2):
+for _ in range(%d):
   for n in range(1000):
-    try: os.stat('/project/empty/none_%d' % n)
+    try: os.stat('/project/empty/none_%%d' %% n)
     except OSError: pass
 """
 FROM_MOUNT = "import sys; sys.path.insert(0, '/project/stdlib'); import sqlite3, email, xml.dom.minidom"
@@ -40,7 +40,8 @@ WORKLOADS = {
     "k4_stat": [LOCAL, "-c", KNOWN % "os.stat(p)"],
     "k4_open": [LOCAL, "-c", KNOWN % "open(p, 'rb', 0).read()"],
     "k4_stat_open": [LOCAL, "-c", KNOWN % "os.stat(p); open(p, 'rb', 0).read()"],
-    "miss2": [LOCAL, "-c", MISSING],
+    "miss2": [LOCAL, "-c", MISSING % 2],
+    "miss2p": ["/bin/sh", "-c", '%s -c "$0"; %s -c "$0"' % (LOCAL, LOCAL), MISSING % 1],
     "lslr": ["/bin/ls", "-lR", SITE + "/numpy/core"],
     "tar": ["/bin/tar", "cf", "/tmp/x.tar", "-C", AT, "small4", "myenv/bin"],
     "find": ["/usr/bin/find", SITE + "/numpy", "-name", "*.py", "-size", "+4k"],
@@ -141,6 +142,7 @@ def main():
                 where = "/share/out/%s.fsprobe" % one["name"]
                 words = [LOCAL, RECORDER, "-q", "--counters", "-o", where, "--", "/bin/sh", "-c", script, "sh"] + words
             row = {"client": "nfs", "version": version, "options": options, "workload": workload, "phase": phase}
+            row["name"] = one.get("name", "")
             row["delegations"] = None if version == "3" else True
             row.update(run(words, snapshot))
             rows.append(row)

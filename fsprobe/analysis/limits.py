@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fsprobe.analysis.gaps import gaps
 from fsprobe.model.answers import Offender
-from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import RequestRow
 from fsprobe.model.rows import PROGRAM, CallCounts, ModuleRow
@@ -162,12 +162,13 @@ def different_conditions(profile: Profile, baseline: Profile) -> list[str]:
     return found
 
 
-def untrustworthy(manifest: Manifest) -> str:
+def untrustworthy(profile: Profile) -> str:
     """Why a run's counts are too small to acquit it; "" where they are all there."""
+    manifest = profile.manifest
     if manifest.log_truncated:
         return f"the recording is not complete ({manifest.log_truncated})"
     if manifest.salvaged:
         return "the recording was salvaged: it may end before the run did"
     if manifest.attached:
         return "the recording was made of a running program: its start was not seen"
-    return ""
+    return "; ".join(gaps(profile))

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fsprobe import capabilities
+from fsprobe.analysis.counting.rates import SUSTAINED_S
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
-from fsprobe.analysis.findings.thresholds import cold_ms
+from fsprobe.analysis.findings.thresholds import cold_ms, is_per_open
+from fsprobe.analysis.gaps import gaps
+from fsprobe.analysis.requests.rows import NOT_KNOWN
 from fsprobe.analysis.time import weighing
 from fsprobe.model.profile import Verdict
 from fsprobe.model.requests import total_of
@@ -26,10 +29,6 @@ DANGER = "danger"
 LEVELS = (NOT, NOTICEABLE, HEAVY, DANGER)
 CAN_NOT_TELL = "can't tell"
 """No level: what would have to be known for an acquittal was not observed."""
-_MOST_UNPARSED = 0.1
-"""Share of a log's lines that may be no lines of strace before it says nothing for certain: a judgement."""
-_ENOUGH_CALLS = 20
-"""A log with fewer metadata calls of a whole class missing may be that of a small program: a judgement."""
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}
 _MOSTLY_WAITING = 0.4
 """Share of the wall time from which on calls on local storage are worth a word: a judgement."""
@@ -103,7 +102,7 @@ def judge(evidence: Evidence) -> Judgement:
 
 def lacking(evidence: Evidence) -> list[str]:
     """What was not observed and would have to be, for "not the filesystem" to be said; each with what would tell."""
-    metrics, quality, manifest = evidence.profile.metrics, evidence.profile.quality, evidence.profile.manifest
+    metrics, manifest = evidence.profile.metrics, evidence.profile.manifest
     found = []
     if manifest.signal:
         found.append(f"the command was ended by signal {manifest.signal}, so this may be a part of what it does")
@@ -125,23 +124,12 @@ def lacking(evidence: Evidence) -> list[str]:
         found.append("calls were not timed (`strace -T`)")
     account = evidence.profile.time
     if account is not None:
-        untold_s = weighing.untold_s(account, sum_of(_served(evidence)).n_open)
-        share = account.share(untold_s)
-        if share >= weighing.MUCH and _level_of_wait(evidence, share, untold_s) != NOT:
-            found.append(
-                f"{untold_s:.2g} s, {share:.0%} of the wall time, were spent in {account.other_name}, which this recording does "
-                "not tell apart (`--backend inline` does)"
-            )
-    if quality.n_lines and quality.n_unparsed > _MOST_UNPARSED * quality.n_lines:
-        found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
-    if quality.n_unread_paths > _MOST_UNPARSED * max(1, metrics.n_metadata):
-        found.append(f"of {quality.n_unread_paths:,} calls the paths could not be read")
-    if manifest.logs and metrics.n_metadata > _ENOUGH_CALLS:
-        absent = [name for name, n in (("open", metrics.n_open), ("stat", metrics.n_stat)) if not n]
-        if absent:
-            found.append(
-                f"the log has no {' and no '.join(absent)} calls (strace without `-e`, or with `-e trace=%file,getdents64`)"
-            )
+        served = _served(evidence)
+        for wait_s, said in weighing.untold(account, sum_of(served).n_open, {row.key for row in served}):
+            share = account.share(wait_s)
+            if share >= weighing.MUCH and _level_of_wait(evidence, share, wait_s) != NOT:
+                found.append(said)
+    found += gaps(evidence.profile)
     return found
 
 
@@ -225,11 +213,13 @@ def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAcc
         wait_s = weighing.waited_s(account, keys)
         kinds = weighing.kinds(account, keys)
         said = f"waiting for {_names(served)} took {wait_s:.2g} s, {account.share(wait_s):.0%} of the wall time"
+        if account.both_s and wait_s:
+            said += f", of all such waiting {account.both_s:.2g} s while others computed"
         level = _level_of_wait(evidence, account.share(wait_s), wait_s)
         found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
         fault_s = weighing.fault_s(account, keys)
         level = _level_of_wait(evidence, account.share(wait_s + fault_s), wait_s + fault_s) if fault_s else NOT
-        if level != found[0].level:
+        if fault_s and level != found[0].level:
             n = plural(account.n_major_faults or 0, "major page fault")
             said = f"{account.other_name} took {fault_s:.2g} s, {account.share(fault_s):.0%} of the wall time, with {n}"
             found.append(Reason(about=WAIT, level=level, text=said))
@@ -288,13 +278,14 @@ def _by_rate(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     per_s = rates.sustained_metadata_per_s * share * ranks
     severity = evidence.thresholds["sustained_calls_per_s"].level(per_s)
     if severity:
-        text = f"{per_s:,.0f} metadata calls/s over 10 s" + (f" by {ranks:,} processes" if ranks > 1 else "")
+        text = f"{per_s * SUSTAINED_S:,.0f} metadata calls within {SUSTAINED_S} s ({per_s:,.0f}/s)"
+        text += f" by {ranks:,} processes" if ranks > 1 else ""
         found.append(Reason(about=RATE, level=_OF_SEVERITY[severity], text=text, n_processes=ranks))
     opens = on_servers.n_open / max(1, metrics.n_open)
     opens_per_s = (rates.sustained_open_per_s_process or 0.0) * opens
     severity = evidence.thresholds["sustained_opens_per_s_process"].level(opens_per_s)
     if severity:
-        text = f"one process opens {opens_per_s:,.0f} files/s over 10 s"
+        text = f"one process opens {opens_per_s * SUSTAINED_S:,.0f} files within {SUSTAINED_S} s ({opens_per_s:,.0f}/s)"
         found.append(Reason(about=RATE, level=_OF_SEVERITY[severity], text=text))
     return found
 
@@ -315,22 +306,23 @@ def _by_cold_start(evidence: Evidence, served: Sequence[MountRow]) -> list[Reaso
 
 
 def _n_cold(evidence: Evidence, row: MountRow) -> int:
-    """What a cold client asks of a mount: the predicted requests, else the opens (the published figures are per open)."""
+    """What the latency of a mount's kind is of: its open calls where it was published per open, else the predicted requests."""
     requests = evidence.profile.requests
     asked = [asked for asked in requests.by_mount if asked.key == row.key] if requests is not None else []
-    if not asked:
+    if is_per_open(row.fstype or "") or not asked:
         return row.n_open
-    # the published figures are seconds per open or listing, lookups included
-    predicted = total_of(asked)
-    if any(one.operations for one in asked):
-        # NFS 3 has no OPEN: a program's opens are other requests there
-        return max(row.n_open, predicted.open + predicted.negative)
-    return predicted.open + predicted.opendir + predicted.negative
+    return total_of(asked).n_metadata
 
 
 def _names(rows: Sequence[MountRow]) -> str:
-    shown = [f"{row.key} ({row.fstype or 'not known'})" for row in rows[:2]]
+    shown = [f"{row.key} ({row.fstype})" if row.fstype else _unknown(row) for row in rows[:2]]
     return " and ".join(shown) + (f" and {len(rows) - 2} more" if len(rows) > 2 else "")
+
+
+def _unknown(row: MountRow) -> str:
+    return (
+        "filesystems that the log does not tell" if row.key == NOT_KNOWN else f"{row.key} (of a type that is not known)"
+    )
 
 
 def _not(evidence: Evidence) -> str:

@@ -70,7 +70,8 @@ class Demand:
     """What one process (and the node it runs on) asks of the file server at start-up, with an empty cache."""
 
     layout: str
-    cpu_s: float
+    cpu_s: float | None
+    """None: not observed; times are of the waits alone then."""
     lookup: int
     open: int
     opendir: int
@@ -107,8 +108,8 @@ class Demand:
 
 
 def start_s(demand: Demand, latency: Latency) -> float:
-    """Seconds that one start takes, alone on a cold client."""
-    return demand.cpu_s + demand.n_waits(latency) * latency.ms / 1e3
+    """Seconds that one start takes, alone on a cold client; its waits alone where its CPU was not observed."""
+    return (demand.cpu_s or 0.0) + demand.n_waits(latency) * latency.ms / 1e3
 
 
 def job_s(demand: Demand, latency: Latency, nodes: float, ranks_per_node: int, rate: float) -> float:
@@ -124,7 +125,7 @@ def saturates_at_n_nodes(demand: Demand, latency: Latency, ranks_per_node: int, 
 
 def demand_of(
     layout: str,
-    cpu_s: float,
+    cpu_s: float | None,
     counts: RequestCounts,
     *,
     is_image: bool = False,
@@ -135,7 +136,7 @@ def demand_of(
 
     Args:
         layout: what to call it.
-        cpu_s: CPU of one start, s.
+        cpu_s: CPU of one start, s; None where it was not observed.
         counts: requests for the environment, or for the image that holds it.
         is_image: the counts are of mounting an image, which a node does once for all its processes.
         cpu_source: where the CPU time comes from, in words.
@@ -170,12 +171,12 @@ def from_profile(
         environment: requests for the environment.
         n_open_calls: open calls for files of the environment.
     """
-    cpu_s = (manifest.user_s or 0.0) + (manifest.sys_s or 0.0)
+    cpu_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
     return demand_of(
         layout,
         cpu_s,
         environment,
-        cpu_source="of the traced run, which is more than without tracing",
+        cpu_source="" if cpu_s is None else "of the traced run, which is more than without tracing",
         n_open_calls=n_open_calls,
     )
 
@@ -194,13 +195,13 @@ def from_job(profile: Profile, layout: str) -> Demand:
     if profile.requests is None:
         raise BadInput("the requests of this job were not predicted", "its ranks were recorded with --stream or audit")
     n_nodes, n_ranks = max(1, len(job.nodes)), max(1, job.n_recordings - job.n_without_requests)
-    cpu = [(row.user_s or 0.0) + (row.sys_s or 0.0) for row in job.ranks]
+    cpu = [row.user_s + (row.sys_s or 0.0) for row in job.ranks if row.user_s is not None]
     at_servers = [row for row in profile.requests.by_mount if row.reaches_server]
     return demand_of(
         layout,
-        statistics.median(cpu) if cpu else 0.0,
+        statistics.median(cpu) if cpu else None,
         _of_a_rank(at_servers, n_nodes, n_ranks),
-        cpu_source="median of the traced ranks, which is more than without tracing",
+        cpu_source="median of the traced ranks, which is more than without tracing" if cpu else "",
         n_open_calls=round(sum(row.n_open for row in profile.metrics.by_mount if not row.is_ours) / n_ranks),
     )
 
@@ -258,7 +259,7 @@ def table(
                     n_waits=demand.n_waits(latency),
                     n_requests=demand.n_requests,
                     n_requests_node=demand.n_requests_node(ranks_per_node),
-                    cpu_s=round(demand.cpu_s, 3),
+                    cpu_s=None if demand.cpu_s is None else round(demand.cpu_s, 3),
                     cpu_source=demand.cpu_source,
                     start_s=round(start_s(demand, latency), 3),
                     n_nodes=nodes,

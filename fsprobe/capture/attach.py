@@ -34,12 +34,16 @@ ATTACH_LIMIT_S = 10.0
 
 
 class Attached:
-    """What `attach` gives back: the recording, how long the program was traced, and lines that the user should read."""
+    """What `attach` gives back: the recording, how long the program was traced, and lines that the user should read.
 
-    def __init__(self, path: "str", wall_s: "float", warnings: "list[str]") -> "None":
+    `losses` are lines that he must read, whatever else he does not want to.
+    """
+
+    def __init__(self, path: "str", wall_s: "float", warnings: "list[str]", losses: "list[str]") -> "None":
         self.path = path
         self.wall_s = wall_s
         self.warnings = warnings
+        self.losses = losses
 
 
 def attach(
@@ -49,6 +53,7 @@ def attach(
     label: "str" = "",
     tmp_dir: "str" = "",
     max_log_bytes: "int" = 2 << 30,
+    replaces: "bool" = False,
     on_start: "Callable[[Target, str], None] | None" = None,
     on_tick: "Callable[[], None] | None" = None,
 ) -> "Attached":
@@ -61,6 +66,7 @@ def attach(
         label: a word for this run in reports.
         tmp_dir: where the log is kept meanwhile.
         max_log_bytes: bound of the log.
+        replaces: a file that came there meanwhile is replaced; else the recording gets another name, which is warned of.
         on_start: called with the target and the log's path once it is traced.
         on_tick: called about ten times a second meanwhile.
 
@@ -103,6 +109,9 @@ def attach(
         state["log_truncated"] = observer.truncated
         state.update(_ending(observer, target.pid))
         path = output or naming.default_name(run.command, str(state["host"]), None)
+        appeared = []  # type: list[str]
+        if not replaces:
+            path = naming.free_name(path, appeared)
         try:
             write_recording(run.scratch, state, path, [], [observer])
         except FsprobeError as error:
@@ -116,7 +125,7 @@ def attach(
             from fsprobe.capture.process import janitor
 
             janitor.leave(process.pid, observer.empty, lambda: scratch_dir.remove(run.scratch))
-        return Attached(path, state["wall_s"], _warnings(state, is_off))
+        return Attached(path, state["wall_s"], _warnings(state, is_off), appeared)
 
 
 def choose(machine: "Machine") -> "AttachingBackend":

@@ -80,7 +80,7 @@ def free_name(path: "str", warnings: "list[str]") -> "str":
     while os.path.lexists("%s-%d%s" % (stem, n, suffix)):
         n += 1
     found = "%s-%d%s" % (stem, n, suffix)
-    warnings.append("%s appeared while the command ran, and stays: the recording is %s" % (path, found))
+    warnings.append("%s appeared meanwhile, and stays: the recording is %s" % (path, found))
     return found
 
 

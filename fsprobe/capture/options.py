@@ -269,7 +269,8 @@ def parse(words: "list[str]") -> "RunOptions":
         if name in ("--help", "-h"):
             raise HelpWanted
         if name not in known:
-            raise usage("run has no option %s" % name, _meant(name, known) or "see `fsprobe run --help`")
+            hint = "did you mean --format json?" if name == "--json" else _meant(name, known)
+            raise usage("run has no option %s" % name, hint or "see `fsprobe run --help`")
         attribute, takes_value = known[name]
         if takes_value and not equals:
             if not rest:

@@ -122,6 +122,12 @@ def record(
     with SignalsHeld() as held:
         run = prepare(options, Launch(options.command, environment, program), held, enter, layout, consume, warnings)
         try:
+            if warn is not None and any(one.takes_privileges for one in run.observers):
+                from fsprobe.capture import programs
+
+                line = programs.warning_before(options.command, environment)
+                if line:
+                    warn(line)
             if on_start is not None:
                 on_start(run.observers[0].log())
             process = start(run.launch, held)
@@ -295,6 +301,7 @@ def finish(run: "Prepared", process: "Process", outcome: "Outcome") -> "None":
         outcome.log_truncated = outcome.log_truncated or one.truncated
     for one in run.observers:
         one.raise_if_not_run(run, outcome)
+    run.state["log_compressed_bytes"] = sum(one.n_packed_bytes for one in run.observers)
     run.state.update(last_facts(outcome), counters=run.counted.read() if run.counted is not None else {})
 
 
@@ -332,9 +339,12 @@ def write(run: "Prepared", outcome: "Outcome", warnings: "list[str]") -> "list[s
     Raises:
         NotRecorded: it can't be written; the scratch stays.
     """
-    run.path = run.path if run.replaces else naming.free_name(run.path, warnings)
+    appeared = []  # type: list[str]
+    run.path = run.path if run.replaces else naming.free_name(run.path, appeared)
     try:
-        losses = write_recording(run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed())
+        losses = appeared + write_recording(
+            run.scratch, run.state, run.path, warnings, run.observers, run.observers[0].streamed()
+        )
         outcome.log_truncated = outcome.log_truncated or str(run.state.get("log_truncated") or "")
         return losses
     except Exception as error:  # whatever it is: the command has run

@@ -6,12 +6,13 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import json
 import os
 
+from fsprobe.capture import programs
 from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.protocol import UNMARKED
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
-from fsprobe.capture.machine import host, mounts
+from fsprobe.capture.machine import mounts
 from fsprobe.errors import FsprobeError
 from fsprobe.recording import file
 
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
     from fsprobe.capture.backends.protocol import Backend
     from fsprobe.capture.process.wait import Outcome
 
-N_EXECS_LOOKED_AT = 50
 HOOK_FILES = ("marks.", "mounts.")
 _READ = (*HOOK_FILES, scratch_dir.ROOM)
 """How the names of files begin that a hook leaves to mark imports and to describe its interpreter."""
-TRACERS = ("gdb", "lldb", "strace", "ltrace", "rr", "gdbserver")
-"""Programs that trace others, by name: a program has one tracer at most."""
 MOUNTS = scratch_dir.MOUNTS
 """The mount table of a program that was attached to, in the scratch directory."""
 
@@ -100,19 +98,10 @@ def write_recording(
     """
     lead = backends[0]
     if not state.get("attached") and any(one.takes_privileges for one in backends):
-        programs = programs_of(lead.text()) if streamed is None else streamed.programs()
-        state["privileged"] = privileged_execs(programs) if state.get("uid") else []
-        for program, gain in state["privileged"]:
-            warnings.append(
-                "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead"
-                % (program, gain)
-            )
-        for program in programs:
-            if os.path.basename(program).decode("utf-8", "backslashreplace") in TRACERS:
-                warnings.append(
-                    "%s was started and traces programs itself, which a traced program can't: it failed, or will have. Leave it "
-                    "out, or record with --backend audit or inline" % os.path.basename(program).decode("ascii")
-                )
+        seen = programs.seen_in(lead.text()) if streamed is None else programs.Seen(streamed.programs())
+        state["privileged"] = programs.privileged(seen.paths) if state.get("uid") else []
+        state["tracers"] = seen.tracers()
+        warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced))
     table, is_here = _mount_table(scratch)
     found = _looked_up(lead, streamed, is_here)
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
@@ -221,36 +210,6 @@ def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
     except OSError:
         return here, True
     return table, table == here
-
-
-def programs_of(text: "Iterable[bytes]") -> "list[bytes]":
-    """Programs that were started in the run, the first ones, of its calls in strace's words."""
-    paths = {}  # type: dict[bytes, None]
-    begun = {}  # type: dict[bytes, bytes]  # process -> what it is about to become
-    rest = b""
-    try:
-        for block in text:
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop()
-            for line in lines:
-                if b" execve" not in line or len(paths) >= N_EXECS_LOOKED_AT:
-                    continue
-                process = line.split(None, 1)[0]
-                if b" execve(" in line and line.endswith(b"<unfinished ...>"):
-                    begun[process] = line.split(b'"', 2)[1]
-                elif b" execve(" in line and b" = 0" in line:
-                    paths[line.split(b'"', 2)[1]] = None
-                elif b" execve resumed>" in line and b" = 0" in line and process in begun:
-                    paths[begun.pop(process)] = None
-    except (OSError, IndexError):
-        pass
-    return list(paths)
-
-
-def privileged_execs(paths: "list[bytes]") -> "list[list[str]]":
-    """Which of the programs have setuid, setgid or file capabilities: [path, what it has]."""
-    gains = [(os.fsdecode(path), host.privilege_of(os.fsdecode(path))) for path in paths[:N_EXECS_LOOKED_AT]]
-    return [[path, gain] for path, gain in gains if gain]
 
 
 def _marks_blocks(directory: "str", names: "list[str]") -> "Iterator[bytes]":

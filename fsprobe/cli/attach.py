@@ -10,6 +10,7 @@ from fsprobe.capture import attach as attaching
 from fsprobe.capture.options import parse_size
 from fsprobe.cli import amounts
 from fsprobe.cli.failures import say
+from fsprobe.cli.shared_options import is_forced
 from fsprobe.report.terminal.live import LiveLine
 
 
@@ -48,12 +49,13 @@ def command(
         label,
         tmp_dir,
         parse_size(max_log),
+        is_forced(),
         on_start=(lambda _, log: live.start(log)) if live else None,
         on_tick=live.tick if live else None,
     )
     if live:
         live.end()
-    for line in done.warnings if not quiet else ():
+    for line in [*done.losses, *(done.warnings if not quiet else ())]:
         say(line)
     if quiet:
         return

@@ -126,7 +126,7 @@ def examine(
         reason = limits.incomparable(profile, baseline)
         if reason:
             raise BadInput(f"these two do not compare: {reason}", "record both in the same way, see --backend")
-        reason = limits.untrustworthy(baseline.manifest)
+        reason = limits.untrustworthy(baseline)
         if reason:
             raise BadInput(f"the baseline can't be used: {reason}", "record it again")
         notes = [f"note: {text}" for text in limits.different_conditions(profile, baseline)]
@@ -176,7 +176,7 @@ def unusable(profile: Profile) -> str:
     """Why a run's counts are too small to acquit it; "" where they are all there."""
     if not profile.metrics.by_process:
         return "no process was observed"
-    return limits.untrustworthy(profile.manifest)
+    return limits.untrustworthy(profile)
 
 
 def _limits(baseline: Profile | None, given: dict[str, int | None], tolerance_percent: float) -> list[limits.Limit]:

@@ -11,16 +11,19 @@ from pathlib import Path
 import click
 
 from fsprobe import experiment, files, pipeline
+from fsprobe.analysis.gaps import gaps
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
 from fsprobe.cli.renamed import Renamed
 from fsprobe.cli.report import json_text
+from fsprobe.cli.shared_options import is_forced
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
-from fsprobe.experiment import significance, summarise
+from fsprobe.experiment import adoption, significance, summarise
 from fsprobe.model.comparison import Comparison, LayoutRow, Spread
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
+from fsprobe.report import numbers
 from fsprobe.report.terminal import comparison as comparison_report
 
 NEW = "(new)"
@@ -49,7 +52,11 @@ NEW = "(new)"
     help="Mount images in this way only: root+kernel, user+fuse, ...",
 )
 @click.option(
-    "--runs", default=7, show_default=True, type=click.IntRange(1, 1000), help="Timed runs of each storage layout."
+    "--runs",
+    default=7,
+    show_default=True,
+    type=click.IntRange(0, 1000),
+    help="Timed runs of each storage layout; 0 compares calls and requests alone.",
 )
 @click.option(
     "--cache",
@@ -60,6 +67,9 @@ NEW = "(new)"
 )
 @click.option("--make-cold", default="", metavar="CMD", help="Shell command that empties it, where you are not root.")
 @click.option("--keep", is_flag=True, help="Keep the copies and images that are made.")
+@click.option(
+    "--keep-image", metavar="IMG", help="Keep the new image under this name if it is better, and nothing else."
+)
 @click.option("--show-output", is_flag=True, help="Let the command's output through (on stderr).")
 @click.option("--json", "as_json", is_flag=True, help="As --format json.")
 @click.option(
@@ -79,6 +89,7 @@ def command(
     cache: str,
     make_cold: str,
     keep: bool,
+    keep_image: str | None,
     show_output: bool,
     as_json: bool,
     plot: str | None,
@@ -103,10 +114,20 @@ def command(
         return compare_recordings(words[0], words[1], as_json)
     if not words:
         raise FsprobeError("no command given", "fsprobe compare --env VENV --squashfs -- python app.py", EXIT_USAGE)
+    if 0 < runs < significance.MIN_RUNS:
+        few = significance.MIN_RUNS
+        raise FsprobeError(
+            f"{runs} timed runs can't tell two layouts apart",
+            f"--runs {few} or more; --runs 0 compares calls and requests alone",
+            EXIT_USAGE,
+        )
     if plot:
         check_plot(plot)
     if output:
         check_output(output)
+    if keep_image is not None:
+        check_keeping(keep_image, image_dir, keep, runs, NEW in (squashfs, overlay))
+        image_dir = os.path.dirname(os.path.abspath(keep_image))
     plan = experiment.Plan(
         env=Path(env).absolute(),
         command=list(words),
@@ -122,15 +143,10 @@ def command(
         caches=experiment.CACHES if cache == "both" else (cache,),
         make_cold=make_cold,
         keep=keep,
-        output_dir=None if show_output else output_directory(output),
+        output_dir=None if show_output else Path(f"{output or 'fsprobe-compare'}.output").absolute(),
     )
-    if runs < significance.MIN_RUNS:
-        few = significance.MIN_RUNS
-        say(
-            f"{runs} timed runs of a layout tell no difference in time (--runs {few} can): calls and requests are compared"
-        )
     try:
-        result, unwritten = conduct(plan, output)
+        result, unwritten = conduct(plan, output, Path(keep_image).absolute() if keep_image else None)
     except experiment.Interrupted as error:
         say(f"interrupted ({error}) before anything was counted: there is nothing to show")
         return 128 + error.number
@@ -159,7 +175,9 @@ def show(result: Comparison, as_json: bool) -> None:
         comparison_report.show(result, sys.stdout)
 
 
-def conduct(plan: experiment.Plan, output: str | None) -> tuple[Comparison, FsprobeError | None]:
+def conduct(
+    plan: experiment.Plan, output: str | None, keep_image: Path | None = None
+) -> tuple[Comparison, FsprobeError | None]:
     """Run the experiment; what there is of it is in the file after every round, and whatever ends it.
 
     Returns:
@@ -178,9 +196,56 @@ def conduct(plan: experiment.Plan, output: str | None) -> tuple[Comparison, Fspr
                 say(error.message)
             unwritten[:] = [error]
 
+    kept: list[str] = []
+
+    def keep_the_better(result: Comparison, image: Path) -> None:
+        if keep_image is None:
+            return
+        judged = [adoption.judge(result, made.label) for made in plan.images if made.image is None]
+        is_better, why = max(judged, key=lambda found: found[0])
+        if is_better:
+            adoption.put_in_place(image, keep_image, replace=is_forced())
+        kept.append(f"kept {keep_image}: {why}" if is_better else f"the image is not kept: {why}")
+
     with comparison_report.progress(sys.stderr) as progress:
-        result, _ = experiment.run(plan, progress=progress, checkpoint=keep_in_file)
+        result, _ = experiment.run(
+            plan, progress=progress, checkpoint=keep_in_file, adopt=keep_the_better, announce=announce
+        )
+    for line in kept:
+        say(line)
     return result, unwritten[0] if unwritten else None
+
+
+def announce(what: experiment.Announcement) -> None:
+    """Say what will run, how often, how long, and what it needs of the disk."""
+    if what.run_s is not None:
+        say(f"the first run took {numbers.seconds(what.run_s)}: about {numbers.seconds(what.estimate_s)} in all")
+        return
+    times = "no timed runs"
+    if what.n_runs:
+        times = f"{numbers.plural(what.n_runs, 'timed run')} of each, {' and '.join(what.caches)} cache"
+    say(f"{', '.join(what.layouts)}: {times}; the command starts {what.n_starts:,} times")
+    for kind, place, n_bytes in what.needs:
+        size = numbers.size_bytes(n_bytes)
+        need = f"at most {size} (as a rule a third of it)" if kind == "image" else size
+        say(f"{kind} in {place}: {need}, {'kept' if what.keeps else 'removed at the end'}")
+
+
+def check_keeping(keep_image: str, image_dir: str | None, keep: bool, runs: int, is_new: bool) -> None:
+    """Whether an image can be kept at all is told before the runs.
+
+    Raises:
+        FsprobeError: no image is packed, no run is timed, or two options say where it goes.
+        BadInput: its directory takes no files.
+    """
+    if not is_new:
+        raise FsprobeError("--keep-image: no image is packed", "add --squashfs", EXIT_USAGE)
+    if keep or image_dir:
+        other = "--keep" if keep else "--image-dir"
+        raise FsprobeError(f"--keep-image and {other} both say what stays where", f"leave {other} out", EXIT_USAGE)
+    if not runs:
+        raise FsprobeError("--keep-image needs timed runs", f"--runs {significance.MIN_RUNS} or more", EXIT_USAGE)
+    check_output(keep_image)
 
 
 def check_output(output: str) -> None:
@@ -224,18 +289,6 @@ def parse_layouts(layouts: tuple[str, ...]) -> dict[str, Path]:
     return table
 
 
-def output_directory(output: str | None) -> Path:
-    """Where the command's output goes: beside the comparison, else in the working directory."""
-    place = Path(f"{output or 'fsprobe-compare'}.output")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FsprobeError(
-            f"cannot make {place}: {error.strerror}", "name another place with -o, or use --show-output", 3
-        ) from error
-    return place.absolute()
-
-
 def compare_recordings(first: str, second: str, as_json: bool) -> int:
     """Two recordings side by side; exit code 1 when they made different calls."""
     kinds = {file: Recording(file).kind for file in (first, second)}
@@ -265,7 +318,13 @@ def compare_recordings(first: str, second: str, as_json: bool) -> int:
         side.requests.environment(prefix) if side.requests is not None and prefix else None
         for side, prefix in zip((left, right), prefixes, strict=True)
     ]
-    ratio = summarise.ratio_of_requests(counts[1], counts[0])
+    lacking = [gaps(side.profile) for side in (left, right)]
+    notes += [
+        f"{label} holds a part of its run: {'; '.join(found)}"
+        for label, found in zip(labels, lacking, strict=True)
+        if found
+    ]
+    ratio = None if any(lacking) else summarise.ratio_of_requests(counts[1], counts[0])
     result = Comparison(
         baseline=labels[0],
         rows=tuple(

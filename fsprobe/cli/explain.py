@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -21,6 +22,22 @@ _HEADINGS = {
     "Do": "What to do",
     "Saving": "How the saving is computed",
 }
+
+FAMILIES = {
+    "environment": ("Environments", "Where an environment lies, and what of it is searched."),
+    "bytecode": ("Bytecode", "Modules that are compiled from source at each start."),
+    "lookups": ("Lookups", "Search paths that lead nowhere, and one path asked for again and again."),
+    "libraries": (
+        "Packages",
+        "Python packages that look at many files: pkg_resources, entry points, font lists, caches.",
+    ),
+    "sweeps": ("Many paths at once", "Directories walked, files looked at or written by the thousand."),
+    "data": ("Data and images", "Data sets of many small files, and images that are served slowly."),
+    "launchers": ("Starting Python", "Start-up flags, and launchers between the command and the interpreter."),
+    "workers": ("Workers", "Worker processes that import again what the program has imported."),
+    "processes": ("Ranks and nodes", "Many processes that start from one environment."),
+}
+"""A file of rules each: title and what its rules are about, in the order of the documentation."""
 
 
 @click.command("explain", context_settings={"help_option_names": ["-h", "--help"]})
@@ -114,21 +131,66 @@ def _indented(text: str) -> list[str]:
 
 def to_markdown(table: Thresholds) -> str:
     """All rules and thresholds as one page."""
-    lines = ["# Findings", "", "Made by `fsprobe explain --markdown`.", ""]
+    lines = ["# Findings", ""]
     for rule in RULES:
-        title, parts = explanation(rule)
-        lines += [f"## {rule.code}: {title}", ""]
-        for name, heading in _HEADINGS.items():
-            if name in parts:
-                lines += [f"**{heading}.** {_escaped(parts[name])}", ""]
-        for name in rule.thresholds:
-            lines += [f"**Threshold** `{name}`: {bounds(table[name])} (info, warn, critical), {table[name].unit}.", ""]
-        lines += [f"**Source.** {_escaped(rule.source)}", ""]
-    lines += ["## Thresholds", "", "| name | info, warn, critical | unit | source |", "|---|---|---|---|"]
-    lines += [
+        lines += _section(rule, table)
+    lines += ["## Thresholds", "", *_threshold_rows(table)]
+    return "\n".join(lines) + "\n"
+
+
+def pages(table: Thresholds) -> dict[str, str]:
+    """The same as the pages of docs/findings by name: the contents, a page a family of rules, the thresholds."""
+    families = {family: [rule for rule in RULES if _family(rule) == family] for family in FAMILIES}
+    index = [
+        "# Findings",
+        "",
+        "A finding says what was seen, why it costs, and what to do. `fsprobe explain CODE` prints it.",
+    ]
+    found = {}
+    for family, rules in families.items():
+        title, about = FAMILIES[family]
+        lines = [f"# {title}", "", f"{about} [All findings](index.md)", ""]
+        index += ["", f"## [{title}]({family}.md)", "", about, "", "| code | finding |", "|---|---|"]
+        for rule in rules:
+            anchor = _anchor(f"{rule.code}: {rule.title}")
+            lines.append(f"- [{rule.code}](#{anchor}): {_escaped(rule.title)}")
+            index.append(f"| [{rule.code}]({family}.md#{anchor}) | {_escaped(rule.title)} |")
+        lines.append("")
+        for rule in rules:
+            lines += _section(rule, table)
+        found[f"{family}.md"] = "\n".join(lines[:-1]) + "\n"
+    index += ["", "[Thresholds](thresholds.md) of all findings, with their sources."]
+    about = "From which value on a finding is information, a warning, or critical. `--thresholds FILE` of `fsprobe report` changes them."
+    found["index.md"] = "\n".join(index) + "\n"
+    found["thresholds.md"] = "\n".join(["# Thresholds", "", about, "", *_threshold_rows(table)]) + "\n"
+    return found
+
+
+def _family(rule: Rule) -> str:
+    return rule.look.__module__.rpartition(".")[2]
+
+
+def _anchor(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _section(rule: Rule, table: Thresholds) -> list[str]:
+    title, parts = explanation(rule)
+    lines = [f"## {rule.code}: {title}", ""]
+    for name, heading in _HEADINGS.items():
+        if name in parts:
+            lines += [f"**{heading}.** {_escaped(parts[name])}", ""]
+    for name in rule.thresholds:
+        lines += [f"**Threshold** `{name}`: {bounds(table[name])} (info, warn, critical), {table[name].unit}.", ""]
+    return [*lines, f"**Source.** {_escaped(rule.source)}", ""]
+
+
+def _threshold_rows(table: Thresholds) -> list[str]:
+    lines = ["| name | info, warn, critical | unit | source |", "|---|---|---|---|"]
+    return lines + [
         f"| `{row.name}` | {bounds(row)} | {_escaped(row.unit)} | {_escaped(row.source)} |" for row in table.values()
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _escaped(text: str) -> str:

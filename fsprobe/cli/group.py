@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 
 import click
 
 import fsprobe
-from fsprobe.capture.machine import host
-from fsprobe.capture.options import RECORDING, SCRIPTS, nearest
+from fsprobe.cli import hints
 from fsprobe.cli.failures import (
     EXIT_INTERRUPTED,
     ignore_interrupts,
@@ -51,40 +48,6 @@ COMMANDS = {
 }
 
 
-OTHER_NAMES = {
-    "run": "trace record profile start time strace",
-    "report": "show view open print html page results display summary",
-    "diff": "cmp difference delta",
-    "fix": "cure repair",
-    "check": "assert test guard",
-    "whatif": "estimate predict scale simulate",
-    "scan": "count du look inspect",
-    "explain": "why findings finding code",
-    "doctor": "info selftest status",
-    "completion": "complete completions autocomplete",
-    "attach": "pid",
-    "pack": "squash squashfs image mksquashfs",
-    "merge": "combine join aggregate",
-}
-"""What people type for a command, from other tools."""
-
-
-def meant(words: Sequence[str]) -> str:
-    """What somebody may have meant who typed this after `fsprobe`."""
-    word = words[0]
-    if word.endswith(RECORDING) and os.path.isfile(word):
-        return f"did you mean `fsprobe report {shlex.join(words)}`?"
-    for name, others in OTHER_NAMES.items():
-        if word.lower() in others.split():
-            return f"did you mean `fsprobe {name}`?"
-    near = nearest(word.lower(), COMMANDS)
-    if near:
-        return f"did you mean `fsprobe {near}`?"
-    if word.endswith(SCRIPTS) or host.find_program(word, os.environ)[0] is not None:
-        return f"did you mean `fsprobe run -- {shlex.join(words)}`?"
-    return "`fsprobe --help` lists them"
-
-
 class LazyGroup(click.Group):
     """Imports a command's module only when that command is called."""
 
@@ -105,7 +68,7 @@ class LazyGroup(click.Group):
         """As click's; of a word that is no command it says what may have been meant."""
         word = args[0]
         if word not in COMMANDS and not word.startswith("-"):
-            raise FsprobeError(f"there is no command {word}", meant(args), EXIT_USAGE)
+            raise FsprobeError(f"there is no command {word}", hints.for_word(args, COMMANDS), EXIT_USAGE)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -120,7 +83,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
 )
-@click.version_option(fsprobe.__version__, prog_name="fsprobe")
+@click.version_option(fsprobe.__version__, "-V", "--version", prog_name="fsprobe")
 def command() -> None:
     """Why is my Python job slow to start, is it the filesystem, and what do I do about it?
 
@@ -152,6 +115,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def _main(words: Sequence[str]) -> int:
+    if any("\0" in word for word in words):
+        say("an argument holds a NUL character, which no name can")
+        return EXIT_USAGE
     try:
         try:
             status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
@@ -162,6 +128,8 @@ def _main(words: Sequence[str]) -> int:
         return status if isinstance(status, int) else 0
     except FsprobeError as error:
         return report_error(error)
+    except click.UsageError as error:
+        return report_error(FsprobeError(hints.message_of(error), hints.for_usage(error), EXIT_USAGE))
     except click.ClickException as error:
         say(error.format_message())
         return EXIT_USAGE

@@ -49,4 +49,6 @@ def command(logs: tuple[str, ...], output: str, cwd: str, mounts: str | None, la
     ]
     if missing:
         say(f"the log has no {', no '.join(missing)}: not observed")
+    if quality.n_steps_back:
+        say("the log's clock was set back meanwhile: how long the run took is not observed")
     say(f"wrote {output}")

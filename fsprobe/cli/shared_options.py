@@ -16,7 +16,30 @@ from fsprobe.errors import EXIT_USAGE, FsprobeError
 
 WRITES_RECORDINGS = ("attach", "load", "compare", "fix", "merge", "salvage")
 """Commands whose -o is a recording, a comparison or a job."""
-OUTPUTS = ("output", "plot")
+OUTPUTS = ("output", "plot", "keep_image")
+ENDINGS = {
+    "ticket": (".zip", "an archive"),
+    "pack": (".sqsh", "an image"),
+    "recorder": (".pyz", "a program for Python"),
+}
+"""What other commands write, and what it is as a rule called."""
+OTHERS = (
+    RECORDING,
+    ".html",
+    ".htm",
+    ".md",
+    ".json",
+    ".csv",
+    ".txt",
+    ".png",
+    ".svg",
+    ".zip",
+    ".sqsh",
+    ".pyz",
+    ".pdf",
+    ".xml",
+)
+"""Endings that say something else, if they are none of the command's own."""
 FLAGS = {"--json": "json", "--markdown": "md"}
 """Flags that say which format: `--format` says it too."""
 _FORCE, _FORMAT = f"{__name__}.force", f"{__name__}.format"
@@ -33,6 +56,8 @@ def complete(name: str, command: click.Command) -> click.Command:
     if "--color" in known or command.callback is None:
         return command
     outputs = [str(param.name) for param in command.params if param.name in OUTPUTS]
+    if name == "pack":
+        outputs.append("image")
     flags = {FLAGS[opt]: str(param.name) for param in command.params for opt in param.opts if opt in FLAGS}
     if outputs and "--force" not in known:
         command.params.append(
@@ -66,6 +91,11 @@ def complete(name: str, command: click.Command) -> click.Command:
     return command
 
 
+def is_forced() -> bool:
+    """Whether --force was given to the command that runs."""
+    return bool(click.get_current_context().meta.get(_FORCE))
+
+
 def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         ctx.meta[key] = value
@@ -92,7 +122,9 @@ def _checked(name: str, callback: Callable[..., Any], outputs: list[str], flags:
                 continue
             if output == "output" and name in WRITES_RECORDINGS:
                 check_recording_name(path)
-            if not (meta.get(_FORCE) or given.get("force")):
+            if output in ("output", "image") and name in ENDINGS:
+                check_ending(path, *ENDINGS[name])
+            if output != "image" and not (meta.get(_FORCE) or given.get("force")):
                 naming.refuse_existing(path, "--force replaces it; or name another place")
         flag = flags.get(meta.get(_FORMAT, "terminal"))
         if flag is not None:
@@ -100,6 +132,19 @@ def _checked(name: str, callback: Callable[..., Any], outputs: list[str], flags:
         return callback(*args, **given)
 
     return checked
+
+
+def check_ending(path: str, ending: str, what: str) -> None:
+    """The end of a name does not say something else than what is written.
+
+    Raises:
+        FsprobeError: it does.
+    """
+    stem, suffix = os.path.splitext(path)
+    if suffix.lower() in OTHERS and suffix.lower() != ending and not files.is_stream(path):
+        raise FsprobeError(
+            f"{path}: what is written is {what}, not a file of {suffix}", f"-o {stem}{ending}", EXIT_USAGE
+        )
 
 
 def check_recording_name(path: str) -> None:

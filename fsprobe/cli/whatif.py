@@ -14,6 +14,7 @@ from rich.text import Text
 from fsprobe import pipeline
 from fsprobe.analysis import whatif
 from fsprobe.analysis.counting.tally import opens_below
+from fsprobe.analysis.findings.evidence import is_under
 from fsprobe.cli import amounts
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
@@ -127,12 +128,26 @@ def question_of(file: str, env: str | None) -> Question:
         raise BadInput(f"the requests of {file} were not predicted", "record it without --stream, and not with audit")
     if not prefix:
         raise BadInput(f"{file} does not say which environment it is about", "name it with --env")
-    counts = analysis.requests.environment(os.fsencode(os.path.abspath(prefix)))
+    place = os.fsencode(os.path.abspath(prefix))
+    counts = analysis.requests.environment(place)
     layout = manifest.layout
-    plain = whatif.from_profile(
-        manifest, (layout.label if layout is not None else "") or "plain", counts, n_opens(analysis, prefix)
-    )
-    notes = [] if counts.n_metadata else [f"nothing at or below {prefix} was looked up: another --env may be meant"]
+    label = (layout.label if layout is not None else "") or "plain"
+    inside = _inside_images(analysis, place)
+    n_opened = opens_below(analysis.tally, place)
+    plain = whatif.from_profile(manifest, label, counts, n_opened - inside)
+    if not counts.n_metadata and inside:
+        notes = [
+            f"{prefix} was read from an image: its mounting is taken for 2 requests a node, a recording does not hold it"
+        ]
+        of_image = whatif.one_file(plain, label)
+        return Question(demands=[of_image], requests_of="for the image", notes=notes)
+    notes = []
+    if not counts.n_metadata:
+        notes = [
+            f"{numbers.plural(n_opened, 'open')} at or below {prefix}, and no request to a server is predicted for them"
+            if n_opened
+            else f"nothing at or below {prefix} was looked up: another --env may be meant"
+        ]
     demands = [plain]
     if layout is None or layout.kind not in ("squashfs", "overlay"):
         demands.append(whatif.one_file(plain))
@@ -140,9 +155,12 @@ def question_of(file: str, env: str | None) -> Question:
     return Question(demands=demands, requests_of=f"for {prefix} and what is below it", notes=notes)
 
 
-def n_opens(analysis: pipeline.Analysis, prefix: str) -> int:
-    """Open calls of files and directories at or below a path, by the name that was asked or the place it led to."""
-    return opens_below(analysis.tally, os.fsencode(os.path.abspath(prefix)))
+def _inside_images(analysis: pipeline.Analysis, place: bytes) -> int:
+    """Of the opens at or below a path, those on a mounted image: no server is asked for these, also where latencies are per open."""
+    images = [os.fsencode(row.key) for row in analysis.profile.metrics.by_mount if row.fs_class == "image"]
+    if any(is_under(place, image) for image in images):
+        return opens_below(analysis.tally, place)
+    return sum(opens_below(analysis.tally, image) for image in images if is_under(image, place))
 
 
 def question_of_job(profile: Profile) -> Question:
@@ -215,9 +233,8 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
         if many and own[0].n_requests_node != own[0].n_requests:
             asked += f" alone, {numbers.count(own[0].n_requests_node)} a node"
         console.print()
-        console.print(
-            Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {numbers.seconds(own[0].cpu_s)}")
-        )
+        cpu = numbers.NOT_OBSERVED if own[0].cpu_s is None else numbers.seconds(own[0].cpu_s)
+        console.print(Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {cpu}"))
         head = f"{'if the server takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
         console.print(Text(head + (f"{job:>{JOB}}   server saturates" if many else ""), style="dim"))
         for row in own:
@@ -236,11 +253,12 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
 
 def explained(question: Question, row: Estimate, many: bool) -> list[str]:
     """What each number is: measured, predicted or assumed; and what is in none of them."""
-    sources = ", ".join(dict.fromkeys(demand.cpu_source for demand in question.demands))
+    sources = ", ".join(dict.fromkeys(demand.cpu_source for demand in question.demands if demand.cpu_s is not None))
+    cpu = "CPU + " if sources else ""
     lines = [
-        "All times are estimates. alone: one process on a node with empty caches, CPU + requests x latency, or CPU + open calls x "
+        f"All times are estimates. alone: one process on a node with empty caches, {cpu}requests x latency, or {cpu}open calls x "
         "latency where that is known per open call, with its lookups and reads in it.",
-        f"measured: CPU ({sources})",
+        f"measured: CPU ({sources})" if sources else "not observed: CPU, so the times are those of waiting alone",
         f"predicted: server requests, cold cache, {clean(question.requests_of)}, from the calls of a traced run "
         "(by the rules of each mount's own client where they are known, else by FUSE's)",
         "assumed: the latency, "

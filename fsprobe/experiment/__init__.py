@@ -7,7 +7,7 @@ shared machine drifts.
 
 from fsprobe.experiment.compare import run
 from fsprobe.experiment.interruption import Interrupted
-from fsprobe.experiment.plan import BASELINE, CACHES, Image, Plan
+from fsprobe.experiment.plan import BASELINE, CACHES, Announcement, Image, Plan
 from fsprobe.experiment.summarise import extract, write
 
-__all__ = ["BASELINE", "CACHES", "Image", "Interrupted", "Plan", "extract", "run", "write"]
+__all__ = ["BASELINE", "CACHES", "Announcement", "Image", "Interrupted", "Plan", "extract", "run", "write"]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fsprobe.capture.machine import counters, mounts
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.experiment import build
-from fsprobe.experiment.beforehand import check
+from fsprobe.experiment.beforehand import can_make_cold, check
 from fsprobe.experiment.interruption import Interrupted, interruptions
 from fsprobe.experiment.janitor import janitor
-from fsprobe.experiment.plan import BASELINE, Plan, Probe, Progress, Side, State
+from fsprobe.experiment.plan import BASELINE, Announcement, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.runs import Bench
 from fsprobe.experiment.summarise import summarise
 from fsprobe.layouts.mount.supervision import descendants, end_processes
@@ -24,6 +27,9 @@ from fsprobe.model.formats import text
 
 Checkpoint = Callable[[Comparison, "dict[str, bytes]"], None]
 """Takes the comparison so far, and the recordings."""
+SETTLE_S, SETTLE_READS = 0.05, 6
+Announce = Callable[[Announcement], None]
+"""Takes what will be done; a second time when it is known how long a run takes."""
 Adopt = Callable[[Comparison, Path], None]
 """Takes the whole comparison and the image that was packed for it, before that is removed."""
 
@@ -36,6 +42,7 @@ def run(
     empty: Callable[[], None] | None = None,
     checkpoint: Checkpoint | None = None,
     adopt: Adopt | None = None,
+    announce: Announce | None = None,
 ) -> tuple[Comparison, dict[str, bytes]]:
     """Carry a comparison out.
 
@@ -49,19 +56,24 @@ def run(
         empty: makes the client cold before a layout is mounted for a cold run, instead of `plan.make_cold`.
         checkpoint: called when all were traced, after each round of runs, and with whatever there is when an interruption or an error ends it.
         adopt: called once when nothing ended it early, if an image was packed.
+        announce: called before anything is started or made, and again after the first run.
 
     Returns:
         The comparison (Contract: Comparison JSON), and the recording of each layout's traced run by label.
 
     Raises:
-        FsprobeError: the environment or the command is not there; the command fails; no room for a copy.
+        FsprobeError: the environment or the command is not there; the command fails; what `beforehand.check` refuses.
         Interrupted: before any layout was traced.
     """
     if not (plan.env / "bin").is_dir():
         raise BadInput(
             f"{plan.env} is no environment: it has no bin directory", "give the directory that `python -m venv` made"
         )
-    check(plan)
+    announcement = check(plan, has_empty=empty is not None)
+    if announce is not None:
+        announce(announcement)
+    if plan.output_dir is not None:
+        make_directory(plan.output_dir)
     state = State()
     how_cold = choose_caches(plan, state, empty is not None)
     tell = progress or (lambda what, done, of: None)
@@ -84,7 +96,7 @@ def run(
         bystanders = set(descendants(os.getpid()))
         bench = Bench(plan, Path(scratch), how_cold, server, behind_us)
         try:
-            prepare(plan, state, bench, stack, say)
+            prepare(plan, state, bench, stack, say, announcement, announce)
             measure(plan, state, bench, say, empty, checkpoint)
         except Interrupted as error:
             signals.hold()
@@ -112,6 +124,19 @@ def run(
         return result, recordings
 
 
+def make_directory(place: Path) -> None:
+    """Where the command's output goes.
+
+    Raises:
+        BadInput: it can't be made.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "name another place with -o, or use --show-output"
+        raise BadInput(f"cannot make {place}: {error.strerror}", hint) from error
+
+
 def is_traced(state: State) -> bool:
     """Is there anything to tell of?"""
     return any(side.analysis is not None for side in state.sides)
@@ -119,18 +144,10 @@ def is_traced(state: State) -> bool:
 
 def choose_caches(plan: Plan, state: State, has_empty: bool) -> str:
     """Set which cache states are measured; returns how caches are emptied: "" (not by us), "drop" or a shell command."""
-    if has_empty:
-        how, why_not = "", ""
-    elif plan.make_cold:
-        how, why_not = plan.make_cold, ""
-    elif os.access("/proc/sys/vm/drop_caches", os.W_OK):
-        how, why_not = "drop", ""
-    else:
-        how, why_not = "", "emptying the caches takes root, or a command for it (--make-cold)"
-    state.caches = tuple(cache for cache in plan.caches if cache != "cold" or not why_not) or ("unknown",)
-    if "cold" in plan.caches and why_not:
-        state.notes.append(f"no cold runs: {why_not}")
-    return how
+    state.caches = plan.caches
+    if has_empty or plan.make_cold:
+        return "" if has_empty else plan.make_cold
+    return "drop" if can_make_cold(plan) else ""
 
 
 def find_counters(plan: Plan, state: State) -> Probe | None:
@@ -142,12 +159,35 @@ def find_counters(plan: Plan, state: State) -> Probe | None:
         return None
     state.counted_by = source.name
     row = mounts.mount_of(os.fsencode(os.path.realpath(plan.env)), mounts.parse_mountinfo(mounts.read_own()))
-    state.counted_mount = text(row[0]) if row is not None else ""
+    if row is not None:
+        state.counted_mount, state.counted_device = text(row[0]), (row[1], row[2])
     state.notes.append(f"requests at the server are those that {source.name} counts: {counters.CAVEAT}")
-    return source.read
+    return partial(settled, source.read)
 
 
-def prepare(plan: Plan, state: State, bench: Bench, stack: ExitStack, say: Progress) -> None:
+def settled(read: Probe) -> Mapping[str, int]:
+    """The counters once they stand still, for at most 0.3 s: an NFS client sends a CLOSE after close(2) has returned.
+
+    Source: Linux, fs/nfs/nfs4proc.c, nfs4_do_close, which waits for no answer.
+    """
+    counted = read()
+    for _ in range(SETTLE_READS):
+        time.sleep(SETTLE_S)
+        last, counted = counted, read()
+        if counted == last:
+            break
+    return counted
+
+
+def prepare(
+    plan: Plan,
+    state: State,
+    bench: Bench,
+    stack: ExitStack,
+    say: Progress,
+    announcement: Announcement,
+    announce: Announce | None,
+) -> None:
     """Make the layouts, with the same byte code on all sides as far as they can be written to."""
 
     def made(directory: str, stays: bool) -> None:
@@ -156,7 +196,10 @@ def prepare(plan: Plan, state: State, bench: Bench, stack: ExitStack, say: Progr
 
     say("the first run", 0, 1)
     base = Side(layout=stack.enter_context(plain(plan.env, label=BASELINE)))
+    before_s = time.monotonic()
     bench.warm_up(base)
+    if announce is not None:
+        announce(replace(announcement, run_s=time.monotonic() - before_s))
     state.sides.append(base)
     build.build(plan, state, stack, say, bench.scratch, made)
     for side in state.sides[1:]:

@@ -6,30 +6,27 @@ import os
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fsprobe import pipeline
-from fsprobe.capture.machine.mounts import classify
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment import compare
-from fsprobe.experiment.plan import BASELINE, Image, Plan, Progress
+from fsprobe.experiment.adoption import judge, put_in_place
+from fsprobe.experiment.plan import STARTING_S, Image, Plan, Progress
+from fsprobe.experiment.significance import MIN_RUNS
 from fsprobe.layouts.mount.methods import hint_for, plan_ways, read_host_facts
 from fsprobe.layouts.pack import build as packing
 from fsprobe.layouts.pack.side_file import side_file_of
 from fsprobe.layouts.scan.walk import Node, walk
 from fsprobe.model.answers import Fix, Outcome
-from fsprobe.model.comparison import IMAGE_KINDS, Comparison, LayoutRow
+from fsprobe.model.comparison import IMAGE_KINDS, Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
-from fsprobe.model.rows import OURS
 
 LABEL = "squashfs"
-FEWEST_RUNS = 4
-"""Fewer against as many can't be told apart from chance: of three against three each order has a probability of 1 in 10."""
 PACKED_BYTES_PER_S = 40e6
 """What mksquashfs with zstd made of a scientific environment on two cores; for the estimate alone."""
-ENOUGH_FEWER = 0.1
-"""Up to this share of the requests an image is kept that is no slower: the file server is everybody's. A judgement."""
 
 
 def prepare(
@@ -66,8 +63,8 @@ def prepare(
     cwd = Path(manifest.cwd if manifest.cwd and not manifest.disclosed and not _elsewhere(profile) else os.getcwd())
     if not cwd.is_dir():
         raise BadInput(f"{cwd}, where the command ran, is not there", "go to where it shall run, and give it after --")
-    if n_runs < FEWEST_RUNS:
-        raise FsprobeError(f"{n_runs} runs can't tell two layouts apart", f"--runs {FEWEST_RUNS} or more", EXIT_USAGE)
+    if n_runs < MIN_RUNS:
+        raise FsprobeError(f"{n_runs} runs can't tell two layouts apart", f"--runs {MIN_RUNS} or more", EXIT_USAGE)
     cold = bool(make_cold) or os.access("/proc/sys/vm/drop_caches", os.W_OK)
     if cache == "cold" and not cold:
         raise MachineCannot(
@@ -83,8 +80,7 @@ def prepare(
         raise MachineCannot(f"no image can be mounted for one command here ({reasons})", hint_for(ways, LABEL))
     found = packing.check(str(root), str(target), progress=progress)
     wall = manifest.wall_s
-    n_starts = 1 + 2 * (1 + n_runs)
-    return Fix(
+    planned = Fix(
         env=root,
         command=tuple(command),
         cwd=cwd,
@@ -95,9 +91,11 @@ def prepare(
         n_files=found.tree.count("f"),
         n_bytes=found.n_bytes,
         n_to_compile=len(found.to_compile),
-        estimate_s=None if wall is None else wall * n_starts + found.n_bytes / PACKED_BYTES_PER_S,
         warnings=found.warnings,
     )
+    if wall is None:
+        return planned
+    return replace(planned, estimate_s=(wall + STARTING_S) * planned.n_starts + found.n_bytes / PACKED_BYTES_PER_S)
 
 
 def _recorded_command(profile: Profile) -> tuple[str, ...]:
@@ -167,9 +165,9 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
         )
 
         def adopt(result: Comparison, image: Path) -> None:
-            is_better, why = judge(result)
+            is_better, why = judge(result, LABEL)
             if is_better:
-                _put_in_place(image, fix.image)
+                put_in_place(image, fix.image)
             kept.append(why)
 
         here = os.getcwd()
@@ -185,59 +183,12 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
     after = walk(str(fix.env)).nodes
     return Outcome(
         comparison=comparison,
-        image=fix.image if kept and judge(comparison)[0] else None,
+        image=fix.image if kept and judge(comparison, LABEL)[0] else None,
         why=kept[0] if kept else f"ended early ({comparison.interrupted}): nothing is kept",
         left=left,
         changed=_changed(before, after),
         recordings=recordings,
     )
-
-
-def judge(comparison: Comparison) -> tuple[bool, str]:
-    """Whether the image is better than the environment as it is, and the reason in words."""
-    rows = [row for row in comparison.rows if row.layout == LABEL]
-    if not rows:
-        return False, next(iter(comparison.notes), "the image could not be tried")
-    if any(row.is_failed for row in rows):
-        return False, "the command fails in the image"
-    if any(_is_clear(row) > 0 for row in rows):
-        return False, "the image is slower"
-    fewer = next((row.ratio_requests for row in rows if row.ratio_requests is not None), None)
-    if any(_is_clear(row) < 0 for row in rows):
-        return True, "it starts faster"
-    fstype = next((row.fstype for row in comparison.rows if row.layout == BASELINE), None)
-    if fstype and classify(fstype) in (*OURS, "local"):
-        return False, f"the image is not faster, and the environment lies on no file server ({fstype})"
-    if fewer is not None and fewer <= ENOUGH_FEWER:
-        return True, "no clear difference in time, and the file server is asked for less"
-    return False, "the image is neither faster nor clearly easier on the file server"
-
-
-def _is_clear(row: LayoutRow) -> int:
-    """-1: clearly faster than the baseline, 1: clearly slower, 0: neither."""
-    if not row.clear or row.ratio_wall is None:
-        return 0
-    return -1 if row.ratio_wall < 1 else 1
-
-
-def _put_in_place(image: Path, target: Path) -> None:
-    """Move a finished image and its side file; a file that came there meanwhile is not overwritten."""
-    placed: list[Path] = []
-    try:
-        for source, place in ((side_file_of(image), side_file_of(target)), (image, target)):
-            try:
-                os.link(source, place)
-            except FileExistsError:
-                raise BadInput(f"{place} is there by now", "name another image with --image") from None
-            except OSError:  # a filesystem without hard links
-                if os.path.lexists(place):
-                    raise BadInput(f"{place} is there by now", "name another image with --image") from None
-                os.replace(source, place)
-            placed.append(place)
-    except BadInput:
-        for place in placed:
-            place.unlink()
-        raise
 
 
 def _findings_of(recording: bytes | None, scratch: str) -> tuple[Finding, ...]:

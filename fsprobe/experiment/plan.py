@@ -18,6 +18,9 @@ IMAGES = IMAGE_KINDS
 
 LAYOUT_HINT = "add --flash DIR, --layout LABEL=DIR, --squashfs or --overlay"
 
+STARTING_S = 0.5
+"""What a start takes beside the command: the timer, a mount namespace, a mount. 0.3 to 1 s were seen; for estimates alone."""
+
 Probe = Callable[[], Mapping[str, int]]
 """Reads a file server's counters; they may only grow."""
 Progress = Callable[[str, int, int], None]
@@ -62,6 +65,29 @@ class Plan:
     """where the command's output goes; None lets it through"""
     output_goes: bool = False
     """nobody wants that directory once we have ended, or were killed"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What a comparison will do, before it does it."""
+
+    layouts: tuple[str, ...]
+    n_runs: int
+    """timed runs of each layout and cache state"""
+    caches: tuple[str, ...]
+    n_starts: int
+    """how often the command starts: a first time, traced in each layout, timed; a warm run right after another one"""
+    needs: tuple[tuple[str, Path, int], ...]
+    """what is made: (copy or image, the directory where it goes, bytes at most)"""
+    keeps: bool
+    """what is made stays"""
+    run_s: float | None = None
+    """how long the first run took; None before it"""
+
+    @property
+    def estimate_s(self) -> float:
+        """How long all starts take; 0 where no run was timed yet."""
+        return 0.0 if self.run_s is None else self.n_starts * (self.run_s + STARTING_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,4 +142,6 @@ class State:
     counted_by: str = ""
     """the filesystem's client in the kernel, where `Run.server` has its counters; "" where they are a server's own"""
     counted_mount: str = ""
+    counted_device: tuple[str, bytes] | None = None
+    """type and device of that mount"""
     """whose client that is"""

@@ -24,6 +24,7 @@ from fsprobe.layouts.mount.starting import started
 from fsprobe.layouts.mount.supervision import descendants
 from fsprobe.model.requests import RequestCounts
 
+DELEGRETURN = "delegreturn"
 _END_S = 5.0
 """How long what is interrupted may take to end by itself."""
 
@@ -159,8 +160,6 @@ class Bench:
             ) from None
         if facts["cold"]:
             raise MachineCannot(f"the caches could not be emptied: {facts['cold']}", "see --make-cold")
-        # a cold run begins before the layout is mounted: that the image is looked up and opened belongs to it
-        first = 0 if cache == "cold" else 1
         return Run(
             layout=side.layout.label,
             cache=cache,
@@ -170,9 +169,7 @@ class Bench:
             beside_s=facts["beside_s"],
             majflt=facts["majflt"],
             exit_status=facts["exit_status"],
-            server={name: n - counted[first].get(name, 0) for name, n in counted[2].items()}
-            if len(counted) == 3
-            else None,
+            server=asked(*counted, is_cold=cache == "cold") if len(counted) == 3 else None,
         )
 
     def _run(
@@ -242,6 +239,27 @@ class Bench:
 
     def _where_to_look(self) -> str:
         return f"its output is in {self.plan.output_dir}" if self.plan.output_dir else ""
+
+
+def asked(
+    before: Mapping[str, int], at_start: Mapping[str, int], at_end: Mapping[str, int], *, is_cold: bool
+) -> dict[str, int]:
+    """What was counted of one run.
+
+    Args:
+        before: the counters before the layout was mounted and the caches were emptied.
+        at_start: right before the command.
+        at_end: after it.
+        is_cold: a cold run begins before the layout is mounted: that the image is looked up and opened belongs to it.
+    """
+    first = before if is_cold else at_start
+    found = {name: n - first.get(name, 0) for name, n in at_end.items()}
+    if is_cold and DELEGRETURN in found:
+        # what NFS 4 lent goes back as the caches are emptied (Linux: fs/nfs/nfs4super.c, nfs4_evict_inode)
+        given_back = at_start.get(DELEGRETURN, 0) - before.get(DELEGRETURN, 0)
+        for name in (DELEGRETURN, "metadata"):
+            found[name] = found.get(name, 0) - given_back
+    return found
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

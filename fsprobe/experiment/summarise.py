@@ -109,6 +109,7 @@ def _row(
         # what this node's kernel counted, for all its programs together: not the same thing as what a server was asked
         client_counters=counted if state.counted_by else None,
         counted_mount=state.counted_mount,
+        counted_mounts=counted_mounts(side, state),
         ratio_wall=None if verdict is None else round(verdict.ratio, 4),
         ratio_wall_low=None if verdict is None else round(verdict.low, 4),
         ratio_wall_high=None if verdict is None else round(verdict.high, 4),
@@ -117,6 +118,22 @@ def _row(
         clear=None if verdict is None else verdict.clear,
         verdict=words,
     )
+
+
+def counted_mounts(side: Side, state: State) -> tuple[str, ...]:
+    """The mounts in a layout whose requests that client counts: bound to another place, a directory is still its own."""
+    found = {state.counted_mount: None} if state.counted_mount else {}
+    if side.analysis is not None and side.analysis.requests is not None and state.counted_device is not None:
+        for mount in side.analysis.requests.mount_of.values():
+            if mount is not None and _is_part((mount.fstype, mount.source), state.counted_device):
+                found[text(mount.path)] = None
+    return tuple(found)
+
+
+def _is_part(one: tuple[str, bytes], other: tuple[str, bytes]) -> bool:
+    """Whether one is mounted from the other's device, or from a directory of it, as NFS then names it (nfs_show_devname)."""
+    above, below = sorted((one[1].rstrip(b"/"), other[1].rstrip(b"/")), key=len)
+    return one[0] == other[0] and (below == above or below.startswith(above + b"/"))
 
 
 def layout_counts(metrics: Metrics) -> LayoutCounts:

@@ -145,7 +145,16 @@ def add_notes(into: Notes, other: Notes) -> None:
 
 def add_quality(into: ParseQuality, other: ParseQuality) -> None:
     """Add what could not be used of one run."""
-    for name in ("n_lines", "n_unparsed", "n_partial", "n_unfinished", "n_unread_paths", "n_lost"):
+    for name in (
+        "n_lines",
+        "n_unparsed",
+        "n_partial",
+        "n_unfinished",
+        "n_unread_paths",
+        "n_untraced",
+        "n_refused_traces",
+        "n_lost",
+    ):
         setattr(into, name, getattr(into, name) + getattr(other, name))
     for name in ("has_times", "has_tids", "has_durations", "io_uring"):
         setattr(into, name, getattr(into, name) or getattr(other, name))

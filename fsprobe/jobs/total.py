@@ -10,9 +10,11 @@ from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.profile import make_profile
 from fsprobe.analysis.manifest import mount_facts
 from fsprobe.analysis.requests.rows import CAVEAT, most_first
+from fsprobe.analysis.time.account import with_time
 from fsprobe.errors import BadInput
 from fsprobe.jobs.clock import make_slots
 from fsprobe.jobs.evidence import judge
+from fsprobe.jobs.node_counters import joined
 from fsprobe.jobs.node_requests import NodeRequests
 from fsprobe.jobs.rank_rows import bounded, section, sum_over
 from fsprobe.jobs.reading.chunks import SELDOM, Part, read_all, seldom_collected
@@ -95,7 +97,7 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
         mounts=table,
         owners=owners,
         requests=_requests(total, owners) if total.n_without_requests < len(total.rows) else None,
-        n_marks_unread=total.n_marks_unread,
+        marks_unread=total.marks_unread,
         # the calls' share of the time: of all ranks' time together
         traced_s=sum_over(total.rows, "wall_s"),
     )
@@ -109,7 +111,7 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     )
     job = _with_times(replace(job, n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ), total)
     metrics = replace(profile.metrics, by_process=bounded(profile.metrics.by_process))
-    return replace(profile, metrics=metrics, job=job), table
+    return with_time(replace(profile, metrics=metrics, job=job), total.times.account()), table
 
 
 def _requests(total: Part, owners: Owners) -> Requests:
@@ -160,6 +162,8 @@ def _manifest(files: Files, total: Part) -> Manifest:
         sys_s=sum_over(rows, "sys_s"),
         read_bytes=sum_over(rows, "read_bytes"),
         exit_code=codes.pop() if len(codes) == 1 else max((code for code in codes if code is not None), default=None),
+        tracers=first.tracers,
+        counters=joined(total.counters.values()),
         mounts=mount_facts(total.mounts.values()),
         job_id=files.ranks[0].job or None,
         job_name=first.job.get("SLURM_JOB_NAME"),

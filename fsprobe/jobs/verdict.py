@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from fsprobe.analysis.counting.rates import SUSTAINED_S
 from fsprobe.analysis.counting.tally import ProcessTally, Tally
 from fsprobe.analysis.findings.evidence import Evidence, plural
+from fsprobe.analysis.time.sums import average
 from fsprobe.analysis.verdict import CAN_NOT_TELL, MACHINE, NOT, WAIT, Reason, can_not_tell, judge, sentence
 from fsprobe.jobs.alike_ranks import launched
 from fsprobe.jobs.sums import OWN, SHARED
@@ -79,6 +81,7 @@ def average_rank(profile: Profile, n_processes: int) -> Profile:
             job=launched(n_processes=n_processes),
         ),
         metrics=_average(profile.metrics, n),
+        time=average(profile.time) if profile.time is not None else None,
         requests=replace(requests, by_mount=tuple(_cold(row, n, n_nodes) for row in requests.by_mount))
         if requests is not None
         else None,
@@ -158,8 +161,8 @@ def _rates(profile: Profile) -> list[str]:
     if rates.peak_metadata_per_s is None or rates.sustained_metadata_per_s is None:
         return []
     return [
-        f"all together made {rates.peak_metadata_per_s:,.0f} metadata calls/s in the busiest second, "
-        f"{rates.sustained_metadata_per_s:,.0f}/s over 10 s, to all filesystems"
+        f"all together made {rates.peak_metadata_per_s:,.0f} metadata calls in the busiest second, "
+        f"{rates.sustained_metadata_per_s * SUSTAINED_S:,.0f} in the busiest {SUSTAINED_S} s, to all filesystems"
     ]
 
 

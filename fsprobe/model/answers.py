@@ -105,7 +105,7 @@ class Estimate:
     """Of one process on a node with a cold cache."""
     n_requests_node: int
     """Of a node with all its processes."""
-    cpu_s: float
+    cpu_s: float | None
     cpu_source: str
     start_s: float
     """One process alone."""
@@ -157,7 +157,7 @@ class Fix:
     n_bytes: int
     n_to_compile: int
     """Sources without valid byte code; it will be in the image."""
-    estimate_s: float | None
+    estimate_s: float | None = None
     """How long all of it takes, from the recorded wall time; None where nobody knows that."""
     warnings: tuple[str, ...]
 
@@ -176,8 +176,8 @@ class Fix:
 
     @property
     def n_starts(self) -> int:
-        """How often the command runs: a first time, traced in each layout, timed in each."""
-        return 1 + 2 * (1 + self.n_runs)
+        """How often the command runs: a first time, traced in each layout, timed in each, a warm run right after another."""
+        return 1 + 2 * (1 + self.n_runs * (2 if self.cache == "warm" else 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

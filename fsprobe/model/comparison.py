@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -102,6 +102,8 @@ class LayoutRow:
     """Counted by the node's client, of all its programs, in its own words."""
     counted_mount: str = ""
     """The mount whose client that was; "" where nobody counted."""
+    counted_mounts: tuple[str, ...] = ()
+    """That one, and where else the same filesystem is mounted in the layout: its client counts them together."""
     ratio_wall: float | None = None
     """Layout over baseline."""
     ratio_wall_low: float | None = None
@@ -131,24 +133,39 @@ class LayoutRow:
     def operations(self) -> tuple[Operation, ...]:
         """Requests to the counted mount by its client's own names, predicted beside counted (median of the runs).
 
-        Without a counted mount, those of the mount that most is asked of, predicted. Of a warm cache what a second process
-        of the node asks is predicted; of an image nothing, since the traced run has not seen its mounting.
+        Without a counted mount, those of the mount that most is asked of, predicted. Of a warm cache what each process of the
+        node after the second one asks is predicted: a timed run comes after the traced one and one that is not counted. Of an
+        image nothing, since the traced run has not seen its mounting.
         """
         rows = [row for row in self.requests or () if row.reaches_server and (row.operations or self.counted_mount)]
-        asked = next((row for row in rows if row.key == (self.counted_mount or row.key)), None)
+        keys = self.counted_mounts or (self.counted_mount or next((row.key for row in rows), ""),)
+        mine = [row for row in rows if row.key in keys]
         counted = {name: spread.median for name, spread in (self.client_counters or {}).items()}
         predicted: Mapping[str, int] | None = None
         if self.requests is not None and self.kind not in IMAGE_KINDS:
-            predicted = {} if asked is None else asked.warm if self.cache == "warm" else asked.operations
+            predicted = added(row.steady if self.cache == "warm" else row.operations for row in mine)
         if not predicted and not counted:
             return ()
-        doubts = asked.not_predictable if asked is not None and predicted is not None else {}
+        doubts = {name: why for row in mine for name, why in row.not_predictable.items()}
+        if predicted is None:
+            doubts = {}
+        elif self.cache == "warm":
+            doubts = {name: why for name, why in doubts.items() if name in predicted}
         return side_by_side(predicted, doubts, counted if self.client_counters else None)
 
     @property
     def is_failed(self) -> bool:
         """Whether the command failed in one of its runs."""
         return any(self.exit_codes)
+
+
+def added(tables: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Tables of numbers, added up."""
+    total: dict[str, int] = {}
+    for table in tables:
+        for name, n in table.items():
+            total[name] = total.get(name, 0) + n
+    return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

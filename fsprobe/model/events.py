@@ -7,6 +7,7 @@ from the profile on, made by `model.formats.text()`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -43,6 +44,16 @@ OP_OF_SYSCALL: Mapping[str, Op] = {name: op for op, names in _NAMES.items() for 
 """System call name -> op. A name that is not here, but takes a path, is OTHER (chdir, statfs, getxattr ...)."""
 
 MISSING_ERRORS = frozenset({"ENOENT", "ENOTDIR"})
+
+_STEPS_TO_NOWHERE = re.compile(rb"/(?:\.?/)+")
+
+
+def plain(path: bytes) -> bytes:
+    """The same path with single slashes and without `.` in between; its end, and each `..`, stays: they may lead elsewhere.
+
+    Two slashes at the beginning are one on Linux. Everything that asks whose a path is compares names: it sees one name only.
+    """
+    return _STEPS_TO_NOWHERE.sub(b"/", path) if b"//" in path or b"/./" in path else path
 
 
 class Call(NamedTuple):
@@ -109,8 +120,14 @@ class ParseQuality:
     """Calls that started and never returned (killed or blocked at exit); they are counted as calls."""
     n_unread_paths: int = 0
     """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
+    n_untraced: int = 0
+    """Processes that were made so that no tracer could follow them (CLONE_UNTRACED)."""
+    n_refused_traces: int = 0
+    """Attempts of the program to trace a process that were refused, as each has one tracer at most: a debugger, strace, rr."""
     unparsed_examples: list[bytes] = field(default_factory=list)
     """The first lines that were not understood, as they stand."""
+    n_steps_back: int = 0
+    """How often a thread's stamps went back: the clock was set meanwhile. Counted where a log is loaded."""
     has_times: bool = False
     has_tids: bool = False
     has_durations: bool = False

@@ -47,12 +47,16 @@ class LayoutFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountCounters:
-    """What the node's client of a mount counted during the run, of all the node's programs."""
+    """What a node's client of a mount counted during the run, of all the node's programs; of a job the sum of its nodes'."""
 
     source: str = ""
     """What was read."""
     operations: Mapping[str, int] = field(default_factory=dict)
     """How often, by the client's own words; what never occurred is left out."""
+    before: Mapping[str, int] | None = None
+    """What it had counted since the mount when the run began; None where nobody noted it, and for a job."""
+    n_nodes: int = 0
+    """Of a job: nodes whose client was read; each is in it once, however many of its ranks read it. 0 for a run."""
     why_not: str = ""
     """Why there are none; "" where there are."""
 
@@ -107,6 +111,8 @@ class Manifest:
     exit_code: int | None = None
     signal: int | None = None
     log_truncated: str = ""
+    log_compressed_bytes: int = 0
+    """So much of the log was compressed while the command ran: its place was memory that a job is charged for, or nearly full."""
     no_hook: str = ""
     """Why no hook was put into the target; "" where one was."""
     hook_fstype: str = ""
@@ -123,6 +129,8 @@ class Manifest:
     attached: Mapping[str, Any] | None = None
     privileged: tuple[tuple[str, ...], ...] = ()
     """(program, what it lost by being traced)."""
+    tracers: tuple[str, ...] = ()
+    """Programs that trace others, or tried to, by name: in a traced program they can't."""
     logs: tuple[str, ...] = ()
     """Names of the logs that were loaded."""
     python: PythonFacts | None = None

@@ -12,6 +12,9 @@ from fsprobe.model.job import Job
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.requests import Requests
 from fsprobe.model.rows import (
+    NO_MODULES,
+    PROGRAM,
+    UNOWNED,
     CallCounts,
     ModuleRow,
     MountRow,
@@ -31,6 +34,10 @@ STARTUP_PHASES = ("launch", "loader", "init", "site", "import")
 PHASES = (*STARTUP_PHASES, "run")
 
 
+ENOUGH_CALLS = 20
+"""A log with fewer metadata calls of a whole class missing may be that of a small program: a judgement."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """What of the recording could not be used, and what of it is fsprobe's own."""
@@ -43,6 +50,10 @@ class Quality:
     n_unfinished: int = 0
     n_unread_paths: int = 0
     """Calls whose path the tracer could not read: a program that lets nobody look into it (PR_SET_DUMPABLE, setuid)."""
+    n_untraced: int = 0
+    """Processes that no tracer could follow (CLONE_UNTRACED)."""
+    n_refused_traces: int = 0
+    """Attempts of the program to trace a process that were refused: it is traced itself."""
     n_lost: int = 0
     """Calls, and notes about processes, that were made and not recorded: the recorder had no room for them."""
     unseen: Mapping[str, int] = field(default_factory=dict)
@@ -55,6 +66,8 @@ class Quality:
     own_calls: Mapping[str, int] = field(default_factory=dict)
     """fsprobe's own calls (excluded), by class."""
     n_marks_unread: int = 0
+    marks_unread: Mapping[str, int] = field(default_factory=dict)
+    """`n_marks_unread` by reason: room, watched, processes, damaged, thread, file."""
     n_marks_lost: int = 0
     n_marks_unpaired: int = 0
     n_killed: int = 0
@@ -89,9 +102,9 @@ class Metrics(CallCounts):
     tracing_overhead_us: float | None = None
     """What tracing adds to one call; see docs/method.md."""
     time_less_overhead_s: float | None = None
-    """Time in metadata calls with the tracing overhead subtracted."""
+    """Waiting in metadata calls, as the time account says; without one: time in them, the tracing overhead subtracted."""
     share_of_wall: float | None = None
-    """`time_less_overhead_s` as a part of the wall time, from which the overhead is subtracted too."""
+    """`time_less_overhead_s` as a part of the wall time, from which the overhead is subtracted too; of a job, of all its ranks'."""
     by_syscall: Mapping[str, SyscallRow] = field(default_factory=dict)
     by_phase: tuple[Row, ...] = ()
     by_module: tuple[ModuleRow, ...] | None = None
@@ -122,6 +135,16 @@ class Metrics(CallCounts):
     def n_startup(self) -> int:
         """Metadata calls before the program's own work."""
         return self.startup.n_metadata
+
+    @property
+    def n_unowned(self) -> int:
+        """Calls between estimated imports that may be an import's or the program's own; they count for the phase import."""
+        return sum(row.n_metadata for row in self.by_module or () if row.key in UNOWNED)
+
+    @property
+    def n_of_no_import(self) -> int:
+        """Calls of estimated imports that stand in the row of no import: those, and imports that failed."""
+        return sum(row.n_metadata for row in self.by_module or () if row.key in NO_MODULES and row.key != PROGRAM)
 
     @property
     def n_processes(self) -> int:
@@ -173,3 +196,22 @@ class Profile:
     def n_requests(self) -> int | None:
         """Metadata requests that reach a file server or disk; None where they were not predicted."""
         return None if self.requests is None else self.requests.at_servers.n_metadata
+
+    @property
+    def has_start(self) -> bool:
+        """Whether a log holds the execve of the process with most calls, which gives it its name; our own recordings do."""
+        busiest = max(self.metrics.by_process, key=lambda row: row.n_metadata, default=None)
+        return not self.manifest.logs or busiest is None or " " in busiest.key
+
+    @property
+    def absent_calls(self) -> tuple[str, ...]:
+        """Kinds of calls, as views name them, that a log holds none of although its program must have made some: not traced."""
+        metrics = self.metrics
+        if not self.manifest.logs:
+            return ()
+        counts = [("open", metrics.n_open), ("stat", metrics.n_stat)]
+        # the import system lists each directory that it searches
+        if not metrics.n_metadata or any(row.kind == "python" for row in metrics.by_process):
+            counts.append(("list", metrics.n_list))
+        is_small = 0 < metrics.n_metadata <= ENOUGH_CALLS
+        return () if is_small else tuple(name for name, n in counts if not n)

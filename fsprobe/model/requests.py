@@ -82,6 +82,8 @@ class RequestRow(RequestCounts):
     """The same requests by the names of the mount's own client; empty by FUSE's rules."""
     warm: Mapping[str, int] = field(default_factory=dict)
     """What a second process of the node asks, by the same names: `again` + `settling` in all."""
+    steady: Mapping[str, int] = field(default_factory=dict)
+    """What each one after that asks: `again` in all."""
     not_predictable: Mapping[str, str] = field(default_factory=dict)
     """Of a mount: operation (or `all`) -> why its number is uncertain, or is left out."""
 

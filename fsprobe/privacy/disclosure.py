@@ -71,6 +71,8 @@ def disclose(
             yield name, mount_table(recording.whole(name, recordings.MAX_MOUNTS_BYTES), hide)
         elif name == "lookups":
             yield name, _json(recording, name, lambda value: _lookups(value, hide))
+        elif name == "cpu":
+            yield name, recording.whole(name)
         elif name == "tally":
             yield name, _json(recording, name, lambda value: _tally(value, hide))
         elif recording.kind == "comparison" and name == "layouts":

@@ -12,7 +12,6 @@ from typing import Any
 TEXT = (str,)
 NUMBER = (int, float)
 COUNT = (int,)
-ANY: tuple[type, ...] = ()
 
 # A shape: a tuple of types; [shape] for a list; {"*": shape} for a table; {field: shape} for named fields. None is allowed
 # for each named field, and where `type(None)` is among the types.
@@ -63,6 +62,7 @@ MANIFEST = {
     "environment": {"*": TEXT},
     "layout": {"label": TEXT, "kind": TEXT, "where": TEXT, "at": TEXT, "mount_how": TEXT},
     "privileged": [[TEXT]],
+    "tracers": [TEXT],
     "attached": {"pid": COUNT, "tids": [COUNT], "program": TEXT, "is_python": (bool,), "for_s": NUMBER},
     "logs": [TEXT],
     "ranks": TEXT,
@@ -72,7 +72,8 @@ MANIFEST = {
     "disclosed": (bool,),
     "flushed": (bool,),
     "log_truncated": TEXT,
-    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "why_not": TEXT}},
+    "log_compressed_bytes": COUNT,
+    "counters": {"*": {"source": TEXT, "operations": {"*": COUNT}, "before": {"*": COUNT}, "why_not": TEXT}},
     "n_hook_files_unread": COUNT,
     "descendants_left": (bool,),
     "salvaged": (bool,),

@@ -108,8 +108,7 @@ def key_figures(profile: Profile) -> list[Figure]:
         Figure(
             label="Metadata calls",
             value=numbers.count(metrics.n_metadata),
-            note=f"{numbers.count(metrics.n_open)} open, {numbers.count(metrics.n_stat)} stat, "
-            f"{numbers.count(metrics.n_list)} list",
+            note=sentences.call_kinds(profile),
         ),
         Figure(
             label="Failed lookups (not found)",
@@ -148,8 +147,15 @@ def key_figures(profile: Profile) -> list[Figure]:
 
 
 def time_in_calls(profile: Profile, of: str) -> Figure:
-    """The share of the time that metadata calls took; measured under tracing, its overhead is subtracted."""
-    metrics = profile.metrics
+    """The share of the time that was waiting in metadata calls, as the bar has it; without an account that of all time in them."""
+    metrics, account = profile.metrics, profile.time
+    if account is not None and account.metadata_s is not None:
+        less = ", tracing overhead subtracted" if account.overhead_s else ""
+        return Figure(
+            label="Waiting in metadata calls",
+            value=numbers.share(account.share(account.metadata_s)),
+            note=f"{of}{less}; {numbers.seconds(account.metadata_s)}",
+        )
     share = metrics.share_of_wall
     if share is None:
         return Figure(label="Time in metadata calls", value=numbers.NOT_OBSERVED, note=of)

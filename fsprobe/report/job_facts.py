@@ -135,7 +135,7 @@ def figures(profile: Profile) -> list[facts.Figure]:
         facts.Figure(
             label="Calls in the busiest second",
             value=numbers.rate(rates.peak_metadata_per_s),
-            note=f"all ranks together; {numbers.rate(rates.sustained_metadata_per_s)} over 10 s",
+            note=f"all ranks together; {numbers.rate(rates.sustained_metadata_per_s)} on average of the busiest 10 s",
         ),
         facts.Figure(
             label="Opens in the busiest second",

@@ -10,6 +10,7 @@ from fsprobe.model.comparison import Comparison
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, first_rows
+from fsprobe.model.time.account import TimeAccount, TimeRow, TimeSplit
 from fsprobe.report import comparison_facts, facts, job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 
@@ -54,9 +55,11 @@ def _profile(profile: Profile, recording: str | None) -> list[str]:
         ("Key figure", "", ""),
         ((row.label, f"**{text(row.value)}**", text(row.note)) for row in figures),
     )
+    lines += _time(profile.time) if profile.time is not None else []
     lines += _findings(profile)
     lines += _job(profile.job) if profile.job is not None else []
     lines += _imports(profile)
+    lines += _seconds(profile.time.by_package or ()) if profile.time is not None else []
     lines += ["### Packages", "", *_packages(profile)]
     lines += _mounts(profile)
     lines += _not_found(profile)
@@ -117,6 +120,26 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], n_left: int = 99) 
 def _calls(row: CallCounts) -> list[str]:
     """The cells of calls, open, stat, not found."""
     return [numbers.count(n) for n in (row.n_metadata, row.n_open, row.n_stat, row.n_not_found)]
+
+
+def _time(account: TimeAccount) -> list[str]:
+    """The parts of the wall time, of a job those of its slowest rank too."""
+
+    def cells(split: TimeSplit) -> list[str]:
+        return [f"{numbers.seconds(part.time_s)} ({numbers.share(part.share)})" for part in split.parts]
+
+    head, columns = ["Part", "time"], [[part.name for part in account.parts], cells(account)]
+    slowest = account.slowest
+    if slowest is not None:
+        of = {part.key: part for part in slowest.parts}
+        found = [of.get(part.key) for part in account.parts]
+        columns.append(
+            [f"{numbers.seconds(part.time_s)} ({numbers.share(part.share)})" if part else "" for part in found]
+        )
+        head = ["Part", "all ranks", f"{text(slowest.key)}, the slowest: {numbers.seconds(slowest.wall_s)}"]
+    lines = [f"### {sentences.time_title(account)}", "", *table(head, zip(*columns, strict=True), n_left=1)]
+    notes = sentences.time_notes(account)
+    return [*lines, *([text("; ".join(notes)) + ".", ""] if notes else [])]
 
 
 def _packages(profile: Profile) -> list[str]:
@@ -242,6 +265,16 @@ def _imports(profile: Profile) -> list[str]:
     )
     left = sentences.imports_left(profile)
     return lines + table(head, cells, n_left=2) + ([f"{text(left)}.", ""] if left else [])
+
+
+def _seconds(rows: Sequence[TimeRow]) -> list[str]:
+    """The packages whose imports took most time of their own, and where it went."""
+    if not rows:
+        return []
+    parts = ("wall_s", "cpu_s", "metadata_s", "reads_s", "other_s")
+    cells = ([code(row.key, MAX_CELL), *(numbers.seconds(getattr(row, part)) for part in parts)] for row in rows[:TOP])
+    head = ("Package imported", "wall, its own", "CPU", "in metadata calls", "in reads", "other")
+    return ["### Seconds by package imported", "", *table(head, cells, n_left=1)]
 
 
 def _mounts(profile: Profile) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fsprobe.model.comparison import Comparison
+from fsprobe.model.manifest import MountCounters
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import Operation
 from fsprobe.report import numbers
@@ -58,19 +59,33 @@ def of_profile(profile: Profile) -> list[Served]:
         rules = f"{numbers.count(row.n_metadata)} requests by {row.protocol}'s rules{again}"
         if "all" in row.not_predictable:
             rules = f"{numbers.count(row.n_metadata)} requests {row.not_predictable['all']}"
-        source = f"{counted.source}, of the whole node" if counted is not None and not why_not else ""
+        source = _counted_by(counted, profile) if counted is not None and not why_not else ""
         found.append(Served(title=row.key, rules=rules, operations=operations, counted_by=source, why_not=why_not))
     named = {row.key for row in rows}
     for key, counted in counters.items():
         if key not in named and (counted.operations or counted.why_not):
             asked: dict[str, int] | None = {} if profile.requests is not None else None
             rules = "no requests predicted" if asked is not None else "requests not predicted for this run"
-            source = f"{counted.source}, of the whole node" if not counted.why_not else ""
+            source = _counted_by(counted, profile) if not counted.why_not else ""
             operations = counted.beside(asked) if not counted.why_not else ()
             found.append(
                 Served(title=key, rules=rules, operations=operations, counted_by=source, why_not=counted.why_not)
             )
     return found
+
+
+def _counted_by(counted: MountCounters, profile: Profile) -> str:
+    """Who counted, and what else is in it."""
+    job = profile.job
+    if job is None or not counted.n_nodes:
+        return f"{counted.source}, of the whole node"
+    n_all = job.n_nodes_traced
+    nodes = "the whole node" if n_all == 1 else f"{numbers.plural(counted.n_nodes, 'whole node')}"
+    lacking = f" (of {numbers.count(n_all)}: the others were not read)" if counted.n_nodes < n_all else ""
+    untraced = ""
+    if job.n_ranks is not None and job.n_ranks > job.n_ranks_traced:
+        untraced = "; ranks that were not traced are in it, but not in what is predicted"
+    return f"{counted.source}, of {nodes}{lacking}, once a node: from its first rank's start to its last one's end{untraced}"
 
 
 def of_comparison(comparison: Comparison) -> list[Served]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fsprobe import capabilities
-from fsprobe.model.manifest import LayoutFacts
+from fsprobe.model.manifest import LayoutFacts, Manifest
 from fsprobe.model.profile import Profile, Quality
-from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
-from fsprobe.model.time.account import TimeAccount
+from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
+from fsprobe.model.time.account import TimeAccount, TimeRow
 from fsprobe.report import numbers
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
@@ -16,6 +16,8 @@ OWN_SHARE = 0.05
 """The module with the most calls of its own is named where these are at least this share of all. A judgement."""
 PASSED_ON = 0.8
 """An import that accounts for more than this share of the one that imported it says nothing new. A judgement."""
+LEFT_OPEN = 0.05
+"""Of estimated imports, the share of calls that may be of no import, or of another, up to which a number stands as it is. A judgement."""
 NOT_FOUND = "failed lookups (not found)"
 
 
@@ -24,17 +26,25 @@ def headline(profile: Profile) -> str:
     metrics = profile.metrics
     if is_unobserved(profile):
         return NOTHING_NOTED
-    if not has_python(profile):
+    if profile.manifest.logs and not metrics.n_metadata:
+        return "The log holds no call on a path."
+    if not has_python(profile) or not profile.has_start:
         of = ""
     else:
         of = " to start and import" if any(row.key == "import" for row in metrics.by_phase) else " to start"
     whole = metrics.startup if of else metrics
-    parts = [f"{numbers.plural(whole.n_metadata, 'metadata call')}{of}"]
+    at_most = "up to " if of and metrics.n_unowned > LEFT_OPEN * whole.n_metadata else ""
+    parts = [f"{at_most}{numbers.plural(whole.n_metadata, 'metadata call')}{of}"]
     parts.append(f"{numbers.count(whole.n_not_found)} of them {NOT_FOUND}")
-    top = top_imports(profile, 1)
+    top = top_imports(profile, 2)
     if top:
         n = numbers.plural(top[0].n_metadata_cum, "call")
-        if profile.quality.n_estimated and not profile.quality.is_marked:
+        if is_lower_bound(profile):
+            if top[0].n_metadata_cum - sum(row.n_metadata_cum for row in top[1:]) >= metrics.n_of_no_import:
+                parts.append(f"most in {top[0].key} itself (at least {n}, estimated)")
+            else:
+                parts.append(f"of {numbers.count(metrics.n_of_no_import)} the paths tell no import")
+        elif profile.quality.n_estimated and not profile.quality.is_marked:
             # what it imports from other packages is not known to be its own
             parts.append(f"most in {top[0].key} itself ({n}, estimated)")
         else:
@@ -44,6 +54,15 @@ def headline(profile: Profile) -> str:
     if of:
         said += f"; {numbers.count(metrics.n_metadata)} in the whole run"
     return f"{said}{', ' + where if where else ''}."
+
+
+def call_kinds(profile: Profile) -> str:
+    """`88 open, 321 stat, 30 list`; a kind that a log did not trace is not observed."""
+    metrics, absent = profile.metrics, profile.absent_calls
+    table = (("open", metrics.n_open), ("stat", metrics.n_stat), ("list", metrics.n_list))
+    return ", ".join(
+        f"{name} {numbers.NOT_OBSERVED}" if name in absent else f"{numbers.count(n)} {name}" for name, n in table
+    )
 
 
 def _where(profile: Profile) -> str:
@@ -113,7 +132,25 @@ def imports_left(profile: Profile) -> str:
         parts.append(
             f"{numbers.plural(rows[FAILED_IMPORTS], 'call')} of imports that failed, whose names no call holds"
         )
+    if rows.get(INSTALLED):
+        parts.append(
+            f"{numbers.plural(rows[INSTALLED], 'call')} on the metadata of installed distributions, which do not tell who reads them"
+        )
+    if is_lower_bound(profile):
+        parts.append("each row is therefore a lower bound")
     return "; ".join(parts)
+
+
+def is_lower_bound(profile: Profile) -> bool:
+    """Whether so much stands in no import's row that the rows hold only part of what their imports did."""
+    return profile.metrics.n_of_no_import > LEFT_OPEN * profile.metrics.n_startup
+
+
+def how_sure(profile: Profile) -> str:
+    """How the numbers of an import are said, around `{}`."""
+    if is_lower_bound(profile):
+        return "at least {} (estimated)"
+    return "{} (estimated)" if profile.quality.n_estimated and not profile.quality.is_marked else "{}"
 
 
 def imports_title(profile: Profile) -> str:
@@ -200,7 +237,9 @@ N_PROGRAMS = 3
 
 
 def share_pattern(profile: Profile) -> str:
-    """How the share of the wall time that calls took is said."""
+    """How the share of the wall time that calls took is said; where there is a time account it is that of its bar."""
+    if profile.time is not None and profile.time.metadata_s is not None:
+        return "{} of the time waiting"
     if profile.manifest.shows(capabilities.TRUE_DURATIONS):
         return "{} of the time"
     if profile.metrics.tracing_overhead_us == 0:
@@ -234,7 +273,7 @@ def quality_lines(profile: Profile) -> list[str]:
         why = f" ({manifest.backend_why})" if manifest.backend_why else ""
         lines.append(
             f"no tracer{why}: interpreters noted their own calls. What a tracer would add is not observed, nor are interpreters under "
-            "-I, -E, -S or without the environment. How to get a tracer: `fsprobe doctor`"
+            "-I, -E, -S, without the environment or as another user. How to get a tracer: `fsprobe doctor`"
         )
         if manifest.n_python_without_events:
             lines.append(
@@ -243,7 +282,11 @@ def quality_lines(profile: Profile) -> list[str]:
             )
     elif manifest.backend_why:
         lines.append(f"{manifest.backend} was taken because {manifest.backend_why}")
-    lines += _unread(quality)
+    lines += _unread(quality, manifest)
+    if profile.metrics.n_unowned:
+        lines.append(
+            f"{numbers.plural(profile.metrics.n_unowned, 'call')} between imports may be the program's own: they count for the phase import"
+        )
     if profile.metrics.imports_by == "package":
         lines.append("imports are shown by top-level package: the paths leave too many of their modules open")
     if manifest.no_hook:
@@ -270,11 +313,42 @@ def quality_lines(profile: Profile) -> list[str]:
         lines.append("the program uses io_uring: what it opens that way can't be seen")
     if manifest.log_truncated:
         lines.append(f"{manifest.log_truncated}: what came after is not in the numbers")
+    if manifest.log_compressed_bytes:
+        lines.append(
+            f"the log lay in memory with a limit, or where there was little room: {numbers.size_bytes(manifest.log_compressed_bytes)} of it "
+            "were compressed while the command ran, some of the CPU time beside it"
+        )
     if manifest.descendants_left:
         lines.append("processes that outlived the command are counted up to the end of the recording only")
     if manifest.salvaged:
         lines.append("salvaged: fsprobe was killed, times and CPU were not observed")
     return lines
+
+
+UNREAD = {
+    "room": "for want of room where the hook writes",
+    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace)",
+    "processes": "as more processes were forked off than have a place to write",
+    "damaged": "in lines that are not as the hook writes them",
+    "thread": "of threads that are not known",
+}
+"""Where the marks of imports went, by `events.marks.UNREAD`."""
+
+
+def _why_unread(quality: Quality) -> str:
+    """Each reason with its number."""
+    said = [
+        f"{numbers.plural(n, 'mark')} {UNREAD.get(reason, reason)}"
+        for reason, n in quality.marks_unread.items()
+        if reason != "file"
+    ]
+    if quality.marks_unread.get("file"):
+        said.append(f"{numbers.plural(quality.marks_unread['file'], 'file')} of marks could not be read")
+    rest = quality.n_marks_unread - sum(quality.marks_unread.values())
+    said += [f"{numbers.plural(rest, 'mark')} for a reason that the recording does not tell"] if rest > 0 else []
+    if quality.n_marks_lost:
+        said.append(f"the hook of {numbers.plural(quality.n_marks_lost, 'interpreter')} could not write")
+    return "; ".join(said)
 
 
 def _estimated(quality: Quality) -> str:
@@ -288,7 +362,7 @@ def _estimated(quality: Quality) -> str:
     )
 
 
-def _unread(quality: Quality) -> list[str]:
+def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     """What of the log could not be used, what is not in it, and what was estimated for it."""
     lines = []
     if quality.n_lost:
@@ -298,8 +372,8 @@ def _unread(quality: Quality) -> list[str]:
     if quality.unseen:
         n = sum(quality.unseen.values())
         lines.append(
-            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, or without "
-            f"the environment): {_programs(quality.unseen)}"
+            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, "
+            f"without the environment, or a starter of containers or jobs): {_programs(quality.unseen)}"
         )
     if quality.by_preload:
         lines.append(
@@ -314,10 +388,24 @@ def _unread(quality: Quality) -> list[str]:
             f"{numbers.plural(quality.n_unread_paths, 'call')} without a path: the program lets nobody look into it, or something "
             "forbids that; who they were for is not known"
         )
+    if manifest.tracers or quality.n_refused_traces:
+        tried = numbers.plural(quality.n_refused_traces, "attempt") if quality.n_refused_traces else ""
+        names = " and ".join(manifest.tracers) or "a program"
+        lines.append(
+            f"{names} would trace others{f' ({tried} refused)' if tried else ''}, which a program that is traced can't: what it "
+            "would have done is not in the numbers; --backend audit or inline leaves it alone"
+        )
+    if quality.n_untraced:
+        lines.append(
+            f"{numbers.plural(quality.n_untraced, 'process', 'processes')} that no tracer may follow (CLONE_UNTRACED): traced calls of such a "
+            "process fail under strace; --backend ptrace follows it, audit and inline leave it alone"
+        )
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
     if quality.n_marks_lost or quality.n_marks_unread:
-        lines.append("import timing was lost in part: those calls count for the import around them")
+        lines.append(
+            f"import timing was lost in part ({_why_unread(quality)}): those calls count for the import around them"
+        )
     if quality.n_estimated:
         lines.append(_estimated(quality))
     return lines
@@ -325,7 +413,13 @@ def _unread(quality: Quality) -> list[str]:
 
 def time_title(account: TimeAccount) -> str:
     """What the bar shows."""
-    return f"Where the {numbers.seconds(account.wall_s)} of wall time went"
+    whose = f" of {numbers.count(account.n_ranks)} ranks, summed," if account.n_ranks > 1 else ""
+    return f"Where the {numbers.seconds(account.wall_s)} of wall time{whose} went"
+
+
+def slowest_title(row: TimeRow) -> str:
+    """What the second bar of a job shows."""
+    return f"of these {numbers.seconds(row.wall_s)} in the slowest, {row.key}"
 
 
 def time_notes(account: TimeAccount) -> list[str]:

@@ -140,3 +140,21 @@ def test_a_type_whose_rules_are_not_known_says_so() -> None:
     requests = model.count()
     assert requests.by_mount()["/m"].lookup == 2
     assert "gpfs" in requests.served["/m"].not_predictable["all"]
+
+
+@pytest.mark.parametrize(("apart_s", "is_sure"), [(25.0, True), (61.0, False)])
+def test_what_is_lent_and_not_used_for_long_may_have_gone_back(apart_s: float, is_sure: bool) -> None:
+    """A client looks each 60 s for what was not used since it last looked (nfs4_renew_state); when, nobody knows."""
+    mount = Mount(path=b"/m", fstype="nfs4", fs_class="network", source=b"x", options="vers=4.2,actimeo=600")
+    model = RequestModel([mount])
+    lines = [b"7 %.6f (+0.1) " % (1e9 + n * apart_s) + OPEN.encode() for n in range(3)]
+    for event in parse(lines, ParseQuality(), cwd=b"/"):
+        if isinstance(event, Call):
+            model.add(event)
+    requests = model.count()
+    told = requests.served["/m"].not_predictable
+    assert [name in told for name in ("OPEN_NOATTR", "CLOSE", "DELEGRETURN")] == [not is_sure] * 3
+    # the same run at once again: a log that tells the time of day is none of a run fifty years later
+    further = requests.by_mount()["/m"].further
+    assert further is not None
+    assert further.operations == {}

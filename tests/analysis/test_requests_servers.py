@@ -74,23 +74,36 @@ def test_attributes_that_nobody_believes(cells: list[Cell]) -> None:
 
 
 def test_lustre_cold(cells: list[Cell]) -> None:
-    n_cells, wrong = chosen(cells, lambda c: c.client == "lustre" and c.phase == "cold")
-    assert Counter(c.operation for c in cells if c.client == "lustre" and c.phase == "cold")["enqueue"] == 6
-    assert n_cells >= 20
+    """Also of programs that were recorded on another client's mount."""
+    n_cells, wrong = chosen(cells, lambda c: c.client == "lustre" and c.phase == "cold" and c.workload != "par4")
+    assert Counter(c.operation for c in cells if c.client == "lustre" and c.phase == "cold")["enqueue"] == 13
+    assert n_cells >= 32
     assert not wrong, "\n".join(map(str, wrong))
 
 
 def test_lustre_warm_is_explained_by_what_is_kept_open(cells: list[Cell]) -> None:
     for cell in cells:
-        if cell.client == "lustre" and cell.phase == "warm" and cell.operation == "close":
+        if cell.client == "lustre" and cell.phase == "warm" and cell.workload != "par4":
             assert cell.is_exact or (
-                "kept open" in cell.why_not_predictable and abs(cell.counted - cell.predicted) <= 1
+                "kept open" in cell.why_not_predictable and abs(cell.counted - cell.predicted) <= 2
             )
+
+
+def test_four_processes_at_once_on_lustre(cells: list[Cell]) -> None:
+    """What is read is asked for once; what is kept open, and who asks in the same moment, no recording tells, and it is named."""
+    cold = {c.operation: c for c in cells if (c.client, c.workload, c.phase) == ("lustre", "par4", "cold")}
+    assert cold["readpage"].is_exact
+    for name in ("enqueue", "close"):
+        assert "several processes at once" in cold[name].why_not_predictable
+        assert abs(cold[name].predicted - cold[name].counted) <= 0.1 * cold[name].counted
+    assert 0 <= cold["glimpse"].counted - cold["glimpse"].predicted <= 6
 
 
 def test_four_processes_of_a_node_at_once(cells: list[Cell]) -> None:
     """What is cached is asked for once, whoever asks; of those who ask in the same microseconds each asks itself."""
-    together = [cell for cell in cells if cell.workload == "par4" and cell.operation != "GETATTR"]
+    together = [
+        cell for cell in cells if cell.client == "nfs" and cell.workload == "par4" and cell.operation != "GETATTR"
+    ]
     shared = {"LOOKUP", "READLINK", "READDIR", "READDIRPLUS", "OPEN_NOATTR"}
     assert len(together) == 18
     for cell in together:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fsprobe.analysis.verdict import CAN_NOT_TELL, DANGER, HEAVY, NOT, NOTICEABLE, verdict
+from fsprobe.analysis.whatif import PROFILES
 from fsprobe.model.profile import Metrics, Verdict
 from fsprobe.model.rows import Counts, MountRow, Rates, Row
 from tests.analysis.findings.evidence import make
@@ -105,6 +106,21 @@ def test_a_warm_run_may_be_cold_elsewhere(n_open: int, level: str) -> None:
     judged = judge(fstype="lustre", n_open=n_open)
     assert judged.level == level
     assert any("empty caches" in reason for reason in judged.reasons) is (level == NOTICEABLE)
+
+
+def test_it_waits_as_long_as_whatif_says() -> None:
+    # 1,000 opens on a busy Lustre: published per open call, whatever is predicted beside
+    busy = next(row for row in PROFILES if row.name == "Lustre, busy, cold")
+    said = judge(fstype="lustre", n=3000, n_open=1000).reasons
+    assert f"with empty caches the same start may wait {1000 * busy.ms / 1e3:.0f} s" in " ".join(said)
+
+
+def test_a_rate_claims_no_longer_time_than_the_run_had() -> None:
+    # 3,000 opens in a run of 3 s are 300/s in a window of 10 s: the sentence counts, it does not extrapolate
+    made = judge(
+        n=3000, n_open=3000, wall_s=3.0, rates=Rates(sustained_metadata_per_s=300, sustained_open_per_s_process=300)
+    )
+    assert made.sentence == "The filesystem is noticeable: one process opens 3,000 files within 10 s (300/s)."
 
 
 @pytest.mark.parametrize("fs_class", ["local", "memory", "image"])

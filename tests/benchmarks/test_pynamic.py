@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import pynamic
-from benchmarks.pynamic import Shape
+from benchmarks.accuracy import pynamic
+from benchmarks.accuracy.pynamic import Shape
 from tests.conftest import INTERPRETERS
 
 PURE = Shape(n_modules=17, n_libraries=0, n_levels=3, n_path_entries=4)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks import servers
 from benchmarks.vm import report
+from benchmarks.vm.cells import Cell
+from fsprobe.model.formats import JsonObject
 
 REPORTS = Path(__file__).parents[2] / "reports"
 
@@ -25,3 +28,40 @@ def test_the_job_of_torch_is_the_sum_that_its_line_shows() -> None:
     text = (REPORTS / "servers.md").read_text()
     share = torch["NFS v3"]
     assert f"**{4 * (share['cold'] + share['second'] + 6 * share['further']):,}**" in text
+
+
+def cell(workload: str, counted: int, predicted: int = 5) -> Cell:
+    return Cell(
+        client="nfs",
+        version="3",
+        options="actimeo=600",
+        delegations=None,
+        workload=workload,
+        phase="cold",
+        operation="GETATTR",
+        counted=counted,
+        predicted=predicted,
+        why_not_predictable="",
+    )
+
+
+def test_a_miss_is_one_that_comes_twice() -> None:
+    asked: list[JsonObject] = []
+
+    def count(jobs: list[JsonObject]) -> list[Cell]:
+        asked.extend(jobs)
+        return [cell("once", 5), cell("always", 6)]
+
+    first = [cell("once", 6), cell("good", 5), cell("always", 6)]
+    assert servers.confirmed(first, count) == [cell("good", 5), cell("once", 5), cell("always", 6)]
+    assert [(job["workload"], job["phases"]) for job in asked] == [
+        ("once", ["cold", "warm"]),
+        ("always", ["cold", "warm"]),
+    ]
+
+
+def test_what_was_as_predicted_is_not_counted_again() -> None:
+    def count(jobs: list[JsonObject]) -> list[Cell]:
+        raise AssertionError(jobs)
+
+    assert servers.confirmed([cell("good", 5)], count) == [cell("good", 5)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.capture import injection, options, record, salvage, sections
+from fsprobe.capture import injection, options, programs, record, salvage
 from fsprobe.capture.backends.protocol import Run
 from fsprobe.capture.backends.strace.backend import Strace
 from fsprobe.capture.directories import hook_place, scratch
@@ -81,7 +81,7 @@ def test_privileged_programs_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(mode)
     paths = [os.fsencode(tmp_path / name) for name in ("plain", "setuid", "missing")]
-    assert sections.privileged_execs(paths) == [[str(tmp_path / "setuid"), "setuid"]]
+    assert programs.privileged(paths) == [[str(tmp_path / "setuid"), "setuid"]]
 
 
 def test_a_setuid_command_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

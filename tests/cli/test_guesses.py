@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import fsprobe
 from fsprobe.capture import options
 from fsprobe.cli import group, run
 from fsprobe.cli.report import recordings_in
@@ -27,6 +29,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     os.utime(tmp_path / "old.fsprobe", (1, 1))
     (tmp_path / "x.py").write_text("print(6 * 7)\n")
     (tmp_path / "mine.html").write_text("mine")
+    (tmp_path / "x.pyz").write_text("mine")
+    (tmp_path / "x.zip").write_text("mine")
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "pyvenv.cfg").write_text("home = /usr/bin\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -42,13 +49,90 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["sh", "-c", "true"], "did you mean `fsprobe run -- sh -c true`?"),
         (["help", "rnu"], "did you mean `fsprobe run`?"),
         (["qqqqqq"], "`fsprobe --help` lists them"),
+        (["python3", "x.py"], "did you mean `fsprobe run -- python3 x.py`?"),
+        (["./x.py"], "did you mean `fsprobe run -- ./x.py`?"),
+        (["-m", "mod"], "did you mean `fsprobe run -m ...`?"),
+        (["--", "x.py"], "did you mean `fsprobe run -- x.py`?"),
+        (
+            ["-o", "y.fsprobe", "x.py"],
+            "options come after the command: `fsprobe run -o ...`; `fsprobe --help` lists all commands",
+        ),
+        (
+            ["--color", "never", "report"],
+            "options come after the command: `fsprobe run --color ...`; `fsprobe --help` lists all commands",
+        ),
+        (["recordings"], "did you mean `fsprobe report recordings`?"),
+        (["venv"], "did you mean `fsprobe scan venv`?"),
+        (["report", "new.fsprobe", "--json"], "did you mean --format json?"),
+        (["check", "new.fsprobe", "--json"], "did you mean --format json?"),
+        (["merge", "new.fsprobe", "--html"], "did you mean --format html?"),
+        (["report", "new.fsprobe", "--colour", "never"], "did you mean --color?"),
+        (["diff", "new.fsprobe"], "see `fsprobe help diff`"),
+        (
+            ["attach", "1", "--format", "html"],
+            "what is written is a recording: `fsprobe report FILE --format FORMAT` shows it",
+        ),
+        (
+            ["load", "x", "--format", "html"],
+            "what is written is a recording: `fsprobe report FILE --format FORMAT` shows it",
+        ),
+        (
+            ["fix", "new.fsprobe", "--json"],
+            "-o FILE keeps the comparison: `fsprobe report FILE --format FORMAT` shows it",
+        ),
+        (
+            ["ticket", "x", "--format", "md"],
+            "a ticket is a ZIP archive that holds the page, the JSON and the recording",
+        ),
+        (["pack", "venv", "--format", "zip"], "an image is SquashFS; --comp chooses the compressor"),
+        (["check", "new.fsprobe", "--force"], "`fsprobe check` replaces no file: leave --force out"),
+        (["scan", "venv", "--force"], "`fsprobe scan` replaces no file: leave --force out"),
+        (["ticket", "new.fsprobe", "-o", "t.html"], "-o t.zip"),
+        (["pack", "venv", "-o", "env.zip"], "-o env.sqsh"),
+        (["recorder", "-o", "r.fsprobe"], "-o r.pyz"),
     ],
 )
 def test_a_word_that_is_no_command(
     place: Path, capsys: pytest.CaptureFixture[str], words: list[str], hint: str
 ) -> None:
     assert group.main(words) == EXIT_USAGE
-    assert capsys.readouterr().err.splitlines()[-1] == f"fsprobe: hint: {hint}"
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1] == f"fsprobe: hint: {hint}"
+
+
+@pytest.mark.parametrize("word", ["-V", "--version", "version"])
+def test_the_version(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert group.main([word]) == 0
+    assert capsys.readouterr().out == f"fsprobe, version {fsprobe.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "hint"),
+    [
+        ([], 125, "fsprobe run -- python train.py"),
+        (["recordings"], 127, "it is a directory: name a program in it"),
+        (["mine.html"], 127, "it is in this directory, not on PATH: ./mine.html"),
+        (["qqqqqq"], 127, "check the name and PATH"),
+        (["--json", "x.py"], 125, "did you mean --format json?"),
+        (["-o", "x.docx", "x.py"], 2, "name it NAME.fsprobe, or with one of .html, .htm, .md, .json, .csv, .png, .svg"),
+    ],
+)
+def test_what_run_can_not_run(
+    place: Path, capsys: pytest.CaptureFixture[str], words: list[str], status: int, hint: str
+) -> None:
+    assert run.main(words) == status
+    assert capsys.readouterr().err.splitlines()[1] == f"fsprobe: hint: {hint}"
+
+
+def test_a_reader_that_has_read_enough_is_no_failure(place: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run([*FSPROBE, "report", "new.fsprobe"], stdout=write, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(("words", "first"), [(["help"], "Usage: fsprobe "), (["help", "run"], "Usage: fsprobe run ")])
@@ -118,8 +202,8 @@ def test_a_report_in_a_format_that_nobody_knows_is_refused(
     "words",
     [
         ["report", "new.fsprobe", "-o", "mine.html"],
-        ["recorder", "-o", "mine.html"],
-        ["ticket", "new.fsprobe", "-o", "mine.html"],
+        ["recorder", "-o", "x.pyz"],
+        ["ticket", "new.fsprobe", "-o", "x.zip"],
         ["run", "-o", "mine.html", "--", "touch", "started"],
         ["run", "--format", "html", "-o", "mine.fsprobe", "--", "touch", "started"],
         ["run", "-o", "old.fsprobe", "--", "touch", "started"],
@@ -128,12 +212,14 @@ def test_a_report_in_a_format_that_nobody_knows_is_refused(
     ],
 )
 def test_nothing_is_overwritten_unasked(place: Path, words: list[str]) -> None:
-    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    before = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
     done = run_plain([*FSPROBE, *words], cwd=place)
     assert done.status == EXIT_USAGE
     assert "is there already" in done.own_lines[0]
     assert "--force" in done.own_lines[1]
-    assert {path.name: path.read_bytes() for path in place.iterdir()} == before, "and the command was not started"
+    assert {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} == before, (
+        "and the command was not started"
+    )
 
 
 def test_with_force_it_is(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

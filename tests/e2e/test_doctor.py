@@ -172,6 +172,7 @@ def test_no_place_for_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_where_the_hook_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fsprobe.capture.directories.hook_place._own_home", lambda: "")
+    monkeypatch.setattr("fsprobe.capture.directories.hook_place.SYSTEM", "")
     root = Path(tempfile.mkdtemp(dir=Path.home()))
     try:
         (root / "cache").mkdir(mode=0o700)

@@ -105,7 +105,7 @@ def test_a_comparison_of_layouts(tmp_path: Path, strace_program: str) -> None:
     env, path = tmp_path / "env", tmp_path / "c.fsprobe"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(env)], check=True)
     (tmp_path / "flash").mkdir()
-    words = ["compare", "--env", env, "--flash", tmp_path / "flash", "--runs", 1, "-o", path, "--json"]
+    words = ["compare", "--env", env, "--flash", tmp_path / "flash", "--runs", 5, "-o", path, "--json"]
     printed = json.loads(fsprobe(*words, "--", "python", "-c", "import json"))
     validator("comparison").validate(printed)
     assert shown(path, "comparison") == printed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.errors import BadInput, FsprobeError
-from fsprobe.experiment import fix
+from fsprobe.experiment import adoption, fix
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.manifest import LayoutFacts, Manifest, PythonFacts
@@ -62,8 +62,8 @@ def test_a_command_of_ones_own_takes_the_place_of_one_that_is_not_known(tmp_path
 
 
 def test_too_few_runs_and_an_image_that_is_there_are_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FsprobeError, match="3 runs can't tell"):
-        fix.prepare(Profile(manifest=SOUND), n_runs=3)
+    with pytest.raises(FsprobeError, match="4 runs can't tell"):
+        fix.prepare(Profile(manifest=SOUND), n_runs=4)
     (tmp_path / "a.sqsh").touch()
     with pytest.raises(BadInput, match="is there already"):
         fix.prepare(Profile(manifest=SOUND), image=str(tmp_path / "a.sqsh"))
@@ -105,7 +105,7 @@ def compared(
     ],
 )
 def test_an_image_is_kept_where_it_is_better(result: Comparison, is_kept: bool) -> None:
-    assert fix.judge(result)[0] is is_kept
+    assert adoption.judge(result, "squashfs")[0] is is_kept
 
 
 def test_the_program_is_named_so_that_it_is_found_everywhere(tmp_path: Path) -> None:
@@ -144,9 +144,11 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
         (made / name).write_text("new")
     target.write_text("theirs")
     with pytest.raises(BadInput, match="is there by now"):
-        fix._put_in_place(made / "env.sqsh", target)
+        adoption.put_in_place(made / "env.sqsh", target)
     assert sorted(tmp_path.glob("env*")) == [target]
     assert target.read_text() == "theirs"
+    adoption.put_in_place(made / "env.sqsh", target, replace=True)
+    assert [path.read_text() for path in sorted(tmp_path.glob("env*"))] == ["new", "new"]
 
 
 def test_what_changed_in_the_environment_is_said_on_a_line_of_its_own() -> None:

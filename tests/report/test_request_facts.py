@@ -19,7 +19,7 @@ from fsprobe.report.terminal import comparison as terminal_comparison
 from fsprobe.report.terminal import run
 from tests.report.profiles import hand_built
 
-WHY = "12 of them ask for access times"
+WHY = "12 more or fewer, for access times"
 NFS = RequestRow(
     key="/project",
     fs_class="network",
@@ -32,6 +32,7 @@ NFS = RequestRow(
     settling=9,
     operations={"LOOKUP": 300, "OPEN": 370, "GETATTR": 159},
     warm={"GETATTR": 99},
+    steady={"GETATTR": 90},
     not_predictable={"GETATTR": WHY},
 )
 GPFS = RequestRow(
@@ -142,10 +143,19 @@ def test_a_comparison_shows_predicted_beside_counted(render) -> None:  # type: i
     assert "requests to /project" in text
 
 
-def test_a_warm_run_is_compared_with_what_a_second_process_asks() -> None:
+def test_a_warm_run_is_compared_with_what_a_third_process_asks() -> None:
+    """It comes after the traced run, and after one that is not counted."""
     rows = {row.name: row for row in compared(cache="warm").rows[0].operations}
-    assert rows["GETATTR"].predicted == 99
+    assert rows["GETATTR"].predicted == 90
     assert rows["LOOKUP"].predicted == 0
+
+
+def test_what_is_bound_elsewhere_is_counted_by_the_same_client() -> None:
+    bound = replace(NFS, key="/project/env", operations={"LOOKUP": 1, "READDIR": 2})
+    row = compared(requests=(NFS, bound, GPFS), counted_mounts=("/project", "/project/env")).rows[0]
+    rows = {one.name: (one.predicted, one.counted) for one in row.operations}
+    assert rows["LOOKUP"] == (301, 301)
+    assert rows["READDIR"] == (2, 0)
 
 
 def test_of_an_image_nothing_is_predicted_for_what_its_client_counted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsprobe.model.time.account import TimeAccount
+from fsprobe.model.time.account import TimeAccount, TimeRow
 from fsprobe.report.terminal.time_bar import lines
 
 ACCOUNT = TimeAccount(
@@ -36,3 +36,12 @@ def test_the_legend_names_what_could_not_be_told_apart() -> None:
 
 def test_no_time_at_all_is_no_error() -> None:
     assert lines(TimeAccount(wall_s=0.0, other_s=0.0))[1] == ""
+
+
+def test_a_job_has_its_slowest_ranks_bar_too() -> None:
+    slowest = TimeRow(key="rank 7", wall_s=10.0, cpu_s=1.0, metadata_s=9.0, reads_s=0.0, other_s=0.0)
+    job = TimeAccount(wall_s=25.0, cpu_s=10.0, metadata_s=10.0, reads_s=0.0, other_s=5.0, n_ranks=4, slowest=slowest)
+    shown = lines(job, 80, ascii_only=True)
+    assert shown[0] == "Where the 25 s of wall time of 4 ranks, summed, went"
+    assert "of these 10 s in the slowest, rank 7" in shown
+    assert [(line.count("C"), line.count("m")) for line in shown if set(line) <= set("Cmr+.")] == [(32, 32), (8, 72)]

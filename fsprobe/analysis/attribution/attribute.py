@@ -185,6 +185,34 @@ class _Attributor:
 
     # -- calls --------------------------------------------------------------------------------------------------
 
+    def settled(self, call: Call) -> Attributed | None:
+        """The same as `call` for what most calls are: of an interpreter that is past its start and marks its imports.
+
+        Nothing is held back of it, so no generator is needed. None for any other call.
+        """
+        thread = self.threads.get(call.tid)
+        if thread is None:
+            return None
+        image = thread.image
+        if (
+            image.state != "main"
+            or not image.hooked
+            or not image.has_marks
+            or image.is_silent
+            or image.in_hook
+            or image.walks_up_to
+        ):
+            return None
+        op = call.op
+        if op is Op.EXEC or (op is Op.OPEN and self._is_of_marks(call)):
+            return None
+        stack = thread.seen_stack
+        if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
+            stack = thread.seen_stack = tuple(thread.stack)
+        if stack:
+            return Attributed(call, "import", stack[-1].name, stack, image.process)
+        return Attributed(call, "run", NO_IMPORT, stack, image.process)
+
     def call(self, call: Call) -> Iterator[Attributed]:
         thread = self.thread(call.tid)
         image = thread.image
@@ -338,11 +366,16 @@ def attribute(
     attributor = _Attributor(hook_dir, marks_dir, notes)
     if running is not None:
         attributor.begin(running)
+    settled = attributor.settled
     for event in events:
-        if isinstance(event, Call):
-            yield from attributor.call(event)
-        elif isinstance(event, Mark):
+        if type(event) is Call:
+            row = settled(event)
+            if row is not None:
+                yield row
+            else:
+                yield from attributor.call(event)
+        elif type(event) is Mark:
             yield from attributor.mark(event)
-        else:
+        elif type(event) is Process:
             yield from attributor.process(event)
     yield from attributor.close()

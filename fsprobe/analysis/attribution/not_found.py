@@ -45,6 +45,8 @@ REASONS = (
     OTHER,
 )
 
+MAX_KNOWN = 65_536
+"""Reasons that are remembered: many processes miss the same names."""
 _LIBRARY_NAME = re.compile(rb"(?:^lib[^/]*\.so(?:\.[0-9.]+)?$|\.so\.[0-9.]+$)")
 _OF_EXTENSION = re.compile(rb"\.(?:cpython|pypy|abi3)[^/]*\.so$")
 HARDWARE = frozenset(
@@ -89,9 +91,19 @@ class WhyNotFound:
         self.suffixes = tuple(os.fsencode(suffix) for suffix in sorted(suffixes, key=len, reverse=True))
         self.entries = tuple(os.fsencode(entry) for entry in entries if entry.startswith("/"))
         self.entry_set = frozenset(self.entries)
+        self._known: dict[tuple[bytes, Op, str], str] = {}
 
     def __call__(self, row: Attributed) -> str:
-        """The reason of one failed lookup, one of `REASONS`."""
+        """The reason of one failed lookup, one of `REASONS`: of its path, its kind and its phase."""
+        key = (row.call.path, row.call.op, row.phase)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            known = self._known[key] = self._reason(row)
+        return known
+
+    def _reason(self, row: Attributed) -> str:
         call = row.call
         path, base = call.path, call.path.rpartition(b"/")[2]
         if call.op is Op.EXEC:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from fsprobe import capabilities
@@ -66,7 +67,7 @@ def make_profile(
     mounts: Mounts,
     owners: Owners,
     requests: Requests | None = None,
-    n_marks_unread: int = 0,
+    marks_unread: Mapping[str, int] = MappingProxyType({}),
     traced_s: float | None = None,
 ) -> Profile:
     """Make the profile of a run or job, without findings and verdict.
@@ -80,7 +81,7 @@ def make_profile(
         mounts: finds the mount of a path.
         owners: says which package a path belongs to.
         requests: what a cold client would ask the file servers; None where that is not modelled.
-        n_marks_unread: marks that could not be read or placed.
+        marks_unread: marks that could not be read or placed, by reason.
         traced_s: wall time of all that was traced, s; that of the manifest without it.
     """
     error = expected_error(tally, notes)
@@ -89,7 +90,7 @@ def make_profile(
         kind=kind,
         manifest=manifest,
         quality=make_quality(
-            tally, notes, quality, n_marks_unread, error, marks_are_calls=manifest.markers != MARKED_IN_RING
+            tally, notes, quality, marks_unread, error, marks_are_calls=manifest.markers != MARKED_IN_RING
         ),
         metrics=make_metrics(
             tally,
@@ -109,7 +110,7 @@ def make_quality(
     tally: Tally,
     notes: Notes,
     quality: ParseQuality,
-    n_marks_unread: int,
+    marks_unread: Mapping[str, int],
     error: float | None,
     marks_are_calls: bool = True,
 ) -> Quality:
@@ -123,13 +124,16 @@ def make_quality(
         n_partial=quality.n_partial,
         n_unfinished=quality.n_unfinished,
         n_unread_paths=quality.n_unread_paths,
+        n_untraced=quality.n_untraced,
+        n_refused_traces=quality.n_refused_traces,
         n_lost=quality.n_lost,
         unseen=_by_name(quality.unseen),
         not_started=_by_name(quality.not_started),
         by_preload=_by_name(quality.by_preload),
         unparsed_examples=tuple(text(line) for line in quality.unparsed_examples),
         own_calls=own_calls,
-        n_marks_unread=n_marks_unread,
+        n_marks_unread=sum(marks_unread.values()),
+        marks_unread={reason: n for reason, n in sorted(marks_unread.items()) if n},
         n_marks_lost=notes.n_marks_lost,
         n_marks_unpaired=notes.n_unpaired_marks,
         n_killed=notes.n_killed,
@@ -216,13 +220,18 @@ def tracing_overhead_ns(tally: Tally) -> float | None:
     The bound is for runs in which nearly all calls wait for a server: there the percentile is such a wait itself. Where even
     the cheapest calls wait, what tracing adds is not known; 0 then, since it is little beside the waits.
     """
-    n_calls = sum(tally.floor.values())
-    tenth = quantile_ns(tally.floor, 0.10)
-    cheapest = quantile_ns(tally.floor, min(1.0, N_CHEAPEST / n_calls)) if n_calls else None
+    return cheap_ns(tally.floor)
+
+
+def cheap_ns(bins: dict[int, int]) -> float | None:
+    """The 10th percentile of durations in latency bins, at most three times the 20th cheapest; 0 where that is long, None without any."""
+    n = sum(bins.values())
+    tenth = quantile_ns(bins, 0.10)
+    cheapest = quantile_ns(bins, min(1.0, N_CHEAPEST / n)) if n else None
     if tenth is None or cheapest is None:
         return None
-    overhead_ns = min(tenth, 3 * cheapest)
-    return overhead_ns if overhead_ns <= MAX_OVERHEAD_NS else 0.0
+    cheap = min(tenth, 3 * cheapest)
+    return cheap if cheap <= MAX_OVERHEAD_NS else 0.0
 
 
 def by_module(tally: Tally, notes: Notes, timed: bool, is_by_package: bool = False) -> tuple[ModuleRow, ...] | None:

@@ -17,6 +17,7 @@ from fsprobe.model.rows import Counts
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
 _LATENCY_STEP = 1.05
+_HALF_STEP = 1.05**0.5
 """Latency is kept in bins that grow by 5 %: a quantile is right to 5 % whatever the range, and bins add."""
 
 _FIELD = {
@@ -164,6 +165,11 @@ def bin_ns(number: int) -> float:
     return 1000.0 * _LATENCY_STEP**number
 
 
+def bin_middle_ns(number: int) -> float:
+    """The middle of a latency bin, in ns: what a sum of durations takes each for."""
+    return bin_ns(number) / _HALF_STEP
+
+
 def opens_below(tally: Tally, place: bytes) -> int:
     """Open calls of what lies at or below a path, by the name that was asked or the place it led to; failed ones included."""
     start = place.rstrip(b"/") + b"/"
@@ -203,68 +209,114 @@ class Folder:
 
     def fold(self, row: Attributed) -> None:
         """Add one call."""
+        self.fold_all((row,))
+
+    def fold_all(self, rows: Iterable[Attributed]) -> None:
+        """Add calls, one after the other."""
         # written out, not in small functions: this is done for each call of a run, or of a job of a thousand ranks
         tally = self.tally
-        call = row.call
-        _, t_ns, syscall, op, name, error, dur_ns, _, result = call
-        if row.own:
-            tally.own[op.value] = tally.own.get(op.value, 0) + 1
-            tally.own_by_syscall[syscall] = tally.own_by_syscall.get(syscall, 0) + 1
-            return
-        calls = tally.by_syscall.get(syscall)
-        if calls is None:
-            calls = tally.by_syscall[syscall] = [0, 0]
-        calls[0] += 1
-        if error and error != "?":
-            calls[1] += 1
-        if op is _OTHER:
-            tally.total.n_other += 1
-            return
-        first = self._first
-        if (
-            first is None
-            or row.stack is not first.stack
-            or row.phase != first.phase
-            or row.process is not first.process
-            or row.module != first.module
-        ):
-            self.close()
-            self._first = row
-            self._process_now = self._process(row)
-        path = tally.by_path.get(name)
-        if path is None:
-            path = tally.by_path[name] = PathTally()
-        stretch, counts = self._stretch, path.counts
-        if op is _STAT:
-            stretch.n_stat += 1
-            counts.n_stat += 1
-        elif op is _OPEN:
-            stretch.n_open += 1
-            counts.n_open += 1
-            if path.resolved is None and not error:
-                start = result.find(b"<")
-                if start >= 0 and result.endswith(b">"):
-                    path.resolved = result[start + 1 : -1]
-                elif start < 0 and result.isdigit():
-                    path.resolved = name  # a log without -y: where it led is not known, that it was opened is
-        else:
-            add_call(stretch, op, False, 0)
-            add_call(counts, op, False, 0)
-        if error in MISSING_ERRORS:
-            stretch.n_not_found += 1
-            counts.n_not_found += 1
-            key = (self.why_not_found(row), name)
-            tally.not_found[key] = tally.not_found.get(key, 0) + 1
-        if dur_ns is not None:
-            stretch.time_ns += dur_ns
-            counts.time_ns += dur_ns
-            number = latency_bin(dur_ns)
-            path.latency[number] = path.latency.get(number, 0) + 1
-            tally.floor[number] = tally.floor.get(number, 0) + 1
-            if dur_ns > path.max_ns:
-                path.max_ns = dur_ns
-        if t_ns is not None and self._process_now is not None:
-            self._fold_time(row, self._process_now, op, t_ns)
+        by_path, by_syscall, floor, not_found = tally.by_path, tally.by_syscall, tally.floor, tally.not_found
+        first, process, stretch = self._first, self._process_now, self._stretch
+        bin_now, n_in_bin, n_open_in_bin = -1, 0, 0
+        for row in rows:
+            call = row.call
+            _, t_ns, syscall, op, name, error, dur_ns, _, result = call
+            if row.own:
+                tally.own[op.value] = tally.own.get(op.value, 0) + 1
+                tally.own_by_syscall[syscall] = tally.own_by_syscall.get(syscall, 0) + 1
+                continue
+            calls = by_syscall.get(syscall)
+            if calls is None:
+                calls = by_syscall[syscall] = [0, 0]
+            calls[0] += 1
+            if error and error != "?":
+                calls[1] += 1
+            if op is _OTHER:
+                tally.total.n_other += 1
+                continue
+            if (
+                first is None
+                or row.stack is not first.stack
+                or row.phase != first.phase
+                or row.process is not first.process
+                or row.module != first.module
+            ):
+                if n_in_bin and first is not None and process is not None:
+                    self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
+                    n_in_bin = n_open_in_bin = 0
+                self.close()
+                self._first = first = row
+                self._process_now = process = self._process(row)
+                stretch = self._stretch
+            path = by_path.get(name)
+            if path is None:
+                path = by_path[name] = PathTally()
+            counts = path.counts
+            if op is _STAT:
+                stretch.n_stat += 1
+                counts.n_stat += 1
+            elif op is _OPEN:
+                stretch.n_open += 1
+                counts.n_open += 1
+                if path.resolved is None and not error:
+                    start = result.find(b"<")
+                    if start >= 0 and result.endswith(b">"):
+                        path.resolved = result[start + 1 : -1]
+                    elif start < 0 and result.isdigit():
+                        path.resolved = name  # a log without -y: where it led is not known, that it was opened is
+            else:
+                add_call(stretch, op, False, 0)
+                add_call(counts, op, False, 0)
+            if error in MISSING_ERRORS:
+                stretch.n_not_found += 1
+                counts.n_not_found += 1
+                key = (self.why_not_found(row), name)
+                not_found[key] = not_found.get(key, 0) + 1
+            end = t_ns
+            if dur_ns is not None:
+                stretch.time_ns += dur_ns
+                counts.time_ns += dur_ns
+                number = 0 if dur_ns <= 1000 else _BINS.get(dur_ns // 1000)
+                if number is None:
+                    number = _bin_of(dur_ns // 1000)
+                latency = path.latency
+                latency[number] = latency.get(number, 0) + 1
+                floor[number] = floor.get(number, 0) + 1
+                if dur_ns > path.max_ns:
+                    path.max_ns = dur_ns
+                if t_ns is not None:
+                    end = t_ns + dur_ns
+            if t_ns is None or end is None:
+                continue
+            # calls of one stretch in one bin are added together, when either ends
+            number = t_ns // BIN_NS
+            if number != bin_now:
+                if n_in_bin and process is not None:
+                    self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
+                bin_now, n_in_bin, n_open_in_bin = number, 0, 0
+            n_in_bin += 1
+            if op is _OPEN:
+                n_open_in_bin += 1
+            if tally.first_ns is None or t_ns < tally.first_ns:
+                tally.first_ns = t_ns
+            if tally.last_ns is None or end > tally.last_ns:
+                tally.last_ns = end
+            if row.phase == "import" and (tally.startup_end_ns is None or end > tally.startup_end_ns):
+                tally.startup_end_ns = end
+        if n_in_bin and first is not None and process is not None:
+            self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
+
+    def _add_bin(self, phase: str, process: ProcessTally, number: int, n_calls: int, n_opens: int) -> None:
+        """Add calls of one bin of time."""
+        tally = self.tally
+        slot = tally.timeline.get(number)
+        if slot is None:
+            slot = tally.timeline[number] = {}
+        slot[phase] = slot.get(phase, 0) + n_calls
+        tally.n_timed += n_calls
+        process.n_metadata_by_bin[number] = process.n_metadata_by_bin.get(number, 0) + n_calls
+        if n_opens:
+            process.n_open_by_bin[number] = process.n_open_by_bin.get(number, 0) + n_opens
 
     def close(self) -> None:
         """Add the stretch that is under way to the tables."""
@@ -296,25 +348,6 @@ class Folder:
         process.kind = info.kind
         return process
 
-    def _fold_time(self, row: Attributed, process: ProcessTally, op: Op, t_ns: int) -> None:
-        tally = self.tally
-        number = t_ns // BIN_NS
-        slot = tally.timeline.get(number)
-        if slot is None:
-            slot = tally.timeline[number] = {}
-        slot[row.phase] = slot.get(row.phase, 0) + 1
-        tally.n_timed += 1
-        process.n_metadata_by_bin[number] = process.n_metadata_by_bin.get(number, 0) + 1
-        if op is _OPEN:
-            process.n_open_by_bin[number] = process.n_open_by_bin.get(number, 0) + 1
-        if tally.first_ns is None or t_ns < tally.first_ns:
-            tally.first_ns = t_ns
-        end = t_ns + (row.call.dur_ns or 0)
-        if tally.last_ns is None or end > tally.last_ns:
-            tally.last_ns = end
-        if row.phase == "import" and (tally.startup_end_ns is None or end > tally.startup_end_ns):
-            tally.startup_end_ns = end
-
 
 def _module(tally: Tally, name: str) -> ModuleTally:
     module = tally.by_module.get(name)
@@ -339,8 +372,7 @@ def fold(rows: Iterable[Attributed], why_not_found: Callable[[Attributed], str],
     """Fold a stream of attributed calls into a tally: a new one, or `into`."""
     tally = Tally() if into is None else into
     folder = Folder(tally, why_not_found)
-    for row in rows:
-        folder.fold(row)
+    folder.fold_all(rows)
     folder.close()
     return tally
 

@@ -21,12 +21,11 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import image_commands, name_the_container
-from fsprobe.model.events import Mount
+from fsprobe.model.events import Mount, plain
 from fsprobe.model.formats import text
 
 _NEARLY_ALL = 0.99
 """Of the files: what lies elsewhere does not make the directory above a data set."""
-_SLASHES = re.compile(rb"//+")
 _CODE = re.compile(
     rb"/(?:site|dist)-packages/|/lib/python3\.\d+/|/share/|/__pycache__/|\.(?:py|pyc|pyd|pth|so(?:\.[0-9.]+)?)$"
 )
@@ -80,7 +79,7 @@ def data_root(evidence: Evidence, paths: list[bytes]) -> bytes:
     A whole filesystem, or a directory that holds the interpreter or the working directory too, is no data set.
     """
     # a path that could not be resolved says nothing about where the data lie
-    paths = [_SLASHES.sub(b"/", path) for path in paths if path.startswith(b"/")] or [b"/"]
+    paths = [plain(path) for path in paths if path.startswith(b"/")] or [b"/"]
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     cwd = os.fsencode(evidence.profile.manifest.cwd)
     others = [*prefixes(evidence), *([cwd] if cwd else [])]

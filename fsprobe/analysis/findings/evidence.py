@@ -16,7 +16,7 @@ from fsprobe.analysis.findings.watch import watch as watch
 from fsprobe.analysis.requests.model import Requests
 from fsprobe.capture.machine import ranks
 from fsprobe.foreign_numbers import count
-from fsprobe.model.events import Mount
+from fsprobe.model.events import Mount, plain
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
 
@@ -62,7 +62,7 @@ def environment(evidence: Evidence) -> Mapping[str, str]:
 
 def directories(value: str) -> list[bytes]:
     """The entries of a search path, without trailing slashes, each once; empty entries (the working directory) are left out."""
-    entries = (os.fsencode(entry) for entry in value.split(":"))
+    entries = (plain(os.fsencode(entry)) for entry in value.split(":"))
     return list(dict.fromkeys(entry.rstrip(b"/") or b"/" for entry in entries if entry))
 
 
@@ -113,6 +113,11 @@ def version_of(evidence: Evidence) -> tuple[int, ...]:
 def key_of(process: ProcessTally) -> str:
     """The name of a process in the tally and in the watch."""
     return process.key
+
+
+def tells_modules(evidence: Evidence) -> bool:
+    """Whether imports are known by module; where they are estimated by package, no module is named."""
+    return evidence.profile.metrics.imports_by != "package"
 
 
 # -- paths --------------------------------------------------------------------------------------------------------------

@@ -18,9 +18,23 @@ def container_image(evidence: Evidence) -> str:
     return _SIF
 
 
+def container_program(evidence: Evidence) -> str:
+    """What starts the container, to type: that in which the run was; else whichever of the two is on the reader's PATH."""
+    variables = environment(evidence)
+    for name in ("apptainer", "singularity"):  # Apptainer sets both its own variables and Singularity's
+        if variables.get(f"{name.upper()}_CONTAINER", "").startswith("/"):
+            return name
+    return "$(command -v apptainer || echo singularity)"
+
+
 def is_container_known(evidence: Evidence) -> bool:
     """Whether the run was in a container whose image is known."""
     return container_image(evidence) != _SIF
+
+
+def inside_the_container(evidence: Evidence) -> str:
+    """What to put before a command that needs the run's container; "" where the container is not known."""
+    return f"{container_program(evidence)} exec {container_image(evidence)} " if is_container_known(evidence) else ""
 
 
 def name_the_container(evidence: Evidence) -> str:
@@ -43,9 +57,10 @@ def image_commands(evidence: Evidence, root: bytes) -> list[str]:
     image, root = image_of(evidence, root), real_place(evidence, root)
     where = b"%b:%b:image-src=/" % (image, root)
     lines = [f"mksquashfs {quote(root)} {quote(image)} -noappend -processors 1 -no-xattrs"]
+    program = container_program(evidence)
     if is_container_known(evidence):
-        lines.append(f"singularity exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
+        lines.append(f"{program} exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
     else:
         lines.append(f"fsprobe run --image {quote(image)} --at {quote(root)} -- {command_line(evidence)}")
-        lines.append(f"singularity exec -B {quote(where)} {_SIF} {command_line(evidence)}")
+        lines.append(f"{program} exec -B {quote(where)} {_SIF} {command_line(evidence)}")
     return lines

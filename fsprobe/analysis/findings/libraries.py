@@ -19,6 +19,7 @@ from fsprobe.analysis.findings.evidence import (
     quote,
     saving,
     some,
+    tells_modules,
     weigh,
 )
 from fsprobe.analysis.findings.watch import FONT_MANAGER
@@ -113,9 +114,9 @@ def entry_points(evidence: Evidence) -> Seen | None:
     seen = f"{plural(n_opens, 'open')} of {plural(len(opened), 'metadata file')} of installed distributions"
     n_gone = sum(1 for _, counted in opened if counted.counts.n_not_found >= counted.counts.n_open)
     seen += f", {n_gone:,} of which do not exist" if n_gone else ""
-    scanners = evidence.watch.scanners if evidence.watch is not None else {}
+    scanners = _scanners(evidence)
     switches = [f"export {line}" for name, line in _SCAN_SWITCHES.items() if name in scanners]
-    if any(name in scanners for name in evidence.notes.imports.get(_PYDANTIC, {})):
+    if scanners and any(name in scanners for name in evidence.notes.imports.get(_PYDANTIC, {})):
         switches.append("export PYDANTIC_DISABLE_PLUGINS=__all__")
     if repeated:
         seen += f"; {repeated:,} of them asked again for what the same process had read"
@@ -141,9 +142,14 @@ def _about_scans(evidence: Evidence, scanners: Mapping[str, int], n_switches: in
     return " ".join([*parts, "Fewer installed distributions are fewer files."])
 
 
+def _scanners(evidence: Evidence) -> Mapping[str, int]:
+    """Who opened entry_points.txt; nobody where estimated imports can't tell the module: the files are those of everybody else."""
+    return evidence.watch.scanners if evidence.watch is not None and tells_modules(evidence) else {}
+
+
 def _who_scanned(evidence: Evidence) -> str:
     """The modules whose import opened most entry_points.txt, or that it was outside any import; "" where none was opened."""
-    scanners = evidence.watch.scanners if evidence.watch is not None else {}
+    scanners = _scanners(evidence)
     most = sorted(scanners, key=lambda name: (-scanners[name], name))[:2]
     parts = [
         f"{scanners[name]:,} of entry_points.txt {f'while {name} was imported' if name else 'outside any import'}"
@@ -151,7 +157,10 @@ def _who_scanned(evidence: Evidence) -> str:
     ]
     foreign = evidence.watch.foreign_scanners if evidence.watch is not None else {}
     parts += [f"{n:,} by {label}" for label, n in sorted(foreign.items(), key=lambda entry: -entry[1])[:2]]
-    return f" {'; '.join(parts)}." if parts else ""
+    if not tells_modules(evidence) and evidence.watch is not None and evidence.watch.scanners:
+        parts.append("which import asked for them can't be told from the paths")
+    said = "; ".join(parts)
+    return f" {said[:1].upper()}{said[1:]}." if parts else ""
 
 
 def font_list(evidence: Evidence) -> Seen | None:

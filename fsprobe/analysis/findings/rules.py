@@ -155,7 +155,7 @@ def explanation(rule: Rule) -> tuple[str, dict[str, str]]:
     table = {}
     for paragraph in paragraphs:
         name, _, body = " ".join(paragraph.split()).partition(": ")
-        table[name] = body
+        table[name] = body[:1].upper() + body[1:]
     return title.rstrip("."), table
 
 

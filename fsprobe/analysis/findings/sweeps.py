@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from fsprobe.analysis.counting.estimated import package_of
 from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.data import data_root, is_data
 from fsprobe.analysis.findings.evidence import (
@@ -16,6 +17,7 @@ from fsprobe.analysis.findings.evidence import (
     n_requests_below,
     on_network,
     plural,
+    tells_modules,
     weigh,
 )
 from fsprobe.analysis.findings.images import image_commands, name_the_container
@@ -60,8 +62,14 @@ def swept_paths(evidence: Evidence) -> Seen | None:
     n_listed = sum(1 for _, counted in inside if counted.counts.n_list)
     n_asked = sum(_n_asked(counted) for _, counted in inside)
     again = sum(_n_again(evidence, counted) for _, counted in inside)
-    seen = f"{plural(len(inside), 'path')} below {text(root)} were looked at and not opened, {n_listed:,} of them directories "
-    seen += f"that were listed: {plural(n_calls(inside), 'call')}"
+    n_absent = sum(1 for _, counted in inside if counted.counts.n_not_found)
+    seen = f"{plural(len(inside), 'path')} below {text(root)} {'was' if len(inside) == 1 else 'were'} looked at and not opened"
+    kinds = [
+        (n_listed, "a directory that was listed", "directories that were listed"),
+        (n_absent, "not found", "not found"),
+    ]
+    told = [f"{n:,} of them {one if n == 1 else many}" for n, one, many in kinds if n]
+    seen += "".join(f", {words}" for words in told) + f": {plural(n_calls(inside), 'call')}"
     if again:
         return Seen(
             severity=severity,
@@ -154,6 +162,8 @@ def real_paths(evidence: Evidence) -> Seen | None:
     components = evidence.watch.components if evidence.watch is not None else {}
     if not components:
         return None
+    if not tells_modules(evidence):
+        components = _by_package(components)
     module = max(components, key=lambda name: (sum(components[name].values()), name))
     paths = components[module]
     n = sum(paths.values())
@@ -163,13 +173,23 @@ def real_paths(evidence: Evidence) -> Seen | None:
     n_times = max(1, evidence.notes.n_imports.get(module, 1))
     again = sum(max(0, count - n_times) for count in paths.values())
     top = max(paths, key=lambda path: (paths[path], -len(path)))
+    how = " (estimated)" if evidence.profile.quality.n_estimated else ""
+    calls = plural(n, "lstat and readlink call was made", "lstat and readlink calls were made")
     return Seen(
         severity=severity,
-        evidence=f"While {module} was imported, {plural(n, 'lstat and readlink call was', 'lstat and readlink calls were')} made "
-        f"for {plural(len(paths), 'path')}, {text(top)} alone {plural(paths[top], 'time')}: os.path.realpath asks for each directory "
-        "on the way to a file.",
+        evidence=f"While {module} was imported{how}, {calls} for {plural(len(paths), 'path')}, {text(top)} alone "
+        f"{plural(paths[top], 'time')}: os.path.realpath asks for each directory on the way to a file.",
         advice=f"No switch is known. Each directory less on the way to the environment saves up to {paths[top]:,} of them; the "
         "authors of the package could keep the answers.",
         commands=[],
         saves={"calls": again} if again else {},
     )
+
+
+def _by_package(components: dict[str, dict[bytes, int]]) -> dict[str, dict[bytes, int]]:
+    table: dict[str, dict[bytes, int]] = {}
+    for module, paths in components.items():
+        of_package = table.setdefault(package_of(module), {})
+        for path, n in paths.items():
+            of_package[path] = of_package.get(path, 0) + n
+    return table

@@ -165,13 +165,18 @@ COLD_MS: Mapping[str, tuple[float, str]] = {
     "nfs": (1.05, "EESSI: the same on NFS, 6.4 s"),
     "": (1.5, "the median of a log from a network filesystem"),
 }
-"""Filesystem type -> (ms that one cold metadata operation took in a published measurement, its source). They contain
-the reading of the data, so they are upper bounds; "" is any other network filesystem."""
+"""Filesystem type -> (ms that one open call took on a cold client in a published measurement, its source): lookups and the
+reading of the data are in them. "" is any other network filesystem: ms of one request."""
 
 
 def cold_ms(fstype: str) -> tuple[float, str]:
-    """What one cold metadata operation costs by published figures, in ms, and whose figure it is."""
+    """What an open call, or a request, takes by published figures, in ms, and whose figure it is."""
     return COLD_MS.get("nfs" if fstype.startswith("nfs") else fstype, COLD_MS[""])
+
+
+def is_per_open(fstype: str) -> bool:
+    """Whether that figure is of an open call, its lookups and reads included; else it is of one request."""
+    return bool(fstype) and ("nfs" if fstype.startswith("nfs") else fstype) in COLD_MS
 
 
 def read(path: str | Path) -> Thresholds:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from fsprobe.analysis.attribution.attribute import Attributed
-from fsprobe.model.events import Op
+from fsprobe.analysis.attribution.attribute import Attributed, Frame
+from fsprobe.model.events import Call, Op
 
 SPAWN = "multiprocessing.spawn"
 FORK_SERVER = "multiprocessing.forkserver"
@@ -19,6 +19,8 @@ _FORK = "multiprocessing.popen_fork"
 _REFUSALS = frozenset({"EACCES", "EROFS", "EPERM", "EDQUOT", "ENOSPC"})
 TEMPORARY_PYC = re.compile(rb"^(.*\.pyc)\.\d+$", re.DOTALL)
 _SEMAPHORE = b"/dev/shm/sem.mp-"
+_LSTATS = frozenset({"lstat", "lstat64", "oldlstat"})
+_STAT, _OPEN, _OTHER = Op.STAT, Op.OPEN, Op.OTHER  # a member of an enumeration takes longer to look up than a name
 _NO_FILES = (b"/dev/", b"/proc/", b"/sys/")
 
 
@@ -65,75 +67,96 @@ class Watch:
 
 def watch(rows: Iterable[Attributed], seen: Watch) -> Iterator[Attributed]:
     """Pass a stream of attributed calls on, and note what passes."""
+    # written out: this is done for each call of a run. Calls that follow each other mostly are of one process and one import
+    process, kind, key, is_python = None, "", "", False
+    phases: dict[str, int] = {}
+    span: list[int] | None = None
+    plain: tuple[Frame, ...] = ()
+    module = ""
+    import_stats = seen.import_stats
     for row in rows:
-        if not row.own and row.call.op is not Op.OTHER:
-            _note(row, seen)
+        call = row.call
+        op = call.op
+        if row.own or op is _OTHER:
+            yield row
+            continue
+        if row.process is not process or row.process.kind != kind:
+            process, kind, key = row.process, row.process.kind, row.process.key
+            is_python = kind == "python"
+            phases = seen.phases.setdefault(key, {})
+            span = seen.spans.get(key)
+            plain = ()
+        phase, path = row.phase, call.path
+        phases[phase] = phases.get(phase, 0) + 1
+        t_ns = call.t_ns
+        if t_ns is not None:
+            if span is None:
+                span = seen.spans[key] = [t_ns, t_ns]
+            elif t_ns > span[1]:
+                span[1] = t_ns
+        if op is _OPEN:
+            _note_open(row, seen, is_python)
+        if call.error in _REFUSALS and (call.syscall.startswith("mkdir") or TEMPORARY_PYC.match(path)):
+            seen.refused[path] = seen.refused.get(path, 0) + 1
+        if phase == "import":
+            if op is _STAT:
+                import_stats[path] = import_stats.get(path, 0) + 1
+            if row.stack is not plain or row.module != module:
+                module = row.module
+                plain = row.stack if _note_import(row, seen, key) else ()
+            if row.module == FONT_MANAGER:
+                seen.font_paths[path] = seen.font_paths.get(path, 0) + 1
+            if _is_of_real_path(call):
+                components = seen.components.setdefault(row.module, {})
+                components[path] = components.get(path, 0) + 1
+        elif phase == "run":
+            # a forked worker has its parent's semaphores open; a spawned one opens them by name
+            if seen.first_import.get(key) == SPAWN and not (op is _OPEN and path.startswith(_SEMAPHORE)):
+                paths = seen.run_paths.setdefault(key, {})
+                paths[path] = paths.get(path, 0) + 1
+            if path == b"/proc/self/fd":
+                seen.launching.add(key)
+        elif phase == "init" and op is _STAT and is_python:
+            directory, _, name = path.rpartition(b"/")
+            if name == row.process.label.partition(" ")[0].encode() and not directory.endswith((b"/lib", b"/lib64")):
+                seen.n_searches += 1
         yield row
 
 
-def _note(row: Attributed, seen: Watch) -> None:
-    process, phase, call = row.process, row.phase, row.call
-    path, op, key = call.path, call.op, process.key
-    phases = seen.phases.setdefault(key, {})
-    phases[phase] = phases.get(phase, 0) + 1
-    if call.t_ns is not None:
-        span = seen.spans.get(key)
-        if span is None:
-            seen.spans[key] = [call.t_ns, call.t_ns]
-        elif call.t_ns > span[1]:
-            span[1] = call.t_ns
-    if op is Op.OPEN:
-        if process.kind != "python":
-            if b".dist-info/" in path:
-                seen.foreign_scanners[process.label] = seen.foreign_scanners.get(process.label, 0) + 1
-        elif path.endswith(b"info/entry_points.txt"):
-            scanner = row.module if phase == "import" else ""
-            seen.scanners[scanner] = seen.scanners.get(scanner, 0) + 1
-        if not call.error and _makes(call.syscall, call.args) and not _is_no_file(path):
-            seen.written[path] = seen.written.get(path, 0) + 1
-    if call.error in _REFUSALS and (call.syscall.startswith("mkdir") or TEMPORARY_PYC.match(path)):
-        seen.refused[path] = seen.refused.get(path, 0) + 1
-    if phase == "import":
-        if op is Op.STAT:
-            seen.import_stats[path] = seen.import_stats.get(path, 0) + 1
-        _note_import(row, seen, key)
-    elif phase == "run":
-        # a forked worker has its parent's semaphores open; a spawned one opens them by name
-        is_handed = op is Op.OPEN and path.startswith(_SEMAPHORE)
-        if seen.first_import.get(key) == SPAWN and not is_handed:
-            paths = seen.run_paths.setdefault(key, {})
-            paths[path] = paths.get(path, 0) + 1
-        if path == b"/proc/self/fd":
-            seen.launching.add(key)
-    elif phase == "init" and op is Op.STAT and process.kind == "python":
-        directory, _, name = path.rpartition(b"/")
-        if name == process.label.partition(" ")[0].encode() and not directory.endswith((b"/lib", b"/lib64")):
-            seen.n_searches += 1
+def _note_open(row: Attributed, seen: Watch, is_python: bool) -> None:
+    call, process = row.call, row.process
+    path = call.path
+    if not is_python:
+        if b".dist-info/" in path:
+            seen.foreign_scanners[process.label] = seen.foreign_scanners.get(process.label, 0) + 1
+    elif path.endswith(b"info/entry_points.txt"):
+        scanner = row.module if row.phase == "import" else ""
+        seen.scanners[scanner] = seen.scanners.get(scanner, 0) + 1
+    if not call.error and _makes(call.syscall, call.args) and not _is_no_file(path):
+        seen.written[path] = seen.written.get(path, 0) + 1
 
 
-def _note_import(row: Attributed, seen: Watch, key: str) -> None:
-    process, path = row.process, row.call.path
+def _note_import(row: Attributed, seen: Watch, key: str) -> bool:
+    """Note what a call tells of its imports; True where the next one of the same imports would tell nothing more."""
+    label = row.process.label
     outermost = row.stack[0].name
     if outermost.startswith("multiprocessing"):
         seen.first_import.setdefault(key, outermost)
     names = [frame.name for frame in row.stack]
-    if _SPAWN_MACHINERY.isdisjoint(names) or _FORK in names:
-        if key in seen.first_import or "(multiprocessing)" not in process.label:
-            # what a worker imports before is its own start (`python -c`, from 3.13 on)
-            seen.modules.setdefault(key, set()).add(row.module)
-        is_worker = "(multiprocessing)" in process.label and (
-            key in seen.first_import or "init" not in seen.phases[key]  # a forked one has no start of its own
-        )
-        if is_worker or process.label.endswith(LOKY):
-            own = seen.worker_imports.setdefault(key, {}).setdefault(outermost, {})
-            own[row.module] = own.get(row.module, 0) + 1
-    else:
+    if not (_SPAWN_MACHINERY.isdisjoint(names) or _FORK in names):
         seen.machinery[key] = seen.machinery.get(key, 0) + 1
-    if row.module == FONT_MANAGER:
-        seen.font_paths[path] = seen.font_paths.get(path, 0) + 1
-    if _is_of_real_path(row):
-        components = seen.components.setdefault(row.module, {})
-        components[path] = components.get(path, 0) + 1
+        return False
+    if key in seen.first_import or "(multiprocessing)" not in label:
+        # what a worker imports before is its own start (`python -c`, from 3.13 on)
+        seen.modules.setdefault(key, set()).add(row.module)
+    is_worker = "(multiprocessing)" in label and (
+        key in seen.first_import or "init" not in seen.phases[key]  # a forked one has no start of its own
+    )
+    if is_worker or label.endswith(LOKY):
+        own = seen.worker_imports.setdefault(key, {}).setdefault(outermost, {})
+        own[row.module] = own.get(row.module, 0) + 1
+        return False
+    return "(multiprocessing)" not in label
 
 
 def _is_no_file(path: bytes) -> bool:
@@ -146,11 +169,8 @@ def _makes(syscall: str, args: bytes) -> bool:
     return syscall == "creat" or b"O_CREAT" in args or b"O_TRUNC" in args
 
 
-def _is_of_real_path(row: Attributed) -> bool:
+def _is_of_real_path(call: Call) -> bool:
     """Whether a call asks for a path itself and not for where it leads: the import system never does."""
-    syscall = row.call.syscall
-    return (
-        row.call.op is Op.READLINK
-        or syscall in ("lstat", "lstat64", "oldlstat")
-        or (row.call.op is Op.STAT and b"AT_SYMLINK_NOFOLLOW" in row.call.args)
-    )
+    if call.op is _STAT:
+        return call.syscall in _LSTATS or b"AT_SYMLINK_NOFOLLOW" in call.args
+    return call.op is Op.READLINK

@@ -45,13 +45,15 @@ from fsprobe.analysis.requests.steps import (
     tells_of_links,
     watch_sizes,
 )
-from fsprobe.model.events import Call, Mount
+from fsprobe.model.events import Call, Mount, plain
 from fsprobe.model.formats import text
 
 __all__ = ["CAVEAT", "RequestCounts", "RequestModel", "Requests"]
 
 READ_BYTES = 131_072
 """What a client reads ahead at once (the kernel's default read_ahead_kb, 128)."""
+SINCE_EPOCH_NS = 10**17
+"""Times after this one are of the day (it is in 1973), those before it since the run began."""
 MAX_LINK_PASSES = 6
 MAX_PROGRAMS = 7
 """Scripts whose interpreter is a script: the kernel opens six interpreters and gives up (ELOOP)."""
@@ -87,7 +89,9 @@ class RequestModel:
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
-            os.fsencode(path): os.fsencode(found) for path, found in self._lookups.get("programs", {}).items() if found
+            plain(os.fsencode(path)): os.fsencode(found)
+            for path, found in self._lookups.get("programs", {}).items()
+            if found
         }
         self.sizes: dict[bytes, tuple[int, int]] = {}
         """Kind and bytes of opened files, as their fstat told."""
@@ -170,13 +174,16 @@ class RequestModel:
         """Play each call, repeated ones too: what is known may have to be asked for again. Returns when it ended, in s."""
         tree, steps = self._tree, self._steps.steps
         self._is_in_order = True
+        # a log may tell the time of day; the same run once more begins when the last one has ended all the same
+        first_ns = min((t_ns for t_ns in self._steps.times_ns if t_ns >= 0), default=0)
+        begin_ns = first_ns if first_ns > SINCE_EPOCH_NS else 0
         for t_ns, number, tid, module in self._steps.in_order():
             step = steps[number]
             if leave_out is not None and leave_out(step.path):
                 continue
             tree.step_number = number + 1
             self._caller = module
-            tree.begin_call(step, later_s + max(0, t_ns) / 1e9, tid)
+            tree.begin_call(step, later_s + max(0, t_ns - begin_ns) / 1e9, tid)
             self._play(step)
         self._is_in_order = False
         return tree.visit.now_s

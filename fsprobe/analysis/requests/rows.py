@@ -116,6 +116,7 @@ class RequestCounts:
             protocol=None if served is None else served.protocol.name,
             operations=dict(sorted(self.operations.items())),
             warm={} if self.further is None else dict(sorted(self.further.operations.items())),
+            steady={} if self.steady is None else dict(sorted(self.steady.operations.items())),
             not_predictable={} if served is None else dict(sorted(served.not_predictable.items())),
             **self._fields(),
         )

@@ -72,6 +72,7 @@ _WORD = re.compile(rb"[A-Z_]{6,}")
 _KIND_OF_MODE = {b"S_IFDIR": DIRECTORY, b"S_IFREG": FILE, b"S_IFLNK": LINK}
 MAX_NS = (1 << 63) - 1
 """A later time than a clock has: of a log that somebody made."""
+MAX_REPEATED = 65_536
 _MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
 _SIZE = re.compile(rb"stx?_size=(\d{1,18})(?!\d)")
 _LISTED = re.compile(rb"/\* (\d{1,9}) entries \*/, (\d{1,18})$")
@@ -118,12 +119,24 @@ class Steps:
     """Calls whose path could not be made absolute."""
     _seen: dict[tuple[int, int, str, bytes], int] = field(default_factory=dict)
     _flags: dict[bytes, int] = field(default_factory=dict)
+    _repeated: dict[tuple[str, bytes, str, bytes], int] = field(default_factory=dict)
+    """Calls that came more than once, word for word -> which of `steps`."""
 
     def add(self, call: Call, module: str) -> None:
         """Take in one call."""
         tid, t_ns, syscall, _, path, error, _, args, _ = call
         if path[:1] != b"/":
             self.n_unplaced += 1
+            return
+        whole = (syscall, args, error, path)
+        number = self._repeated.get(whole)
+        if number is not None:
+            self.times_ns.append(-1 if t_ns is None or t_ns > MAX_NS else t_ns)
+            self.tids.append(tid)
+            self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
+            self.order.append(number)
+            callers = self.steps[number].callers
+            callers[module] = callers.get(module, 0) + 1
             return
         action = ACTION_OF_SYSCALL.get(syscall, LOOK)
         if action == LOOK and syscall not in NO_FOLLOW_SYSCALLS and b"NOFOLLOW" not in args:
@@ -143,6 +156,10 @@ class Steps:
             step = self.steps[number]
             step.callers[module] = step.callers.get(module, 0) + 1
             if action != LOOK or step.size is not None or error:
+                # once more it tells nothing that is not known, until something changes
+                if len(self._repeated) >= MAX_REPEATED:
+                    self._repeated.clear()
+                self._repeated[whole] = number
                 return
         else:
             step = Step(action, syscall, path, error, flags, {module: 1})
@@ -160,7 +177,7 @@ class Steps:
         elif action == OPEN_IT:
             step.second = result_path(call)
             if flags & CREATE:
-                self._seen.clear()
+                self._forget()
         elif action == READ_LINK:
             step.second = link_target(call)
         elif action == LIST_IT:
@@ -168,7 +185,12 @@ class Steps:
         elif action != EXECUTE:
             if action == MAKE:
                 step.second = second_path(call)
-            self._seen.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Something has changed: who asks now may be answered otherwise."""
+        self._seen.clear()
+        self._repeated.clear()
 
     def describe(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, by the call's arguments."""

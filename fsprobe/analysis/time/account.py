@@ -2,30 +2,35 @@
 
 A call's duration holds its own work on the CPU, which a run's cheapest calls show, and under a tracer what tracing adds. What
 it took above that is waiting; but a tracer also holds calls up by some 10 us here and 100 us there, so under one what fast
-calls took above the cheapest is taken for tracing. CPU time is that of all processes. Where all together are more than the wall
-time, something was counted twice, and it is taken off in this order: fast calls and reads, which may have computed all the time;
-the work of being traced; and the rest was done at the same time, by other threads or processes.
+calls took above the cheapest is taken for tracing, and so are the time until the command's first call and what lies between
+two calls of a thread at least. CPU time is that of all
+processes. Where all together are more than the wall time, something was counted twice, and it is taken off in this order: of
+each call and read what it may have computed (all of a fast one's time, of a slow one as much); the work of being traced; and
+the rest was done at the same time, by other threads or processes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsprobe import capabilities
-from fsprobe.analysis.counting.profile import tracing_overhead_ns
-from fsprobe.analysis.counting.tally import Tally, bin_ns
+from fsprobe.analysis.counting.profile import cheap_ns, tracing_overhead_ns
+from fsprobe.analysis.counting.tally import Tally, bin_middle_ns, bin_ns
 from fsprobe.analysis.time.cache import guess
 from fsprobe.analysis.time.observed import FAST_CALL_NS, READ_NS, Observed, Used
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
+from fsprobe.model.profile import Profile
 from fsprobe.model.rows import MountRow
 from fsprobe.model.time.account import MountTime, TimeAccount, TimeRow, TimeSplit
 
 NOT_KNOWN = "(not known)"
 """Key of the mount of paths whose mount is not known, as in the rows by mount."""
 MAX_ROWS = 2000
+MOST_START_S = 1.0
+"""A tracer that takes longer to begin has not begun yet: clocks were set, or a container was started. A judgement."""
 
 
 def time_account(
@@ -34,6 +39,7 @@ def time_account(
     seen: Observed,
     mounts: Sequence[MountRow] = (),
     mount_of: Callable[[bytes], Mount | None] = lambda _: None,
+    wall_start_ns: int | None = None,
 ) -> TimeAccount | None:
     """Account for a run's wall time; None where that is not known.
 
@@ -43,22 +49,29 @@ def time_account(
         seen: what passed when it was folded.
         mounts: the profile's rows by mount.
         mount_of: finds the mount of a path.
+        wall_start_ns: wall clock where the calls' own time axis starts, ns since the epoch; None where that is not known.
     """
     if not manifest.wall_s or manifest.wall_s <= 0:
         return None
     cheapest_ns = tracing_overhead_ns(tally) if manifest.shows(capabilities.DURATIONS) else None
+    if cheapest_ns:
+        cheapest_ns *= bin_middle_ns(0) / bin_ns(0)  # it is the edge of a bin
     overhead_ns = 0.0 if manifest.shows(capabilities.TRUE_DURATIONS) or cheapest_ns is None else cheapest_ns
     n_timed = sum(tally.floor.values())
     at_once = seen.n_at_once
     overhead_s = overhead_ns * n_timed / at_once / 1e9
-    calls_s = fast_calls_s = 0.0
+    calls_s = fast_calls_s = computing_s = 0.0
     if cheapest_ns is not None:
-        above = [(bin_ns(number) - cheapest_ns, n) for number, n in tally.floor.items()]
-        calls_s = sum(max(0.0, ns) * n for ns, n in above) / at_once / 1e9
-        fast_calls_s = sum(max(0.0, ns) * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
+        scale = _exact_over_binned(tally)
+        above = [(max(0.0, bin_middle_ns(number) * scale - cheapest_ns), n) for number, n in tally.floor.items()]
+        calls_s = sum(ns * n for ns, n in above) / at_once / 1e9
+        fast_calls_s = sum(ns * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
+        computing_s = sum(min(ns, FAST_CALL_NS) * n for ns, n in above) / at_once / 1e9
     if overhead_s:
-        overhead_s, calls_s, fast_calls_s = overhead_s + fast_calls_s, calls_s - fast_calls_s, 0.0
+        overhead_s, calls_s, computing_s = overhead_s + fast_calls_s, calls_s - fast_calls_s, computing_s - fast_calls_s
+        overhead_s += _tracers_start_s(manifest, seen, wall_start_ns)
     overhead_s = min(overhead_s, 0.99 * manifest.wall_s)
+    between_ns = (cheap_ns(seen.between) or 0.0) if overhead_ns else 0.0
     wall_s = manifest.wall_s - overhead_s
     cpu_total_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
     reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / at_once / 1e9
@@ -68,11 +81,15 @@ def time_account(
         cpu_total_s,
         metadata_s=None if cheapest_ns is None else calls_s,
         reads_s=reads_s if seen.has_reads else None,
-        fast_metadata_s=fast_calls_s,
-        fast_reads_s=fast_reads_s,
+        computing_metadata_s=computing_s,
+        computing_reads_s=fast_reads_s,
         overhead_s=overhead_s,
     )
-    by_import = _by_import(seen, cheapest_ns, overhead_ns)
+    # what stops take before and after a call is no CPU time, and in nobody's call: it can only be in the rest
+    between_s = min(split.other_s, between_ns * n_timed / at_once / 1e9)
+    overhead_s += between_s
+    split = replace(split, wall_s=round(split.wall_s - between_s, 6), other_s=round(split.other_s - between_s, 6))
+    by_import = _by_import(seen, cheapest_ns, overhead_ns, between_ns)
     return TimeAccount(
         wall_s=split.wall_s,
         cpu_s=split.cpu_s,
@@ -90,8 +107,34 @@ def time_account(
         cache_guess=guess(tally, cheapest_ns, mounts),
         by_mount=by_mount(tally, seen, mount_of, split, cheapest_ns, is_traced=overhead_ns > 0),
         by_import=by_import,
-        by_package=_by_package(by_import),
+        by_package=by_package(by_import),
     )
+
+
+def _exact_over_binned(tally: Tally) -> float:
+    """What calls took together, over the sum of their bins' middles: latencies are counted in bins, their sum is exact."""
+    exact = sum(counted.counts.time_ns for counted in tally.by_path.values())
+    binned = sum(
+        bin_middle_ns(number) * n for counted in tally.by_path.values() for number, n in counted.latency.items()
+    )
+    return exact / binned if exact and binned else 1.0
+
+
+def with_time(profile: Profile, account: TimeAccount | None) -> Profile:
+    """The profile with its account; what is said of waiting in calls is what the account says."""
+    metrics = profile.metrics
+    if account is not None and account.metadata_s is not None:
+        share = round(account.share(account.metadata_s), 4)
+        metrics = replace(metrics, time_less_overhead_s=account.metadata_s, share_of_wall=share)
+    return replace(profile, time=account, metrics=metrics)
+
+
+def _tracers_start_s(manifest: Manifest, seen: Observed, wall_start_ns: int | None) -> float:
+    """How long a tracer took until it let the command begin; 0 where the first thing seen is not that beginning."""
+    if seen.begun_ns is None or wall_start_ns is None or manifest.started_s is None:
+        return 0.0
+    started_s = (wall_start_ns + seen.begun_ns) / 1e9 - manifest.started_s
+    return started_s if 0 < started_s <= MOST_START_S else 0.0
 
 
 def divide(
@@ -100,8 +143,8 @@ def divide(
     *,
     metadata_s: float | None,
     reads_s: float | None,
-    fast_metadata_s: float = 0.0,
-    fast_reads_s: float = 0.0,
+    computing_metadata_s: float = 0.0,
+    computing_reads_s: float = 0.0,
     overhead_s: float = 0.0,
 ) -> TimeSplit:
     """Divide a wall time into parts that sum to it.
@@ -111,8 +154,8 @@ def divide(
         cpu_s: of all processes; None where it was not observed.
         metadata_s: waiting in metadata calls; None where it was not observed.
         reads_s: waiting in reads; None likewise.
-        fast_metadata_s: of `metadata_s`: what may have been CPU.
-        fast_reads_s: of `reads_s`: likewise.
+        computing_metadata_s: of `metadata_s`: what may have been CPU.
+        computing_reads_s: of `reads_s`: likewise.
         overhead_s: what tracing added; some of it was CPU.
     """
     metadata = min(metadata_s or 0.0, wall_s)
@@ -120,11 +163,11 @@ def divide(
     cpu = min(cpu_s or 0.0, wall_s)
     excess = cpu + metadata + reads - wall_s
     if excess > 0:
-        fast = min(fast_metadata_s, metadata) + min(fast_reads_s, reads)
-        off = min(excess, fast)
-        if fast:
-            metadata -= min(fast_metadata_s, metadata) * off / fast
-            reads -= min(fast_reads_s, reads) * off / fast
+        computing = min(computing_metadata_s, metadata) + min(computing_reads_s, reads)
+        off = min(excess, computing)
+        if computing:
+            metadata -= min(computing_metadata_s, metadata) * off / computing
+            reads -= min(computing_reads_s, reads) * off / computing
         excess -= off
         off = min(excess, overhead_s, cpu)
         cpu -= off
@@ -165,7 +208,7 @@ def by_mount(
     least_ns = FAST_CALL_NS if is_traced else 0
     for path, counted in tally.by_path.items():
         if cheapest_ns is not None:
-            above = [(bin_ns(number) - cheapest_ns, n) for number, n in counted.latency.items()]
+            above = [(bin_middle_ns(number) - cheapest_ns, n) for number, n in counted.latency.items()]
             of(path).metadata_ns += sum(ns * n for ns, n in above if ns > least_ns)
     for path, of_file in seen.reads.items():
         place = of(path)
@@ -200,18 +243,28 @@ class _OnMount:
     mapped_bytes: int = 0
 
 
-def _by_import(seen: Observed, cheapest_ns: float | None, overhead_ns: float) -> tuple[TimeRow, ...] | None:
+def _by_import(
+    seen: Observed, cheapest_ns: float | None, overhead_ns: float, between_ns: float
+) -> tuple[TimeRow, ...] | None:
     if not seen.own:
         return None
     names = sorted(seen.own, key=lambda name: (-seen.own[name].wall_ns, name))[:MAX_ROWS]
-    return tuple(row(name, seen.own[name], seen.cumulative[name], seen, cheapest_ns, overhead_ns) for name in names)
+    return tuple(
+        _row(name, seen.own[name], seen.cumulative[name], seen, cheapest_ns, overhead_ns, between_ns) for name in names
+    )
 
 
-def row(
-    key: str, own: Used, cumulative: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float
+def _row(
+    key: str,
+    own: Used,
+    cumulative: Used,
+    seen: Observed,
+    cheapest_ns: float | None,
+    overhead_ns: float,
+    between_ns: float,
 ) -> TimeRow:
     """Where the time of an import went; of one thread, so nothing was done at once."""
-    mine, whole = (_split(used, seen, cheapest_ns, overhead_ns) for used in (own, cumulative))
+    mine, whole = (_split(used, seen, cheapest_ns, overhead_ns, between_ns) for used in (own, cumulative))
     return TimeRow(
         key=key,
         wall_s=mine.wall_s,
@@ -223,16 +276,19 @@ def row(
         cpu_cum_s=whole.cpu_s,
         metadata_cum_s=whole.metadata_s,
         reads_cum_s=whole.reads_s,
-        n_major_faults=own.n_major_faults if seen.has_usage else None,
+        n_major_faults=own.n_major_faults if seen.has_usage and seen.has_faults else None,
     )
 
 
-def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float) -> TimeSplit:
+def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float, between_ns: float) -> TimeSplit:
     waiting_ns, tracing_ns = used.calls_ns - (cheapest_ns or 0.0) * used.n_calls, 0.0
     if overhead_ns:
         waiting_ns = used.slow_ns - overhead_ns * used.n_slow
         tracing_ns = used.calls_ns - max(0.0, waiting_ns)
-    wall_s = max(0.0, used.wall_ns - tracing_ns) / 1e9
+        # as of the whole run: between calls no more than the rest, what was CPU is CPU
+        rest_ns = used.wall_ns - tracing_ns - max(0.0, waiting_ns) - (used.cpu_ns if seen.has_usage else 0)
+        tracing_ns += max(0.0, min(between_ns * used.n_calls, rest_ns))
+    wall_s = max(0.0, used.wall_ns - tracing_ns, min(used.cpu_ns, used.wall_ns) if seen.has_usage else 0.0) / 1e9
     metadata_s = None if cheapest_ns is None else max(0.0, waiting_ns) / 1e9
     reads_s = max(0.0, used.reads_ns - READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
     cpu_s = used.cpu_ns / 1e9 if seen.has_usage else None
@@ -242,12 +298,12 @@ def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: f
         cpu_s,
         metadata_s=metadata_s,
         reads_s=reads_s,
-        fast_metadata_s=metadata_s or 0.0,
-        fast_reads_s=reads_s or 0.0,
+        computing_metadata_s=metadata_s or 0.0,
+        computing_reads_s=reads_s or 0.0,
     )
 
 
-def _by_package(rows: tuple[TimeRow, ...] | None) -> tuple[TimeRow, ...] | None:
+def by_package(rows: tuple[TimeRow, ...] | None) -> tuple[TimeRow, ...] | None:
     """Rows of the packages whose modules were imported: their own times sum; with what they import they are their top module's."""
     if rows is None:
         return None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
+from fsprobe.analysis.counting.tally import latency_bin
+from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.ring import Reads, RingFacts, Usage
 from fsprobe.model.events import Call, Event, Mark, Op, Process
 
@@ -38,6 +41,11 @@ class Used:
     n_reads: int = 0
     reads_ns: int = 0
 
+    def add_since(self, before: tuple[int, ...], after: Used) -> None:
+        """Add what was used between two moments; `before` is that of `moment`."""
+        for name, was, now in zip(FIELDS, before, moment(after), strict=True):
+            setattr(self, name, getattr(self, name) + now - was)
+
     def add(self, other: Used) -> None:
         """Add what another used."""
         self.wall_ns += other.wall_ns
@@ -49,6 +57,11 @@ class Used:
         self.slow_ns += other.slow_ns
         self.n_reads += other.n_reads
         self.reads_ns += other.reads_ns
+
+
+FIELDS = tuple(one.name for one in fields(Used))
+moment: Callable[[Used], tuple[int, ...]] = attrgetter(*FIELDS)
+"""What was used so far, as it stands now."""
 
 
 @dataclass(slots=True)
@@ -79,6 +92,10 @@ class Observed:
     """Sum of what metadata calls took."""
     covered_ns: int = 0
     """Time in which somebody was in a metadata call: less than their sum where several were at once."""
+    between: dict[int, int] = field(default_factory=dict)
+    """From the end of a thread's call to its next one, under a tracer: latency bin -> how often."""
+    begun_ns: int | None = None
+    """When the command was started, on the calls' own axis; None where the first event is not that it is."""
     has_reads: bool = False
     """Whether reads were observed at all."""
     reads: dict[bytes, FileReads] = field(default_factory=dict)
@@ -88,7 +105,9 @@ class Observed:
     cumulative: dict[str, Used] = field(default_factory=dict)
     """Import -> what it used with the imports inside it; an import inside itself counts once."""
     has_usage: bool = True
-    """Whether each mark came with what its thread had used."""
+    """Whether of each mark it is known what CPU time its thread had used."""
+    has_faults: bool = True
+    """... and how many major page faults it had had."""
 
     @property
     def n_at_once(self) -> float:
@@ -97,58 +116,98 @@ class Observed:
 
 
 @dataclass(slots=True)
+class _Import:
+    """An import under way in a thread."""
+
+    name: str
+    before: tuple[int, ...] | None
+    """What the thread had used when it began; None for one inside itself, which counts with the outer one."""
+
+
+@dataclass(slots=True)
 class _Thread:
     """One thread: which imports it is in, and what it had used at its last mark."""
 
-    stack: list[str] = field(default_factory=list)
+    stack: list[_Import] = field(default_factory=list)
     since_ns: int | None = None
     usage: Usage | None = None
     pending: Used = field(default_factory=Used)
     """Its calls and reads since its last mark."""
+    ended_ns: int | None = None
+    """When its last call ended."""
+    total: Used = field(default_factory=Used)
+    """What it used in imports up to its last mark: an import used the difference between its end and its begin."""
 
 
-def watch_time(events: Iterable[Event], seen: Observed, facts: RingFacts | None = None) -> Iterator[Event]:
+def watch_time(
+    events: Iterable[Event], seen: Observed, facts: RingFacts | None = None, cpu: CpuTimes | None = None
+) -> Iterator[Event]:
     """Pass a stream of events on, and note what passes.
 
     Args:
         events: with the marks in their places.
         seen: filled while the result is consumed.
         facts: what a ring says beyond its events, filled by whoever makes the events; None where there is no ring.
+        cpu: CPU times of threads, where a tracer noted them.
     """
     threads: dict[int, _Thread] = {}
     seen.has_reads = facts is not None
-    seen.has_usage = facts is not None
+    seen.has_usage = facts is not None or cpu is not None
+    seen.has_faults = facts is not None
+    reads = facts.reads if facts is not None else []
     n_reads = n_usages = 0
-    covered_until = 0
-    for event in events:
-        if type(event) is Call:
-            _, t_ns, _, op, _, _, dur_ns, _, _ = event
-            if dur_ns is not None and t_ns is not None and op is not Op.OTHER:
-                seen.calls_ns += dur_ns
-                end_ns = t_ns + dur_ns
-                if end_ns > covered_until:
-                    seen.covered_ns += end_ns - max(t_ns, covered_until)
-                    covered_until = end_ns
-                pending = _thread(threads, event.tid).pending
-                pending.n_calls += 1
-                pending.calls_ns += dur_ns
-                if dur_ns > SLOW_CALL_NS:
-                    pending.n_slow += 1
-                    pending.slow_ns += dur_ns
-            if facts is not None:
-                while n_reads < len(facts.reads):
-                    _read(facts.reads[n_reads], seen, threads)
+    calls_ns = covered_ns = covered_until = 0
+    other = Op.OTHER
+    is_first = True
+    try:
+        for event in events:
+            if type(event) is Call:
+                # written out: this is done for each call of a run
+                tid, t_ns, _, op, _, _, dur_ns, _, _ = event
+                if is_first:
+                    is_first = False
+                    seen.begun_ns = t_ns if op is Op.EXEC else None
+                if dur_ns is not None and t_ns is not None and op is not other:
+                    calls_ns += dur_ns
+                    end_ns = t_ns + dur_ns
+                    if end_ns > covered_until:
+                        covered_ns += dur_ns if t_ns >= covered_until else end_ns - covered_until
+                        covered_until = end_ns
+                    thread = threads.get(tid)
+                    if thread is None:
+                        thread = threads[tid] = _Thread()
+                    if facts is None:
+                        if thread.ended_ns is not None:
+                            number = latency_bin(t_ns - thread.ended_ns)
+                            seen.between[number] = seen.between.get(number, 0) + 1
+                        thread.ended_ns = end_ns
+                    pending = thread.pending
+                    pending.n_calls += 1
+                    pending.calls_ns += dur_ns
+                    if dur_ns > SLOW_CALL_NS:
+                        pending.n_slow += 1
+                        pending.slow_ns += dur_ns
+                while n_reads < len(reads):
+                    _read(reads[n_reads], seen, threads)
                     n_reads += 1
-        elif type(event) is Mark:
-            usage = None
-            if facts is not None and n_usages < len(facts.usages):
-                usage = facts.usages[-1]
-                n_usages = len(facts.usages)
-            _mark(event, usage, _thread(threads, event.tid), seen)
-        elif type(event) is Process and event.kind != "fork" and event.kind != "thread":
-            threads.pop(event.child or event.tid, None)
-            threads.pop(event.tid, None)
-        yield event
+            elif type(event) is Mark:
+                usage = None
+                if facts is not None and n_usages < len(facts.usages):
+                    usage = facts.usages[-1]
+                    n_usages = len(facts.usages)
+                elif cpu is not None and event.t_ns is not None:
+                    used_ns = cpu.at(event.tid, event.t_ns)
+                    usage = None if used_ns is None else Usage(event.tid, event.t_ns, used_ns, 0, 0, 0)
+                _mark(event, usage, _thread(threads, event.tid), seen)
+            elif type(event) is Process and event.kind != "fork" and event.kind != "thread":
+                for gone in (threads.pop(event.child or event.tid, None), threads.pop(event.tid, None)):
+                    if gone is not None:
+                        _end(gone, 0, seen)
+            yield event
+    finally:
+        seen.calls_ns, seen.covered_ns = calls_ns, covered_ns
+        for thread in threads.values():
+            _end(thread, 0, seen)
 
 
 def _thread(threads: dict[int, _Thread], tid: int) -> _Thread:
@@ -176,26 +235,42 @@ def _read(reads: Reads, seen: Observed, threads: dict[int, _Thread]) -> None:
 
 def _mark(mark: Mark, usage: Usage | None, thread: _Thread, seen: Observed) -> None:
     """Give what a thread has used since its last mark to the import that it was in."""
-    if mark.t_ns is None:
+    t_ns = mark.t_ns
+    if t_ns is None:
         seen.has_usage = False
         return
     stack, used = thread.stack, thread.pending
     if stack and thread.since_ns is not None:
-        used.wall_ns = max(0, mark.t_ns - thread.since_ns)
+        used.wall_ns = max(0, t_ns - thread.since_ns)
         if usage is not None and thread.usage is not None:
             used.cpu_ns = max(0, usage.cpu_ns - thread.usage.cpu_ns)
             used.n_major_faults = max(0, usage.n_major_faults - thread.usage.n_major_faults)
         else:
             seen.has_usage = False
-        seen.own.setdefault(stack[-1], Used()).add(used)
-        for name in dict.fromkeys(stack):
-            seen.cumulative.setdefault(name, Used()).add(used)
-    thread.pending, thread.since_ns, thread.usage = Used(), mark.t_ns, usage
+        name = stack[-1].name
+        own = seen.own.get(name)
+        if own is None:
+            own = seen.own[name] = Used()
+        own.add(used)
+        if name not in seen.cumulative:
+            seen.cumulative[name] = Used()
+        thread.total.add(used)
+    thread.pending, thread.since_ns, thread.usage = Used(), t_ns, usage
     if mark.kind == "begin":
-        stack.append(mark.name.decode("utf-8", "backslashreplace"))
+        name = mark.name.decode("utf-8", "backslashreplace")
+        is_again = any(one.name == name for one in stack)
+        stack.append(_Import(name, None if is_again else moment(thread.total)))
     elif mark.kind == "end":
         name = mark.name.decode("utf-8", "backslashreplace")
         for depth in range(len(stack) - 1, -1, -1):
-            if stack[depth] == name:
-                del stack[depth:]
+            if stack[depth].name == name:
+                _end(thread, depth, seen)
                 break
+
+
+def _end(thread: _Thread, depth: int, seen: Observed) -> None:
+    """The imports from `depth` on have ended, or their thread has: they used what it has used since they began."""
+    for one in thread.stack[depth:]:
+        if one.before is not None and one.name in seen.cumulative:
+            seen.cumulative[one.name].add_since(one.before, thread.total)
+    del thread.stack[depth:]

@@ -72,12 +72,15 @@ def best(machine: "Machine") -> "Backend":
         FsprobeError: none works here.
     """
     reasons = []  # type: list[str]
-    works = None  # type: Backend | None
+    works = harmful = None  # type: Backend | None
     for one in every():
         if one.by_name_alone:
             continue
         against = one.why_not(machine)
-        if not against:
+        harm = "" if against else one.why_harmful(machine)
+        if harm:
+            harmful, against = harmful or one, harm
+        elif not against:
             against = one.why_rather_not(machine)
             if works is None or not against:
                 works = one
@@ -86,6 +89,7 @@ def best(machine: "Machine") -> "Backend":
                 break
         if against not in reasons:
             reasons.append(against)
+    works = works or harmful
     if works is None:
         raise FsprobeError("no backend works here: " + "; ".join(reasons), "see `fsprobe doctor`")
     return works

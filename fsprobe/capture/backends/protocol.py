@@ -82,6 +82,8 @@ class Backend(Observer):
     """The run's scratch directory, in which hooks leave their marks."""
     place = ""
     """Where it keeps its files in this run: the scratch directory itself or one in it."""
+    n_packed_bytes = 0
+    """How much of its log was compressed while the command ran."""
     truncated = ""
     """Why what it observed is not complete; "" where it is."""
 
@@ -93,6 +95,10 @@ class Backend(Observer):
 
     def why_rather_not(self, machine: "Machine") -> "str":
         """Say why another one is better here, although this one works."""
+        return ""
+
+    def why_harmful(self, machine: "Machine") -> "str":
+        """Say what the command could not do when it is observed so; `auto` takes another one then."""
         return ""
 
     def check(self, machine: "Machine") -> "tuple[str, str, str] | None":

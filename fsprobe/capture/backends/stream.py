@@ -7,7 +7,6 @@ tracer when the reader dies; a file does neither. What has been read is given ba
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-import ctypes
 import os
 import threading
 import time
@@ -27,7 +26,6 @@ HEAD_BYTES = 1 << 18
 TAIL_BYTES = 8 << 20
 PUNCH_BYTES = 4 << 20
 """Given back at once; below it a system call a block is not worth it."""
-_PUNCH_HOLE_KEEP_SIZE = 3  # linux/falloc.h: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 
 def why_not(scratch: "str") -> "str":
@@ -36,19 +34,11 @@ def why_not(scratch: "str") -> "str":
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, b"x" * 8192)
-        error = punch(fd, 0, 4096)
+        error = own_files.punch(fd, 0, 4096)
     finally:
         os.close(fd)
         os.unlink(path)
     return "the filesystem of %s can't free a part of a file (%s)" % (scratch, os.strerror(error)) if error else ""
-
-
-def punch(fd: "int", start: "int", end: "int") -> "int":
-    """Free the bytes from `start` to `end`; 0, or the errno."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    call = getattr(libc, "fallocate64", None) or libc.fallocate
-    call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return ctypes.get_errno() if call(fd, _PUNCH_HOLE_KEEP_SIZE, start, end - start) else 0
 
 
 class Follower:
@@ -177,7 +167,7 @@ class Follower:
             if hole >= 0 or (is_over and not block):
                 break
             if at - TAIL_BYTES - punched >= PUNCH_BYTES:
-                punch(fd, punched, at - TAIL_BYTES)
+                own_files.punch(fd, punched, at - TAIL_BYTES)
                 punched = (at - TAIL_BYTES) & ~4095
             if len(block) < BLOCK_BYTES // 2 and not is_over:
                 self._ended.wait(PAUSE_S)

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from fsprobe.capture.backends.packed import Packer
+
 NO_BOUND = 1 << 62
 """Of a log that is taken away as it grows."""
 LOW_SPACE_BYTES = 32 << 20
@@ -26,6 +28,9 @@ LOW_SPACE_BYTES = 32 << 20
 programs may write more."""
 CUT = "the log reached --max-log, or its filesystem was nearly full"
 LOW_MEMORY = "the log lies in memory, and the job's limit of memory was nearly reached (--tmp-dir can name a disk)"
+LOW_SPACE = "the scratch filesystem was nearly full"
+PACK_AT_BYTES = 16 << 20
+"""So much of a log in a job's memory is compressed at once. A judgement."""
 LOW_CHARGE_BYTES = 4 << 20
 """A log of less than this is no reason for a job to run out of memory. A judgement."""
 BLOCK_BYTES = 1 << 20
@@ -100,9 +105,24 @@ def _cutter() -> "Callable[[bytes, Sequence[bytes]], bytes]":
     return call_values.cut_block
 
 
+def n_packed_bytes(log: "str") -> "int":
+    """How much of a log's head was compressed beside it: see `packed`."""
+    if not os.path.exists(log + ".z"):
+        return 0  # so what most runs do not need is not loaded for them
+    from fsprobe.capture.backends import packed
+
+    return packed.n_bytes(log)
+
+
 def _blocks(log: "str") -> "Iterator[bytes]":
     source = own_files.reader(log, buffering=0)
     try:
+        if n_packed_bytes(log):
+            from fsprobe.capture.backends import packed
+
+            for block in packed.read(log):
+                yield block
+                source.seek(len(block), os.SEEK_CUR)
         while True:
             block = source.read(BLOCK_BYTES)
             end = block.find(b"\0")
@@ -144,6 +164,7 @@ def without_own(blocks: "Iterable[bytes]", path: "str") -> "Iterator[bytes]":
 def has_hole(log: "str") -> "bool":
     """Whether the log was cut while it was written."""
     with own_files.reader(log, buffering=0) as source:
+        source.seek(n_packed_bytes(log))
         return any(b"\0" in block for block in iter(lambda: source.read(BLOCK_BYTES), b""))
 
 
@@ -195,7 +216,11 @@ def exec_error(log: "str", own: "str" = "") -> "str":
 
 
 class Bound:
-    """Keeps the log within its bound and its filesystem from running full. What was logged so far always stays."""
+    """Keeps the log within its bound and its filesystem from running full. What was logged so far always stays.
+
+    Where it lies in memory that the job is charged for it is compressed as it grows, and so it is where its place gets full. Only when
+    that gives no more room nothing more is kept.
+    """
 
     def __init__(self, log: "str", scratch: "str", max_bytes: "int", low_space_bytes: "int") -> "None":
         self.log = log
@@ -205,6 +230,8 @@ class Bound:
         self.why = ""
         self.ending = b""
         """The target's exit line, where it was in a part that was cut off."""
+        self.packer: "Packer | None" = None
+        self._may_pack = max_bytes < NO_BOUND
         self._kept = 0
         self._read = 0
         self._charge = memory.Charge(scratch)
@@ -214,6 +241,12 @@ class Bound:
         size = size_bytes(self.log)
         if not self.why:
             self.why = self._reason(size)
+            if self._may_pack and (self.why in (LOW_SPACE, LOW_MEMORY) or self._grows(size)):
+                from fsprobe.capture.backends import packed
+
+                self.packer = self.packer or packed.Packer(self.log)
+                if self.packer.pack(size) and self.why in (LOW_SPACE, LOW_MEMORY):
+                    self.why = ""  # the next look tells whether that was enough
             if not self.why:
                 return
             self._kept = self._read = _last_line_end(self.log, size)
@@ -225,12 +258,17 @@ class Bound:
             except OSError:
                 pass
 
+    def _grows(self, size: "int") -> "bool":
+        """Whether it is time to compress some of a log that a job's memory is charged for."""
+        n_packed = self.packer.n_bytes if self.packer is not None else 0
+        return bool(self._charge.limits) and size - n_packed > PACK_AT_BYTES
+
     def _reason(self, size: "int") -> "str":
         if size > self.max_bytes:
             return "the log reached --max-log"
         try:
             if scratch_dir.free_bytes(self.scratch) < self.low_space_bytes:
-                return "the scratch filesystem was nearly full"
+                return LOW_SPACE
             if size > LOW_CHARGE_BYTES and self._charge.is_low():
                 return LOW_MEMORY
         except OSError:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-    from fsprobe.capture.backends.protocol import Run
+    from fsprobe.capture.backends.protocol import Machine, Run
     from fsprobe.capture.backends.stalls import Stall
     from fsprobe.capture.backends.stream import Follower
     from fsprobe.capture.directories.room import Rooms
@@ -65,6 +65,13 @@ class Tracer(Backend):
     rooms: "Rooms | None" = None
     stall: "Stall | None" = None
     began_s = 0.0
+
+    def why_harmful(self, machine: "Machine") -> "str":
+        """A program that traces others can't when it is traced."""
+        from fsprobe.capture.machine import starters
+
+        name = starters.tracer_in(machine.command, machine.environment, in_text=False)
+        return "%s traces programs itself, and a program that is traced can't" % name if name else ""
 
     def log(self) -> "str":
         """The tracer's log."""
@@ -148,6 +155,7 @@ class Tracer(Backend):
         if not outcome.is_known and not self.is_stuck:
             outcome.exit_status = text_log.exit_status(self.log(), process.target_pid, bound.ending)
         bound.finish(process.target_pid, outcome.is_known)
+        self.n_packed_bytes = bound.packer.n_bytes if bound.packer is not None else 0
         self.truncated = bound.why or (self.stall.why if self.stall is not None else "")
         if self.follower is not None:
             self.follower.finish()
@@ -213,6 +221,10 @@ class Tracer(Backend):
         except OSError:
             pass
         own_files.remove(os.path.join(self.scratch, OVER))
+        if self.bound is not None and self.bound.packer is not None:
+            from fsprobe.capture.backends import packed
+
+            packed.remove(self.log())
         return True
 
     def empty(self) -> "None":

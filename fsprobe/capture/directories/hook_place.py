@@ -7,6 +7,7 @@ can write there: not even in a sticky directory, where a name is anybody's once 
 The hook is written once for each of its contents, which name the directory, and stays for later and concurrent runs. Which
 run an interpreter belongs to is told by its path: `fsprobe-CONTENT/4/f/.../hook`, where each of the digits of the scratch
 directory is a link to the directory that it lies in. So a run writes nothing here, leaves nothing here, and adds no variable.
+Root's hook others may read: a program that root starts can go on as another user, and its imports are still marked, by calls.
 Only where the scratch is not in `SHARED` (--tmp-dir) its path is part of the content, and the hook is removed after the run;
 it lies in the scratch itself where that is safe, since the user may have chosen what a container sees too.
 
@@ -20,6 +21,7 @@ import re
 import stat
 import time
 
+from fsprobe.capture.directories import private
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import mounts
 
@@ -32,6 +34,8 @@ SHARED = "/dev/shm/" + scratch_dir.PREFIX
 FOLDER = "fsprobe"
 DIGITS = "0123456789abcdef"
 FILE = "sitecustomize.py"
+SYSTEM = "/run"
+"""Of root alone, and first for it: what root starts may go on as another user, who can read nothing of root's home."""
 COMMON = ("/tmp", "/var/tmp", "/dev/shm")
 """Writable by everybody on some other node, whatever they are here."""
 MAX_AGE_S = 30 * 86400
@@ -39,11 +43,6 @@ MAX_AGE_S = 30 * 86400
 for longer and starts interpreters all the time has its later imports estimated."""
 USED_S = 86400
 """So old a hook's time may be before a run that uses it sets it anew."""
-_OPEN = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
-
-
-class Unsafe(Exception):
-    """A directory that won't do; says why."""
 
 
 def tail_digits(scratch: "str") -> "str":
@@ -74,12 +73,12 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
     for label, path, names, why_not in places:
         try:
             if why_not:
-                raise Unsafe(why_not)
+                raise private.Unsafe(why_not)
             if _write(path, names, tail, data) and names:
                 _forget_old(os.path.join(path, FOLDER), name)
         except OSError as error:
             reasons.append("%s: %s" % (label, error.strerror))
-        except Unsafe as error:
+        except private.Unsafe as error:
             reasons.append("%s %s" % (label, error))
         else:
             return os.path.join(path, *(names + (tail,))), ""
@@ -96,11 +95,11 @@ def first_place(environment: "Mapping[str, str]") -> "tuple[str, str]":
     for label, path, why_not in candidates(environment):
         try:
             if why_not:
-                raise Unsafe(why_not)
+                raise private.Unsafe(why_not)
             _look_at(path)
         except OSError as error:
             reasons.append("%s: %s" % (label, error.strerror))
-        except Unsafe as error:
+        except private.Unsafe as error:
             reasons.append("%s %s" % (label, error))
         else:
             return os.path.join(path, FOLDER), ""
@@ -116,11 +115,11 @@ def _look_at(path: "str") -> "None":
     """
     folder = os.path.join(path, FOLDER)
     if os.path.lexists(folder):
-        os.close(open_private(folder, make=1))
+        os.close(private.open_private(folder, make=1, for_all=path == SYSTEM))
         return
     # as `open_private` makes it: the place's own last name too, in a directory of the user's own
     above = path if os.path.lexists(path) else os.path.dirname(path)
-    os.close(open_private(above))
+    os.close(private.open_private(above))
     if not os.access(above, os.W_OK | os.X_OK) or (above != path and os.stat(above).st_uid != os.geteuid()):
         raise OSError(errno.EACCES, "%s is not writable" % above)
 
@@ -178,6 +177,8 @@ def _is_hook_alone(made: "str") -> "bool":
 
 def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, str]]":
     """Directories to look at, in order: what names each, its real path, and why it won't do as far as that is known."""
+    if SYSTEM and os.geteuid() == 0:
+        yield SYSTEM, SYSTEM, ""
     runtime = environment.get("XDG_RUNTIME_DIR", "")
     if runtime:
         above, name = os.path.split(runtime.rstrip("/"))
@@ -244,109 +245,20 @@ def _why_not_local(path: "str", environment: "Mapping[str, str]") -> "str":
     return ""
 
 
-# ---- on the way -------------------------------------------------------------------------------------------------------
-
-
-def open_private(path: "str", make: "int" = 0) -> "int":
-    """Open a directory by an absolute path of which every part is the user's or root's and nobody else can write to.
-
-    Args:
-        path: without links and dots.
-        make: so many of the last names are made where they are missing, mode 0700, and must then be the user's alone.
-
-    Returns:
-        A descriptor, good for calls relative to it.
-
-    Raises:
-        Unsafe: somebody else could put something of their own there.
-        OSError: it can't be opened or made.
-    """
-    names = [name for name in path.split("/") if name]
-    place = os.open("/", _OPEN)
-    try:
-        _check(os.fstat(place), "/")
-        for i, name in enumerate(names):
-            is_ours = i >= len(names) - make
-            try:
-                below = os.open(name, _OPEN, dir_fd=place)
-            except FileNotFoundError:
-                # ~/.cache too may not be there yet: in a directory of the user's own
-                if not is_ours and (os.fstat(place).st_uid != os.geteuid() or i < len(names) - make - 1):
-                    raise
-                try:
-                    os.mkdir(name, 0o700, dir_fd=place)
-                except FileExistsError:
-                    pass  # a concurrent run has made it
-                below = os.open(name, _OPEN, dir_fd=place)
-            os.close(place)
-            place = below
-            _check(os.fstat(place), "/" + "/".join(names[: i + 1]), is_ours)
-        return place
-    except BaseException:
-        os.close(place)
-        raise
-
-
-def _check(found: "os.stat_result", path: "str", is_ours: "bool" = False) -> "None":
-    mode = found.st_mode
-    if is_ours and (found.st_uid != os.geteuid() or mode & 0o077):
-        raise Unsafe("will not do: %s is not this user's alone" % path)
-    if found.st_uid not in (0, os.geteuid()) and not (found.st_uid == _unmapped() >= 0):
-        raise Unsafe("will not do: %s belongs to another user" % path)
-    if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and found.st_gid and not _is_private_group(found.st_gid)):
-        raise Unsafe("will not do: others can write to %s" % path)
-
-
-def _unmapped() -> "int":
-    """The user id that stands for root (and everybody else) in a user namespace such as a container's; -1 outside of one."""
-    try:
-        with open("/proc/self/uid_map", "rb", buffering=0) as source:
-            if source.read(4096).split() == [b"0", b"0", b"4294967295"]:
-                return -1
-        with open("/proc/sys/kernel/overflowuid", "rb", buffering=0) as source:
-            return int(source.read(64))
-    except (OSError, ValueError):
-        return -1
-
-
-def _is_private_group(gid: "int") -> "bool":
-    """Whether a group is the user's own, of the same name and without other members, as many systems give to each user."""
-    import grp
-    import pwd
-
-    try:
-        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
-    except KeyError:
-        return False
-    return group.gr_name == user and not set(group.gr_mem) - {user}
-
-
-def put(place: "int", name: "str", data: "bytes", mode: "int") -> "None":
-    """Write a file of a directory in one step, so that who reads or maps the old one keeps it whole."""
-    part = "%s.%s.part" % (name, os.urandom(6).hex())
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=place)
-    try:
-        with open(fd, "wb") as target:
-            target.write(data)
-        os.rename(part, name, src_dir_fd=place, dst_dir_fd=place)
-    except BaseException:
-        os.unlink(part, dir_fd=place)
-        raise
-
-
 def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") -> "bool":
     """Write the hook below `path`, where `tail` leads to it; what is there already is not written again.
 
     Returns:
         Whether it had to be written.
     """
-    hook = open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), make=len(names) + 1)
+    for_all = path == SYSTEM
+    hook = private.open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), len(names) + 1, for_all)
     try:
         _link(path, names, tail, os.fstat(hook))
-        if holds(hook, FILE, data):
+        if private.holds(hook, FILE, data):
             _note_use(hook)
             return False
-        put(hook, FILE, data, 0o600)
+        private.put(hook, FILE, data, 0o644 if for_all else 0o600)
         return True
     finally:
         os.close(hook)
@@ -362,7 +274,7 @@ def _note_use(hook: "int") -> "None":
 
 def _link(path: "str", names: "tuple[str, ...]", tail: "str", hook: "os.stat_result") -> "None":
     """Make the links that the digits of `tail` go through, unless they are there."""
-    folder = open_private(os.path.join(path, *names), make=len(names))
+    folder = private.open_private(os.path.join(path, *names), len(names), path == SYSTEM)
     try:
         try:
             found = os.stat(tail, dir_fd=folder)
@@ -374,16 +286,6 @@ def _link(path: "str", names: "tuple[str, ...]", tail: "str", hook: "os.stat_res
                     pass
             found = os.stat(tail, dir_fd=folder)
         if (found.st_dev, found.st_ino) != (hook.st_dev, hook.st_ino):
-            raise Unsafe("will not do: a link in %s leads elsewhere" % os.path.join(path, *names))
+            raise private.Unsafe("will not do: a link in %s leads elsewhere" % os.path.join(path, *names))
     finally:
         os.close(folder)
-
-
-def holds(place: "int", name: "str", data: "bytes") -> "bool":
-    """Whether a directory has a regular file of this name with this content."""
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
-    except OSError:
-        return False
-    with open(fd, "rb") as source:
-        return stat.S_ISREG(os.fstat(fd).st_mode) and source.read(len(data) + 1) == data

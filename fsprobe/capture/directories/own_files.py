@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+_PUNCH_HOLE_KEEP_SIZE = 3  # linux/falloc.h: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 MAX_DEPTH = 200
 """Directories within directories that are removed; each is held open meanwhile."""
 
@@ -70,6 +71,16 @@ def reader(path: "str", dir_fd: "int | None" = None, buffering: "int" = -1) -> "
         OSError: as `open_file`.
     """
     return os.fdopen(open_file(path, dir_fd=dir_fd), "rb", buffering)
+
+
+def punch(fd: "int", start: "int", end: "int") -> "int":
+    """Free the bytes from `start` to `end`; 0, or the errno."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    call = getattr(libc, "fallocate64", None) or libc.fallocate
+    call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return ctypes.get_errno() if call(fd, _PUNCH_HOLE_KEEP_SIZE, start, end - start) else 0
 
 
 def is_own_file(path: "str") -> "bool":

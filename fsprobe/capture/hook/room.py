@@ -91,9 +91,7 @@ def find_mmap(sys):
     had_codec = "encodings.ascii" in modules  # with -X dev the loader of extensions looks this codec up
     try:
         if "mmap" in sys.builtin_module_names:
-            import mmap
-
-            return mmap
+            return borrow(sys, "mmap")
         imp = modules["_imp"]
         for entry in sys.path:
             if entry.endswith("/lib-dynload"):

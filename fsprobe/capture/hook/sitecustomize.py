@@ -30,40 +30,36 @@ def _install(place, n_digits, mode, names, imports, room, audit):
     # first of all, whatever interpreter this is (Python 2 reads this file too): it must not be found a second time
     sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
-    borrowed = [name for name in ("time", "_functools", "itertools", "_operator", "_string") if name not in sys.modules]
     try:
         import _thread
         import posix
-        from _functools import partial
-        from _operator import and_, is_, itemgetter, methodcaller
-        from _string import formatter_parser
-        from itertools import count, islice, repeat, starmap
-        from time import monotonic
-    except ImportError:
+
+        lent = [_borrow(sys, name) for name in ("_functools", "_operator", "_string", "itertools", "time")]
+        partial, clocks = lent[0].partial, lent[4]
+        monotonic = clocks.monotonic
+    except (ImportError, AttributeError):
         return
     bootstrap = sys.modules.get("_frozen_importlib")
     if hasattr(bootstrap, "_fsprobe"):
         return
     scratch = place + "".join(here.split("/")[-1 - n_digits : -1])
     known = _identify(posix, scratch)
-    if known is None:
-        for name in borrowed:
-            sys.modules.pop(name, None)
+    if known == "root's":
+        # root's run, and this process goes on as somebody else, who can write nothing there: it marks by calls
+        mode = "access" if mode in ("time", "access", "both") and not audit else ""
+    if known is None or not mode:
         return
     marks = scratch + "/marks"
     try:
-        from time import monotonic_ns as now
-
+        now = clocks.monotonic_ns
         gettid = _thread.get_native_id
-    except (ImportError, AttributeError):
+    except AttributeError:
         mode = mode if mode == "ring" else "access"  # CPython 3.6 and 3.7 can't say which thread it is, as the kernel counts them
         gettid = posix.getpid
 
         def now():
             return int(monotonic() * 1e9)
 
-    for name in borrowed:
-        sys.modules.pop(name, None)
     # Under importlib's own file name, so that the interpreter strips these frames from a traceback.
     space = {
         "access": posix.access,
@@ -77,15 +73,16 @@ def _install(place, n_digits, mode, names, imports, room, audit):
         "close": posix.close,
         "append_flags": posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | getattr(posix, "O_NOFOLLOW", 0),
         "partial": partial,
-        "count": count,
-        "islice": islice,
-        "repeat": repeat,
-        "starmap": starmap,
-        "and_": and_,
-        "is_": is_,
-        "itemgetter": itemgetter,
-        "methodcaller": methodcaller,
-        "parse_format": formatter_parser,
+        "count": lent[3].count,
+        "islice": lent[3].islice,
+        "repeat": lent[3].repeat,
+        "starmap": lent[3].starmap,
+        "and_": lent[1].and_,
+        "is_": lent[1].is_,
+        "itemgetter": lent[1].itemgetter,
+        "methodcaller": lent[1].methodcaller,
+        "parse_format": lent[2].formatter_parser,
+        "borrow": _borrow,
         "get_attribute": object.__getattribute__,
         "leave": bytes(bytearray(b"fsprobe!may ask")),
         "now": now,
@@ -119,7 +116,8 @@ def _install(place, n_digits, mode, names, imports, room, audit):
             return
         space["note"]("lost")
     try:
-        _describe(sys, posix, state, space, names)
+        if known != "root's":
+            _describe(sys, posix, state, space, names)
     except Exception:
         pass
     if bootstrap is not None:
@@ -132,17 +130,38 @@ def _install(place, n_digits, mode, names, imports, room, audit):
         space["watch"](sys, posix)
 
 
+def _borrow(sys, name):
+    # A module that is built into the interpreter, without an import: nobody is told of it (`-X importtime`, -v, audit hooks), and
+    # it is not in sys.modules afterwards unless it was before.
+    found = sys.modules.get(name)
+    if found is not None:
+        return found
+    imp = sys.modules.get("_imp")
+    try:
+        if name in sys.builtin_module_names and imp is not None:
+            spec = type(sys.implementation)(name=name, origin="built-in", loader=None)
+            found = imp.create_builtin(spec)
+            imp.exec_builtin(found)
+        else:
+            found = __import__(name)  # another interpreter than CPython, or built in another way
+        return found
+    finally:
+        sys.modules.pop(name, None)
+
+
 def _identify(posix, scratch):
-    # device, inode and owner of the directory that marks go to; None when the run is over or it isn't the user's own. What
-    # this does is counted as fsprobe's own by these very flags
+    # device, inode and owner of the directory that marks go to; None when the run is over or it isn't the user's own, and
+    # "root's" when it is root's and the user is another. What this does is counted as fsprobe's own by these very flags
     flags = posix.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
     known, opened = None, []
     try:
         for name in (scratch, "marks"):
             opened.append(posix.open(name, flags, dir_fd=opened[-1] if opened else None))
             found = posix.fstat(opened[-1])
-            if found.st_uid != posix.geteuid() or found.st_mode & 0o777 != 0o700:
+            if found.st_mode & 0o777 != 0o700 or found.st_uid not in (0, posix.geteuid()):
                 return None
+            if found.st_uid != posix.geteuid():
+                return "root's"  # what is in it can't be asked for
             known = (found.st_dev, found.st_ino, found.st_uid)
         return known
     except (OSError, ValueError):
@@ -310,7 +329,7 @@ def mark(kind, name):
 '''
 
 _install(PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT)
-del _install, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE, PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT
+del _install, _borrow, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE, PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
 try:
     # in a `try`, where no import is lazy (`-X lazy_imports=all`)

@@ -146,6 +146,10 @@ def check_command(command: "list[str]", environment: "Mapping[str, str]") -> "tu
         hint = "check the name and PATH"
         if " " in command[0] and find_program(command[0].split(" ")[0], environment)[0]:
             hint = "leave the quotes away: the command and its arguments are words of their own"
+        elif os.path.isdir(command[0]):
+            hint = "it is a directory: name a program in it"
+        elif "/" not in command[0] and os.path.isfile(command[0]):
+            hint = "it is in this directory, not on PATH: ./%s" % command[0]
         elif command[0] == "python" and find_program("python3", environment)[0]:
             hint = "there is a python3"
         raise FsprobeError("%s: command not found" % command[0], hint, EXIT_NOT_FOUND)

@@ -27,8 +27,13 @@ class Meter:
                     self._sources[os.fsdecode(path)] = source, source.read()
 
     def read(self) -> "dict[str, dict[str, Any]]":
-        """Mount point -> {"source", "operations": operation -> how often, "why_not"}; operations that were none are left out."""
-        found = {path: {"source": "", "operations": {}, "why_not": why} for path, why in self._why_not.items()}
+        """Mount point -> {"source", "operations": operation -> how often, "before": the same since the mount, "why_not"}.
+
+        What is 0 is left out. `before` is what lets several runs of one node, which all see its one client, be counted once.
+        """
+        found = {
+            path: {"source": "", "operations": {}, "before": {}, "why_not": why} for path, why in self._why_not.items()
+        }  # type: dict[str, dict[str, Any]]
         for path, (source, before) in self._sources.items():
             operations, why_not = {}, ""
             try:
@@ -37,5 +42,6 @@ class Meter:
                 }
             except OSError as error:
                 why_not = str(error.strerror)
-            found[path] = {"source": source.name, "operations": operations, "why_not": why_not}
+            since_mount = {name: n for name, n in before.items() if n}
+            found[path] = {"source": source.name, "operations": operations, "before": since_mount, "why_not": why_not}
         return found

@@ -23,8 +23,6 @@ class Target:
         self.cwd = ""
         self.environment = {}  # type: dict[str, str]
         self.mounts = b""
-        self.shares_mounts = True
-        """Whether it sees the same mounts as fsprobe, so that its paths can be looked up."""
 
 
 def look_at(pid: "int") -> "Target":
@@ -57,7 +55,6 @@ def look_at(pid: "int") -> "Target":
     target.is_python = bool(_PYTHON_NAME.match(os.path.basename(program))) or b"/libpython3" in _read(leader, "maps")
     try:
         target.cwd = os.readlink("/proc/%d/cwd" % leader)
-        target.shares_mounts = os.readlink("/proc/%d/ns/mnt" % leader) == os.readlink("/proc/self/ns/mnt")
     except OSError:
         pass
     for entry in _read(leader, "environ").split(b"\0"):

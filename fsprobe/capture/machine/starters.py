@@ -23,6 +23,11 @@ SERVERS = frozenset(
     "fuse2fs fuse-zip archivemount ratarmount unionfs mergerfs cernvm-fs cvmfs2 juicefs fusermount fusermount3".split()
 )
 """Programs that serve a filesystem (FUSE), by their names."""
+TRACERS = frozenset(
+    "gdb gdb-multiarch gdbserver cuda-gdb rocgdb gdb-oneapi lldb lldb-server strace ltrace rr udb pstack gstack eu-stack py-spy proot "
+    "totalview ddt".split()
+)
+"""Programs that trace others (ptrace), by their names: each process has one tracer at most."""
 SHELLS = frozenset("sh bash dash ash zsh ksh mksh".split())
 MAX_SCRIPT_BYTES = 1 << 16
 MAX_PREFIXES = 16
@@ -64,6 +69,13 @@ _IN_TEXT = re.compile(
 _SERVER_IN_TEXT = re.compile(
     _BEFORE + r"(%s)(?=[ \t]+[-./\w$\"'])" % "|".join(sorted(map(re.escape, SERVERS))), re.MULTILINE
 )
+_TRACER_IN_TEXT = re.compile(
+    _BEFORE
+    + r"(?:(rr)[ \t]+(?:record|replay)|(%s)[ \t]+(?!in[ \t])[-./\w$\"'])"
+    % "|".join(sorted(map(re.escape, TRACERS - {"rr"}))),
+    re.MULTILINE,
+)
+_COMMENT_BEHIND = re.compile(r"[ \t]#.*$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 _SIF = b"#!/usr/bin/env run-singularity\n"
 """How an image file begins that can be executed; its magic word follows. Source: SIF's sif.go, hdrLaunch."""
@@ -104,6 +116,29 @@ def mentioned(command: "list[str]", environment: "Mapping[str, str]") -> "str":
         text = _script_text(words, environment)
     server = _SERVER_IN_TEXT.search(_COMMENT.sub("", text))
     return _in_text(text) or (server.group(1) if server else "")
+
+
+def tracer_in(command: "list[str]", environment: "Mapping[str, str]", in_text: "bool" = True) -> "str":
+    """The program that traces others which a command is, or starts as far as its words tell; "" for none.
+
+    Args:
+        command: its words.
+        environment: where a script is looked up.
+        in_text: look at the text of a shell script too, which only names it perhaps.
+    """
+    words, _ = _without_prefixes(list(command), environment)
+    if not words:
+        return ""
+    name = os.path.basename(words[0])
+    if name in TRACERS:
+        return name
+    if name in _LAUNCHERS:
+        return next((os.path.basename(word) for word in words[1:] if os.path.basename(word) in TRACERS), "")
+    text, at = _shell_text(words) if in_text else ("", 0)
+    if at < 0:
+        text = _script_text(words, environment)
+    found = _TRACER_IN_TEXT.search(_COMMENT_BEHIND.sub("", _COMMENT.sub("", text)))
+    return (found.group(1) or found.group(2)) if found else ""
 
 
 def _place_of(word: "str", environment: "Mapping[str, str]") -> "str | None":

@@ -73,7 +73,7 @@ class RingFacts:
     """Path of an opened file -> st_mode and st_size as the program asked for them through its descriptor."""
     objects: list[ObjectSites] = field(default_factory=list)
     unseen: list[Loss] = field(default_factory=list)
-    """Programs that were started and never entered: static, setuid, 32-bit, with a cleared environment."""
+    """Programs that were started and never entered: static, setuid, 32-bit, with a cleared environment, or left alone (exec.c)."""
     not_started: list[Loss] = field(default_factory=list)
     """Programs that the loader ended with 127, and of `unseen` those whose parent was told so: the recorder may be why."""
     by_preload: list[Loss] = field(default_factory=list)

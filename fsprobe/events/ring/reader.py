@@ -12,12 +12,16 @@ from fsprobe.events.ring.slots import (
     BEGUN,
     CALL,
     HAS_CUT,
+    HAS_LONG,
     HAS_NO_USAGE,
     HAS_SAME,
     MARK,
     NEWTID,
     OBJECT,
+    SLOT,
+    SLOT_BYTES,
     START,
+    TEXT_BYTES,
     Buffer,
     Ring,
     Slot,
@@ -26,15 +30,18 @@ from fsprobe.events.ring.slots import (
     texts_of,
 )
 from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, annotation, error_of, result_of
-from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
+from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process, plain
 
 EXECS = frozenset({59, 322})
+_CALLS = frozenset(NAMES) - EXECS
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425
 _NOT_FOUND = 127
 _NOT_STARTED = _NOT_FOUND << 8
 _NAME_THE_DESCRIPTOR = frozenset({265, 267, 322})
 """With an empty path linkat, readlinkat and execveat look at the file behind their descriptor."""
+_HAS_ODD_TEXT = HAS_LONG | HAS_CUT
 _EFAULT = -14
+_OPEN = Op.OPEN
 _MARKS = {b">": "begin", b"<": "end", b"!": "note"}
 _PATH_ARGUMENT = {266: 2, 301: 4}
 _NOTHING: Texts = (b"", b"", b"", b"")
@@ -71,16 +78,25 @@ def read(
     facts.n_lost += ring.n_lost
     families = kinship.find(ring)
     run = Run(ring, quality, facts, families, cwd, on_status)
-    kinds, first = ring.kinds, ring.drained
-    for index in range(first, ring.n_slots):
-        kind = kinds[index]
-        slot = slot_at(ring, index) if kind == CALL else None
-        if slot is not None and slot.nr in NAMES and slot.nr not in EXECS:
-            call = run.call(index, slot)
-            if call is not None:
-                yield call
+    # written out: this is done for each slot of a run
+    first, number_at = ring.drained, Slot._fields.index("nr")
+    slots = SLOT.iter_unpack(ring.data[ring.zero_at + first * SLOT_BYTES : ring.zero_at + ring.n_slots * SLOT_BYTES])
+    to_call, to_mark, make = run.call, run.mark, tuple.__new__
+    for index, (kind, values) in enumerate(zip(ring.kinds[first:], slots, strict=True), first):
+        if kind == CALL:
+            slot = make(Slot, values)
+            if values[number_at] in _CALLS:
+                call = to_call(index, slot)
+                if call is not None:
+                    yield call
+            else:
+                yield from run.seldom(index, kind, slot)
+        elif kind == MARK:
+            mark = to_mark(make(Slot, values))
+            if mark is not None:
+                yield mark
         else:
-            yield from run.seldom(index, kind, slot)
+            yield from run.seldom(index, kind, None)
         quality.n_lines += 1
         facts.n_slots += 1
     run.close()
@@ -129,7 +145,9 @@ class Run:
         elif kind == NEWTID:
             yield from self.newtid(index, slot_at(self.ring, index))
         elif kind == MARK:
-            yield from self.mark(slot_at(self.ring, index))
+            mark = self.mark(slot_at(self.ring, index))
+            if mark is not None:
+                yield mark
         elif kind == OBJECT:
             self.object(slot_at(self.ring, index))
         elif kind > MARK and kind != 0xFF:
@@ -161,6 +179,9 @@ class Run:
         return self.ring
 
     def texts(self, slot: Slot) -> Texts:
+        n_path = slot.n1
+        if not slot.has & _HAS_ODD_TEXT and not (slot.n2 or slot.n3 or slot.n4) and n_path <= TEXT_BYTES:
+            return slot.text[:n_path], b"", b"", b""  # most have one text, beside them
         texts = texts_of(self.ring_of(slot), slot)
         if texts is None:
             self.damaged()
@@ -185,9 +206,12 @@ class Run:
         if result < 0:
             error, text = error_of(result)
         else:
-            error, text = "", result_of(slot, texts)
-            if op is Op.OPEN:
+            error = ""
+            if op is _OPEN:
+                text = result_of(slot, texts)
                 self._reads(slot, texts, path)
+            else:
+                text = b"%d" % result if result else b"0"
         return tuple.__new__(Call, (slot.tid, slot.t_ns, NAMES[number], op, path, error, slot.dur_ns, args, text))
 
     def _reads(self, slot: Slot, texts: Texts, path: bytes) -> None:
@@ -320,15 +344,15 @@ class Run:
 
     # -- the rest ---------------------------------------------------------------------------------------------------
 
-    def mark(self, slot: Slot) -> Iterator[Event]:
+    def mark(self, slot: Slot) -> Mark | None:
         text = self.texts(slot)[0]
         kind = _MARKS.get(text[7:8]) if text[:7] == b"fsprobe" else None
         if kind is None:
             self.damaged()
-            return
+            return None
         if not slot.has & HAS_NO_USAGE:
             self.facts.usages.append(Usage(slot.tid, slot.t_ns, slot.arg0, slot.arg1, slot.arg3, slot.arg2))
-        yield Mark(slot.tid, slot.t_ns, kind, text[8:])
+        return Mark(slot.tid, slot.t_ns, kind, text[8:])
 
     def object(self, slot: Slot) -> None:
         numbers = self.texts(slot)[0]
@@ -344,14 +368,14 @@ def _path_of(slot: Slot, texts: Texts) -> bytes | None:
     if number in (78, 217):
         return base
     if written[:1] == b"/":
-        return written
+        return plain(written)
     if not written:
         if number in _NAME_THE_DESCRIPTOR and slot.result != _EFAULT:
             return base
         if number not in PLAIN and number not in _PATH_ARGUMENT and not slot.arg1:
             return None  # a null path: the descriptor itself is meant
         return b""
-    return _joined(base, written)
+    return plain(_joined(base, written))
 
 
 def _signal_name(number: int) -> bytes:

@@ -57,9 +57,18 @@ def quoted(name: bytes) -> bytes:
     return known
 
 
+_annotated: dict[bytes, bytes] = {}
+
+
 def annotation(path: bytes) -> bytes:
     """A path as it stands in `3</path>`."""
-    return b"<%s>" % (path if _ODD_IN_ANNOTATION.search(path) is None else escape(path, annotation=True))
+    known = _annotated.get(path)
+    if known is None:
+        if len(_annotated) >= _CACHE_SIZE:
+            _annotated.clear()
+        text = path if _ODD_IN_ANNOTATION.search(path) is None else escape(path, annotation=True)
+        known = _annotated[path] = b"<%s>" % text
+    return known
 
 
 def error_of(result: int) -> tuple[str, bytes]:
@@ -70,7 +79,7 @@ def error_of(result: int) -> tuple[str, bytes]:
 
 def result_of(slot: Slot, texts: Texts) -> bytes:
     """The result of a call that succeeded; an open's with the path that it led to."""
-    if OP_OF_SYSCALL.get(NAMES[slot.nr]) is not Op.OPEN:
+    if OPS[slot.nr] is not Op.OPEN:
         return b"%d" % slot.result
     path = texts[0] if slot.has & HAS_SAME else texts[1]
     return b"%d%s" % (slot.result, annotation(path) if path else b"")
@@ -136,6 +145,8 @@ def _plain(slot: Slot, texts: Texts) -> bytes:
 
 
 def _relative(slot: Slot, texts: Texts) -> bytes:
+    if not texts[2] and slot.arg0 & 0xFFFFFFFF == AT_FDCWD:
+        return b"AT_FDCWD, " + quoted(texts[0])
     return _at(slot.arg0, texts[2]) + b", " + _path(texts)
 
 
@@ -152,7 +163,7 @@ def _open(slot: Slot, texts: Texts) -> bytes:
 
 
 def _openat(slot: Slot, texts: Texts) -> bytes:
-    return b"%s, %s, %s" % (_at(slot.arg0, texts[2]), _path(texts), _opening(slot.arg2))
+    return b"%s, %s" % (_relative(slot, texts), _opening(slot.arg2))
 
 
 def _openat2(slot: Slot, texts: Texts) -> bytes:
@@ -164,7 +175,8 @@ def _stat(slot: Slot, texts: Texts) -> bytes:
 
 
 def _fstatat(slot: Slot, texts: Texts) -> bytes:
-    return b"%s, %s, %s" % (_relative(slot, texts), _status(slot, b"st"), _flags(slot.arg3 & 0xFFFFFFFF, _AT))
+    flags = slot.arg3 & 0xFFFFFFFF
+    return b"%s, %s, %s" % (_relative(slot, texts), _status(slot, b"st"), _flags(flags, _AT) if flags else b"0")
 
 
 def _statx(slot: Slot, texts: Texts) -> bytes:

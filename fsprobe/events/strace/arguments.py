@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from fsprobe.events.strace.values import annotated_path, is_cut, split_arguments, string_value
-from fsprobe.model.events import Call
+from fsprobe.model.events import Call, plain
 
 _FLAGS_AT = {
     "open": 1, "openat": 2, "creat": -1, "newfstatat": 3, "fstatat64": 3, "statx": 2, "faccessat": 3, "faccessat2": 3,
@@ -75,8 +75,9 @@ def second_path(call: Call) -> bytes | None:
 
 def _beside(call: Call, first: bytes | None, second: bytes) -> bytes:
     # The directory of a relative first path is known: it is what the parser put before it.
-    if first and first[:1] != b"/" and call.path.endswith(b"/" + first):
-        return _join(call.path[: -len(first) - 1], second)
+    name = plain(b"/" + (first or b""))
+    if first and first[:1] != b"/" and call.path.endswith(name):
+        return _join(call.path[: -len(name)], second)
     return second
 
 

@@ -18,7 +18,7 @@ from fsprobe.events.strace.stamps import HEAD, Clock, find_first_pid, make_clock
 from fsprobe.events.strace.state import Log, count, remember_duration, remember_error
 from fsprobe.events.strace.syscalls import SHAPES
 from fsprobe.events.strace.values import MAX_PATH_BYTES, escape, unescape
-from fsprobe.model.events import Call, Event, Op, ParseQuality
+from fsprobe.model.events import Call, Event, Op, ParseQuality, plain
 
 __all__ = [
     "escape",
@@ -174,6 +174,8 @@ def parse(
                         if is_known and before[:1] == b"A":
                             thread.directory.argument = before
                     if is_known:
+                        if b"//" in path or b"/./" in path:
+                            path = plain(path)
                         yield new(
                             call_type, (thread.tid, t_ns, shape.syscall, shape.op, path, error, dur, args, result)
                         )

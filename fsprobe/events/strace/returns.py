@@ -16,8 +16,9 @@ from fsprobe.events.strace.syscalls import (
     Shape,
 )
 from fsprobe.events.strace.values import MAX_PATH_BYTES, annotated_path, error_of, split_arguments, string_value
-from fsprobe.model.events import Call, Mark, Op, Process
+from fsprobe.model.events import Call, Mark, Op, Process, plain
 
+_TRACING = b"PTRACE_TRACEME", b"PTRACE_ATTACH", b"PTRACE_SEIZE"
 _MARKS = {b">": "begin", b"<": "end", b"!": "note"}
 
 
@@ -36,6 +37,7 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
         return
     if name in CLONES:
         count_returned(log, name, error)
+        quality.n_untraced += not error and b"CLONE_UNTRACED" in args
         start.args = args
         clone_returned(log.families, thread, start, b"" if error else result)
         return
@@ -44,6 +46,8 @@ def returned(log: Log, thread: Thread, start: Start, args: bytes, result: bytes,
         count_returned(log, name, error)
         if not error:
             _follow(log, thread, name, args, result)
+        elif name == b"ptrace" and error == "EPERM" and args.startswith(_TRACING):
+            quality.n_refused_traces += 1
         return
     path = _path(log, thread, shape, start, args)
     if path is None:
@@ -140,7 +144,7 @@ def mark(log: Log, thread: Thread, t_ns: int | None, name: bytes, args: bytes) -
 def _path(log: Log, thread: Thread, shape: Shape, start: Start, args: bytes) -> bytes | None:
     """Give the path that a call looks up, b"" where the log does not show it, None if it looks up none."""
     path = _looked_up(log, thread, shape, start, args)
-    return b"" if path is not None and len(path) > MAX_PATH_BYTES else path
+    return path if path is None else b"" if len(path) > MAX_PATH_BYTES else plain(path)
 
 
 def _looked_up(log: Log, thread: Thread, shape: Shape, start: Start, args: bytes) -> bytes | None:

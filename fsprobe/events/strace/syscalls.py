@@ -71,5 +71,5 @@ ACCESSES = frozenset({b"faccessat", b"faccessat2"})
 EMPTY_PATH_NAMES_THE_DESCRIPTOR = frozenset({b"execveat", b"linkat", b"readlinkat"})
 """With an empty path these look at the file behind their descriptor and still are what their name says."""
 
-FOLLOWED = CLONES | EXITS | {b"fchdir", b"getcwd", b"close", b"dup", b"dup2", b"dup3", b"fcntl"}
+FOLLOWED = CLONES | EXITS | {b"fchdir", b"getcwd", b"close", b"dup", b"dup2", b"dup3", b"fcntl", b"ptrace"}
 """Calls that are no `Call`, but change what later paths mean or who runs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -13,10 +13,12 @@ from itertools import groupby
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.clock import NodeClock
 from fsprobe.jobs.executors import result
+from fsprobe.jobs.node_counters import NodeCounters
 from fsprobe.jobs.node_requests import JobRequests, NodeRequests
 from fsprobe.jobs.rank_rows import RankFile, rank_row
 from fsprobe.jobs.reading.rank import read_rank
@@ -57,6 +59,8 @@ class Part:
     asked: dict[str, NodeRequests] = field(default_factory=dict)
     """By node, of nodes that have more ranks than those that were read."""
     clocks: dict[str, NodeClock] = field(default_factory=dict)
+    counters: dict[str, NodeCounters] = field(default_factory=dict)
+    """By node, what its ranks read of its clients' counters (`run --counters`)."""
     rows: list[RankRow] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     first: Manifest | None = None
@@ -66,7 +70,8 @@ class Part:
     path_entries: dict[str, None] = field(default_factory=dict)
     distributions: dict[str, dict[str, str]] = field(default_factory=dict)
     cwds: dict[bytes | None, None] = field(default_factory=dict)
-    n_marks_unread: int = 0
+    times: TimeSums = field(default_factory=TimeSums)
+    marks_unread: Counter[str] = field(default_factory=Counter)
     n_without_requests: int = 0
 
     def add(self, other: Part) -> None:
@@ -77,13 +82,16 @@ class Part:
         self.requests.add(other.requests)
         for node, clock in other.clocks.items():
             self.clocks.setdefault(node, NodeClock()).add(clock)
+        for node, counters in other.counters.items():
+            self.counters.setdefault(node, NodeCounters()).add(counters)
         self.rows.extend(other.rows)
         self.failed.extend(other.failed)
         if other.first is not None:
             self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
+        self.times.join(other.times)
         self.n_mounts_differ += other.n_mounts_differ
-        self.n_marks_unread += other.n_marks_unread
+        self.marks_unread.update(other.marks_unread)
         self.n_without_requests += other.n_without_requests
 
     def add_manifest(self, manifest: Manifest) -> None:
@@ -144,9 +152,13 @@ def _read_into(part: Part, file: RankFile) -> None:
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
     merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
+    if manifest.counters:
+        part.counters.setdefault(file.node, NodeCounters()).join(manifest.counters)
     merging.add_notes(part.notes, read.notes)
     merging.add_quality(part.quality, read.quality)
-    part.n_marks_unread += read.hooks.n_unread
+    if read.time is not None:
+        part.times.add(read.time, file.name)
+    part.marks_unread.update(read.hooks.unread)
     entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
     cwd = pipeline.cwd_of(read.recording)
     part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])

@@ -9,14 +9,19 @@ from typing import Any
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.attribution.not_found import WhyNotFound
-from fsprobe.analysis.counting.tally import Folder, Tally
+from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Watch, watch
 from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest
 from fsprobe.analysis.requests.model import RequestModel
+from fsprobe.analysis.time.account import time_account
+from fsprobe.analysis.time.observed import Observed
 from fsprobe.events.marks import HookFiles
 from fsprobe.model.events import Mount, ParseQuality
+from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
+from fsprobe.model.rows import MountRow
+from fsprobe.model.time.account import TimeAccount
 from fsprobe.recording.file import Recording
 
 
@@ -34,6 +39,7 @@ class Reading:
     quality: ParseQuality
     model: RequestModel | None
     """None for a run that kept no log: its requests are not predicted."""
+    time: TimeAccount | None
     seen: Watch | None
     """What rules need by process and phase; None where nobody asked for it."""
 
@@ -56,28 +62,29 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
     facts = list(hooks.facts.values())
     model: RequestModel | None = None
     seen: Watch | None = None
+    times = Observed()
     if pipeline.is_streamed(recording):
         # of a run that kept no log: its tally is what there is
         tally, notes, quality, seen = pipeline.read_tally(recording, facts)
     else:
         quality, notes = ParseQuality(), Notes()
         model = pipeline.make_model(recording, mounts, lookups)
-        events = pipeline.read_events(recording, quality, hooks, model)
+        events = pipeline.read_events(recording, quality, hooks, model, times)
         rows = pipeline.attributed(recording, events, notes)
         if is_watched:
             seen = Watch()
             rows = watch(rows, seen)
         tally = Tally()
-        folder = Folder(tally, WhyNotFound(facts))
-        take, add = model.fold, folder.fold
-        for row in rows:
-            take(row)
-            add(row)
-        folder.close()
+        fold(pipeline.taken_in(rows, model), WhyNotFound(facts), into=tally)
     told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})
+    manifest = complete_manifest(recording, hooks, mounts, told)
+    places = [MountRow(key=text(mount.path), fs_class=mount.fs_class) for mount in mounts]
+    account = time_account(
+        manifest, tally, times, places, pipeline.mount_finder(mounts, tally).of, wall_start_ns=quality.wall_start_ns
+    )
     return Reading(
         recording=recording,
-        manifest=complete_manifest(recording, hooks, mounts, told),
+        manifest=manifest,
         hooks=hooks,
         mounts=mounts,
         lookups=lookups,
@@ -85,5 +92,6 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         notes=notes,
         quality=quality,
         model=model,
+        time=account,
         seen=seen,
     )

@@ -46,7 +46,6 @@ class Check:
     uncompilable: tuple[bytes, ...]
     """Sources that are no valid Python for this interpreter; they never have a .pyc."""
     n_bytes: int
-    n_free_bytes: int
     warnings: tuple[str, ...]
 
 
@@ -129,7 +128,6 @@ def check(venv_path: str, image: str, *, force: bool = False, progress: Progress
         to_compile=tuple(path for path in invalid if path not in uncompilable),
         uncompilable=tuple(sorted(uncompilable)),
         n_bytes=n_bytes,
-        n_free_bytes=free,
         warnings=_warnings(base, links, uncompilable, free < n_bytes),
     )
 

@@ -138,3 +138,7 @@ class TimeAccount(TimeSplit):
     """Most self time first; None where imports were not timed."""
     by_package: tuple[TimeRow, ...] | None = None
     """By the first part of the imports' names."""
+    n_ranks: int = 1
+    """Of how many runs the times are the sum: of a job, of its ranks."""
+    slowest: TimeRow | None = None
+    """Of a job: the rank with the longest wall time."""

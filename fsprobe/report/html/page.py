@@ -120,6 +120,9 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "alarms": sentences.alarms(profile),
         "time": profile.time,
         "time_title": sentences.time_title(profile.time) if profile.time is not None else "",
+        "time_slowest": sentences.slowest_title(profile.time.slowest)
+        if profile.time is not None and profile.time.slowest is not None
+        else "",
         "time_notes": sentences.time_notes(profile.time) if profile.time is not None else (),
         "verdict": verdict,
         "level": facts.LEVELS.index(verdict.level) if verdict and verdict.level in facts.LEVELS else None,

@@ -36,6 +36,7 @@ def all_tables(profile: Profile) -> list[JsonObject]:
     return [
         _modules(profile),
         _packages(profile),
+        *_seconds(profile),
         _mounts(profile),
         _processes(profile),
         _paths(profile),
@@ -81,6 +82,35 @@ def _packages(profile: Profile) -> JsonObject:
         "A package is the installed distribution whose file or directory the call named.",
         cells=cells,
     )
+
+
+_SECONDS: tuple[Column, ...] = (
+    ("wall_s", "own", "seconds"),
+    ("wall_cum_s", "with what it imports", "seconds"),
+    ("cpu_s", "CPU", "seconds"),
+    ("metadata_s", "waiting in metadata calls", "seconds"),
+    ("reads_s", "in reads", "seconds"),
+    ("other_s", "other", "seconds"),
+    ("n_major_faults", "major page faults", "count"),
+)
+
+
+def _seconds(profile: Profile) -> list[JsonObject]:
+    """Where the seconds of imports and of packages went; nothing where imports were not timed."""
+    account = profile.time
+    if account is None or not account.by_import or not account.by_package:
+        return []
+    made = []
+    for name, title, what, rows in (
+        ("import-seconds", "Seconds by import", "import", account.by_import),
+        ("package-seconds", "Seconds by package", "package", account.by_package),
+    ):
+        seen = [column for column in _SECONDS if any(getattr(row, column[0]) is not None for row in rows)]
+        columns = (("key", what, "name"), *seen)
+        cells = [[getattr(row, key) for key, _, _ in columns] for row in rows[:MAX_ROWS]]
+        note = "CPU, waiting and the rest are parts of the own time, in the thread that imported, tracing overhead subtracted."
+        made.append({**_frame(name, title, columns, "wall_s", note), "rows": cells, "rest": None})
+    return made
 
 
 def _mounts(profile: Profile) -> JsonObject:

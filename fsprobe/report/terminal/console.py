@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
@@ -21,8 +23,8 @@ MAX_WIDTH = 110
 AUTO, ALWAYS, NEVER = COLORS = ("auto", "always", "never")
 """When there is colour."""
 _color = [AUTO]
-_WORD = re.compile(r" *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
-"""What stays on one line: a word, or a number with its unit."""
+_WORD = re.compile(r" *[^ `]*`[^`]{,100}`[^ ]*| *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
+"""What stays on one line: a command in backquotes, a word, or a number with its unit."""
 
 
 def set_color(when: str) -> None:
@@ -44,6 +46,20 @@ class Screen(Console):
                 super().print(line, soft_wrap=True)
         else:
             super().print(*objects, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Whose reader has gone (`| head`) has read enough: that is no failure, as rich takes it for one.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        self.quiet = True
+        if self.file is sys.stdout:
+            # what is left in the buffer must not fail once more at the interpreter's end
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+        raise BrokenPipeError
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of something, each of them harmless."""

@@ -14,6 +14,7 @@ from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
 from fsprobe.report.foreign import visible_in
+from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import as_text, clean, console_on, print_table
 from fsprobe.report.terminal.run import draw_findings
 
@@ -47,7 +48,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     _spreads(console, job)
     _nodes(console, job)
     _scaled(console, job)
-    draw_findings(console, profile)
+    draw_findings(console, profile, "")
     console.print()
     console.print(Text(job.clock + " " + job_facts.TRACED_RATES, style="dim"))
     if recording:
@@ -67,6 +68,11 @@ def _head(console: Console, profile: Profile, job: Job) -> None:
         console.print(Text(clean(profile.verdict.sentence), style=style))
     for line in job_facts.warnings(job):
         console.print(Text("note: " + clean(line), style="yellow"))
+    if profile.time is not None:
+        console.print()
+        ascii_only = not console.encoding.lower().startswith("utf")
+        for line in time_bar.lines(profile.time, min(console.width, time_bar.WIDTH), ascii_only):
+            console.print(Text(clean(line)))
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

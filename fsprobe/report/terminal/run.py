@@ -13,13 +13,17 @@ from rich.text import Text
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
+from fsprobe.model.time.account import TimeRow
 from fsprobe.report import facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, WIDTH, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.cure import cure_of
 
 TOP = 8
 MIN_NAME, MIN_NAME_AT_80 = 20, 11
 """Room that a name has at least, before columns beside it are left out; less where a screen has the usual width."""
+MIN_WITH_EXAMPLES = 80
+"""Columns of a screen on which an example of a path has room beside its reason."""
 N_SERVED = 3
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
 LEVEL_STYLES = {
@@ -45,11 +49,12 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     """The report, part by part."""
     console.print()
     draw_head(console, profile)
-    draw_findings(console, profile)
+    draw_findings(console, profile, recording)
     draw_totals(console, profile)
     draw_mounts(console, profile)
     draw_phases(console, profile)
     draw_imports(console, profile)
+    draw_seconds(console, profile)
     draw_packages(console, profile)
     draw_not_found(console, profile)
     draw_foot(console, profile, recording)
@@ -57,7 +62,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
 
 def draw_command(console: Console, profile: Profile) -> None:
     """What was run, on one line: whole words from its beginning, as many as there is room for."""
-    words = clean(facts.command_line(profile.manifest))
+    words = clean(facts.command_line(profile.manifest)) or "(the log does not hold the command)"
     room = console.width - len("fsprobe  ")
     if len(words) > room:
         begun = words[: room - 1].rpartition(" ")[0] or words[: room - 2]
@@ -98,7 +103,7 @@ def draw_totals(console: Console, profile: Profile) -> None:
     rows = [
         (
             "calls",
-            f"{numbers.count(metrics.n_open)} open, {numbers.count(metrics.n_stat)} stat, {numbers.count(metrics.n_list)} list",
+            sentences.call_kinds(profile),
             "not found",
             f"{numbers.count(metrics.n_not_found)} ({numbers.part_of(metrics.n_not_found, metrics.n_metadata)})",
         ),
@@ -290,7 +295,7 @@ def draw_imports(console: Console, profile: Profile) -> None:
     if rows is None:
         _heading(console, "Imports")
         seen = sentences.has_python(profile) or sentences.is_unobserved(profile)
-        text = numbers.NOT_OBSERVED if seen else "there was no Python in this run"
+        text = numbers.NOT_OBSERVED if seen else "no start of a Python was recognized in this run"
         console.print(Text(text, style="dim"))
         return
     shown = sentences.costly_imports(rows, TOP)
@@ -310,6 +315,22 @@ def draw_imports(console: Console, profile: Profile) -> None:
     left = sentences.imports_left(profile)
     if left:
         console.print(Text(left, style="dim"))
+
+
+def draw_seconds(console: Console, profile: Profile) -> None:
+    rows = profile.time.by_package if profile.time is not None else None
+    if not rows:
+        return
+    _heading(console, "Seconds by package imported (their own)")
+    columns: list[Column[TimeRow]] = [
+        ("package", "fill", lambda row: clean(row.key)),
+        ("wall", "right", lambda row: numbers.seconds(row.wall_s)),
+        ("CPU", "right", lambda row: numbers.seconds(row.cpu_s)),
+        ("in metadata calls", "right", lambda row: numbers.seconds(row.metadata_s)),
+        ("in reads", "right", lambda row: numbers.seconds(row.reads_s)),
+        ("other", "right", lambda row: numbers.seconds(row.other_s)),
+    ]
+    draw_table(console, rows[:TOP], columns)
 
 
 def draw_packages(console: Console, profile: Profile) -> None:
@@ -332,10 +353,12 @@ def draw_not_found(console: Console, profile: Profile) -> None:
         ("calls", "right", lambda row: numbers.count(row.n)),
         ("for instance", "fill", lambda row: clean(row.examples[0]) if row.examples else ""),
     ]
+    if console.width < MIN_WITH_EXAMPLES:
+        columns.pop()  # of a path that is cut to some letters nobody learns anything
     draw_table(console, rows, columns)
 
 
-def draw_findings(console: Console, profile: Profile) -> None:
+def draw_findings(console: Console, profile: Profile, recording: str) -> None:
     findings = profile.findings
     if not findings:
         return
@@ -348,7 +371,7 @@ def draw_findings(console: Console, profile: Profile) -> None:
         if saved:
             print_words(console, f"saves {saved}", "green", indent=3)
         print_words(console, finding.evidence, indent=3)
-        for line in finding.commands[:3]:
+        for line in [line for line in (cure_of(finding, profile, recording), *finding.commands) if line][:3]:
             # never broken: it is there to be copied
             console.print(Text("   $ " + clean(line), style="cyan"), soft_wrap=True)
     if len(findings) > 6:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from fsprobe.model.time.account import BOTH, CPU, METADATA, OTHER, READS, TimeAccount
+from fsprobe.model.time.account import BOTH, CPU, METADATA, OTHER, READS, TimeAccount, TimeSplit
 from fsprobe.report import numbers, sentences
 
 WIDTH = 80
@@ -13,23 +13,33 @@ _LETTERS = {CPU: "C", METADATA: "m", READS: "r", BOTH: "+", OTHER: "."}
 
 
 def lines(account: TimeAccount, width: int = WIDTH, ascii_only: bool = False, has_notes: bool = True) -> list[str]:
-    """Title, bar, legend and notes, each line at most `width` wide.
+    """Title, bar, legend and notes, each line at most `width` wide; of a job its slowest rank's bar too.
 
     Args:
-        account: the run's.
+        account: the run's or the job's.
         width: in columns.
         ascii_only: for an output that can't have block characters.
         has_notes: with what was subtracted, faults, reads and the guess at the caches.
     """
+    notes = textwrap.wrap("; ".join(sentences.time_notes(account)), width) if has_notes else []
+    found = [sentences.time_title(account), *_bar(account, width, ascii_only)]
+    if account.slowest is not None:
+        found += [
+            *textwrap.wrap(sentences.slowest_title(account.slowest), width),
+            *_bar(account.slowest, width, ascii_only),
+        ]
+    return [*found, *notes]
+
+
+def _bar(split: TimeSplit, width: int, ascii_only: bool) -> list[str]:
     fills = _LETTERS if ascii_only else _FILLS
-    cells = _cells([part.share for part in account.parts], width)
-    bar = "".join(fills[part.key] * n for part, n in zip(account.parts, cells, strict=True))
+    cells = _cells([part.share for part in split.parts], width)
+    bar = "".join(fills[part.key] * n for part, n in zip(split.parts, cells, strict=True))
     legend = [
         f"{fills[part.key]} {part.name}: {numbers.seconds(part.time_s)} ({numbers.share(part.share)})"
-        for part in account.parts
+        for part in split.parts
     ]
-    notes = textwrap.wrap("; ".join(sentences.time_notes(account)), width) if has_notes else []
-    return [sentences.time_title(account), bar, *_rows(legend, width), *notes]
+    return [bar, *_rows(legend, width)]
 
 
 def _cells(shares: list[float], width: int) -> list[int]:

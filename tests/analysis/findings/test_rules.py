@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from fsprobe.analysis.attribution import not_found
 from fsprobe.analysis.findings.evidence import Watch, quote
 from fsprobe.analysis.findings.rules import RULES, explanation
 from fsprobe.analysis.findings.thresholds import DEFAULTS
+from fsprobe.model.profile import Metrics
 from fsprobe.model.rows import Counts
 from tests.analysis.findings.evidence import (
     LOCAL,
@@ -42,9 +45,38 @@ class TestEnvironments:
         assert finding.commands == (
             "mksquashfs /project/me/venv /project/me/venv.sqsh -noappend -processors 1 -no-xattrs",
             "fsprobe run --image /project/me/venv.sqsh --at /project/me/venv -- python train.py",
-            'singularity exec -B /project/me/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
+            '$(command -v apptainer || echo singularity) exec -B /project/me/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )
         assert finding.saves == {}
+
+    @pytest.mark.parametrize("there", ["apptainer", "singularity"])
+    def test_its_container_line_runs_what_is_on_path(self, there: str, tmp_path: Path) -> None:
+        program = tmp_path / there
+        program.write_text(f'#!/bin/sh\necho {there} "$@"\n')
+        program.chmod(0o755)
+        line = found(make(files(VENV, 500), facts=[fact("/project/me/venv")]))["FSP001"].commands[2]
+        told = subprocess.run(
+            ["/bin/sh", "-c", line],
+            env={"PATH": str(tmp_path), "SIF": "/a b.sif"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        where = "/project/me/venv.sqsh:/project/me/venv:image-src=/"
+        assert told.stdout == f"{there} exec -B {where} /a b.sif python train.py\n"
+
+    @pytest.mark.parametrize(
+        ("variables", "program"),
+        [
+            ({"APPTAINER_CONTAINER": "/a.sif", "SINGULARITY_CONTAINER": "/a.sif"}, "apptainer"),
+            ({"SINGULARITY_CONTAINER": "/a.sif"}, "singularity"),
+        ],
+    )
+    def test_in_a_container_the_line_starts_it_with_what_had_started_it(
+        self, variables: dict[str, str], program: str
+    ) -> None:
+        finding = found(make(files(VENV, 500), facts=[fact("/project/me/venv")], environment=variables))["FSP001"]
+        assert finding.commands[1].startswith(f"{program} exec -B ")
 
     def test_in_a_container_the_commands_name_it(self) -> None:
         inside = {"SINGULARITY_CONTAINER": "/appl/my image.sif"}
@@ -120,7 +152,7 @@ class TestProcesses:
         assert finding.commands == (
             "mksquashfs /project/me/venv /project/me/venv.sqsh -noappend -processors 1 -no-xattrs",
             "sbcast /project/me/venv.sqsh /tmp/venv.sqsh",
-            'srun singularity exec -B /tmp/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
+            'srun $(command -v apptainer || echo singularity) exec -B /tmp/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )
         assert "FSP018" not in found(make(paths, facts=facts, job={**step, "SLURM_JOB_NUM_NODES": "1"}))
         assert "FSP018" not in found(make(paths, facts=facts, job={"SLURM_JOB_NUM_NODES": "16"}))
@@ -212,3 +244,31 @@ def test_thresholds_reach_the_rules() -> None:
 )
 def test_what_is_to_be_typed_is_quoted(word: bytes, typed: str) -> None:
     assert quote(word) == typed
+
+
+class TestEstimatedByPackage:
+    """Where estimated imports are known by package alone, no finding names a module."""
+
+    def test_who_scanned_is_not_told(self) -> None:
+        watch = Watch(scanners={"torch.utils.inner": 300})
+        paths = {b"/v/lib/python3.11/site-packages/p%d-1.dist-info/entry_points.txt" % i: opened() for i in range(300)}
+        for by, words in (
+            ("module", "300 of entry_points.txt while torch.utils.inner"),
+            ("package", "can't be told from the paths"),
+        ):
+            metrics = Metrics(n_open=300, imports_by=by)
+            seen = found(make(paths, facts=[fact()], watch=watch, metrics=metrics))["FSP010"]
+            assert words in seen.evidence
+            assert ("inner" in seen.evidence) is (by == "module")
+
+    def test_real_paths_are_those_of_the_package(self) -> None:
+        paths = {b"/v/lib/%d" % i: 30 for i in range(100)}
+        watch = Watch(components={"big.one": dict(paths), "big.two": dict(paths)})
+        evidence = make(
+            {path: Counts(n_stat=60) for path in paths},
+            facts=[fact()],
+            watch=watch,
+            metrics=Metrics(imports_by="package"),
+        )
+        assert "While big was imported" in found(evidence)["FSP031"].evidence
+        assert "6,000 lstat" in found(evidence)["FSP031"].evidence

@@ -24,15 +24,18 @@ from tests.conftest import need
 class Made(Backend):
     """A backend of the test's own."""
 
-    def __init__(self, name: str, why_not: str = "", why_rather_not: str = "") -> None:
+    def __init__(self, name: str, why_not: str = "", why_rather_not: str = "", why_harmful: str = "") -> None:
         self.name = name
-        self._why_not, self._why_rather_not = why_not, why_rather_not
+        self._why_not, self._why_rather_not, self._why_harmful = why_not, why_rather_not, why_harmful
 
     def why_not(self, machine: Machine) -> str:
         return self._why_not
 
     def why_rather_not(self, machine: Machine) -> str:
         return self._why_rather_not
+
+    def why_harmful(self, machine: Machine) -> str:
+        return self._why_harmful
 
 
 def table(monkeypatch: pytest.MonkeyPatch, *made: Backend) -> None:
@@ -57,6 +60,16 @@ def test_auto_takes_the_first_that_nothing_speaks_against(
     table(monkeypatch, *(Made(*one) for one in made))
     best = backends.best(Machine({}))
     assert (best.name, best.why) == (taken, why)
+
+
+def test_auto_takes_one_that_tells_less_before_one_that_keeps_the_command_from_its_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table(monkeypatch, Made("a", why_harmful="it is one"), Made("b", why_harmful="it is one"), Made("c", "", "less"))
+    taken = backends.best(Machine({}))
+    assert (taken.name, taken.why) == ("c", "it is one")
+    table(monkeypatch, Made("a", why_harmful="it is one"), Made("b", "missing"))
+    assert backends.best(Machine({})).name == "a"
 
 
 def test_none_works(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from fsprobe.capture import injection
 from fsprobe.capture.backends.audit.backend import MARKED_INSIDE, Audit
-from fsprobe.capture.directories import hook_place, scratch
+from fsprobe.capture.directories import hook_place, private, scratch
 from tests.conftest import clean_environment, need
 
 SHARED = "/dev/shm/fsprobe-0123456789ab"
@@ -26,8 +26,8 @@ def own() -> Iterator[Path]:
     """A directory below which nobody else can write: pytest's own lie in /tmp, where everybody can."""
     with tempfile.TemporaryDirectory(prefix="fsprobe-test-", dir=Path.home()) as place:
         try:
-            os.close(hook_place.open_private(os.path.realpath(place)))
-        except hook_place.Unsafe as error:
+            os.close(private.open_private(os.path.realpath(place)))
+        except private.Unsafe as error:
             need(False, f"others can write to the home directory of these tests: {error}")
         yield Path(os.path.realpath(place))
 
@@ -35,6 +35,7 @@ def own() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def no_other_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hook_place, "_own_home", lambda: "")
+    monkeypatch.setattr(hook_place, "SYSTEM", "")
 
 
 def mode_of(path: Path) -> int:
@@ -72,6 +73,28 @@ def test_what_is_damaged_is_made_anew(own: Path, damage: str) -> None:
         (folder / "hook" / "sitecustomize.py").write_text("x = 3\n")
     assert hook_place.install("x = 1\n", SHARED, {"XDG_CACHE_HOME": str(own)}) == (place, "")
     assert Path(place, "sitecustomize.py").read_text() == "x = 1\n"
+
+
+@pytest.mark.needs_root
+def test_roots_hook_can_be_read_by_the_users_that_it_becomes(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need(os.geteuid() == 0, "needs root")
+    own.chmod(0o755)
+    monkeypatch.setattr(hook_place, "SYSTEM", str(own))
+    before = os.umask(0o077)
+    try:
+        place, why_not = hook_place.install("x = 1\n", SHARED, {"HOME": str(own / "home")})
+    finally:
+        os.umask(before)
+    assert why_not == ""
+    hook = Path(os.path.realpath(place))
+    assert hook.is_relative_to(own / "fsprobe")
+    modes = [mode_of(path) for path in (own / "fsprobe", hook.parent, hook, hook / "sitecustomize.py")]
+    assert modes == [0o755, 0o755, 0o755, 0o644]
+    (own / "fsprobe").chmod(0o775)
+    with pytest.raises(private.Unsafe):
+        private.open_private(str(own / "fsprobe"), 1, for_all=True)
+    place, _ = hook_place.install("x = 1\n", SHARED, {"XDG_CACHE_HOME": str(own / "cache")})
+    assert place.startswith(str(own / "cache")), "where others could write there it goes elsewhere"
 
 
 def test_a_read_only_home_will_do_where_the_hook_is_there(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,11 @@ TABLE = b"""25 1 8:1 / / rw - ext4 /dev/sda rw
 36 25 0:31 / /project rw,relatime - nfs4 server:/srv rw,vers=4.2
 37 25 0:32 / /scratch rw - lustre mgs@tcp:/fs rw,flock
 """
+BEFORE = {"lookup": 5, "open": 2, "metadata": 7}
 
 
 def test_what_was_counted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = iter([{"lookup": 5, "open": 2, "metadata": 7}, {"lookup": 9, "open": 2, "metadata": 11}])
+    readings = iter([{**BEFORE, "readlink": 0}, {"lookup": 9, "open": 2, "metadata": 11, "readlink": 0}])
 
     def find(path: bytes) -> tuple[counters.Source | None, str]:
         return (counters.Source("a client", lambda: next(readings)), "") if path == b"/project" else (None, "denied")
@@ -25,8 +26,8 @@ def test_what_was_counted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mounts, "read_own", lambda: TABLE)
     monkeypatch.setattr(counters, "find", find)
     assert meter.Meter().read() == {
-        "/project": {"source": "a client", "operations": {"lookup": 4, "metadata": 4}, "why_not": ""},
-        "/scratch": {"source": "", "operations": {}, "why_not": "denied"},
+        "/project": {"source": "a client", "operations": {"lookup": 4, "metadata": 4}, "before": BEFORE, "why_not": ""},
+        "/scratch": {"source": "", "operations": {}, "before": {}, "why_not": "denied"},
     }
 
 

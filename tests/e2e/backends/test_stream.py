@@ -29,6 +29,7 @@ from fsprobe.capture import options, record
 from fsprobe.capture.backends import stream
 from fsprobe.capture.backends.inline.backend import Inline
 from fsprobe.capture.backends.protocol import Machine
+from fsprobe.capture.directories import own_files
 from fsprobe.errors import FsprobeError
 from fsprobe.model import serial
 from fsprobe.model.events import Call, Op
@@ -422,7 +423,7 @@ def test_what_can_not_be_streamed(words: list[str], said: str, tmp_path: Path, s
 def test_a_filesystem_that_can_not_free_a_part_of_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strace_program: str
 ) -> None:
-    monkeypatch.setattr(stream, "punch", lambda fd, start, end: 95)
+    monkeypatch.setattr(own_files, "punch", lambda fd, start, end: 95)
     with pytest.raises(FsprobeError, match="can't free a part of a file"):
         run(tmp_path / "x.fsprobe", ["/bin/true"], "--stream")
 

@@ -80,3 +80,25 @@ def test_a_signal_ends_it_all(sid: Sid, recorder: str, image: Path) -> None:
     done = sid.run(words, HOME="/root")
     assert done.returncode == 124, done.stderr
     (sid.path / "tmp/s.fsprobe").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("when", ["during", "after"])
+def test_a_child_that_starts_a_container_is_as_alone(when: str, sid: Sid, recorder: str, image: Path) -> None:
+    """The inline recorder's file is not inside: the loader there must not say so, not from a daemon after the run either."""
+    place = sid.path / "tmp" / f"child-{os.getpid()}"
+    place.mkdir()
+    inside = sid.inside(place)
+    start = f"{' '.join(START)} {sid.inside(image)} cat /etc/hosts >{inside}/out 2>&1; echo $? >{inside}/code; touch {inside}/done"
+    if when == "after":
+        start = f"(for i in $(seq 600); do [ -e {inside}/go ] && break; sleep 0.05; done; {start}) >/dev/null 2>&1 &"
+    (place / "start.py").write_text(f"import subprocess; subprocess.run(['sh', '-c', {start!r}])")
+    run = f"python3.14 {recorder} --backend inline --wait-descendants 0 -o {inside}/x.fsprobe -- python3.14 {inside}/start.py"
+    # one shell around both: the root's processes end with the command that entered it
+    script = f"{run}; code=$?; touch {inside}/go; for i in $(seq 600); do [ -e {inside}/done ] && break; sleep 0.05; done; exit $code"
+    done = sid.run(["bash", "-c", script], HOME="/root")
+    assert done.returncode == 0, done.stderr
+    assert ((place / "out").read_bytes(), (place / "code").read_text()) == (b"", "0\n")
+    profile = pipeline.analyse(str(place / "x.fsprobe"))
+    if when == "during":
+        assert [os.path.basename(name) for name in profile.quality.unseen] == ["apptainer"]
+    shutil.rmtree(place)

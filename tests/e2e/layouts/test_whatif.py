@@ -113,7 +113,7 @@ def test_a_comparison_has_a_row_for_each_of_its_layouts(env: Path, tmp_path: Pat
         str(copy),
         "--squashfs",
         "--runs",
-        "1",
+        "5",
         "-o",
         str(file),
         "--",

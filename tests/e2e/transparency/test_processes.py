@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe import pipeline
+from fsprobe.report import sentences
 from tests.conftest import Done, Fsprobe, clean_environment, need
 from tests.e2e.transparency.test_output import STATE, Same, assert_complete
 
@@ -89,6 +91,37 @@ def test_program_that_leaves_where_the_hook_writes(run_same: Same, tmp_path: Pat
         "print(sorted(os.listdir('/proc/self/fd')) if os.path.exists('/proc/self') else 'jail')\n"
     )
     run_same([sys.executable, "-c", program], cwd=tmp_path)
+
+
+SETUID = """import os, subprocess, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+program = "import sys; import this_is_none" if sys.argv[1:] else "import sys, json, csv; print(sys.path, sorted(sys.modules))"
+done = subprocess.run(["/usr/bin/python3", "-c", program], capture_output=True, text=True)
+print(done.returncode, done.stdout, done.stderr)
+"""
+
+
+@pytest.mark.needs_root
+@pytest.mark.parametrize("backend", ["strace", "ptrace", "audit", "inline"])
+def test_a_python_started_as_another_user(run_same: Same, tmp_path: Path, backend: str) -> None:
+    """What root's program starts after setuid can't write where root's run does: a tracer sees it mark its imports by calls."""
+    need(os.geteuid() == 0, "needs root")
+    need(os.access("/usr/bin/python3", os.X_OK), "no interpreter that every user can start")
+    (tmp_path / "main.py").write_text(SETUID)
+    tmp_path.chmod(0o755)
+    options = ("-q", "--backend", backend, "--tmp-dir=/dev/shm")
+    run_same(["/usr/bin/python3", "main.py", "fails"], cwd=tmp_path, options=options)
+    done = run_same(["/usr/bin/python3", "main.py"], cwd=tmp_path, options=options)
+    profile = pipeline.analyse(done.recording)
+    if backend in ("strace", "ptrace"):
+        assert profile.quality.unmarked == {}
+        assert profile.metrics.processes["python"] == 2
+        # by the child alone: the parent imports neither
+        assert {row.key for row in profile.metrics.by_module or ()} >= {"json", "csv"}
+    elif backend == "inline":
+        assert sum(profile.quality.unseen.values()) == 1
+    else:
+        assert any("as another user" in line for line in sentences.quality_lines(profile))
 
 
 def test_pid_and_mount_namespaces(run_same: Same) -> None:

@@ -32,6 +32,10 @@ JUST_CLOSED_S = 0.1
 """lustre/llite/llite_internal.h, SBI_DEFAULT_OPENCACHE_THRESHOLD_MS."""
 FORGOTTEN_S = 60.0
 """SBI_DEFAULT_OPENCACHE_THRESHOLD_MAX_MS: opens are counted anew when a file was closed for longer."""
+_KEPT_OPEN = (
+    "a file that is opened again within 0.1 s of its close, or for the fifth time, is kept open and asked for no more; how soon "
+    "an untraced run opens it again, or several processes at once do, no recording tells"
+)
 PAGE_ANSWER_BYTES = 1 << 20
 """What one readpage brings of a listing."""
 
@@ -159,6 +163,8 @@ class LustreClient:
             self._ask_for_capabilities(place, inode)
         if is_read_at_once(place, visit):
             inode.has_size = True  # it comes with the lock of what is read (lustre/lov/lov_io.c)
+        if inode.n_opens > 1 and self._protocol.open_cache_opens:
+            self.not_predictable["close"] = self.not_predictable["enqueue"] = _KEPT_OPEN
         if inode.is_kept_open_to_execute if visit.executes else inode.is_kept_open:
             return
         if visit.opened is not place:
@@ -170,10 +176,6 @@ class LustreClient:
                 else:
                     inode.is_kept_open = True
                 inode.has_name = True
-                self.not_predictable["close"] = (
-                    "a file that is opened again within 0.1 s of its close, or for the fifth time, is kept open; under "
-                    "tracing that takes longer"
-                )
                 return
         self._ask("close", OTHER, place, 1)
 

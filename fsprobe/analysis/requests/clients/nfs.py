@@ -12,6 +12,7 @@ from fsprobe.analysis.requests.clients.nfs_cache import (
     CHANGES,
     FIRST_ANSWER_BYTES,
     HITS_FOR_PLUS,
+    LENT_UNUSED_S,
     Inode,
     Name,
     NfsCache,
@@ -36,9 +37,15 @@ from fsprobe.analysis.requests.dentries import (
 )
 
 _PLAIN = (FILE, SOME, UNKNOWN)
-_AFTER_READ = "{n} of them ask for access times: they come only if the program had read the file, which no call shows"
+_AFTER_READ = (
+    "{n} more or fewer, for access times: they are asked for only if a program has read the file, which no call shows"
+)
 RIGHTS = "ACCESS"
 _AFTER_CHANGE = "a file that the run has changed may be asked for its rights once more"
+_GIVEN_BACK = (
+    "a file that is lent goes back when it was not used between two looks of the client, each 2/3 of the server's lease (60 s with "
+    "nfsd); when it looks, and how long the lease is, no recording tells"
+)
 _SEVERAL_ANSWERS = "of a large directory the number of answers is estimated from the length of its names"
 _NO_CACHE = "with noac or actimeo=0 each read asks first, and reads are in no recording: it is a lower bound"
 
@@ -194,6 +201,7 @@ class NfsClient(NfsCache):
 
     def _open_v4(self, place: Place, visit: Visit) -> None:
         inode = self._inode(place)
+        self._use(inode, visit)
         is_by_name = visit.opened is place
         if visit.writes:
             self._give_back(place)  # nfs4_return_incompatible_delegation
@@ -210,6 +218,17 @@ class NfsClient(NfsCache):
                 if is_by_name:
                     self._names[place].is_delegated = True
         inode.users.add(visit.user)  # the OPEN asks for rights too (nfs4_opendata_access)
+
+    def _use(self, inode: Inode, visit: Visit) -> None:
+        """A lent file that is not used for long may have gone back meanwhile, and then costs an open, or its attributes, again.
+
+        Source: fs/nfs/nfs4renewd.c, nfs4_renew_state, nfs4_schedule_state_renewal; fs/nfs/delegation.c,
+        nfs_expire_unreferenced_delegations, nfs4_do_check_delegation (NFS_DELEGATION_REFERENCED).
+        """
+        if inode.is_delegated and visit.now_s - inode.used_s > LENT_UNUSED_S:
+            for operation in ("OPEN_NOATTR", "CLOSE", "DELEGRETURN"):
+                self.not_predictable[operation] = _GIVEN_BACK
+        inode.used_s = visit.now_s
 
     def _will_read(self, place: Place, visit: Visit) -> None:
         """The first who opens a file to read it fetches it; NFS 4 then no longer knows its access time.
@@ -241,6 +260,7 @@ class NfsClient(NfsCache):
         if place.kind == MISSING:
             return
         inode = self._inode(place)
+        self._use(inode, visit)
         if place.parent is not None:
             parent = self._inodes.get(place.parent)
             if parent is not None:

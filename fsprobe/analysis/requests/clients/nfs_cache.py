@@ -12,6 +12,8 @@ FIRST_ANSWER_BYTES = 64 << 10
 """fs/nfs/dir.c, NFS_INIT_DTSIZE: what the first READDIR of a listing asks for; each further one asks for twice as much."""
 HANDLE_BYTES = 20
 """An ext4 file's handle as nfsd makes it; other servers have longer ones."""
+LENT_UNUSED_S = 60.0
+"""fs/nfs/nfs4renewd.c, nfs4_schedule_state_renewal: 2/3 of the lease, which nfsd makes 90 s (fs/nfsd/nfssvc.c, nfsd4_lease)."""
 HITS_FOR_PLUS = 8
 """fs/nfs/dir.c, NFS_READDIR_CACHE_USAGE_THRESHOLD."""
 
@@ -50,6 +52,8 @@ class Inode:
     users: set[int] = field(default_factory=set)
     """Whose rights are cached."""
     is_delegated: bool = False
+    used_s: float = 0.0
+    """When the run last opened it, or asked for its status."""
     is_access_time_old: bool = False
     was_read: bool = False
     is_changed: bool = False

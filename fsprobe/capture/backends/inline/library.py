@@ -8,11 +8,12 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import binascii
+import itertools
 import os
 import stat
 
 from fsprobe.capture import shipped
-from fsprobe.capture.directories import hook_place
+from fsprobe.capture.directories import hook_place, private
 from fsprobe.capture.directories import scratch as scratch_dir
 
 TYPE_CHECKING = False
@@ -22,24 +23,42 @@ if TYPE_CHECKING:
 NAME = "fsprobe-inline.so"
 DATA_FILE = "backends/inline/" + NAME
 NOT_BUILT = "it was not built for this installation (no compiler when fsprobe was installed, or not x86_64)"
-_LASTING = ("XDG_CACHE_HOME", "HOME", "the home directory")
+SYSTEM = "/var/cache"
+"""Of root alone: what root starts may go on as another user, and a loader that can't read the file says so on stderr."""
+_LASTING = (SYSTEM, "XDG_CACHE_HOME", "HOME", "the home directory")
 """Of the hook's places those that are there after a logout and in another job."""
 
 
 def find(environment: "Mapping[str, str]") -> "tuple[str, str]":
     """The path to name in LD_AUDIT and "", or "" and why there is none."""
     installed = "" if shipped.archive() else shipped.path(DATA_FILE)
+    real = ""
     if installed:
         if not os.path.isfile(installed):
             return "", NOT_BUILT
         real = os.path.realpath(installed)
-        if not why_not_at(real):
-            return real, ""
+        real = "" if why_not_at(real) else real
+    is_for_all = bool(hook_place.SYSTEM) and os.geteuid() == 0
+    if real and (not is_for_all or all_can_read(real)):
+        return real, ""
     try:
         data = shipped.read_bytes(DATA_FILE)
     except OSError:
         return "", NOT_BUILT
-    return keep(data, environment)
+    path, why = keep(data, environment)
+    return (real, "") if real and (why or not all_can_read(path)) else (path, why)
+
+
+def all_can_read(path: "str") -> "bool":
+    """Whether every user gets at a file."""
+    try:
+        while path != "/":
+            if not os.stat(path).st_mode & (stat.S_IXOTH if os.path.isdir(path) else stat.S_IROTH):
+                return False
+            path = os.path.dirname(path)
+    except OSError:
+        return False
+    return True
 
 
 def why_not_at(path: "str") -> "str":
@@ -47,8 +66,8 @@ def why_not_at(path: "str") -> "str":
     if set(path) & set(": \t\n"):
         return "its path has a character that LD_AUDIT can't hold"
     try:
-        place = hook_place.open_private(os.path.dirname(path))
-    except hook_place.Unsafe as error:
+        place = private.open_private(os.path.dirname(path))
+    except private.Unsafe as error:
         return str(error)
     except OSError as error:
         return "%s: %s" % (path, error.strerror)
@@ -73,18 +92,19 @@ def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str]":
     """
     name = "%sinline-%08x%05x" % (scratch_dir.PREFIX, binascii.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFFF)
     reasons = []
-    for label, path, why_not in hook_place.candidates(environment):
+    first = [(SYSTEM, SYSTEM, "")] if hook_place.SYSTEM and os.geteuid() == 0 else []
+    for label, path, why_not in itertools.chain(first, hook_place.candidates(environment)):
         if label not in _LASTING:
             continue
         folder = os.path.join(path, hook_place.FOLDER, name)
         try:
             if why_not:
-                raise hook_place.Unsafe(why_not)
-            _write(folder, data)
+                raise private.Unsafe(why_not)
+            _write(folder, data, label == SYSTEM)
         except OSError as error:
             reasons.append("%s: %s" % (label, error.strerror))
             continue
-        except hook_place.Unsafe as error:
+        except private.Unsafe as error:
             reasons.append("%s %s" % (label, error))
             continue
         why = why_not_at(os.path.join(folder, NAME))
@@ -94,11 +114,11 @@ def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str]":
     return "", "no lasting place for it that nobody else can write to: " + ("; ".join(reasons) or "HOME is not set")
 
 
-def _write(folder: "str", data: "bytes") -> "None":
+def _write(folder: "str", data: "bytes", for_all: "bool") -> "None":
     """Write it in one step: programs may have the old one mapped."""
-    place = hook_place.open_private(folder, make=2)
+    place = private.open_private(folder, 2, for_all)
     try:
-        if not hook_place.holds(place, NAME, data):
-            hook_place.put(place, NAME, data, 0o700)
+        if not private.holds(place, NAME, data):
+            private.put(place, NAME, data, 0o755 if for_all else 0o700)
     finally:
         os.close(place)

@@ -83,10 +83,10 @@ class RingFollower(stream.Follower):
         # a page that must stay now stays for good: there are few, and the next look would have to find them all again
         for page in sorted({_page_of(index) for index in kept if self._punched <= _page_of(index) < until}):
             if page > self._punched:
-                stream.punch(self._fd, self._punched, page)
+                own_files.punch(self._fd, self._punched, page)
             self._punched = page + PAGE
         if until > self._punched:
-            stream.punch(self._fd, self._punched, until)
+            own_files.punch(self._fd, self._punched, until)
         self._punched = max(self._punched, until)
         self.n_freed = (self._punched - KEPT_BYTES) // ringfile.SLOT_BYTES
 

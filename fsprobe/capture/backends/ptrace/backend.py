@@ -8,11 +8,19 @@ import os
 from fsprobe.capture.backends.protocol import NO, OK
 from fsprobe.capture.backends.ptrace import entry
 from fsprobe.capture.backends.tracing import COMPLAINTS, Tracer
+from fsprobe.capture.directories import own_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from fsprobe.capture.backends.protocol import Machine, Run
     from fsprobe.capture.process.start import Launch
+
+
+CPU = "cpu"
+"""File and section of the CPU times."""
+MAX_CPU_BYTES = 1 << 28
 
 
 class Ptrace(Tracer):
@@ -43,9 +51,21 @@ class Ptrace(Tracer):
             complaints=os.path.join(self.place, COMPLAINTS),
             variables=launch.target_variables,
             mask=run.mask,
+            cpu_path="" if run.is_streamed else os.path.join(self.place, CPU),
         )
         made.dress = entry.hold
         return made
+
+    def sections(self) -> "Iterator[tuple[str, Iterable[bytes]]]":
+        """The log, and the CPU times of threads where imports were marked."""
+        yield from super().sections()
+        try:
+            with own_files.reader(os.path.join(self.place, CPU), buffering=0) as source:
+                times = source.read(MAX_CPU_BYTES)
+        except OSError:
+            return
+        if times:
+            yield CPU, [times]
 
 
 def _scope() -> "str":

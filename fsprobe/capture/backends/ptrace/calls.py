@@ -113,6 +113,13 @@ def _clone3_leave(t: "Tracee", a: "Args") -> str:
     return f" => {{{', '.join(fields)}}}, {a[1]}"
 
 
+def _trace(t: "Tracee", a: "Args") -> str:
+    name = abi.PTRACE_REQUESTS.get(a[0], hex(a[0]))
+    return (
+        name if a[0] == 0 else f"{name}, {signed32(a[1])}" + (f", {pointer(a[2])}, {hex(a[3])}" if a[0] != 16 else "")
+    )
+
+
 def _mount(t: "Tracee", a: "Args") -> str:
     wanted = a[3]
     magic = wanted & 0xFFFF0000 == 0xC0ED0000
@@ -245,5 +252,6 @@ _add(167, "swapon", path(0), unsigned(1))
 _add(168, "swapoff", path(0))
 _add(179, "quotactl", address(0), path(1), unsigned(2), address(3))
 _add(308, "setns", moves=True, hidden=True)
+_add(101, "ptrace", _trace)
 _add(157, "prctl", hidden=True)
 _add(317, "seccomp", hidden=True)

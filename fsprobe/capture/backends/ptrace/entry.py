@@ -113,6 +113,7 @@ def command(
     complaints: str = "",
     variables: "Mapping[str, str] | None" = None,
     mask: "Iterable[int] | None" = None,
+    cpu_path: str = "",
 ) -> "list[str]":
     """The command line that runs `argv` under this tracer.
 
@@ -123,6 +124,7 @@ def command(
         complaints: file for what the tracer says.
         variables: set for the command alone.
         mask: the signals that shall be blocked in the command; None for those of the tracer.
+        cpu_path: file for the CPU times of threads; "" for none.
     """
     # out of an archive it is started by the archive's own main
     place = (
@@ -134,6 +136,7 @@ def command(
         [python or sys.executable, "-I", "-S"]
         + place
         + ["-o", log_path]
+        + (["-u", cpu_path] if cpu_path else [])
         + (["-c", complaints] if complaints else [])
         + (["-m", ",".join(str(int(number)) for number in mask)] if mask is not None else [])
         + [word for name in sorted(variables or {}) for word in ("-E", "%s=%s" % (name, (variables or {})[name]))]

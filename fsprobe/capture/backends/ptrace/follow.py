@@ -9,9 +9,9 @@ import ctypes
 import os
 import time
 
-from fsprobe.capture.backends.ptrace import abi, confinement, memory, served
+from fsprobe.capture.backends.ptrace import abi, memory, own_ways, served
 from fsprobe.capture.backends.ptrace.calls import SYSCALLS
-from fsprobe.capture.backends.ptrace.tracee import Stops, Tracee
+from fsprobe.capture.backends.ptrace.tracee import CpuTimes, Stops, Tracee
 
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ else:  # Python 3.6
 class Log:
     """The file: lines in the order of their start, each stamped with the time since the line before it."""
 
-    __slots__ = ("fd", "parts", "open", "last_ns", "error", "n_bytes", "n_lost")
+    __slots__ = ("fd", "parts", "open", "last_ns", "begun_ns", "error", "n_bytes", "n_lost")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.parts: "list[str]" = []
         self.open: "Tracee | None" = None
         """Whose call stands half written at the end of the log."""
-        self.last_ns = 0
+        self.last_ns = self.begun_ns = 0
         self.error: "OSError | None" = None
         self.n_bytes = 0
         self.n_lost = 0
@@ -61,6 +61,7 @@ class Log:
         now_ns = _monotonic_ns()
         since = now_ns - self.last_ns if self.last_ns else 0
         self.last_ns = now_ns
+        self.begun_ns = self.begun_ns or now_ns
         if since < 1000000000:
             return f"{tid:<5} {time.time():.6f} (+     0.{since:09d}) "
         return f"{tid:<5} {time.time():.6f} (+{since // 1000000000:6d}.{since % 1000000000:09d}) "
@@ -131,6 +132,10 @@ class Run:
         self.servers: "served.Servers | None" = None
         """Who serves a filesystem (FUSE) itself, once somebody may."""
         self.stops = Stops()
+        self.cpu_path = ""
+        """Where CPU times of threads go; "": nowhere."""
+        self.cpu: "CpuTimes | None" = None
+        """... from the first process on in which imports are marked."""
         self.waiting = False
         """The loop is at rest, so the timer may flush."""
         self.ticking = False
@@ -188,6 +193,8 @@ def follow(run: Run) -> None:
                 if not os.WIFSTOPPED(status):
                     continue  # no child of the target: one that this process was born with, or one served out of turn
                 tracee = tracees[pid] = Tracee(pid)
+                if own_ways.owed:
+                    own_ways.give_child(ptrace, pid)
             if status == _SECCOMP_STOP:
                 _enter_call(run, tracee)
             elif status == _SYSCALL_STOP:
@@ -198,6 +205,8 @@ def follow(run: Run) -> None:
                     ptrace(request, pid, 0, with_signal)
         del queue[:]
     signal.setitimer(signal.ITIMER_REAL, 0)
+    if run.cpu is not None:
+        run.cpu.flush()
 
 
 def _enter_call(
@@ -220,6 +229,8 @@ def _enter_call(
         run.started = run.proving = True
     t.call = call
     t.args = info[3:]
+    if number in own_ways.CLONES:
+        own_ways.let_follow(ptrace, t)
     if run.started and not call.hidden:
         log = run.log
         leader = log.begin(t.tid)
@@ -231,9 +242,14 @@ def _enter_call(
         log.open = t
         if call.number == 59 and served.MOUNTERS in early:
             run.expect_server()
-        if '"fsprobe!ready ' in early:
-            confinement.note_hook(t.tid, early)
-    elif run.started and number in confinement.CALLS and confinement.stop_hook(ptrace, t):
+        if '"fsprobe!' in early:
+            if run.cpu is None and run.cpu_path:
+                run.cpu = CpuTimes(run.cpu_path, log.begun_ns)
+            if '"fsprobe!ready ' in early:
+                own_ways.note_hook(t.tid, early)
+        if run.cpu is not None and log.last_ns >= t.cpu_due_ns:
+            run.cpu.note(t, log.last_ns)
+    elif run.started and number in own_ways.CALLS and own_ways.stop_hook(ptrace, t):
         run.confined.add(t.tid)
     t.entered_ns = _monotonic_ns()
     ptrace(abi.PTRACE_SYSCALL, t.tid, 0, 0)
@@ -255,6 +271,8 @@ def _leave_call(
         return
     (value,) = unpack(run.buffer)
     t.call = None
+    if own_ways.taken:
+        own_ways.give_back(ptrace, t.tid, value < 0)
     if call.moves and value >= 0:
         memory.cwd_age[0] += 1
     if run.started and not call.hidden:
@@ -298,6 +316,8 @@ def _other_event(run: Run, t: Tracee, status: int) -> "tuple[int, int]":
             log.line(pid, f"+++ killed by {abi.signal_name(os.WTERMSIG(status))} {core}+++")
         if pid == run.main_pid:
             run.main_status = status
+        if run.cpu is not None:
+            run.cpu.forget(t)
         del run.tracees[pid]
         memory.forget_memory(pid)
         return 0, 0
@@ -315,6 +335,8 @@ def _other_event(run: Run, t: Tracee, status: int) -> "tuple[int, int]":
         # It is inside execve, whose end we want to see.
         return (abi.PTRACE_SYSCALL if _replace_program(run, t).call is not None else abi.PTRACE_CONT), 0
     if event == abi.EVENT_EXIT:
+        if run.cpu is not None:
+            run.cpu.note(t, _monotonic_ns())
         call, t.call = t.call, None
         if call is not None and run.started and not call.hidden:
             cut = " <unfinished ...>) = ?\n" if call.leave is not None else ") = ?\n"

@@ -4,7 +4,7 @@
 signals, follows every thread and child, and writes the lines that
 
     strace -f -q --seccomp-bpf -ttt --relative-timestamps=ns -T -y -s 256 -o LOG \\
-        -e trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group CMD
+        -e trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group,?ptrace CMD
 
 would write, so that one parser reads both. Needs Linux 5.3 on x86_64 (see `entry.why_not`); runs on Python 3.6 and later.
 
@@ -128,6 +128,7 @@ def trace(
     environment: "Sequence[bytes] | None" = None,
     complaints: str = "",
     mask: "Sequence[int] | None" = None,
+    cpu_path: str = "",
 ) -> int:
     """Run a command to its end and log its calls; returns the wait status of the command itself.
 
@@ -140,6 +141,7 @@ def trace(
         environment: `NAME=value` entries; what this process was started with if None.
         complaints: file for what is to be said while the command runs and of how it went; "" for stderr.
         mask: the signals that shall be blocked in the command; None for those that are blocked here.
+        cpu_path: file for the CPU times of threads where imports are marked; "" for none.
 
     Raises:
         CannotTrace: nothing was started: the command isn't there, or tracing or the log is not possible.
@@ -188,6 +190,7 @@ def trace(
     memory.set_fallback_reader(_reader_by_call(libc))
     log = Log(log_fd)
     run = Run(log, ptrace, pid)
+    run.cpu_path = cpu_path
     follow(run)
     wrong = log.close()
     if wrong is not None:
@@ -196,7 +199,7 @@ def trace(
         _say(f"{run.n_undecoded} calls could not be decoded, a defect of fsprobe: look for `undecoded` in {log_path}")
     if run.confined:
         _say(
-            f"{len(run.confined)} processes confined themselves (seccomp): what they imported from then on is not marked"
+            f"{len(run.confined)} processes confined themselves (seccomp): fsprobe's hook asks the kernel for nothing in them from then on"
         )
     if run.foreign:
         _say(f"{len(run.foreign)} processes ran in 32-bit mode: their calls are not in the log")
@@ -278,10 +281,10 @@ def _end_like(status: int) -> int:
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """`-o LOG [-c COMPLAINTS] [-m SIGNALS] [-E NAME=VALUE]... [--] CMD ARGS...`; returns the exit code, or dies of CMD's signal."""
+    """`-o LOG [-u CPU_TIMES] [-c COMPLAINTS] [-m SIGNALS] [-E NAME=VALUE]... [--] CMD ARGS...`; returns the exit code, or dies of CMD's signal."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    given, variables = {"-o": "", "-c": "", "-m": None}, []  # type: dict[str, str | None], list[bytes]
-    while len(words) > 1 and words[0] in ("-o", "-c", "-m", "-E"):
+    given, variables = {"-o": "", "-u": "", "-c": "", "-m": None}, []  # type: dict[str, str | None], list[bytes]
+    while len(words) > 1 and words[0] in ("-o", "-u", "-c", "-m", "-E"):
         option, value = words.pop(0), words.pop(0)
         if option == "-E":
             variables.append(os.fsencode(value))
@@ -301,7 +304,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
             names = tuple(one.partition(b"=")[0] + b"=" for one in variables)
             environment = [one for one in original_environment() if not one.startswith(names)] + variables
         mask = None if given["-m"] is None else [int(number) for number in given["-m"].split(",") if number]
-        status = trace(given["-o"], words, environment, given["-c"] or "", mask)
+        status = trace(given["-o"], words, environment, given["-c"] or "", mask, given["-u"] or "")
     except CannotTrace as error:
         _say(str(error))
         return error.exit_code

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TRACED = "trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group,?io_uring_setup"
+TRACED = "trace=%file,getdents64,?getdents,fchdir,?clone,?clone3,?fork,?vfork,exit_group,?io_uring_setup,?ptrace"
 MIN_VERSION = (4, 22)
 """`?name` (4.17) and `%file` (4.17) in -e trace=; older ones refuse the command line."""
 SECCOMP_VERSION = (5, 3)

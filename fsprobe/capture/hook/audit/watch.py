@@ -103,14 +103,11 @@ def wrap_exit(leave):
 
 def prepare(sys, posix):
     # names that the functions above use; from what is built into the interpreter, and sys.modules stays as it was
-    before = set(sys.modules)
-    import atexit
-    import errno
-
     if sys.version_info < (3, 10):
-        before.add("atexit")  # what is registered lives in that very module: a second one would take its place
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+        import atexit  # what is registered lives in that very module: a second one would take its place
+    else:
+        atexit = borrow(sys, "atexit")
+    errno = borrow(sys, "errno")
     generator = nothing()
     for _ in generator:
         pass

@@ -80,6 +80,28 @@ def test_the_program_itself_may_have_one(library: Path, allocator: str) -> None:
     assert b"/etc/hosts" in run.paths()
 
 
+@pytest.mark.parametrize("left", ["nothing", "another"])
+def test_who_takes_the_allocator_away_from_its_children_takes_only_that(
+    left: str, library: Path, allocator: str, tmp_path: Path
+) -> None:
+    """As ray's raylet does for the interpreters that it starts: LD_PRELOAD goes, and the recorder was in it."""
+    (tmp_path / "small.c").write_text("int nothing;")
+    small = recorded.compiled(tmp_path / "small.c", tmp_path / "small.so", "-shared", "-fPIC")
+    preload = {"nothing": "", "another": small}[left]
+    child = (
+        "import os, subprocess\n"
+        "env = {name: value for name, value in os.environ.items() if name != 'LD_PRELOAD'}\n"
+        f"env.update({{'LD_PRELOAD': {preload!r}}} if {preload!r} else {{}})\n"
+        "subprocess.run(['/bin/cat', '/etc/hosts'], env=env)\n"
+        "subprocess.run(['/bin/cat', '/etc/hosts'], env={**env, 'FSPROBE_RING': ''})"
+    )
+    run = recorded.record(library, parent(allocator, child))
+    assert (run.returncode, run.stdout, run.stderr) == (0, 2 * Path("/etc/hosts").read_bytes(), b"")
+    assert run.paths("openat").count(b"/etc/hosts") == 1
+    assert [loss.path for loss in run.facts.unseen] == [b"/bin/cat"], "who takes the ring away too is left alone"
+    assert len(run.facts.by_preload) == 1 + (left == "another")
+
+
 def test_an_empty_preload_is_none(library: Path) -> None:
     for empty in ("", " ", ":"):
         run = recorded.record(library, parent(empty, "import os; os.stat('/etc/hosts'); print('lives')"))

@@ -117,3 +117,26 @@ def test_a_killed_fsprobe_lets_go(
     ask(one, "pass")
     assert_untouched(one.pid)
     shutil.rmtree(next(scratch_of_the_test.iterdir()))
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_file_that_appears_meanwhile_is_not_replaced_unasked(
+    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, scratch_of_the_test: Path, replaces: bool
+) -> None:
+    one = start("/bin/sleep", "30")
+    path = tmp_path / "x.fsprobe"
+    done = attach.attach(
+        one.pid,
+        0.1,
+        str(path),
+        tmp_dir=str(scratch_of_the_test),
+        replaces=replaces,
+        on_start=lambda target, log: path.write_text("theirs") and None,
+    )
+    assert_untouched(one.pid)
+    if replaces:
+        assert (done.path, done.losses) == (str(path), [])
+    else:
+        assert done.losses == [f"{path} appeared meanwhile, and stays: the recording is {tmp_path}/x-2.fsprobe"]
+        assert path.read_text() == "theirs"
+    assert pipeline.analyse(done.path).manifest.attached is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,29 +22,26 @@ from tests.layouts.environments import (
 )
 
 
-def test_cold_without_root_and_without_a_command_is_a_note(tmp_path: Path) -> None:
-    need("strace", "setpriv", "unshare", root=True)
+def test_cold_without_root_and_without_a_command_is_refused_at_once(tmp_path: Path) -> None:
+    need("setpriv", root=True)
     with user_home() as home:
         python = public_python()
         env = make_venv(home / "venv", python=python)
-        shutil.copytree(env, home / "other", symlinks=True)
         subprocess.run(["chown", "-R", f"{USER}:{USER}", str(home)], check=True)
-        words = ["compare", "--env", str(env), "--layout", f"other={home}/other", "--cache", "cold", "--runs", "2"]
-        words += ["--force", "-o", f"{home}/c.fsprobe", "--json", "--", "python", "-c", CODE]
+        words = ["compare", "--env", str(env), "--flash", str(home), "--cache", "both", "-o", f"{home}/c.fsprobe"]
         done = subprocess.run(
-            as_user_argv(tmp_path / "scratch", home, fsprobe_argv(*words, python=python)),
+            as_user_argv(tmp_path / "scratch", home, fsprobe_argv(*words, "--", "touch", f"{home}/ran", python=python)),
             capture_output=True,
             env=fsprobe_environment(),
             timeout=60,
             cwd="/",
             check=False,
         )
-        assert done.returncode == 0, done.stderr.decode()
-        result = json.loads(done.stdout)
-        assert {row["cache"] for row in result["rows"]} == {"unknown"}
-        assert all(len(row["wall_s"]["runs"]) == 2 for row in result["rows"])
-        assert [note for note in result["notes"] if note.startswith("no cold runs") and "--make-cold" in note]
-        assert result["differences"]["other"]["n_paths"] == 0
+        assert done.returncode == 4
+        assert done.stderr.count(b"\n") == 2
+        assert b"no cold runs: emptying the caches takes root" in done.stderr
+        assert b"--make-cold CMD, or --cache warm" in done.stderr
+        assert sorted(path.name for path in home.iterdir() if not path.name.startswith(".")) == ["venv"]
 
 
 def test_what_the_server_counts_is_what_was_predicted(env: Path, tmp_path: Path) -> None:
@@ -110,17 +105,17 @@ def test_a_shell_command_makes_cold(env: Path, tmp_path: Path) -> None:
         "--flash",
         str(tmp_path),
         "--runs",
-        "1",
+        "5",
         "--cache",
         "cold",
         "--make-cold",
         f"echo x >> {tmp_path}/cold",
     )
     assert {row["cache"] for row in result["rows"]} == {"cold"}
-    assert (tmp_path / "cold").read_text() == "x\nx\n"
+    assert (tmp_path / "cold").read_text() == "x\n" * 10
     assert result["make_cold"]
     done = fsprobe(
-        "compare", "--env", str(env), "--flash", str(tmp_path), "--runs", "1", "--cache", "cold",
+        "compare", "--env", str(env), "--flash", str(tmp_path), "--runs", "5", "--cache", "cold",
         "--make-cold", "exit 9", "--", "python", "-c", "pass", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 4

@@ -31,6 +31,12 @@ from tests.layouts.environments import fsprobe, fsprobe_argv, fsprobe_environmen
         (["--env", "ENV", "--flash", "HERE", "--plot", "x.txt", "--", "touch", "HERE/ran"], 2, "neither .png nor .svg"),
         (["HERE/text", "HERE/other"], 3, "not an fsprobe file"),
         (["HERE/text"], 2, "nothing to compare"),
+        (["--env", "ENV", "--flash", "HERE", "--runs", "4", "--", "touch", "HERE/ran"], 2, "4 timed runs can't tell"),
+        (["--env", "ENV", "--flash", "HERE", "--keep-image", "HERE/i", "--", "true"], 2, "no image is packed"),
+        (["--env", "ENV", "--squashfs", "--keep-image", "HERE/i", "--keep", "--", "true"], 2, "both say what stays"),
+        (["--env", "ENV", "--squashfs", "--keep-image", "HERE/i", "--runs", "0", "--", "true"], 2, "needs timed runs"),
+        (["--env", "ENV", "--squashfs", "--keep-image", "HERE/text", "--", "true"], 2, "is there already"),
+        (["--env", "ENV", "--squashfs", "--keep-image", "HERE/no/i", "--", "true"], 3, "no such directory"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line_with_a_hint(
@@ -41,7 +47,8 @@ def test_what_is_wrong_is_said_in_a_line_with_a_hint(
     (tmp_path / "other").write_text("y" * 200)
     words = [word.replace("HERE", str(tmp_path)).replace("ENV", str(env)) for word in words]
     done = fsprobe("compare", *words, cwd=tmp_path)
-    lines = [line for line in done.stderr.decode().splitlines() if "the first run" not in line]
+    announced = ("the first run", "timed runs of each", "copy in")
+    lines = [line for line in done.stderr.decode().splitlines() if not any(words in line for words in announced)]
     assert done.returncode == status, lines
     assert len(lines) == 2, lines
     assert said in lines[0]
@@ -66,7 +73,7 @@ def test_without_a_way_to_mount_copies_run_in_place(env: Path, tmp_path: Path) -
         "sh",
     ]
     line += ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--", "sh", "-c", 'exec "$@"', "sh"]
-    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--squashfs", "--runs", "1", "--json"]
+    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--squashfs", "--runs", "0", "--json"]
     done = subprocess.run(
         [*line, *fsprobe_argv(*words, "--", "python", "-c", CODE)],
         capture_output=True,
@@ -99,14 +106,14 @@ def test_a_command_that_fails_in_one_layout_is_a_note_and_exit_code_1(env: Path,
     """It writes into its environment, which an image does not take and an overlay does."""
     need("strace", "mksquashfs", root=True)
     code = "import sys, pathlib; p = pathlib.Path(sys.prefix, 'note'); p.write_text('x'); p.unlink()"
-    result = compare(tmp_path, env, "--squashfs", "--overlay", "--runs", "2", code=code, status=1)
+    result = compare(tmp_path, env, "--squashfs", "--overlay", "--runs", "5", code=code, status=1)
     rows = {row["layout"]: row for row in result["rows"]}
     assert {label: row["exit_codes"] for label, row in rows.items()} == {"plain": [0], "squashfs": [1], "overlay": [0]}
     assert rows["squashfs"]["verdict"] == "not compared: the command failed in squashfs"
     assert rows["squashfs"]["clear"] is None
-    assert len(rows["squashfs"]["wall_s"]["runs"]) == 2
+    assert len(rows["squashfs"]["wall_s"]["runs"]) == 5
     (note,) = [note for note in result["notes"] if "failed" in note]
-    assert "the traced run (exit code 1) and 2 of 2 timed runs (exit code 1)" in note
+    assert "the traced run (exit code 1) and 5 of 5 timed runs (exit code 1)" in note
     assert f"{tmp_path}/c.fsprobe.output/squashfs-*" in note
     said = (tmp_path / "c.fsprobe.output" / "squashfs-traced.err").read_text()
     assert "Read-only file system" in said

@@ -24,7 +24,7 @@ def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
         "--squashfs",
         "--overlay",
         "--runs",
-        "2",
+        "5",
         "--plot",
         f"{tmp_path}/c.png",
     )
@@ -34,10 +34,11 @@ def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
     calls = {label: row["metrics"]["n_metadata"] for label, row in rows.items()}
     assert len(set(calls.values())) == 1, calls
     assert [found["n_paths"] for found in result["differences"].values()] == [0, 0, 0]
-    assert all(len(row["wall_s"]["runs"]) == 2 and row["exit_codes"] == [0] for row in rows.values())
+    assert all(len(row["wall_s"]["runs"]) == 5 and row["exit_codes"] == [0] for row in rows.values())
     # who begins a round changes; every run is in the record
     labels = [label for label, _ in result["order"]]
-    assert labels == ["plain", "flash", "squashfs", "overlay", "flash", "squashfs", "overlay", "plain"]
+    assert labels[:8] == ["plain", "flash", "squashfs", "overlay", "flash", "squashfs", "overlay", "plain"]
+    assert len(labels) == 20
     for label in ("squashfs", "overlay"):
         counts = rows[label]["environment_requests"]
         assert counts["lookup"] == 1
@@ -49,13 +50,13 @@ def test_every_layout_makes_the_same_calls(env: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("venv-fsprobe-*")) == []
     outputs = list((tmp_path / "c.fsprobe.output").glob("*.out"))
     assert {line for path in outputs for line in path.read_text().split()} == {str(env)}
-    assert len(outputs) == 1 + 4 + 8
+    assert len(outputs) == 1 + 4 + 20
     assert (tmp_path / "c.png").stat().st_size > 10_000
 
 
 def test_the_file_opens_as_a_report_and_holds_the_recordings(env: Path, tmp_path: Path) -> None:
     need("strace", root=True)
-    compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "1")
+    compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "0")
     for style, mark in (("terminal", b"flash"), ("md", b"layouts compared"), ("json", b'"rows"'), ("html", b"<html")):
         done = fsprobe("report", str(tmp_path / "c.fsprobe"), "--format", style)
         assert done.returncode == 0, done.stderr
@@ -68,7 +69,7 @@ def test_the_file_opens_as_a_report_and_holds_the_recordings(env: Path, tmp_path
 def test_a_layout_of_a_comparison_is_shown_as_its_own_recording(env: Path, tmp_path: Path) -> None:
     need("strace", root=True)
     file = tmp_path / "c.fsprobe"
-    compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "1")
+    compare(tmp_path, env, "--flash", str(tmp_path), "--runs", "0")
     for style, mark in (
         ("terminal", b"layout flash"),
         ("json", b'"by_path"'),
@@ -96,7 +97,7 @@ def test_a_layout_of_a_comparison_is_shown_as_its_own_recording(env: Path, tmp_p
 def test_bytes_that_are_no_text_make_valid_json(env: Path, tmp_path: Path) -> None:
     need("strace", root=True)
     (tmp_path / "flash").mkdir()
-    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--runs", "1", "-o", f"{tmp_path}/c.fsprobe"]
+    words = ["compare", "--env", str(env), "--flash", f"{tmp_path}/flash", "--runs", "0", "-o", f"{tmp_path}/c.fsprobe"]
     line: list[Any] = [*fsprobe_argv(*words, "--json", "--", "python", "-c", "pass"), b"odd\xff"]
     done = subprocess.run(line, capture_output=True, env=fsprobe_environment(), cwd=tmp_path, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -114,7 +115,7 @@ def test_one_missing_pyc_in_an_image_is_named(env: Path, tmp_path: Path) -> None
         check=True,
         capture_output=True,
     )
-    result = compare(tmp_path, env, "--squashfs", str(image), "--runs", "1")
+    result = compare(tmp_path, env, "--squashfs", str(image), "--runs", "0")
     found = result["differences"]["squashfs"]
     assert found["n_layout"] > found["n_baseline"]
     named = {(row["op"], row["path"]): (row["baseline"], row["layout"]) for row in found["rows"]}
@@ -132,7 +133,7 @@ def test_a_copy_that_is_there_is_given_its_byte_code_and_is_alike(env: Path, tmp
     shutil.copytree(env, other, symlinks=True)
     compiled = next(site_of(other).glob("apples/__pycache__/core.*.pyc"))
     compiled.unlink()
-    result = compare(tmp_path, env, "--layout", f"again={other}", "--runs", "3")
+    result = compare(tmp_path, env, "--layout", f"again={other}", "--runs", "0")
     assert compiled.exists()
     assert result["differences"]["again"] == {**result["differences"]["again"], "n_paths": 0, "rows": []}
     row = result["rows"][1]
@@ -140,12 +141,9 @@ def test_a_copy_that_is_there_is_given_its_byte_code_and_is_alike(env: Path, tmp
     # a copy that is mounted there is its mount's root: its own name is not looked up any more
     asked, asked_there = (each["environment_requests"] for each in result["rows"])
     assert {**asked, "lookup": asked["lookup"] - 1, "n_metadata": asked["n_metadata"] - 1} == asked_there
-    # three runs of each can't show a difference, whatever the machine is doing (enough of them: benchmarks/layouts)
-    assert not row["clear"]
-    assert "too few runs to tell" in row["verdict"]
+    # without timed runs nothing is said of time, whatever the machine is doing (enough of them: benchmarks/layouts)
+    assert (row["clear"], row["wall_s"], row["verdict"]) == (None, None, "no runs")
     assert result["notes"] == []
-    shown = fsprobe("report", str(tmp_path / "c.fsprobe"))
-    assert b"too few runs to tell" in b" ".join(shown.stdout.split())
 
 
 def test_a_copy_that_lacks_a_pyc_and_cannot_be_given_one_is_named(env: Path, tmp_path: Path) -> None:
@@ -156,7 +154,7 @@ def test_a_copy_that_lacks_a_pyc_and_cannot_be_given_one_is_named(env: Path, tmp
     compiled = next(cache.glob("core.*.pyc"))
     compiled.unlink()
     compiled.mkdir()  # nobody can write a file of this name, not even root
-    result = compare(tmp_path, env, "--layout", f"lacking={other}", "--runs", "1")
+    result = compare(tmp_path, env, "--layout", f"lacking={other}", "--runs", "0")
     found = {
         (row["op"], row["path"]): (row["baseline"], row["layout"]) for row in result["differences"]["lacking"]["rows"]
     }
@@ -192,11 +190,11 @@ def test_two_recordings(env: Path, tmp_path: Path) -> None:
 def test_what_is_to_be_kept_stays(env: Path, tmp_path: Path) -> None:
     need("strace", "mksquashfs", root=True)
     (tmp_path / "flash").mkdir()
-    compare(tmp_path, env, "--flash", f"{tmp_path}/flash", "--squashfs", "--runs", "1", "--keep")
+    compare(tmp_path, env, "--flash", f"{tmp_path}/flash", "--squashfs", "--runs", "0", "--keep")
     (copy,) = (tmp_path / "flash").glob("venv-fsprobe-*/copy")
     (image,) = tmp_path.glob("venv-fsprobe-*/venv.sqsh")
     assert (copy / "bin" / "python").exists()
     # and can be given the next time
-    result = compare(tmp_path, env, "--layout", f"flash={copy}", "--squashfs", str(image), "--runs", "1")
+    result = compare(tmp_path, env, "--layout", f"flash={copy}", "--squashfs", str(image), "--runs", "0")
     assert [row["layout"] for row in result["rows"]] == ["plain", "flash", "squashfs"]
     assert image.exists()

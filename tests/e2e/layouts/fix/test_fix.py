@@ -23,7 +23,7 @@ def test_on_a_slow_server_one_command_leads_to_an_image_in_use(env: Path, tmp_pa
     with serve(env.parent, mount, meta_ms=2, read_ms=0, writable=True):
         recorded(tmp_path / "a.fsprobe", mount / "venv", "import pears")
         before = snapshot(env)
-        words = ["fix", str(tmp_path / "a.fsprobe"), "--yes", "--runs", "4", "-o", str(tmp_path / "c.fsprobe")]
+        words = ["fix", str(tmp_path / "a.fsprobe"), "--yes", "--runs", "5", "-o", str(tmp_path / "c.fsprobe")]
         done = fsprobe(*words, cwd="/")
         printed = done.stdout.decode()
         assert done.returncode == 0, printed + done.stderr.decode()
@@ -56,7 +56,7 @@ def test_on_a_local_disk_nothing_is_kept(env: Path, tmp_path: Path) -> None:
     assert failing.returncode == 3
     assert b"no luck" in failing.stderr
     assert (snapshot(env), os.listdir(env.parent)) == before
-    done = fsprobe("fix", file, "--yes", "--runs", "4", "--cache", "warm")
+    done = fsprobe("fix", file, "--yes", "--runs", "5", "--cache", "warm")
     assert done.returncode == 1, done.stderr.decode()
     assert b"Nothing is kept" in done.stdout
     assert (snapshot(env), os.listdir(env.parent)) == before

@@ -7,7 +7,9 @@
  * mapped by then is rewritten in place, what comes later as above.
  *
  * Invariant: nothing is done without our ring (ring.c), in a program that runs with more rights than its caller, or where no
- * memory may become executable. */
+ * memory may become executable.
+ * Invariant: who has no ring (the run is over) hands us on to nobody: where what it starts runs, in a container or on another
+ * node, our file may not be, and the loader there would say so. */
 #include "calls.h"
 #include "elf.h"
 #include "sites.h"
@@ -51,6 +53,29 @@ static void remember_path(const char *list) {
     }
 }
 
+/* Takes us out of a list of the environment, in place. The loader is in the middle of LD_AUDIT's: other entries stay where they
+ * are, ours becomes empty ones, which it skips. */
+static void forget_in(char *list) {
+    static const char name[] = "/fsprobe-inline.so";
+    const unsigned n_name = sizeof name - 1;
+    int is_alone = 1;
+    for (char *at = list; at && *at;) {
+        unsigned n = 0;
+        while (at[n] && at[n] != ':' && at[n] != ' ') n++;
+        if (n >= n_name && starts_with(at + n - n_name, name))
+            for (unsigned i = 0; i < n; i++) at[i] = ':';
+        else if (n) is_alone = 0;
+        at += n + (at[n] != 0);
+    }
+    if (list && is_alone) *list = 0;
+}
+static void forget_us(char *const *env) {
+    char *ring = (char *)variable(env, "FSPROBE_RING");
+    forget_in((char *)variable(env, "LD_AUDIT"));
+    forget_in((char *)variable(env, "LD_PRELOAD"));
+    if (ring) *ring = 0;
+}
+
 static void say_start(char *const *argv, char *const *env, int by_preload) {
     u64 at;
     u32 pid = (u32)syscall3(NR_getpid, 0, 0, 0);
@@ -92,6 +117,7 @@ static int install(char *const *argv, char *const *env, const char *loader, int 
     struct table *table = 0;
     me.gettime = vdso ? (i32(*)(i32, i64 *))elf_symbol(vdso, "__vdso_clock_gettime") : 0;
     clock_begin();
+    me.is_by_preload = (u32)by_preload;
     say_start(argv, env, by_preload);
     thread_seen();
     if (elf_text(loader, &start, &end)) table = sites_rewrite(start, end, 1);
@@ -105,7 +131,11 @@ static int install(char *const *argv, char *const *env, const char *loader, int 
 static int get_in(char *const *argv, char *const *env, const char *loader, int by_preload) {
     static int is_done;
     const char *ring = variable(env, "FSPROBE_RING");
-    if (is_done++ || !ring || auxiliary(env, AT_SECURE) || !ring_attach(ring, (u64)loader)) return 0;
+    if (is_done++ || auxiliary(env, AT_SECURE)) return 0;
+    if (!ring || !ring_attach(ring, (u64)loader)) {
+        forget_us(env);
+        return 0;
+    }
     remember_path(variable(env, by_preload ? "LD_PRELOAD" : "LD_AUDIT"));
     u64 bytes = page_up((u64)(_end - __ehdr_start)), text_bytes = (u64)(__etext_page - __ehdr_start);
     i64 image = syscall6(NR_mmap, page_down((u64)loader) - 0x400000 - bytes, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (u64)-1, 0);
@@ -141,6 +171,7 @@ static void constructor(int argc, char **argv, char **env) {
         if (me.audit[0]) return;
     }
     /* Another thread, of a constructor before ours, could run what is being rewritten; so could a signal's handler. */
+    if (!variable(env, "FSPROBE_RING")) forget_us(env);
     if (!variable(env, "FSPROBE_RING") || FAILED(syscall3(NR_stat, "/proc/self/task", &tasks, 0)) || tasks.n_links != 3) return;
     if (FAILED(syscall6(NR_rt_sigprocmask, 0, (u64)&all, (u64)&before, 8, 0, 0))) return;
     u64 loader;

@@ -4,7 +4,10 @@
  * as it would without us.
  * Invariant: a program that is started with LD_PRELOAD must live. Under LD_AUDIT the loader fixes the room for static TLS
  * before it has seen what is preloaded, and an allocator (jemalloc: 2.6 KB of it) then does not start. Its environment is
- * handed on without us in LD_AUDIT and with us last in LD_PRELOAD; the loader's own calls are then missing, and said. */
+ * handed on without us in LD_AUDIT and with us last in LD_PRELOAD; the loader's own calls are then missing, and said. Where such
+ * a program starts others without LD_PRELOAD (ray's raylet), they get back what we have taken away.
+ * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. Its exec
+ * without a start tells. */
 #include "calls.h"
 
 #define EXEC_SLOTS 9u
@@ -81,11 +84,11 @@ static const char *find_in_list(const char *list) {
 
 struct variables {
     unsigned n;
-    int audit, preload; /* index, or -1 */
+    int audit, preload, other_audit, ring; /* index, or -1; `audit` is the one that names us */
 };
 static int read_environment(char *const *env, struct variables *found) {
     u64 pointers = 0, page = 0;
-    *found = (struct variables){0, -1, -1};
+    *found = (struct variables){0, -1, -1, -1, -1};
     for (; found->n < MAX_VARIABLES; found->n++) {
         if (!is_readable_pointer(env + found->n, &pointers)) return 0;
         const char *text = env[found->n];
@@ -93,10 +96,13 @@ static int read_environment(char *const *env, struct variables *found) {
         if (readable_length(text, 12, &page) < 0) return 0;
         if (starts_with(text, "LD_AUDIT=")) {
             if (readable_length(text, 4096, &page) < 0) return 0;
-            if (find_in_list(text + 9)) found->audit = (int)found->n;
+            *(find_in_list(text + 9) ? &found->audit : &found->other_audit) = (int)found->n;
         } else if (starts_with(text, "LD_PRELOAD=")) {
             if (readable_length(text, MAX_PRELOAD, &page) < 0) return 0;
             found->preload = (int)found->n;
+        } else if (starts_with(text, "FSPROBE_RING=")) {
+            if (readable_length(text, 4096, &page) < 0) return 0;
+            if (text[13]) found->ring = (int)found->n;
         }
     }
     return 0;
@@ -107,13 +113,24 @@ static int has_preload(const char *list) {
     return 0;
 }
 
-/* Makes the call with us in LD_PRELOAD, not in LD_AUDIT. The new list and its two strings lie on this stack; where they would
- * be too long the program is started without us, and its exec without a start tells. */
-__attribute__((noinline)) static i64 exec_by_preload(const struct registers *regs, int env_at, const struct variables *found) {
+/* Whether a program starts containers, or jobs on other machines. */
+static int is_starter(const char *path, unsigned n) {
+    static const char names[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0";
+    unsigned from = n;
+    while (from && path[from - 1] != '/') from--;
+    for (const char *name = names; *name; name += length(name) + 1)
+        if (length(name) == n - from && starts_with(path + from, name)) return 1;
+    return 0;
+}
+
+/* Makes the call without us in LD_AUDIT; where something is preloaded and it is not to be left alone, with us in LD_PRELOAD. The
+ * new list and its two strings lie on this stack; where they would be too long the program is started without us, and its exec
+ * without a start tells. */
+__attribute__((noinline)) static i64 exec_without_audit(const struct registers *regs, int env_at, const struct variables *found, int by_preload) {
     char *const *env = (char *const *)regs->arg[env_at];
-    const char *audit = env[found->audit] + 9, *preload = env[found->preload] + 11, *ours = find_in_list(audit);
+    const char *audit = env[found->audit] + 9, *preload = by_preload ? env[found->preload] + 11 : "", *ours = find_in_list(audit);
     unsigned n_audit = length(audit), n_preload = length(preload), n_own = length(me.audit), n = 0;
-    int is_there = find_in_list(preload) != 0, fits = n_preload + n_own + 16 <= MAX_PRELOAD && n_audit < 1024;
+    int is_there = !by_preload || find_in_list(preload) != 0, fits = n_preload + n_own + 16 <= MAX_PRELOAD && n_audit < 1024;
     char *list[found->n + 1], new_preload[fits && !is_there ? n_preload + n_own + 16 : 1], new_audit[fits ? n_audit + 16 : 1], *to;
     struct registers changed = *regs;
     for (unsigned i = 0; i < found->n; i++) {
@@ -141,6 +158,33 @@ __attribute__((noinline)) static i64 exec_by_preload(const struct registers *reg
     return call_through(&changed);
 }
 
+/* Whether somebody has taken away LD_PRELOAD, and us with it. */
+static int is_left_out(char *const *env, const struct variables *found) {
+    return me.is_by_preload && found->ring >= 0 && found->audit < 0 && (found->preload < 0 || !find_in_list(env[found->preload] + 11));
+}
+
+/* Makes the call with us in LD_AUDIT once more, or last in what else is preloaded. */
+__attribute__((noinline)) static i64 exec_with_us(const struct registers *regs, int env_at, const struct variables *found) {
+    char *const *env = (char *const *)regs->arg[env_at];
+    int by_preload = found->preload >= 0 && has_preload(env[found->preload] + 11), at = by_preload ? found->preload : found->other_audit;
+    const char *name = by_preload ? "LD_PRELOAD=" : "LD_AUDIT=", *others = at >= 0 ? env[at] + length(name) : "";
+    unsigned n_others = length(others), n = 0;
+    if (n_others > MAX_PRELOAD) return call_through(regs);
+    char *list[found->n + 2], text[n_others + length(me.audit) + 16], *to;
+    struct registers changed = *regs;
+    to = copy(text, name, length(name));
+    to = copy(to, others, n_others);
+    if (n_others) *to++ = ':';
+    to = copy(to, me.audit, length(me.audit));
+    *to = 0;
+    for (unsigned i = 0; i < found->n; i++)
+        if ((int)i != at) list[n++] = env[i];
+    list[n++] = text;
+    list[n] = 0;
+    changed.arg[env_at] = (u64)list;
+    return call_through(&changed);
+}
+
 int call_exec(struct registers *regs, i64 *result) {
     const u64 *a = regs->arg;
     int is_at = regs->nr == NR_execveat, argv_at = is_at ? 2 : 1, env_at = is_at ? 3 : 2;
@@ -149,18 +193,21 @@ int call_exec(struct registers *regs, i64 *result) {
     unsigned n_base = 0;
     u64 at = 0, page = 0;
     u32 thread = thread_seen(), tid = TID(thread);
-    struct variables found = {0, -1, -1};
+    struct variables found = {0, -1, -1, -1, -1};
     if (!me.is_quiet && is_readable(path, &page) && *path != '/') n_base = path_of_descriptor(is_at ? (i32)a[0] : AT_FDCWD, tid, 0, &base);
     struct slot *slot = ring_take(1, &at);
     if (slot) {
         call_begin(slot, regs->nr, tid, now_ns(), a[0], is_at ? a[4] : 0, 0, 0);
         if (!me.is_quiet) note_program(slot, at, path, (char *const *)a[argv_at], base, n_base);
     }
-    int by_preload = !me.is_quiet && me.audit[0] && a[env_at] && read_environment((char *const *)a[env_at], &found) &&
-                     found.audit >= 0 && found.preload >= 0 && has_preload(((char *const *)a[env_at])[found.preload] + 11);
-    if (by_preload && slot) slot->has |= HAS_HANDED_ON;
+    char *const *env = (char *const *)a[env_at];
+    int is_read = !me.is_quiet && me.audit[0] && env && read_environment(env, &found), has_us = is_read && found.audit >= 0;
+    i32 n_path = is_read ? readable_length(path, 4096, &page) : -1;
+    int is_alone = n_path > 0 && is_starter(path, (unsigned)n_path), has_preloads = is_read && found.preload >= 0 && has_preload(env[found.preload] + 11);
+    int by_preload = has_us && !is_alone && has_preloads, again = is_read && !is_alone && is_left_out(env, &found);
+    if ((by_preload || (again && has_preloads)) && slot) slot->has |= HAS_HANDED_ON;
     if (thread & VFORKED) thread_forget(tid); /* if it fails, it says once more who it is */
-    i64 got = *result = by_preload ? exec_by_preload(regs, env_at, &found) : call_through(regs);
+    i64 got = *result = again ? exec_with_us(regs, env_at, &found) : has_us && (by_preload || is_alone) ? exec_without_audit(regs, env_at, &found, by_preload) : call_through(regs);
     if (!slot) return 1;
     slot->dur_ns = now_ns() - slot->t_ns;
     slot->result = got;

@@ -161,10 +161,16 @@ static int sandbox_seen(struct registers *regs, i64 *result) {
     }
     if (regs->nr == NR_prctl ? a[0] != PR_SET_SECCOMP : (a[0] != SECCOMP_SET_MODE_STRICT && a[0] != SECCOMP_SET_MODE_FILTER)) return 0;
     if (me.is_quiet) return 0;
+    int had_no_tsc = me.has_no_tsc;
     clock_quiet();
+    /* the strict mode takes the processor's counter away too: time stands still then */
+    if (regs->nr == NR_prctl ? a[1] == SECCOMP_MODE_STRICT : a[0] == SECCOMP_SET_MODE_STRICT) me.has_no_tsc = 1;
     __atomic_store_n(&me.is_quiet, 1, __ATOMIC_SEQ_CST);
     i64 got = *result = call_through(regs);
-    if (FAILED(got)) __atomic_store_n(&me.is_quiet, 0, __ATOMIC_SEQ_CST);
+    if (FAILED(got)) {
+        me.has_no_tsc = had_no_tsc;
+        __atomic_store_n(&me.is_quiet, 0, __ATOMIC_SEQ_CST);
+    }
     return 1;
 }
 

@@ -1,6 +1,6 @@
 """A tree of generated modules and shared libraries whose metadata calls can be worked out beforehand.
 
-    python -m benchmarks.pynamic DIR --modules 200 --libraries 40 --levels 3 --path-entries 5
+    python -m benchmarks.accuracy.pynamic DIR --modules 200 --libraries 40 --levels 3 --path-entries 5
 
 makes the tree and prints what importing all of it must cost; the generator of our own is in the spirit of Pynamic (LLNL),
 whose modules differ from run to run in ways that leave nothing to calculate. `expect` is arithmetic over CPython's import

@@ -1,0 +1,95 @@
+"""What somebody may have meant: of a word that is no command, and of an option that a command does not have."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+
+import click
+
+from fsprobe.capture.machine import host
+from fsprobe.capture.options import RECORDING, SCRIPTS, nearest
+
+OTHER_NAMES = {
+    "run": "trace record profile start time strace",
+    "report": "show view open print html page results display summary",
+    "diff": "cmp difference delta",
+    "fix": "cure repair",
+    "check": "assert test guard",
+    "whatif": "estimate predict scale simulate",
+    "scan": "count du look inspect",
+    "explain": "why findings finding code",
+    "doctor": "info selftest status",
+    "completion": "complete completions autocomplete",
+    "attach": "pid",
+    "pack": "squash squashfs image mksquashfs",
+    "merge": "combine join aggregate",
+}
+"""What people type for a command, from other tools."""
+
+
+def for_word(words: Sequence[str], commands: Mapping[str, object]) -> str:
+    """What somebody may have meant who typed this after `fsprobe`."""
+    word = words[0]
+    if word.endswith(RECORDING) and os.path.isfile(word):
+        return f"did you mean `fsprobe report {shlex.join(words)}`?"
+    if os.path.isdir(word):
+        is_environment = os.path.isfile(os.path.join(word, "pyvenv.cfg"))
+        return f"did you mean `fsprobe {'scan' if is_environment else 'report'} {shlex.join(words)}`?"
+    for name, others in OTHER_NAMES.items():
+        if word.lower() in others.split():
+            return f"did you mean `fsprobe {name}`?"
+    near = nearest(word.lower(), commands)
+    if near:
+        return f"did you mean `fsprobe {near}`?"
+    if word.endswith(SCRIPTS) or host.find_program(word, os.environ)[0] is not None:
+        return f"did you mean `fsprobe run -- {shlex.join(words)}`?"
+    return "`fsprobe --help` lists them"
+
+
+_SHOWN_BY_REPORT = "what is written is a recording: `fsprobe report FILE --format FORMAT` shows it"
+_NO_FORMAT = {
+    "attach": _SHOWN_BY_REPORT,
+    "load": _SHOWN_BY_REPORT,
+    "salvage": _SHOWN_BY_REPORT,
+    "fix": "-o FILE keeps the comparison: `fsprobe report FILE --format FORMAT` shows it",
+    "ticket": "a ticket is a ZIP archive that holds the page, the JSON and the recording",
+    "pack": "an image is SquashFS; --comp chooses the compressor",
+    "recorder": "what is written is one program for Python",
+    "exec": "CMD's output is its own",
+    "completion": "name the shell: bash, zsh or fish",
+}
+"""Commands that have no --format, and why."""
+
+
+def for_usage(error: click.UsageError) -> str:
+    """The hint for a wrong word or option of a command."""
+    ctx = error.ctx
+    path = ctx.command_path if ctx is not None else "fsprobe"
+    name = path.partition(" ")[2]
+    if not isinstance(error, click.NoSuchOption):
+        return f"see `fsprobe help {name}`" if name else "`fsprobe --help` lists all commands"
+    option = error.option_name
+    if not name:
+        if option in ("-m", "-c"):
+            return f"did you mean `fsprobe run {option} ...`?"
+        return f"options come after the command: `fsprobe run {option} ...`; `fsprobe --help` lists all commands"
+    known = {opt for param in ctx.command.params for opt in param.opts} if ctx is not None else set()
+    formats = {"--json": "json", "--html": "html", "--markdown": "md", "--md": "md"}
+    if option in formats and "--format" in known:
+        return f"did you mean --format {formats[option]}?"
+    if (option in formats or option == "--format") and name in _NO_FORMAT:
+        return _NO_FORMAT[name]
+    if option == "--force" and not known & {"-o", "--output", "--plot"}:
+        return f"`fsprobe {name}` replaces no file: leave --force out"
+    near = nearest(option, sorted(known))
+    return f"did you mean {near}?" if near else f"see `fsprobe help {name}`"
+
+
+def message_of(error: click.UsageError) -> str:
+    """What was wrong, in one line without click's own guesses."""
+    if isinstance(error, click.NoSuchOption):
+        path = error.ctx.command_path if error.ctx is not None else "fsprobe"
+        return f"{path} has no option {error.option_name}"
+    return " ".join(error.format_message().split()).rstrip(".")

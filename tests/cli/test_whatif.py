@@ -1,0 +1,52 @@
+"""What `whatif` says of logs: what was not observed is no zero, and no server is asked for what lies in an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fsprobe.analysis.whatif import PROFILES
+from fsprobe.cli import load
+from fsprobe.cli import whatif as asked
+
+N = 40
+CALL = '7 {t:.6f} openat(AT_FDCWD, "/proj/env/m{i}.py", O_RDONLY|O_CLOEXEC) = 3 <0.000050>\n'
+MOUNTS = "22 1 0:20 / / rw - ext4 /dev/x rw\n31 22 0:45 / {at} rw - {fstype} {source} rw\n"
+
+
+def whatif(folder: Path, at: str, fstype: str, source: str, *options: str) -> str:
+    """What is printed of a log of 40 opens."""
+    log, mounts, recording = folder / "log", folder / "mountinfo", folder / "a.fsprobe"
+    log.write_text("".join(CALL.format(t=1.7e9 + i / 1000, i=i) for i in range(N)))
+    mounts.write_text(MOUNTS.format(at=at, fstype=fstype, source=source))
+    done = CliRunner().invoke(load.command, ["--mounts", str(mounts), str(log), "-o", str(recording)])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(asked.command, [str(recording), *options])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_cpu_that_nobody_observed_is_not_none(tmp_path: Path) -> None:
+    said = whatif(tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/proj/env")
+    assert "CPU not observed" in said
+    assert "not observed: CPU, so the times are those of waiting alone" in " ".join(said.split())
+    assert "measured" not in said
+    assert "CPU +" not in said
+    busy = next(row for row in PROFILES if row.name == "Lustre, busy, cold")
+    assert f"{N * busy.ms:.0f} ms" in said, "an open call waits once"
+
+
+@pytest.mark.parametrize(("at", "env"), [("/proj/env", "/proj/env"), ("/proj", "/proj/env"), ("/proj/env", "/proj")])
+def test_opens_inside_an_image_wait_for_no_server(tmp_path: Path, at: str, env: str) -> None:
+    said = " ".join(whatif(tmp_path, at, "squashfs", "/dev/loop0", "--env", env).split())
+    assert "2 requests" in said
+    assert "was read from an image" in said
+    assert "was looked up: another --env" not in said
+    assert "17.4 ms/open 17 ms" in said, "the image is opened once"
+
+
+def test_a_place_where_nothing_was_opened_is_named(tmp_path: Path) -> None:
+    said = " ".join(whatif(tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/elsewhere").split())
+    assert "nothing at or below /elsewhere was looked up" in said
