@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from html import escape
 
 from fsprobe.model.rows import ModuleRow
 from fsprobe.report import numbers
 from fsprobe.report.foreign import visible
+from fsprobe.report.html import colours
 from fsprobe.report.import_tree import ImportTree, import_tree
 
 WIDTH, ROW, MAX_DEPTH = 960, 22, 14
 LETTER = 6.3
 """Width of a letter of 11 px, on average."""
 NARROWEST = 1.5
-COLOURS = ("#a8d0cd", "#c9cfe8", "#ecd5ad", "#cbdfb8", "#e8c6c0", "#d9c8e4", "#b9d7ea")
-OTHERS = "#dedbd4"
+COLOURS = ("#e6e3dc", "#b4bcc5", "#88b2f7", "#c6d0ac", "#d6a95b", "#d47b7c", "#7ddaf2", "#f5e78f", "#a08dc3", "#a9f7e6")
+"""`--p0` to `--p9` of the page's style sheet, by the slots of `fsprobe.report.html.colours`."""
 
 
 def draw(rows: tuple[ModuleRow, ...]) -> str:
@@ -30,7 +30,6 @@ def draw(rows: tuple[ModuleRow, ...]) -> str:
     if not total:
         return ""
     bars, deepest = _place(tree, sums, total)
-    colours = _colours(rows)
     drawn = []
     for key, depth, left, width in bars:
         title = (
@@ -40,7 +39,7 @@ def draw(rows: tuple[ModuleRow, ...]) -> str:
         text = f'<text x="{left + 4:.1f}" y="{depth * ROW + 15}">{escape(label)}</text>' if label else ""
         drawn.append(
             f'<g><title>{escape(title)}</title><rect x="{left:.1f}" y="{depth * ROW}" width="{max(width - 1, 0.5):.1f}" '
-            f'height="{ROW - 2}" rx="2" fill="{colours.get(_top(key), OTHERS)}"/>{text}</g>'
+            f'height="{ROW - 2}" rx="2" fill="{COLOURS[colours.slot_of(colours.top_of(key))]}"/>{text}</g>'
         )
     return (
         f'<svg role="img" aria-label="imports by metadata calls" viewBox="0 0 {WIDTH} {(deepest + 1) * ROW}" '
@@ -74,15 +73,3 @@ def _label(name: str, width: float) -> str:
         if len(text) <= room:
             return text
     return ""
-
-
-def _colours(rows: tuple[ModuleRow, ...]) -> dict[str, str]:
-    calls: Counter[str] = Counter()
-    for row in rows:
-        if not row.key.startswith("("):
-            calls[_top(row.key)] += row.n_metadata
-    return {name: colour for (name, _), colour in zip(calls.most_common(len(COLOURS)), COLOURS, strict=False)}
-
-
-def _top(key: str) -> str:
-    return key if key.startswith("(") else key.split(".", 1)[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from fsprobe.errors import BadInput
 from fsprobe.model.profile import Metrics, Verdict
 from fsprobe.model.profile import Profile as Value
 from fsprobe.model.rows import ModuleRow, Row
+from fsprobe.report.html.colours import slot_of
 
 
 def module(key: str, n_stat: int, parent: str | None = None, cumulative: int = 0) -> ModuleRow:
@@ -92,3 +95,13 @@ def test_the_page_is_written_where_it_is_wanted(ran: Profile, tmp_path: object) 
     place = f"{tmp_path}/page.html"
     assert ran.to_html(place) == open(place, encoding="utf-8").read()  # noqa: SIM115
     assert "metadata" in ran.report()
+
+
+def test_packages_have_the_colours_of_the_page_in_a_notebook() -> None:
+    style = Path(icicle.__file__).parents[1].joinpath("report/html/templates/shared/page.css").read_text()
+    light = dict(re.findall(r"--(p\d): (#[0-9a-f]{6})", style[: style.index("@media")]))
+    assert len(light) == 10
+    rows = (module("numpy", 10, cumulative=40), module("pandas.core", 30), module("json", 60))
+    drawn = icicle.draw(rows)
+    fills = dict(re.findall(r"<title>([\w.]+):.*?fill=\"(#[0-9a-f]{6})\"", drawn))
+    assert fills == {row.key: light[f"p{slot_of(row.key.split('.')[0])}"] for row in rows}
