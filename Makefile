@@ -15,6 +15,11 @@ demo: $(VENV)/.installed
 	@echo "Again, or as JSON:  $(BIN)/fsprobe report demo.fsprobe --format json"
 	@echo "Your own program:   $(BIN)/fsprobe run -- python train.py"
 
+# for the archive pip is enough
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
 $(VENV)/.installed: pyproject.toml $(RECORDER)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
@@ -26,7 +31,7 @@ $(VENV)/.test-installed: pyproject.toml $(RECORDER)
 	touch $@ $(VENV)/.installed
 
 # all of fsprobe in one file
-zipapp: $(VENV)/.installed
+zipapp: $(VENV)/.python
 	$(BIN)/python packaging/zipapp.py -o fsprobe.pyz
 
 # what completes commands, and the man page, made again

@@ -108,7 +108,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         mounts=table,
         owners=owners,
         requests=requests.value(owners) if requests is not None else None,
-        n_marks_unread=hooks.n_unread,
+        marks_unread=hooks.unread,
     )
     account = time_account(
         profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
@@ -274,7 +274,7 @@ def read_hooks(recording: Recording) -> marks.HookFiles:
     """What the hooks left, with fsprobe's own directory taken out of what they say of sys.path."""
     hooks = marks.read_hook_files([recording.whole("marks")])
     n_unread = recording.manifest.get("n_hook_files_unread")  # by the recorder itself
-    hooks.n_unread += n_unread if isinstance(n_unread, int) else 0
+    hooks.unread["file"] += n_unread if isinstance(n_unread, int) else 0
     place = os.fsdecode(hook_dir_of(recording.manifest))
     for fact in hooks.facts.values():
         fact["path"] = [entry for entry in fact.get("path") or () if not place or entry != place]

@@ -309,7 +309,7 @@ def check_requests(python: str, scratch: Path, quick: bool) -> list[Json] | str:
     """Predicted requests against the simulated file server's counters, path by path; a generated tree also against arithmetic."""
     if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
         return "not run: the simulated file server needs root and /dev/fuse"
-    from benchmarks import requests_check
+    from benchmarks.accuracy import requests_check
     from benchmarks.fileserver import serve
 
     found = []

@@ -50,7 +50,7 @@ def markdown(result: Json) -> str:
         ]  # fmt: skip
         if workload["not_run"]:
             parts.append("Not run: " + "; ".join(f"{arm}: {why}" for arm, why in workload["not_run"].items()) + ".\n")
-    if result["starts"]:
+    if result.get("starts"):
         parts += _starts(result["starts"])
     for what, rows in result["growth"].items():
         names = list(rows[0]["arms"])

@@ -26,7 +26,7 @@ from benchmarks.environments import prepare
 from benchmarks.evidence import PLACE, Json, say
 from benchmarks.parse_speed.hostile import check_hostile
 from benchmarks.parse_speed.logs import run, trace, write_log
-from benchmarks.parse_speed.readers import AWK, READERS
+from benchmarks.parse_speed.readers import AWK, READERS, RING_READERS
 from benchmarks.parse_speed.report import markdown, picture
 
 LONG_S = 20.0
@@ -106,6 +106,42 @@ def check_speed(python: str, scratch: Path, sizes: list[int], n_runs: int) -> li
     return rows
 
 
+def check_rings(python: str, scratch: Path, sizes: list[int], n_runs: int) -> list[Json]:
+    """The inline recorder's slots: events alone, and in full, for recordings of every size."""
+    from benchmarks.parse_speed.rings import grow  # numpy
+
+    source = scratch / "inline.fsprobe"
+    words = [sys.executable, "-m", "fsprobe", "run", "--record-only", "-q", "--force", "--backend", "inline"]
+    words += ["-o", str(source), "--", python, "-c", "import pandas"]
+    subprocess.run(words, check=True, env={**os.environ, "PYTHONPATH": str(evidence.REPOSITORY)}, cwd="/")
+    rows = []
+    for wanted in sizes:
+        recording = scratch / "ring.fsprobe"
+        n_slots = grow(source, wanted, recording)
+        samples: dict[str, list[tuple[float, float, int]]] = {name: [] for name in RING_READERS}
+        for number in range(n_runs):
+            for name, found in samples.items():
+                if found and found[0][0] > LONG_S:
+                    continue  # once is enough
+                say(f"rings: {n_slots:,} slots, run {number + 1}/{n_runs}, {name}")
+                found.append(measure(python, name, recording))
+        for name, found in samples.items():
+            times = evidence.spread([seconds for seconds, _, _ in found])
+            rows.append(
+                {
+                    "reader": name,
+                    "n_slots": n_slots,
+                    "s": times,
+                    "slots_per_s": round(n_slots / times["median"]),
+                    "peak_mib": round(max(peak for _, peak, _ in found), 1),
+                    "n_items": found[0][2],
+                    "n_runs": len(found),
+                }
+            )
+        recording.unlink()
+    return rows
+
+
 def check_stages(python: str, scratch: Path, n_runs: int) -> Json:
     """CPU of each stage between a recording and the report on the terminal, for sklearn + scipy + pyplot."""
     path = scratch / "stages.fsprobe"
@@ -170,6 +206,7 @@ def main() -> int:
             "hostile": check_hostile(python, scratch),
             "stages": check_stages(python, scratch, 1 if words.quick else 7),
             "speed": check_speed(python, scratch, sizes, n_runs),
+            "rings": check_rings(python, scratch, sizes, n_runs),
         }
     print(evidence.save(result, markdown, picture, words.output))
     return 0

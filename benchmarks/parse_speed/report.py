@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import evidence
@@ -44,6 +45,7 @@ def markdown(result: Json) -> str:
             "Published or noted elsewhere, not measured here: "
             + "; ".join(f"{name} {figure}" for name, figure in QUOTED.items())
             + ".\n",
+            *_rings(result.get("rings", ())),
             "## A hostile log\n",
             f"Eight threads stat and open {len(HOSTILE_NAMES)} names that are there and as many that are not: names with quotes, line "
             "ends, ` = `, `) = 0`, `<unfinished ...>`, bytes that are no UTF-8. What must come out is known from the program. Right "
@@ -75,6 +77,26 @@ def markdown(result: Json) -> str:
             "program runs: no waiting where a core is free, but no CPU saved.\n",
         ]
     )  # fmt: skip
+
+
+def _rings(rows: Sequence[Json]) -> list[str]:
+    """The inline recorder's slots, where they were measured."""
+    if not rows:
+        return []
+    cells = [
+        [
+            row["reader"], f"{row['n_slots']:,}", row["n_runs"],
+            f"{row['s']['median']:.2f} ({row['s']['min']:.2f}-{row['s']['max']:.2f})", f"{row['slots_per_s']:,}",
+            f"{row['peak_mib']:.0f}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return [
+        "## Recordings of the inline recorder\n",
+        "A slot is a call, an import's mark or a process's note; unpacking the file is in the time. In full: all that `fsprobe report` "
+        "computes. The ring is one of `import pandas`, repeated as other processes at later times.\n",
+        evidence.table(["reader", "slots", "runs", "s, median (min-max)", "slots/s", "peak MiB"], cells),
+    ]
 
 
 def picture(result: Json, path: Path) -> None:

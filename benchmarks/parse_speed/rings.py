@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +57,11 @@ def grow(source: Path, n_slots: int, target: Path) -> int:
     n_copies = -(-n_slots // n_one)
     all_slots = n_copies * n_one
 
-    def pieces() -> "list[bytes]":
+    def pieces() -> Iterator[bytes]:
         head = bytearray(HEADER_BYTES)
         HEAD.pack_into(head, 0, MAGIC, VERSION, SLOT_BYTES, all_slots, all_slots, 0)
         head[NEXT_AT : NEXT_AT + 8] = all_slots.to_bytes(8, "little")
-        made = [bytes(head)]
+        yield bytes(head)
         for number in range(n_copies):
             copy = one.copy()
             at, pids = number * n_one - ring.drained, number * PID_STEP
@@ -71,10 +72,9 @@ def grow(source: Path, n_slots: int, target: Path) -> int:
             copy["arg"][waits, 0] += pids
             copy["arg"][forked, 2] += at
             copy["text_at"][long] += at
-            made.append(copy.tobytes())
-        return made
+            yield copy.tobytes()
 
     sections = [("manifest", recording.whole("manifest"))]
     sections += [(name, recording.whole(name)) for name in recording.names() if name not in ("manifest", "ring")]
-    file.write(str(target), "recording", [*sections, ("ring", iter(pieces()))])
+    file.write(str(target), "recording", [*sections, ("ring", pieces())])
     return all_slots

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence import REPOSITORY, Json, say
-from benchmarks.robustness.trial import FSPROBE
+from benchmarks.robustness.trial import FSPROBE, forced
 from fsprobe.cli import group
 from fsprobe.errors import FsprobeError
 from fsprobe.recording import file as recordings
@@ -63,7 +63,7 @@ class Tries:
         out, error = io.StringIO(), io.StringIO()
         signal.signal(signal.SIGALRM, _late)
         signal.alarm(LIMIT_S)
-        line = [str(word) for word in words]
+        line = forced([str(word) for word in words])
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
                 code = group.main(line)
@@ -83,7 +83,7 @@ class Tries:
     def start(self, kind: str, words: Iterable[str], **changes: str) -> None:
         """One command line, as a process of its own."""
         self.n_tried[kind] = self.n_tried.get(kind, 0) + 1
-        line = list(words)
+        line = forced(list(words))
         env = {**os.environ, **changes}
         try:
             done = subprocess.run(

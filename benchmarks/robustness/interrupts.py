@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.evidence import Json, neutral
-from benchmarks.robustness.trial import FSPROBE
+from benchmarks.robustness.trial import FSPROBE, forced
 
 N_TRIED = 300
 SEED = 20261128
@@ -57,7 +57,7 @@ def measure(n_tried: int = N_TRIED) -> Json:
         for _ in range(n_tried):
             name, number = draw.choice(list(lines)), draw.choice(SIGNALS)
             found["by_signal"][number.name] = found["by_signal"].get(number.name, 0) + 1
-            problem, cause = _try(lines[name], number, draw.uniform(0, 0.9), draw.random() < 0.5)
+            problem, cause = _try(forced(lines[name]), number, draw.uniform(0, 0.9), draw.random() < 0.5)
             if problem:
                 found["failed"].append({"line": name, "signal": number.name, "problem": problem, "cause": cause})
     return found

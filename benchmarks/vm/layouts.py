@@ -19,12 +19,14 @@ from fsprobe.recording.stored import stored
 SHIPPED = ("fsprobe", "click", "rich")
 """What `fsprobe compare` imports; the machine has a Python, but nothing of it."""
 ENV = "/project/myenv"
+N_RUNS = 5
+"""Timed runs; with fewer `compare` tells no times and refuses."""
 COMMANDS = {"pass": "pass", "numpy": "import numpy"}
 SCRIPT = """set -e
 [ -d /tmp/fsprobe-here ] || { mkdir /tmp/fsprobe-here; tar xf /share/fsprobe.tar -C /tmp/fsprobe-here; }
 mount -t nfs -o %(options)s 127.0.0.1:/srv/nfs /project
 cd /tmp; export PYTHONPATH=/tmp/fsprobe-here PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
-python3 -m fsprobe compare --env %(env)s --layout bound=%(env)s --runs 1 --cache %(caches)s -o /share/out/%(name)s \
+python3 -m fsprobe compare --env %(env)s --layout bound=%(env)s --runs %(n_runs)d --cache %(caches)s -o /share/out/%(name)s \
   -- %(env)s/bin/python -c '%(code)s'
 umount /project || { sleep 1; umount /project; }
 """
@@ -48,7 +50,14 @@ def compare(machine: Machine, version: str, options: str, workload: str, caches:
     """
     name = f"layouts-{version}-{workload}.fsprobe"
     words = f"vers={version}" + (",nolock" if version == "3" else "") + f",{options}"
-    settings = {"options": words, "env": ENV, "caches": caches, "name": name, "code": COMMANDS[workload]}
+    settings = {
+        "options": words,
+        "env": ENV,
+        "n_runs": N_RUNS,
+        "caches": caches,
+        "name": name,
+        "code": COMMANDS[workload],
+    }
     machine.run(SCRIPT % settings)
     found = stored(Recording(str(machine.share / "out" / name)))
     assert isinstance(found, Comparison)
@@ -64,6 +73,7 @@ def rows_of(comparison: Comparison, version: str, options: str, workload: str) -
             "workload": workload,
             "layout": row.layout,
             "cache": row.cache,
+            "n_runs": comparison.n_runs,
             "operations": [[one.name, one.predicted, one.counted] for one in row.operations],
         }
         for row in comparison.rows
@@ -72,9 +82,12 @@ def rows_of(comparison: Comparison, version: str, options: str, workload: str) -
 
 def table(rows: Sequence[JsonObject]) -> list[str]:
     """The rows in Markdown."""
-    lines = ["| program | client | layout | cache | requests: predicted (counted) |", "|---|---|---|---|---|"]
+    lines = [
+        "| program | client | layout | cache | runs | requests: predicted (counted) |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         words = ", ".join(f"{name} {asked:,} ({counted:,.0f})" for name, asked, counted in row["operations"])
         client = f"NFS v{row['version']} ({row['options']})"
-        lines.append(f"| {row['workload']} | {client} | {row['layout']} | {row['cache']} | {words} |")
+        lines.append(f"| {row['workload']} | {client} | {row['layout']} | {row['cache']} | {row['n_runs']} | {words} |")
     return lines

@@ -173,7 +173,8 @@ def render(found: Mapping[str, Any]) -> str:
         "",
         "## fsprobe compare on a real mount",
         "",
-        "The environment, and the same one bound to another place; one timed run each. Warm: after the traced run and one more.",
+        "The environment, and the same one bound to its own place. Counted: the median of the timed runs. Warm: after the traced run "
+        "and one more.",
         "",
         *layouts.table(found.get("layouts", ())),
         "",

@@ -124,13 +124,11 @@ def lacking(evidence: Evidence) -> list[str]:
         found.append("calls were not timed (`strace -T`)")
     account = evidence.profile.time
     if account is not None:
-        untold_s = weighing.untold_s(account, sum_of(_served(evidence)).n_open)
-        share = account.share(untold_s)
-        if share >= weighing.MUCH and _level_of_wait(evidence, share, untold_s) != NOT:
-            found.append(
-                f"{untold_s:.2g} s, {share:.0%} of the wall time, were spent in {account.other_name}, which this recording does "
-                "not tell apart (`--backend inline` does)"
-            )
+        served = _served(evidence)
+        for wait_s, said in weighing.untold(account, sum_of(served).n_open, {row.key for row in served}):
+            share = account.share(wait_s)
+            if share >= weighing.MUCH and _level_of_wait(evidence, share, wait_s) != NOT:
+                found.append(said)
     found += gaps(evidence.profile)
     return found
 
@@ -221,7 +219,7 @@ def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAcc
         found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
         fault_s = weighing.fault_s(account, keys)
         level = _level_of_wait(evidence, account.share(wait_s + fault_s), wait_s + fault_s) if fault_s else NOT
-        if level != found[0].level:
+        if fault_s and level != found[0].level:
             n = plural(account.n_major_faults or 0, "major page fault")
             said = f"{account.other_name} took {fault_s:.2g} s, {account.share(fault_s):.0%} of the wall time, with {n}"
             found.append(Reason(about=WAIT, level=level, text=said))

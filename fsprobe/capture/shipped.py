@@ -47,9 +47,16 @@ def program(module: "str", file: "str") -> "list[str]":
 
 def typed() -> "str":
     """What a user types to start this fsprobe."""
-    if not archive():
-        return "fsprobe"
     import shlex
     import sys
 
-    return "python3 %s" % shlex.quote(sys.argv[0])
+    program = sys.argv[0]
+    if archive():
+        return "python3 %s" % shlex.quote(program)
+    if os.path.basename(program) == "fsprobe" and os.path.isfile(program):
+        # a venv that is not activated: the name alone would be another fsprobe, or none
+        on_path = (os.path.join(place, "fsprobe") for place in os.environ.get("PATH", os.defpath).split(":") if place)
+        first = next((path for path in on_path if os.path.isfile(path)), "")
+        if os.path.realpath(first) != os.path.realpath(program):
+            return shlex.quote(program)
+    return "fsprobe"

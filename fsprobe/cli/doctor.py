@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from fsprobe.analysis.requests.clients.protocol import Family, of_options
@@ -23,8 +21,10 @@ from fsprobe.errors import EXIT_DONE, EXIT_MACHINE, EXIT_NO, BadInput
 from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
 from fsprobe.model.formats import JsonObject
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import clean, console_on
+from fsprobe.report.terminal.console import broken, clean, console_on, print_words
 
+INDENT = 23
+"""Columns that the sign and the name of a check take."""
 _SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
 
 
@@ -94,7 +94,7 @@ def selftest(as_json: bool, command: Sequence[str]) -> int:
                 Text(f"{sign} ", style=style) + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}")
             )
             for example in one.examples:
-                console.print(Padding(Text(clean(example)), (0, 0, 0, 3)))
+                print_words(console, example, indent=3)
     agrees = all(one.is_complete for one in found)
     if as_json:
         rows = [{**dataclasses.asdict(one), "is_complete": one.is_complete} for one in found]
@@ -207,11 +207,9 @@ def draw(console: Console, answer: JsonObject) -> None:
     console.print()
     for check in answer["checks"]:
         sign, style = _SIGN[check["status"]]
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=2)
-        grid.add_column(width=19)
-        grid.add_column(overflow="fold")
-        grid.add_row(Text(sign, style=style), Text(check["check"], style="bold"), Text(clean(check["found"])))
-        console.print(grid)
+        begin = Text(f"{sign:3}", style=style) + Text(f"{check['check']:20}", style="bold")
+        for line in broken(Text(clean(check["found"])), max(30, console.width - INDENT)):
+            console.print(begin + line, soft_wrap=True)
+            begin = Text(" " * INDENT)
         if check["hint"]:
-            console.print(Padding(Text("-> " + clean(check["hint"]), style="cyan"), (0, 0, 0, 23)))
+            print_words(console, f"-> {check['hint']}", "cyan", INDENT)

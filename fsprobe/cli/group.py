@@ -115,6 +115,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def _main(words: Sequence[str]) -> int:
+    if any("\0" in word for word in words):
+        say("an argument holds a NUL character, which no name can")
+        return EXIT_USAGE
     try:
         try:
             status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)

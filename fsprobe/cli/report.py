@@ -20,11 +20,13 @@ from fsprobe.analysis.findings.thresholds import read as read_thresholds
 from fsprobe.capture.options import RECORDING, SUFFIXES
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_BAD_INPUT, EXIT_USAGE, BadInput, FsprobeError
+from fsprobe.layouts.pack.usage import adoption_lines
 from fsprobe.model import serial
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
+from fsprobe.report import comparison_facts
 from fsprobe.report.terminal import comparison, first_screen, job, run
 
 Shown = Profile | Comparison
@@ -86,7 +88,13 @@ def to_html(shown: Shown, file: str) -> str:
     """One self-contained page."""
     from fsprobe.report.html import page
 
-    return page.render(shown, recording=file)
+    return page.render(shown, recording=file, adopt=adoption(shown))
+
+
+def adoption(shown: Shown) -> dict[str, list[str]]:
+    """The lines to have the winner of a comparison from now on, by heading."""
+    winner = comparison_facts.winner(shown) if isinstance(shown, Comparison) else None
+    return adoption_lines(shown, winner) if isinstance(shown, Comparison) and winner is not None else {}
 
 
 def to_markdown(shown: Shown, file: str) -> str:

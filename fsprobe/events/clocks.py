@@ -63,6 +63,7 @@ def read(lines: Iterable[bytes]) -> Clocks:
     The log's time of a line is the sum of all stamps up to it, as in `events.strace.parser`.
     """
     clocks = Clocks()
+    stops: dict[bytes, list[tuple[int, int]]] = {}
     now_ns = n_stops = 0
     for line in lines:
         at = line.find(b"(+")
@@ -72,13 +73,17 @@ def read(lines: Iterable[bytes]) -> Clocks:
             now_ns += int(line[at + 2 : line.index(b")", at)].replace(b".", b""))
         except ValueError:
             continue
-        if n_stops < _N_STOPS and line.endswith(b">\n") and b" resumed>" not in line:
-            pid, took = count(line.split(None, 1)[0]), line[line.rfind(b" <") + 2 : -2]
-            took_us = count(took.replace(b".", b"")) if len(took) == 8 else None
-            if pid is not None and took_us is not None:
+        if n_stops < _N_STOPS and line[-12:-10] == b" <" and line[-2:] == b">\n" and b" resumed>" not in line:
+            took = line[-10:-2].replace(b".", b"")  # `0.000089`
+            pid = line.split(None, 1)[0]
+            if pid.isdigit() and took.isdigit():
                 n_stops += 1
-                end_ns = now_ns + max(took_us * 1000 - _PRINTED_NS, 0)
-                clocks.stops.setdefault(pid, []).append((now_ns, end_ns))
+                end_ns = now_ns + max(int(took) * 1000 - _PRINTED_NS, 0)
+                of_pid = stops.get(pid)
+                if of_pid is None:
+                    number = count(pid)
+                    of_pid = stops[pid] = clocks.stops.setdefault(-1 if number is None else number, [])
+                of_pid.append((now_ns, end_ns))
         note = line.find(b'"fsprobe!', at)
         if note < 0 or b"(-1, " not in line[at:note]:
             continue

@@ -14,7 +14,7 @@ import ast
 import io
 import re
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,10 @@ from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Event, Mark, Process
 from fsprobe.recording.shapes import FACTS, misfit
 
+UNREAD = ("room", "watched", "processes", "damaged", "thread", "file")
+"""Why marks are lost: no room was left where they are written; the target watched its own calls, and none of the hook's may be among
+them; more processes were forked off than have a place; lines that are not as the hook writes them (a cut-off tail, a damaged file);
+whose thread isn't known; files that could not be read."""
 _KINDS = {62: "begin", 60: "end", 33: "memo"}  # > and < and !
 _FORK = "fork"
 
@@ -39,8 +43,8 @@ class HookFiles:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     mounts: dict[str, bytes] = field(default_factory=dict)
     n_marks: int = 0
-    n_unread: int = 0
-    """Lines that are not as the hook writes them (a cut-off tail, a damaged file), that had no room, or whose thread isn't known."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Marks that are not known, by reason: one of `UNREAD`."""
 
 
 def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
@@ -53,12 +57,12 @@ def read_hook_files(blocks: Iterable[bytes]) -> HookFiles:
         words = data[at:end].split()
         size = count(words[1]) if len(words) == 2 else None
         if end < 0 or not data[at:end].startswith(b"@") or size is None:
-            files.n_unread += 1
+            files.unread["damaged"] += 1
             break
         name = words[0][1:].decode("utf-8", "replace")
         n_files += 1
         if n_files > MAX_FILES:
-            files.n_unread += 1
+            files.unread["damaged"] += 1
             break
         body = data[end + 1 : end + 1 + size]
         at = end + 1 + size
@@ -101,7 +105,7 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
         if line.startswith(b"="):
             facts = _literal(line[1:]) if len(line) <= MAX_FACTS_BYTES else None
             if facts is None:
-                files.n_unread += 1
+                files.unread["damaged"] += 1
             else:
                 files.facts[token] = _with_plain_paths(facts)
             continue
@@ -113,7 +117,7 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
         at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
         files.n_marks += 1
         if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
-            files.n_unread += 1
+            files.unread["damaged"] += 1
             continue
         per_thread.setdefault(tid, []).append((at_ns, kind, words[2][1:]))
     for tid, marks in per_thread.items():
@@ -126,13 +130,13 @@ def _read_count(token: str, line: bytes, files: HookFiles) -> None:
     words = line[1:].split()
     root, is_child, _ = token.partition("+")
     numbers = [number for number in map(count, words) if number is not None]
-    if line[:1] == b"-" and len(numbers) == len(words) == 1:
-        files.n_unread += numbers[0]
+    if line[:1] == b"-" and len(numbers) == 1 and words[1:] in ([], [b"room"], [b"watched"], [b"processes"]):
+        files.unread[words[1].decode() if words[1:] else "room"] += numbers[0]
     elif is_child and len(numbers) == len(words) == 3:
         parent = root if numbers[0] == 0 else f"{root}+{numbers[0]}"
         files.forks[token] = (parent, numbers[1], numbers[2])
     else:
-        files.n_unread += 1
+        files.unread["damaged"] += 1
 
 
 def _literal(data: bytes) -> dict[str, Any] | None:
@@ -210,7 +214,7 @@ def merge(events: Iterable[Event], files: HookFiles, clocks: Clocks) -> Iterator
                 places.put(token, 0, event.child)
                 places.put_others(token)
         yield event
-    files.n_unread += places.n_left()
+    files.unread["thread"] += places.n_left()
     for tid, queue in places.queues.items():
         for when, kind, name in queue:
             if kind != _FORK:

@@ -13,7 +13,7 @@ from fsprobe import pipeline
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment import compare
 from fsprobe.experiment.adoption import judge, put_in_place
-from fsprobe.experiment.plan import Image, Plan, Progress
+from fsprobe.experiment.plan import STARTING_S, Image, Plan, Progress
 from fsprobe.experiment.significance import MIN_RUNS
 from fsprobe.layouts.mount.methods import hint_for, plan_ways, read_host_facts
 from fsprobe.layouts.pack import build as packing
@@ -95,7 +95,7 @@ def prepare(
     )
     if wall is None:
         return planned
-    return replace(planned, estimate_s=wall * planned.n_starts + found.n_bytes / PACKED_BYTES_PER_S)
+    return replace(planned, estimate_s=(wall + STARTING_S) * planned.n_starts + found.n_bytes / PACKED_BYTES_PER_S)
 
 
 def _recorded_command(profile: Profile) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
         mounts=table,
         owners=owners,
         requests=_requests(total, owners) if total.n_without_requests < len(total.rows) else None,
-        n_marks_unread=total.n_marks_unread,
+        marks_unread=total.marks_unread,
         # the calls' share of the time: of all ranks' time together
         traced_s=sum_over(total.rows, "wall_s"),
     )

@@ -298,3 +298,15 @@ class Comparison:
     rows: tuple[LayoutRow, ...] = ()
     differences: Mapping[str, Differences] = field(default_factory=dict)
     jobs: JobsComparison | None = None
+
+    @property
+    def best(self) -> LayoutRow | None:
+        """The layout that is clearly fastest; None where none is clearly faster than the baseline."""
+        faster = [row for row in self.rows if row.layout != self.baseline and row.clear and (row.ratio_wall or 1.0) < 1]
+        return min(faster, key=lambda row: row.ratio_wall or 1.0, default=None)
+
+    @property
+    def gentlest(self) -> LayoutRow | None:
+        """The layout with the fewest requests for the baseline's one."""
+        rows = [row for row in self.rows if row.layout != self.baseline and row.ratio_requests is not None]
+        return min(rows, key=lambda row: 1.0 if row.ratio_requests is None else row.ratio_requests, default=None)

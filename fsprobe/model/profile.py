@@ -12,6 +12,9 @@ from fsprobe.model.job import Job
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.requests import Requests
 from fsprobe.model.rows import (
+    NO_MODULES,
+    PROGRAM,
+    UNOWNED,
     CallCounts,
     ModuleRow,
     MountRow,
@@ -63,6 +66,8 @@ class Quality:
     own_calls: Mapping[str, int] = field(default_factory=dict)
     """fsprobe's own calls (excluded), by class."""
     n_marks_unread: int = 0
+    marks_unread: Mapping[str, int] = field(default_factory=dict)
+    """`n_marks_unread` by reason: room, watched, processes, damaged, thread, file."""
     n_marks_lost: int = 0
     n_marks_unpaired: int = 0
     n_killed: int = 0
@@ -130,6 +135,16 @@ class Metrics(CallCounts):
     def n_startup(self) -> int:
         """Metadata calls before the program's own work."""
         return self.startup.n_metadata
+
+    @property
+    def n_unowned(self) -> int:
+        """Calls between estimated imports that may be an import's or the program's own; they count for the phase import."""
+        return sum(row.n_metadata for row in self.by_module or () if row.key in UNOWNED)
+
+    @property
+    def n_of_no_import(self) -> int:
+        """Calls of estimated imports that stand in the row of no import: those, and imports that failed."""
+        return sum(row.n_metadata for row in self.by_module or () if row.key in NO_MODULES and row.key != PROGRAM)
 
     @property
     def n_processes(self) -> int:

@@ -12,7 +12,11 @@ FAILED_IMPORTS = "(failed imports)"
 """Key of searches for modules that were not found, where imports are estimated: the calls don't hold their names."""
 UNASSIGNED = "(not assigned)"
 """Key of what was done between imports, where these are estimated and the paths don't tell for which."""
-NO_MODULES = frozenset({PROGRAM, FAILED_IMPORTS, UNASSIGNED})
+INSTALLED = "(package metadata)"
+"""Key of what was asked of the metadata of installed distributions, where imports are estimated: the paths don't tell who reads them."""
+NO_MODULES = frozenset({PROGRAM, FAILED_IMPORTS, UNASSIGNED, INSTALLED})
+UNOWNED = frozenset({UNASSIGNED, INSTALLED})
+"""What may be an import's or the program's own, for all that the paths tell."""
 OURS = frozenset({"image", "memory", "pseudo"})
 """Classes of mounts that the node answers itself: what is asked of them reaches no file server and no disk by name."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.report import facts, numbers
 
+ENOUGH_FEWER = 0.5
+"""A layout with at most this part of the baseline's requests is worth having even where it is no faster here. A judgement."""
+
 
 def sentence(row: LayoutRow, comparison: Comparison, *, with_certainty: bool = True) -> str:
     """What one storage layout comes to, in words; with the interval of the ratio where it was computed."""
@@ -82,12 +85,8 @@ def notes(comparison: Comparison) -> list[str]:
 
 def headline(comparison: Comparison) -> str:
     """The answer of a comparison in one sentence: the layout that is clearly fastest, or that none is."""
-    baseline = comparison.baseline
-    faster = [
-        (row.ratio_wall, row) for row in comparison.rows if row.layout != baseline and row.clear and row.ratio_wall
-    ]
-    ratio, best = min(faster, key=lambda pair: pair[0], default=(1.0, None))
-    if best is None or ratio >= 1:
+    baseline, best = comparison.baseline, comparison.best
+    if best is None:
         return f"No layout is clearly faster than {baseline}.{_fewest(comparison)}"
     cache = f" with a {best.cache} cache" if best.cache in ("cold", "warm") else ""
     return f"Against {baseline}, {best.layout} does best{cache}: {sentence(best, comparison)}."
@@ -95,11 +94,44 @@ def headline(comparison: Comparison) -> str:
 
 def _fewest(comparison: Comparison) -> str:
     """Of layouts none of which is faster here: the one that asks the file server for the least, if that is a great deal less."""
-    rows = [(row.ratio_requests, row.layout) for row in comparison.rows if row.ratio_requests is not None]
-    ratio, layout = min(rows, key=lambda pair: pair[0], default=(1.0, ""))
-    if ratio > 0.5:
+    row = comparison.gentlest
+    if row is None or row.ratio_requests is None or row.ratio_requests > ENOUGH_FEWER:
         return ""
-    return f" {layout} has {requests_words(ratio)} to the file server: that counts where it is slow, or shared by many."
+    words = requests_words(row.ratio_requests)
+    return f" {row.layout} has {words} to the file server: that counts where it is slow, or shared by many."
+
+
+def winner(comparison: Comparison) -> LayoutRow | None:
+    """The layout to adopt: the fastest; where none is, one that asks the file server for a great deal less."""
+    row = comparison.best or comparison.gentlest
+    if row is None or row.is_failed or row.verdict.startswith("not compared"):
+        return None
+    return row if row.clear and row is comparison.best or (row.ratio_requests or 1.0) <= ENOUGH_FEWER else None
+
+
+def seconds_lines(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Of the winner, for each cache that was measured: its name, the seconds before and after, and what a start saves."""
+    best = winner(comparison)
+    lines = []
+    for row in comparison.rows:
+        before = next((b for b in comparison.rows if b.layout == comparison.baseline and b.cache == row.cache), None)
+        if best is None or row.layout != best.layout or before is None or before.wall_s is None or row.wall_s is None:
+            continue
+        change = before.wall_s.median - row.wall_s.median
+        words = (
+            f"{numbers.seconds(abs(change))} {'less' if change > 0 else 'more'} a start"
+            if row.clear
+            else "no clear difference"
+        )
+        lines.append((row.cache, f"{_seconds(before)} with {before.layout}, {_seconds(row)} with {row.layout}", words))
+    return lines
+
+
+def _seconds(row: LayoutRow) -> str:
+    wall = row.wall_s
+    return (
+        f"{numbers.seconds(wall.median)} ({numbers.seconds(wall.min)} to {numbers.seconds(wall.max)})" if wall else ""
+    )
 
 
 def title(comparison: Comparison) -> str:

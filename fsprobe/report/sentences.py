@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts, Manifest
 from fsprobe.model.profile import Profile, Quality
-from fsprobe.model.rows import FAILED_IMPORTS, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
+from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
 from fsprobe.model.time.account import TimeAccount, TimeRow
 from fsprobe.report import numbers
 
@@ -16,6 +16,8 @@ OWN_SHARE = 0.05
 """The module with the most calls of its own is named where these are at least this share of all. A judgement."""
 PASSED_ON = 0.8
 """An import that accounts for more than this share of the one that imported it says nothing new. A judgement."""
+LEFT_OPEN = 0.05
+"""Of estimated imports, the share of calls that may be of no import, or of another, up to which a number stands as it is. A judgement."""
 NOT_FOUND = "failed lookups (not found)"
 
 
@@ -31,12 +33,18 @@ def headline(profile: Profile) -> str:
     else:
         of = " to start and import" if any(row.key == "import" for row in metrics.by_phase) else " to start"
     whole = metrics.startup if of else metrics
-    parts = [f"{numbers.plural(whole.n_metadata, 'metadata call')}{of}"]
+    at_most = "up to " if of and metrics.n_unowned > LEFT_OPEN * whole.n_metadata else ""
+    parts = [f"{at_most}{numbers.plural(whole.n_metadata, 'metadata call')}{of}"]
     parts.append(f"{numbers.count(whole.n_not_found)} of them {NOT_FOUND}")
-    top = top_imports(profile, 1)
+    top = top_imports(profile, 2)
     if top:
         n = numbers.plural(top[0].n_metadata_cum, "call")
-        if profile.quality.n_estimated and not profile.quality.is_marked:
+        if is_lower_bound(profile):
+            if top[0].n_metadata_cum - sum(row.n_metadata_cum for row in top[1:]) >= metrics.n_of_no_import:
+                parts.append(f"most in {top[0].key} itself (at least {n}, estimated)")
+            else:
+                parts.append(f"of {numbers.count(metrics.n_of_no_import)} the paths tell no import")
+        elif profile.quality.n_estimated and not profile.quality.is_marked:
             # what it imports from other packages is not known to be its own
             parts.append(f"most in {top[0].key} itself ({n}, estimated)")
         else:
@@ -124,7 +132,25 @@ def imports_left(profile: Profile) -> str:
         parts.append(
             f"{numbers.plural(rows[FAILED_IMPORTS], 'call')} of imports that failed, whose names no call holds"
         )
+    if rows.get(INSTALLED):
+        parts.append(
+            f"{numbers.plural(rows[INSTALLED], 'call')} on the metadata of installed distributions, which do not tell who reads them"
+        )
+    if is_lower_bound(profile):
+        parts.append("each row is therefore a lower bound")
     return "; ".join(parts)
+
+
+def is_lower_bound(profile: Profile) -> bool:
+    """Whether so much stands in no import's row that the rows hold only part of what their imports did."""
+    return profile.metrics.n_of_no_import > LEFT_OPEN * profile.metrics.n_startup
+
+
+def how_sure(profile: Profile) -> str:
+    """How the numbers of an import are said, around `{}`."""
+    if is_lower_bound(profile):
+        return "at least {} (estimated)"
+    return "{} (estimated)" if profile.quality.n_estimated and not profile.quality.is_marked else "{}"
 
 
 def imports_title(profile: Profile) -> str:
@@ -257,6 +283,10 @@ def quality_lines(profile: Profile) -> list[str]:
     elif manifest.backend_why:
         lines.append(f"{manifest.backend} was taken because {manifest.backend_why}")
     lines += _unread(quality, manifest)
+    if profile.metrics.n_unowned:
+        lines.append(
+            f"{numbers.plural(profile.metrics.n_unowned, 'call')} between imports may be the program's own: they count for the phase import"
+        )
     if profile.metrics.imports_by == "package":
         lines.append("imports are shown by top-level package: the paths leave too many of their modules open")
     if manifest.no_hook:
@@ -293,6 +323,32 @@ def quality_lines(profile: Profile) -> list[str]:
     if manifest.salvaged:
         lines.append("salvaged: fsprobe was killed, times and CPU were not observed")
     return lines
+
+
+UNREAD = {
+    "room": "for want of room where the hook writes",
+    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace)",
+    "processes": "as more processes were forked off than have a place to write",
+    "damaged": "in lines that are not as the hook writes them",
+    "thread": "of threads that are not known",
+}
+"""Where the marks of imports went, by `events.marks.UNREAD`."""
+
+
+def _why_unread(quality: Quality) -> str:
+    """Each reason with its number."""
+    said = [
+        f"{numbers.plural(n, 'mark')} {UNREAD.get(reason, reason)}"
+        for reason, n in quality.marks_unread.items()
+        if reason != "file"
+    ]
+    if quality.marks_unread.get("file"):
+        said.append(f"{numbers.plural(quality.marks_unread['file'], 'file')} of marks could not be read")
+    rest = quality.n_marks_unread - sum(quality.marks_unread.values())
+    said += [f"{numbers.plural(rest, 'mark')} for a reason that the recording does not tell"] if rest > 0 else []
+    if quality.n_marks_lost:
+        said.append(f"the hook of {numbers.plural(quality.n_marks_lost, 'interpreter')} could not write")
+    return "; ".join(said)
 
 
 def _estimated(quality: Quality) -> str:
@@ -347,7 +403,9 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     if quality.n_partial:
         lines.append(f"{numbers.plural(quality.n_partial, 'call')} seen only in part")
     if quality.n_marks_lost or quality.n_marks_unread:
-        lines.append("import timing was lost in part: those calls count for the import around them")
+        lines.append(
+            f"import timing was lost in part ({_why_unread(quality)}): those calls count for the import around them"
+        )
     if quality.n_estimated:
         lines.append(_estimated(quality))
     return lines

@@ -235,4 +235,4 @@ def test_a_program_that_watches_its_own_calls_sees_none_of_ours(tmp: Path, mode:
         lost, text = sorted(written(one.marks).values(), key=len)
         names = {name for _, name, _ in pairs(text)}
         assert names & {"mod0", "mod1", "mod2", "mod3"} == {"mod0", "mod3"}
-        assert lost == "-3\n", "what was not noted is counted"
+        assert lost == "-3 watched\n", "what was not noted is counted"

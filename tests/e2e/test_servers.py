@@ -22,6 +22,9 @@ from fsprobe.model.formats import JsonObject
 from fsprobe.recording.file import Recording
 from tests.conftest import need
 
+pytestmark = pytest.mark.timeout(1200)
+"""The machine is emulated: on a processor that others use too it takes many times its two minutes."""
+
 
 class Measured(NamedTuple):
     rows: list[JsonObject]

@@ -51,7 +51,7 @@ def test_files_are_read_as_the_hook_writes_them() -> None:
     assert files.marks["7.ab", 7] == [(10, "begin", b"os"), (30, "end", b"os")]
     assert files.marks["7.ab", 8] == [(20, "begin", b"a.b")]
     assert files.mounts["mounts.1"].startswith(b"36 ")
-    assert files.n_unread == 0
+    assert not files.unread
 
 
 def test_the_log_s_clock_is_found_from_the_anchors() -> None:
@@ -127,7 +127,7 @@ def test_marks_come_before_the_first_call_after_them_in_their_own_thread() -> No
 def test_marks_whose_process_never_spoke_are_counted_not_guessed() -> None:
     files = marks.HookFiles(marks={("t", 7): [(1, "begin", b"m")]})
     assert list(marks.merge(iter([call(9, 5)]), files, Clocks())) == [call(9, 5)]
-    assert files.n_unread == 1
+    assert files.unread == {"thread": 1}
 
 
 def test_a_time_namespace_has_a_clock_of_its_own() -> None:

@@ -111,6 +111,7 @@ def test_what_is_announced_is_what_happens(tmp_path: Path) -> None:
     assert len(notes.read_text().split()) == before.n_starts == 2 + 3 * (1 + 1 + 2)
     assert replace(after, run_s=None) == before
     assert 0 < (after.run_s or 0) < 60
+    assert before.estimate_s == 0 < (after.run_s or 0) * before.n_starts < after.estimate_s
     ((kind, place, n_bytes),) = before.needs
     assert (kind, place) == ("copy", Path(os.path.realpath(tmp_path)))
     assert n_bytes == 1000 + (env / "bin" / "run").stat().st_size

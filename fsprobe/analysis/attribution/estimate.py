@@ -5,7 +5,8 @@ of one module there, and opens one of these. Such lookups belong to the module t
 an import that failed; its name is in no call. All else is what a module or the program does for itself:
 
 - paths that are no environment's and no system's are the program's own data, wherever in the order they come;
-- what lies between modules of one package, or looks at that package's own files, is taken for the former module's: right for the
+- the metadata of installed distributions (`*.dist-info`) have a key of their own: whoever reads them, the paths are the same;
+- what else lies between modules of one package, or looks at that package's own files, is taken for the former module's: right for the
   package, a guess for the module;
 - anything else before a further module is loaded can't be told from the paths, and is put to no import;
 - after the last module, it is the program's.
@@ -21,11 +22,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from fsprobe.analysis.attribution.module_names import chain, is_bytecode_being_written, is_of_library, is_same_directory
+from fsprobe.analysis.attribution.module_names import (
+    chain,
+    is_bytecode_being_written,
+    is_metadata,
+    is_of_library,
+    is_same_directory,
+)
 from fsprobe.analysis.attribution.program_images import NO_IMPORT, Attributed, Frame, Image, Notes
 from fsprobe.events.strace.arguments import result_path
 from fsprobe.model.events import Call, Op
-from fsprobe.model.rows import FAILED_IMPORTS, UNASSIGNED
+from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED
 
 MAX_HELD = 20_000
 """Calls of a thread that are held back until a further module is loaded; more than that are taken for the program's."""
@@ -69,7 +76,7 @@ class Estimate:
             self._load(loaded, call)
         elif self._last_is_library and is_of_library(call.path) or self._is_written(call):
             yield from self._add(row, self._last)
-        elif self._may_be_search(call):
+        elif not is_metadata(call.path) and self._may_be_search(call):
             place = self._sought[-1][1] if call.op is Op.LIST else call.path
             self._sought.append((row, place))
             self._held.append(row)
@@ -168,6 +175,8 @@ class Estimate:
             if not row.is_judged:
                 if row.call.op is Op.OTHER or self._last == NO_IMPORT:
                     self._put(row, NO_IMPORT)
+                elif is_metadata(row.call.path):
+                    self._put(row, INSTALLED)
                 else:
                     self._put(row, owner, is_sure=False)
             yield row
@@ -286,7 +295,7 @@ class Estimate:
 @functools.lru_cache(maxsize=100_000)
 def _stack_of(owner: str) -> tuple[Frame, ...]:
     """One value for all calls of a module: the fold takes calls of one stack together."""
-    names = chain(owner) if owner not in (UNASSIGNED, FAILED_IMPORTS) else [owner]
+    names = chain(owner) if owner not in NO_MODULES else [owner]
     return tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
 
 

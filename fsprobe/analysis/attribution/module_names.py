@@ -20,7 +20,8 @@ _LIBRARY = re.compile(
 )
 _BYTECODE_BEING_WRITTEN = re.compile(rb"/__pycache__(?:/[^/]*\.pyc(?:\.\d+)?)?$")
 _SYSTEM = re.compile(rb"/(?:etc|proc|sys|dev|usr|lib|lib32|lib64|bin|sbin|run|var)(?:/|$)")
-_METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)|/\.[^/]")
+_HIDDEN = re.compile(rb"/\.[^/]")
+_METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
 
 
 class ModuleNames:
@@ -128,7 +129,13 @@ class ModuleNames:
         """Whether a path is part of an environment, above one, of the system, or a hidden file: not a program's own data."""
         if not path.startswith(b"/") or path == b"/" or path in self._roots:
             return True
-        if _SYSTEM.match(path) or _METADATA.search(path) or _IN_ROOT.match(path) or self.is_root(path):
+        if (
+            _SYSTEM.match(path)
+            or _HIDDEN.search(path)
+            or is_metadata(path)
+            or _IN_ROOT.match(path)
+            or self.is_root(path)
+        ):
             return True
         return any(path.startswith(tree + b"/") or (tree + b"/").startswith(path + b"/") for tree in self._trees)
 
@@ -172,6 +179,11 @@ def is_same_directory(before: Call, call: Call) -> bool:
 def is_of_library(path: bytes) -> bool:
     """Whether a path is one that the dynamic loader asks for."""
     return _LIBRARY.search(path) is not None
+
+
+def is_metadata(path: bytes) -> bool:
+    """Whether a path is of the metadata of an installed distribution."""
+    return _METADATA.search(path) is not None
 
 
 def is_bytecode_being_written(path: bytes) -> bool:

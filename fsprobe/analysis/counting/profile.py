@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from fsprobe import capabilities
@@ -66,7 +67,7 @@ def make_profile(
     mounts: Mounts,
     owners: Owners,
     requests: Requests | None = None,
-    n_marks_unread: int = 0,
+    marks_unread: Mapping[str, int] = MappingProxyType({}),
     traced_s: float | None = None,
 ) -> Profile:
     """Make the profile of a run or job, without findings and verdict.
@@ -80,7 +81,7 @@ def make_profile(
         mounts: finds the mount of a path.
         owners: says which package a path belongs to.
         requests: what a cold client would ask the file servers; None where that is not modelled.
-        n_marks_unread: marks that could not be read or placed.
+        marks_unread: marks that could not be read or placed, by reason.
         traced_s: wall time of all that was traced, s; that of the manifest without it.
     """
     error = expected_error(tally, notes)
@@ -89,7 +90,7 @@ def make_profile(
         kind=kind,
         manifest=manifest,
         quality=make_quality(
-            tally, notes, quality, n_marks_unread, error, marks_are_calls=manifest.markers != MARKED_IN_RING
+            tally, notes, quality, marks_unread, error, marks_are_calls=manifest.markers != MARKED_IN_RING
         ),
         metrics=make_metrics(
             tally,
@@ -109,7 +110,7 @@ def make_quality(
     tally: Tally,
     notes: Notes,
     quality: ParseQuality,
-    n_marks_unread: int,
+    marks_unread: Mapping[str, int],
     error: float | None,
     marks_are_calls: bool = True,
 ) -> Quality:
@@ -131,7 +132,8 @@ def make_quality(
         by_preload=_by_name(quality.by_preload),
         unparsed_examples=tuple(text(line) for line in quality.unparsed_examples),
         own_calls=own_calls,
-        n_marks_unread=n_marks_unread,
+        n_marks_unread=sum(marks_unread.values()),
+        marks_unread={reason: n for reason, n in sorted(marks_unread.items()) if n},
         n_marks_lost=notes.n_marks_lost,
         n_marks_unpaired=notes.n_unpaired_marks,
         n_killed=notes.n_killed,

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.counting.tally import PathTally
-from fsprobe.analysis.findings import images
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
@@ -30,7 +29,7 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
-from fsprobe.analysis.findings.images import container_image, image_commands, is_container_known, name_the_container
+from fsprobe.analysis.findings.images import image_commands, inside_the_container, name_the_container
 from fsprobe.model.formats import text
 from fsprobe.model.rows import Counts
 
@@ -392,7 +391,7 @@ def _by_its_python(evidence: Evidence, venv: str) -> list[str]:
 
 def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:
     python = os.path.join(base_prefix, f"bin/python{'.'.join(version.split('.')[:2])}") if base_prefix else "python"
-    inside = f"{images.starter(evidence)} exec {container_image(evidence)} " if is_container_known(evidence) else ""
+    inside = inside_the_container(evidence)
     return [
         f"{inside}{quote(python)} -m pip freeze --path {quote(prefix)}/lib/python3.*/site-packages > requirements.txt",
         f"{inside}{quote(python)} -m venv --clear {quote(prefix)}",

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from fsprobe.analysis.findings.evidence import Evidence, command_line, environment, prefixes, quote, real_place
 
 _SIF = '"$SIF"'
-
-
-def starter(evidence: Evidence) -> str:
-    """The program that starts containers, as a word to type: the one that the run was in, else the one that is on PATH here."""
-    variables = environment(evidence)
-    if variables.get("APPTAINER_CONTAINER"):
-        return "apptainer"  # it sets the variables of both
-    if variables.get("SINGULARITY_CONTAINER"):
-        return "singularity"
-    return "apptainer" if shutil.which("apptainer") and not shutil.which("singularity") else "singularity"
 
 
 def container_image(evidence: Evidence) -> str:
@@ -29,9 +18,23 @@ def container_image(evidence: Evidence) -> str:
     return _SIF
 
 
+def container_program(evidence: Evidence) -> str:
+    """What starts the container, to type: that in which the run was; else whichever of the two is on the reader's PATH."""
+    variables = environment(evidence)
+    for name in ("apptainer", "singularity"):  # Apptainer sets both its own variables and Singularity's
+        if variables.get(f"{name.upper()}_CONTAINER", "").startswith("/"):
+            return name
+    return "$(command -v apptainer || echo singularity)"
+
+
 def is_container_known(evidence: Evidence) -> bool:
     """Whether the run was in a container whose image is known."""
     return container_image(evidence) != _SIF
+
+
+def inside_the_container(evidence: Evidence) -> str:
+    """What to put before a command that needs the run's container; "" where the container is not known."""
+    return f"{container_program(evidence)} exec {container_image(evidence)} " if is_container_known(evidence) else ""
 
 
 def name_the_container(evidence: Evidence) -> str:
@@ -54,9 +57,10 @@ def image_commands(evidence: Evidence, root: bytes) -> list[str]:
     image, root = image_of(evidence, root), real_place(evidence, root)
     where = b"%b:%b:image-src=/" % (image, root)
     lines = [f"mksquashfs {quote(root)} {quote(image)} -noappend -processors 1 -no-xattrs"]
+    program = container_program(evidence)
     if is_container_known(evidence):
-        lines.append(f"{starter(evidence)} exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
+        lines.append(f"{program} exec -B {quote(where)} {container_image(evidence)} {command_line(evidence)}")
     else:
         lines.append(f"fsprobe run --image {quote(image)} --at {quote(root)} -- {command_line(evidence)}")
-        lines.append(f"{starter(evidence)} exec -B {quote(where)} {_SIF} {command_line(evidence)}")
+        lines.append(f"{program} exec -B {quote(where)} {_SIF} {command_line(evidence)}")
     return lines

@@ -20,7 +20,13 @@ from fsprobe.analysis.findings.evidence import (
     quote,
     weigh,
 )
-from fsprobe.analysis.findings.images import container_image, image_commands, image_of, name_the_container, starter
+from fsprobe.analysis.findings.images import (
+    container_image,
+    container_program,
+    image_commands,
+    image_of,
+    name_the_container,
+)
 from fsprobe.analysis.findings.watch import FORK_SERVER, TRACKER
 from fsprobe.model.formats import text
 
@@ -74,7 +80,7 @@ def _commands_of_ranks(evidence: Evidence, root: bytes) -> list[str]:
 
 def _srun_line(evidence: Evidence, image: bytes, root: bytes) -> str:
     where = quote(b"%b:%b:image-src=/" % (image, root))
-    return f"srun {starter(evidence)} exec -B {where} {container_image(evidence)} {command_line(evidence)}"
+    return f"srun {container_program(evidence)} exec -B {where} {container_image(evidence)} {command_line(evidence)}"
 
 
 def _n_alike(evidence: Evidence) -> int:

@@ -284,8 +284,11 @@ def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: f
     waiting_ns, tracing_ns = used.calls_ns - (cheapest_ns or 0.0) * used.n_calls, 0.0
     if overhead_ns:
         waiting_ns = used.slow_ns - overhead_ns * used.n_slow
-        tracing_ns = used.calls_ns - max(0.0, waiting_ns) + between_ns * used.n_calls
-    wall_s = max(0.0, used.wall_ns - tracing_ns) / 1e9
+        tracing_ns = used.calls_ns - max(0.0, waiting_ns)
+        # as of the whole run: between calls no more than the rest, what was CPU is CPU
+        rest_ns = used.wall_ns - tracing_ns - max(0.0, waiting_ns) - (used.cpu_ns if seen.has_usage else 0)
+        tracing_ns += max(0.0, min(between_ns * used.n_calls, rest_ns))
+    wall_s = max(0.0, used.wall_ns - tracing_ns, min(used.cpu_ns, used.wall_ns) if seen.has_usage else 0.0) / 1e9
     metadata_s = None if cheapest_ns is None else max(0.0, waiting_ns) / 1e9
     reads_s = max(0.0, used.reads_ns - READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
     cpu_s = used.cpu_ns / 1e9 if seen.has_usage else None

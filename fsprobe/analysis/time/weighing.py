@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from fsprobe.model.time.account import TimeAccount
 
@@ -30,15 +30,40 @@ def kinds(account: TimeAccount, keys: Collection[str]) -> str:
 
 
 def fault_s(account: TimeAccount, keys: Collection[str]) -> float:
-    """Seconds that page faults on files of some mounts may have taken: all other waiting, where their number fits it, else 0."""
+    """Seconds that page faults on files of some mounts took: all other waiting, where their number fits it, else 0."""
+    n = _n_faults(account, keys)
+    least, most = FAULT_S
+    return account.other_s if n and least * n <= account.other_s <= most * n else 0.0
+
+
+def _n_faults(account: TimeAccount, keys: Collection[str]) -> int:
+    """Major page faults, where there were enough of them, and enough was mapped, to have been waited for."""
     n = account.n_major_faults or 0
     mapped = [row.mapped_bytes for row in account.by_mount if row.key in keys and row.mapped_bytes is not None]
-    if n < FEWEST_FAULTS or (mapped and sum(mapped) < LEAST_MAPPED_BYTES):
-        return 0.0
-    least, most = FAULT_S
-    return account.other_s if least * n <= account.other_s <= most * n else 0.0
+    return 0 if n < FEWEST_FAULTS or (mapped and sum(mapped) < LEAST_MAPPED_BYTES) else n
 
 
-def untold_s(account: TimeAccount, n_opened: int) -> float:
-    """Seconds of waiting that may have been reads of files on some mounts, of which `n_opened` were opened, and were not observed."""
-    return account.other_s if account.reads_s is None and n_opened else 0.0
+def untold(account: TimeAccount, n_opened: int, keys: Collection[str]) -> Iterator[tuple[float, str]]:
+    """Seconds that may have been waiting for some mounts and were not told apart, each with what is to be said of them.
+
+    Args:
+        account: the run's.
+        n_opened: files that were opened there.
+        keys: the mounts.
+    """
+    other_s = account.other_s
+    if account.reads_s is None and n_opened:
+        yield (
+            other_s,
+            f"{other_s:.2g} s, {account.share(other_s):.0%} of the wall time, were spent in {account.other_name}, which this "
+            "recording does not tell apart (`--backend inline` does)",
+        )
+        return
+    n = _n_faults(account, keys)
+    most_s = FAULT_S[1] * n
+    if n and other_s > most_s:
+        yield (
+            most_s,
+            f"of {other_s:.2g} s of {account.other_name}, {n:,} major page faults may have taken up to {most_s:.2g} s, "
+            f"{account.share(most_s):.0%} of the wall time",
+        )

@@ -133,11 +133,13 @@ def used_bytes(header: "bytes") -> "int":
 
 def header_of(path: "str") -> "bytes":
     """The header of a file; b"" where it can't be read."""
-    try:
-        with own_files.reader(path, buffering=0) as source:
-            return source.read(HEADER_BYTES)
-    except OSError:
-        return b""
+    for _ in range(2):  # what failed for a moment does not the next time
+        try:
+            with own_files.reader(path, buffering=0) as source:
+                return source.read(HEADER_BYTES)
+        except OSError:
+            continue
+    return b""
 
 
 def stop(marks: "str") -> "None":
@@ -158,7 +160,7 @@ def stop(marks: "str") -> "None":
 
 
 def read(path: "str") -> "Iterator[tuple[int, bytes]]":
-    """What each process wrote: its number and its lines, the last of them `-N` where N of them had no room.
+    """What each process wrote: its number and its lines, the last of them `-N REASON` where N of them were not written.
 
     Raises:
         OSError: it can't be read.
@@ -174,11 +176,12 @@ def read(path: "str") -> "Iterator[tuple[int, bytes]]":
             for line in source.read(size).replace(b"\0", b"").split(b"\n")[:-1] if part.used else ():
                 lines.append(line + b"\n")
             if part.n_lost:
-                lines.append(b"-%d\n" % part.n_lost)
+                lines.append(b"-%d room\n" % part.n_lost)
             if lines:
                 yield number, b"".join(lines)
         if found and n_lost_elsewhere(header):
-            yield N_PARTS, b"-%d\n" % n_lost_elsewhere(header)
+            counts = ((_number(header, 32), b"processes"), (_number(header, WATCHED), b"watched"))
+            yield N_PARTS, b"".join(b"-%d %s\n" % (n, why) for n, why in counts if n)
 
 
 def n_lost_elsewhere(header: "bytes") -> "int":

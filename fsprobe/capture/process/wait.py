@@ -13,7 +13,7 @@ import signal
 import time
 
 from fsprobe.capture.process import limits
-from fsprobe.capture.process.signals import FORWARDED, is_for_the_group, send, take_signal
+from fsprobe.capture.process.signals import FORWARDED, SENT_BY_KERNEL, is_for_the_group, send, take_signal
 from fsprobe.capture.process.start import bytes_read
 
 TYPE_CHECKING = False
@@ -120,7 +120,11 @@ def wait(
         if process.target_pid and gone_at is None:
             if not (process.is_target and is_over):
                 for one in waiting:
-                    if not any(by.has_had(process.target_pid, one.si_signo, one.si_pid) for by in observers):
+                    # what the kernel sent is the hang-up of a session's leader, whom alone it tells: the command must have it before
+                    # it meets the terminal that is gone
+                    if one.si_code == SENT_BY_KERNEL or not any(
+                        by.has_had(process.target_pid, one.si_signo, one.si_pid) for by in observers
+                    ):
                         send(process.target_pid, one.si_signo)
             waiting = []
             if is_over if process.is_target else not _answers(process.target_pid):

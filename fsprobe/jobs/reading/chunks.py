@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
@@ -71,7 +71,7 @@ class Part:
     distributions: dict[str, dict[str, str]] = field(default_factory=dict)
     cwds: dict[bytes | None, None] = field(default_factory=dict)
     times: TimeSums = field(default_factory=TimeSums)
-    n_marks_unread: int = 0
+    marks_unread: Counter[str] = field(default_factory=Counter)
     n_without_requests: int = 0
 
     def add(self, other: Part) -> None:
@@ -91,7 +91,7 @@ class Part:
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
         self.times.join(other.times)
         self.n_mounts_differ += other.n_mounts_differ
-        self.n_marks_unread += other.n_marks_unread
+        self.marks_unread.update(other.marks_unread)
         self.n_without_requests += other.n_without_requests
 
     def add_manifest(self, manifest: Manifest) -> None:
@@ -158,7 +158,7 @@ def _read_into(part: Part, file: RankFile) -> None:
     merging.add_quality(part.quality, read.quality)
     if read.time is not None:
         part.times.add(read.time, file.name)
-    part.n_marks_unread += read.hooks.n_unread
+    part.marks_unread.update(read.hooks.unread)
     entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
     cwd = pipeline.cwd_of(read.recording)
     part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])

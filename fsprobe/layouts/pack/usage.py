@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from fsprobe.model.comparison import IMAGE_KINDS, Comparison, LayoutRow
+
 
 def usage_lines(
     image: Path, at: str, command: Sequence[str] = ("python", "script.py"), program: str = ""
@@ -45,3 +47,32 @@ def _container(tool: str, prefix: str, bind: str, path: str, bare: str) -> list[
         f"export {prefix}_PREPEND_PATH={path}/bin",
         f"{tool} exec -B {bind} CONTAINER.sif {bare}",
     ]
+
+
+def adoption_lines(comparison: Comparison, row: LayoutRow) -> dict[str, list[str]]:
+    """How to make a layout that was compared, and to run the compared command from it.
+
+    Returns:
+        Heading -> lines; empty where the comparison does not say what was compared.
+    """
+    env, command = (comparison.environment or "").rstrip("/"), list(comparison.command or ())
+    if not env or not command:
+        return {}
+    inside = command[0].removeprefix(f"{env}/bin/")
+    if row.kind in IMAGE_KINDS:
+        image = Path(f"{env}.sqsh")
+        lines = usage_lines(image, env, [inside, *command[1:]], command[0])
+        once = {"Once": [f"fsprobe pack --compile {shlex.quote(env)} -o {shlex.quote(str(image))}"]}
+        if row.kind == "overlay":
+            run = lines["with fsprobe"][0].replace("fsprobe exec", "fsprobe exec --writable", 1)
+            return {**once, "In the job script": [run]}
+        return {**once, **{f"In the job script, {name}": lines[name] for name in ("with fsprobe", "with apptainer")}}
+    if row.kind != "copy" or not row.where:
+        return {}
+    place, path = shlex.quote(row.where), shlex.quote(env)
+    made = {"Once, or at the start of each job where the place is empty then": [f"cp -a {path}/. {place}"]}
+    if row.in_place:
+        return {**made, "In the job script": [shlex.join([command[0].replace(env, row.where, 1), *command[1:]])]}
+    script = f"mount --bind {place} {path} && exec {shlex.join(command)}"
+    bound = f"unshare --mount --propagation slave sh -c {shlex.quote(script)}"
+    return {**made, "In the job script, as root": [bound]}

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -19,7 +19,7 @@ from fsprobe.model.requests import total_of
 from fsprobe.model.rows import ModuleRow, MountRow, TimelineRow, sum_of
 from fsprobe.report import comparison_facts, facts, job_facts, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.html import job
+from fsprobe.report.html import colours, job
 from fsprobe.report.html.tables import all_tables
 from fsprobe.report.import_tree import import_tree
 
@@ -29,7 +29,9 @@ MAX_NODES = 6_000
 """Modules in the icicle; the smallest ones beyond that are added up below the module that imported them."""
 SCRIPTS = (
     "shared/common.js",
+    "run/tree.js",
     "run/icicle.js",
+    "run/export.js",
     "run/timeline.js",
     "shared/tables.js",
     "job/charts.js",
@@ -38,12 +40,15 @@ SCRIPTS = (
 LATENCY_AXIS_MS = (0.001, 1_000.0)
 
 
-def render(value: Profile | Comparison, recording: str | None = None) -> str:
+def render(
+    value: Profile | Comparison, recording: str | None = None, adopt: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """One self-contained page for a profile (of a run or a job) or a comparison.
 
     Args:
         value: the profile or comparison.
         recording: the file it came from, to be named in the page.
+        adopt: of a comparison, the lines to have its winner from now on, by heading.
     """
     shown = visible_in(value)
     named = visible_in(recording)
@@ -75,7 +80,9 @@ def render(value: Profile | Comparison, recording: str | None = None) -> str:
         "recording": named or "",
     }
     if isinstance(shown, Comparison):
-        return environment.get_template("comparison/page.html.j2").render(**values, **comparison_view(shown, named))
+        return environment.get_template("comparison/page.html.j2").render(
+            **values, adopt=visible_in(dict(adopt or {})), **comparison_view(shown, named)
+        )
     return environment.get_template("run/page.html.j2").render(**values, **profile_view(shown, named))
 
 
@@ -150,7 +157,8 @@ def icicle(profile: Profile) -> JsonObject | None:
 
     Returns:
         `names`, `parents` (index or -1; parents come first) and, a number a module, `calls`, `not_found`, `opens`,
-        `stats`, `time` and `requests` (None where not observed) of the module itself, `recorded` (cumulative calls).
+        `stats`, `time` and `requests` (None where not observed) of the module itself, `recorded` (cumulative calls);
+        `colours`: package -> number of its colour.
     """
     rows = profile.metrics.by_module
     if rows is None:
@@ -176,6 +184,7 @@ def icicle(profile: Profile) -> JsonObject | None:
         "recorded": [by_key[key].n_metadata_cum for key in keys],
         "imports": [by_key[key].n_imports for key in keys],
         "n_cut": tree.n_cut,
+        "colours": colours.slots(keys),
         "requests": [asked[key].n_metadata if key in asked else 0 for key in keys] if asked else None,
     }
     for name, source in COLUMNS.items():
@@ -253,6 +262,8 @@ def comparison_view(comparison: Comparison, recording: str | None) -> JsonObject
         "served": request_facts.of_comparison(comparison),
         "caveat": facts.REQUESTS_CAVEAT,
         "headline": comparison_facts.headline(comparison),
+        "seconds_lines": comparison_facts.seconds_lines(comparison),
+        "winner": winner.layout if (winner := comparison_facts.winner(comparison)) is not None else "",
         "rows": [(row, _layout_view(row, comparison, longest, most)) for row in comparison.rows],
         "baseline": comparison.baseline,
         "data": embed({}),

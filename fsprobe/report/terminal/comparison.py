@@ -15,7 +15,7 @@ from rich.text import Text
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.report import comparison_facts, numbers, request_facts
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import Screen, as_text, clean, console_on, print_table
+from fsprobe.report.terminal.console import Screen, as_text, clean, console_on, print_table, print_words
 
 
 @contextmanager
@@ -118,6 +118,8 @@ def draw_answers(console: Console, comparison: Comparison) -> None:
 SAME_REQUESTS = 0.9
 """Up to this ratio of requests it is not worth a line. A judgement."""
 N_PATHS = 8
+MIN_PLACE = 30
+"""Columns that a place needs to stand in a table."""
 
 
 def cells(row: LayoutRow) -> list[str]:
@@ -144,9 +146,14 @@ def draw_places(console: Console, comparison: Comparison) -> None:
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False, style="dim")
     for _ in range(4):
         table.add_column(no_wrap=True, overflow="ellipsis")
-    taken = sum(
-        max(map(len, words)) + 2 for words in ([clean(label, 20) for label in rows], types.values(), how.values())
-    )
+    labels = [clean(label, 20) for label in rows]
+    taken = sum(max(map(len, words)) + 2 for words in (labels, types.values(), how.values()))
+    if console.width - taken < MIN_PLACE:
+        console.print()
+        for label in reversed(rows):
+            described = ", ".join(filter(None, (types[label], how[label])))
+            print_words(console, f"{clean(label, 20)}: {rows[label].where} ({described})", "dim")
+        return
     for label in reversed(rows):
         where = clean(rows[label].where, max(12, min(console.width, 160) - taken - 1))
         table.add_row(*map(Text, (clean(label, 20), where, types[label], how[label])))

@@ -23,8 +23,8 @@ MAX_WIDTH = 110
 AUTO, ALWAYS, NEVER = COLORS = ("auto", "always", "never")
 """When there is colour."""
 _color = [AUTO]
-_WORD = re.compile(r" *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
-"""What stays on one line: a word, or a number with its unit."""
+_WORD = re.compile(r" *[^ `]*`[^`]{,100}`[^ ]*| *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
+"""What stays on one line: a command in backquotes, a word, or a number with its unit."""
 
 
 def set_color(when: str) -> None:

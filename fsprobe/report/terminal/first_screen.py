@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from fsprobe.capture import shipped
-from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
-from fsprobe.model.rows import PROGRAM
+from fsprobe.model.rows import NO_MODULES
 from fsprobe.report import facts, numbers, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
-from fsprobe.report.terminal.fix import CURED
+from fsprobe.report.terminal.cure import cure_of
 from fsprobe.report.terminal.run import LEVEL_STYLES, draw_command
 
 N_IMPORTS = 3
@@ -49,8 +48,8 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
         print_words(console, verdict.sentence, LEVEL_STYLES.get(verdict.level, "bold"))
     print_words(console, counts_line(profile))
     _draw_time(console, profile)
-    _draw_imports(console, costliest(profile))
-    _draw_finding(console, profile.findings, recording)
+    _draw_imports(console, costliest(profile), sentences.how_sure(profile))
+    _draw_finding(console, profile, recording)
     _draw_rest(console, profile, recording)
 
 
@@ -70,10 +69,10 @@ def costliest(profile: Profile) -> list[tuple[str, float | None, int | None]]:
 
     By seconds where the time account has them, else by calls.
     """
-    modules = {row.key: row.n_metadata for row in profile.metrics.by_module or () if row.key != PROGRAM}
+    modules = {row.key: row.n_metadata for row in profile.metrics.by_module or () if row.key not in NO_MODULES}
     account = profile.time
     if account is not None and account.by_import is not None:
-        timed = sorted((row for row in account.by_import if row.key != PROGRAM), key=lambda row: -row.wall_s)
+        timed = sorted((row for row in account.by_import if row.key not in NO_MODULES), key=lambda row: -row.wall_s)
         least_s = SMALL_SHARE * account.wall_s
         return [(row.key, row.wall_s, modules.get(row.key)) for row in timed[:N_IMPORTS] if row.wall_s > least_s]
     counted = sorted(modules.items(), key=lambda item: -item[1])
@@ -93,26 +92,30 @@ def _draw_time(console: Console, profile: Profile) -> None:
         console.print(Text(line))
 
 
-def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int | None]]) -> None:
+def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int | None]], how: str) -> None:
+    before, after = how.split("{}")
     cells = []
     for key, own_s, n_calls in rows:
         parts = [numbers.seconds(own_s)] if own_s is not None else []
         parts += [numbers.plural(n_calls, "call")] if n_calls is not None else []
-        cells.append((clean(key, max(12, min(40, console.width - 34))), ", ".join(parts)))
-    width = max((len(name) for name, _ in cells), default=0)
+        cells.append((key, before + ", ".join(parts)))
+    own = " of its own"
+    room = console.width - len("import ") - 2 - len(after) - max((len(cost) for _, cost in cells), default=0)
+    width = max((len(clean(name)) for name, _ in cells), default=0)
+    if width > room - len(own):
+        own, width = "", max(12, min(width, room))
     for name, cost in cells:
-        console.print(
-            Text("import ", style="dim") + Text(name.ljust(width)) + Text(f"  {cost} of its own", style="dim")
-        )
+        shown = Text(clean(name, width).ljust(width)) + Text(f"  {cost}{own}{after}", style="dim")
+        console.print(Text("import ", style="dim") + shown, soft_wrap=True)
 
 
-def _draw_finding(console: Console, findings: Sequence[Finding], recording: str) -> None:
+def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
+    findings = profile.findings
     if not findings:
         return
     first = next((finding for finding in findings if finding.commands), findings[0])
     print_words(console, f"{first.code}  {first.title}", "bold yellow")
-    cure = f"{shipped.typed()} fix {shlex.quote(recording)}" if first.code in CURED else ""
-    for line in (cure, *first.commands):
+    for line in (cure_of(first, profile, recording), *first.commands):
         if line:
             console.print(Text("  $ " + clean(line), style="cyan"), soft_wrap=True)
             break

@@ -12,41 +12,50 @@ from rich.text import Text
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import clean
+from fsprobe.report.terminal.console import broken, clean, print_words
+from fsprobe.report.terminal.cure import CURED
 
-CURED = ("FSP001",)
-"""Findings that an image answers, whatever its own run still shows."""
+INDENT = 10
+"""Columns of a plan's labels."""
 
 
 def draw_plan(console: Console, plan: Fix) -> None:
     """What will be done, how often the command runs, how long it takes, and what it needs of the disk."""
     size = numbers.size_bytes(plan.n_bytes)
-    took = f"about {numbers.seconds(plan.estimate_s)}" if plan.estimate_s is not None else ""
+    took = "not known: the recording has no wall time"
+    if plan.estimate_s is not None:
+        handing_out = f"to hand out {numbers.plural(plan.n_files, 'file')}"
+        took = f"about {numbers.seconds(plan.estimate_s)}, and what the filesystem takes {handing_out}"
     rows = [
         ("pack", f"{plan.env}: {numbers.plural(plan.n_files, 'file')}, {size}; it is only read"),
         ("into", f"{plan.image} (at most {size}, as a rule a third of it)"),
         ("run", shlex.join(plan.command)),
         ("in", str(plan.cwd)),
         ("how often", f"{plan.n_starts} times, {plan.cache} cache, with no input, with today's environment variables"),
-        ("takes", took or "not known: the recording has no wall time"),
+        ("takes", took),
         ("then", "the image is kept if it is better; else nothing is left"),
     ]
     if plan.n_to_compile:
         missing = numbers.plural(plan.n_to_compile, "module")
         rows.insert(1, ("compile", f"{missing} without valid byte code: it is written into the image alone"))
     for label, text in rows:
-        console.print(Text(f"{label:10}", style="dim") + Text(clean(text)), soft_wrap=True)
-    for line in plan.warnings:
-        console.print(Text(clean(f"warning: {line}"), style="yellow"), soft_wrap=True)
+        begin = Text(f"{label:{INDENT}}", style="dim")
+        whole = Text(clean(text))
+        # a command is there to be read and copied in one piece
+        for line in [whole] if label == "run" else broken(whole, max(30, console.width - INDENT)):
+            console.print(begin + line, soft_wrap=True)
+            begin = Text(" " * INDENT)
+    for warning in plan.warnings:
+        print_words(console, f"warning: {warning}", "yellow")
 
 
 def draw_outcome(console: Console, outcome: Outcome, at: Path, usage: Mapping[str, Sequence[str]]) -> None:
     """Whether the image is kept, the lines to use it by heading, and what became of the environment meanwhile."""
     console.print()
     if outcome.image is None:
-        console.print(Text(clean(f"Nothing is kept: {outcome.why}."), style="bold"), soft_wrap=True)
+        print_words(console, f"Nothing is kept: {outcome.why}.", "bold")
     else:
-        console.print(Text(clean(f"Kept {outcome.image}: {outcome.why}."), style="bold green"), soft_wrap=True)
+        print_words(console, f"Kept {outcome.image}: {outcome.why}.", "bold green")
         for heading, lines in usage.items():
             console.print(Text(f"\nIn the job script, {heading}:"))
             for line in lines:
@@ -55,7 +64,7 @@ def draw_outcome(console: Console, outcome: Outcome, at: Path, usage: Mapping[st
         names = numbers.plural(len(outcome.changed), "name")
         said = f"In {at} {names} changed meanwhile, and not by fsprobe; the first is {outcome.changed[0]}."
         console.print()
-        console.print(Text(clean(said)), soft_wrap=True)
+        print_words(console, said)
 
 
 def draw_left(console: Console, left: Sequence[Finding]) -> None:

@@ -48,7 +48,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     _spreads(console, job)
     _nodes(console, job)
     _scaled(console, job)
-    draw_findings(console, profile)
+    draw_findings(console, profile, "")
     console.print()
     console.print(Text(job.clock + " " + job_facts.TRACED_RATES, style="dim"))
     if recording:

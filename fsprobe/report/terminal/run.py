@@ -17,10 +17,13 @@ from fsprobe.model.time.account import TimeRow
 from fsprobe.report import facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, WIDTH, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.cure import cure_of
 
 TOP = 8
 MIN_NAME, MIN_NAME_AT_80 = 20, 11
 """Room that a name has at least, before columns beside it are left out; less where a screen has the usual width."""
+MIN_WITH_EXAMPLES = 80
+"""Columns of a screen on which an example of a path has room beside its reason."""
 N_SERVED = 3
 _CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
 LEVEL_STYLES = {
@@ -46,7 +49,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     """The report, part by part."""
     console.print()
     draw_head(console, profile)
-    draw_findings(console, profile)
+    draw_findings(console, profile, recording)
     draw_totals(console, profile)
     draw_mounts(console, profile)
     draw_phases(console, profile)
@@ -350,10 +353,12 @@ def draw_not_found(console: Console, profile: Profile) -> None:
         ("calls", "right", lambda row: numbers.count(row.n)),
         ("for instance", "fill", lambda row: clean(row.examples[0]) if row.examples else ""),
     ]
+    if console.width < MIN_WITH_EXAMPLES:
+        columns.pop()  # of a path that is cut to some letters nobody learns anything
     draw_table(console, rows, columns)
 
 
-def draw_findings(console: Console, profile: Profile) -> None:
+def draw_findings(console: Console, profile: Profile, recording: str) -> None:
     findings = profile.findings
     if not findings:
         return
@@ -366,7 +371,7 @@ def draw_findings(console: Console, profile: Profile) -> None:
         if saved:
             print_words(console, f"saves {saved}", "green", indent=3)
         print_words(console, finding.evidence, indent=3)
-        for line in finding.commands[:3]:
+        for line in [line for line in (cure_of(finding, profile, recording), *finding.commands) if line][:3]:
             # never broken: it is there to be copied
             console.print(Text("   $ " + clean(line), style="cyan"), soft_wrap=True)
     if len(findings) > 6:

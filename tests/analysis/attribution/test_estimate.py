@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fsprobe.analysis.counting.estimated import by_package, expected_error
-from fsprobe.model.rows import FAILED_IMPORTS, PROGRAM, UNASSIGNED
+from fsprobe.analysis.counting.profile import by_module as rows_by_module
+from fsprobe.model.profile import Metrics
+from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, PROGRAM, UNASSIGNED
 from tests.analysis.attribution.logs import (
     LIB,
     MAIN,
@@ -55,7 +57,7 @@ def test_a_search_without_end_is_an_import_that_failed() -> None:
 
 
 def test_what_paths_do_not_tell_is_not_assigned() -> None:
-    scan = [opened(f"{SITE}/dist{number}-1.0.dist-info/entry_points.txt") for number in range(20)]
+    scan = [opened(f"/etc/conf.d/{number}") for number in range(20)]
     search = searched("/work", LIB, SITE)
     first, second = [*search, *package(SITE, "one")], [*search, *package(SITE, "two")]
     assert modules(FIRST, first, scan, second)[len(FIRST) + len(first) :] == [UNASSIGNED] * 20 + ["two"] * len(second)
@@ -64,6 +66,25 @@ def test_what_paths_do_not_tell_is_not_assigned() -> None:
     assert modules(FIRST, first, scan, inner)[len(FIRST) + len(first) :] == ["one"] * 20 + ["one.inner"] * 4
     # after the last module it is the program's
     assert modules(FIRST, first, scan)[len(FIRST) + len(first) :] == [PROGRAM] * 20
+
+
+def test_who_reads_the_metadata_of_packages_is_not_told() -> None:
+    scan = [opened(f"{SITE}/dist{number}-1.0.dist-info/entry_points.txt") for number in range(20)]
+    scan.append(looked(f"{SITE}/one-1.0.dist-info"))
+    search = searched("/work", LIB, SITE)
+    first, second = [*search, *package(SITE, "one")], [*search, *package(SITE, "two")]
+    n = len(FIRST) + len(first)
+    assert modules(FIRST, first, scan, second)[n:] == [INSTALLED] * 21 + ["two"] * len(second)
+    # neither is it that package's between two of its modules, nor is the old form, a file, anybody's
+    inner = [*searched(f"{SITE}/one"), *module(f"{SITE}/one", "inner")]
+    old = [opened(f"{SITE}/dist-1.0-py3.11.egg-info")]
+    assert modules(FIRST, first, scan, old, inner)[n:] == [INSTALLED] * 22 + ["one.inner"] * 4
+    # after the last module it is the program's
+    assert modules(FIRST, first, scan)[n:] == [PROGRAM] * 21
+    tally, notes = tally_of([*START, *MAIN, *FIRST, *first, *scan, *second])
+    assert expected_error(tally, notes) == 0
+    metrics = Metrics(by_module=rows_by_module(tally, notes, timed=False))
+    assert (metrics.n_unowned, metrics.n_of_no_import) == (21, 21)
 
 
 def test_a_source_that_is_read_again_is_no_import() -> None:
@@ -94,7 +115,7 @@ def test_the_expected_error_is_told_from_the_log_alone() -> None:
     search = searched("/work", LIB, SITE)
     sure = [*START, *MAIN, *FIRST, *search, *package(SITE, "one")]
     assert expected_error(*tally_of(sure)) == 0
-    scan = [opened(f"{SITE}/dist{number}-1.0.dist-info/entry_points.txt") for number in range(6)]
+    scan = [opened(f"/etc/conf.d/{number}") for number in range(6)]
     tally, notes = tally_of([*sure, *scan, *search, *package(SITE, "two")])
     # opens of imports: the two directories of the first visits, json, one and two, and the six of the scan
     assert expected_error(tally, notes) == round(6 / 11, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,9 +45,38 @@ class TestEnvironments:
         assert finding.commands == (
             "mksquashfs /project/me/venv /project/me/venv.sqsh -noappend -processors 1 -no-xattrs",
             "fsprobe run --image /project/me/venv.sqsh --at /project/me/venv -- python train.py",
-            'singularity exec -B /project/me/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
+            '$(command -v apptainer || echo singularity) exec -B /project/me/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )
         assert finding.saves == {}
+
+    @pytest.mark.parametrize("there", ["apptainer", "singularity"])
+    def test_its_container_line_runs_what_is_on_path(self, there: str, tmp_path: Path) -> None:
+        program = tmp_path / there
+        program.write_text(f'#!/bin/sh\necho {there} "$@"\n')
+        program.chmod(0o755)
+        line = found(make(files(VENV, 500), facts=[fact("/project/me/venv")]))["FSP001"].commands[2]
+        told = subprocess.run(
+            ["/bin/sh", "-c", line],
+            env={"PATH": str(tmp_path), "SIF": "/a b.sif"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        where = "/project/me/venv.sqsh:/project/me/venv:image-src=/"
+        assert told.stdout == f"{there} exec -B {where} /a b.sif python train.py\n"
+
+    @pytest.mark.parametrize(
+        ("variables", "program"),
+        [
+            ({"APPTAINER_CONTAINER": "/a.sif", "SINGULARITY_CONTAINER": "/a.sif"}, "apptainer"),
+            ({"SINGULARITY_CONTAINER": "/a.sif"}, "singularity"),
+        ],
+    )
+    def test_in_a_container_the_line_starts_it_with_what_had_started_it(
+        self, variables: dict[str, str], program: str
+    ) -> None:
+        finding = found(make(files(VENV, 500), facts=[fact("/project/me/venv")], environment=variables))["FSP001"]
+        assert finding.commands[1].startswith(f"{program} exec -B ")
 
     def test_in_a_container_the_commands_name_it(self) -> None:
         inside = {"SINGULARITY_CONTAINER": "/appl/my image.sif"}
@@ -122,7 +152,7 @@ class TestProcesses:
         assert finding.commands == (
             "mksquashfs /project/me/venv /project/me/venv.sqsh -noappend -processors 1 -no-xattrs",
             "sbcast -f /project/me/venv.sqsh /tmp/venv.sqsh",
-            'srun singularity exec -B /tmp/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
+            'srun $(command -v apptainer || echo singularity) exec -B /tmp/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )
         assert "FSP018" not in found(make(paths, facts=facts, job={**step, "SLURM_JOB_NUM_NODES": "1"}))
         assert "FSP018" not in found(make(paths, facts=facts, job={"SLURM_JOB_NUM_NODES": "16"}))
@@ -242,27 +272,3 @@ class TestEstimatedByPackage:
         )
         assert "While big was imported" in found(evidence)["FSP031"].evidence
         assert "6,000 lstat" in found(evidence)["FSP031"].evidence
-
-
-@pytest.mark.parametrize(
-    ("there", "environment", "word"),
-    [
-        (["apptainer"], {}, "apptainer"),
-        (["singularity"], {}, "singularity"),
-        (["apptainer", "singularity"], {}, "singularity"),
-        ([], {}, "singularity"),
-        # of a run inside one: what started it, whatever is here
-        ([], {"APPTAINER_CONTAINER": "/a.sif", "SINGULARITY_CONTAINER": "/a.sif"}, "apptainer"),
-        (["apptainer"], {"SINGULARITY_CONTAINER": "/a.sif"}, "singularity"),
-    ],
-)
-def test_a_container_is_started_by_what_is_there(
-    there: list[str], environment: dict[str, str], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in there:
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    seen = found(make(files(VENV, 500), facts=[fact("/project/me/venv")], environment=environment))["FSP001"]
-    (line,) = [command for command in seen.commands if " exec -B " in command]
-    assert line.startswith(f"{word} exec -B ")

@@ -10,6 +10,7 @@ from fsprobe.capture import backends, options
 from fsprobe.capture.backends.audit import notes
 from fsprobe.capture.backends.protocol import Machine, Run
 from fsprobe.capture.backends.ptrace.backend import Ptrace
+from fsprobe.capture.directories import room
 from fsprobe.capture.process.start import Launch
 from fsprobe.errors import FsprobeError
 from fsprobe.events.strace import parser
@@ -125,3 +126,12 @@ def test_auto_takes_it_last_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
     assert chosen.prepare(Run(["true"], {}), launch) is launch
     assert "no strace" in chosen.why
     assert "Operation not permitted" in chosen.why
+
+
+def test_notes_that_can_not_be_read_are_counted(tmp_path: Path) -> None:
+    """Once more is tried; what fails for good is in the reason."""
+    marks = tmp_path / "marks"
+    marks.mkdir(mode=0o700)
+    (tmp_path / "elsewhere").write_bytes(b"x")
+    (marks / (room.NOTED + "1.aa")).symlink_to(tmp_path / "elsewhere")
+    assert "1 files of what interpreters noted can't be read" in notes.gather(str(tmp_path), str(tmp_path / "log"))

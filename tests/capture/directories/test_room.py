@@ -35,7 +35,7 @@ def test_each_process_has_its_own_lines_and_what_it_lost(tmp_path: Path) -> None
     data += bytes(own + child - len(data)) + b"+0 5 2\n".ljust(32, b"\0") + b"torn"
     path = tmp_path / "room.x"
     path.write_bytes(bytes(data) + bytes(child))
-    assert dict(room.read(str(path))) == {0: b"1 2 >a\n2 2 <a\n", 2: b"+0 5 2\n-3\n"}
+    assert dict(room.read(str(path))) == {0: b"1 2 >a\n2 2 <a\n", 2: b"+0 5 2\n-3 room\n"}
     assert room.used_bytes(bytes(data[:4096])) == 64 + 64
 
 
@@ -80,7 +80,9 @@ def test_what_has_no_room_is_kept_and_then_counted(tmp_path: Path) -> None:
     assert rows[-1].startswith("-")
     n_marks = len([row for row in rows if "no_such" in row])
     assert 500 < n_marks < 3000
-    n_lost = -int(rows[-1])
+    number, why = rows[-1].split()
+    n_lost = -int(number)
+    assert why == "room"
     assert n_marks + n_lost >= 3000, "what is there and what is not make up all of them"
 
 

@@ -13,7 +13,8 @@ from fsprobe import pipeline
 from fsprobe.capture.backends.inline import build
 from tests.conftest import need
 
-COMPUTES = "import time\nuntil = time.thread_time() + {s}\nwhile time.thread_time() < until: sum(range(1000))\n"
+COMPUTES = "import os, time\nuntil = time.thread_time() + {s}\nwhile time.thread_time() < until: sum(range(1000)); os.stat('/')\n"
+"""With calls in between: on a busy machine the tracer so knows each moment's CPU time, however long others had the processor."""
 PROGRAM = """
 import json, threading, time
 used = {}

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.accuracy.requests_check import COMPARED, EXACT, Comparison, compare, read_model, trace
 from benchmarks.fileserver import serve
-from benchmarks.requests_check import COMPARED, EXACT, Comparison, compare, read_model, trace
 from fsprobe.capture.lookups import collect, unresolved
 from fsprobe.capture.machine import mounts
 from fsprobe.model.requests import RequestCounts

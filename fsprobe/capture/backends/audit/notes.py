@@ -84,7 +84,7 @@ def gather(scratch: "str", log: "str") -> "str":
     if not os.path.isdir(place):
         os.rename(os.path.join(scratch, _FULL), place)
     to_wall_ns = int(time.time() * 1e9) - int(time.monotonic() * 1e9)
-    found, n_lost = _notes_in(place)
+    found, n_lost, n_unread = _notes_in(place)
     births = _named(found)
     streams = [_stream(one, births[id(one)], births) for one in found]
     streams.append(iter(_clones(sorted(births.values(), key=lambda birth: birth.at_ns))))
@@ -99,7 +99,9 @@ def gather(scratch: "str", log: "str") -> "str":
             raise
         return "the scratch filesystem is full"
     why = "there was no room, or the program watched its own calls (sys.setprofile, sys.settrace)"
-    return "at least %d calls were not noted: %s" % (n_lost, why) if n_lost else ""
+    reasons = ["%d files of what interpreters noted can't be read" % n_unread] if n_unread else []
+    reasons += ["at least %d calls were not noted: %s" % (n_lost, why)] if n_lost else []
+    return "; ".join(reasons)
 
 
 class Notes:
@@ -113,21 +115,22 @@ class Notes:
         self.birth = _birth(path, start)
 
 
-def _notes_in(place: "str") -> "tuple[list[Notes], int]":
-    """What the processes noted in a directory, and how many lines had no room."""
-    found, n_lost = [], 0
+def _notes_in(place: "str") -> "tuple[list[Notes], int, int]":
+    """What the processes noted in a directory, how many lines had no room, and how many files can't be read."""
+    found, n_lost, n_unread = [], 0, 0
     for name in sorted(os.listdir(place)):
         path = os.path.join(place, name)
         if name.startswith(CALLS):
             found.append(Notes(path))
         elif name.startswith(room.NOTED):
             header = room.header_of(path)
+            n_unread += not header
             for number, part in enumerate(room.parts(header)):
                 n_lost += part.n_lost
                 if part.used:
                     found.append(Notes(path, number, part.start, part.limit))
             n_lost += room.n_lost_elsewhere(header)
-    return [one for one in found if one.birth is not None], n_lost
+    return [one for one in found if one.birth is not None], n_lost, n_unread
 
 
 def _named(found: "list[Notes]") -> "dict[int, Birth]":
@@ -162,13 +165,17 @@ class Birth:
 
 
 def _birth(path: "str", at: "int" = 0) -> "Birth | None":
-    try:
-        with own_files.reader(path, buffering=0) as source:
-            source.seek(at)
-            head = source.read(256).split(b"\n", 1)[0]
-        return Birth(head[1:].split()) if head[:1] == b"!" else None
-    except (OSError, ValueError, IndexError):
-        return None
+    for _ in range(2):  # what failed for a moment does not the next time
+        try:
+            with own_files.reader(path, buffering=0) as source:
+                source.seek(at)
+                head = source.read(256).split(b"\n", 1)[0]
+            return Birth(head[1:].split()) if head[:1] == b"!" else None
+        except (ValueError, IndexError):
+            return None
+        except OSError:
+            continue
+    return None
 
 
 def _clones(births: "list[Birth]") -> "list[tuple[int, int, bytes]]":

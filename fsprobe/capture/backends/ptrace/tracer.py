@@ -199,7 +199,7 @@ def trace(
         _say(f"{run.n_undecoded} calls could not be decoded, a defect of fsprobe: look for `undecoded` in {log_path}")
     if run.confined:
         _say(
-            f"{len(run.confined)} processes confined themselves (seccomp): what they imported from then on is not marked"
+            f"{len(run.confined)} processes confined themselves (seccomp): fsprobe's hook asks the kernel for nothing in them from then on"
         )
     if run.foreign:
         _say(f"{len(run.foreign)} processes ran in 32-bit mode: their calls are not in the log")

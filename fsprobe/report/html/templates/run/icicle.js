@@ -1,7 +1,5 @@
-// The icicle: modules as nested bars. A node is {id, name, parent, children, own: {...}, sum: {...}, depth, x0, x1}.
+// The icicle: modules as nested bars.
 const ROW = 26;
-const LABEL = 44;
-const WITH_NUMBER = 190;
 const MEASURES = [
   { value: 'calls', label: 'Calls', unit: 'calls', text: count },
   { value: 'requests', label: 'Server requests', unit: 'requests', text: count },
@@ -9,89 +7,33 @@ const MEASURES = [
   { value: 'not_found', label: 'Not found', unit: 'failed lookups', text: count },
 ];
 
-function makeNode(name, parent) {
-  return { name, parent, children: [], own: {}, sum: {}, depth: parent ? parent.depth + 1 : 0, recorded: null, imports: null, isModule: false };
-}
+const FONT = '12.5px system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif';
+const PADDING = 14;
 
-function importerTree(data) {
-  const root = makeNode('total', null);
-  const nodes = [];
-  data.names.forEach((name, i) => {
-    const node = makeNode(name, data.parents[i] < 0 ? root : nodes[data.parents[i]]);
-    readOwn(node, data, i);
-    node.parent.children.push(node);
-    nodes.push(node);
-  });
-  return finish(root, data);
-}
+let ruler = null;
+const lengths = new Map();
 
-// Modules under the packages that their dotted names say; what a package's own module does is in the package's bar.
-function nameTree(data) {
-  const root = makeNode('total', null);
-  const known = new Map();
-  const at = (name) => {
-    if (known.has(name)) return known.get(name);
-    const dot = name.startsWith('(') ? -1 : name.lastIndexOf('.');
-    const node = makeNode(name, dot > 0 ? at(name.slice(0, dot)) : root);
-    node.parent.children.push(node);
-    known.set(name, node);
-    return node;
-  };
-  data.names.forEach((name, i) => {
-    const node = name.endsWith('smaller imports)') ? makeNode(name, root) : at(name);
-    if (!known.has(name)) root.children.push(node);
-    readOwn(node, data, i);
-  });
-  return finish(root, data);
-}
-
-function readOwn(node, data, i) {
-  node.isModule = true;
-  node.recorded = data.recorded[i];
-  node.imports = data.imports[i];
-  for (const name of ['calls', 'not_found', 'opens', 'stats', 'time', 'requests']) {
-    if (data[name]) node.own[name] = (node.own[name] || 0) + (data[name][i] || 0);
+function textWidth(text) {
+  if (!lengths.has(text)) {
+    ruler = ruler || document.createElement('canvas').getContext('2d');
+    ruler.font = FONT;
+    lengths.set(text, ruler.measureText(text).width);
   }
+  return lengths.get(text);
 }
 
-// Sums from the leaves up. Without recursion: trees are as deep as import chains are long.
-function finish(root, data) {
-  const order = [root];
-  for (let i = 0; i < order.length; i++) order.push(...order[i].children);
-  for (const node of order) for (const name of ['calls', 'not_found', 'opens', 'stats', 'time', 'requests']) node.sum[name] = data[name] ? node.own[name] || 0 : null;
-  for (const node of order.slice(1).reverse()) {
-    for (const name of Object.keys(node.sum)) if (node.sum[name] !== null) node.parent.sum[name] += node.sum[name];
-  }
-  order.forEach((node, i) => { node.id = i; });
-  return { root, order };
-}
-
-function place(tree, measure) {
-  tree.root.x0 = 0;
-  tree.root.x1 = 1;
-  const total = tree.root.sum[measure] || 1;
-  for (const node of tree.order) {
-    node.children.sort((a, b) => b.sum[measure] - a.sum[measure] || (a.name < b.name ? -1 : 1));
-    let x = node.x0;
-    for (const child of node.children) {
-      child.x0 = x;
-      x += child.sum[measure] / total;
-      child.x1 = x;
-    }
-  }
-}
-
-function topName(node) {
-  return node.name.startsWith('(') ? node.name : node.name.split('.', 1)[0];
-}
-
-// What a narrow bar says: the name without the packages that it shares with the bar above.
-function shortName(node) {
+// A bar says the whole name, or the name without the packages that it shares with the bar above, or its last part; a name that does
+// not fit is not cut off but left to the tooltip.
+function labelOf(node, pixels) {
+  if (pixels < 24) return '';
   const parts = node.name.split('.');
   const above = node.parent ? node.parent.name.split('.') : [];
   let same = 0;
   while (same < parts.length - 1 && parts[same] === above[same]) same += 1;
-  return same ? `.${parts.slice(same).join('.')}` : node.name;
+  const names = [node.name];
+  if (same) names.push(`.${parts.slice(same).join('.')}`);
+  if (parts.length > 1) names.push(`.${parts[parts.length - 1]}`);
+  return names.find((name) => textWidth(name) <= pixels - PADDING) || '';
 }
 
 function makeIcicle() {
@@ -102,7 +44,8 @@ function makeIcicle() {
   const state = { arrange: 'importer', measure: 'calls', focus: trees.importer.root, current: null, query: '' };
   const cells = new Map();
   let room = 0;
-  const colours = pickColours(trees.importer);
+  const colourOf = (node) => `--p${node.parent ? data.colours[topName(node)] || 0 : 0}`;
+  const tip = makeTip(chart);
   const measure = () => MEASURES.find((entry) => entry.value === state.measure);
 
   makeSwitch(byId('icicle-arrange'), [
@@ -121,6 +64,7 @@ function makeIcicle() {
     cells.clear();
     draw();
     search(state.query);
+    writeLink(state);
   }
 
   function isDrawn(node) {
@@ -160,18 +104,19 @@ function makeIcicle() {
     if (!cell) {
       cell = element('div', { role: 'treeitem', id: `cell-${node.id}`, class: 'cell' });
       cell.addEventListener('click', () => { mark(node); zoom(node === state.focus && node.parent ? node.parent : node); });
-      cell.addEventListener('mouseenter', () => describe(node));
-      cell.addEventListener('mouseleave', () => describe(state.current));
+      cell.addEventListener('mousemove', (event) => tip.show(event, node.name, facts(node)));
       chart.append(cell);
       cells.set(node.id, cell);
     }
     const pixels = width * room;
-    cell.className = `cell${pixels < LABEL ? ' slim' : ''}${pixels > WITH_NUMBER ? ' number' : ''}`;
-    cell.textContent = pixels < LABEL ? '' : node === state.focus || pixels > WITH_NUMBER ? node.name : shortName(node);
-    if (pixels > WITH_NUMBER) cell.append(element('span', {}, measure().text(node.sum[state.measure])));
+    const label = labelOf(node, pixels);
+    const number = measure().text(node.sum[state.measure]);
+    cell.textContent = label;
+    cell.dataset.number = label && textWidth(label) + textWidth(number) + PADDING + 12 <= pixels ? number : '';
+    cell.className = `cell${label ? '' : ' slim'}`;
     cell.setAttribute('aria-level', node.depth - state.focus.depth + 1);
     cell.setAttribute('aria-label', `${node.name}, ${amount(node)}`);
-    cell.style.background = node.parent ? `var(--${colours.get(topName(node)) || 'c0'})` : 'var(--c0)';
+    cell.style.background = `var(${colourOf(node)})`;
     cell.style.top = `${(node.depth - state.focus.depth) * ROW}px`;
     cell.style.left = `${left * 100}%`;
     cell.style.width = `${width * 100}%`;
@@ -183,19 +128,19 @@ function makeIcicle() {
     return `${text(node.sum[state.measure])}${unit ? ` ${unit}` : ''}, ${share(node.sum[state.measure], total)} of all`;
   }
 
-  function describe(node) {
-    const line = byId('icicle-detail');
-    line.textContent = '';
-    if (!node) return;
-    const importer = state.arrange === 'importer' && node.parent ? (node.parent.parent ? `imported by ${node.parent.name}` : 'imported by the program') : '';
-    const facts = [amount(node)];
+  function facts(node) {
+    const found = [amount(node)];
     if (node.isModule) {
-      facts.push(`self ${measure().text(node.own[state.measure] ?? null)} (${count(node.own.opens)} open, ${count(node.own.stats)} stat, ${count(node.own.not_found)} not found)`);
-      if (node.recorded !== null && node.recorded !== undefined) facts.push(`${count(node.recorded)} calls recorded, cumulative`);
-      if (node.imports > 1) facts.push(`imported ${count(node.imports)} times`);
+      found.push(`self ${measure().text(node.own[state.measure] ?? null)} (${count(node.own.opens)} open, ${count(node.own.stats)} stat, ${count(node.own.not_found)} not found)`);
+      if (node.recorded !== null && node.recorded !== undefined) found.push(`${count(node.recorded)} calls recorded, cumulative`);
+      if (node.imports > 1) found.push(`imported ${count(node.imports)} times`);
     }
-    if (importer) facts.push(importer);
-    line.append(element('b', {}, node.name), element('br'), element('span', {}, facts.join(' · ')));
+    if (state.arrange === 'importer' && node.parent) found.push(node.parent.parent ? `imported by ${node.parent.name}` : 'imported by the program');
+    return found;
+  }
+
+  function describe(node) {
+    byId('icicle-detail').replaceChildren(element('b', {}, node.name), element('br'), element('span', {}, facts(node).join(' · ')));
   }
 
   function mark(node) {
@@ -209,7 +154,21 @@ function makeIcicle() {
 
   function zoom(node) {
     state.focus = node;
+    tip.hide();
     draw();
+    writeLink(state);
+  }
+
+  // The state that a link names: what it does not know of this page is left as it is.
+  function restore() {
+    const link = readLink();
+    if (!link) return;
+    for (const [name, value] of [['arrange', link.arrange], ['measure', link.measure]]) {
+      const button = [...byId(`icicle-${name}`).children].find((one) => one.dataset.value === value);
+      if (button && !button.disabled && state[name] !== value) button.click();
+    }
+    const node = trees[state.arrange].order.find((one) => one.name === link.name);
+    if (node) zoom(node);
   }
 
   function drawCrumbs() {
@@ -296,29 +255,40 @@ function makeIcicle() {
     }
   });
 
-  drawLegend(colours);
+  drawLegend(trees.importer, data.colours);
+  makeExport(() => ({
+    title: `${byId('title').textContent} · ${state.focus.name}, ${measure().label.toLowerCase()}`,
+    name: state.focus.name,
+    width: chart.clientWidth,
+    height: chart.clientHeight,
+    bars: [...cells.values()].map((cell) => ({
+      x: cell.offsetLeft, y: cell.offsetTop, width: cell.offsetWidth, label: cell.textContent, number: cell.dataset.number,
+      title: cell.getAttribute('aria-label'), colour: getComputedStyle(cell).backgroundColor,
+    })),
+  }));
   byId('icicle-table').addEventListener('toggle', function fill() {
     if (!this.querySelector('table')) this.append(treeTable(trees.importer));
   });
   place(trees.importer, 'calls');
   draw();
+  restore();
+  window.addEventListener('hashchange', restore);
   onResize(chart, draw);
 }
 
-// The seven top-level names that make most calls themselves have a colour each, the rest share one.
-function pickColours(tree) {
-  const sums = new Map();
-  for (const node of tree.order.slice(1)) sums.set(topName(node), (sums.get(topName(node)) || 0) + (node.own.calls || 0));
-  const names = [...sums.keys()].filter((name) => !name.startsWith('(')).sort((a, b) => sums.get(b) - sums.get(a));
-  return new Map(names.slice(0, 7).map((name, i) => [name, `c${i + 1}`]));
-}
-
-function drawLegend(colours) {
-  const legend = byId('icicle-legend');
-  for (const [name, colour] of [...colours, ['others', 'c0']]) {
+// The packages that make most calls themselves; a package has its colour on every page, and two may share one.
+function drawLegend(tree, slots) {
+  const sums = new Map([['standard library', 0], ['other', 0]]);
+  const shown = { 0: 'other', 1: 'standard library' };
+  for (const node of tree.order.slice(1)) {
+    const name = shown[slots[topName(node)]] || topName(node);
+    sums.set(name, (sums.get(name) || 0) + (node.own.calls || 0));
+  }
+  const names = [...sums.keys()].filter((name) => sums.get(name) > tree.root.sum.calls / 200).sort((a, b) => sums.get(b) - sums.get(a)).slice(0, 12);
+  for (const name of names) {
     const swatch = element('span', { class: 'swatch', 'aria-hidden': 'true' });
-    swatch.style.background = `var(--${colour})`;
-    legend.append(element('span', {}, swatch, name));
+    swatch.style.background = `var(--p${{ other: 0, 'standard library': 1 }[name] ?? slots[name]})`;
+    byId('icicle-legend').append(element('span', {}, swatch, name));
   }
 }
 

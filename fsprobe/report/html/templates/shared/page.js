@@ -10,7 +10,7 @@ function makeThemeButton() {
     if (theme === 'auto') delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     button.textContent = theme[0].toUpperCase() + theme.slice(1);
-    button.setAttribute('aria-label', `Colours: ${theme === 'auto' ? 'as the system' : theme}`);
+    button.setAttribute('aria-label', `${button.textContent}: colours ${theme === 'auto' ? 'as the system' : 'of this page'}`);
   };
   button.addEventListener('click', () => {
     set(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);
@@ -67,6 +67,22 @@ function followSections() {
   for (const id of links.keys()) if (byId(id)) watch.observe(byId(id));
 }
 
+// What can be scrolled by hand can be scrolled by keyboard; what fits is no stop for Tab.
+function makeScrollable() {
+  const watch = new ResizeObserver((entries) => {
+    for (const place of new Set(entries.map(({ target }) => target.closest('.scroll')))) {
+      if (place.scrollWidth > place.clientWidth) {
+        const title = place.querySelector('caption')?.textContent || place.closest('section').querySelector('h2, h3').textContent;
+        for (const [name, value] of [['tabindex', '0'], ['role', 'group'], ['aria-label', `${title}, scrolls sideways`]]) place.setAttribute(name, value);
+      } else for (const name of ['tabindex', 'role', 'aria-label']) place.removeAttribute(name);
+    }
+  });
+  for (const place of document.querySelectorAll('.scroll')) {
+    watch.observe(place);
+    watch.observe(place.firstElementChild);
+  }
+}
+
 makeThemeButton();
 makeCopyButtons();
 makeKeys();
@@ -77,3 +93,4 @@ if (DATA.tables) {
   makeTables();
   makeJob();
 }
+makeScrollable();

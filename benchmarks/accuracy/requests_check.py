@@ -1,6 +1,6 @@
 """Compare the request model with what a file server really saw: the same run, traced, and served by the simulated one.
 
-    python -m benchmarks.requests_check VENV... [-o OUT.json]    (a copy: not the environment that runs this)
+    python -m benchmarks.accuracy.requests_check VENV... [-o OUT.json]    (a copy: not the environment that runs this)
 
 The environment is served at its own path, the client is made cold, a program runs under fsprobe's strace line, and the
 server's log of (request, path) is set against the model's: equal multisets, nothing less. READDIR is set apart: of processes
