@@ -185,7 +185,7 @@ def stage_to_nodes(evidence: Evidence) -> Seen | None:
         + name_the_container(evidence),
         commands=[
             image_commands(evidence, roots[0].path)[0],
-            f"sbcast {quote(image)} {quote(local)}",
+            f"sbcast -f {quote(image)} {quote(local)}",  # -f: that of an earlier job may be there still
             _srun_line(evidence, local, roots[0].path),
         ],
     )

@@ -114,7 +114,10 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
         n_saved = _saved_by_preload(evidence, workers, kept) + _saved_starts(watch, workers)
         advice += f" The second line saves at least {n_saved:,} calls." if n_saved > 0 and kept else ""
         advice += _about_torch(watch, workers)
-        commands = ['multiprocessing.set_start_method("fork")  # in Python, before the first worker']
+        # a program that names its context (get_context, DataLoader's multiprocessing_context=) is not changed by the first line
+        commands = [
+            'multiprocessing.set_start_method("fork")  # before the first worker; a context that is named: "fork" there'
+        ]
         if kept:
             commands.append(f'multiprocessing.set_start_method("forkserver"); {_preload_line(kept)}')
     return _Repeated(

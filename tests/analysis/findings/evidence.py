@@ -90,10 +90,9 @@ def make(
         notes=Notes(),
         profile=Profile(
             manifest=Manifest(
-                command=("python", "train.py"),
                 environment=dict(environment or {}),
                 job=dict(job or {}),
-                **(manifest or {}),
+                **{"command": ("python", "train.py"), **(manifest or {})},
             ),
             metrics=metrics or Metrics(**numbers(tally.total, timed=False)),
         ),

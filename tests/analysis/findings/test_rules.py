@@ -151,7 +151,7 @@ class TestProcesses:
         assert finding.severity == "warn"
         assert finding.commands == (
             "mksquashfs /project/me/venv /project/me/venv.sqsh -noappend -processors 1 -no-xattrs",
-            "sbcast /project/me/venv.sqsh /tmp/venv.sqsh",
+            "sbcast -f /project/me/venv.sqsh /tmp/venv.sqsh",
             'srun $(command -v apptainer || echo singularity) exec -B /tmp/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )
         assert "FSP018" not in found(make(paths, facts=facts, job={**step, "SLURM_JOB_NUM_NODES": "1"}))

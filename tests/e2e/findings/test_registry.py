@@ -81,6 +81,7 @@ ADVICE: dict[str, str] = {
     "FSP014": "starts:TestHelpers.test_what_the_flags_leave_out",
     "FSP016": "savings:TestProcesses.test_spawned_pools",
     "FSP017": "mounts:TestJobs.test_ranks_in_an_image",
+    "FSP018": "jobs.slurm:test_an_image_is_sent_to_the_nodes_by_each_job",
     "FSP019": "mounts:TestData.test_they_are_packed_and_counted_again",
     "FSP020": "mounts:TestEnvironments.test_flash_in_an_image",
     "FSP021": "mounts:TestEnvironments.test_conda_in_an_image",
@@ -96,7 +97,6 @@ ADVICE: dict[str, str] = {
 }
 """Code -> the test that does what the finding says and measures again."""
 UNTRIED = {
-    "FSP018": "sbcast needs the nodes of a cluster",
     "FSP031": "there is nothing to type: what it saves depends on the package's authors",
 }
 
@@ -104,7 +104,8 @@ UNTRIED = {
 def find_test(name: str) -> Callable[..., Any]:
     """The function that a name of the tables stands for: module:[Class.]function."""
     module, _, path = name.partition(":")
-    found: Any = importlib.import_module(f"tests.e2e.findings.test_{module}")
+    package, _, file = module.rpartition(".")
+    found: Any = importlib.import_module(f"tests.e2e.{package or 'findings'}.test_{file}")
     for part in path.split("."):
         found = getattr(found, part)
     assert callable(found)

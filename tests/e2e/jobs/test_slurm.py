@@ -10,13 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fsprobe import pipeline
+from fsprobe.model.rows import Counts
 from tests import slurm
+from tests.analysis.findings.evidence import LOCAL, LUSTRE, fact, found, make
 from tests.conftest import FSPROBE, clean_environment, need, run_plain
 from tests.job_recordings import cut, merge, profile
 
@@ -194,6 +197,52 @@ def test_an_image_over_the_environment(cluster: slurm.Slurm, venv: Path, tmp_pat
     assert asked_of_image > 8 * 100  # an open of each module by each rank
     assert requests["ratio"] < 0.75
     assert f"{requests['baseline']:,} server requests (cold cache) become {requests['other']:,}: " in said
+
+
+_STARTER = """#!/bin/bash
+# what a container's starter does with `exec -B IMAGE:PATH:image-src=/ CONTAINER COMMAND...`, without a container
+IFS=: read -r image place _ <<< "$3"
+shift 4
+exec {fsprobe} exec --image "$image" --at "$place" -- "$@"
+"""
+
+
+def test_an_image_is_sent_to_the_nodes_by_each_job(cluster: slurm.Slurm, tmp_path: Path) -> None:
+    need(shutil.which("mksquashfs"), "no mksquashfs here")
+    env, local = tmp_path / f"venv{os.getpid()}", Path(f"/tmp/venv{os.getpid()}.sqsh")
+    (env / "lib").mkdir(parents=True)
+    (env / "lib" / "word").write_text("packed")
+    starter = tmp_path / "singularity"
+    starter.write_text(_STARTER.format(fsprobe=shlex.join(FSPROBE)))
+    starter.chmod(0o755)
+    finding = found(
+        make(
+            {os.fsencode(env / "lib" / str(n)): Counts(n_open=1) for n in range(500)},
+            facts=[fact(str(env))],
+            job={"SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_JOB_NUM_NODES": "2"},
+            mounts=[LOCAL, replace(LUSTRE, path=os.fsencode(tmp_path))],
+            manifest={"command": ("cat", str(env / "lib" / "word"))},
+        )
+    )["FSP018"]
+    pack, *lines = finding.commands
+    assert lines[0].startswith("sbcast ")
+    assert run_plain(["bash", "-c", pack]).status == 0
+    (env / "lib" / "word").write_text("in the directory")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    try:
+        # the second job finds the image of the first
+        for _ in range(2):
+            words = ["salloc", "-N2", "-n2", "bash", "-e", "-c", "\n".join(lines)]
+            done = subprocess.run(
+                words,
+                env={**cluster.environment, "PATH": path, "SIF": "none"},
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.returncode, done.stdout) == (0, b"packed" * 2), done.stderr
+    finally:
+        local.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("launcher", ["mpirun.mpich", "mpirun.openmpi"])
