@@ -24,10 +24,12 @@ def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -
     """
     if cheapest_ns is None or not any(row.fs_class not in OURS for row in mounts):
         return ""
-    inside = tuple(row.key.rstrip("/") + "/" for row in mounts if row.fs_class in OURS and row.key != "/")
+    # a server's mount may lie below one in memory: the longest that holds a path is its own
+    places = sorted(((row.key.rstrip("/") + "/", row.fs_class) for row in mounts), key=lambda place: -len(place[0]))
     n_paths = n_slow = 0
     for path, counted in tally.by_path.items():
-        if counted.max_ns and not path.decode("utf-8", "backslashreplace").startswith(inside):
+        shown = path.decode("utf-8", "backslashreplace") + "/"
+        if counted.max_ns and next((kind for place, kind in places if shown.startswith(place)), "") not in OURS:
             n_paths += 1
             n_slow += counted.max_ns > cheapest_ns + FAST_CALL_NS
     if n_paths < _FEWEST_PATHS:
