@@ -185,7 +185,7 @@ def test_a_target_that_lists_our_directories_is_counted(
 
 
 def test_own_calls_of_the_recorder_are_few(tmp_path: Path, strace_program: str) -> None:
-    """fsprobe's own metadata calls beside `run --record-only`: at most 540, less what the command itself does."""
+    """fsprobe's own metadata calls beside `run --record-only`: at most 560, less what the command itself does."""
     log = tmp_path / "log"
     command = [
         sys.executable,
@@ -209,7 +209,7 @@ def test_own_calls_of_the_recorder_are_few(tmp_path: Path, strace_program: str) 
     events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
     n_calls = sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)
     assert n_calls > 100
-    assert n_calls <= 540, n_calls
+    assert n_calls <= 560, n_calls
 
 
 def test_every_op_has_a_name() -> None:
