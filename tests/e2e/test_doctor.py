@@ -51,7 +51,8 @@ def test_a_machine_with_strace(strace_program: str) -> None:
     assert {"scratch", "hook", "network filesystems", "images", "packing", "interpreters"} <= set(checks)
     text = run_doctor(os.environ["PATH"]).stdout
     assert "fsprobe run takes strace" in text
-    assert max(len(line) for line in text.splitlines()) <= 80
+    # a path is never broken
+    assert max(len(line) for line in text.splitlines() if len(line.split()) > 1) <= 80
 
 
 def test_a_machine_without_strace(tmp_path: Path) -> None:

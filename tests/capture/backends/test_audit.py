@@ -8,6 +8,7 @@ import pytest
 
 from fsprobe.capture import backends, options
 from fsprobe.capture.backends.audit import notes
+from fsprobe.capture.backends.audit.backend import Audit
 from fsprobe.capture.backends.protocol import Machine, Run
 from fsprobe.capture.backends.ptrace.backend import Ptrace
 from fsprobe.capture.directories import room
@@ -123,7 +124,12 @@ def test_auto_takes_it_last_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
     (chosen,) = backends.choose(options.parse(["--", "true"]), Machine({"PATH": str(tmp_path)}))
     assert chosen.name == "audit"
     launch = Launch(["true"], {})
-    assert chosen.prepare(Run(["true"], {}), launch) is launch
+    assert isinstance(chosen, Audit)
+    try:
+        assert chosen.prepare(Run(["true"], {}), launch) is launch
+    finally:
+        assert chosen.witness is not None
+        chosen.witness.close()
     assert "no strace" in chosen.why
     assert "Operation not permitted" in chosen.why
 
