@@ -156,9 +156,10 @@ def different_conditions(profile: Profile, baseline: Profile) -> list[str]:
     """What differs between two runs beside the program, in words: it may explain a difference, and does not forgive it."""
     manifest, other = profile.manifest, baseline.manifest
     found = [] if manifest.command == other.command else ["the commands differ"]
-    versions = [one.python.version if one.python is not None else None for one in (manifest, other)]
-    if versions[0] != versions[1]:
-        found.append(f"Python {versions[1]} in the baseline, {versions[0]} here")
+    here, there = (one.python.version if one.python is not None else None for one in (manifest, other))
+    # paths tell 3.11 where the interpreter would have said 3.11.7
+    if here and there and not (f"{here}.".startswith(f"{there}.") or f"{there}.".startswith(f"{here}.")):
+        found.append(f"Python {there} in the baseline, {here} here")
     return found
 
 

@@ -106,7 +106,8 @@ def assert_estimated(profile: Profile, why: str) -> None:
     assert profile.quality.n_estimated > N_OPENS
     assert as_shown(profile, "app.work") <= set(rows(profile, "by_module"))
     assert rows(profile, "by_path")["/data/file-3"].n_open == 1
-    assert profile.manifest.python is None
+    assert profile.manifest.python is not None
+    assert profile.manifest.python.from_paths
     said = " ".join(run.render(profile, recording="x.fsprobe").split())
     assert "estimate" in said
     assert "fsprobe's directory is not there for it" in said
