@@ -163,9 +163,7 @@ def prepare(
         options: what was asked for.
         launch: the command as it would be started without fsprobe.
         held: the signals.
-        enter: see `record`.
-        layout: see `record`.
-        consume: see `record`.
+        enter, layout, consume: see `record`.
         warnings: what the user should know is added.
     """
     table = mounts.parse_mountinfo(mounts.read_own())
@@ -189,8 +187,7 @@ def prepare(
         if enter:
             launch.words = enter + launch.words
             launch.program = host.find_program(enter[0], run.environment)[0] or ""
-        host_name = naming.node_name(run.environment, str(run.state["host"]))
-        rank = ranks.identify(run.environment)
+        host_name, rank = naming.node_name(run.environment, str(run.state["host"])), ranks.identify(run.environment)
         run.path = naming.output_path(options.output, options.command, host_name, rank)
         run.replaces = options.force
         if not run.replaces:
@@ -207,11 +204,10 @@ def prepare(
             from fsprobe.capture.machine import meter
 
             run.counted = meter.Meter()
-    except FsprobeError:
+    except (FsprobeError, OSError) as error:
         run.clear()
-        raise
-    except OSError as error:
-        run.clear()
+        if isinstance(error, FsprobeError):
+            raise
         raise FsprobeError(
             "cannot prepare the run in %s: %s" % (run.scratch, error.strerror),
             "name a node-local directory with --tmp-dir",
@@ -370,15 +366,13 @@ def _write_so_far(run: "Prepared", streamed: "Any" = None) -> "None":
 
 def closing_words(run: "Prepared", outcome: "Outcome", waited_s: "float") -> "list[str]":
     """What the user should know of how it went."""
-    lines = []
-    if outcome.log_truncated:
-        lines.append("the recording is not complete: %s; the command ran to its end" % outcome.log_truncated)
-    for one in run.observers:
-        lines.extend(one.warnings(outcome))
+    cut = outcome.log_truncated
+    lines = ["the recording is not complete: %s; the command ran to its end" % cut] if cut else []
+    lines += [line for one in run.observers for line in one.warnings(outcome)]
     if outcome.descendants_left:
         lines.append(
-            "processes that outlive the command were still running %g s after it ended: the recording stops there "
-            "(--wait-descendants)" % waited_s
+            "processes that outlive the command were still running %g s after it ended: the recording stops there (--wait-descendants)"
+            % waited_s
         )
     return lines
 
