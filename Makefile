@@ -51,15 +51,15 @@ lint: $(VENV)/.test-installed
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-# What only computes, and the virtual machine, which only counts, share the processors; what starts and measures programs
-# has the machine to itself.
-COMPUTING = $(wildcard $(addprefix tests/,e2e/test_servers.py analysis cli experiment jobs model privacy report events/ring \
-  events/test_[a-qs-z]*.py test_fuzz.py test_fuzz_stored.py test_format1.py test_recording.py))
+# What starts programs under a tracer and watches them closely has the machine to itself; all else shares the processors,
+# the virtual machine first, because it takes longest.
+ALONE = $(addprefix tests/,capture e2e/backends e2e/containers e2e/transparency events/test_real_strace.py)
 
 test: system-packages lint
 	@failed=0; \
-	$(BIN)/python -m pytest --durations 15 -n 2 --dist loadfile $(COMPUTING) || failed=1; \
-	$(BIN)/python -m pytest --durations 40 $(addprefix --ignore=,$(COMPUTING)) || failed=1; \
+	$(BIN)/python -m pytest --durations 15 -n 2 --dist loadfile --no-loadscope-reorder tests/e2e/test_servers.py tests \
+	  $(addprefix --ignore=,$(ALONE)) || failed=1; \
+	$(BIN)/python -m pytest --durations 15 $(ALONE) || failed=1; \
 	exit $$failed
 
 # what reports/ holds, made again, with fewer runs: under 30 minutes on two cores; and the quick ones, under 3
