@@ -53,7 +53,8 @@ lint: $(VENV)/.test-installed
 
 # What starts programs under a tracer and watches them closely has the machine to itself; all else shares the processors,
 # the virtual machine first, because it takes longest.
-ALONE = $(addprefix tests/,capture e2e/backends e2e/containers e2e/transparency events/test_real_strace.py)
+ALONE = $(addprefix tests/,capture e2e/backends e2e/containers e2e/findings/test_heavy.py e2e/transparency \
+  events/test_real_strace.py)
 
 test: system-packages lint
 	@failed=0; \
