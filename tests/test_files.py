@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe import files, foreign_json, pipeline
+from fsprobe import files, foreign_json, loading
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 from fsprobe.recording import file
 from fsprobe.report.ticket import archive
@@ -208,7 +208,7 @@ def small(tmp_path: Path) -> Path:
     log.write_bytes(
         b'77 1700000000.000000 execve("/bin/x", ["x"], 0x7ffd) = 0 <0.0001>\n77 1700000000.1 +++ exited with 0 +++\n'
     )
-    pipeline.load_logs([log], str(tmp_path / "c"))
+    loading.load_logs([log], str(tmp_path / "c"))
     return tmp_path / "c"
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from fsprobe import pipeline
+from fsprobe import loading, pipeline
 from fsprobe.model import serial
 
 ROOT = Path(__file__).parent
@@ -17,7 +17,7 @@ MOUNTS = b"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / /tmp/demo rw - lustre 10
 
 def test_the_profile_of_a_stored_log_is_the_gold_file(tmp_path: Path) -> None:
     log = min((ROOT / "data" / "strace").iterdir(), key=lambda path: path.name)
-    pipeline.load_logs([log], str(tmp_path / "x.fsprobe"), cwd="/tmp/demo", mounts=MOUNTS, label="gold")
+    loading.load_logs([log], str(tmp_path / "x.fsprobe"), cwd="/tmp/demo", mounts=MOUNTS, label="gold")
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
     profile = replace(profile, manifest=replace(profile.manifest, fsprobe_version="VERSION"))
     text = json.dumps(serial.to_json(profile), indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -8,7 +8,7 @@ from fsprobe.model.rows import ModuleRow
 from fsprobe.report import numbers
 from fsprobe.report.foreign import visible
 from fsprobe.report.html import colours
-from fsprobe.report.import_tree import ImportTree, import_tree
+from fsprobe.report.html.import_tree import ImportTree, import_tree
 
 WIDTH, ROW, MAX_DEPTH = 960, 22, 14
 LETTER = 6.3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fsprobe import files, pipeline
+from fsprobe import files, loading
 from fsprobe.cli.failures import say
 from fsprobe.errors import BadInput
 
@@ -33,7 +33,7 @@ def command(logs: tuple[str, ...], output: str, cwd: str, mounts: str | None, la
         table = files.read(mounts, MAX_MOUNTS_BYTES, streams=True) if mounts else b""
     except OSError as error:
         raise BadInput(f"can't read {mounts}: {error.strerror}") from error
-    quality = pipeline.load_logs([Path(log) for log in logs], output, cwd=cwd, mounts=table, label=label)
+    quality = loading.load_logs([Path(log) for log in logs], output, cwd=cwd, mounts=table, label=label)
     if quality.n_unparsed:
         say(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines were not understood; the first:")
         for line in quality.unparsed_examples:

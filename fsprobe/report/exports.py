@@ -15,7 +15,7 @@ from fsprobe.model.profile import PHASES, Profile
 from fsprobe.model.rows import CallCounts
 from fsprobe.report import facts
 from fsprobe.report.foreign import visible
-from fsprobe.report.import_tree import import_tree
+from fsprobe.report.html.import_tree import import_tree
 
 SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 COUNTS = ("n_open", "n_stat", "n_readlink", "n_list", "n_exec", "n_change", "n_not_found", "n_metadata")

@@ -12,7 +12,7 @@ from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.manifest import Manifest, PythonFacts
 from fsprobe.model.profile import Profile
-from fsprobe.report import numbers, sentences
+from fsprobe.report import caveats, numbers, sentences
 
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
 SERVER_REQUESTS = "Server requests, cold cache"
@@ -250,5 +250,5 @@ def quality_sentence(profile: Profile) -> str:
         )
     )
     lines = [f"{numbers.count(quality.n_lines)} lines of log: {counted}."]
-    lines += [line[:1].upper() + line[1:] + "." for line in sentences.quality_lines(profile)]
+    lines += [line[:1].upper() + line[1:] + "." for line in caveats.quality_lines(profile)]
     return " ".join(lines)

@@ -11,7 +11,7 @@ from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, first_rows
 from fsprobe.model.time.account import TimeAccount, TimeRow, TimeSplit
-from fsprobe.report import comparison_facts, facts, job_facts, job_rows, numbers, request_facts, sentences
+from fsprobe.report import caveats, comparison_facts, facts, job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 
 TOP = 8
@@ -37,7 +37,7 @@ def render(value: Profile | Comparison, recording: str | None = None) -> str:
 def _profile(profile: Profile, recording: str | None) -> list[str]:
     is_job = profile.job is not None
     lines = [f"## Filesystem load of {code(facts.command_line(profile.manifest))}", ""]
-    for line in sentences.alarms(profile):
+    for line in caveats.alarms(profile):
         lines += [f"**{text(line)}**", ""]
     if profile.verdict is not None:
         lines += [f"**{text(profile.verdict.sentence)}**", ""]
@@ -45,7 +45,7 @@ def _profile(profile: Profile, recording: str | None) -> list[str]:
         lines += [*(f"- {text(reason)}" for reason in job_facts.reasons(profile)), ""]
     lines += [text(job_facts.headline(profile) if is_job else sentences.headline(profile)), ""]
     notes = job_facts.notes(profile.job) if profile.job is not None else []
-    lines += [f"> Note: {text(note)}." for note in [*notes, *sentences.quality_lines(profile)]]
+    lines += [f"> Note: {text(note)}." for note in [*notes, *caveats.quality_lines(profile)]]
     if lines[-1]:
         lines.append("")
     head = (job_facts.head if is_job else facts.head)(profile, recording)

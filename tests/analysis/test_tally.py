@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fsprobe.analysis.attribution.attribute import Attributed, Frame, ProcessInfo
 from fsprobe.analysis.counting import tally as tables
+from fsprobe.analysis.counting.latency import latency_bin, quantile_ns
 from fsprobe.analysis.counting.profile import time_share
 from fsprobe.jobs.sums import add_tally
 from fsprobe.model.events import Call, Op
@@ -76,16 +77,16 @@ def test_every_grouping_sums_to_the_totals(stream: list[Attributed]) -> None:
 def test_a_quantile_is_right_to_five_percent(durations: list[int], share: float) -> None:
     latency: dict[int, int] = {}
     for ns in durations:
-        number = tables.latency_bin(ns)
+        number = latency_bin(ns)
         latency[number] = latency.get(number, 0) + 1
     exact = sorted(durations)[max(0, math.ceil(share * len(durations)) - 1)]
-    found = tables.quantile_ns(latency, share)
+    found = quantile_ns(latency, share)
     assert found is not None
     assert exact / 1.06 - 1000 <= found <= exact * 1.06 + 1000
 
 
 def test_no_calls_have_no_quantile() -> None:
-    assert tables.quantile_ns({}, 0.5) is None
+    assert quantile_ns({}, 0.5) is None
 
 
 def test_waits_of_a_server_are_no_tracing_overhead() -> None:

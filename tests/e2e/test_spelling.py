@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe import pipeline
+from fsprobe import loading, pipeline
 from fsprobe.model.events import plain
 from fsprobe.model.profile import Profile
 from tests.conftest import clean_environment
@@ -57,7 +57,7 @@ def read(folder: Path, log: bytes) -> Profile:
     prefix = sys.base_prefix.encode()
     mounts = b"22 1 0:20 / / rw - ext4 /dev/x rw\n31 22 0:45 / /proj rw - nfs4 srv:/proj rw\n"
     mounts += b"32 22 0:46 / %b rw - lustre mgs:/p rw\n" % prefix
-    pipeline.load_logs([folder / "log"], str(folder / "a.fsprobe"), mounts=mounts)
+    loading.load_logs([folder / "log"], str(folder / "a.fsprobe"), mounts=mounts)
     return pipeline.analyse(folder / "a.fsprobe")
 
 

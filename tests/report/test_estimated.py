@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fsprobe.model.profile import Metrics, Profile, Quality
 from fsprobe.model.rows import INSTALLED, UNASSIGNED, ModuleRow, ProcessRow, Row
-from fsprobe.report import sentences
+from fsprobe.report import caveats, sentences
 
 
 def profile(**rows: int) -> Profile:
@@ -36,7 +36,7 @@ def test_nobody_has_most_where_what_is_left_open_could_make_another_the_first() 
     assert "of 300 the paths tell no import" in said
     assert sentences.imports_left(shown).endswith("each row is therefore a lower bound")
     assert sentences.how_sure(shown).format("400 calls") == "at least 400 calls (estimated)"
-    assert "300 calls between imports may be the program's own" in " ".join(sentences.quality_lines(shown))
+    assert "300 calls between imports may be the program's own" in " ".join(caveats.quality_lines(shown))
 
 
 def test_little_that_is_left_open_changes_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsprobe.report.import_tree import import_tree
+from fsprobe.report.html.import_tree import import_tree
 from tests.report.profiles import counts, hand_built, module
 
 

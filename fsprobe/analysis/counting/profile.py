@@ -15,8 +15,9 @@ from fsprobe.analysis.attribution.attribute import NO_IMPORT, PHASES, Notes
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.estimated import MOST, expected_error, package_of, requests_by_package
 from fsprobe.analysis.counting.estimated import by_package as by_import_package
+from fsprobe.analysis.counting.latency import bin_ns, quantile_ns
 from fsprobe.analysis.counting.rates import rates
-from fsprobe.analysis.counting.tally import BIN_NS, FURTHER_PROCESSES, PathTally, Tally, add, bin_ns, quantile_ns
+from fsprobe.analysis.counting.tally import BIN_NS, FURTHER_PROCESSES, PathTally, Tally, add
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
+from fsprobe.analysis.counting.latency import BINS, bin_of
 from fsprobe.model.events import MISSING_ERRORS, Op
 from fsprobe.model.rows import Counts
 
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
-_LATENCY_STEP = 1.05
-_HALF_STEP = 1.05**0.5
-"""Latency is kept in bins that grow by 5 %: a quantile is right to 5 % whatever the range, and bins add."""
 
 _FIELD = {
     Op.OPEN: "n_open",
@@ -140,36 +138,6 @@ class Tally:
     """How many bins of `BIN_NS` one of the timeline covers."""
 
 
-def latency_bin(ns: int) -> int:
-    """The bin of a duration: 0 for up to 1 us, then one per 5 %."""
-    return 0 if ns <= 1000 else _bin_of(ns // 1000)
-
-
-_BINS: dict[int, int] = {}
-
-
-def _bin_of(us: int) -> int:
-    known = _BINS.get(us)
-    if known is None:
-        edge, known = 1.0, 0
-        while edge < us and known < 600:
-            edge *= _LATENCY_STEP
-            known += 1
-        if len(_BINS) < 100_000:
-            _BINS[us] = known
-    return known
-
-
-def bin_ns(number: int) -> float:
-    """The upper edge of a latency bin, in ns."""
-    return 1000.0 * _LATENCY_STEP**number
-
-
-def bin_middle_ns(number: int) -> float:
-    """The middle of a latency bin, in ns: what a sum of durations takes each for."""
-    return bin_ns(number) / _HALF_STEP
-
-
 def opens_below(tally: Tally, place: bytes) -> int:
     """Open calls of what lies at or below a path, by the name that was asked or the place it led to; failed ones included."""
     start = place.rstrip(b"/") + b"/"
@@ -178,19 +146,6 @@ def opens_below(tally: Tally, place: bytes) -> int:
         for path, counted in tally.by_path.items()
         if any(name == place or name.startswith(start) for name in (path, counted.resolved) if name is not None)
     )
-
-
-def quantile_ns(latency: dict[int, int], share: float) -> float | None:
-    """The duration that `share` of the calls do not exceed, right to 5 %; None for no calls."""
-    n_calls = sum(latency.values())
-    if not n_calls:
-        return None
-    wanted, seen = share * n_calls, 0
-    for number in sorted(latency):
-        seen += latency[number]
-        if seen >= wanted:
-            return bin_ns(number)
-    return None
 
 
 class Folder:
@@ -276,9 +231,9 @@ class Folder:
             if dur_ns is not None:
                 stretch.time_ns += dur_ns
                 counts.time_ns += dur_ns
-                number = 0 if dur_ns <= 1000 else _BINS.get(dur_ns // 1000)
+                number = 0 if dur_ns <= 1000 else BINS.get(dur_ns // 1000)
                 if number is None:
-                    number = _bin_of(dur_ns // 1000)
+                    number = bin_of(dur_ns // 1000)
                 latency = path.latency
                 latency[number] = latency.get(number, 0) + 1
                 floor[number] = floor.get(number, 0) + 1

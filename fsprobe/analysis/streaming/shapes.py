@@ -20,7 +20,7 @@ from fsprobe.model.rows import Rates
 from fsprobe.model.serial import MAX_INT, Misfit
 
 MAX_LATENCY_BIN = 600
-"""As `tally.latency_bin` gives."""
+"""As `latency.latency_bin` gives."""
 
 
 def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> None:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fsprobe import capabilities
+from fsprobe.analysis.counting.latency import bin_middle_ns, bin_ns
 from fsprobe.analysis.counting.profile import cheap_ns, tracing_overhead_ns
-from fsprobe.analysis.counting.tally import Tally, bin_middle_ns, bin_ns
+from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.time.cache import guess
 from fsprobe.analysis.time.observed import FAST_CALL_NS, READ_NS, Observed, Used
 from fsprobe.model.events import Mount

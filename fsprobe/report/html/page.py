@@ -17,11 +17,11 @@ from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import PHASES, Profile
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, TimelineRow, sum_of
-from fsprobe.report import comparison_facts, facts, job_facts, numbers, request_facts, sentences
+from fsprobe.report import caveats, comparison_facts, facts, job_facts, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.html import colours, job
+from fsprobe.report.html.import_tree import import_tree
 from fsprobe.report.html.tables import all_tables
-from fsprobe.report.import_tree import import_tree
 
 MAX_BINS = 900
 """More bars than that can't be told apart on a screen; neighbouring bins are added."""
@@ -117,7 +117,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "head": job_facts.head(profile, recording) if is_job else facts.head(profile, recording),
         "headline": job_facts.headline(profile) if is_job else sentences.headline(profile),
         "job": job.view(profile) if is_job else None,
-        "alarms": sentences.alarms(profile),
+        "alarms": caveats.alarms(profile),
         "time": profile.time,
         "time_title": sentences.time_title(profile.time) if profile.time is not None else "",
         "time_slowest": sentences.slowest_title(profile.time.slowest)
@@ -138,7 +138,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "has_imports": data["icicle"] is not None,
         "n_cut": (data["icicle"] or {}).get("n_cut", 0),
         "n_not_found": metrics.n_not_found,
-        "notes": (job_facts.notes(profile.job) if profile.job is not None else []) + sentences.quality_lines(profile),
+        "notes": (job_facts.notes(profile.job) if profile.job is not None else []) + caveats.quality_lines(profile),
         "method": facts.method(profile),
         "data": embed(data),
     }

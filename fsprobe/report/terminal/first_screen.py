@@ -12,7 +12,7 @@ from rich.text import Text
 from fsprobe.capture import shipped
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import NO_MODULES
-from fsprobe.report import facts, numbers, sentences
+from fsprobe.report import caveats, facts, numbers, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
 from fsprobe.report.terminal.cure import cure_of
@@ -39,7 +39,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     if failure:
         print_words(console, f"fsprobe: the command {failure}", "bold red")
     draw_command(console, profile)
-    for line in sentences.alarms(profile):
+    for line in caveats.alarms(profile):
         print_words(console, line, "bold red")
     verdict = profile.verdict
     if verdict is None:
@@ -122,7 +122,7 @@ def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
 
 
 def _draw_rest(console: Console, profile: Profile, recording: str) -> None:
-    notes = sentences.quality_lines(profile)
+    notes = caveats.quality_lines(profile)
     if notes:
         more = f" ({len(notes) - 1} more in the report)" if len(notes) > 1 else ""
         print_words(console, f"note: {notes[0].partition('. ')[0].rstrip('.')}{more}", "yellow")

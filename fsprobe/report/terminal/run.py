@@ -14,7 +14,7 @@ from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
 from fsprobe.model.time.account import TimeRow
-from fsprobe.report import facts, numbers, request_facts, sentences
+from fsprobe.report import caveats, facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, WIDTH, as_text, clean, console_on, print_words
 from fsprobe.report.terminal.cure import cure_of
@@ -77,13 +77,13 @@ def draw_head(console: Console, profile: Profile) -> None:
     failure = facts.how_it_failed(profile.manifest)
     if failure:
         print_words(console, f"The command {failure}.", "bold red")
-    for line in sentences.alarms(profile):
+    for line in caveats.alarms(profile):
         print_words(console, line, "bold red")
     print_words(console, sentences.headline(profile), "bold")
     verdict = profile.verdict
     if verdict is not None:
         print_words(console, verdict.sentence, LEVEL_STYLES.get(verdict.level, "bold"))
-    for line in sentences.quality_lines(profile):
+    for line in caveats.quality_lines(profile):
         print_words(console, "note: " + line, "yellow")
     if profile.time is not None:
         console.print()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fsprobe import pipeline
+from fsprobe import loading, pipeline
 from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.events.command import Command
 from fsprobe.events.strace import parser
@@ -46,7 +46,7 @@ def test_a_loaded_log_has_findings_on_its_environment(tmp_path: Path) -> None:
     many = [line for number in range(80) for line in module(f"{SITE}/pkg", f"m{number}")]
     log = tmp_path / "log"
     log.write_text("\n".join([*RUN, *many]) + "\n")
-    pipeline.load_logs([log], str(tmp_path / "x.fsprobe"), mounts=MOUNTS)
+    loading.load_logs([log], str(tmp_path / "x.fsprobe"), mounts=MOUNTS)
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
     (finding,) = [finding for finding in profile.findings if finding.code == "FSP001"]
     # the files below the venv that were opened: pyvenv.cfg, the package and its modules
@@ -81,7 +81,7 @@ def test_a_search_list_is_no_rpath_where_the_variables_are_not_known(tmp_path: P
     for name, variables in {"hidden": "0x7ffc /* 9 vars */", "shown": '["HOME=/root"]'}.items():
         log = tmp_path / name
         log.write_text("\n".join([START[0].replace("0x7ffc /* 9 vars */", variables), *probes, *RUN[1:]]) + "\n")
-        pipeline.load_logs([log], str(tmp_path / f"{name}.fsprobe"))
+        loading.load_logs([log], str(tmp_path / f"{name}.fsprobe"))
     said = {
         name: next(f for f in pipeline.analyse(tmp_path / f"{name}.fsprobe").findings if f.code == "FSP026").evidence
         for name in ("hidden", "shown")
@@ -95,7 +95,7 @@ def test_what_is_told_is_what_the_interpreter_says(tmp_path: Path, strace_progra
     words = [strace_program, "-f", "-y", "-s", "4096", "-o", str(tmp_path / "log"), sys.executable, "-c", code]
     done = subprocess.run(words, check=True, capture_output=True)
     prefix, base_prefix, path = json.loads(done.stdout)
-    pipeline.load_logs([tmp_path / "log"], str(tmp_path / "x.fsprobe"))
+    loading.load_logs([tmp_path / "log"], str(tmp_path / "x.fsprobe"))
     (fact,) = told_by_paths(pipeline.read(tmp_path / "x.fsprobe").tally, {})
     assert (fact["prefix"], fact["base_prefix"]) == (prefix, base_prefix)
     assert {entry for entry in path if entry.endswith("site-packages")} >= set(fact["path"][2:])

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from fsprobe import capabilities
-from fsprobe.analysis.counting.tally import PathTally, Tally, add_call, latency_bin
+from fsprobe.analysis.counting.latency import latency_bin
+from fsprobe.analysis.counting.tally import PathTally, Tally, add_call
 from fsprobe.analysis.time.account import divide, time_account
 from fsprobe.analysis.time.observed import Observed, watch_time
 from fsprobe.events.ring import Reads, RingFacts, Usage

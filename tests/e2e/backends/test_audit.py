@@ -16,7 +16,7 @@ from fsprobe.analysis.manifest import has_audit_events
 from fsprobe.capture.backends.strace.backend import JOB_VARIABLES
 from fsprobe.model import serial
 from fsprobe.model.profile import Profile
-from fsprobe.report import sentences
+from fsprobe.report import caveats
 from tests.conftest import INTERPRETERS, need
 from tests.e2e.transparency.faults.command import DENY
 
@@ -129,7 +129,7 @@ def test_what_old_interpreters_do_not_tell_is_said(interpreter: str, tmp_path: P
     assert profile.manifest.n_python_without_events == (0 if has_events else 1)
     assert [row.n_open for row in opened] == [int(has_events)]
     assert profile.metrics.n_change == int(has_events)
-    said = " ".join(sentences.quality_lines(profile))
+    said = " ".join(caveats.quality_lines(profile))
     assert ("1 interpreter older than Python 3.8" in said) is not has_events
 
 

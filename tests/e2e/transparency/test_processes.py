@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.report import sentences
+from fsprobe.report import caveats
 from tests.conftest import Done, Fsprobe, clean_environment, need
 from tests.e2e.transparency.test_output import STATE, Same, assert_complete
 
@@ -121,7 +121,7 @@ def test_a_python_started_as_another_user(run_same: Same, tmp_path: Path, backen
     elif backend == "inline":
         assert sum(profile.quality.unseen.values()) == 1
     else:
-        assert any("as another user" in line for line in sentences.quality_lines(profile))
+        assert any("as another user" in line for line in caveats.quality_lines(profile))
 
 
 def test_pid_and_mount_namespaces(run_same: Same) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe import pipeline
-from fsprobe.report import facts, markdown, sentences
+from fsprobe.report import caveats, facts, markdown
 from fsprobe.report.html import page
 from tests.conftest import FSPROBE, Fsprobe, need, run_plain
 from tests.e2e.transparency.test_output import Same
@@ -45,7 +45,7 @@ def test_under_strace_it_is_named(run_fsprobe: Fsprobe) -> None:
     assert any("2 processes were made so that no tracer can follow them" in line for line in done.own_lines)
     profile = pipeline.analyse(done.recording)
     assert profile.quality.n_untraced == 2
-    assert any("CLONE_UNTRACED" in line for line in sentences.quality_lines(profile))
+    assert any("CLONE_UNTRACED" in line for line in caveats.quality_lines(profile))
 
 
 @pytest.mark.parametrize("backend", ["strace", "ptrace"])
@@ -78,7 +78,7 @@ def test_it_is_warned_of_before_the_start_and_auto_takes_another_backend(
     assert (done.status, done.out) == (0, b"7\n")
     profile = pipeline.analyse(done.recording)
     assert profile.manifest.backend == "audit"
-    assert any("traces programs itself" in line for line in sentences.quality_lines(profile))
+    assert any("traces programs itself" in line for line in caveats.quality_lines(profile))
     gdb = shutil.which("gdb")
     if gdb:
         assert b"gdb will fail" in run_fsprobe([gdb, "-version"], options=("--backend", "ptrace")).err

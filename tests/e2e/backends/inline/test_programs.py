@@ -17,7 +17,7 @@ from fsprobe.capture import backends
 from fsprobe.capture.backends.protocol import Machine
 from fsprobe.errors import FsprobeError
 from fsprobe.recording.file import Recording
-from fsprobe.report import sentences
+from fsprobe.report import caveats
 from tests.conftest import need
 from tests.e2e.backends.inline.conftest import Record
 
@@ -59,7 +59,7 @@ def test_output_and_exit_code_are_the_commands(script: str, status: int, record:
     assert plain.returncode == status
     assert (ran.status, ran.out, ran.err) == (plain.returncode, plain.stdout, plain.stderr)
     assert ran.profile.manifest.exit_code == (status if status >= 0 else 128 - status)
-    assert sentences.alarms(ran.profile) == []
+    assert caveats.alarms(ran.profile) == []
 
 
 def test_what_a_program_sees_of_it(record: Record) -> None:
@@ -183,7 +183,7 @@ def test_a_preloaded_library_with_much_static_tls_lives(compiled, record: Record
     ran = record(["/bin/cat", "/etc/hostname"], environment={"LD_PRELOAD": preloaded})
     assert (ran.status, ran.err) == (0, "")
     assert any(row.key == "/etc/hostname" for row in ran.profile.metrics.by_path)
-    assert any("preloaded" in line for line in sentences.quality_lines(ran.profile))
+    assert any("preloaded" in line for line in caveats.quality_lines(ran.profile))
 
 
 def test_a_child_that_does_not_start_is_the_reports_first_line(compiled, record: Record, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -220,9 +220,7 @@ def test_programs_that_cannot_be_seen_are_named(compiled, record: Record) -> Non
     static = compiled("static", "int main(void) { return 0; }", "-static")
     ran = record(["/bin/sh", "-c", f"{static}; {static}; env -i /bin/true; ls / >/dev/null"])
     assert ran.profile.quality.unseen == {static: 2, "/bin/true": 1}
-    assert any(
-        "3 started programs not seen" in line and static in line for line in sentences.quality_lines(ran.profile)
-    )
+    assert any("3 started programs not seen" in line and static in line for line in caveats.quality_lines(ran.profile))
 
 
 def test_a_static_command_is_refused(compiled, record: Record, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -253,7 +251,7 @@ def test_what_is_lost_is_a_number(record: Record) -> None:
     assert quality.n_lost > n - 1024
     assert "were lost" in ran.err
     assert ran.profile.manifest.log_truncated == "the log reached --max-log"
-    assert any("lost for want of room" in line for line in sentences.quality_lines(ran.profile))
+    assert any("lost for want of room" in line for line in caveats.quality_lines(ran.profile))
 
 
 def test_a_ring_that_grows_loses_nothing(record: Record) -> None:
