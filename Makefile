@@ -10,7 +10,7 @@ SYSTEM_PACKAGES = strace squashfs-tools squashfuse bubblewrap fuse3 fuse-overlay
 .PHONY: demo test lint check clean bench bench-quick zipapp share system-packages
 
 demo: $(VENV)/.installed
-	$(BIN)/fsprobe run -o demo.fsprobe -- $(BIN)/python -c "import pandas"
+	$(BIN)/fsprobe run --force -o demo.fsprobe -- $(BIN)/python -c "import pandas"
 	@echo
 	@echo "Again, or as JSON:  $(BIN)/fsprobe report demo.fsprobe --format json"
 	@echo "Your own program:   $(BIN)/fsprobe run -- python train.py"
