@@ -106,7 +106,7 @@ def write_recording(
         state["tracers"] = seen.tracers()
         warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced, is_root))
     table, is_here = _mount_table(scratch)
-    found = _looked_up(lead, streamed, is_here)
+    found = _looked_up(lead, streamed, is_here, str(state.get("hook_dir") or ""))
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
     hooks = os.path.join(scratch, scratch_dir.MARKS)
     # a run without hooks has none of their files
@@ -151,12 +151,12 @@ def _so_far(blocks: "Iterable[bytes]") -> "Iterator[bytes]":
         pass
 
 
-def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool") -> "dict[str, Any]":
+def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool", hook_dir: "str") -> "dict[str, Any]":
     if not is_here:
         return {}  # in another mount namespace the same paths may be other files
     if streamed is not None:
         return collect.distributions(streamed.site_names())
-    return collect.collect(_so_far(lead.text()))
+    return collect.collect(_so_far(lead.text()), scratch_dir.links_to_hook(hook_dir))
 
 
 def hook_files(directory: "str") -> "tuple[list[str], dict[str, str]]":

@@ -87,5 +87,6 @@ def test_what_was_left_behind_is_listed(
     line, what = capsys.readouterr().out.splitlines()
     assert line == f"fsprobe salvage '{tmp_path}/fsprobe-dead one'"
     assert r"  python x.py 'a b' '\x1b[2J' 'word word" in what
-    assert len(what) <= 80 and what.endswith(" ...")
+    assert len(what) <= 80
+    assert what.endswith(" ...")
     assert group.main(["salvage", "--force"]) == EXIT_USAGE
