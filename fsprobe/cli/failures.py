@@ -94,22 +94,30 @@ class Output(io.FileIO):
     has_failed = False
 
     def write(self, data: "Any") -> "int":
-        """Write, and take note of a failure."""
+        """Write, and take note of a failure; that its reader has gone (`| head`) is none, and the exit code stays what it is."""
         try:
             return super().write(data) or 0
+        except BrokenPipeError:
+            return len(data)
         except OSError:
             Output.has_failed = True
             raise
 
 
 def open_output() -> "None":
-    """Put our own file in the place of stdout, which knows whether it failed.
+    """Put our own file in the place of stdout, which knows whether it failed; and one that takes all in that of a closed stderr.
 
-    Where a shell closed it (`>&-`), that is one which fails when it is written to, and only then; it also takes the lowest
-    free descriptor, so that no file that is opened later becomes descriptor 1.
+    Where a shell closed stdout (`>&-`), that is one which fails when it is written to, and only then. No file that is opened
+    later becomes descriptor 0, 1 or 2: what anybody writes there would go into it. Programs that are started get them closed.
     """
+    fd = 0
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
-        fd, old = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None
+        fd, old = 1, None
     elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         fd, old = sys.stdout.fileno(), sys.stdout
     else:
