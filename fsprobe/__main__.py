@@ -112,8 +112,10 @@ def command_line() -> int:
         from fsprobe.cli import run
 
         return run.main(words[1:])
-    from fsprobe.cli import group
-
+    try:
+        from fsprobe.cli import group
+    except ModuleNotFoundError as error:
+        return failures.report_missing(error)
     return group.main(words)
 
 

@@ -34,6 +34,7 @@ from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
 from fsprobe.model.profile import Profile
+from fsprobe.recording.distributions import decided
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
 from fsprobe.recording.shapes import LOOKUPS, misfit
 from fsprobe.recording.stored import stored
@@ -81,7 +82,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     hooks = read_hooks(recording)
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
-    lookups = read_json(recording, "lookups")
+    lookups = read_lookups(recording)
     model = None if is_streamed(recording) else make_model(recording, mounts, lookups)
     times = Observed()
     if model is None:
@@ -290,6 +291,15 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
             rows, mount_table.classify_all(rows, container), strict=True
         )
     ]
+
+
+def read_lookups(recording: Recording) -> dict[str, Any]:
+    """What was looked up after the run, with what the environment, where it is still there, tells besides.
+
+    Raises:
+        BadInput: the section is damaged.
+    """
+    return decided(read_json(recording, "lookups"))
 
 
 def read_json(recording: Recording, section: str) -> dict[str, Any]:
