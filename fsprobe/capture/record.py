@@ -74,6 +74,7 @@ def record(
     layout: "dict[str, Any] | None" = None,
     consume: "Callable[..., Any] | None" = None,
     carry: "Callable[[str], object] | None" = None,
+    on_end: "Callable[[], None] | None" = None,
 ) -> "Recorded":
     """Run a command under a tracer and write what happened.
 
@@ -87,6 +88,7 @@ def record(
         consume: with `--stream`, takes the log's lines as they come and the manifest so far, and returns what shall be in
             the recording in place of the log: see `analysis.streaming`.
         carry: writes the recorder that travels to a path, for a command that starts a container: see `containers.entering`.
+        on_end: called when the command has ended, while signals still wait: the place to say what one does from then on.
 
     Raises:
         FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room, a
@@ -133,6 +135,8 @@ def record(
             process = start(run.launch, held)
             outcome = wait(process, run.observers, held, options.wait_descendants_s, on_tick)
             finish(run, process, outcome)
+            if on_end is not None:
+                on_end()
         except FsprobeError:
             # nothing has run; after any other exception the scratch stays, for a tracer may be at work in it
             for one in run.observers:

@@ -50,14 +50,44 @@ def end_when_interrupted() -> "None":
 
     An exception would come up wherever an import happens to be, which may make another one of it.
     """
+    global _is_program
+    _is_program = True
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_interrupted)
 
 
-def call_when_interrupted(do: "Callable[[], None]") -> "None":
-    """As `end_when_interrupted`, but in another way."""
-    if signal.getsignal(signal.SIGINT) is _end_interrupted:
-        signal.signal(signal.SIGINT, lambda number, frame: do())
+_is_program = False  # this process is the command `fsprobe`: in anybody else's signals are not ours
+_guarded = []  # type: list[int]  # the signals that `call_when_asked_to_end` took
+
+
+def call_when_asked_to_end(do: "Callable[[], None]") -> "None":
+    """From now on no signal ends fsprobe in its own way: the command has run, and how that ended is what counts.
+
+    Where a signal is ignored or somebody else's, it stays so. What is done is done between two lines of Python: it must not
+    write to `sys.stderr`, which may be at work just then; see `say_at_once`.
+    """
+    from fsprobe.capture.process.signals import FORWARDED
+
+    for number in FORWARDED if _is_program else ():
+        if signal.getsignal(number) in (signal.SIG_DFL, _end_interrupted):
+            signal.signal(number, lambda number, frame: do())
+            _guarded.append(number)
+
+
+def ignore_until_the_end() -> "None":
+    """All is done and the exit code settled: what `call_when_asked_to_end` took changes nothing while the interpreter goes."""
+    while _guarded:
+        signal.signal(_guarded.pop(), signal.SIG_IGN)
+
+
+def say_at_once(message: str) -> None:
+    """As `say`, where another line may be half written: from the handler of a signal."""
+    if sys.stderr is None:
+        return
+    try:
+        os.write(sys.stderr.fileno(), ("fsprobe: %s\n" % printable(message)).encode("utf-8", "backslashreplace"))
+    except (OSError, ValueError):
+        pass  # it is closed
 
 
 def raise_when_interrupted() -> "None":
