@@ -38,7 +38,7 @@ def certainty(row: LayoutRow) -> str:
     if row.verdict.startswith("too few"):
         return f"{numbers.ratio(wall)} the time"
     ends = sorted(1 / value if is_clear and wall < 1 else value for value in (low, high))
-    words = f"95 %: {numbers.ratio(ends[0])} to {numbers.ratio(ends[1])}"
+    words = f"95%: {numbers.ratios(ends[0], ends[1])}"
     if not is_clear:
         words = f"{numbers.ratio(wall)} the time, {words}"
     return words + (f", p {row.p:.2g}" if row.p is not None else "")
