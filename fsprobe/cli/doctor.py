@@ -201,7 +201,7 @@ def draw(console: Console, answer: JsonObject) -> None:
     console.print()
     if answer["backend"]:
         reason = f" ({clean(answer['why'])})" if answer["why"] else ""
-        console.print(Text(f"fsprobe run takes {answer['backend']}", style="bold") + Text(reason))
+        console.print(Text(f"fsprobe run uses {answer['backend']}", style="bold") + Text(reason))
     else:
         console.print(Text("no backend works here", style=BAD) + Text(f" ({clean(answer['why'])})"))
     console.print()

@@ -277,7 +277,7 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
             f"{row.n_nodes:,} x {row.n_ranks_per_node:,}: that many nodes and processes on each start at once; at least "
             "the larger of alone and nodes x requests of a node / rate. A node asks for names, listings and links once, "
             "each of its processes for its opens; an image is mounted once a node.",
-            "server saturates: from so many nodes on all wait for the server, and more nodes make every start longer",
+            "server saturates: from that many nodes on, the server is the bottleneck; each further node makes every start longer",
         ]
     return [
         *lines,

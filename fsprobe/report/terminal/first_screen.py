@@ -60,7 +60,7 @@ def counts_line(profile: Profile) -> str:
         return ""
     line = f"{numbers.plural(metrics.n_metadata, 'metadata call')}, {numbers.count(metrics.n_not_found)} not found"
     if profile.n_requests is not None:
-        line += f"; cold cache: {numbers.plural(profile.n_requests, 'request')} (predicted)"
+        line += f"; cold cache: {sentences.requests(profile)} (predicted)"
     return line
 
 

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
-from fsprobe.report import job_facts, job_rows, numbers, request_facts
+from fsprobe.report import job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import NOTE, as_text, clean, console_on, print_table, print_words
@@ -46,7 +47,8 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     console.print()
     console.print(Text(job.clock + " " + job_facts.TRACED_RATES))
     if recording:
-        line = f"As a page: fsprobe report {shlex.quote(clean(recording))} --format html"
+        page = (clean(recording).rpartition("/")[2].removesuffix(".fsprobe") or "job") + ".html"
+        line = f"As a page: {shipped.typed()} report {shlex.quote(clean(recording))} -o {shlex.quote(page)}"
         console.print(Text(line), soft_wrap=True)
 
 
@@ -93,9 +95,7 @@ def _totals(console: Console, profile: Profile) -> None:
     if requests is None:
         grid.add_row("requests", numbers.NOT_OBSERVED)
     else:
-        grid.add_row(
-            "requests", f"{numbers.count(profile.n_requests)} server requests in total, cold cache (predicted)"
-        )
+        grid.add_row("requests", f"{sentences.requests(profile, 'server request')} in total, cold cache (predicted)")
         for row in [row for row in requests.by_mount if row.reaches_server and row.protocol is None][:N_MOUNTS]:
             grid.add_row(
                 "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TextIO, TypeVar
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile, Verdict
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
@@ -385,7 +387,10 @@ def draw_findings(console: Console, profile: Profile, recording: str) -> None:
             # never broken: it is there to be copied
             console.print(Text("   $ " + clean(line)), soft_wrap=True)
     if len(findings) > 6:
-        print_words(console, f"{len(findings) - 6} more in `fsprobe report FILE --format html`")
+        print_words(
+            console,
+            f"{len(findings) - 6} more on the page: `{shipped.typed()} report {shlex.quote(clean(recording or 'FILE'))} -o page.html`",
+        )
 
 
 def _saved(finding: Finding) -> str:
