@@ -18,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import evidence
 from benchmarks.environments import fsprobe_of
 from benchmarks.evidence import REPORTS, Json, say
 from benchmarks.ranks import write_ranks
@@ -73,30 +74,35 @@ def look(page: Page, name: str, words: list[str], place: Path, pictures: Path | 
             picture = pictures / f"{label}-{width}-{'dark' if dark else 'light'}.png" if pictures else None
             shown = screen.draw(page, output, width, theme, picture)
         lines, wrapped = shown["lines"], shown["wrapped"]
-        heads = [start for start in wrapped if start - 1 not in wrapped]
-        broken = [lines[start - 1] for start in heads if not is_command(lines[start - 1])]
+        # a line is what stands between two newlines, however many rows of the screen it takes
+        starts = [row for row in range(len(lines)) if row not in wrapped]
+        ends = [*starts[1:], len(lines)]
+        whole = ["".join(lines[row:end]) for row, end in zip(starts, ends, strict=True) if row + 1 in wrapped]
+        broken = [line for line in whole if not is_to_be_copied(line, width)]
+        colours = sorted(screen.styles_of(output))
         rows.append(
             {
                 "command": name,
                 "width": width,
                 "exit_code": code,
                 "n_lines": len(lines),
-                "n_wrapped": len(heads),
-                "broken": broken,
-                "colours": sorted(screen.styles_of(output)),
+                "n_wide": len(whole) - len(broken),
+                "n_broken": len(broken),
+                "own_colours": colours,
             }
         )
         say(
-            f"{name}, {width}: {len(lines)} lines, {len(heads)} wrapped, {len(broken)} of them no command; {rows[-1]['colours']}"
+            f"{name}, {width}: {len(lines)} lines, {len(whole)} wrapped, {len(broken)} of them not to be copied {colours}"
         )
         for line in broken:
             say("   " + line)
     return rows
 
 
-def is_command(line: str) -> bool:
-    """Whether a line is there to be copied: a shell's line, or one that ends with a file's name."""
-    return bool(re.match(r" *(\$ |fsprobe |recording: |next: |run  )", line))
+def is_to_be_copied(line: str, width: int) -> bool:
+    """Whether a line is there to be copied: a shell's line, a recording's name, or one word that is wider than the screen."""
+    is_named = bool(re.match(r" *(\$ |fsprobe |recording: |next: |run  |As a page: )", line))
+    return is_named or any(len(word) + len(line) - len(line.lstrip()) > width for word in line.split())
 
 
 def main() -> int:
@@ -108,24 +114,82 @@ def main() -> int:
     options = parser.parse_args()
     if CHROMIUM is None:
         raise SystemExit("no chromium on PATH")
-    rows: list[Json] = []
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
+    rows: list[Json] = []
     with tempfile.TemporaryDirectory(prefix="fsprobe-terminal-") as name, browser() as page:
         place = Path(name)
         fsprobe = list(fsprobe_of(sys.executable))
         names = prepare(fsprobe, place)
-        screen.load(page, place)
+        version = screen.load(page, place)
+        product = str(page.send("Browser.getVersion")["product"]).rpartition("/")[2]
         for scene, words in SCENES.items():
             if options.only in (None, scene):
-                rows += look(
-                    page,
-                    scene,
-                    [*fsprobe, *(word.format(**names) if "{" in word else word for word in words)],
-                    place,
-                    options.pictures,
-                )
-    return int(any(row["broken"] for row in rows))
+                filled = [names.get(word[1:-1], word) if word[:1] == "{" else word for word in words]
+                rows += look(page, scene, [*fsprobe, *filled], place, options.pictures)
+    result = {
+        **evidence.head("terminal", ["-o reports"], versions={"chromium": product, "xterm.js": version}),
+        "screens": rows,
+        "own_colours": sorted({one for row in rows for one in row["own_colours"]}),
+        "contrast": {theme.name: {style: round(theme.contrast(style), 1) for style in STYLES} for theme in themes.ALL},
+        "marks": {name: round(screen.contrast(*pair), 1) for name, pair in MARKS.items()},
+    }
+    print(evidence.save(result, markdown, None, options.output))
+    return int(any(row["n_broken"] for row in rows) or bool(result["own_colours"]))
+
+
+STYLES = ("default", "red", "green", "yellow", "blue", "magenta", "cyan", "brightRed", "brightGreen", "brightBlue")
+MARKS = {
+    "good": ("#ffffff", "#008700"),
+    "mind": ("#000000", "#ffaf00"),
+    "bad": ("#ffffff", "#d70000"),
+    "info": ("#ffffff", "#005faf"),
+}
+"""The four grounds that words are marked with (231 on 28, 16 on 214, 231 on 160, 231 on 25 of the 256 colours), and their letters."""
+
+
+def markdown(result: Json) -> str:
+    """The report."""
+    rows = [
+        [
+            row["command"],
+            row["width"],
+            row["n_lines"],
+            row["n_wide"],
+            row["n_broken"],
+            ", ".join(row["own_colours"]) or "-",
+        ]
+        for row in result["screens"]
+    ]
+    contrast = [[name, *(f"{one:.1f}" for one in found.values())] for name, found in result["contrast"].items()]
+    return "\n".join(
+        [
+            "# What the commands look like on a terminal\n",
+            evidence.about(result),
+            "## Lines\n",
+            evidence.table(
+                [
+                    "command",
+                    "columns",
+                    "lines",
+                    "to be copied, and wider",
+                    "others that wrap",
+                    "the terminal's own colours",
+                ],
+                rows,
+            ),
+            "Each command was shown in a dark and in a light theme; what it wrote is the same. A command or the name of a file that is "
+            "there to be copied is one line, and the terminal wraps it where it is wider. Nothing else may wrap.\n",
+            "## Contrast\n",
+            "A marked word has a ground of its own, whatever the theme: "
+            + ", ".join(f"{name} {one:.1f}" for name, one in result["marks"].items())
+            + f"; WCAG 2 (AA) wants {screen.LEAST_CONTRAST}. All else has the terminal's foreground. No colour of a terminal's own "
+            "is used, because none of them reaches 4.5 in all of these themes:\n",
+            evidence.table(["theme", *STYLES], contrast),
+            "That Solarized's own foreground is below 4.5 on its light ground is that theme's choice. On a terminal of 16 colours the "
+            "four grounds become the nearest of its own.\n",
+        ]
+    )
 
 
 if __name__ == "__main__":

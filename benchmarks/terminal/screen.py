@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.evidence import Json
 from tests.report.browser import Page
 
 XTERM = "@xterm/xterm@5"
@@ -39,8 +40,13 @@ class Theme:
     def contrast(self, style: str) -> float:
         """Of text in a style (`default` or a colour's name) on this background: 1 to 21, as WCAG 2 defines it."""
         ink = self.foreground if style == "default" else self.colours[COLOURS.index(style)]
-        light, dark = sorted((_luminance(ink), _luminance(self.background)), reverse=True)
-        return (light + 0.05) / (dark + 0.05)
+        return contrast(ink, self.background)
+
+
+def contrast(ink: str, ground: str) -> float:
+    """Of two colours (`#rrggbb`), 1 to 21."""
+    light, dark = sorted((_luminance(ink), _luminance(ground)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
 
 
 def _luminance(colour: str) -> float:
@@ -86,7 +92,8 @@ def styles_of(output: str) -> set[str]:
     """The colours that an output uses for its letters, by name; `dim` where it asks for that."""
     found = set()
     for match in _STYLES.finditer(output):
-        for word in match[1].split(";"):
+        # of the 256 colours those from 16 on are the same everywhere
+        for word in re.sub(r"[34]8;5;\d+", "", match[1]).split(";"):
             number = int(word or 0)
             if number == 2:
                 found.add("dim")
@@ -97,8 +104,8 @@ def styles_of(output: str) -> set[str]:
     return found
 
 
-def load(page: Page, place: Path) -> None:
-    """Have xterm.js in a page; it is loaded by npm into `place`."""
+def load(page: Page, place: Path) -> str:
+    """Have xterm.js in a page; it is loaded by npm into `place`. Returns its version."""
     words = ["npm", "install", "--prefix", str(place), "--no-audit", "--no-fund", "--silent", XTERM]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     package = place / "node_modules" / "@xterm" / "xterm"
@@ -108,9 +115,10 @@ def load(page: Page, place: Path) -> None:
         f'<script src="{package}/lib/xterm.js"></script><style>body{{margin:12px}}</style><div id="t"></div>'
     )
     page.open(html)
+    return str(json.loads((package / "package.json").read_text())["version"])
 
 
-def draw(page: Page, output: str, n_columns: int, theme: Theme, picture: Path | None) -> dict[str, object]:
+def draw(page: Page, output: str, n_columns: int, theme: Theme, picture: Path | None) -> Json:
     """Show an output; what stands on the screen, and which of its lines the terminal had to wrap.
 
     Args:
@@ -131,9 +139,9 @@ def draw(page: Page, output: str, n_columns: int, theme: Theme, picture: Path | 
         "term.resize(%d, n); setTimeout(() => { const at = box.querySelector('.xterm-screen').getBoundingClientRect(); "
         "done({lines, wrapped, width: at.width + 24, height: at.height + 24}); }, 150); }); })"
     ) % (json.dumps(theme.background), json.dumps(options), json.dumps(output), n_columns)
-    found: dict[str, object] = page.js(script)
+    found: Json = page.js(script)
     if picture is not None:
-        page.resize(int(float(str(found["width"]))) + 1, int(float(str(found["height"]))) + 1)
+        page.resize(int(found["width"]) + 1, int(found["height"]) + 1)
         page.settle()
         page.screenshot(picture)
         page.resize(1280, 900)

@@ -61,7 +61,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 
     from fsprobe.report.terminal.console import Screen
 
-    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Screen(stderr=True), transient=True) as bar:
         tasks = {}
 

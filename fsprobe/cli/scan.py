@@ -56,8 +56,8 @@ def _progress_line() -> Iterator[Callable[[int], None] | None]:
         return
     from fsprobe.report.terminal.console import Screen
 
-    with Screen(stderr=True).status("looking") as status:
-        yield lambda n: status.update(f"looking: {n} names")
+    with Screen(stderr=True).status("reading the environment") as status:
+        yield lambda n: status.update(f"reading the environment: {n:,} names")
 
 
 def _lines(scan: Scan, quota_files: int | None) -> Iterator[str]:

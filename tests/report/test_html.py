@@ -294,6 +294,8 @@ def test_nothing_is_to_be_adopted_where_nothing_is_better() -> None:
     same = changed(rows[1], clear=False, ratio_wall=0.98, ratio_requests=1.0)
     assert comparison_facts.winner(changed(comparison(), rows=(rows[0], same))) is None
     fewer = changed(rows[1], clear=False, ratio_wall=0.98, ratio_requests=0.01)
+    local = (changed(rows[0], fstype="ext4"), fewer)
+    assert comparison_facts.winner(changed(comparison(), rows=local)) is None, "it asks no file server"
     assert comparison_facts.winner(changed(comparison(), rows=(rows[0], fewer))) == fewer
     failed = changed(rows[1], exit_codes=(1,))
     assert comparison_facts.winner(changed(comparison(), rows=(rows[0], failed))) is None

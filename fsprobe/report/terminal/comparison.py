@@ -100,16 +100,17 @@ def draw_answers(console: Console, comparison: Comparison) -> None:
     """Of each layout and cache state: is it faster, by how much, how sure; and what it asks the file server for."""
     baseline = clean(comparison.baseline)
     fewer: dict[str, list[str]] = {}
+    asked = "server requests" if comparison_facts.asks_a_server(comparison) else "requests to the local disk"
     for row in comparison.rows:
         label = clean(row.layout, 20)
         ratio = row.ratio_requests
         if ratio is not None and not SAME_REQUESTS <= ratio <= 1 / SAME_REQUESTS:
             words = (
-                "no server requests"
+                f"no {asked}"
                 if ratio == 0
-                else f"{numbers.ratio(1 / ratio)} fewer server requests"
+                else f"{numbers.ratio(1 / ratio)} fewer {asked}"
                 if ratio < 1
-                else f"{numbers.ratio(ratio)} the server requests"
+                else f"{numbers.ratio(ratio)} the {asked}"
             )
             named = fewer.setdefault(words, [])
             named += [label] if label not in named else []
