@@ -17,17 +17,51 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+MIN_COLUMNS = 20
+"""A terminal that says less says nothing: many are 0 columns wide."""
+
+
 def printable(message: str) -> str:
     """Foreign text on one line of a terminal: no control characters, no surrogates."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
 
 
+def fitted(text: str, width: int) -> str:
+    """A sentence as lines of at most `width` columns, broken between words; what stands in backquotes stays in one piece."""
+    pieces = []  # type: list[str]
+    for word in text.split(" "):
+        if pieces and pieces[-1].count("`") % 2:
+            pieces[-1] += " " + word
+        else:
+            pieces.append(word)
+    lines = [pieces[0]]
+    for piece in pieces[1:]:
+        if len(lines[-1]) + 1 + len(piece) > width:
+            lines.append(piece)
+        else:
+            lines[-1] += " " + piece
+    return "\n".join(lines)
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is; 0 where it is none, or does not say."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
 def say(message: str) -> None:
-    """A line of ours on stderr; that stderr is closed is no reason to fail, and no reason to write elsewhere."""
+    """A line of ours on stderr; that stderr is closed is no reason to fail, and no reason to write elsewhere.
+
+    A file or a pipe gets one line; on a terminal a longer one is broken between words.
+    """
     if sys.stderr is None:
         return
+    line = f"fsprobe: {printable(message)}"
+    width = _columns()
     try:
-        print(f"fsprobe: {printable(message)}", file=sys.stderr, flush=True)
+        print(fitted(line, width) if width >= MIN_COLUMNS else line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         # the interpreter would try once more to write it at its end, fail, and exit with 120
         sys.stderr = open(os.devnull, "w")

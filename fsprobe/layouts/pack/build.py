@@ -87,7 +87,7 @@ def check(venv_path: str, image: str, *, force: bool = False, progress: Progress
             + ("pyvenv.cfg" if venv is None else "lib/pythonX.Y/site-packages"),
             "make one with `python -m venv`; for conda see `conda-pack --format squashfs`",
         )
-    tree = walk(root, (lambda n: progress("looking", n, 0)) if progress else None)
+    tree = walk(root, (lambda n: progress("reading the environment", n, 0)) if progress else None)
     unreadable = [
         *tree.unreadable,
         *(path for path, node in tree.nodes.items() if not _is_readable(tree, path, node.kind)),

@@ -130,7 +130,7 @@ class Inline(Backend):
             return NO, why, "`auto` does without it"
         return (
             OK,
-            "works here (--backend inline; `fsprobe doctor --selftest` compares it with strace), %s" % self.library,
+            "works here (--backend inline; `fsprobe doctor --selftest` compares it with strace)",
             "",
         )
 
