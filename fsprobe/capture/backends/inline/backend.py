@@ -106,8 +106,6 @@ class Inline(Backend):
     def _dry_start(self, machine: "Machine") -> "str":
         """Start /bin/true with a ring of its own, and keep what it found."""
         for place in scratch_dir.candidates(machine.environment):
-            if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
-                continue
             folder = os.path.join(os.path.realpath(place), "%strial-%s" % (scratch_dir.PREFIX, os.urandom(6).hex()))
             try:
                 os.mkdir(folder, 0o700)
