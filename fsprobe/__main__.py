@@ -67,6 +67,8 @@ class Shortcut:
     """
 
     library = LIBRARY
+    finds_own = True
+    """Whether fsprobe lies in files of its own, and in no archive."""
     kept: "dict[str, tuple[str, int, int, int, bytes]]" = {}
     """What the snapshot holds: name -> file, kind, time and size of the source, code."""
     is_installed = False
@@ -86,7 +88,7 @@ class Shortcut:
             if name not in sys.stdlib_module_names:
                 return None
             place = cls.library + "/" + last
-        elif name.startswith("fsprobe.") or path[0].startswith(cls.library + "/"):
+        elif (cls.finds_own and name.startswith("fsprobe.")) or path[0].startswith(cls.library + "/"):
             place = path[0] + "/" + last
         else:
             return None
@@ -212,11 +214,12 @@ def _spec(name: str, loader: "Any", inside: "list[str] | None" = None) -> "Modul
 def main() -> int:
     """Run the command line; interrupted while it is still being loaded, it ends with one line."""
     try:
-        if Shortcut not in sys.meta_path and type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader:
+        Shortcut.finds_own = type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader
+        if Shortcut not in sys.meta_path:
             # before what searches sys.path; after what is built in or frozen
             at = sys.meta_path.index(_machinery.PathFinder) if _machinery.PathFinder in sys.meta_path else 0
             sys.meta_path.insert(at, Shortcut)
-            if sys.argv[1:2] == ["run"]:
+            if Shortcut.finds_own and sys.argv[1:2] == ["run"]:
                 load_snapshot()
         return command_line()
     except KeyboardInterrupt:
@@ -247,7 +250,7 @@ def command_line() -> int:
         from fsprobe.cli import run
 
         status = run.main(words[1:])
-        if Shortcut in sys.meta_path:
+        if Shortcut.finds_own:
             keep_snapshot()
         return status
     from fsprobe.cli import group

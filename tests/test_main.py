@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -94,11 +95,12 @@ def test_from_an_archive_python_finds_them(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from fsprobe import __main__\n"
         "try: __main__.main()\n"
-        "finally: print(__main__.Shortcut in sys.meta_path, sys.modules['fsprobe.cli.run'].__file__)"
+        "finally: print(__main__.Shortcut.finds_own, sys.modules['json'].__spec__.origin, sys.modules['fsprobe.cli.run'].__file__)"
     )
     words = [sys.executable, "-I", "-c", code, str(tmp_path / "x.zip"), "run", "--no-such-option"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.startswith(f"False {tmp_path}/x.zip/"), done.stderr
+    assert done.stdout.startswith(f"False {json.__file__} {tmp_path}/x.zip/"), done.stderr
+    assert not list(tmp_path.rglob("*.snapshot"))
 
 
 def recorders_calls(tmp_path: Path, strace_program: str, *options: str) -> list[Call]:
