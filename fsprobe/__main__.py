@@ -253,8 +253,10 @@ def command_line() -> int:
         if Shortcut.finds_own:
             keep_snapshot()
         return status
-    from fsprobe.cli import group
-
+    try:
+        from fsprobe.cli import group
+    except ModuleNotFoundError as error:
+        return failures.report_missing(error)
     return group.main(words)
 
 

@@ -137,3 +137,21 @@ def test_an_import_of_fsprobes_own_is_a_stat_or_two_calls_more(tmp_path: Path, s
     opened = {call.path for call in with_snapshot if call.op.value == "open" and call.path.endswith(b".pyc")}
     assert len(opened) == 2
     assert len(with_snapshot) <= n_modules + 30
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["run", "-o", "x.fsprobe", "--", "sh", "-c", "exit 7"], 7), (["--help"], 4)]
+)
+def test_without_the_packages_that_it_needs_it_says_so(tmp_path: Path, words: list[str], status: int) -> None:
+    """An installation that is not whole: one line, and the command's own exit code where one has run."""
+    bare = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from fsprobe.__main__ import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", bare, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=clean_environment(),
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert "pip install" in done.stderr

@@ -99,9 +99,12 @@ def write_recording(
     lead = backends[0]
     if not state.get("attached") and any(one.takes_privileges for one in backends):
         seen = programs.seen_in(lead.text()) if streamed is None else programs.Seen(streamed.programs())
-        state["privileged"] = programs.privileged(seen.paths) if state.get("uid") else []
+        is_root = not state.get("uid")
+        state["privileged"] = [] if is_root else programs.privileged(seen.paths)
+        if is_root and any(one.takes_privileges_of_root for one in backends):
+            state["privileged"] = programs.changing_root(seen.paths)
         state["tracers"] = seen.tracers()
-        warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced))
+        warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced, is_root))
     table, is_here = _mount_table(scratch)
     found = _looked_up(lead, streamed, is_here, str(state.get("hook_dir") or ""))
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]

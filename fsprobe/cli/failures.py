@@ -139,15 +139,17 @@ def report_broken(error: "OSError | MemoryError") -> "int":
 
 
 NOT_IN_ONE_FILE = "pictures and data frames need all of fsprobe, as `pip install` makes it; fsprobe.pyz is without them"
+NOT_WHOLE = "this installation of fsprobe is not whole, or not readable for you: `pip install` it again"
 
 
 def report_missing(error: "ModuleNotFoundError") -> "int":
     """Say in one line which package of somebody else is not here, and why it may not be; returns the exit code.
 
     Raises:
-        ModuleNotFoundError: it is none that fsprobe can do without.
+        ModuleNotFoundError: it is one of fsprobe's own.
     """
     name = (error.name or "").partition(".")[0]
-    if name not in ("matplotlib", "pandas", "numpy"):
+    if name in ("fsprobe", ""):
         raise error
-    return report_error(FsprobeError("this needs %s, which is not here" % name, NOT_IN_ONE_FILE, EXIT_MACHINE))
+    hint = NOT_IN_ONE_FILE if name in ("matplotlib", "pandas", "numpy") else NOT_WHOLE
+    return report_error(FsprobeError("this needs %s, which is not here" % name, hint, EXIT_MACHINE))

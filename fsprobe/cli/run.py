@@ -77,7 +77,8 @@ def main(words: "list[str]") -> int:
     except FsprobeError as error:
         report_error(error)  # the command has run: its exit code is what a script that started it must see
     except ModuleNotFoundError as error:
-        report_missing(error)
+        if (error.name or "").partition(".")[0] != "fsprobe":
+            report_missing(error)
         say(f"the recording is {recorded.path}")
     except Exception as error:
         say(f"the report failed ({type(error).__name__}: {error}); the recording is {recorded.path}")

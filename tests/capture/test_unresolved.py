@@ -99,6 +99,21 @@ def test_markers_and_half_lines_are_no_names(tmp_path: Path) -> None:
     assert found["missing"] == []
 
 
+def test_what_the_kernel_gave_back_in_a_call_of_two_lines_is_no_name(tmp_path: Path) -> None:
+    """An xattr's value is nobody's business: it was kept, as a missing file of the working directory."""
+    found, _ = look(
+        f"""
+        getxattr("{tmp_path}/x", "user.a", <unfinished ...>
+        <... getxattr resumed>"secret value", 128) = 12
+        readlink("{tmp_path}/y", <unfinished ...>
+        <... readlink resumed>"elsewhere", 4096) = 9
+        """
+    )
+    assert "secret value" not in str(found)
+    assert "elsewhere" not in str(found)
+    assert found["missing"] == [f"{tmp_path}/x", f"{tmp_path}/y"]
+
+
 def test_only_what_nothing_was_found_below_is_asked_for_its_kind(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "x").touch()

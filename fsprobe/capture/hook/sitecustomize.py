@@ -91,6 +91,7 @@ def _install(place, n_digits, mode, names, imports, room, audit):
         "get_ident": _thread.get_ident,
         "get_frame": sys._getframe,
         "exc_info": sys.exc_info,
+        "identity": object.__hash__,  # as id(), of which audit hooks hear
         "sys": sys,
         "modules": sys.modules,
         "marks": marks,

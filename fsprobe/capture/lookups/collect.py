@@ -3,8 +3,8 @@
 Three things. Which installed distribution owns a top-level name (`sklearn` is scikit-learn's): names are matched to the
 `*.dist-info` directories of the site directories that the run touched; those without a match are left to who reads the
 recording (`recording.distributions`), for the metadata files of an environment are many, and ranks too. Which names are
-symlinks, or missing, where no descriptor's path in the log proves them to be plain directories. And what the programs that were
-started make the kernel open besides themselves: interpreters of scripts, loaders.
+symlinks, or missing, where no descriptor's path in the log proves them to be plain directories. And what the programs that
+were started make the kernel open besides themselves: interpreters of scripts, loaders.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """

@@ -157,6 +157,8 @@ class Names:
                 if b" fchdir(" in line and line.find(b"</") > 0:
                     working[line[: line.find(b" ")]] = line[line.find(b"</") + 1 : line.find(b">")]
                 continue
+            if b" resumed>" in head:
+                continue  # what the kernel has given back, such as an xattr's value: paths stand where the call begins
             if not path:
                 self.described.add(head[head.rfind(b"<") + 1 : -3])
                 continue
