@@ -183,7 +183,7 @@ def prepare(
                 os.mkdir(one.place, 0o700)
         no_hook = "" if lead.markers == UNMARKED else _install_hook(run, launch, warnings)
         run.state = first_facts(options, run, layout)
-        run.state.update(hook_dir=run.hook_dir, no_hook=no_hook, hook_fstype=_network_of(run.hook_dir))
+        run.state.update(hook_dir=run.hook_dir, no_hook=no_hook, hook_fstype=_network_of(run.hook_dir, table))
         # the leading one last: a tracer goes around what the others have put into the command's environment
         for one in reversed(run.observers):
             run.launch = launch = one.prepare(run, launch)
@@ -244,12 +244,12 @@ def _install_hook(run: "Prepared", launch: "Launch", warnings: "list[str] | None
     return why_not
 
 
-def _network_of(hook_dir: "str") -> "str":
+def _network_of(hook_dir: "str", rows: "list[mounts.MountRow]") -> "str":
     if not hook_dir:
         return ""
     from fsprobe.capture.directories import hook_place
 
-    return hook_place.network_of(hook_dir)
+    return hook_place.network_of(hook_dir, rows)
 
 
 def first_facts(options: "RunOptions", run: "Prepared", layout: "dict[str, Any] | None") -> "dict[str, Any]":

@@ -14,13 +14,14 @@ class Unsafe(Exception):
     """A directory that won't do; says why."""
 
 
-def open_private(path: "str", make: "int" = 0, for_all: "bool" = False) -> "int":
+def open_private(path: "str", make: "int" = 0, for_all: "bool" = False, modes: "list[int] | None" = None) -> "int":
     """Open a directory by an absolute path of which every part is the user's or root's and nobody else can write to.
 
     Args:
         path: without links and dots.
         make: so many of the last names are made where they are missing, mode 0700, and must then be the user's alone.
         for_all: they are made 0755 instead, and others may read them.
+        modes: the mode of each directory on the way is added.
 
     Returns:
         A descriptor, good for calls relative to it.
@@ -52,6 +53,8 @@ def open_private(path: "str", make: "int" = 0, for_all: "bool" = False) -> "int"
             os.close(place)
             place = below
             _check(place, "/" + "/".join(names[: i + 1]), (0o022 if for_all else 0o077) if is_ours else 0)
+            if modes is not None:
+                modes.append(os.fstat(place).st_mode)
         return place
     except BaseException:
         os.close(place)
