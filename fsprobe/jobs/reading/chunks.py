@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -13,6 +14,7 @@ from itertools import groupby
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.requests.alike import Alike
 from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
@@ -130,10 +132,11 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
         is_whole: no rank of these nodes is left out, so that what they ask for can be added up.
     """
     part = Part()
+    alike = Alike()
     with seldom_collected(NEVER):
         for file in files:
             try:
-                _read_into(part, file)
+                _read_into(part, file, alike)
             except FsprobeError as error:
                 part.failed.append((file.path, error.message))
     if is_whole:
@@ -143,7 +146,7 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
     return part
 
 
-def _read_into(part: Part, file: RankFile) -> None:
+def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
     read = read_rank(file.path)
     tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
@@ -170,7 +173,12 @@ def _read_into(part: Part, file: RankFile) -> None:
     if read.model is None:
         part.n_without_requests += 1
         return
-    requests = read.model.count()
+    kernel = str(read.recording.manifest.get("kernel") or "")
+    own = (
+        str(read.recording.manifest.get("scratch") or ""),
+        os.fsdecode(pipeline.hook_dir_of(read.recording.manifest)),
+    )
+    requests = alike.count(read.model, read.mounts, read.lookups, own, cwd, kernel)
     read.model.forget()
     asked.join(requests, manifest.uid)
 

@@ -68,7 +68,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         tally, notes, quality, seen = pipeline.read_tally(recording, facts)
     else:
         quality, notes = ParseQuality(), Notes()
-        model = pipeline.make_model(recording, mounts, lookups)
+        model = pipeline.make_model(recording, mounts, lookups, keeps_order=False)
         events = pipeline.read_events(recording, quality, hooks, model, times)
         rows = pipeline.attributed(recording, events, notes)
         if is_watched:
