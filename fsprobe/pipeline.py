@@ -34,7 +34,7 @@ from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
 from fsprobe.model.profile import Profile
-from fsprobe.recording.distributions import decided
+from fsprobe.recording import distributions
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
 from fsprobe.recording.shapes import LOOKUPS, misfit
 from fsprobe.recording.stored import stored
@@ -301,12 +301,12 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
 
 
 def read_lookups(recording: Recording) -> dict[str, Any]:
-    """What was looked up after the run, with what the environment, where it is still there, tells besides.
+    """What was looked up after the run, and what the environment tells besides: see `recording.distributions`.
 
     Raises:
         BadInput: the section is damaged.
     """
-    return decided(read_json(recording, "lookups"))
+    return distributions.completed(recording, read_json(recording, "lookups"))
 
 
 def read_json(recording: Recording, section: str) -> dict[str, Any]:

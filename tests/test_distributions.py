@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from fsprobe.capture.lookups import collect
-from fsprobe.recording.distributions import decided
+from fsprobe.recording import file
+from fsprobe.recording.distributions import completed, decided
+from fsprobe.recording.file import Recording
+from tests.conftest import need
 
 
 def plant(site: Path, entry: str, **contents: str) -> None:
@@ -68,6 +72,16 @@ def test_a_recording_names_no_other_directory(tmp_path: Path, site: Path) -> Non
     ]
     found = decided({"undecided": {str(site): {"names": ["sklearn"], "among": among}}})
     assert found["distributions"] == {str(site): {}}
+
+
+def test_only_the_owner_of_a_recording_reads_what_it_names(site: Path, tmp_path: Path) -> None:
+    """A recording of somebody else's may name any directory, one that is mounted when it is looked at among them."""
+    need(os.geteuid() == 0, "takes root: a file is given away")
+    recording = tmp_path / "x.fsprobe"
+    file.write(str(recording), "recording", [("manifest", b"{}")])
+    assert completed(Recording(str(recording)), looked_up(site))["distributions"][str(site)]["yaml"] == "PyYAML"
+    os.chown(recording, 12345, -1)
+    assert completed(Recording(str(recording)), looked_up(site)) == looked_up(site)
 
 
 @pytest.mark.parametrize("left", [{}, {"names": None}, {"names": ["a"], "among": None}])

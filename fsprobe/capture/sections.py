@@ -12,9 +12,9 @@ from fsprobe.capture.backends.protocol import UNMARKED
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
-from fsprobe.capture.machine import mounts
+from fsprobe.capture.machine import mounts, ranks
 from fsprobe.errors import FsprobeError
-from fsprobe.recording import file
+from fsprobe.recording import distributions, file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +107,9 @@ def write_recording(
         warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced, is_root))
     table, is_here = _mount_table(scratch)
     found = _looked_up(lead, streamed, is_here, str(state.get("hook_dir") or ""))
+    rank = ranks.identify(state.get("job") or {})
+    if rank is None or rank.number == 0:
+        found = distributions.decided(found)
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
     hooks = os.path.join(scratch, scratch_dir.MARKS)
     # a run without hooks has none of their files

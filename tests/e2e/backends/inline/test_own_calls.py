@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fsprobe import pipeline
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import METADATA_OPS, Call, ParseQuality
+from fsprobe.recording.file import Recording
 from tests.conftest import clean_environment
 
 MOST = {"inline": 300, "audit": 255}
@@ -18,13 +20,16 @@ MOST = {"inline": 300, "audit": 255}
 50 fewer."""
 
 
-def own_calls(strace_program: str, log: Path, *words: str) -> int:
+RANK_1 = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}
+
+
+def own_calls(strace_program: str, log: Path, *words: str, **variables: str) -> int:
     """The metadata calls of the recorder itself, or of another program, without those of what it starts."""
     # strace can't trace a process that is traced already, so the child is left out (no -f)
     subprocess.run(
         [strace_program, "-q", "-o", str(log), "-e", "trace=%file,getdents64", *words],
         check=True,
-        env=clean_environment(CI=""),
+        env=clean_environment(CI="", **variables),
         capture_output=True,
     )
     events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
@@ -46,8 +51,11 @@ def test_own_calls_of_the_recorder_are_few(tmp_path: Path, strace_program: str, 
     assert 100 < n_calls <= MOST[backend], n_calls
 
 
-def test_own_calls_do_not_grow_with_the_environment(tmp_path: Path, strace_program: str) -> None:
-    """What owns a name that is no distribution's is read by who reads the recording, and is told then."""
+@pytest.mark.parametrize("job", [RANK_1, {}], ids=["rank 1", "no rank"])
+def test_own_calls_of_a_rank_do_not_grow_with_the_environment(
+    tmp_path: Path, strace_program: str, job: dict[str, str]
+) -> None:
+    """What owns a name that is no distribution's is told by who reads a rank's recording, else by the run itself."""
     n_calls = {}
     for n in (5, 60):
         site = tmp_path / f"env{n:02}" / "lib" / "python3" / "site-packages"
@@ -57,12 +65,14 @@ def test_own_calls_do_not_grow_with_the_environment(tmp_path: Path, strace_progr
             info = site / f"planted_{number:02}-1.0.dist-info"
             info.mkdir()
             (info / "RECORD").write_text("odd_name/__init__.py,,\n" if number == n - 1 else "other/x.py,,\n")
-        recording = tmp_path / f"x{n:02}.fsprobe"
         code = f"import sys; sys.path.insert(0, {str(site)!r}); import odd_name"
-        words = recording_words(recording, sys.executable, "-I", "-S", "-B", "-c", code)
-        own_calls(strace_program, tmp_path / "log", *words)
-        n_calls[n] = own_calls(strace_program, tmp_path / "log", *words)
+        words = recording_words(tmp_path / f"x{n:02}.fsprobe", sys.executable, "-I", "-S", "-B", "-c", code)
+        own_calls(strace_program, tmp_path / "log", *words, **job)
+        n_calls[n] = own_calls(strace_program, tmp_path / "log", *words, **job)
+        (recording,) = tmp_path.glob(f"x{n:02}*.fsprobe")
+        assert ("undecided" in json.loads(Recording(str(recording)).whole("lookups"))) == bool(job)
         owners = {row.key for row in pipeline.analyse(recording).metrics.by_package}
         assert f"planted-{n - 1:02}" in owners, owners
         assert "odd_name" not in owners
-    assert n_calls[5] == n_calls[60]
+    # RECORD of each, and that there is no top_level.txt
+    assert n_calls[60] - n_calls[5] == (0 if job else 55 * 2)
