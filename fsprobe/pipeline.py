@@ -34,6 +34,7 @@ from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
 from fsprobe.model.profile import Profile
+from fsprobe.recording import distributions
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
 from fsprobe.recording.shapes import LOOKUPS, misfit
 from fsprobe.recording.stored import stored
@@ -43,6 +44,8 @@ __all__ = ["Analysis", "analyse", "read", "stored"]
 TALLY = "tally"
 RING = "ring"
 CPU = "cpu"
+SMALL_LOG_BYTES = 4 << 20
+"""A log with marks is read twice; up to this size, that of most ranks, its lines are kept meanwhile and unpacked once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     hooks = read_hooks(recording)
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
-    lookups = read_json(recording, "lookups")
+    lookups = read_lookups(recording)
     model = None if is_streamed(recording) else make_model(recording, mounts, lookups)
     times = Observed()
     if model is None:
@@ -153,9 +156,12 @@ def mount_finder(mounts: Iterable[Mount], tally: Tally) -> Mounts:
     return table
 
 
-def make_model(recording: Recording, mounts: Iterable[Mount], lookups: Mapping[str, Any]) -> RequestModel:
+def make_model(
+    recording: Recording, mounts: Iterable[Mount], lookups: Mapping[str, Any], *, keeps_order: bool = True
+) -> RequestModel:
     """The request model of a recording, before it has taken in any call."""
-    return RequestModel(mounts, lookups, cwd_of(recording), str(recording.manifest.get("kernel") or ""))
+    kernel = str(recording.manifest.get("kernel") or "")
+    return RequestModel(mounts, lookups, cwd_of(recording), kernel, keeps_order=keeps_order)
 
 
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
@@ -241,6 +247,8 @@ def read_events(
     if RING in recording.names():
         return ring_events(recording, quality, model, times)
     lines: Iterable[bytes] = recording.lines("log")
+    if hooks.marks and recording.size_bytes("log") <= SMALL_LOG_BYTES:
+        lines = list(lines)
     events = parser.parse(
         lines if model is None else model.watch(lines),
         quality,
@@ -248,7 +256,7 @@ def read_events(
         on_status=None if model is None else model.add_status,
     )
     if hooks.marks:
-        events = marks.merge(events, hooks, clocks.read(recording.lines("log")))
+        events = marks.merge(events, hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log")))
     if times is None:
         return events
     return watch_time(events, times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None)
@@ -290,6 +298,15 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
             rows, mount_table.classify_all(rows, container), strict=True
         )
     ]
+
+
+def read_lookups(recording: Recording) -> dict[str, Any]:
+    """What was looked up after the run, and what the environment tells besides: see `recording.distributions`.
+
+    Raises:
+        BadInput: the section is damaged.
+    """
+    return distributions.completed(recording, read_json(recording, "lookups"))
 
 
 def read_json(recording: Recording, section: str) -> dict[str, Any]:

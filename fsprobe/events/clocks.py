@@ -65,6 +65,7 @@ def read(lines: Iterable[bytes]) -> Clocks:
     clocks = Clocks()
     stops: dict[bytes, list[tuple[int, int]]] = {}
     now_ns = n_stops = 0
+    begins, of_pid = b"\n", None  # of the line before, as a rule of the same thread
     for line in lines:
         at = line.find(b"(+")
         if at < 0 or at > 40:
@@ -75,15 +76,15 @@ def read(lines: Iterable[bytes]) -> Clocks:
             continue
         if n_stops < _N_STOPS and line[-12:-10] == b" <" and line[-2:] == b">\n" and b" resumed>" not in line:
             took = line[-10:-2].replace(b".", b"")  # `0.000089`
-            pid = line.split(None, 1)[0]
-            if pid.isdigit() and took.isdigit():
-                n_stops += 1
-                end_ns = now_ns + max(int(took) * 1000 - _PRINTED_NS, 0)
-                of_pid = stops.get(pid)
-                if of_pid is None:
+            if not line.startswith(begins):
+                pid = line.split(None, 1)[0]
+                begins, of_pid = pid + b" ", stops.get(pid)
+                if of_pid is None and pid.isdigit():
                     number = count(pid)
                     of_pid = stops[pid] = clocks.stops.setdefault(-1 if number is None else number, [])
-                of_pid.append((now_ns, end_ns))
+            if of_pid is not None and took.isdigit():
+                n_stops += 1
+                of_pid.append((now_ns, now_ns + max(int(took) * 1000 - _PRINTED_NS, 0)))
         note = line.find(b'"fsprobe!', at)
         if note < 0 or b"(-1, " not in line[at:note]:
             continue

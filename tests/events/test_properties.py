@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fsprobe.events.strace.parser import escape, format_call, parse, second_path, unescape
 from fsprobe.events.strace.values import annotated_path, split_arguments, string_value
-from fsprobe.model.events import Call, Event, Op, ParseQuality
+from fsprobe.model.events import Call, Event, Op, ParseQuality, plain
 from tests.events.reading import calls, read_lines
 
 LOGS = sorted((Path(__file__).parent.parent / "data" / "strace").glob("*.log"))
@@ -44,7 +44,7 @@ def made_calls(draw: st.DrawFn) -> Call:
     quoted = b'"' + escape(written) + b'"'
     result, error = draw(st.sampled_from([(b"0", ""), *FAILED]))
     kind = draw(st.sampled_from(["openat", "newfstatat", "readlinkat", "renameat2", "access", "execve", "getdents64"]))
-    path, args = directory + b"/" + name, b""
+    path, args = plain(directory + b"/" + name), b""
     if kind == "openat":
         args = dirfd + b", " + quoted + b", O_RDONLY|O_CLOEXEC"
         if not error:

@@ -13,7 +13,7 @@ at the time of analysis.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
@@ -70,6 +70,7 @@ class RequestModel:
         lookups: what the recorder looked up right after the run (`capture.lookups.collect`).
         cwd: where the run began: known to the client before it.
         kernel: the node's release, as `uname -r` says it.
+        keeps_order: whether `serve` may come: where a mount is counted by its own client's rules, it matters when each call was.
     """
 
     def __init__(
@@ -78,14 +79,16 @@ class RequestModel:
         lookups: Mapping[str, Any] | None = None,
         cwd: bytes | None = None,
         kernel: str = "",
+        *,
+        keeps_order: bool = True,
     ) -> None:
-        self._steps = Steps()
         self._lookups = lookups or {}
         mounts = list(mounts)
         self._tree = ServedTree(mounts, self._ask)
         self._network = {mount.path: mount.fstype for mount in mounts if mount.fs_class == "network"}
         self._protocols = {mount.path: of_mount(mount, kernel) for mount in mounts}
         self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
+        self._steps = Steps(keeps_order=keeps_order or self.needs_order)
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
@@ -121,6 +124,21 @@ class RequestModel:
         """Count these mounts (mount point -> protocol) by another protocol's rules than their own from now on."""
         self._protocols.update(protocols)
         self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
+
+    @property
+    def needs_order(self) -> bool:
+        """Whether a mount is counted by its own client's rules: then each call counts, repeated ones too, and when it was."""
+        return bool(make_clients(self._protocols, self._ask_by_name))
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The distinct calls that were taken in."""
+        return self._steps.steps
+
+    @property
+    def n_unplaced(self) -> int:
+        """Calls whose path could not be made absolute."""
+        return self._steps.n_unplaced
 
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""

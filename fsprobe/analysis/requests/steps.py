@@ -104,6 +104,8 @@ class Step:
 class Steps:
     """Collects the steps of a run."""
 
+    keeps_order: bool = True
+    """Whether `in_order` is asked for: only clients with rules of their own want to know when each call was."""
     steps: list[Step] = field(default_factory=list)
     order: array[int] = field(default_factory=lambda: array("I"))
     """Each call in its order, repeated ones too: which of `steps` it is."""
@@ -131,10 +133,8 @@ class Steps:
         whole = (syscall, args, error, path)
         number = self._repeated.get(whole)
         if number is not None:
-            self.times_ns.append(-1 if t_ns is None or t_ns > MAX_NS else t_ns)
-            self.tids.append(tid)
-            self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
-            self.order.append(number)
+            if self.keeps_order:
+                self._note(number, tid, t_ns, module)
             callers = self.steps[number].callers
             callers[module] = callers.get(module, 0) + 1
             return
@@ -147,12 +147,10 @@ class Steps:
             flags |= _wanted(syscall, args)
         key = (action, flags, error, path)
         number = self._seen.get(key)
-        self.times_ns.append(-1 if t_ns is None or t_ns > MAX_NS else t_ns)
-        self.tids.append(tid)
-        self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
         # failed changes ask again each time, and their second path is not in the key
         if number is not None and (action < LIST_IT or action == EXECUTE) and not (error and flags & CREATE):
-            self.order.append(number)
+            if self.keeps_order:
+                self._note(number, tid, t_ns, module)
             step = self.steps[number]
             step.callers[module] = step.callers.get(module, 0) + 1
             if action != LOOK or step.size is not None or error:
@@ -163,7 +161,8 @@ class Steps:
                 return
         else:
             step = Step(action, syscall, path, error, flags, {module: 1})
-            self.order.append(len(self.steps))
+            if self.keeps_order:
+                self._note(len(self.steps), tid, t_ns, module)
             self._seen[key] = len(self.steps)
             self.steps.append(step)
         if action in (HARD_LINK, RENAME):
@@ -187,6 +186,12 @@ class Steps:
                 step.second = second_path(call)
             self._forget()
 
+    def _note(self, number: int, tid: int, t_ns: int | None, module: str) -> None:
+        self.times_ns.append(-1 if t_ns is None or t_ns > MAX_NS else t_ns)
+        self.tids.append(tid)
+        self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
+        self.order.append(number)
+
     def _forget(self) -> None:
         """Something has changed: who asks now may be answered otherwise."""
         self._seen.clear()
@@ -194,6 +199,8 @@ class Steps:
 
     def describe(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, by the call's arguments."""
+        if not self.keeps_order:
+            return
         path = args.partition(b"<")[2].partition(b">, ")[0]
         if t_ns is None or path[:1] != b"/" or b"\\" in path:
             return  # there is no telling between which calls it was, or of what

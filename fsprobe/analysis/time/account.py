@@ -115,10 +115,18 @@ def time_account(
 def _exact_over_binned(tally: Tally) -> float:
     """What calls took together, over the sum of their bins' middles: latencies are counted in bins, their sum is exact."""
     exact = sum(counted.counts.time_ns for counted in tally.by_path.values())
-    binned = sum(
-        bin_middle_ns(number) * n for counted in tally.by_path.values() for number, n in counted.latency.items()
-    )
+    middle_ns = _Middles()
+    binned = sum(middle_ns[number] * n for counted in tally.by_path.values() for number, n in counted.latency.items())
     return exact / binned if exact and binned else 1.0
+
+
+class _Middles(dict[int, float]):
+    """The middles of latency bins, each worked out once: there are few of them, and some for each path."""
+
+    def __missing__(self, number: int) -> float:
+        """As of `bin_middle_ns`."""
+        self[number] = middle_ns = bin_middle_ns(number)
+        return middle_ns
 
 
 def with_time(profile: Profile, account: TimeAccount | None) -> Profile:
@@ -200,17 +208,22 @@ def by_mount(
 ) -> tuple[MountTime, ...]:
     """What the run waited for on each mount: the two kinds of waiting, shared out as the mounts' calls and reads took it."""
     table: dict[str, _OnMount] = {}
+    known: dict[int, _OnMount] = {}
 
     def of(path: bytes) -> _OnMount:
         mount = mount_of(path)
-        key = text(mount.path) if mount is not None else NOT_KNOWN
-        return table.setdefault(key, _OnMount(mount))
+        place = known.get(id(mount))
+        if place is None:
+            key = text(mount.path) if mount is not None else NOT_KNOWN
+            place = known[id(mount)] = table.setdefault(key, _OnMount(mount))
+        return place
 
     least_ns = FAST_CALL_NS if is_traced else 0
+    middle_ns = _Middles()
     for path, counted in tally.by_path.items():
         if cheapest_ns is not None:
-            above = [(bin_middle_ns(number) - cheapest_ns, n) for number, n in counted.latency.items()]
-            of(path).metadata_ns += sum(ns * n for ns, n in above if ns > least_ns)
+            above = [(middle_ns[number] - cheapest_ns, n) for number, n in counted.latency.items()]
+            of(path).metadata_ns += sum([ns * n for ns, n in above if ns > least_ns])
     for path, of_file in seen.reads.items():
         place = of(path)
         place.reads_ns += of_file.wait_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.time.observed import FAST_CALL_NS
@@ -25,14 +25,34 @@ def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -
     if cheapest_ns is None or not any(row.fs_class not in OURS for row in mounts):
         return ""
     # a server's mount may lie below one in memory: the longest that holds a path is its own
-    places = sorted(((row.key.rstrip("/") + "/", row.fs_class) for row in mounts), key=lambda place: -len(place[0]))
+    class_of: dict[str, str] = {}
+    for row in mounts:
+        class_of.setdefault(row.key.rstrip("/"), row.fs_class or "")
+    directories: dict[str, str] = {}
     n_paths = n_slow = 0
     for path, counted in tally.by_path.items():
-        shown = path.decode("utf-8", "backslashreplace") + "/"
-        if counted.max_ns and next((kind for place, kind in places if shown.startswith(place)), "") not in OURS:
+        if not counted.max_ns:
+            continue
+        shown = path.decode("utf-8", "backslashreplace")
+        kind = class_of.get(shown)
+        if kind is None and shown.startswith("/"):
+            above = shown.rpartition("/")[0]
+            kind = directories.get(above)
+            if kind is None:
+                kind = directories[above] = _class_above(above, class_of)
+        if kind not in OURS:
             n_paths += 1
             n_slow += counted.max_ns > cheapest_ns + FAST_CALL_NS
     if n_paths < _FEWEST_PATHS:
         return ""
     share = n_slow / n_paths
     return WARM if share <= _MOST_WARM else COLD if share >= _LEAST_COLD else PARTLY
+
+
+def _class_above(directory: str, class_of: Mapping[str, str]) -> str:
+    """The class of the mount that a directory lies on; "" where none holds it."""
+    while directory not in class_of:
+        if not directory:
+            return ""
+        directory = directory.rpartition("/")[0]
+    return class_of[directory]

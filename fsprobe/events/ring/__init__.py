@@ -8,7 +8,7 @@ The ring is hostile input: any process of the run may have written into it.
 
 from fsprobe.events.ring.facts import Loss, ObjectSites, Reads, RingFacts, Usage
 from fsprobe.events.ring.live import Growing, follow
-from fsprobe.events.ring.reader import read
+from fsprobe.events.ring.repeated import read
 from fsprobe.events.ring.slots import Buffer
 
 __all__ = ["Buffer", "Growing", "Loss", "ObjectSites", "Reads", "RingFacts", "Usage", "follow", "read"]

@@ -10,7 +10,6 @@ from fsprobe.events.ring import kinship
 from fsprobe.events.ring.facts import Loss, ObjectSites, Reads, RingFacts, Usage
 from fsprobe.events.ring.slots import (
     BEGUN,
-    CALL,
     HAS_CUT,
     HAS_LONG,
     HAS_NO_USAGE,
@@ -18,14 +17,10 @@ from fsprobe.events.ring.slots import (
     MARK,
     NEWTID,
     OBJECT,
-    SLOT,
-    SLOT_BYTES,
     START,
     TEXT_BYTES,
-    Buffer,
     Ring,
     Slot,
-    open_ring,
     slot_at,
     texts_of,
 )
@@ -33,73 +28,18 @@ from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, ann
 from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process, plain
 
 EXECS = frozenset({59, 322})
-_CALLS = frozenset(NAMES) - EXECS
+CALLS = frozenset(NAMES) - EXECS
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425
 _NOT_FOUND = 127
 _NOT_STARTED = _NOT_FOUND << 8
 _NAME_THE_DESCRIPTOR = frozenset({265, 267, 322})
 """With an empty path linkat, readlinkat and execveat look at the file behind their descriptor."""
-_HAS_ODD_TEXT = HAS_LONG | HAS_CUT
+HAS_ODD_TEXT = HAS_LONG | HAS_CUT
 _EFAULT = -14
 _OPEN = Op.OPEN
-_MARKS = {b">": "begin", b"<": "end", b"!": "note"}
+MARKS = {b">": "begin", b"<": "end", b"!": "note"}
 _PATH_ARGUMENT = {266: 2, 301: 4}
 _NOTHING: Texts = (b"", b"", b"", b"")
-
-
-def read(
-    data: Buffer,
-    quality: ParseQuality,
-    facts: RingFacts,
-    *,
-    cwd: bytes | None = None,
-    wall_start_ns: int | None = None,
-    on_status: Callable[[int, int | None, bytes], None] | None = None,
-) -> Iterator[Event]:
-    """Turn a ring into the events that the strace parser gives for the same run.
-
-    Times are CLOCK_MONOTONIC, as the marks of the import hooks have it. Durations are the calls' own.
-
-    Args:
-        data: the whole ring, header and slots; may be a memory map.
-        quality: filled while the result is consumed; a "line" is a slot.
-        facts: filled likewise.
-        cwd: working directory of the first process.
-        wall_start_ns: wall clock (ns since the epoch) at CLOCK_MONOTONIC 0, where it is known.
-        on_status: told of each open descriptor whose status was asked for: thread, time, the call's arguments. When that was
-            the ring does not say: most programs ask right after the open, and that is what is told.
-
-    Raises:
-        BadInput: it is no ring.
-    """
-    ring = open_ring(data)
-    quality.has_times = quality.has_tids = quality.has_durations = True
-    quality.wall_start_ns = wall_start_ns
-    facts.n_lost += ring.n_lost
-    families = kinship.find(ring)
-    run = Run(ring, quality, facts, families, cwd, on_status)
-    # written out: this is done for each slot of a run
-    first, number_at = ring.drained, Slot._fields.index("nr")
-    slots = SLOT.iter_unpack(ring.data[ring.zero_at + first * SLOT_BYTES : ring.zero_at + ring.n_slots * SLOT_BYTES])
-    to_call, to_mark, make = run.call, run.mark, tuple.__new__
-    for index, (kind, values) in enumerate(zip(ring.kinds[first:], slots, strict=True), first):
-        if kind == CALL:
-            slot = make(Slot, values)
-            if values[number_at] in _CALLS:
-                call = to_call(index, slot)
-                if call is not None:
-                    yield call
-            else:
-                yield from run.seldom(index, kind, slot)
-        elif kind == MARK:
-            mark = to_mark(make(Slot, values))
-            if mark is not None:
-                yield mark
-        else:
-            yield from run.seldom(index, kind, None)
-        quality.n_lines += 1
-        facts.n_slots += 1
-    run.close()
 
 
 class Run:
@@ -180,7 +120,7 @@ class Run:
 
     def texts(self, slot: Slot) -> Texts:
         n_path = slot.n1
-        if not slot.has & _HAS_ODD_TEXT and not (slot.n2 or slot.n3 or slot.n4) and n_path <= TEXT_BYTES:
+        if not slot.has & HAS_ODD_TEXT and not (slot.n2 or slot.n3 or slot.n4) and n_path <= TEXT_BYTES:
             return slot.text[:n_path], b"", b"", b""  # most have one text, beside them
         texts = texts_of(self.ring_of(slot), slot)
         if texts is None:
@@ -213,6 +153,10 @@ class Run:
             else:
                 text = b"%d" % result if result else b"0"
         return tuple.__new__(Call, (slot.tid, slot.t_ns, NAMES[number], op, path, error, slot.dur_ns, args, text))
+
+    def opened(self, slot: Slot, path: bytes) -> None:
+        """Note what was read through a descriptor, of an open that is known otherwise."""
+        self._reads(slot, self.texts(slot), path)
 
     def _reads(self, slot: Slot, texts: Texts, path: bytes) -> None:
         led_to = (texts[0] if slot.has & HAS_SAME else texts[1]) or path
@@ -346,7 +290,7 @@ class Run:
 
     def mark(self, slot: Slot) -> Mark | None:
         text = self.texts(slot)[0]
-        kind = _MARKS.get(text[7:8]) if text[:7] == b"fsprobe" else None
+        kind = MARKS.get(text[7:8]) if text[:7] == b"fsprobe" else None
         if kind is None:
             self.damaged()
             return None

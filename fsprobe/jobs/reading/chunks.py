@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -13,6 +14,7 @@ from itertools import groupby
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.requests.alike import Alike
 from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
@@ -65,6 +67,8 @@ class Part:
     failed: list[tuple[str, str]] = field(default_factory=list)
     first: Manifest | None = None
     """Of the first of them, with the capabilities that all have."""
+    tracers: Counter[str] = field(default_factory=Counter)
+    """Ranks that started each program that traces others."""
     mounts: dict[bytes, Mount] = field(default_factory=dict)
     n_mounts_differ: int = 0
     path_entries: dict[str, None] = field(default_factory=dict)
@@ -89,6 +93,7 @@ class Part:
         if other.first is not None:
             self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
+        self.tracers.update(other.tracers)
         self.times.join(other.times)
         self.n_mounts_differ += other.n_mounts_differ
         self.marks_unread.update(other.marks_unread)
@@ -127,10 +132,11 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
         is_whole: no rank of these nodes is left out, so that what they ask for can be added up.
     """
     part = Part()
+    alike = Alike()
     with seldom_collected(NEVER):
         for file in files:
             try:
-                _read_into(part, file)
+                _read_into(part, file, alike)
             except FsprobeError as error:
                 part.failed.append((file.path, error.message))
     if is_whole:
@@ -140,7 +146,7 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
     return part
 
 
-def _read_into(part: Part, file: RankFile) -> None:
+def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
     read = read_rank(file.path)
     tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
@@ -149,6 +155,7 @@ def _read_into(part: Part, file: RankFile) -> None:
         began_ns = int((manifest.started_s or 0) * 1e9)
         start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
     part.add_manifest(manifest)
+    part.tracers.update(set(manifest.tracers))
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
     merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
@@ -166,7 +173,12 @@ def _read_into(part: Part, file: RankFile) -> None:
     if read.model is None:
         part.n_without_requests += 1
         return
-    requests = read.model.count()
+    kernel = str(read.recording.manifest.get("kernel") or "")
+    own = (
+        str(read.recording.manifest.get("scratch") or ""),
+        os.fsdecode(pipeline.hook_dir_of(read.recording.manifest)),
+    )
+    requests = alike.count(read.model, read.mounts, read.lookups, own, cwd, kernel)
     read.model.forget()
     asked.join(requests, manifest.uid)
 

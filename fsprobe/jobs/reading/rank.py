@@ -58,7 +58,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
     check_manifest(recording)
     hooks = pipeline.read_hooks(recording)
     mounts = pipeline.read_mounts(recording, hooks)
-    lookups = pipeline.read_json(recording, "lookups")
+    lookups = pipeline.read_lookups(recording)
     facts = list(hooks.facts.values())
     model: RequestModel | None = None
     seen: Watch | None = None
@@ -68,7 +68,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         tally, notes, quality, seen = pipeline.read_tally(recording, facts)
     else:
         quality, notes = ParseQuality(), Notes()
-        model = pipeline.make_model(recording, mounts, lookups)
+        model = pipeline.make_model(recording, mounts, lookups, keeps_order=False)
         events = pipeline.read_events(recording, quality, hooks, model, times)
         rows = pipeline.attributed(recording, events, notes)
         if is_watched:

@@ -175,10 +175,8 @@ def pack(
         listing = read_listing(str(part))
         n_pycs = verify(listing, walk(tree.root), found, progress)
         description = sidefile.describe(part, found.venv, found.base, environment)
-        # the image first: a side file that belongs to another image is noticed by the size that it names
         part.chmod(0o666 & ~sidefile.umask())
-        os.replace(part, target)
-        sidefile.write(description, sidefile.side_file_of(target))
+        sidefile.write(description, sidefile.side_file_of(target), part, target)
     return Packed(
         image=target,
         side_file=sidefile.side_file_of(target),

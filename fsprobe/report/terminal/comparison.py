@@ -211,19 +211,22 @@ def draw_notes(console: Console, comparison: Comparison) -> None:
     console.print()
     for line in comparison.notes:
         print_words(console, "note: " + line, marks=NOTE)
-    if not comparison.n_runs:
-        return
     if comparison.notes:
         console.print()
     lines = [
-        f"start: median of {numbers.plural(comparison.n_runs, 'untraced run')}, interleaved, without the mounting; spread: the "
-        "fastest and the slowest",
-        "CPU: user and system of the command, and of what serves its mount; calls: metadata calls of one traced run",
+        "calls: metadata calls of one traced run",
         "requests: server requests for the environment, or for mounting its image, cold cache (predicted), by the "
         "rules of each mount's own client where they are known (NFS, Lustre), else by FUSE's",
-        "95%: bootstrap interval of the ratio of the medians; p: how often chance alone makes such a difference (rank sums, "
-        "all permutations, or 20,000 at random)",
     ]
+    if comparison.n_runs:
+        lines = [
+            f"start: median of {numbers.plural(comparison.n_runs, 'untraced run')}, interleaved, without the mounting; "
+            "spread: the fastest and the slowest",
+            "CPU: user and system of the command, and of what serves its mount",
+            *lines,
+            "95%: bootstrap interval of the ratio of the medians; p: how often chance alone makes such a difference (rank "
+            "sums, all permutations, or 20,000 at random)",
+        ]
     if any(row.server_requests for row in comparison.rows):
         lines.append("served: metadata requests that the file server counted, median")
     if any(row.client_counters for row in comparison.rows):
