@@ -52,6 +52,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "peers": Benchmark(),
     "own_size": Benchmark("-o {out}"),
     "pages": Benchmark("-o {out}", is_usual=False),
+    "terminal": Benchmark("-o {out}", is_usual=False),
     "ranks": Benchmark(is_usual=False),
     "inline": Benchmark(more="--python {torch}", is_usual=False),
     "servers": Benchmark("-o {out}", more="--torch {torch}", is_usual=False),

@@ -90,9 +90,7 @@ def selftest(as_json: bool, command: Sequence[str]) -> int:
             extra = f"; {numbers.count(one.n_extra)} more calls" if one.n_extra else ""
             lost = f"; {numbers.count(one.n_lost)} lost" if one.n_lost else ""
             console = console_on(sys.stdout)
-            console.print(
-                Text(sign, style=style) + Text(" ") + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}")
-            )
+            console.print(Text.assemble((sign, style), " ", (clean(name), "bold"), f": {line}{extra}{lost}"))
             for example in one.examples:
                 print_words(console, example, indent=3)
     agrees = all(one.is_complete for one in found)
@@ -201,13 +199,13 @@ def draw(console: Console, answer: JsonObject) -> None:
     console.print()
     if answer["backend"]:
         reason = f" ({clean(answer['why'])})" if answer["why"] else ""
-        console.print(Text(f"fsprobe run uses {answer['backend']}", style="bold") + Text(reason))
+        console.print(Text.assemble((f"fsprobe run uses {answer['backend']}", "bold"), reason))
     else:
-        console.print(Text("no backend works here", style=BAD) + Text(f" ({clean(answer['why'])})"))
+        console.print(Text.assemble(("no backend works here", BAD), f" ({clean(answer['why'])})"))
     console.print()
     for check in answer["checks"]:
         sign, style = _SIGN[check["status"]]
-        begin = Text(sign, style=style) + Text(" " * (3 - len(sign))) + Text(f"{check['check']:20}", style="bold")
+        begin = Text.assemble((sign, style), " " * (3 - len(sign)), (f"{check['check']:20}", "bold"))
         for line in broken(Text(clean(check["found"])), max(30, console.width - INDENT)):
             console.print(begin + line, soft_wrap=True)
             begin = Text(" " * INDENT)

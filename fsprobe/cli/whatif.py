@@ -218,8 +218,10 @@ def question_of_comparison(comparison: Comparison) -> Question:
     )
 
 
-FILESYSTEM, REQUEST, ALONE, JOB = 19, 15, 10, 16
+FILESYSTEM, REQUEST, ALONE, JOB, NARROW_JOB = 19, 15, 10, 16, 11
 """Widths of columns, in characters."""
+FULL_WIDTH = 79
+"""Columns of a screen that all of them need."""
 
 
 def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
@@ -227,6 +229,9 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
     first = rows[0]
     many = first.n_nodes > 1 or first.n_ranks_per_node > 1
     job = f"{first.n_nodes:,} x {first.n_ranks_per_node:,}"
+    # a column less before a line wraps
+    has_latency = not many or console.width >= FULL_WIDTH
+    job_width = JOB if has_latency else NARROW_JOB
     for demand in question.demands:
         own = [row for row in rows if row.layout == demand.layout]
         asked = numbers.plural(own[0].n_requests, "request")
@@ -234,16 +239,18 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
             asked += f" alone, {numbers.count(own[0].n_requests_node)} a node"
         console.print()
         cpu = numbers.NOT_OBSERVED if own[0].cpu_s is None else numbers.seconds(own[0].cpu_s)
-        console.print(Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {cpu}"))
-        head = f"{'if the server takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
-        console.print(Text(head + (f"{job:>{JOB}}   server saturates" if many else ""), style="bold"))
+        console.print(Text.assemble((clean(demand.layout, 24), "bold"), f"  {asked}, CPU {cpu}"))
+        head = f"{'if the server takes':{FILESYSTEM + REQUEST * has_latency}}{'alone':>{ALONE}}"
+        console.print(Text(head + (f"{job:>{job_width}}   server saturates" if many else ""), style="bold"))
         for row in own:
             wait = f"{numbers.milliseconds(row.latency_ms)}/{row.latency_per.removesuffix(' call')}"
-            line = f"{row.latency:{FILESYSTEM}}{wait:>{REQUEST}}"
+            line = f"{row.latency:{FILESYSTEM}}" + (f"{wait:>{REQUEST}}" if has_latency else "")
             line += f"{numbers.seconds(row.start_s):>{ALONE}}"
             if many:
-                line += f"{numbers.seconds(row.job_s):>{JOB}}   {saturation(row.saturates_at_n_nodes)}"
+                line += f"{numbers.seconds(row.job_s):>{job_width}}   {saturation(row.saturates_at_n_nodes)}"
             console.print(Text(line.rstrip()))
+    if not has_latency:
+        print_words(console, "no room here for: the latency of each (80 columns show it)")
     console.print()
     for note in question.notes:
         print_words(console, f"note: {note}", marks=NOTE)

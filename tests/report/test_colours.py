@@ -75,3 +75,11 @@ def test_the_verdicts_level_is_marked() -> None:
             console, changed(profile, verdict=changed(profile.verdict, level=level, sentence=sentence)), "x"
         )
         assert f"\x1b[1;38;5;231;48;5;160m{level}\x1b[0m" in out.getvalue()
+
+
+def test_a_styled_word_does_not_style_what_follows() -> None:
+    out = io.StringIO()
+    run.draw(
+        Screen(file=out, width=80, highlight=False, force_terminal=True, color_system="256"), hand_built(), "x.fsprobe"
+    )
+    assert "\x1b[1mfsprobe  \x1b[0m" in out.getvalue(), "the command itself is plain"

@@ -120,9 +120,9 @@ def draw_answers(console: Console, comparison: Comparison) -> None:
         sure = comparison_facts.certainty(row)
         state = f", {row.cache}" if row.cache in ("cold", "warm") else ""
         answer = clean(row.verdict) + (f" than {baseline}" if row.clear else "")
-        console.print(marked(f"{label}{state}: {answer}", "bold", marks) + Text(f" ({sure})" if sure else ""))
+        console.print(Text.assemble(marked(f"{label}{state}: {answer}", "bold", marks), f" ({sure})" if sure else ""))
     for words, labels in fewer.items():
-        console.print(Text(f"{' and '.join(labels)}: {words}", style="bold") + Text(" (cold cache, predicted)"))
+        console.print(Text.assemble((f"{' and '.join(labels)}: {words}", "bold"), " (cold cache, predicted)"))
 
 
 SAME_REQUESTS = 0.9

@@ -39,7 +39,7 @@ def draw_plan(console: Console, plan: Fix) -> None:
         missing = numbers.plural(plan.n_to_compile, "module")
         rows.insert(1, ("compile", f"{missing} without valid byte code: it is written into the image alone"))
     for label, text in rows:
-        begin = Text(f"{label:{INDENT}}", style="bold")
+        begin = Text.assemble((f"{label:{INDENT}}", "bold"))
         whole = Text(clean(text))
         # a command is there to be read and copied in one piece
         for line in [whole] if label == "run" else broken(whole, max(30, console.width - INDENT)):
@@ -74,6 +74,6 @@ def draw_left(console: Console, left: Sequence[Finding]) -> None:
         return
     console.print(Text("\nLeft for you to change (nothing of it was applied):"))
     for finding in shown:
-        console.print(Text(f"  {finding.code} ", style="bold") + Text(clean(finding.title)), soft_wrap=True)
+        console.print(Text.assemble((f"  {finding.code} ", "bold"), clean(finding.title)), soft_wrap=True)
         for line in finding.commands[:1]:
             console.print(Text("    " + clean(line)), soft_wrap=True)

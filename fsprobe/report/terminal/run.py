@@ -76,7 +76,7 @@ def draw_command(console: Console, profile: Profile) -> None:
     if len(words) > room:
         begun = words[: room - 1].rpartition(" ")[0] or words[: room - 2]
         words = begun + " …"
-    console.print(Text("fsprobe  ", style="bold") + Text(words), soft_wrap=True)
+    console.print(Text.assemble(("fsprobe  ", "bold"), words), soft_wrap=True)
 
 
 def draw_head(console: Console, profile: Profile) -> None:
