@@ -1,5 +1,7 @@
 """`python -m fsprobe` and the command `fsprobe`."""
 
+import _imp
+import marshal
 import os
 import sys
 
@@ -9,10 +11,18 @@ TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
+    from types import CodeType
     from typing import Any
 
 # what `importlib.machinery` and `importlib.util` offer, without loading either
 _machinery = sys.modules["_frozen_importlib_external"]
+LIBRARY = os.path.dirname(os.__file__)
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+MODULE, IS_PACKAGE, EXTENSION = range(3)
+SNAPSHOT_MAGIC = b"fsprobe snapshot 1\n"
+MAX_SNAPSHOT_BYTES = 16 << 20
+_HASH_KEY = 0x66737072
+_HEAD = len(SNAPSHOT_MAGIC) + 8
 
 
 class SeenSource(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
@@ -26,26 +36,59 @@ class SeenSource(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined
         """What byte code is checked against."""
         return {"mtime": self.found.st_mtime, "size": self.found.st_size}
 
+    def get_code(self, fullname: str) -> "CodeType | None":
+        """As Python has it; noted for the snapshot."""
+        code: CodeType | None = super().get_code(fullname)
+        if code is not None:
+            Shortcut.loaded[fullname] = self, code
+        return code
+
+
+class KeptCode(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
+    """Loads a module whose code is in the snapshot; its source is there for whoever asks for it."""
+
+    def __init__(self, name: str, path: str, code: bytes) -> None:
+        super().__init__(name, path)
+        self.code = code
+
+    def get_code(self, fullname: str) -> "CodeType":
+        """What its byte code holds."""
+        code: CodeType = marshal.loads(self.code)
+        return code
+
 
 class Shortcut:
-    """Finds fsprobe's modules and the standard library's by their names alone: 2 metadata calls for a module, 3 for a package.
+    """Finds fsprobe's modules and the standard library's by their names alone, or in the snapshot.
 
     The usual finder looks at each directory of sys.path, lists those of packages, and tries the suffixes of extension
-    modules, which makes 4 of a module and 14 of a package: on a slow filesystem the rooms of this house would cost more
-    than what is in them. A module of the standard library is the interpreter's own, whatever PYTHONPATH holds.
+    modules, which makes 4 metadata calls of a module and 14 of a package: on a slow filesystem the rooms of this house would
+    cost more than what is in them. By name it is 2 for a module, 3 for a package, and 1 or none where the snapshot has it. A
+    module of the standard library is the interpreter's own, whatever PYTHONPATH holds.
     """
 
-    library = os.path.dirname(os.__file__)
+    library = LIBRARY
+    finds_own = True
+    """Whether fsprobe lies in files of its own, and in no archive."""
+    kept: "dict[str, tuple[str, int, int, int, bytes]]" = {}
+    """What the snapshot holds: name -> file, kind, time and size of the source, code."""
+    is_installed = False
+    """Whether the snapshot is of an installed package, which is replaced as a whole; else each source is looked at."""
+    loaded: "dict[str, tuple[Any, CodeType | None]]" = {}
+    """What was loaded from files of its own: name -> loader, code; None for an extension module."""
 
     @classmethod
     def find_spec(cls, name: str, path: "Sequence[str] | None" = None, target: object = None) -> "ModuleSpec | None":
         """The module's place; None leaves it to the finders after this one."""
+        if name in cls.kept:
+            spec = cls._in_snapshot(name, path)
+            if spec is not None:
+                return spec
         last = name.rpartition(".")[2]
         if path is None:
             if name not in sys.stdlib_module_names:
                 return None
             place = cls.library + "/" + last
-        elif name.startswith("fsprobe.") or path[0].startswith(cls.library + "/"):
+        elif (cls.finds_own and name.startswith("fsprobe.")) or path[0].startswith(cls.library + "/"):
             place = path[0] + "/" + last
         else:
             return None
@@ -55,11 +98,103 @@ class Shortcut:
         if path is None:
             shared = "%s/lib-dynload/%s%s" % (cls.library, last, _machinery.EXTENSION_SUFFIXES[0])
             if _stat(shared) is not None:
-                return _spec(name, _machinery.ExtensionFileLoader(name, shared))
+                cls.loaded[name] = _machinery.ExtensionFileLoader(name, shared), None
+                return _spec(name, cls.loaded[name][0])
         found = _stat(place + "/__init__.py")
         if found is not None:
             return _spec(name, SeenSource(name, place + "/__init__.py", found), [place])
         return None
+
+    @classmethod
+    def _in_snapshot(cls, name: str, path: "Sequence[str] | None") -> "ModuleSpec | None":
+        file, kind, mtime_ns, size, code = cls.kept[name]
+        place = os.path.dirname(file)
+        if kind == EXTENSION:
+            return _spec(name, _machinery.ExtensionFileLoader(name, file))
+        if (os.path.dirname(place) if kind == IS_PACKAGE else place) != (cls.library if path is None else path[0]):
+            return None
+        if path is not None and name.startswith("fsprobe.") and not cls.is_installed:
+            found = _stat(file)
+            if found is None or (found.st_mtime_ns, found.st_size) != (mtime_ns, size):
+                return None
+        return _spec(name, KeptCode(name, file, code), [place] if kind == IS_PACKAGE else None)
+
+
+def snapshot_path() -> str:
+    """Beside fsprobe's own byte code, for this interpreter alone; "" where that has no place."""
+    cached = fsprobe.__spec__.cached if fsprobe.__spec__ is not None else None
+    return (
+        "%s/start%s.snapshot" % (os.path.dirname(cached), cached[cached.rfind("/__init__") + 9 : -4]) if cached else ""
+    )
+
+
+def snapshot_key() -> "tuple[bytes, bool, int]":
+    """What a snapshot is good for: this interpreter, its library, this package as it is installed.
+
+    Returns:
+        The key; whether the package is an installed one, whose RECORD holds a checksum of each of its files; the owner of that.
+    """
+    record, owner = b"", -1
+    try:
+        name = "%s/fsprobe-%s.dist-info/RECORD" % (os.path.dirname(PACKAGE), fsprobe.__version__)
+        with open(name, "rb", buffering=0) as source:
+            record, owner = source.readall(), os.fstat(source.fileno()).st_uid
+    except OSError:
+        pass
+    times = [found and found.st_mtime_ns for found in map(_stat, (LIBRARY, LIBRARY + "/lib-dynload"))]
+    key = repr((sys.version, sys.flags.optimize, LIBRARY, times, PACKAGE, sealed(record)[:_HEAD]))
+    return key.encode("utf-8", "backslashreplace"), bool(record), owner
+
+
+def sealed(data: bytes) -> bytes:
+    """With the checksum that Python's own byte code can have."""
+    return SNAPSHOT_MAGIC + _imp.source_hash(_HASH_KEY, data) + data
+
+
+def load_snapshot() -> None:
+    """Take the code of modules from one file, in place of some two for each; whatever speaks against it, it is left alone.
+
+    It is read as byte code is, with two conditions more: it belongs to the user, to root or to who owns the package, and nobody
+    else can write to it.
+    """
+    key, Shortcut.is_installed, owner = snapshot_key()
+    try:
+        fd = os.open(snapshot_path(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(fd, "rb", buffering=0) as source:
+            found = os.fstat(fd)
+            if found.st_mode & 0o170022 != 0o100000 or found.st_uid not in (0, os.geteuid(), owner):
+                return
+            data = source.read(MAX_SNAPSHOT_BYTES + 1)
+        rest = data[_HEAD:]
+        if data == sealed(rest) and rest.startswith(key + b"\n"):
+            Shortcut.kept = marshal.loads(rest[len(key) + 1 :])
+    except (OSError, ValueError, EOFError, TypeError):
+        pass
+
+
+def keep_snapshot() -> None:
+    """Write down what this run of the recorder had to load from files, for the next ones; one process of a job does."""
+    if not Shortcut.loaded or sys.dont_write_bytecode or "fsprobe.analysis" in sys.modules:
+        return
+    from fsprobe import files
+    from fsprobe.capture.machine import ranks
+
+    rank = ranks.identify(os.environ)
+    path = snapshot_path()
+    if (rank is not None and rank.number != 0) or not os.access(os.path.dirname(path), os.W_OK):
+        return
+    table = dict(Shortcut.kept)
+    for name, (loader, code) in Shortcut.loaded.items():
+        if code is None:
+            table[name] = loader.path, EXTENSION, 0, 0, b""
+        else:
+            kind = IS_PACKAGE if loader.path.endswith("/__init__.py") else MODULE
+            table[name] = loader.path, kind, loader.found.st_mtime_ns, loader.found.st_size, marshal.dumps(code)
+    try:
+        with files.Replacing(path, 0o644) as out:
+            out.write(sealed(snapshot_key()[0] + b"\n" + marshal.dumps(table)))
+    except OSError:
+        pass
 
 
 def _stat(path: str) -> "os.stat_result | None":
@@ -79,10 +214,13 @@ def _spec(name: str, loader: "Any", inside: "list[str] | None" = None) -> "Modul
 def main() -> int:
     """Run the command line; interrupted while it is still being loaded, it ends with one line."""
     try:
-        if Shortcut not in sys.meta_path and type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader:
+        Shortcut.finds_own = type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader
+        if Shortcut not in sys.meta_path:
             # before what searches sys.path; after what is built in or frozen
             at = sys.meta_path.index(_machinery.PathFinder) if _machinery.PathFinder in sys.meta_path else 0
             sys.meta_path.insert(at, Shortcut)
+            if Shortcut.finds_own and sys.argv[1:2] == ["run"]:
+                load_snapshot()
         return command_line()
     except KeyboardInterrupt:
         from fsprobe.cli.failures import EXIT_INTERRUPTED, say
@@ -111,9 +249,14 @@ def command_line() -> int:
     if words[:1] == ["run"]:
         from fsprobe.cli import run
 
-        return run.main(words[1:])
-    from fsprobe.cli import group
-
+        status = run.main(words[1:])
+        if Shortcut.finds_own:
+            keep_snapshot()
+        return status
+    try:
+        from fsprobe.cli import group
+    except ModuleNotFoundError as error:
+        return failures.report_missing(error)
     return group.main(words)
 
 

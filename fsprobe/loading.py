@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,10 +15,22 @@ from fsprobe.events.command import Command
 from fsprobe.events.strace import parser, sources
 from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Call, ParseQuality, Process
+from fsprobe.privacy.log import call_values
 from fsprobe.recording.file import write
 
 STEP_NS = 1_000_000
 """A thread's calls follow one another; stamps that go back by more than this are those of a clock that was set."""
+_DATA = re.compile(
+    rb"^([^\"\n]*\b(?:p?(?:read|write)(?:64|v2?)?|(?:send|recv)(?:to|from|m?msg)?|getrandom|process_vm_(?:read|write)v|vmsplice|bpf|"
+    rb"add_key|request_key|keyctl)(?:\(| resumed>))([^\n]*)$",
+    re.MULTILINE,
+)
+_SIGNS = (
+    b"read(", b"write(", b"read64(", b"write64(", b"readv", b"writev", b"sendto(", b"recvfrom(", b"sendm", b"recvm", b"getrandom(",
+    b"vmsplice(", b"bpf(", b"_key(", b"keyctl(", b'resumed>"', b'resumed>, "', b'resumed> "',
+)  # fmt: skip
+"""One of these stands where `_DATA` matches: most logs are of calls on files alone."""
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"(?:\.\.\.)?')
 BACKEND = "strace log"
 """What stands in the place of a backend where fsprobe did not record."""
 
@@ -76,12 +89,23 @@ def load_logs(
         "recording",
         [
             ("manifest", json.dumps(manifest, indent=1).encode()),
-            ("log", blocks(sources.read_logs(paths))),
+            ("log", _cut(blocks(sources.read_logs(paths)), [os.fsencode(word) for word in command.words or ()])),
             ("marks", b""),
             ("mounts", mounts),
         ],
     )
     return quality
+
+
+def _cut(pieces: Iterable[bytes], command: Sequence[bytes]) -> Iterator[bytes]:
+    """A log without the values that no analysis reads, as fsprobe's own: arguments of child programs, what was read and written."""
+    for piece in pieces:
+        piece = call_values.cut_block(piece, command)
+        yield _DATA.sub(_without_strings, piece) if any(sign in piece for sign in _SIGNS) else piece
+
+
+def _without_strings(line: re.Match[bytes]) -> bytes:
+    return line.group(1) + _STRING.sub(call_values.NOTHING, line.group(2))
 
 
 def log_capabilities(quality: ParseQuality) -> list[str]:

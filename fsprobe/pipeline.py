@@ -34,6 +34,7 @@ from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
 from fsprobe.model.profile import Profile
+from fsprobe.recording import distributions
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
 from fsprobe.recording.shapes import LOOKUPS, misfit
 from fsprobe.recording.stored import stored
@@ -83,7 +84,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     hooks = read_hooks(recording)
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
-    lookups = read_json(recording, "lookups")
+    lookups = read_lookups(recording)
     model = None if is_streamed(recording) else make_model(recording, mounts, lookups, keeps_order=False)
     times = Observed()
     if model is None:
@@ -299,6 +300,15 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
             rows, mount_table.classify_all(rows, container), strict=True
         )
     ]
+
+
+def read_lookups(recording: Recording) -> dict[str, Any]:
+    """What was looked up after the run, and what the environment tells besides: see `recording.distributions`.
+
+    Raises:
+        BadInput: the section is damaged.
+    """
+    return distributions.completed(recording, read_json(recording, "lookups"))
 
 
 def read_json(recording: Recording, section: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -94,42 +95,63 @@ def test_from_an_archive_python_finds_them(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); from fsprobe import __main__\n"
         "try: __main__.main()\n"
-        "finally: print(__main__.Shortcut in sys.meta_path, sys.modules['fsprobe.cli.run'].__file__)"
+        "finally: print(__main__.Shortcut.finds_own, sys.modules['json'].__spec__.origin, sys.modules['fsprobe.cli.run'].__file__)"
     )
     words = [sys.executable, "-I", "-c", code, str(tmp_path / "x.zip"), "run", "--no-such-option"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.startswith(f"False {tmp_path}/x.zip/"), done.stderr
+    assert done.stdout.startswith(f"False {json.__file__} {tmp_path}/x.zip/"), done.stderr
+    assert not list(tmp_path.rglob("*.snapshot"))
 
 
-def test_no_directory_of_fsprobes_own_is_listed_for_an_import(tmp_path: Path, strace_program: str) -> None:
-    log = tmp_path / "log"
+def recorders_calls(tmp_path: Path, strace_program: str, *options: str) -> list[Call]:
+    """The metadata calls of `run` that concern fsprobe's own files; its byte code is below `tmp_path`."""
+    log, cache = tmp_path / "log", tmp_path / "cache"
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from fsprobe.__main__ import main; sys.exit(main())"
-    words = [
-        sys.executable,
-        "-I",
-        "-c",
-        code,
-        "run",
-        "--record-only",
-        "-q",
-        "--force",
-        "-o",
-        str(tmp_path / "x.fsprobe"),
-        "--",
-        "/bin/true",
-    ]
+    words = [sys.executable, "-I", "-X", f"pycache_prefix={cache}", *options, "-c", code]
+    words += ["run", "--record-only", "-q", "--force", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]
     # only the recorder itself: strace can't trace a process that is traced already
     tracer = [strace_program, "-q", "-o", str(log), "-e", "trace=%file,getdents64", *words]
-    for _ in range(2):  # the byte code is there the second time
-        subprocess.run(tracer, check=True, env=clean_environment(CI=""), capture_output=True)
-    calls = [
+    subprocess.run(tracer, check=True, env=clean_environment(CI=""), capture_output=True)
+    own = (bytes(PACKAGE) + b"/", bytes(cache) + bytes(PACKAGE) + b"/")
+    return [
         event
         for event in parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
-        if isinstance(event, Call) and event.op in METADATA_OPS and event.path.startswith(bytes(PACKAGE) + b"/")
+        if isinstance(event, Call) and event.op in METADATA_OPS and event.path.startswith(own)
     ]
+
+
+def test_an_import_of_fsprobes_own_is_a_stat_or_two_calls_more(tmp_path: Path, strace_program: str) -> None:
+    recorders_calls(tmp_path, strace_program)  # the byte code is there the second time
+    with_snapshot = recorders_calls(tmp_path, strace_program, "-B")
+    (snapshot,) = (tmp_path / "cache").rglob("start.*.snapshot")
+    snapshot.unlink()
+    calls = recorders_calls(tmp_path, strace_program, "-B")
     below = Counter(call.op.value for call in calls)
     n_modules = len({call.path for call in calls if call.path.endswith(b".pyc") and not call.error})
     assert n_modules > 20
     # listed by the recorder itself: the directory of what it puts into the target
-    assert {call.path for call in calls if call.op.value == "list"} <= {bytes(PACKAGE / "capture" / "hook")}
+    hook = {bytes(PACKAGE / "capture" / "hook")}
+    assert {call.path for call in calls + with_snapshot if call.op.value == "list"} <= hook
     assert below["open"] + below["stat"] <= 3 * n_modules + 20
+    # this is no installed package: each source is looked at, and no byte code opened but of the two modules before
+    opened = {call.path for call in with_snapshot if call.op.value == "open" and call.path.endswith(b".pyc")}
+    assert len(opened) == 2
+    assert len(with_snapshot) <= n_modules + 30
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [(["run", "-o", "x.fsprobe", "--", "sh", "-c", "exit 7"], 7), (["--help"], 4)]
+)
+def test_without_the_packages_that_it_needs_it_says_so(tmp_path: Path, words: list[str], status: int) -> None:
+    """An installation that is not whole: one line, and the command's own exit code where one has run."""
+    bare = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from fsprobe.__main__ import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", bare, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=clean_environment(),
+    )
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert "pip install" in done.stderr

@@ -35,11 +35,15 @@ def main() -> int:
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     path = given.output / "robustness.json"
-    parts: Json = json.loads(path.read_text())["parts"] if path.exists() else {}
+    before: Json = json.loads(path.read_text()) if path.exists() else {}
+    parts: Json = before.get("parts", {})
+    commits: Json = before.get("commits") or dict.fromkeys(parts, f"{before.get('commit')} or an earlier one")
 
     def save(name: str, found: object) -> None:
         parts[name] = found
-        result = {**evidence.head("robustness"), "parts": parts}
+        head = evidence.head("robustness")
+        commits[name] = head["commit"]
+        result = {**head, "commits": commits, "parts": parts}
         evidence.save(result, markdown, None, given.output)
 
     for name, measure in PARTS.items():

@@ -26,7 +26,9 @@ def markdown(result: Json) -> str:
         ("cpython", _cpython),
     ):
         if name in parts:
-            sections += show(parts[name])
+            title, *rest = show(parts[name])
+            commit = result.get("commits", {}).get(name)
+            sections += [title, *([f"Measured at commit {commit}.\n"] if commit else []), *rest]
     return "\n".join(sections)
 
 

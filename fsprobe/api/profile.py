@@ -159,7 +159,7 @@ class Profile:
 
     def __repr__(self) -> str:
         place = f" {self.path}" if self.path else ""
-        verdict = f"; {self.verdict.sentence}" if self.verdict is not None else ""
+        verdict = f" {self.verdict.sentence}" if self.verdict is not None else ""
         return f"<fsprobe.Profile{place}: {self.headline}{verdict}>"
 
     def named(self, path: str | None) -> Profile:

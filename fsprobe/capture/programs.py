@@ -4,6 +4,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import os
+import stat
 
 from fsprobe.capture.machine import host, starters
 
@@ -89,15 +90,28 @@ def privileged(paths: "list[bytes]") -> "list[list[str]]":
     return [[path, gain] for path, gain in gains if gain]
 
 
+def changing_root(paths: "list[bytes]") -> "list[list[str]]":
+    """The same for root's run, which has all rights already: those that would go on as another user or group."""
+    found = []
+    for path, gain in privileged(paths):
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if (gain == "setuid" and status.st_uid) or (status.st_mode & stat.S_ISGID and status.st_gid):
+            found.append([path, gain])
+    return found
+
+
 CANNOT_TRACE = "a program that is traced can't trace others itself"
 ELSEWHERE = "record with --backend audit or inline, or leave it out"
 
 
-def warnings(gains: "list[list[str]]", tracers: "list[str]", n_untraced: "int") -> "list[str]":
-    """What the user should know at the end of a run."""
+def warnings(gains: "list[list[str]]", tracers: "list[str]", n_untraced: "int", is_root: "bool" = False) -> "list[str]":
+    """What the user should know at the end of a run; is_root: whether it was root's."""
+    instead = "record with --backend ptrace, which leaves it" if is_root else "run fsprobe inside the container instead"
     lines = [
-        "%s (%s) was started and lost that by being traced; run fsprobe inside the container instead" % (program, gain)
-        for program, gain in gains
+        "%s (%s) was started and lost that by being traced; %s" % (program, gain, instead) for program, gain in gains
     ]
     if tracers:
         was = "was" if len(tracers) == 1 else "were"

@@ -74,6 +74,7 @@ def record(
     layout: "dict[str, Any] | None" = None,
     consume: "Callable[..., Any] | None" = None,
     carry: "Callable[[str], object] | None" = None,
+    on_end: "Callable[[], None] | None" = None,
 ) -> "Recorded":
     """Run a command under a tracer and write what happened.
 
@@ -87,6 +88,7 @@ def record(
         consume: with `--stream`, takes the log's lines as they come and the manifest so far, and returns what shall be in
             the recording in place of the log: see `analysis.streaming`.
         carry: writes the recorder that travels to a path, for a command that starts a container: see `containers.entering`.
+        on_end: called when the command has ended, while signals still wait: the place to say what one does from then on.
 
     Raises:
         FsprobeError: command not found (127) or not executable (126); no tracer, tracing denied, no scratch, no room, a
@@ -133,6 +135,8 @@ def record(
             process = start(run.launch, held)
             outcome = wait(process, run.observers, held, options.wait_descendants_s, on_tick)
             finish(run, process, outcome)
+            if on_end is not None:
+                on_end()
         except FsprobeError:
             # nothing has run; after any other exception the scratch stays, for a tracer may be at work in it
             for one in run.observers:
@@ -179,7 +183,7 @@ def prepare(
                 os.mkdir(one.place, 0o700)
         no_hook = "" if lead.markers == UNMARKED else _install_hook(run, launch, warnings)
         run.state = first_facts(options, run, layout)
-        run.state.update(hook_dir=run.hook_dir, no_hook=no_hook, hook_fstype=_network_of(run.hook_dir))
+        run.state.update(hook_dir=run.hook_dir, no_hook=no_hook, hook_fstype=_network_of(run.hook_dir, table))
         # the leading one last: a tracer goes around what the others have put into the command's environment
         for one in reversed(run.observers):
             run.launch = launch = one.prepare(run, launch)
@@ -240,12 +244,12 @@ def _install_hook(run: "Prepared", launch: "Launch", warnings: "list[str] | None
     return why_not
 
 
-def _network_of(hook_dir: "str") -> "str":
+def _network_of(hook_dir: "str", rows: "list[mounts.MountRow]") -> "str":
     if not hook_dir:
         return ""
     from fsprobe.capture.directories import hook_place
 
-    return hook_place.network_of(hook_dir)
+    return hook_place.network_of(hook_dir, rows)
 
 
 def first_facts(options: "RunOptions", run: "Prepared", layout: "dict[str, Any] | None") -> "dict[str, Any]":

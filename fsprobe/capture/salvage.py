@@ -17,6 +17,7 @@ from fsprobe.recording import file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Backend
@@ -54,6 +55,33 @@ def salvage(scratch: "str", output: "str", force: "bool" = False) -> "tuple[str,
         return _salvage(scratch, "/proc/self/fd/%d" % directory, _read_state(scratch, directory), output, force)
     finally:
         os.close(directory)
+
+
+def left_behind(environment: "Mapping[str, str]") -> "list[tuple[float, str, list[str]]]":
+    """This user's runs on this node whose fsprobe is gone and whose scratch directory is there.
+
+    Args:
+        environment: names the places where scratch directories are made.
+
+    Returns:
+        Of each, the newest first: when it began (s since the epoch), the directory, its command's words.
+    """
+    found = []
+    for path in scratch_dir.left_behind(environment):
+        try:
+            directory = own_files.open_directory(path)
+        except OSError:
+            continue  # it ended meanwhile
+        try:
+            state = _read_state(path, directory)
+            begun_s = os.stat(scratch_dir.STATE, dir_fd=directory).st_mtime
+        except (BadInput, OSError):
+            continue
+        finally:
+            os.close(directory)
+        if not is_running(state["fsprobe_pid"]):
+            found.append((begun_s, path, state["command"]))
+    return sorted(found, reverse=True)
 
 
 def _is_no_directory(path: "str") -> "bool":

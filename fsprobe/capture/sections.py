@@ -12,9 +12,9 @@ from fsprobe.capture.backends.protocol import UNMARKED
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect
-from fsprobe.capture.machine import mounts
+from fsprobe.capture.machine import mounts, ranks
 from fsprobe.errors import FsprobeError
-from fsprobe.recording import file
+from fsprobe.recording import distributions, file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,11 +99,17 @@ def write_recording(
     lead = backends[0]
     if not state.get("attached") and any(one.takes_privileges for one in backends):
         seen = programs.seen_in(lead.text()) if streamed is None else programs.Seen(streamed.programs())
-        state["privileged"] = programs.privileged(seen.paths) if state.get("uid") else []
+        is_root = not state.get("uid")
+        state["privileged"] = [] if is_root else programs.privileged(seen.paths)
+        if is_root and any(one.takes_privileges_of_root for one in backends):
+            state["privileged"] = programs.changing_root(seen.paths)
         state["tracers"] = seen.tracers()
-        warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced))
+        warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced, is_root))
     table, is_here = _mount_table(scratch)
-    found = _looked_up(lead, streamed, is_here)
+    found = _looked_up(lead, streamed, is_here, str(state.get("hook_dir") or ""))
+    rank = ranks.identify(state.get("job") or {})
+    if rank is None or rank.number == 0:
+        found = distributions.decided(found)
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
     hooks = os.path.join(scratch, scratch_dir.MARKS)
     # a run without hooks has none of their files
@@ -148,12 +154,12 @@ def _so_far(blocks: "Iterable[bytes]") -> "Iterator[bytes]":
         pass
 
 
-def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool") -> "dict[str, Any]":
+def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool", hook_dir: "str") -> "dict[str, Any]":
     if not is_here:
         return {}  # in another mount namespace the same paths may be other files
     if streamed is not None:
         return collect.distributions(streamed.site_names())
-    return collect.collect(_so_far(lead.text()))
+    return collect.collect(_so_far(lead.text()), scratch_dir.links_to_hook(hook_dir))
 
 
 def hook_files(directory: "str") -> "tuple[list[str], dict[str, str]]":

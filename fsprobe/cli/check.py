@@ -187,7 +187,7 @@ def _limits(baseline: Profile | None, given: dict[str, int | None], tolerance_pe
     ]
     if baseline is None:
         return found
-    more = f" + {tolerance_percent:g} %" if tolerance_percent else ""
+    more = f" + {tolerance_percent:g}%" if tolerance_percent else ""
     for name in limits.NAMES:
         n = limits.counted(baseline, name)
         if n is not None:

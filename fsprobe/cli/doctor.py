@@ -21,11 +21,11 @@ from fsprobe.errors import EXIT_DONE, EXIT_MACHINE, EXIT_NO, BadInput
 from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
 from fsprobe.model.formats import JsonObject
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import broken, clean, console_on, print_words
+from fsprobe.report.terminal.console import BAD, MIND, broken, clean, console_on, print_words
 
 INDENT = 23
 """Columns that the sign and the name of a check take."""
-_SIGN = {"ok": ("ok", "green"), "limited": ("!", "yellow"), "no": ("no", "red")}
+_SIGN = {"ok": ("ok", ""), "limited": ("!", MIND), "no": ("no", BAD)}
 
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,7 +91,7 @@ def selftest(as_json: bool, command: Sequence[str]) -> int:
             lost = f"; {numbers.count(one.n_lost)} lost" if one.n_lost else ""
             console = console_on(sys.stdout)
             console.print(
-                Text(f"{sign} ", style=style) + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}")
+                Text(sign, style=style) + Text(" ") + Text(clean(name), style="bold") + Text(f": {line}{extra}{lost}")
             )
             for example in one.examples:
                 print_words(console, example, indent=3)
@@ -201,15 +201,15 @@ def draw(console: Console, answer: JsonObject) -> None:
     console.print()
     if answer["backend"]:
         reason = f" ({clean(answer['why'])})" if answer["why"] else ""
-        console.print(Text(f"fsprobe run takes {answer['backend']}", style="bold") + Text(reason))
+        console.print(Text(f"fsprobe run uses {answer['backend']}", style="bold") + Text(reason))
     else:
-        console.print(Text("no backend works here", style="bold red") + Text(f" ({clean(answer['why'])})"))
+        console.print(Text("no backend works here", style=BAD) + Text(f" ({clean(answer['why'])})"))
     console.print()
     for check in answer["checks"]:
         sign, style = _SIGN[check["status"]]
-        begin = Text(f"{sign:3}", style=style) + Text(f"{check['check']:20}", style="bold")
+        begin = Text(sign, style=style) + Text(" " * (3 - len(sign))) + Text(f"{check['check']:20}", style="bold")
         for line in broken(Text(clean(check["found"])), max(30, console.width - INDENT)):
             console.print(begin + line, soft_wrap=True)
             begin = Text(" " * INDENT)
         if check["hint"]:
-            print_words(console, f"-> {check['hint']}", "cyan", INDENT)
+            print_words(console, f"-> {check['hint']}", indent=INDENT)

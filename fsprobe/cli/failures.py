@@ -17,17 +17,51 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+MIN_COLUMNS = 20
+"""A terminal that says less says nothing: many are 0 columns wide."""
+
+
 def printable(message: str) -> str:
     """Foreign text on one line of a terminal: no control characters, no surrogates."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in message)
 
 
+def fitted(text: str, width: int) -> str:
+    """A sentence as lines of at most `width` columns, broken between words; what stands in backquotes stays in one piece."""
+    pieces = []  # type: list[str]
+    for word in text.split(" "):
+        if pieces and pieces[-1].count("`") % 2:
+            pieces[-1] += " " + word
+        else:
+            pieces.append(word)
+    lines = [pieces[0]]
+    for piece in pieces[1:]:
+        if len(lines[-1]) + 1 + len(piece) > width:
+            lines.append(piece)
+        else:
+            lines[-1] += " " + piece
+    return "\n".join(lines)
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is; 0 where it is none, or does not say."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
 def say(message: str) -> None:
-    """A line of ours on stderr; that stderr is closed is no reason to fail, and no reason to write elsewhere."""
+    """A line of ours on stderr; that stderr is closed is no reason to fail, and no reason to write elsewhere.
+
+    A file or a pipe gets one line; on a terminal a longer one is broken between words.
+    """
     if sys.stderr is None:
         return
+    line = f"fsprobe: {printable(message)}"
+    width = _columns()
     try:
-        print(f"fsprobe: {printable(message)}", file=sys.stderr, flush=True)
+        print(fitted(line, width) if width >= MIN_COLUMNS else line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         # the interpreter would try once more to write it at its end, fail, and exit with 120
         sys.stderr = open(os.devnull, "w")
@@ -50,14 +84,44 @@ def end_when_interrupted() -> "None":
 
     An exception would come up wherever an import happens to be, which may make another one of it.
     """
+    global _is_program
+    _is_program = True
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_interrupted)
 
 
-def call_when_interrupted(do: "Callable[[], None]") -> "None":
-    """As `end_when_interrupted`, but in another way."""
-    if signal.getsignal(signal.SIGINT) is _end_interrupted:
-        signal.signal(signal.SIGINT, lambda number, frame: do())
+_is_program = False  # this process is the command `fsprobe`: in anybody else's signals are not ours
+_guarded = []  # type: list[int]  # the signals that `call_when_asked_to_end` took
+
+
+def call_when_asked_to_end(do: "Callable[[], None]") -> "None":
+    """From now on no signal ends fsprobe in its own way: the command has run, and how that ended is what counts.
+
+    Where a signal is ignored or somebody else's, it stays so. What is done is done between two lines of Python: it must not
+    write to `sys.stderr`, which may be at work just then; see `say_at_once`.
+    """
+    from fsprobe.capture.process.signals import FORWARDED
+
+    for number in FORWARDED if _is_program else ():
+        if signal.getsignal(number) in (signal.SIG_DFL, _end_interrupted):
+            signal.signal(number, lambda number, frame: do())
+            _guarded.append(number)
+
+
+def ignore_until_the_end() -> "None":
+    """All is done and the exit code settled: what `call_when_asked_to_end` took changes nothing while the interpreter goes."""
+    while _guarded:
+        signal.signal(_guarded.pop(), signal.SIG_IGN)
+
+
+def say_at_once(message: str) -> None:
+    """As `say`, where another line may be half written: from the handler of a signal."""
+    if sys.stderr is None:
+        return
+    try:
+        os.write(sys.stderr.fileno(), ("fsprobe: %s\n" % printable(message)).encode("utf-8", "backslashreplace"))
+    except (OSError, ValueError):
+        pass  # it is closed
 
 
 def raise_when_interrupted() -> "None":
@@ -94,22 +158,30 @@ class Output(io.FileIO):
     has_failed = False
 
     def write(self, data: "Any") -> "int":
-        """Write, and take note of a failure."""
+        """Write, and take note of a failure; that its reader has gone (`| head`) is none, and the exit code stays what it is."""
         try:
             return super().write(data) or 0
+        except BrokenPipeError:
+            return len(data)
         except OSError:
             Output.has_failed = True
             raise
 
 
 def open_output() -> "None":
-    """Put our own file in the place of stdout, which knows whether it failed.
+    """Put our own file in the place of stdout, which knows whether it failed; and one that takes all in that of a closed stderr.
 
-    Where a shell closed it (`>&-`), that is one which fails when it is written to, and only then; it also takes the lowest
-    free descriptor, so that no file that is opened later becomes descriptor 1.
+    Where a shell closed stdout (`>&-`), that is one which fails when it is written to, and only then. No file that is opened
+    later becomes descriptor 0, 1 or 2: what anybody writes there would go into it. Programs that are started get them closed.
     """
+    fd = 0
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
-        fd, old = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None
+        fd, old = 1, None
     elif sys.stdout is sys.__stdout__ and isinstance(sys.stdout, io.TextIOWrapper):
         fd, old = sys.stdout.fileno(), sys.stdout
     else:
@@ -139,15 +211,17 @@ def report_broken(error: "OSError | MemoryError") -> "int":
 
 
 NOT_IN_ONE_FILE = "pictures and data frames need all of fsprobe, as `pip install` makes it; fsprobe.pyz is without them"
+NOT_WHOLE = "this installation of fsprobe is not whole, or not readable for you: `pip install` it again"
 
 
 def report_missing(error: "ModuleNotFoundError") -> "int":
     """Say in one line which package of somebody else is not here, and why it may not be; returns the exit code.
 
     Raises:
-        ModuleNotFoundError: it is none that fsprobe can do without.
+        ModuleNotFoundError: it is one of fsprobe's own.
     """
     name = (error.name or "").partition(".")[0]
-    if name not in ("matplotlib", "pandas", "numpy"):
+    if name in ("fsprobe", ""):
         raise error
-    return report_error(FsprobeError("this needs %s, which is not here" % name, NOT_IN_ONE_FILE, EXIT_MACHINE))
+    hint = NOT_IN_ONE_FILE if name in ("matplotlib", "pandas", "numpy") else NOT_WHOLE
+    return report_error(FsprobeError("this needs %s, which is not here" % name, hint, EXIT_MACHINE))

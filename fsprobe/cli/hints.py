@@ -13,7 +13,7 @@ from fsprobe.capture.options import RECORDING, SCRIPTS, nearest
 
 OTHER_NAMES = {
     "run": "trace record profile start time strace",
-    "report": "show view open print html page results display summary",
+    "report": "show view open print html page results display summary stats statistics",
     "diff": "cmp difference delta",
     "fix": "cure repair",
     "check": "assert test guard",
@@ -25,6 +25,7 @@ OTHER_NAMES = {
     "attach": "pid",
     "pack": "squash squashfs image mksquashfs",
     "merge": "combine join aggregate",
+    "salvage": "recover rescue restore clean cleanup",
 }
 """What people type for a command, from other tools."""
 
@@ -37,12 +38,15 @@ def for_word(words: Sequence[str], commands: Mapping[str, object]) -> str:
     if os.path.isdir(word):
         is_environment = os.path.isfile(os.path.join(word, "pyvenv.cfg"))
         return f"did you mean `fsprobe {'scan' if is_environment else 'report'} {shlex.join(words)}`?"
+    files = list(words[1:]) if all(map(os.path.exists, words[1:])) else []
     for name, others in OTHER_NAMES.items():
         if word.lower() in others.split():
-            return f"did you mean `fsprobe {name}`?"
+            if name == "doctor" and files:
+                name = "report"
+            return f"did you mean `{shlex.join(['fsprobe', name, *files])}`?"
     near = nearest(word.lower(), commands)
     if near:
-        return f"did you mean `fsprobe {near}`?"
+        return f"did you mean `{shlex.join(['fsprobe', near, *files])}`?"
     if word.endswith(SCRIPTS) or host.find_program(word, os.environ)[0] is not None:
         return f"did you mean `fsprobe run -- {shlex.join(words)}`?"
     return "`fsprobe --help` lists them"

@@ -61,7 +61,7 @@ def _progress_bar() -> Iterator[Progress | None]:
 
     from fsprobe.report.terminal.console import Screen
 
-    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Screen(stderr=True), transient=True) as bar:
         tasks = {}
 
@@ -78,10 +78,12 @@ def _show(packed: Packed) -> None:
     compiled = f", {packed.n_compiled} of them compiled for it" if packed.n_compiled else ""
     click.echo(printable(f"packed    {packed.at}"))
     click.echo(printable(f"into      {packed.image}"))
-    click.echo(f"holds     {packed.n_files} files, {packed.n_directories} directories, {packed.n_symlinks} symlinks")
+    click.echo(
+        f"holds     {packed.n_files:,} files, {packed.n_directories:,} directories, {packed.n_symlinks:,} symlinks"
+    )
     click.echo(f"size      {packed.n_bytes / mib:.1f} MiB of files in {packed.n_image_bytes / mib:.1f} MiB")
     seconds = "" if packed.to_the_second else " (times to the minute: this unsquashfs shows no seconds)"
-    click.echo(f"verified  every name, size, time and link{seconds}; {packed.n_pycs} .pyc files valid{compiled}")
+    click.echo(f"verified  every name, size, time and link{seconds}; {packed.n_pycs:,} .pyc files valid{compiled}")
     for heading, lines in usage_lines(packed.image, packed.at).items():
         click.echo(f"\n{heading}:")
         for line in lines:

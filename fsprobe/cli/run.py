@@ -11,7 +11,15 @@ from fsprobe.capture import naming, record
 from fsprobe.capture import options as run_options
 from fsprobe.capture.machine import ranks
 from fsprobe.capture.sections import NotRecorded
-from fsprobe.cli.failures import call_when_interrupted, report_broken, report_error, report_missing, say
+from fsprobe.cli.failures import (
+    call_when_asked_to_end,
+    ignore_until_the_end,
+    report_broken,
+    report_error,
+    report_missing,
+    say,
+    say_at_once,
+)
 from fsprobe.errors import EXIT_OWN_FAILURE, FsprobeError
 
 TYPE_CHECKING = False
@@ -28,6 +36,14 @@ if TYPE_CHECKING:
 
 def main(words: "list[str]") -> int:
     """Run `fsprobe run` with the words after it; returns the command's exit code (or dies of the command's signal)."""
+    ends: "list[tuple[int, str]]" = []
+
+    def end_now() -> None:
+        # while nobody knows what became of the recording a line is still to come, and soon
+        for status, path in ends:
+            say_at_once(f"interrupted; the recording is {path}" if path else "interrupted")
+            os._exit(ended(status, status))
+
     try:
         options = run_options.parse(words)
         enter, layout = enter_layout(options)
@@ -41,6 +57,7 @@ def main(words: "list[str]") -> int:
             layout=layout,
             consume=consumer() if options.stream else None,
             carry=write_recorder,
+            on_end=lambda: call_when_asked_to_end(end_now),
         )
     except run_options.HelpWanted:
         from fsprobe.cli import group
@@ -54,12 +71,8 @@ def main(words: "list[str]") -> int:
         report_broken(error)
         return EXIT_OWN_FAILURE
     status = recorded.outcome.exit_status
-
-    def end_now() -> None:
-        say(f"interrupted; the recording is {recorded.path}")
-        os._exit(ended(status, status))
-
-    call_when_interrupted(end_now)  # an exception could come up in an import, or once more while it is handled
+    ends.append((status, recorded.path))
+    call_when_asked_to_end(end_now)  # of a container it was not yet done
     if live:
         live.end()
     for line in recorded.losses:
@@ -77,7 +90,8 @@ def main(words: "list[str]") -> int:
     except FsprobeError as error:
         report_error(error)  # the command has run: its exit code is what a script that started it must see
     except ModuleNotFoundError as error:
-        report_missing(error)
+        if (error.name or "").partition(".")[0] != "fsprobe":
+            report_missing(error)
         say(f"the recording is {recorded.path}")
     except Exception as error:
         say(f"the report failed ({type(error).__name__}: {error}); the recording is {recorded.path}")
@@ -86,6 +100,7 @@ def main(words: "list[str]") -> int:
 
 def ended(status: int, code: int) -> int:
     """End as the command did: by its signal, where `status` is minus one, else with `code`."""
+    ignore_until_the_end()
     if status < 0:
         from fsprobe.cli.ending import die_of
 

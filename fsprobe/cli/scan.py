@@ -15,6 +15,7 @@ from fsprobe.cli import amounts
 from fsprobe.cli.failures import printable
 from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
 from fsprobe.model.formats import text
+from fsprobe.report import numbers
 
 _WIDTH = 80
 """At most; less where the terminal is narrower."""
@@ -55,8 +56,8 @@ def _progress_line() -> Iterator[Callable[[int], None] | None]:
         return
     from fsprobe.report.terminal.console import Screen
 
-    with Screen(stderr=True).status("looking") as status:
-        yield lambda n: status.update(f"looking: {n} names")
+    with Screen(stderr=True).status("reading the environment") as status:
+        yield lambda n: status.update(f"reading the environment: {n:,} names")
 
 
 def _lines(scan: Scan, quota_files: int | None) -> Iterator[str]:
@@ -107,8 +108,12 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
         if scan.pycs.stale:
             yield from _row("", _some(scan.pycs.stale, "are stale: compiled for another source or Python"))
     for pth in scan.pths:
-        parts = [f"{pth.n_code_lines} line(s) of code run at every start"] if pth.n_code_lines else []
-        parts += [f"{len(pth.directories)} directories on sys.path"] if pth.directories else []
+        parts = [f"{numbers.plural(pth.n_code_lines, 'line')} of code run at every start"] if pth.n_code_lines else []
+        parts += (
+            [f"{numbers.plural(len(pth.directories), 'directory', 'directories')} on sys.path"]
+            if pth.directories
+            else []
+        )
         yield from _row(".pth", f"{text(pth.path.rpartition(b'/')[2])}: {', '.join(parts) or 'empty'}")
     editable = [row.name for row in scan.packages if row.editable]
     if editable or any(pth.editable for pth in scan.pths):

@@ -58,8 +58,15 @@ def record(words: "list[str]") -> "int":
     from fsprobe.capture.record import record as record_run
     from fsprobe.capture.sections import NotRecorded
     from fsprobe.cli.ending import die_of
-    from fsprobe.cli.failures import report_error, say
+    from fsprobe.cli.failures import (
+        call_when_asked_to_end,
+        end_when_interrupted,
+        ignore_until_the_end,
+        report_error,
+        say,
+    )
 
+    end_when_interrupted()
     try:
         options = run_options.parse(words)
     except run_options.HelpWanted:
@@ -74,9 +81,12 @@ def record(words: "list[str]") -> "int":
             "the recorder alone makes no reports", "name the recording FILE.fsprobe, and `fsprobe report` it elsewhere"
         )
     try:
-        recorded = record_run(options, warn=None if options.quiet else say)
+        recorded = record_run(
+            options, warn=None if options.quiet else say, on_end=lambda: call_when_asked_to_end(lambda: None)
+        )
     except NotRecorded as error:
         status = report_error(error)
+        ignore_until_the_end()
         if error.exit_status < 0:
             die_of(-error.exit_status)
         return status
@@ -87,6 +97,7 @@ def record(words: "list[str]") -> "int":
             say(line)
         if recorded.path and not options.exchange:
             say("wrote %s" % recorded.path)
+    ignore_until_the_end()
     if recorded.outcome.exit_status < 0:
         die_of(-recorded.outcome.exit_status)
     return recorded.outcome.exit_status

@@ -24,7 +24,7 @@ from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import clean, console_on
+from fsprobe.report.terminal.console import NOTE, clean, console_on, print_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +236,7 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
         cpu = numbers.NOT_OBSERVED if own[0].cpu_s is None else numbers.seconds(own[0].cpu_s)
         console.print(Text(clean(demand.layout, 24), style="bold") + Text(f"  {asked}, CPU {cpu}"))
         head = f"{'if the server takes':{FILESYSTEM + REQUEST}}{'alone':>{ALONE}}"
-        console.print(Text(head + (f"{job:>{JOB}}   server saturates" if many else ""), style="dim"))
+        console.print(Text(head + (f"{job:>{JOB}}   server saturates" if many else ""), style="bold"))
         for row in own:
             wait = f"{numbers.milliseconds(row.latency_ms)}/{row.latency_per.removesuffix(' call')}"
             line = f"{row.latency:{FILESYSTEM}}{wait:>{REQUEST}}"
@@ -246,9 +246,9 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
             console.print(Text(line.rstrip()))
     console.print()
     for note in question.notes:
-        console.print(Text(f"note: {clean(note)}", style="yellow"))
+        print_words(console, f"note: {note}", marks=NOTE)
     for line in explained(question, first, many):
-        console.print(Text(line, style="dim"))
+        console.print(Text(line))
 
 
 def explained(question: Question, row: Estimate, many: bool) -> list[str]:
@@ -277,7 +277,7 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
             f"{row.n_nodes:,} x {row.n_ranks_per_node:,}: that many nodes and processes on each start at once; at least "
             "the larger of alone and nodes x requests of a node / rate. A node asks for names, listings and links once, "
             "each of its processes for its opens; an image is mounted once a node.",
-            "server saturates: from so many nodes on all wait for the server, and more nodes make every start longer",
+            "server saturates: from that many nodes on, the server is the bottleneck; each further node makes every start longer",
         ]
     return [
         *lines,

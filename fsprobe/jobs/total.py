@@ -109,7 +109,9 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
         unreadable=[*files.unreadable, *total.failed],
         n_without_requests=total.n_without_requests,
     )
-    job = _with_times(replace(job, n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ), total)
+    tracers = dict(sorted(total.tracers.items()))
+    job = replace(job, n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ, tracers=tracers)
+    job = _with_times(job, total)
     metrics = replace(profile.metrics, by_process=bounded(profile.metrics.by_process))
     return with_time(replace(profile, metrics=metrics, job=job), total.times.account()), table
 
@@ -162,7 +164,7 @@ def _manifest(files: Files, total: Part) -> Manifest:
         sys_s=sum_over(rows, "sys_s"),
         read_bytes=sum_over(rows, "read_bytes"),
         exit_code=codes.pop() if len(codes) == 1 else max((code for code in codes if code is not None), default=None),
-        tracers=first.tracers,
+        tracers=tuple(sorted(total.tracers)),
         counters=joined(total.counters.values()),
         mounts=mount_facts(total.mounts.values()),
         job_id=files.ranks[0].job or None,

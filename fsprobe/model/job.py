@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from fsprobe.model.requests import RequestCounts
@@ -169,6 +169,8 @@ class Job:
     n_without_requests: int = 0
     n_foreign: int = 0
     n_mounts_differ: int = 0
+    tracers: Mapping[str, int] = field(default_factory=dict)
+    """Program that traces others, or tried to -> ranks that started it."""
     scaled: Scaled | None = None
     clock: str = ""
     timeline: JobTimeline | None = None

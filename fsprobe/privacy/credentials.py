@@ -15,7 +15,8 @@ MAX_DEPTH = 6
 
 _STRONG = frozenset(
     "password passwords passwd passphrase pwd token tokens secret secrets credential credentials creds apikey authorization "
-    "bearer jwt oauth oauth2 cookie cookies signature authkey authtoken sessionid".split()
+    "bearer jwt oauth oauth2 cookie cookies signature authkey authtoken sessionid passwort kennwort losungswort motdepasse mdp senha "
+    "contrasena wachtwoord parola haslo".split()
 )
 _WEAK = frozenset("key keys auth pass pw pat pin otp sig sas session login netrc cred dsn userpwd userpass".split())
 """Such a word counts only where a name ends in it, or nearly."""
@@ -105,6 +106,8 @@ _PROGRAMS: dict[bytes, dict[bytes, str]] = {
 }  # fmt: skip
 """Program -> its options: `value` (in the next word or in the same), `joined` (in the same alone), `user` (after USER: or USER%),
 `slash` (USER/PASSWORD)."""
+_OF_ANY: dict[bytes, str] = {b"--user": "user", b"--proxy-user": "user"}
+"""The same of a program that is not known: a name and a number, or two numbers (`--user 1000:1000`), are an account and a group."""
 _CODE_FOLLOWS = re.compile(rb"-[A-Za-z]*c|--(?:command|wrap|eval)|-e|ssh|eval")
 _DASHED = re.compile(rb"-(?!-)(?=.*\d)(?=.*[A-Za-z]).{5,}")
 """Hardly an option: what follows the option of a secret may begin with a dash itself."""
@@ -170,7 +173,7 @@ def in_words(words: Sequence[bytes], *, depth: int = 0) -> list[list[Span]]:
                 and program in _LOGINS
             ):
                 found[at + 1].append((0, len(following)))
-        for option, how in options.items():
+        for option, how in (options or _OF_ANY).items():
             _of_program(words, at, option, how, found)
         if program == b"htpasswd" and at and words[at - 1 :] and re.fullmatch(rb"-[A-Za-z]*b[A-Za-z]*", words[at - 1]):
             found[-1].append((0, len(words[-1])))
@@ -215,6 +218,8 @@ def _of_program(words: Sequence[bytes], at: int, option: bytes, how: str, found:
         return
     value = words[at][start:]
     if how == "user":
+        if re.fullmatch(rb"\w+:\d{1,6}", value):
+            return
         split = re.search(rb"[:%,]", value)
         if split is None:
             return

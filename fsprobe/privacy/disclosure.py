@@ -26,6 +26,7 @@ from fsprobe.privacy.json_values import KNOWN_KEYS, as_bytes, as_str, json_value
 from fsprobe.privacy.log.cutting import Cut
 from fsprobe.privacy.mount_table import mount_table, shared_roots
 from fsprobe.privacy.redaction import Learning, Redaction
+from fsprobe.recording import distributions
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
 
@@ -70,7 +71,7 @@ def disclose(
         elif name == "mounts":
             yield name, mount_table(recording.whole(name, recordings.MAX_MOUNTS_BYTES), hide)
         elif name == "lookups":
-            yield name, _json(recording, name, lambda value: _lookups(value, hide))
+            yield name, _json(recording, name, lambda value: _lookups(distributions.completed(recording, value), hide))
         elif name == "cpu":
             yield name, recording.whole(name)
         elif name == "tally":

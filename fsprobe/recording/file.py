@@ -152,9 +152,12 @@ class Recording:
         """
         self.path = path
         self.format = FORMAT
+        self.is_own = False
+        """Whether the file is the caller's"""
         self._places: "dict[str, tuple[str, int, int, int, int]]" = {}
         try:
             with files.open_to_read(path) as source:
+                self.is_own = os.fstat(source.fileno()).st_uid == os.geteuid()
                 self.kind = self._read_header(source)
                 self._read_index(source)
         except OSError as error:

@@ -19,6 +19,7 @@ MAYBE_TEXT = (str, type(None))
 
 LOOKUPS = {
     "distributions": {"*": {"*": TEXT}},
+    "undecided": {"*": {"names": [TEXT], "among": [TEXT]}},
     "links": {"*": MAYBE_TEXT},
     "missing": [TEXT],
     "files": [TEXT],

@@ -57,7 +57,7 @@ def quality_lines(profile: Profile) -> list[str]:
                 "what open() opens is not observed, nor are changes (mkdir, rename, unlink, ...)"
             )
     elif manifest.backend_why:
-        lines.append(f"{manifest.backend} was taken because {manifest.backend_why}")
+        lines.append(f"{manifest.backend} was used because {manifest.backend_why}")
     lines += _unread(quality, manifest)
     if profile.metrics.n_unowned:
         lines.append(

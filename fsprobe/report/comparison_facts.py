@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fsprobe.capture.machine.mounts import classify
 from fsprobe.model.comparison import Comparison, LayoutRow
+from fsprobe.model.rows import OURS
 from fsprobe.report import facts, numbers
 
 ENOUGH_FEWER = 0.5
@@ -38,7 +40,7 @@ def certainty(row: LayoutRow) -> str:
     if row.verdict.startswith("too few"):
         return f"{numbers.ratio(wall)} the time"
     ends = sorted(1 / value if is_clear and wall < 1 else value for value in (low, high))
-    words = f"95 %: {numbers.ratio(ends[0])} to {numbers.ratio(ends[1])}"
+    words = f"95%: {numbers.ratios(ends[0], ends[1])}"
     if not is_clear:
         words = f"{numbers.ratio(wall)} the time, {words}"
     return words + (f", p {row.p:.2g}" if row.p is not None else "")
@@ -95,7 +97,7 @@ def headline(comparison: Comparison) -> str:
 def _fewest(comparison: Comparison) -> str:
     """Of layouts none of which is faster here: the one that asks the file server for the least, if that is a great deal less."""
     row = comparison.gentlest
-    if row is None or row.ratio_requests is None or row.ratio_requests > ENOUGH_FEWER:
+    if row is None or row.ratio_requests is None or row.ratio_requests > ENOUGH_FEWER or not asks_a_server(comparison):
         return ""
     words = requests_words(row.ratio_requests)
     return f" {row.layout} has {words} to the file server: that counts where it is slow, or shared by many."
@@ -106,7 +108,16 @@ def winner(comparison: Comparison) -> LayoutRow | None:
     row = comparison.best or comparison.gentlest
     if row is None or row.is_failed or row.verdict.startswith("not compared"):
         return None
-    return row if row.clear and row is comparison.best or (row.ratio_requests or 1.0) <= ENOUGH_FEWER else None
+    if row.clear and row is comparison.best:
+        return row
+    is_gentle = row.ratio_requests is not None and row.ratio_requests <= ENOUGH_FEWER
+    return row if is_gentle and asks_a_server(comparison) else None
+
+
+def asks_a_server(comparison: Comparison) -> bool:
+    """Whether the environment lies on a file server, as far as is known: fewer requests to a local disk help nobody else."""
+    fstype = next((row.fstype for row in comparison.rows if row.layout == comparison.baseline), None)
+    return fstype is None or classify(fstype) not in (*OURS, "local")
 
 
 def seconds_lines(comparison: Comparison) -> list[tuple[str, str, str]]:

@@ -171,10 +171,17 @@ def _unbroken(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return spans
 
 
+def _cell(text: str) -> str:
+    """A name as a table's cell: a spreadsheet takes `=...` for a formula, and may start a program for it."""
+    shown = visible(text)
+    return "'" + shown if shown[:1] in ("=", "+", "-", "@") else shown
+
+
 def csv(profile: Profile) -> str:
     """Every grouping in one long table, a line a row; an empty cell is what was not observed or has no meaning there.
 
     Groupings: total, phase, module, package, mount, process, path (each sums to the total), syscall, not_found, timeline.
+    A name that a spreadsheet would take for a formula has a `'` before it.
     Read it with `pandas.read_csv(FILE, keep_default_na=False, na_values=[""])`, so that a module called `nan` stays one.
     """
     metrics, requests = profile.metrics, profile.requests
@@ -183,7 +190,7 @@ def csv(profile: Profile) -> str:
     writer.writeheader()
 
     def write(grouping: str, row: Mapping[str, Any]) -> None:
-        cells = {name: visible(value) if isinstance(value, str) else value for name, value in row.items()}
+        cells = {name: _cell(value) if isinstance(value, str) else value for name, value in row.items()}
         writer.writerow({**cells, "grouping": grouping})
 
     write("total", {**_counts(metrics), "key": "total", "n_requests": profile.n_requests, "n_paths": metrics.n_paths})

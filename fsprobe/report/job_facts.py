@@ -50,6 +50,9 @@ def warnings(job: Job) -> list[str]:
         lines.append(f"requests not observed in {numbers.plural(job.n_without_requests, 'recording')}")
     if job.n_mounts_differ:
         lines.append("the nodes have different filesystems at one place: the first one met names it")
+    if job.tracers:
+        started = (f"{name} in {numbers.plural(n, 'rank')}" for name, n in job.tracers.items())
+        lines.append(f"programs that would trace others, which a traced program can't: {named(started)}")
     return lines
 
 

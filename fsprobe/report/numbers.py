@@ -29,12 +29,12 @@ def milliseconds(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """`12 %`; `<1 %` for what is there but small."""
+    """`12%`; `<1%` for what is there but small."""
     if value is None:
         return NOT_OBSERVED
     if 0 < value < 0.01:
-        return "<1 %"
-    return f"{value * 100:.0f} %"
+        return "<1%"
+    return f"{value * 100:.0f}%"
 
 
 def part_of(n: int, total: int) -> str:
@@ -59,9 +59,20 @@ def size_bytes(value: int | None) -> str:
     raise AssertionError("unreachable")
 
 
-def ratio(value: float | None) -> str:
-    """`3.2x`."""
-    return NOT_OBSERVED if value is None else f"{value:.2g}x" if value < 10 else f"{value:,.0f}x"
+def ratio(value: float | None, n_more: int = 0) -> str:
+    """`1.04x`, `3.2x`, `1,795x`: two decimals up to 2, where they decide; `n_more` decimals where two ratios would look alike."""
+    if value is None:
+        return NOT_OBSERVED
+    if value < 0.1:
+        return f"{value:.{2 + n_more}g}x"
+    n_decimals = 2 if round(value, 2) < 2 else 1 if round(value, 1) < 10 else 0
+    return f"{value:,.{n_decimals + n_more}f}x"
+
+
+def ratios(low: float, high: float) -> str:
+    """`2.1x to 2.4x`: an interval, its ends with a decimal more where they would look alike."""
+    n_more = int(low != high and ratio(low) == ratio(high))
+    return f"{ratio(low, n_more)} to {ratio(high, n_more)}"
 
 
 def plural(n: int, one: str, many: str | None = None) -> str:

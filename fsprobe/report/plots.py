@@ -258,7 +258,7 @@ def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what
             color=SOFT,
             linewidth=0.8,
             alpha=0.6,
-            label="measured, 95 % interval",
+            label="measured, 95% interval",
         )
     colours = {
         name: SERIES[i % len(SERIES)] for i, name in enumerate(dict.fromkeys(str(row["series"]) for row in shown))

@@ -76,6 +76,15 @@ def _where(profile: Profile) -> str:
     return f"{how_many} on {place.key} ({place.fstype})"
 
 
+def requests(profile: Profile, name: str = "request") -> str:
+    """`6,836 requests`; where no file server is among those who would answer, `647 requests to local disks`."""
+    said = numbers.plural(profile.n_requests or 0, name)
+    if profile.requests is None:
+        return f"{name}s {numbers.NOT_OBSERVED}"
+    asked = {row.fs_class for row in profile.requests.by_mount if row.reaches_server and row.n_metadata}
+    return numbers.plural(profile.n_requests or 0, "request") + " to local disks" if asked == {"local"} else said
+
+
 def is_unobserved(profile: Profile) -> bool:
     """Whether no process of the run was seen at all: its zeros are then no counts."""
     return profile.verdict is None and not profile.metrics.by_process

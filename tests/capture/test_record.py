@@ -18,7 +18,7 @@ from fsprobe.capture.machine.environment import own_environment
 from fsprobe.capture.process.wait import Outcome
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.recording.file import Recording
-from tests.conftest import clean_environment
+from tests.conftest import clean_environment, need
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,24 @@ def test_privileged_programs_are_named(tmp_path: Path) -> None:
         (tmp_path / name).chmod(mode)
     paths = [os.fsencode(tmp_path / name) for name in ("plain", "setuid", "missing")]
     assert programs.privileged(paths) == [[str(tmp_path / "setuid"), "setuid"]]
+
+
+@pytest.mark.needs_root
+def test_of_roots_run_those_that_would_go_on_as_another_are_named(tmp_path: Path) -> None:
+    need(os.geteuid() == 0, "needs root")
+    for name, mode, uid, gid in (
+        ("roots", 0o4755, 0, 0),
+        ("others", 0o4755, 1234, 0),
+        ("group", 0o2755, 0, 1234),
+        ("no", 0o755, 1234, 0),
+    ):
+        (tmp_path / name).write_text("")
+        os.chown(tmp_path / name, uid, gid)
+        (tmp_path / name).chmod(mode)
+    paths = [os.fsencode(tmp_path / name) for name in ("roots", "others", "group", "no", "missing")]
+    found = programs.changing_root(paths)
+    assert found == [[str(tmp_path / "others"), "setuid"], [str(tmp_path / "group"), "setgid"]]
+    assert all("--backend ptrace" in line for line in programs.warnings(found, [], 0, is_root=True))
 
 
 def test_a_setuid_command_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fsprobe.capture.directories import scratch
 from fsprobe.capture.lookups import unresolved
 
 MISS = "= -1 ENOENT (No such file or directory)"
@@ -81,7 +82,7 @@ def test_the_number_of_look_ups_is_capped_and_the_rest_counted(tmp_path: Path, m
     found, budget = look(
         "\n".join(f'stat("{tmp_path}/d{n}/x", {{st_mode=S_IFDIR|0755, st_size=1, ...}}) = 0' for n in range(9))
     )
-    assert budget.n_calls == 6  # is it a link, is it a directory
+    assert budget.n_calls == 3  # is it a link; that it is a directory is told by what was found below it
     assert budget.n_left > 0
     assert len(found["missing"]) + len(found["links"]) <= 3 + 1  # and the working directory, which costs nothing
 
@@ -96,3 +97,43 @@ def test_markers_and_half_lines_are_no_names(tmp_path: Path) -> None:
     )
     assert budget.n_calls == 0
     assert found["missing"] == []
+
+
+def test_what_the_kernel_gave_back_in_a_call_of_two_lines_is_no_name(tmp_path: Path) -> None:
+    """An xattr's value is nobody's business: it was kept, as a missing file of the working directory."""
+    found, _ = look(
+        f"""
+        getxattr("{tmp_path}/x", "user.a", <unfinished ...>
+        <... getxattr resumed>"secret value", 128) = 12
+        readlink("{tmp_path}/y", <unfinished ...>
+        <... readlink resumed>"elsewhere", 4096) = 9
+        """
+    )
+    assert "secret value" not in str(found)
+    assert "elsewhere" not in str(found)
+    assert found["missing"] == [f"{tmp_path}/x", f"{tmp_path}/y"]
+
+
+def test_only_what_nothing_was_found_below_is_asked_for_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "x").touch()
+    found, budget = look(f'readlink("{tmp_path}/d/x", "y", 4096) = -1 EINVAL (Invalid argument)')
+    n_above = len(tmp_path.parts)  # the directories above d, and d
+    assert found["files"] == [f"{tmp_path}/d/x"]
+    assert budget.n_calls == 2 * (n_above + 1)
+    found, budget = look(f'stat("{tmp_path}/d/x", {{st_mode=S_IFREG|0644, st_size=1, ...}}) = 0')
+    assert found["files"] == [f"{tmp_path}/d/x"]
+    assert budget.n_calls == n_above + 2  # each one link; of the last also whether it is a directory
+
+
+def test_the_links_to_a_hook_are_known_without_a_look() -> None:
+    hook = "/no/such/fsprobe-19b0e6c2815d/8/2/hook"
+    known = scratch.links_to_hook(hook)
+    assert known == {hook: None, hook[:-5]: ".", hook[:-7]: "."}
+    line = f'7 1.0 (+ 0.0) openat(AT_FDCWD</>, "{hook}/sitecustomize.py", O_RDONLY) = 3</no/such/fsprobe-19b0e6c2815d/hook/sitecustomize.py>'
+    budget = unresolved.Budget()
+    found = unresolved.look(line.encode(), budget, known)
+    assert budget.n_calls <= 1  # the file itself
+    assert found["links"].items() >= known.items()
+    for other in ("", "/x", "/tmp/fsprobe-19b0e6c2815d/data/hook", "/a/fsprobe-1/2"):
+        assert scratch.links_to_hook(other) == {}

@@ -42,8 +42,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("words", "hint"),
     [
         (["repotr", "x"], "did you mean `fsprobe report`?"),
-        (["show", "new.fsprobe"], "did you mean `fsprobe report`?"),
-        (["trace", "x.py"], "did you mean `fsprobe run`?"),
+        (["show", "new.fsprobe"], "did you mean `fsprobe report new.fsprobe`?"),
+        (["info", "new.fsprobe", "old.fsprobe"], "did you mean `fsprobe report new.fsprobe old.fsprobe`?"),
+        (["info"], "did you mean `fsprobe doctor`?"),
+        (["info", "--all"], "did you mean `fsprobe doctor`?"),
+        (["trace", "x.py"], "did you mean `fsprobe run x.py`?"),
         (["new.fsprobe"], "did you mean `fsprobe report new.fsprobe`?"),
         (["x.py", "a b"], "did you mean `fsprobe run -- x.py 'a b'`?"),
         (["sh", "-c", "true"], "did you mean `fsprobe run -- sh -c true`?"),

@@ -78,7 +78,7 @@ print("went on")
     ("then", "status", "said"),
     [
         ("", 130, "fsprobe: interrupted\n"),
-        ("failures.call_when_interrupted(lambda: os._exit(7))", 7, ""),
+        ("failures.call_when_asked_to_end(lambda: os._exit(7))", 7, ""),
     ],
 )
 def test_interrupted_while_it_starts(then: str, status: int, said: str) -> None:

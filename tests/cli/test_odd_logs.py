@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from fsprobe.cli import check, compare, load, report
 from fsprobe.errors import EXIT_BAD_INPUT, EXIT_DONE
+from fsprobe.loading import load_logs
+from fsprobe.recording.file import Recording
 
 MOUNTS = "22 1 0:20 / / rw - ext4 /dev/x rw\n"
 STAMP = 1_700_000_000.0
@@ -118,3 +120,25 @@ def test_a_clock_that_was_set_back_gives_no_duration(loaded: Callable[[Sequence[
     said = run(report.command, [loaded(back, "back")])
     assert "wall not observed" in said
     assert "-" not in said.partition("wall ")[2][:20]
+
+
+def test_values_that_no_analysis_reads_are_not_kept(tmp_path: Path) -> None:
+    """What was read and written, arguments of child programs, values of xattrs: whoever made the log may not have thought of them."""
+    lines = """
+        7 1.0 execve("/bin/sh", ["sh", "x.sh", "own"], 0x7f /* 9 vars */) = 0
+        7 1.1 read(3, "SECRET1 \\" SECRET2", 100) = 9
+        7 1.2 [pid 8] write(1, "SECRET3"..., 8) = 8
+        7 1.3 <... recvfrom resumed>"SECRET4", 100, 0, NULL, NULL) = 7
+        8 1.4 execve("/bin/echo", ["echo", "SECRET5"], ["A=SECRET6"]) = 0
+        8 1.5 getxattr("/x", "user.a", "SECRET7", 100) = 7
+        8 1.6 pwrite64(3, "SECRET8", 7, 0) = 7
+        8 1.7 openat(AT_FDCWD, "/write(\\"kept", O_RDONLY) = 3
+        8 1.8 +++ exited with 0 +++
+    """
+    (tmp_path / "log").write_text("".join(line.strip() + "\n" for line in lines.strip().splitlines()))
+    load_logs([tmp_path / "log"], str(tmp_path / "x.fsprobe"))
+    kept = Recording(str(tmp_path / "x.fsprobe")).whole("log")
+    assert b"SECRET" not in kept
+    assert b'/write(\\"kept' in kept
+    assert b'"own"' in kept
+    assert kept.count(b"\n") == 9

@@ -50,7 +50,7 @@ def test_a_machine_with_strace(strace_program: str) -> None:
     assert os.path.basename(checks["hook"]["found"]) == "fsprobe"
     assert {"scratch", "hook", "network filesystems", "images", "packing", "interpreters"} <= set(checks)
     text = run_doctor(os.environ["PATH"]).stdout
-    assert "fsprobe run takes strace" in text
+    assert "fsprobe run uses strace" in text
     # a path is never broken
     assert max(len(line) for line in text.splitlines() if len(line.split()) > 1) <= 80
 

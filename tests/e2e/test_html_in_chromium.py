@@ -167,7 +167,7 @@ def test_the_icicle_is_walked_zoomed_and_left_by_keyboard(show: Opener) -> None:
     assert texts(page, detail) == ["big.core"]
     assert (
         page.js("document.querySelector('.cell.current').getAttribute('aria-label')")
-        == "big.core, 25 calls, 25 % of all"
+        == "big.core, 25 calls, 25% of all"
     )
     page.key("ArrowRight")
     assert texts(page, detail) == ["small"]
@@ -189,19 +189,19 @@ def test_bars_of_the_icicle_are_as_wide_as_their_sums(show: Opener) -> None:
         ".map(c => [c.getAttribute('aria-label'), parseFloat(c.style.width)]))"
     )
     widths = page.js(wide)
-    assert widths["big, 55 calls, 55 % of all"] == pytest.approx(55)
-    assert widths["a.b, 25 calls, 25 % of all"] == pytest.approx(25)
-    assert widths["a, 10 calls, 10 % of all"] == pytest.approx(10)
-    assert widths["(program), 20 calls, 20 % of all"] == pytest.approx(20)
+    assert widths["big, 55 calls, 55% of all"] == pytest.approx(55)
+    assert widths["a.b, 25 calls, 25% of all"] == pytest.approx(25)
+    assert widths["a, 10 calls, 10% of all"] == pytest.approx(10)
+    assert widths["(program), 20 calls, 20% of all"] == pytest.approx(20)
     focus(page, "#icicle-measure [data-value=calls]")
     page.key("ArrowRight")  # requests: 70 of big, 32 of small, which big imported
     widths = page.js(wide)
-    assert widths["big, 102 requests, 100 % of all"] == pytest.approx(100)
+    assert widths["big, 102 requests, 100% of all"] == pytest.approx(100)
     focus(page, "#icicle-arrange [data-value=importer]")
     page.key("ArrowRight")
     assert page.js("document.querySelector('#icicle-arrange [data-value=name]').getAttribute('aria-checked')") == "true"
     widths = page.js(wide)
-    assert widths["small, 32 requests, 31 % of all"] == pytest.approx(100 * 32 / 102, abs=0.01)
+    assert widths["small, 32 requests, 31% of all"] == pytest.approx(100 * 32 / 102, abs=0.01)
 
 
 def test_a_click_zooms_and_the_breadcrumb_leads_back(show: Opener) -> None:

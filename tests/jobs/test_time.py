@@ -76,7 +76,7 @@ def test_the_account_of_a_job_is_the_sum_of_its_ranks(tmp_path: Path) -> None:
     assert account.slowest.key == "rank 1"
     assert account.slowest.metadata_s == pytest.approx(4.0, rel=0.03)
     # one figure, in all views
-    share = f"{account.metadata_s / account.wall_s:.0%}".replace("%", " %")
+    share = f"{account.metadata_s / account.wall_s:.0%}"
     assert profile.metrics.share_of_wall == pytest.approx(account.metadata_s / account.wall_s, abs=1e-3)
     shown = terminal.render(profile, "job.fsprobe")
     assert "of 3 ranks, summed, went" in shown

@@ -30,7 +30,7 @@ def test_an_image_equals_its_environment(venv: Path, tmp_path: Path) -> None:
     steps: set[str] = set()
     packed = pack(str(venv), str(tmp_path / "env.sqsh"), progress=lambda stage, *_: steps.add(stage))
     assert snapshot(venv) == before
-    assert {"looking", "packing", "verifying"} <= steps
+    assert {"reading the environment", "packing", "verifying"} <= steps
     listing = read_listing(str(packed.image))
     assert set(listing.entries) == set(walk(str(venv)).nodes)
     assert (packed.n_pycs, packed.n_compiled, packed.warnings) == (3, 0, ())

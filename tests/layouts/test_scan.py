@@ -197,3 +197,15 @@ def test_a_source_that_is_no_python_is_none_without_a_pyc(venv: Path) -> None:
     assert {b"good.py", b"bad.py"} <= names
     assert b"pipe.py" not in names
     assert [path.rpartition(b"/")[2] for path in pycs.not_python] == [b"bad.py"]
+
+
+def test_a_base_that_is_reached_by_a_link_has_its_library_where_it_lies(venv: Path, tmp_path: Path) -> None:
+    """The interpreter of a venv whose `home` holds but a link to it starts, so the environment does fit here."""
+    read = scans.environments.read_venv(str(venv))
+    assert read is not None
+    links = tmp_path / "links" / "bin"
+    links.mkdir(parents=True)
+    (links / "python3").symlink_to(os.path.realpath(venv / "bin" / "python"))
+    config = venv / "pyvenv.cfg"
+    config.write_text(config.read_text().replace(f"home = {read.home}", f"home = {links}"))
+    assert [reason for reason in scan(venv).misfits if "standard library" in reason] == []

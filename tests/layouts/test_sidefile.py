@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fsprobe.layouts.pack import side_file
 from fsprobe.layouts.pack.build import pack
 from fsprobe.layouts.pack.side_file import mismatches
 from tests.layouts.environments import need
@@ -159,3 +160,18 @@ def test_a_side_file_of_another_image(image: Path, venv: Path) -> None:
 def test_a_damaged_side_file_is_no_traceback(image: Path, venv: Path, content: str) -> None:
     image.with_name(image.name + ".json").write_bytes(content.encode("utf-8", "surrogateescape"))
     assert "can't be used" in mismatches(str(image), str(venv), {})[0]
+
+
+def test_without_room_for_it_the_image_is_not_there_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, image = tmp_path / "env.part", tmp_path / "env.sqsh"
+    part.write_bytes(b"new")
+    image.write_bytes(b"old")
+
+    def no_room(fd: int, mode: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fchmod", no_room)
+    with pytest.raises(OSError, match="No space"):
+        side_file.write({"format": 1}, side_file.side_file_of(image), part, image)
+    assert image.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["env.part", "env.sqsh"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -152,3 +153,14 @@ def test_csv_leaves_empty_what_was_not_observed() -> None:
     assert table.time_s.isna().all()
     assert table.n_requests.isna().all()
     assert "module" not in set(table.grouping)
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1+1", "\r=1"])
+def test_no_name_is_a_formula_in_a_table(name: str) -> None:
+    """A spreadsheet calculates what begins with one of these, and some of it starts programs."""
+    rows = hand_built().metrics.by_module
+    assert rows is not None
+    profile = changed(hand_built(), metrics__by_module=(changed(rows[0], key=name, parent=name), *rows[1:]))
+    cells = [cell for line in csv.reader(io.StringIO(exports.csv(profile))) for cell in line]
+    assert any(name.strip() in cell for cell in cells)
+    assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and cell]

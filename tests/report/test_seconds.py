@@ -38,7 +38,7 @@ def test_packages_on_the_terminal(timed: Profile) -> None:
 def test_packages_in_markdown(timed: Profile) -> None:
     shown = markdown.render(timed)
     assert "| `numpy` | 1.6 s | 400 ms | 800 ms | not observed | 400 ms |" in shown
-    assert "| waiting in metadata calls | 2 s (25 %) |" in shown
+    assert "| waiting in metadata calls | 2 s (25%) |" in shown
 
 
 def test_tables_of_the_page(timed: Profile) -> None:
@@ -55,9 +55,9 @@ def test_tables_of_the_page(timed: Profile) -> None:
 def test_one_figure_for_waiting_in_metadata_calls(timed: Profile) -> None:
     """That of the bar, 2 s of 8 s, wherever it stands."""
     figure = facts.time_in_calls(timed, "of the wall time")
-    assert (figure.label, figure.value) == ("Waiting in metadata calls", "25 %")
+    assert (figure.label, figure.value) == ("Waiting in metadata calls", "25%")
     assert figure.note == "of the wall time, tracing overhead subtracted; 2 s"
     shown = run.render(timed, "x.fsprobe")
-    assert "waiting in metadata calls: 2 s (25 %)" in shown
+    assert "waiting in metadata calls: 2 s (25%)" in shown
     assert "up to" not in shown
     assert sentences.share_pattern(replace(timed, time=None)).startswith("up to")

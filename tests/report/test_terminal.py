@@ -112,10 +112,35 @@ def test_seconds_have_a_unit(value: float | None, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0, "0 %"), (0.004, "<1 %"), (0.5, "50 %"), (1.0, "100 %"), (None, "not observed")]
+    ("value", "shown"), [(0, "0%"), (0.004, "<1%"), (0.5, "50%"), (1.0, "100%"), (None, "not observed")]
 )
 def test_shares(value: float | None, shown: str) -> None:
     assert numbers.share(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1.0, "1.00x"),
+        (1.04, "1.04x"),
+        (1.994, "1.99x"),
+        (1.996, "2.0x"),
+        (2.04, "2.0x"),
+        (9.94, "9.9x"),
+        (9.96, "10x"),
+        (1794.7, "1,795x"),
+        (0.98, "0.98x"),
+        (0.0042, "0.0042x"),
+    ],
+)
+def test_ratios_near_one_are_told_from_it(value: float, shown: str) -> None:
+    assert numbers.ratio(value) == shown
+
+
+def test_the_ends_of_an_interval_differ_as_shown() -> None:
+    assert numbers.ratios(2.06, 2.14) == "2.06x to 2.14x"
+    assert numbers.ratios(1.9, 2.34) == "1.90x to 2.3x"
+    assert numbers.ratios(3.0, 3.0) == "3.0x to 3.0x"
 
 
 def test_sizes_and_counts() -> None:
@@ -153,7 +178,7 @@ def test_the_headlines_numbers_are_of_one_whole_each() -> None:
     text = sentences.headline(hand_built())
     # 90 calls and 15 failed lookups before the phase `run`, by the phases' own rows; 100 calls in all phases
     assert text.startswith("90 metadata calls to start and import, 15 of them failed lookups (not found), ")
-    assert "the costliest import is big (80 calls); 100 in the whole run, 98 % on /project (lustre)." in text
+    assert "the costliest import is big (80 calls); 100 in the whole run, 98% on /project (lustre)." in text
 
 
 def test_requests_that_an_image_answers_are_none_of_a_server_in_any_view() -> None:

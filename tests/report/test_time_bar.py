@@ -23,13 +23,13 @@ def test_the_bar_fills_its_line_and_no_line_is_wider(width: int) -> None:
 
 def test_each_part_has_its_share_of_the_bar_and_what_is_small_is_there() -> None:
     bar = lines(ACCOUNT, 80, ascii_only=True)[1]
-    assert [bar.count(letter) for letter in "Cmr."] == [2, 1, 68, 9], "3.1 %, 0.2 %, 86 % and 11 % of 80 columns"
+    assert [bar.count(letter) for letter in "Cmr."] == [2, 1, 68, 9], "3.1%, 0.2%, 86% and 11% of 80 columns"
 
 
 def test_the_legend_names_what_could_not_be_told_apart() -> None:
     strace = TimeAccount(wall_s=10.0, cpu_s=1.0, metadata_s=2.0, reads_s=None, other_s=7.0)
     shown = "\n".join(lines(strace))
-    assert "other waiting (reads, page faults): 7 s (70 %)" in shown
+    assert "other waiting (reads, page faults): 7 s (70%)" in shown
     assert "waiting in reads" not in shown
     assert "a guess" not in shown
 

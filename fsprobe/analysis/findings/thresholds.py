@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 20
 SEVERITIES = ("info", "warn", "critical")
 
 _LUMI = "LUMI training material, ai-20241126, extra_07 (questions and answers on virtual environments)"
-_COPPER = "Copper's documentation: `import torch` opens 1,404 of the 20,625 files of its venv (6.8 %)"
+_COPPER = "Copper's documentation: `import torch` opens 1,404 of the 20,625 files of its venv (6.8%)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ DEFAULTS: Thresholds = dict(
             408,
             1360,
             "files of the environment that the run opened",
-            f"6.8 % of 1,000 / 6,000 / 20,000 files in a venv ({_LUMI}; 1day-20230921, question 28: 6,000 are "
+            f"6.8% of 1,000 / 6,000 / 20,000 files in a venv ({_LUMI}; 1day-20230921, question 28: 6,000 are "
             f"'acceptable though a lot'; CSCS: a PyTorch venv has 22,806 inodes); the share: {_COPPER}",
         ),
         _row(

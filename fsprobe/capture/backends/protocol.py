@@ -66,6 +66,8 @@ class Backend(Observer):
     can_stream = False
     takes_privileges = False
     """Whether a program with raised privileges runs without them where it observes."""
+    takes_privileges_of_root = False
+    """Whether that holds where root starts it: then a setuid program goes on as root, and not as its owner."""
     by_name_alone = False
     """Whether `auto` leaves it out: only who asks for it gets it."""
     remedy = ""

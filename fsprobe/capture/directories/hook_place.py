@@ -16,6 +16,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import binascii
 import errno
+import itertools
 import os
 import re
 import stat
@@ -66,11 +67,10 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
     name = "%s%08x%04x" % (scratch_dir.PREFIX, binascii.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
     tail = "/".join(list(tail_digits(scratch)) + [scratch_dir.HOOK])
     reasons = []
-    places = []  # type: list[tuple[str, str, tuple[str, ...], str]]
-    if not tail_digits(scratch):
-        places.append(("its own scratch", scratch, (), _why_not_common(scratch)))
-    places += [(label, path, (FOLDER, name), why_not) for label, path, why_not in candidates(environment)]
-    for label, path, names, why_not in places:
+    own = [] if tail_digits(scratch) else [("its own scratch", scratch, _why_not_common(scratch))]
+    # one after the other: to look for a home directory asks the system's user database
+    for label, path, why_not in itertools.chain(own, candidates(environment)):
+        names = () if path == scratch else (FOLDER, name)  # type: tuple[str, ...]
         try:
             if why_not:
                 raise private.Unsafe(why_not)
@@ -124,9 +124,9 @@ def _look_at(path: "str") -> "None":
         raise OSError(errno.EACCES, "%s is not writable" % above)
 
 
-def network_of(hook_dir: "str") -> "str":
+def network_of(hook_dir: "str", rows: "list[mounts.MountRow]") -> "str":
     """The type of the network filesystem that the hook lies on; "" where that is another one, or none is known."""
-    row = mounts.mount_of(os.fsencode(hook_dir), mounts.parse_mountinfo(mounts.read_own())) if hook_dir else None
+    row = mounts.mount_of(os.fsencode(hook_dir), rows) if hook_dir else None
     return row[1] if row is not None and mounts.classify(row[1]) == "network" else ""
 
 
@@ -254,7 +254,7 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
     for_all = path == SYSTEM
     hook = private.open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), len(names) + 1, for_all)
     try:
-        _link(path, names, tail, os.fstat(hook))
+        _link(path, names, tail, hook)
         if private.holds(hook, FILE, data):
             _note_use(hook)
             return False
@@ -272,9 +272,11 @@ def _note_use(hook: "int") -> "None":
         pass  # a read-only home
 
 
-def _link(path: "str", names: "tuple[str, ...]", tail: "str", hook: "os.stat_result") -> "None":
+def _link(path: "str", names: "tuple[str, ...]", tail: "str", opened: "int") -> "None":
     """Make the links that the digits of `tail` go through, unless they are there."""
-    folder = private.open_private(os.path.join(path, *names), len(names), path == SYSTEM)
+    hook = os.fstat(opened)
+    # the directory above is the one that was checked on the way: nobody else can move what lies in it
+    folder = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=opened)
     try:
         try:
             found = os.stat(tail, dir_fd=folder)

@@ -3,6 +3,7 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+import errno
 import os
 import stat
 
@@ -13,13 +14,14 @@ class Unsafe(Exception):
     """A directory that won't do; says why."""
 
 
-def open_private(path: "str", make: "int" = 0, for_all: "bool" = False) -> "int":
+def open_private(path: "str", make: "int" = 0, for_all: "bool" = False, modes: "list[int] | None" = None) -> "int":
     """Open a directory by an absolute path of which every part is the user's or root's and nobody else can write to.
 
     Args:
         path: without links and dots.
         make: so many of the last names are made where they are missing, mode 0700, and must then be the user's alone.
         for_all: they are made 0755 instead, and others may read them.
+        modes: the mode of each directory on the way is added.
 
     Returns:
         A descriptor, good for calls relative to it.
@@ -31,7 +33,7 @@ def open_private(path: "str", make: "int" = 0, for_all: "bool" = False) -> "int"
     names = [name for name in path.split("/") if name]
     place = os.open("/", _OPEN)
     try:
-        _check(os.fstat(place), "/")
+        _check(place, "/")
         for i, name in enumerate(names):
             is_ours = i >= len(names) - make
             try:
@@ -50,7 +52,9 @@ def open_private(path: "str", make: "int" = 0, for_all: "bool" = False) -> "int"
                 below = os.open(name, _OPEN, dir_fd=place)
             os.close(place)
             place = below
-            _check(os.fstat(place), "/" + "/".join(names[: i + 1]), (0o022 if for_all else 0o077) if is_ours else 0)
+            _check(place, "/" + "/".join(names[: i + 1]), (0o022 if for_all else 0o077) if is_ours else 0)
+            if modes is not None:
+                modes.append(os.fstat(place).st_mode)
         return place
     except BaseException:
         os.close(place)
@@ -65,8 +69,9 @@ def _give_mode(name: "str", place: "int") -> "None":
         os.close(made)
 
 
-def _check(found: "os.stat_result", path: "str", forbidden: "int" = 0) -> "None":
+def _check(place: "int", path: "str", forbidden: "int" = 0) -> "None":
     """`forbidden`: what nobody else may have of a directory that must be the user's own; 0 for one that need not."""
+    found = os.fstat(place)
     mode = found.st_mode
     if forbidden and (found.st_uid != os.geteuid() or mode & forbidden):
         raise Unsafe("will not do: %s is not this user's alone" % path)
@@ -74,6 +79,16 @@ def _check(found: "os.stat_result", path: "str", forbidden: "int" = 0) -> "None"
         raise Unsafe("will not do: %s belongs to another user" % path)
     if mode & stat.S_IWOTH or (mode & stat.S_IWGRP and found.st_gid and not _is_private_group(found.st_gid)):
         raise Unsafe("will not do: others can write to %s" % path)
+    if mode & stat.S_IWGRP and _has_list(place):
+        raise Unsafe("will not do: others may be allowed to write to %s (its access list)" % path)
+
+
+def _has_list(place: "int") -> "bool":
+    """Whether a directory has a list of users and groups: the group's bits are then what the most of these may do."""
+    try:
+        return bool(os.getxattr("/proc/self/fd/%d" % place, "system.posix_acl_access"))
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.EOPNOTSUPP)
 
 
 def _unmapped() -> "int":

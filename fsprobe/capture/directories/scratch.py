@@ -133,3 +133,16 @@ def left_behind(environment: "Mapping[str, str]") -> "list[str]":
             if name.startswith(PREFIX) and path not in found and own_files.is_own_file(os.path.join(path, STATE)):
                 found.append(path)
     return found
+
+
+def links_to_hook(hook_dir: "str") -> "dict[str, str | None]":
+    """What is known of the path of a shared hook without a look at it (see `hook_place`): its links, and its directory."""
+    digits = hook_dir.rpartition("/" + PREFIX)[2].split("/")[1:]
+    if digits[-1:] != [HOOK] or not all(len(digit) == 1 and digit in "0123456789abcdef" for digit in digits[:-1]):
+        return {}
+    found = {hook_dir: None}  # type: dict[str, str | None]
+    place = hook_dir
+    for _ in digits[:-1]:
+        place = os.path.dirname(place)
+        found[place] = "."
+    return found

@@ -94,7 +94,7 @@ def locked(get_lock, importlib, unloaded):
             frame = get_frame(1)
             if frame.f_globals is importlib and frame.f_code.co_name == "_find_and_load":
                 if frame.f_locals.get("module", unloaded) is unloaded:
-                    return Load(lock, (name, id(frame)), *above(frame.f_back, importlib))
+                    return Load(lock, (name, identity(frame)), *above(frame.f_back, importlib))
         except BaseException as error:
             if not is_own(error) or isinstance(error, RecursionError):
                 raise
@@ -109,7 +109,7 @@ def above(frame, importlib):
     waiting = []
     while frame is not None and frame.f_globals is importlib and frame.f_code.co_name != "_find_and_load_unlocked":
         if frame.f_code.co_name == "_resolve_parents":
-            waiting.insert(0, (frame.f_locals["name"], id(frame.f_back)))
+            waiting.insert(0, (frame.f_locals["name"], identity(frame.f_back)))
         frame = frame.f_back
     return waiting, frame
 
@@ -124,7 +124,7 @@ class Load:
         self.key = key
         self.waiting = waiting
         self.use = used_at((waiting + [key])[0][0], frame)
-        self.handled = id(exc_info()[1])
+        self.handled = identity(exc_info()[1])
         self.marked = False
 
     def acquire(self):
@@ -175,7 +175,7 @@ class Load:
 
     def release(self):
         try:
-            self.end(id(exc_info()[1]) != self.handled or self.key[0] not in modules)
+            self.end(identity(exc_info()[1]) != self.handled or self.key[0] not in modules)
         except BaseException as error:
             if not is_own(error):
                 raise

@@ -23,17 +23,24 @@ ROOM = ""
 AUDIT = ""
 
 
-def _install(place, n_digits, mode, names, imports, room, audit):
-    import sys
+def _sys():
+    # without an import: `-X importtime=2` lists also those of what is there already
+    try:
+        return type(__spec__).__init__.__globals__["sys"]
+    except (NameError, AttributeError, KeyError):
+        import sys  # Python 2, and whose importlib is not written in Python
 
+        return sys
+
+
+def _install(place, n_digits, mode, names, imports, room, audit):
+    sys = _sys()
     here = __file__.rpartition("/")[0]
     # first of all, whatever interpreter this is (Python 2 reads this file too): it must not be found a second time
     sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
     try:
-        import _thread
-        import posix
-
+        _thread, posix = _borrow(sys, "_thread"), _borrow(sys, "posix")
         lent = [_borrow(sys, name) for name in ("_functools", "_operator", "_string", "itertools", "time")]
         partial, clocks = lent[0].partial, lent[4]
         monotonic = clocks.monotonic
@@ -91,6 +98,7 @@ def _install(place, n_digits, mode, names, imports, room, audit):
         "get_ident": _thread.get_ident,
         "get_frame": sys._getframe,
         "exc_info": sys.exc_info,
+        "identity": object.__hash__,  # as id(), of which audit hooks hear
         "sys": sys,
         "modules": sys.modules,
         "marks": marks,
@@ -333,9 +341,7 @@ del _install, _borrow, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
 try:
     # in a `try`, where no import is lazy (`-X lazy_imports=all`)
-    import sys as _sys
-
-    _sys.modules.pop("sitecustomize", None)
+    _sys().modules.pop("sitecustomize", None)
     del _sys
     import sitecustomize  # noqa: F401
 finally:

@@ -17,7 +17,7 @@ from fsprobe import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from typing import Any
 
 MAX_PLACES = 160
@@ -33,14 +33,13 @@ class Budget:
     """Counts what was asked of the filesystem, and what was not."""
 
     n_calls = 0
-    n_files = 0
     n_left = 0
 
 
-def look(data: "bytes", budget: "Budget") -> "dict[str, Any]":
-    """Look at the names that a log leaves open; see `lookups.collect` for the result."""
+def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" = None) -> "dict[str, Any]":
+    """Look at the names that a log leaves open; see `lookups.collect` for the result and for `known`."""
     log = Names(data)
-    links = {}  # type: dict[str, str | None]
+    links = dict(known or {})  # type: dict[str, str | None]
     programs = {}  # type: dict[str, str | None]
     sizes = {}  # type: dict[str, int]
     queue = list(log.programs)[:MAX_PROGRAMS]
@@ -48,7 +47,7 @@ def look(data: "bytes", budget: "Budget") -> "dict[str, Any]":
     _look_at_programs(queue, programs, sizes, budget)
     for place in log.proven_directories():
         links[os.fsdecode(place)] = None
-    found = Found(links)
+    found = Found(links, sizes)
     found.look_at(log.doubtful(queue), log, budget)
     # a script that could not be started for want of its interpreter was opened all the same
     queue = [path for path in log.failed_programs if os.fsdecode(path) in links][: MAX_PROGRAMS - len(programs)]
@@ -60,8 +59,10 @@ def look(data: "bytes", budget: "Budget") -> "dict[str, Any]":
 class Found:
     """What was found at the names that were looked at."""
 
-    def __init__(self, links: "dict[str, str | None]") -> "None":
+    def __init__(self, links: "dict[str, str | None]", regular: "Container[str]" = ()) -> "None":
         self.links = links
+        self.regular = regular
+        """Names of which it is known that they lead to files."""
         self.missing = []  # type: list[str]
         self.files = []  # type: list[str]
         self.ends = set()  # type: set[bytes]
@@ -90,13 +91,18 @@ class Found:
                     self.missing.append(text)
                     continue
                 self.links[text] = None
-                budget.n_calls += 1
-                if not is_directory(place):
+                if not log.is_above(place) and not self._is_directory(place, budget):
                     self.files.append(text)
                     self.ends.add(place)
             else:
                 self.links[text] = os.fsdecode(target)
                 log.follow(place, target)
+
+    def _is_directory(self, place: "bytes", budget: "Budget") -> "bool":
+        if os.fsdecode(place) in self.regular:
+            return False
+        budget.n_calls += 1
+        return is_directory(place)
 
 
 def is_directory(place: "bytes") -> "bool":
@@ -151,6 +157,8 @@ class Names:
                 if b" fchdir(" in line and line.find(b"</") > 0:
                     working[line[: line.find(b" ")]] = line[line.find(b"</") + 1 : line.find(b">")]
                 continue
+            if b" resumed>" in head:
+                continue  # what the kernel has given back, such as an xattr's value: paths stand where the call begins
             if not path:
                 self.described.add(head[head.rfind(b"<") + 1 : -3])
                 continue
@@ -209,6 +217,17 @@ class Names:
             if b"open" in head and b"O_DIRECTORY" not in tail and b"." not in os.path.basename(path):
                 self.opened[path] = None
         self.files = self.shown.union(self.led.values())
+        self._above = set()  # type: set[bytes]
+        for path in self.found:
+            while len(path) > 1:
+                path = os.path.dirname(path)
+                if path in self._above:
+                    break
+                self._above.add(path)
+
+    def is_above(self, place: "bytes") -> "bool":
+        """Whether something was found below a name: then it leads to a directory."""
+        return place in self._above
 
     def _prove(self, place: "bytes") -> "None":
         while len(place) > 1 and place not in self.plain:

@@ -113,7 +113,7 @@ def _upwards(mount: "str", path: "str") -> "Iterator[str]":
 def free_bytes() -> "int | None":
     """The least that the limits leave to this process; None where there is none."""
     found = []
-    for one in limits(mounts.parse_mountinfo(mounts.read_own())):
+    for one in _own_limits[0] if _own_limits else limits(mounts.parse_mountinfo(mounts.read_own())):
         try:
             found.append(max(0, one.free_bytes()))
         except (OSError, ValueError):

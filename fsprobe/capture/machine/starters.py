@@ -32,6 +32,7 @@ SHELLS = frozenset("sh bash dash ash zsh ksh mksh".split())
 MAX_SCRIPT_BYTES = 1 << 16
 MAX_PREFIXES = 16
 _places = {}  # type: dict[tuple[str, str | None], str | None]
+_links = {}  # type: dict[str, str]
 
 # Programs that execute what stands after their own words: options that take the next word, and words of their own.
 _PREFIXES = {
@@ -152,13 +153,27 @@ def _place_of(word: "str", environment: "Mapping[str, str]") -> "str | None":
 def name_of(word: "str", environment: "Mapping[str, str]") -> "str":
     """What a program is called without its version, by its own name or by that of the file behind a link; "" for no name of note."""
     path = _place_of(word, environment)
-    for place in (word, path and (os.path.realpath(path) if os.path.islink(path) else path)):
+    for place in (word, path and _last_of_links(path)):
         base = os.path.basename(place or "")
         # singularity-ce, singularity.apptainer, podman-remote, docker-compose
         for name in (base, re.split(r"[-.]", base)[0]):
             if name in STARTERS or name in SERVERS:
                 return name
     return ""
+
+
+def _last_of_links(path: "str") -> "str":
+    """Where the links end that a path's last name leads to; its directories' are not asked for, which don't change the name."""
+    for _ in range(files.MAX_LINKS):
+        if path not in _links:
+            try:
+                _links[path] = os.path.join(os.path.dirname(path), os.readlink(path))
+            except OSError:
+                _links[path] = path
+        if _links[path] == path:
+            break
+        path = _links[path]
+    return path
 
 
 def _same(words: "list[str]") -> "list[str]":
@@ -296,7 +311,7 @@ def _script_text(words: "list[str]", environment: "Mapping[str, str]") -> "str":
     """What stands in the shell script that a command is or runs; "" for no script."""
     is_shell = os.path.basename(words[0]) in SHELLS
     place = next((word for word in words[1:] if word[:1] not in ("-", "+")), "") if is_shell else words[0]
-    path = place if is_shell else host.find_program(place, environment)[0]
+    path = place if is_shell else _place_of(place, environment)
     if not path:
         return ""
     head = _head(path, MAX_SCRIPT_BYTES)

@@ -8,7 +8,8 @@ CPU_TIME, FILE_SIZE, ADDRESS_SPACE = "cpu time", "file size", "address space"
 
 def own_limits() -> "frozenset[str]":
     """Which of the limits that could end a tracer are set: `CPU_TIME`, `FILE_SIZE`."""
-    return frozenset(name for name in (CPU_TIME, FILE_SIZE) if own_limit(name) is not None)
+    lines = _lines()
+    return frozenset(name for name in (CPU_TIME, FILE_SIZE) if _soft(lines, name) is not None)
 
 
 def own_limit(name: "str") -> "int | None":
@@ -16,14 +17,24 @@ def own_limit(name: "str") -> "int | None":
 
     Without `import resource`, which looks a dozen names up.
     """
+    return _soft(_lines(), name)
+
+
+def _lines() -> "list[str]":
     try:
         with open("/proc/self/limits", "rb", buffering=0) as source:
-            lines = source.read(8192).decode("ascii", "replace").split("\n")
+            return source.read(8192).decode("ascii", "replace").split("\n")
+    except OSError:
+        return []
+
+
+def _soft(lines: "list[str]", name: "str") -> "int | None":
+    try:
         for line in lines:
             if line.startswith("Max " + name):
                 soft = line.split()[3]
                 return None if soft == "unlimited" else int(soft)
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         pass
     return None
 

@@ -67,6 +67,8 @@ class Part:
     failed: list[tuple[str, str]] = field(default_factory=list)
     first: Manifest | None = None
     """Of the first of them, with the capabilities that all have."""
+    tracers: Counter[str] = field(default_factory=Counter)
+    """Ranks that started each program that traces others."""
     mounts: dict[bytes, Mount] = field(default_factory=dict)
     n_mounts_differ: int = 0
     path_entries: dict[str, None] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Part:
         if other.first is not None:
             self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
+        self.tracers.update(other.tracers)
         self.times.join(other.times)
         self.n_mounts_differ += other.n_mounts_differ
         self.marks_unread.update(other.marks_unread)
@@ -152,6 +155,7 @@ def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
         began_ns = int((manifest.started_s or 0) * 1e9)
         start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
     part.add_manifest(manifest)
+    part.tracers.update(set(manifest.tracers))
     part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
     merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)

@@ -58,7 +58,7 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
     check_manifest(recording)
     hooks = pipeline.read_hooks(recording)
     mounts = pipeline.read_mounts(recording, hooks)
-    lookups = pipeline.read_json(recording, "lookups")
+    lookups = pipeline.read_lookups(recording)
     facts = list(hooks.facts.values())
     model: RequestModel | None = None
     seen: Watch | None = None

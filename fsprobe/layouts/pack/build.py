@@ -87,7 +87,7 @@ def check(venv_path: str, image: str, *, force: bool = False, progress: Progress
             + ("pyvenv.cfg" if venv is None else "lib/pythonX.Y/site-packages"),
             "make one with `python -m venv`; for conda see `conda-pack --format squashfs`",
         )
-    tree = walk(root, (lambda n: progress("looking", n, 0)) if progress else None)
+    tree = walk(root, (lambda n: progress("reading the environment", n, 0)) if progress else None)
     unreadable = [
         *tree.unreadable,
         *(path for path, node in tree.nodes.items() if not _is_readable(tree, path, node.kind)),
@@ -175,10 +175,8 @@ def pack(
         listing = read_listing(str(part))
         n_pycs = verify(listing, walk(tree.root), found, progress)
         description = sidefile.describe(part, found.venv, found.base, environment)
-        # the image first: a side file that belongs to another image is noticed by the size that it names
         part.chmod(0o666 & ~sidefile.umask())
-        os.replace(part, target)
-        sidefile.write(description, sidefile.side_file_of(target))
+        sidefile.write(description, sidefile.side_file_of(target), part, target)
     return Packed(
         image=target,
         side_file=sidefile.side_file_of(target),

@@ -60,13 +60,17 @@ def describe(
     }
 
 
-def write(description: JsonObject, side_file: Path) -> None:
-    """Write it whole or not at all."""
+def write(description: JsonObject, side_file: Path, part: Path, image: Path) -> None:
+    """Put the finished image and its description in place: where there is room for one of them alone, neither is there.
+
+    The image goes first: a description that belongs to another image is noticed by the size that it names.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{side_file.name}.", suffix=".part", dir=side_file.parent)
     try:
         with open(handle, "w", encoding="utf-8") as file:
             file.write(json.dumps(description, indent=1) + "\n")
             os.fchmod(file.fileno(), 0o666 & ~umask())
+        os.replace(part, image)
         os.replace(name, side_file)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -132,12 +132,25 @@ def find_base(venv: Venv) -> Base:
     dotted = "{}.{}".format(*venv.minor) if venv.minor else ""
     stdlib, version = "", ""
     if dotted and prefix:
-        for lib in ("lib", "lib64"):
-            if os.path.exists(os.path.join(prefix, lib, f"python{dotted}", "os.py")):
-                stdlib = os.path.join(prefix, lib, f"python{dotted}")
-                break
+        # `home` may hold no more than a link to the interpreter, which then finds its library from where it lies
+        real = os.path.dirname(os.path.dirname(program))
+        if (
+            program
+            and not any(os.path.isdir(place) for place in _libraries(prefix, dotted))
+            and _stdlib_below(real, dotted)
+        ):
+            prefix = real
+        stdlib = _stdlib_below(prefix, dotted)
         version = version_in_headers(prefix, dotted)
     return Base(program=program, identity=identify(program), prefix=prefix, stdlib=stdlib, version=version)
+
+
+def _libraries(prefix: str, dotted: str) -> list[str]:
+    return [os.path.join(prefix, lib, f"python{dotted}") for lib in ("lib", "lib64")]
+
+
+def _stdlib_below(prefix: str, dotted: str) -> str:
+    return next((place for place in _libraries(prefix, dotted) if os.path.exists(os.path.join(place, "os.py"))), "")
 
 
 def version_in_headers(prefix: str, dotted: str) -> str:

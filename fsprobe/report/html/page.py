@@ -68,6 +68,7 @@ def render(
         ms=numbers.milliseconds,
         share=numbers.share,
         ratio=numbers.ratio,
+        ratios=numbers.ratios,
         known=facts.known,
     )
     style = _template_text(environment, "shared/page.css") + _template_text(environment, "job/charts.css")

@@ -15,7 +15,18 @@ from rich.text import Text
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.report import comparison_facts, numbers, request_facts
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import Screen, as_text, clean, console_on, print_table, print_words
+from fsprobe.report.terminal.console import (
+    BAD,
+    GOOD,
+    NOTE,
+    Screen,
+    as_text,
+    clean,
+    console_on,
+    marked,
+    print_table,
+    print_words,
+)
 
 
 @contextmanager
@@ -82,35 +93,34 @@ def draw(console: Console, comparison: Comparison) -> None:
 
 
 def _table() -> Table:
-    return Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    return Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
 
 
 def draw_answers(console: Console, comparison: Comparison) -> None:
     """Of each layout and cache state: is it faster, by how much, how sure; and what it asks the file server for."""
     baseline = clean(comparison.baseline)
     fewer: dict[str, list[str]] = {}
+    asked = "server requests" if comparison_facts.asks_a_server(comparison) else "requests to the local disk"
     for row in comparison.rows:
         label = clean(row.layout, 20)
         ratio = row.ratio_requests
         if ratio is not None and not SAME_REQUESTS <= ratio <= 1 / SAME_REQUESTS:
             words = (
-                "no server requests"
+                f"no {asked}"
                 if ratio == 0
-                else f"{numbers.ratio(1 / ratio)} fewer server requests"
+                else f"{numbers.ratio(1 / ratio)} fewer {asked}"
                 if ratio < 1
-                else f"{numbers.ratio(ratio)} the server requests"
+                else f"{numbers.ratio(ratio)} the {asked}"
             )
             named = fewer.setdefault(words, [])
             named += [label] if label not in named else []
         if row.verdict in ("baseline", ""):
             continue
-        style = "bold"
-        if row.clear:
-            style = "bold green" if row.ratio_wall is not None and row.ratio_wall < 1 else "bold red"
+        marks = {"faster": GOOD, "slower": BAD} if row.clear else {}
         sure = comparison_facts.certainty(row)
         state = f", {row.cache}" if row.cache in ("cold", "warm") else ""
         answer = clean(row.verdict) + (f" than {baseline}" if row.clear else "")
-        console.print(Text(f"{label}{state}: {answer}", style=style) + Text(f" ({sure})" if sure else ""))
+        console.print(marked(f"{label}{state}: {answer}", "bold", marks) + Text(f" ({sure})" if sure else ""))
     for words, labels in fewer.items():
         console.print(Text(f"{' and '.join(labels)}: {words}", style="bold") + Text(" (cold cache, predicted)"))
 
@@ -143,7 +153,7 @@ def draw_places(console: Console, comparison: Comparison) -> None:
         return
     how = {label: row.mount_how and f"through {row.mount_how}" for label, row in rows.items()}
     types = {label: row.fstype or "?" for label, row in rows.items()}
-    table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False, style="dim")
+    table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False)
     for _ in range(4):
         table.add_column(no_wrap=True, overflow="ellipsis")
     labels = [clean(label, 20) for label in rows]
@@ -152,7 +162,7 @@ def draw_places(console: Console, comparison: Comparison) -> None:
         console.print()
         for label in reversed(rows):
             described = ", ".join(filter(None, (types[label], how[label])))
-            print_words(console, f"{clean(label, 20)}: {rows[label].where} ({described})", "dim")
+            print_words(console, f"{clean(label, 20)}: {rows[label].where} ({described})")
         return
     for label in reversed(rows):
         where = clean(rows[label].where, max(12, min(console.width, 160) - taken - 1))
@@ -190,7 +200,7 @@ def draw_differences(console: Console, comparison: Comparison) -> None:
                 )
             )
         if found.n_paths > N_PATHS:
-            console.print(Text(f"  and {found.n_paths - N_PATHS:,} more", style="dim"))
+            console.print(Text(f"  and {found.n_paths - N_PATHS:,} more"))
     if same:
         console.print(Text(f"\nthe same calls as {clean(comparison.baseline)}: {', '.join(same)}"))
 
@@ -200,20 +210,23 @@ def draw_notes(console: Console, comparison: Comparison) -> None:
     comparison = visible_in(comparison)
     console.print()
     for line in comparison.notes:
-        console.print(Text("note: " + clean(line), style="yellow"))
-    if not comparison.n_runs:
-        return
+        print_words(console, "note: " + line, marks=NOTE)
     if comparison.notes:
         console.print()
     lines = [
-        f"start: median of {numbers.plural(comparison.n_runs, 'untraced run')}, interleaved, without the mounting; spread: the "
-        "fastest and the slowest",
-        "CPU: user and system of the command, and of what serves its mount; calls: metadata calls of one traced run",
+        "calls: metadata calls of one traced run",
         "requests: server requests for the environment, or for mounting its image, cold cache (predicted), by the "
         "rules of each mount's own client where they are known (NFS, Lustre), else by FUSE's",
-        "95 %: bootstrap interval of the ratio of the medians; p: how often chance alone makes such a difference (rank sums, "
-        "all permutations, or 20,000 at random)",
     ]
+    if comparison.n_runs:
+        lines = [
+            f"start: median of {numbers.plural(comparison.n_runs, 'untraced run')}, interleaved, without the mounting; "
+            "spread: the fastest and the slowest",
+            "CPU: user and system of the command, and of what serves its mount",
+            *lines,
+            "95%: bootstrap interval of the ratio of the medians; p: how often chance alone makes such a difference (rank "
+            "sums, all permutations, or 20,000 at random)",
+        ]
     if any(row.server_requests for row in comparison.rows):
         lines.append("served: metadata requests that the file server counted, median")
     if any(row.client_counters for row in comparison.rows):
@@ -221,4 +234,4 @@ def draw_notes(console: Console, comparison: Comparison) -> None:
             "client: metadata requests that this node's client of the filesystem counted, of all its programs, median"
         )
     for line in lines:
-        console.print(Text(line, style="dim"))
+        console.print(Text(line))

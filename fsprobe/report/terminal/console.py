@@ -6,7 +6,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from rich.cells import cell_len
@@ -25,6 +25,18 @@ AUTO, ALWAYS, NEVER = COLORS = ("auto", "always", "never")
 _color = [AUTO]
 _WORD = re.compile(r" *[^ `]*`[^`]{,100}`[^ ]*| *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
 """What stays on one line: a command in backquotes, a word, or a number with its unit."""
+
+
+GOOD, MIND, BAD, INFO = (
+    "bold color(231) on color(28)",
+    "bold color(16) on color(214)",
+    "bold color(231) on color(160)",
+    "bold color(231) on color(25)",
+)
+"""Of a word that a colour marks. Both its letters and its ground are given, from the 256 colours that are alike everywhere: none of
+a terminal's own sixteen can be read on a dark and on a light screen. All else is in the terminal's foreground."""
+NOTE = {"note:": "bold"}
+"""What marks a sentence that a reader has to mind."""
 
 
 def set_color(when: str) -> None:
@@ -79,9 +91,25 @@ def clean(value: str, width: int = 0) -> str:
     return safe
 
 
-def print_words(console: Console, text: str, style: str = "", indent: int = 0) -> None:
-    """Print a sentence, foreign text in it or not, broken between words alone; nothing at all where there is none."""
-    for line in broken(Text(clean(text), style=style), max(20, console.width - indent)) if text else ():
+def marked(text: str, style: str = "", marks: Mapping[str, str] | None = None) -> Text:
+    """A text with the first place of each of some words in a style of its own."""
+    found = Text(clean(text), style=style)
+    for words, mark in (marks or {}).items():
+        at = found.plain.find(words)
+        if words and at >= 0:
+            found.stylize(mark, at, at + len(words))
+    return found
+
+
+def print_words(
+    console: Console, text: str, style: str = "", indent: int = 0, marks: Mapping[str, str] | None = None
+) -> None:
+    """Print a sentence, foreign text in it or not, broken between words alone; nothing at all where there is none.
+
+    Args:
+        marks: words of it with a style of their own, each where it first stands.
+    """
+    for line in broken(marked(text, style, marks), max(20, console.width - indent)) if text else ():
         console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
@@ -117,7 +145,7 @@ def print_table(console: Console, table: Table) -> None:
         for i, line in enumerate(lines):
             console.print(Text("  " * bool(i)) + line, soft_wrap=True)
     if table.caption:
-        print_words(console, str(table.caption), "dim")
+        print_words(console, str(table.caption))
 
 
 def console_on(out: TextIO, max_width: int = 0) -> Console:

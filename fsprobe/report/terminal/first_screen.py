@@ -14,9 +14,9 @@ from fsprobe.model.profile import Profile
 from fsprobe.model.rows import NO_MODULES
 from fsprobe.report import caveats, facts, numbers, sentences
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import MAX_WIDTH, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.console import MAX_WIDTH, NOTE, as_text, clean, console_on, print_words
 from fsprobe.report.terminal.cure import cure_of
-from fsprobe.report.terminal.run import LEVEL_STYLES, draw_command
+from fsprobe.report.terminal.run import FAILED, SEVERITIES, draw_command, draw_verdict
 
 N_IMPORTS = 3
 SMALL_SHARE = 0.005
@@ -37,15 +37,15 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     """How it ended, the verdict, the seconds, the imports, the first thing to do, and where the rest is."""
     failure = facts.how_it_failed(profile.manifest)
     if failure:
-        print_words(console, f"fsprobe: the command {failure}", "bold red")
+        print_words(console, f"fsprobe: the command {failure}", "bold", marks=FAILED)
     draw_command(console, profile)
     for line in caveats.alarms(profile):
-        print_words(console, line, "bold red")
+        print_words(console, line, "bold")
     verdict = profile.verdict
     if verdict is None:
         print_words(console, sentences.headline(profile), "bold")
     else:
-        print_words(console, verdict.sentence, LEVEL_STYLES.get(verdict.level, "bold"))
+        draw_verdict(console, verdict)
     print_words(console, counts_line(profile))
     _draw_time(console, profile)
     _draw_imports(console, costliest(profile), sentences.how_sure(profile))
@@ -60,7 +60,7 @@ def counts_line(profile: Profile) -> str:
         return ""
     line = f"{numbers.plural(metrics.n_metadata, 'metadata call')}, {numbers.count(metrics.n_not_found)} not found"
     if profile.n_requests is not None:
-        line += f"; cold cache: {numbers.plural(profile.n_requests, 'request')} (predicted)"
+        line += f"; cold cache: {sentences.requests(profile)} (predicted)"
     return line
 
 
@@ -105,8 +105,8 @@ def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int 
     if width > room - len(own):
         own, width = "", max(12, min(width, room))
     for name, cost in cells:
-        shown = Text(clean(name, width).ljust(width)) + Text(f"  {cost}{own}{after}", style="dim")
-        console.print(Text("import ", style="dim") + shown, soft_wrap=True)
+        shown = Text(clean(name, width).ljust(width)) + Text(f"  {cost}{own}{after}")
+        console.print(Text("import ") + shown, soft_wrap=True)
 
 
 def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
@@ -114,10 +114,11 @@ def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
     if not findings:
         return
     first = next((finding for finding in findings if finding.commands), findings[0])
-    print_words(console, f"{first.code}  {first.title}", "bold yellow")
+    _, style = SEVERITIES.get(first.severity, ("", ""))
+    print_words(console, f"{first.code}  {first.title}", "bold", marks={first.code: style})
     for line in (cure_of(first, profile, recording), *first.commands):
         if line:
-            console.print(Text("  $ " + clean(line), style="cyan"), soft_wrap=True)
+            console.print(Text("  $ " + clean(line)), soft_wrap=True)
             break
 
 
@@ -125,12 +126,12 @@ def _draw_rest(console: Console, profile: Profile, recording: str) -> None:
     notes = caveats.quality_lines(profile)
     if notes:
         more = f" ({len(notes) - 1} more in the report)" if len(notes) > 1 else ""
-        print_words(console, f"note: {notes[0].partition('. ')[0].rstrip('.')}{more}", "yellow")
-    console.print(Text(f"recording: {clean(recording)}", style="dim"), soft_wrap=True)
+        print_words(console, f"note: {notes[0].partition('. ')[0].rstrip('.')}{more}", marks=NOTE)
+    console.print(Text(f"recording: {clean(recording)}"), soft_wrap=True)
     n_findings = len(profile.findings)
     next_line = f"next:      {shipped.typed()} report {shlex.quote(clean(recording))}"
     more = "  # all of it" + (f": {numbers.plural(n_findings, 'finding')}" if n_findings > 1 else "")
     console.print(
-        Text(next_line, style="cyan") + Text(more if len(next_line + more) <= console.width else "", style="dim"),
+        Text(next_line) + Text(more if len(next_line + more) <= console.width else ""),
         soft_wrap=True,
     )

@@ -12,7 +12,7 @@ from rich.text import Text
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import broken, clean, print_words
+from fsprobe.report.terminal.console import GOOD, MIND, broken, clean, print_words
 from fsprobe.report.terminal.cure import CURED
 
 INDENT = 10
@@ -39,14 +39,14 @@ def draw_plan(console: Console, plan: Fix) -> None:
         missing = numbers.plural(plan.n_to_compile, "module")
         rows.insert(1, ("compile", f"{missing} without valid byte code: it is written into the image alone"))
     for label, text in rows:
-        begin = Text(f"{label:{INDENT}}", style="dim")
+        begin = Text(f"{label:{INDENT}}", style="bold")
         whole = Text(clean(text))
         # a command is there to be read and copied in one piece
         for line in [whole] if label == "run" else broken(whole, max(30, console.width - INDENT)):
             console.print(begin + line, soft_wrap=True)
             begin = Text(" " * INDENT)
     for warning in plan.warnings:
-        print_words(console, f"warning: {warning}", "yellow")
+        print_words(console, f"warning: {warning}", marks={"warning:": MIND})
 
 
 def draw_outcome(console: Console, outcome: Outcome, at: Path, usage: Mapping[str, Sequence[str]]) -> None:
@@ -55,7 +55,7 @@ def draw_outcome(console: Console, outcome: Outcome, at: Path, usage: Mapping[st
     if outcome.image is None:
         print_words(console, f"Nothing is kept: {outcome.why}.", "bold")
     else:
-        print_words(console, f"Kept {outcome.image}: {outcome.why}.", "bold green")
+        print_words(console, f"Kept {outcome.image}: {outcome.why}.", "bold", marks={"Kept": GOOD})
         for heading, lines in usage.items():
             console.print(Text(f"\nIn the job script, {heading}:"))
             for line in lines:

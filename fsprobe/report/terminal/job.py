@@ -10,22 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
-from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
+from fsprobe.report import job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import as_text, clean, console_on, print_table
-from fsprobe.report.terminal.run import draw_findings
+from fsprobe.report.terminal.console import NOTE, as_text, clean, console_on, print_table, print_words
+from fsprobe.report.terminal.run import draw_command, draw_findings, draw_verdict
 
 N_NODES = 8
 N_MOUNTS = 4
-_STYLES = {
-    "not the filesystem": "bold green",
-    "noticeable": "bold yellow",
-    "heavy": "bold red",
-    "danger": "bold red",
-}
 
 
 def show(profile: Profile, out: TextIO, recording: str) -> None:
@@ -50,24 +45,22 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     _scaled(console, job)
     draw_findings(console, profile, "")
     console.print()
-    console.print(Text(job.clock + " " + job_facts.TRACED_RATES, style="dim"))
+    console.print(Text(job.clock + " " + job_facts.TRACED_RATES))
     if recording:
-        line = f"As a page: fsprobe report {shlex.quote(clean(recording))} --format html"
-        console.print(Text(line, style="dim"), soft_wrap=True)
+        page = (clean(recording).rpartition("/")[2].removesuffix(".fsprobe") or "job") + ".html"
+        line = f"As a page: {shipped.typed()} report {shlex.quote(clean(recording))} -o {shlex.quote(page)}"
+        console.print(Text(line), soft_wrap=True)
 
 
 def _head(console: Console, profile: Profile, job: Job) -> None:
     manifest = profile.manifest
-    console.print(
-        Text("fsprobe  ", style="bold") + Text(clean(facts.command_line(manifest), console.width - 12), style="cyan")
-    )
+    draw_command(console, profile)
     name = f"job {manifest.job_id}, " if manifest.job_id else ""
-    console.print(Text(clean(f"{name}{job_facts.who(job)}, {manifest.backend}"), style="dim"))
+    console.print(Text(clean(f"{name}{job_facts.who(job)}, {manifest.backend}")))
     if profile.verdict is not None:
-        style = _STYLES.get(profile.verdict.level, "bold")
-        console.print(Text(clean(profile.verdict.sentence), style=style))
+        draw_verdict(console, profile.verdict)
     for line in job_facts.warnings(job):
-        console.print(Text("note: " + clean(line), style="yellow"))
+        print_words(console, "note: " + line, marks=NOTE)
     if profile.time is not None:
         console.print()
         ascii_only = not console.encoding.lower().startswith("utf")
@@ -76,7 +69,7 @@ def _head(console: Console, profile: Profile, job: Job) -> None:
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column(title, no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -87,7 +80,7 @@ def _totals(console: Console, profile: Profile) -> None:
     metrics, requests = profile.metrics, profile.requests
     rates = metrics.rates
     grid = Table.grid(padding=(0, 1))
-    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
     grid.add_row(
         "calls",
@@ -102,9 +95,7 @@ def _totals(console: Console, profile: Profile) -> None:
     if requests is None:
         grid.add_row("requests", numbers.NOT_OBSERVED)
     else:
-        grid.add_row(
-            "requests", f"{numbers.count(profile.n_requests)} server requests in total, cold cache (predicted)"
-        )
+        grid.add_row("requests", f"{sentences.requests(profile, 'server request')} in total, cold cache (predicted)")
         for row in [row for row in requests.by_mount if row.reaches_server and row.protocol is None][:N_MOUNTS]:
             grid.add_row(
                 "",
@@ -128,12 +119,10 @@ def _spreads(console: Console, job: Job) -> None:
     console.print()
     print_table(console, table)
     if len(job.slowest) > 1:
-        console.print(Text("slowest: " + ", ".join(clean(name, 16) for name in job.slowest), style="dim"))
+        console.print(Text("slowest: " + ", ".join(clean(name, 16) for name in job.slowest)))
     far = {entry.of for spread in job.spread.observed.values() for entry in spread.outliers}
     if far:
-        console.print(
-            Text("unlike the others: " + job_rows.named(sorted(clean(name, 16) for name in far)), style="dim")
-        )
+        console.print(Text("unlike the others: " + job_rows.named(sorted(clean(name, 16) for name in far))))
 
 
 def _nodes(console: Console, job: Job) -> None:
@@ -153,8 +142,8 @@ def _nodes(console: Console, job: Job) -> None:
     console.print()
     print_table(console, table)
     if rest is not None:
-        console.print(Text(f"the busiest of {numbers.count(len(job.nodes))} nodes", style="dim"))
-    console.print(Text("requests: those of a node to file servers and disks, cold cache (predicted)", style="dim"))
+        console.print(Text(f"the busiest of {numbers.count(len(job.nodes))} nodes"))
+    console.print(Text("requests: those of a node to file servers and disks, cold cache (predicted)"))
 
 
 def _scaled(console: Console, job: Job) -> None:
@@ -164,4 +153,4 @@ def _scaled(console: Console, job: Job) -> None:
     words, label = found
     console.print()
     console.print(Text(f"The whole job: {words}", style="bold"))
-    console.print(Text(clean(label), style="dim"))
+    console.print(Text(clean(label)))

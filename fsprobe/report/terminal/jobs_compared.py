@@ -6,13 +6,12 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from fsprobe.model.comparison import Comparison, JobsComparison, JobSummary
 from fsprobe.model.profile import Profile
 from fsprobe.report import job_facts, numbers
 from fsprobe.report.foreign import visible_in
-from fsprobe.report.terminal.console import as_text, clean, console_on, print_table
+from fsprobe.report.terminal.console import BAD, GOOD, NOTE, as_text, clean, console_on, print_table, print_words
 
 N_MOUNTS = 8
 _COUNTS = (
@@ -43,8 +42,8 @@ def draw(console: Console, comparison: Comparison) -> None:
     found = jobs_of(comparison)
     labels = [clean(row.layout, 18) for row in comparison.rows]
     console.print()
-    for sentence, style in sentences(found):
-        console.print(Text(sentence, style=style))
+    for sentence, marks in sentences(found):
+        print_words(console, sentence, "bold", marks=marks)
     console.print()
     print_table(console, _numbers(found, comparison, labels))
     console.print()
@@ -54,7 +53,7 @@ def draw(console: Console, comparison: Comparison) -> None:
         print_table(console, _packages(found, labels))
     console.print()
     for line in found.notes:
-        console.print(Text("note: " + clean(line), style="yellow"))
+        print_words(console, "note: " + line, marks=NOTE)
 
 
 def jobs_of(comparison: Comparison) -> JobsComparison:
@@ -63,41 +62,42 @@ def jobs_of(comparison: Comparison) -> JobsComparison:
     return comparison.jobs
 
 
-def sentences(found: JobsComparison) -> list[tuple[str, str]]:
+def sentences(found: JobsComparison) -> list[tuple[str, dict[str, str]]]:
     """What the two jobs come to: whether they made the same calls, and how many requests there are on either side."""
     before, after = found.baseline.calls.n_metadata, found.other.calls.n_metadata
     n_more = after - before
-    made = []
+    made: list[tuple[str, dict[str, str]]] = []
     if found.same_calls:
-        made.append((f"The ranks of both jobs made the same {numbers.count(before)} metadata calls.", "bold"))
+        made.append((f"The ranks of both jobs made the same {numbers.count(before)} metadata calls.", {}))
     elif found.same_size:
         share = f" ({numbers.share(abs(n_more) / before)})" if before and n_more else ""
-        made.append((f"The ranks made different calls: {n_more:+,} in total{share}.", "bold yellow"))
+        made.append((f"The ranks made different calls: {n_more:+,} in total{share}.", {}))
     else:
         here, there = (numbers.count(side.n_metadata_per_rank) for side in (found.baseline, found.other))
         made.append(
             (
                 f"Other ranks were traced: a rank made {here} metadata calls here, {there} there.",
-                "bold yellow",
+                {},
             )
         )
     requests = found.requests
     if requests is None:
-        made.append((f"Server requests: {numbers.NOT_OBSERVED}.", "bold"))
+        made.append((f"Server requests: {numbers.NOT_OBSERVED}.", {}))
     elif not found.same_size:
         here, there = numbers.count(requests.baseline_node), numbers.count(requests.other_node)
-        made.append((f"Server requests of a node, cold cache: {here} here, {there} there.", "bold"))
+        made.append((f"Server requests of a node, cold cache: {here} here, {there} there.", {}))
     elif requests.ratio is not None:
         words = (
             f"{numbers.count(requests.baseline)} server requests (cold cache) become {numbers.count(requests.other)}"
         )
-        made.append((f"{words}: {change(requests.baseline, requests.other)}.", style_of(requests.ratio)))
+        changed = change(requests.baseline, requests.other)
+        made.append((f"{words}: {changed}.", {changed: style_of(requests.ratio)}))
     return made
 
 
 def style_of(ratio: float) -> str:
     """Green for fewer, red for more."""
-    return "bold green" if ratio < 0.995 else "bold red" if ratio > 1.005 else "bold"
+    return GOOD if ratio < 0.995 else BAD if ratio > 1.005 else "bold"
 
 
 def change(before: float | None, after: float | None) -> str:
@@ -115,7 +115,7 @@ def change(before: float | None, after: float | None) -> str:
 
 
 def _table(first: str, *columns: str) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column(first, no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")

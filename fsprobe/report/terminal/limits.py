@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fsprobe.model.answers import Check, LimitRow
 from fsprobe.report import numbers
-from fsprobe.report.terminal.console import clean, console_on, print_table
+from fsprobe.report.terminal.console import BAD, GOOD, clean, console_on, print_table, print_words
 
 N_SHOWN = 6
 
@@ -23,8 +23,8 @@ def show(answer: Check, out: TextIO) -> None:
 def draw(console: Console, answer: Check) -> None:
     """The answer, the limits, and for each that was exceeded the imports that account for it."""
     head = "passed" if answer.passed else "failed"
-    console.print(Text(f"check {head}: {_in_short(answer)}", style="bold green" if answer.passed else "bold red"))
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    print_words(console, f"check {head}: {_in_short(answer)}", "bold", marks={head: GOOD if answer.passed else BAD})
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("", "left"), ("counted", "right"), ("limit", "right"), ("", "left"), ("", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for row in answer.limits:
@@ -32,16 +32,14 @@ def draw(console: Console, answer: Check) -> None:
             row.what,
             numbers.count(row.n),
             numbers.count(row.n_most),
-            Text(f"{numbers.count(row.n_over)} too many", style="red")
-            if row.is_exceeded
-            else Text("ok", style="green"),
-            Text(clean(row.because), style="dim"),
+            Text(f"{numbers.count(row.n_over)} too many", style="bold") if row.is_exceeded else Text("ok"),
+            Text(clean(row.because)),
         )
     print_table(console, table)
     for row in answer.exceeded:
         _offenders(console, row, has_baseline=answer.baseline is not None)
     for note in answer.notes:
-        console.print(Text(clean(note), style="yellow"))
+        print_words(console, note)
 
 
 def _in_short(answer: Check) -> str:
@@ -56,9 +54,9 @@ def _in_short(answer: Check) -> str:
 def _offenders(console: Console, row: LimitRow, has_baseline: bool) -> None:
     if not row.offenders:
         return
-    what = "More than in the baseline" if has_baseline else "Most"
+    which = f"more {row.what} than in the baseline" if has_baseline else f"the most {row.what}"
     console.print()
-    console.print(Text(f"{what}, {row.what} by {(row.grouping or '').removesuffix('s')}:"))
+    console.print(Text(f"{(row.grouping or '').capitalize()} with {which}:"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for justify in ("right", "left", "left"):
         table.add_column(justify=justify)
@@ -70,6 +68,6 @@ def _offenders(console: Console, row: LimitRow, has_baseline: bool) -> None:
         table.add_row(
             ("+" if has_baseline else "") + numbers.count(offender.n_more),
             clean(offender.key),
-            Text(clean(", ".join(part for part in (before, through) if part)), style="dim"),
+            Text(clean(", ".join(part for part in (before, through) if part))),
         )
     print_table(console, table)

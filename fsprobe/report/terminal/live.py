@@ -53,7 +53,7 @@ class LiveLine:
         first = self._recent[0]
         rate = (self._n_calls - first[1]) / (now - first[0]) if now > first[0] else 0.0
         line = f"fsprobe  {self._n_calls:>9,} calls  {rate:>7,.0f}/s  {self._n_not_found:>7,} not found  {self._module[:36]}"
-        self._write("\r\x1b[2m" + line[:79] + "\x1b[0m\x1b[K")
+        self._write("\r" + line[:79] + "\x1b[K")
 
     def end(self) -> None:
         """Wipe the line."""

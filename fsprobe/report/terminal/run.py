@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import TextIO, TypeVar
 
@@ -10,13 +11,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.model.finding import Finding
-from fsprobe.model.profile import Profile
+from fsprobe.model.profile import Profile, Verdict
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
 from fsprobe.model.time.account import TimeRow
 from fsprobe.report import caveats, facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import MAX_WIDTH, WIDTH, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.console import (
+    BAD,
+    GOOD,
+    INFO,
+    MAX_WIDTH,
+    MIND,
+    NOTE,
+    WIDTH,
+    as_text,
+    clean,
+    console_on,
+    print_words,
+)
 from fsprobe.report.terminal.cure import cure_of
 
 TOP = 8
@@ -25,14 +39,9 @@ MIN_NAME, MIN_NAME_AT_80 = 20, 11
 MIN_WITH_EXAMPLES = 80
 """Columns of a screen on which an example of a path has room beside its reason."""
 N_SERVED = 3
-_CLASS_STYLE = {"network": "bold yellow", "image": "green", "memory": "green", "local": "", "pseudo": "dim"}
-LEVEL_STYLES = {
-    "not the filesystem": "bold green",
-    "noticeable": "bold yellow",
-    "heavy": "bold red",
-    "danger": "bold red",
-}
-_SEVERITY = {"critical": ("!!", "bold red"), "warn": ("! ", "yellow"), "info": ("i ", "cyan")}
+_LEVELS = {"not the filesystem": GOOD, "noticeable": MIND, "heavy": BAD, "danger": BAD}
+FAILED = {"failed": BAD, "was ended by": BAD}
+SEVERITIES = {"critical": ("!!", BAD), "warn": ("! ", MIND), "info": ("i ", INFO)}
 
 
 def show(profile: Profile, out: TextIO, recording: str) -> None:
@@ -67,29 +76,33 @@ def draw_command(console: Console, profile: Profile) -> None:
     if len(words) > room:
         begun = words[: room - 1].rpartition(" ")[0] or words[: room - 2]
         words = begun + " …"
-    console.print(Text("fsprobe  ", style="bold") + Text(words, style="cyan"), soft_wrap=True)
+    console.print(Text("fsprobe  ", style="bold") + Text(words), soft_wrap=True)
 
 
 def draw_head(console: Console, profile: Profile) -> None:
     draw_command(console, profile)
-    print_words(console, sentences.backend_line(profile), "dim")
+    print_words(console, sentences.backend_line(profile))
     console.print()
     failure = facts.how_it_failed(profile.manifest)
     if failure:
-        print_words(console, f"The command {failure}.", "bold red")
+        print_words(console, f"The command {failure}.", "bold", marks=FAILED)
     for line in caveats.alarms(profile):
-        print_words(console, line, "bold red")
+        print_words(console, line, "bold")
     print_words(console, sentences.headline(profile), "bold")
-    verdict = profile.verdict
-    if verdict is not None:
-        print_words(console, verdict.sentence, LEVEL_STYLES.get(verdict.level, "bold"))
+    if profile.verdict is not None:
+        draw_verdict(console, profile.verdict)
     for line in caveats.quality_lines(profile):
-        print_words(console, "note: " + line, "yellow")
+        print_words(console, "note: " + line, marks=NOTE)
     if profile.time is not None:
         console.print()
         ascii_only = not console.encoding.lower().startswith("utf")
         for line in time_bar.lines(profile.time, min(console.width, time_bar.WIDTH), ascii_only):
             console.print(Text(line))
+
+
+def draw_verdict(console: Console, verdict: Verdict) -> None:
+    """The sentence, with its level marked."""
+    print_words(console, verdict.sentence, "bold", marks={verdict.level: _LEVELS.get(verdict.level, "")})
 
 
 def _heading(console: Console, title: str) -> None:
@@ -140,7 +153,7 @@ def draw_totals(console: Console, profile: Profile) -> None:
     shown: list[tuple[str, ...]] = [*rows] if is_wide else [row[i : i + 2] for row in rows for i in (0, 2)]
     grid = Table.grid(padding=(0, 1))
     for _ in range(len(shown[0]) // 2):
-        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(style="bold", no_wrap=True)
         grid.add_column(no_wrap=True)
     for row in shown:
         grid.add_row(*row)
@@ -180,7 +193,7 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
     while room < least and len(others) > 2:  # a column less before anything in it is cut
         narrow.insert(0, others.pop())
         room += _width(headers[narrow[0]], cells[narrow[0]]) + 2
-    table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold")
     shown = [column for column in columns if column[0] not in absent and column[0] not in narrow]
     for title, justify, _ in shown:
         table.add_column(
@@ -195,9 +208,9 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
         table.add_row(*(_cut(cells[title][i], room if justify == "fill" else 0) for title, justify, _ in shown))
     console.print(table)
     if absent:
-        print_words(console, f"not observed: {', '.join(absent)}", "dim")
+        print_words(console, f"not observed: {', '.join(absent)}")
     if any(title.strip() for title in narrow):
-        print_words(console, f"no room here for: {', '.join(title for title in narrow if title.strip())}", "dim")
+        print_words(console, f"no room here for: {', '.join(title for title in narrow if title.strip())}")
 
 
 def _width(header: str, cells: Sequence[str | Text]) -> int:
@@ -212,7 +225,7 @@ def _cut(cell: str | Text, room: int) -> str | Text:
 def _bar(part: int, total: int, width: int = 10) -> Text:
     eighths = min(round(part / total * width * 8), width * 8) if total else 0
     blocks = "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
-    return Text(blocks.ljust(width), style="cyan")
+    return Text(blocks.ljust(width))
 
 
 def draw_mounts(console: Console, profile: Profile) -> None:
@@ -225,7 +238,7 @@ def draw_mounts(console: Console, profile: Profile) -> None:
             "type",
             "left",
             lambda row: Text(
-                f"{row.fstype or '?'} ({row.fs_class or '?'})", style=_CLASS_STYLE.get(row.fs_class or "", "")
+                f"{row.fstype or '?'} ({row.fs_class or '?'})", style="bold" if row.fs_class == "network" else ""
             ),
         ),
         ("calls", "right", lambda row: numbers.count(row.n_metadata)),
@@ -237,13 +250,13 @@ def draw_mounts(console: Console, profile: Profile) -> None:
     draw_table(console, shown, columns)
     more = []
     if rest is not None:
-        more.append(f"{numbers.plural(rest.n_rows, 'more mount')} with {numbers.count(rest.n_metadata)} calls")
+        more.append(f"{numbers.plural(rest.n_rows, 'more mount')} with {numbers.plural(rest.n_metadata, 'call')}")
     if metrics.pseudo.n_metadata:
         more.append(f"{numbers.count(metrics.pseudo.n_metadata)} on /proc, /sys and the like")
     if metrics.tracing_overhead_us:
         more.append(f"times include the tracing overhead, some {metrics.tracing_overhead_us:.0f} us per call")
     if more:
-        print_words(console, "; ".join(more), "dim")
+        print_words(console, "; ".join(more))
     draw_requests(console, profile)
 
 
@@ -296,7 +309,7 @@ def draw_imports(console: Console, profile: Profile) -> None:
         _heading(console, "Imports")
         seen = sentences.has_python(profile) or sentences.is_unobserved(profile)
         text = numbers.NOT_OBSERVED if seen else "no start of a Python was recognized in this run"
-        console.print(Text(text, style="dim"))
+        console.print(Text(text))
         return
     shown = sentences.costly_imports(rows, TOP)
     if not shown:
@@ -314,7 +327,7 @@ def draw_imports(console: Console, profile: Profile) -> None:
     draw_table(console, shown, columns)
     left = sentences.imports_left(profile)
     if left:
-        console.print(Text(left, style="dim"))
+        console.print(Text(left))
 
 
 def draw_seconds(console: Console, profile: Profile) -> None:
@@ -339,8 +352,8 @@ def draw_packages(console: Console, profile: Profile) -> None:
     shown, rest = first_rows(metrics.by_package, TOP)
     draw_table(console, shown, _grouping("fill", "package", metrics.n_metadata))
     if rest is not None:
-        words = f"{numbers.plural(rest.n_rows, 'more package')} with {numbers.count(rest.n_metadata)} calls"
-        console.print(Text(words, style="dim"))
+        words = f"{numbers.plural(rest.n_rows, 'more package')} with {numbers.plural(rest.n_metadata, 'call')}"
+        console.print(Text(words))
 
 
 def draw_not_found(console: Console, profile: Profile) -> None:
@@ -364,18 +377,20 @@ def draw_findings(console: Console, profile: Profile, recording: str) -> None:
         return
     _heading(console, "What to do")
     for finding in findings[:6]:
-        sign, style = _SEVERITY.get(finding.severity, ("  ", ""))
-        title = f"{sign} {finding.code}  {clean(finding.title)}"
-        print_words(console, title, f"bold {style}".replace("bold bold", "bold"))
+        sign, style = SEVERITIES.get(finding.severity, ("  ", ""))
+        print_words(console, f"{sign} {finding.code}  {finding.title}", "bold", marks={finding.code: style})
         saved = _saved(finding)
         if saved:
-            print_words(console, f"saves {saved}", "green", indent=3)
+            print_words(console, f"saves {saved}", indent=3)
         print_words(console, finding.evidence, indent=3)
         for line in [line for line in (cure_of(finding, profile, recording), *finding.commands) if line][:3]:
             # never broken: it is there to be copied
-            console.print(Text("   $ " + clean(line), style="cyan"), soft_wrap=True)
+            console.print(Text("   $ " + clean(line)), soft_wrap=True)
     if len(findings) > 6:
-        print_words(console, f"{len(findings) - 6} more in `fsprobe report FILE --format html`", "dim")
+        print_words(
+            console,
+            f"{len(findings) - 6} more on the page: `{shipped.typed()} report {shlex.quote(clean(recording or 'FILE'))} -o page.html`",
+        )
 
 
 def _saved(finding: Finding) -> str:
@@ -385,10 +400,9 @@ def _saved(finding: Finding) -> str:
 
 def draw_foot(console: Console, profile: Profile, recording: str) -> None:
     console.print()
-    console.print(Text(f"recording: {clean(recording)}", style="dim"), soft_wrap=True)
+    console.print(Text(f"recording: {clean(recording)}"), soft_wrap=True)
     print_words(
         console,
         f"fsprobe's own calls (excluded): {numbers.count(profile.quality.n_own_calls)}. Not seen: page faults (files "
         "mapped into memory), and what a cache answered that would be cold elsewhere.",
-        "dim",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -337,3 +338,23 @@ def test_what_nobody_has_used_for_long_is_taken_away(own: Path) -> None:
     assert all(place.exists() for place in places), "nothing is looked at where nothing is written"
     new = Path(hook_place.install("x = 4\n", SHARED, environment)[0])
     assert [place.exists() for place in [*places, new, strange]] == [False, True, False, True, True]
+
+
+def test_a_list_of_other_users_is_no_private_group(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an access list the group's bits are its mask: mode 0770 may mean that any named user can write."""
+    monkeypatch.setattr(private, "_is_private_group", lambda gid: True)
+    place = own / "cache"
+    place.mkdir()
+    place.chmod(0o770)
+    os.close(private.open_private(str(place)))
+    nobody = 0xFFFFFFFF
+    rows = [(1, 7, nobody), (2, 7, os.getuid() + 4321), (4, 0, nobody), (0x10, 7, nobody), (0x20, 0, nobody)]
+    try:
+        os.setxattr(
+            place, "system.posix_acl_access", struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
+        )
+    except OSError as error:
+        need(False, f"no access lists here: {error}")
+    assert mode_of(place) == 0o770
+    with pytest.raises(private.Unsafe, match="access list"):
+        private.open_private(str(place))

@@ -217,9 +217,8 @@ def test_a_job_is_reported_in_every_format(one_run: Path, tmp_path: Path, style:
         assert made["kind"] == "job"
         assert len(made["job"]["ranks"]) == 3
     if style == "terminal":
-        page = (
-            f"As a page: fsprobe report {tmp_path}/job.fsprobe --format html"  # in one piece: it is there to be copied
-        )
+        # in one piece: it is there to be copied
+        page = f"As a page: fsprobe report {tmp_path}/job.fsprobe -o job.html"
         assert page in done.out.decode().splitlines()
         assert max(len(line) for line in done.out.decode().splitlines() if line != page) <= 80
         assert " same" in done.out.decode()

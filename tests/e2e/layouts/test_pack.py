@@ -174,7 +174,7 @@ def test_scan_agrees_with_pack(venv: Path, tmp_path: Path) -> None:
 
     row = json.loads(fsprobe("scan", str(venv), "--json").stdout)
     said = fsprobe("pack", str(venv), "-o", str(tmp_path / "i")).stdout.decode()
-    assert f"{row['n_files']} files, {row['n_directories']} directories, {row['n_symlinks']} symlinks" in said
+    assert f"{row['n_files']:,} files, {row['n_directories']:,} directories, {row['n_symlinks']:,} symlinks" in said
     assert f"{row['pycs']['n_sources']} .pyc files valid" in said
 
 

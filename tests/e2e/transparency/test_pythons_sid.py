@@ -266,6 +266,22 @@ def test_each_import_is_that_of_importtime(sid: Sid, recorder: str, place: Path,
     assert_equals_importtime(seen, sid, place, python, "main.py")
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_importtime_2_lists_one_module_more(sid: Sid, recorder: str, place: Path, python: str) -> None:
+    """It names also what is imported once more: of the hook that is `_io`, which the interpreter takes for each file that it loads."""
+    command = [f"python{python}", "-X", "importtime=2", "-c", "import json; print(7)"]
+
+    def names(err: bytes) -> Counter[str]:
+        return Counter(line.rpartition("|")[2].strip() for line in err.decode().splitlines())
+
+    alone = sid.run(command)
+    record = ["run", "-q", "--record-only", "--backend", "ptrace", "-o", sid.inside(place / "r.fsprobe"), "--"]
+    done = sid.run([f"python{python}", recorder, *record, *command])
+    assert (done.returncode, done.stdout) == (0, alone.stdout)
+    assert not names(alone.stderr) - names(done.stderr)
+    assert set(names(done.stderr) - names(alone.stderr)) == {"sitecustomize", "_io"}
+
+
 # ---- lazy imports (PEP 810) --------------------------------------------------------------------------------------------
 
 LAZILY = {

@@ -81,6 +81,8 @@ class Inline(Backend):
     why_full = ""
     follower: "RingFollower | None" = None
     witness: "Witness | None" = None
+    held = -1
+    """The ring, open while the command runs."""
     max_log_bytes = 0
     most_ahead = MAX_AHEAD
     command: "Sequence[bytes]" = ()
@@ -104,8 +106,6 @@ class Inline(Backend):
     def _dry_start(self, machine: "Machine") -> "str":
         """Start /bin/true with a ring of its own, and keep what it found."""
         for place in scratch_dir.candidates(machine.environment):
-            if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
-                continue
             folder = os.path.join(os.path.realpath(place), "%strial-%s" % (scratch_dir.PREFIX, os.urandom(6).hex()))
             try:
                 os.mkdir(folder, 0o700)
@@ -120,7 +120,7 @@ class Inline(Backend):
             except OSError as error:
                 return "no ring can be made in %s: %s" % (place, error.strerror)
             finally:
-                own_files.remove(folder)
+                _remove(folder)
         return "there is no place for a ring"
 
     def check(self, machine: "Machine") -> "tuple[str, str, str] | None":
@@ -130,7 +130,7 @@ class Inline(Backend):
             return NO, why, "`auto` does without it"
         return (
             OK,
-            "works here (--backend inline; `fsprobe doctor --selftest` compares it with strace), %s" % self.library,
+            "works here (--backend inline; `fsprobe doctor --selftest` compares it with strace)",
             "",
         )
 
@@ -190,8 +190,10 @@ class Inline(Backend):
     def watch(self, process: "Process") -> "None":
         """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs."""
         try:
+            if self.held < 0:
+                self.held = own_files.open_file(self.ring, os.O_RDWR)
             taken, self.n_slots = ringfile.grow(
-                self.ring, self.ahead, self.most, self._has_room, may_skip=self.follower is not None
+                self.held, self.ahead, self.most, self._has_room, may_skip=self.follower is not None
             )
         except OSError:
             return
@@ -201,6 +203,12 @@ class Inline(Backend):
         self.n_taken = taken
         if self.follower is not None:
             self.follower.tick()
+
+    def _let_go(self) -> "None":
+        """Close the ring: who asks whether others have it open (see `is_in_use`) must not have it open itself."""
+        if self.held >= 0:
+            os.close(self.held)
+            self.held = -1
 
     def _has_room(self, n_bytes: "int") -> "bool":
         """Whether the scratch filesystem and the job's memory leave so many bytes, and some for the command."""
@@ -221,6 +229,7 @@ class Inline(Backend):
 
     def is_at_work(self) -> "bool":
         """Whether processes outlive the command."""
+        self._let_go()
         return is_in_use(self.ring, is_read=self.follower is not None)
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
@@ -239,6 +248,7 @@ class Inline(Backend):
         if self.witness is not None:
             self.witness.close()
         self.watch(process)
+        self._let_go()
         if self.follower is not None:
             self.follower.finish()
         if self._n_lost():
@@ -328,6 +338,15 @@ class Inline(Backend):
             return None if is_going_on else words.look(self.ring, self.most).status
         except OSError:
             return None
+
+
+def _remove(folder: "str") -> "None":
+    """Take away the folder of a dry start, in which there is nothing but a ring."""
+    try:
+        os.unlink(os.path.join(folder, RING))
+        os.rmdir(folder)
+    except OSError:
+        own_files.remove(folder)
 
 
 def _most_slots(most: "int" = ringfile.MOST) -> "int":

@@ -31,42 +31,43 @@ _LASTING = (SYSTEM, "XDG_CACHE_HOME", "HOME", "the home directory")
 
 def find(environment: "Mapping[str, str]") -> "tuple[str, str]":
     """The path to name in LD_AUDIT and "", or "" and why there is none."""
-    installed = "" if shipped.archive() else shipped.path(DATA_FILE)
-    real = ""
-    if installed:
-        if not os.path.isfile(installed):
-            return "", NOT_BUILT
-        real = os.path.realpath(installed)
-        real = "" if why_not_at(real) else real
+    real, modes = "", []  # type: str, list[int]
+    if not shipped.archive():
+        real = os.path.abspath(shipped.path(DATA_FILE))
+        if why_not_at(real, modes):
+            if not os.path.isfile(real):
+                return "", NOT_BUILT
+            # there may be a link on the way
+            del modes[:]
+            real = os.path.realpath(real)
+            real = "" if why_not_at(real, modes) else real
     is_for_all = bool(hook_place.SYSTEM) and os.geteuid() == 0
-    if real and (not is_for_all or all_can_read(real)):
+    if real and (not is_for_all or all_can_read(modes)):
         return real, ""
     try:
         data = shipped.read_bytes(DATA_FILE)
     except OSError:
         return "", NOT_BUILT
-    path, why = keep(data, environment)
-    return (real, "") if real and (why or not all_can_read(path)) else (path, why)
+    path, why, modes = keep(data, environment)
+    return (real, "") if real and (why or not all_can_read(modes)) else (path, why)
 
 
-def all_can_read(path: "str") -> "bool":
-    """Whether every user gets at a file."""
-    try:
-        while path != "/":
-            if not os.stat(path).st_mode & (stat.S_IXOTH if os.path.isdir(path) else stat.S_IROTH):
-                return False
-            path = os.path.dirname(path)
-    except OSError:
-        return False
-    return True
+def all_can_read(modes: "list[int]") -> "bool":
+    """Whether every user gets at a file, by the modes of the directories on the way and its own."""
+    return all(mode & (stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH) for mode in modes)
 
 
-def why_not_at(path: "str") -> "str":
-    """Why a file can't be named in an environment that others inherit ("" where it can)."""
+def why_not_at(path: "str", modes: "list[int]") -> "str":
+    """Why a file can't be named in an environment that others inherit ("" where it can).
+
+    Args:
+        path: the file, by an absolute path without links.
+        modes: those of the directories on the way and its own are added.
+    """
     if set(path) & set(": \t\n"):
         return "its path has a character that LD_AUDIT can't hold"
     try:
-        place = private.open_private(os.path.dirname(path))
+        place = private.open_private(os.path.dirname(path), modes=modes)
     except private.Unsafe as error:
         return str(error)
     except OSError as error:
@@ -77,6 +78,7 @@ def why_not_at(path: "str") -> "str":
         return "%s: %s" % (path, error.strerror)
     finally:
         os.close(place)
+    modes.append(found.st_mode)
     if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
         return "%s can be changed by others" % path
     if os.statvfs(path).f_flag & os.ST_NOEXEC:
@@ -84,8 +86,8 @@ def why_not_at(path: "str") -> "str":
     return ""
 
 
-def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str]":
-    """Put a copy into the user's cache, unless it is there: its path and "", or "" and why there is none.
+def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str, list[int]]":
+    """Put a copy into the user's cache, unless it is there: its path, "" and the modes on the way; or "", and why there is none.
 
     It stays. Taken away, or put below a directory that is emptied between jobs, each program that inherited the variable would
     complain on stderr.
@@ -107,11 +109,12 @@ def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str]":
         except private.Unsafe as error:
             reasons.append("%s %s" % (label, error))
             continue
-        why = why_not_at(os.path.join(folder, NAME))
+        modes = []  # type: list[int]
+        why = why_not_at(os.path.join(folder, NAME), modes)
         if not why:
-            return os.path.join(folder, NAME), ""
+            return os.path.join(folder, NAME), "", modes
         reasons.append("%s: %s" % (label, why))
-    return "", "no lasting place for it that nobody else can write to: " + ("; ".join(reasons) or "HOME is not set")
+    return "", "no lasting place for it that nobody else can write to: " + ("; ".join(reasons) or "HOME is not set"), []
 
 
 def _write(folder: "str", data: "bytes", for_all: "bool") -> "None":

@@ -72,7 +72,7 @@ def tables_of(path: "str") -> "bytes":
 
 
 def grow(
-    path: "str",
+    ring: "str | int",
     ahead: "int" = AHEAD,
     most: "int" = MOST,
     has_room: "Callable[[int], bool] | None" = None,
@@ -81,7 +81,8 @@ def grow(
     """Keep `ahead` slots allocated, `most` at the highest; what does not fit on the filesystem is lost and counted.
 
     Args:
-        path: the ring. What its header says is not trusted: every process of the run may have written into it.
+        ring: its path, or a descriptor of it to write to. What its header says is not trusted: every process of the run may
+            have written into it.
         ahead: slots behind those that are taken.
         most: slots at last.
         has_room: asked before it grows whether so many bytes more may be taken.
@@ -90,7 +91,7 @@ def grow(
     Returns:
         how many slots were asked for so far, and how many there are.
     """
-    fd = own_files.open_file(path, os.O_RDWR)
+    fd = ring if isinstance(ring, int) else own_files.open_file(ring, os.O_RDWR)
     try:
         taken = struct.unpack("<Q", os.pread(fd, 8, NEXT_AT))[0]
         _, _, _, cap, most_mapped, _ = HEAD.unpack(os.pread(fd, HEAD.size, 0))
@@ -110,7 +111,8 @@ def grow(
             cap = wanted
         return taken, cap
     finally:
-        os.close(fd)
+        if fd != ring:
+            os.close(fd)
 
 
 def stop(path: "str") -> "None":

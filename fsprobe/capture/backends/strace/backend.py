@@ -25,6 +25,7 @@ class Strace(Tracer, AttachingBackend):
     """strace, of the machine's own."""
 
     name = "strace"
+    takes_privileges_of_root = True  # --seccomp-bpf sets no_new_privs, whoever asks for it
     remedy = GET
 
     program = ""

@@ -8,8 +8,9 @@ def heard_open(path, mode, flags):
     if path is None:
         return
     line = put("openat(AT_FDCWD, %s, %s)" % (located(path), open_flags(flags | O_CLOEXEC)), "?")
-    frame = get_frame(2)
-    Stream.waiting[get_ident()] = (line, id(frame), frame.f_lasti)
+    # to ask for a frame, or for an id(), is an event itself, which the target's own hook would hear: then the path has to do
+    frame = None if Stream.is_heard else get_frame(2)
+    Stream.waiting[get_ident()] = (line, path) if frame is None else (line, identity(frame), frame.f_lasti)
 
 
 def heard_dlopen(name):
@@ -51,6 +52,10 @@ def heard_xattr(syscall):
     return heard_one
 
 
+def heard_hook():
+    Stream.is_heard = True  # by a hook of the target's
+
+
 def heard_end(*args):
     flush()  # the process may be replaced or killed by what follows
 
@@ -73,6 +78,7 @@ HEARD = {
     "os.removexattr": heard_xattr("removexattr"),
     "os.getxattr": heard_xattr("getxattr"),
     "os.listxattr": heard_xattr("listxattr"),
+    "sys.addaudithook": heard_hook,
     "os.exec": heard_end,
     "os.posix_spawn": heard_end,
     "subprocess.Popen": heard_end,

@@ -125,26 +125,30 @@ def record_listing(args, kwargs, result, failure):
 
 def record_open(args, kwargs, result, failure):
     value = outcome(failure, str(result))
-    forget_opener(get_ident())
+    path = text_of(args[0] if args else kwargs["path"])
+    forget_opener(get_ident(), path)
     if value is not None:
-        path = text_of(args[0] if args else kwargs["path"])
         if failure is None and kwargs.get("dir_fd") is None:
             seen_directory(result, path)
         flags = args[1] if len(args) > 1 else kwargs["flags"]
         put("openat(AT_FDCWD, %s, %s)" % (located(path, kwargs.get("dir_fd")), open_flags(flags)), value)
 
 
-def forget_opener(ident):
+def forget_opener(ident, path):
     # open(..., opener=f) tells of an open that f makes: when we are inside that very call, only f's counts
     waiting = Stream.waiting.pop(ident, None)
     if waiting is None:
+        return
+    if len(waiting) == 2 or Stream.is_heard:
+        if waiting[1] == path:
+            waiting[0][:] = []
         return
     line, place, at = waiting
     frame = get_frame(3)
     for _ in range(8):
         if frame is None:
             return
-        if id(frame) == place and frame.f_lasti == at:
+        if identity(frame) == place and frame.f_lasti == at:
             line[:] = []
             return
         frame = frame.f_back

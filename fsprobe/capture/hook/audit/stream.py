@@ -15,6 +15,7 @@ class Stream:
     flushed = 0
     cwd = None
     directories = {}
+    is_heard = False
 
 
 def start_stream(words):

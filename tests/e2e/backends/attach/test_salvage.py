@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture import attach, salvage
-from fsprobe.errors import FsprobeError
+from fsprobe.cli import group
+from fsprobe.errors import EXIT_USAGE, FsprobeError
 from fsprobe.recording.file import Recording
 from tests.conftest import FSPROBE
 
@@ -65,3 +66,27 @@ def test_a_killed_fsprobe(target: subprocess.Popen[bytes], tmp_path: Path) -> No
     assert b"/nowhere/" in b"".join(Recording(path).section("log"))
     assert b"".join(Recording(path).section("mounts")) == Path(f"/proc/{target.pid}/mountinfo").read_bytes()
     assert target.poll() is None
+
+
+def test_what_was_left_behind_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs whose fsprobe is gone, with a line to type; none of those that go on, none of what is no run."""
+    words = ["python", "x.py", "a b", "\x1b[2J", "word " * 20]
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    for name, pid in (("fsprobe-dead one", gone.pid), ("fsprobe-alive", os.getpid())):
+        (tmp_path / name).mkdir(mode=0o700)
+        state = {"command": words, "host": "here", "fsprobe_pid": pid}
+        (tmp_path / name / "state.json").write_text(json.dumps(state))
+    (tmp_path / "fsprobe-empty").mkdir(mode=0o700)
+    (tmp_path / "fsprobe-odd").mkdir(mode=0o700)
+    (tmp_path / "fsprobe-odd" / "state.json").write_text("[]")
+    monkeypatch.setattr(salvage.scratch_dir, "candidates", lambda environment: [str(tmp_path)])
+    assert group.main(["salvage"]) == 0
+    line, what = capsys.readouterr().out.splitlines()
+    assert line == f"fsprobe salvage '{tmp_path}/fsprobe-dead one'"
+    assert r"  python x.py 'a b' '\x1b[2J' 'word word" in what
+    assert len(what) <= 80
+    assert what.endswith(" ...")
+    assert group.main(["salvage", "--force"]) == EXIT_USAGE

@@ -99,6 +99,7 @@ const u16 shapes[N_CALLS] = {
     [NR_dup3] = FOLLOWED,
     [NR_preadv] = FOLLOWED,
     [NR_seccomp] = FOLLOWED,
+    [NR_landlock_restrict_self] = FOLLOWED,
     [NR_preadv2] = FOLLOWED,
     [NR_clone3] = FOLLOWED,
     [NR_close_range] = FOLLOWED,

@@ -6,6 +6,8 @@
  * before it has seen what is preloaded, and an allocator (jemalloc: 2.6 KB of it) then does not start. Its environment is
  * handed on without us in LD_AUDIT and with us last in LD_PRELOAD; the loader's own calls are then missing, and said. Where such
  * a program starts others without LD_PRELOAD (ray's raylet), they get back what we have taken away.
+ * Invariant: where our file can't be read (another root, another user, Landlock) the loader would say so on stderr: a program that is
+ * started there is left alone, as far as may be asked.
  * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. Its exec
  * without a start tells. */
 #include "calls.h"
@@ -123,6 +125,15 @@ static int is_starter(const char *path, unsigned n) {
     return 0;
 }
 
+/* Whether the loader of what is started will find our file. Landlock judges opens alone. */
+static int is_in_reach(void) {
+    i64 got = syscall6(NR_faccessat2, (u64)AT_FDCWD, (u64)me.audit, R_OK, AT_EACCESS, 0, 0);
+    if (!me.is_landlocked || FAILED(got)) return got != -ENOENT && got != -EACCES && got != -ENOTDIR && got != -ELOOP;
+    got = syscall3(NR_open, me.audit, O_CLOEXEC, 0);
+    if (!FAILED(got)) syscall3(NR_close, got, 0, 0);
+    return got != -EACCES;
+}
+
 /* Makes the call without us in LD_AUDIT; where something is preloaded and it is not to be left alone, with us in LD_PRELOAD. The
  * new list and its two strings lie on this stack; where they would be too long the program is started without us, and its exec
  * without a start tells. */
@@ -203,7 +214,7 @@ int call_exec(struct registers *regs, i64 *result) {
     char *const *env = (char *const *)a[env_at];
     int is_read = !me.is_quiet && me.audit[0] && env && read_environment(env, &found), has_us = is_read && found.audit >= 0;
     i32 n_path = is_read ? readable_length(path, 4096, &page) : -1;
-    int is_alone = n_path > 0 && is_starter(path, (unsigned)n_path), has_preloads = is_read && found.preload >= 0 && has_preload(env[found.preload] + 11);
+    int is_alone = (n_path > 0 && is_starter(path, (unsigned)n_path)) || (has_us && !is_in_reach()), has_preloads = is_read && found.preload >= 0 && has_preload(env[found.preload] + 11);
     int by_preload = has_us && !is_alone && has_preloads, again = is_read && !is_alone && is_left_out(env, &found);
     if ((by_preload || (again && has_preloads)) && slot) slot->has |= HAS_HANDED_ON;
     if (thread & VFORKED) thread_forget(tid); /* if it fails, it says once more who it is */

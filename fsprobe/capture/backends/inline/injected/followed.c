@@ -192,6 +192,9 @@ int call_followed(struct registers *regs, i64 *result) {
     case NR_clone: case NR_fork: case NR_vfork: case NR_clone3: return clone_seen(regs);
     case NR_exit: return exit_seen();
     case NR_wait4: case NR_waitid: return wait_seen(regs, result);
+    case NR_landlock_restrict_self:
+        me.is_landlocked = 1;
+        return 0;
     default: return sandbox_seen(regs, result);
     }
 }

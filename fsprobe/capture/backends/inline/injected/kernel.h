@@ -34,11 +34,11 @@ enum {
     NR_getppid = 110, NR_pivot_root = 155, NR_prctl = 157, NR_chroot = 161, NR_umount2 = 166, NR_gettid = 186, NR_getdents64 = 217, NR_clock_gettime = 228, NR_exit_group = 231, NR_waitid = 247,
     NR_openat = 257, NR_newfstatat = 262, NR_unlinkat = 263, NR_renameat = 264, NR_readlinkat = 267, NR_faccessat = 269, NR_dup3 = 292, NR_preadv = 295,
     NR_renameat2 = 316, NR_seccomp = 317, NR_execveat = 322, NR_preadv2 = 327, NR_statx = 332, NR_io_uring_setup = 425, NR_clone3 = 435,
-    NR_close_range = 436, NR_openat2 = 437, NR_faccessat2 = 439,
+    NR_close_range = 436, NR_openat2 = 437, NR_faccessat2 = 439, NR_landlock_restrict_self = 446,
     N_CALLS = 470
 };
 enum { ENOENT = 2, EACCES = 13, EFAULT = 14, EEXIST = 17, ENOTDIR = 20, EISDIR = 21, ERANGE = 34, ELOOP = 40 };
-enum { AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000 };
+enum { AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000, AT_EACCESS = 0x200, R_OK = 4, O_CLOEXEC = 02000000 };
 enum { PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4, MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_ANONYMOUS = 0x20 };
 enum { MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2, MADV_WIPEONFORK = 18 };
 enum { PR_SET_SECCOMP = 22, PR_SET_TSC = 26, F_DUPFD = 0, F_DUPFD_CLOEXEC = 1030, CLOSE_RANGE_CLOEXEC = 4, CLONE_VFORK = 0x4000 };

@@ -156,7 +156,7 @@ function makeEach(data) {
       const rank = largest(group);
       const value = state.measure.values[rank];
       const parts = [`median ${text(middle)}`];
-      if (value !== null && middle) parts.unshift(`${Math.round((100 * value) / middle)} % of the median`);
+      if (value !== null && middle) parts.unshift(`${Math.round((100 * value) / middle)}% of the median`);
       if (far.has(rank)) parts.push('outlier');
       if (data.ended[rank]) parts.push(data.ended[rank]);
       if (group.length > 1) parts.push(`the largest of ${count(group.length)} neighbours, ${data.names[group[0]]} to ${data.names[group[group.length - 1]]}`);

@@ -20,7 +20,7 @@ function seconds(value) {
 function share(part, total) {
   if (!total) return '-';
   const percent = (100 * part) / total;
-  return percent > 0 && percent < 1 ? '<1 %' : `${Math.round(percent)} %`;
+  return percent > 0 && percent < 1 ? '<1%' : `${Math.round(percent)}%`;
 }
 
 function element(name, attributes = {}, ...children) {

@@ -29,6 +29,7 @@ struct process {
     u32 has_no_tsc;      /* the program has forbidden rdtsc, and with it the vDSO's clock */
     u64 cloner;          /* slot + 1 of the latest clone: a fork's child finds its own in its copy */
     u64 start_ns, start_tsc, quiet_ns, quiet_tsc, ns_per_tsc; /* the clock of a sandbox, see clock.c */
+    u32 is_landlocked;   /* the program has taken files away from itself */
     char audit[1024];    /* our own path as it stands in LD_AUDIT */
     u32 is_by_preload;   /* we came in by LD_PRELOAD: our parent has taken us out of LD_AUDIT */
 };

@@ -1,0 +1,78 @@
+"""fsprobe's own metadata calls: what the recorder adds to those of the program that it records, on the same filesystems."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fsprobe import pipeline
+from fsprobe.events.strace.parser import parse
+from fsprobe.model.events import METADATA_OPS, Call, ParseQuality
+from fsprobe.recording.file import Recording
+from tests.conftest import clean_environment
+
+MOST = {"inline": 300, "audit": 255}
+"""Backend -> more than the bare interpreter makes. Of a checkout, where each source is looked at: an installed fsprobe makes some
+50 fewer."""
+
+
+RANK_1 = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}
+
+
+def own_calls(strace_program: str, log: Path, *words: str, **variables: str) -> int:
+    """The metadata calls of the recorder itself, or of another program, without those of what it starts."""
+    # strace can't trace a process that is traced already, so the child is left out (no -f)
+    subprocess.run(
+        [strace_program, "-q", "-o", str(log), "-e", "trace=%file,getdents64", *words],
+        check=True,
+        env=clean_environment(CI="", **variables),
+        capture_output=True,
+    )
+    events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
+    return sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)
+
+
+def recording_words(path: Path, *command: str, backend: str = "inline") -> list[str]:
+    options = ["--record-only", "-q", "--backend", backend, "--force", "-o", str(path)]
+    return [sys.executable, "-m", "fsprobe", "run", *options, "--", *command]
+
+
+@pytest.mark.parametrize("backend", MOST)
+def test_own_calls_of_the_recorder_are_few(tmp_path: Path, strace_program: str, backend: str) -> None:
+    """At most so many more than the same interpreter makes to start; a module that is looked at anew each time costs one."""
+    target = [sys.executable, "-I", "-S", "-c", "pass"]
+    log, words = tmp_path / "log", recording_words(tmp_path / "x.fsprobe", *target, backend=backend)
+    own_calls(strace_program, log, *words)  # byte code and snapshot are there the second time
+    n_calls = own_calls(strace_program, log, *words) - own_calls(strace_program, log, sys.executable, "-c", "pass")
+    assert 100 < n_calls <= MOST[backend], n_calls
+
+
+@pytest.mark.parametrize("job", [RANK_1, {}], ids=["rank 1", "no rank"])
+def test_own_calls_of_a_rank_do_not_grow_with_the_environment(
+    tmp_path: Path, strace_program: str, job: dict[str, str]
+) -> None:
+    """What owns a name that is no distribution's is told by who reads a rank's recording, else by the run itself."""
+    n_calls = {}
+    for n in (5, 60):
+        site = tmp_path / f"env{n:02}" / "lib" / "python3" / "site-packages"
+        (site / "odd_name").mkdir(parents=True)
+        (site / "odd_name" / "__init__.py").touch()
+        for number in range(n):
+            info = site / f"planted_{number:02}-1.0.dist-info"
+            info.mkdir()
+            (info / "RECORD").write_text("odd_name/__init__.py,,\n" if number == n - 1 else "other/x.py,,\n")
+        code = f"import sys; sys.path.insert(0, {str(site)!r}); import odd_name"
+        words = recording_words(tmp_path / f"x{n:02}.fsprobe", sys.executable, "-I", "-S", "-B", "-c", code)
+        own_calls(strace_program, tmp_path / "log", *words, **job)
+        n_calls[n] = own_calls(strace_program, tmp_path / "log", *words, **job)
+        (recording,) = tmp_path.glob(f"x{n:02}*.fsprobe")
+        assert ("undecided" in json.loads(Recording(str(recording)).whole("lookups"))) == bool(job)
+        owners = {row.key for row in pipeline.analyse(recording).metrics.by_package}
+        assert f"planted-{n - 1:02}" in owners, owners
+        assert "odd_name" not in owners
+    # RECORD of each, and that there is no top_level.txt
+    assert n_calls[60] - n_calls[5] == (0 if job else 55 * 2)
