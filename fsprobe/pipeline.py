@@ -85,7 +85,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     facts = list(hooks.facts.values())
     mounts = read_mounts(recording, hooks)
     lookups = read_lookups(recording)
-    model = None if is_streamed(recording) else make_model(recording, mounts, lookups)
+    model = None if is_streamed(recording) else make_model(recording, mounts, lookups, keeps_order=False)
     times = Observed()
     if model is None:
         tally, notes, quality, seen = read_tally(recording, facts)
@@ -166,8 +166,10 @@ def make_model(
 
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
     """Pass the rows on, and let the request model have each."""
+    take = model.taken.add  # not `fold`, which calls it: this is done for each call of a run
     for row in rows:
-        model.fold(row)
+        if not row.own:
+            take(row.call, row.module)
         yield row
 
 
@@ -253,7 +255,7 @@ def read_events(
         lines if model is None else model.watch(lines),
         quality,
         cwd=cwd_of(recording),
-        on_status=None if model is None else model.add_status,
+        on_status=None if model is None else model.on_status,
     )
     if hooks.marks:
         events = marks.merge(events, hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log")))
@@ -278,7 +280,7 @@ def ring_events(
         facts,
         cwd=cwd_of(recording),
         wall_start_ns=wall_start_ns,
-        on_status=None if model is None else model.add_status,
+        on_status=None if model is None else model.on_status,
     )
     yield from events if times is None else watch_time(events, times, facts)
     if model is not None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from fsprobe.analysis.attribution.attribute import NO_IMPORT
 from fsprobe.analysis.requests.alike import Alike
+from fsprobe.analysis.requests.dentries import DIRECTORY, SPECIAL
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.model.events import OP_OF_SYSCALL, Call, Mount
 
@@ -119,3 +121,17 @@ def test_on_a_mount_with_a_client_of_its_own_times_count() -> None:
     alike = Alike()
     run = Run(calls(), lookups("aa"), "aa", (ROOT, NFS))
     assert run.counted(alike) is not run.counted(alike)
+
+
+def test_a_name_that_is_something_else_meanwhile_is_looked_at_again() -> None:
+    """Looks that came before tell nothing new, unless another one has found something else there."""
+    as_directory = a_call("stat", b"/a/y", args=b'"/a/y", {st_mode=S_IFDIR|0755, st_size=80, ...}')
+    as_socket = a_call("stat", b"/a/y", args=b'"/a/y", {st_mode=S_IFSOCK|0755, st_size=0, ...}')
+    model = RequestModel((ROOT,), {}, keeps_order=False)
+    kinds = []
+    for call in (as_directory, as_directory, as_directory, as_socket, as_directory, as_directory, as_socket):
+        model.add(call)
+        kinds.append(model.taken.steps[0].kind)
+    assert kinds == [DIRECTORY] * 3 + [SPECIAL] + [DIRECTORY] * 2 + [SPECIAL]
+    assert len(model.taken.steps) == 1
+    assert model.taken.steps[0].callers == {NO_IMPORT: 7}

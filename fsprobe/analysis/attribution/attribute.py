@@ -58,6 +58,8 @@ class _Attributor:
         self.marks_dirs = (marks_dir, os.path.dirname(marks_dir)) if marks_dir else ()
         self.notes = notes
         self.threads: dict[int, Thread] = {}
+        self.names: dict[bytes, str] = {}
+        """Names of modules, as text."""
         self.estimates: dict[int, tuple[Image, Estimate]] = {}
         """Thread -> what estimates its imports, while nothing marks them."""
 
@@ -134,11 +136,13 @@ class _Attributor:
         if thread.image.is_silent:
             thread.image.is_silent, thread.image.why_unmarked = False, ""
             yield from self._end_estimate(event.tid)
-        name = event.name.decode("utf-8", "backslashreplace")
+        name = self.names.get(event.name)
+        if name is None:
+            name = self.names[event.name] = event.name.decode("utf-8", "backslashreplace")
         stack = thread.stack
         if event.kind == "begin":
             parent = stack[-1].name if stack else None
-            stack.append(Frame(name, parent, any(frame.name == name for frame in stack)))
+            stack.append(Frame(name, parent, name in [frame.name for frame in stack]))
             parents = self.notes.imports.setdefault(name, {})
             parents[parent or ""] = parents.get(parent or "", 0) + 1
             self.notes.n_imports[name] = self.notes.n_imports.get(name, 0) + 1

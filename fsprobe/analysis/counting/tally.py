@@ -173,6 +173,7 @@ class Folder:
         by_path, by_syscall, floor, not_found = tally.by_path, tally.by_syscall, tally.floor, tally.not_found
         first, process, stretch = self._first, self._process_now, self._stretch
         bin_now, n_in_bin, n_open_in_bin = -1, 0, 0
+        first_ns, last_ns, startup_end_ns = tally.first_ns, tally.last_ns, tally.startup_end_ns
         for row in rows:
             call = row.call
             _, t_ns, syscall, op, name, error, dur_ns, _, result = call
@@ -252,12 +253,13 @@ class Folder:
             n_in_bin += 1
             if op is _OPEN:
                 n_open_in_bin += 1
-            if tally.first_ns is None or t_ns < tally.first_ns:
-                tally.first_ns = t_ns
-            if tally.last_ns is None or end > tally.last_ns:
-                tally.last_ns = end
-            if row.phase == "import" and (tally.startup_end_ns is None or end > tally.startup_end_ns):
-                tally.startup_end_ns = end
+            if first_ns is None or t_ns < first_ns:
+                first_ns = t_ns
+            if last_ns is None or end > last_ns:
+                last_ns = end
+            if row.phase == "import" and (startup_end_ns is None or end > startup_end_ns):
+                startup_end_ns = end
+        tally.first_ns, tally.last_ns, tally.startup_end_ns = first_ns, last_ns, startup_end_ns
         if n_in_bin and first is not None and process is not None:
             self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
 
@@ -287,11 +289,23 @@ class Folder:
         _begin(module, t_ns)
         if not row.stack:
             add(module.cumulative, counts)
-        for frame in row.stack:
+        n_open, n_stat, n_not_found, time_ns = counts.n_open, counts.n_stat, counts.n_not_found, counts.time_ns
+        has_others = counts.n_readlink or counts.n_list or counts.n_exec or counts.n_change
+        by_module = tally.by_module
+        for frame in row.stack:  # written out: a stack may be 20 deep, and most stretches hold opens and stats alone
             if not frame.recursive:
-                module = _module(tally, frame.name)
-                add(module.cumulative, counts)
-                _begin(module, t_ns)
+                found = by_module.get(frame.name)
+                module = found if found is not None else _module(tally, frame.name)
+                cumulative = module.cumulative
+                if has_others:
+                    add(cumulative, counts)
+                else:
+                    cumulative.n_open += n_open
+                    cumulative.n_stat += n_stat
+                    cumulative.n_not_found += n_not_found
+                    cumulative.time_ns += time_ns
+                if t_ns is not None and (module.first_ns is None or t_ns < module.first_ns):
+                    module.first_ns = t_ns
         self._first, self._process_now, self._stretch = None, None, Counts()
 
     def _process(self, row: Attributed) -> ProcessTally:

@@ -78,11 +78,11 @@ class Alike:
             own: fsprobe's own directories in that run, which have names that no other run's have.
             rest: what else the model was made of.
         """
-        steps = None if model.needs_order else _timeless(model.steps)
+        steps = None if model.needs_order else _timeless(model.taken.steps)
         tables, places = _without(lookups, [place for place in own if place])
         if steps is None or _mention(places, steps, tables):
             return model.count()
-        surroundings = (tuple(mounts), tables, *rest, model.n_unplaced)
+        surroundings = (tuple(mounts), tables, *rest, model.taken.n_unplaced)
         for known in self.kept:
             if (
                 known.steps == steps

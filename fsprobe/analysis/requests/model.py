@@ -13,11 +13,11 @@ at the time of analysis.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
-from fsprobe.analysis.requests import changes
+from fsprobe.analysis.requests import changes, looked_up
 from fsprobe.analysis.requests import dentries as place_of
 from fsprobe.analysis.requests.clients.protocol import Protocol, of_mount
 from fsprobe.analysis.requests.clients.served_tree import ServedTree, make_clients
@@ -88,7 +88,7 @@ class RequestModel:
         self._network = {mount.path: mount.fstype for mount in mounts if mount.fs_class == "network"}
         self._protocols = {mount.path: of_mount(mount, kernel) for mount in mounts}
         self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
-        self._steps = Steps(keeps_order=keeps_order or self.needs_order)
+        self.taken = Steps(keeps_order=keeps_order or self.needs_order)
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
@@ -110,18 +110,27 @@ class RequestModel:
     def fold(self, row: Attributed) -> None:
         """Take in one attributed call; fsprobe's own ask for nothing."""
         if not row.own:
-            self._steps.add(row.call, row.module)
+            self.taken.add(row.call, row.module)
 
     def add(self, call: Call, module: str = NO_IMPORT) -> None:
         """Take in one call."""
-        self._steps.add(call, module)
+        self.taken.add(call, module)
 
     def add_status(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, which is no call of the log's events."""
-        self._steps.describe(tid, t_ns, args)
+        self.taken.describe(tid, t_ns, args)
+
+    @property
+    def on_status(self) -> Callable[[int, int | None, bytes], None] | None:
+        """Who is to be told of statuses of open descriptors; None where they ask for nothing."""
+        return self.add_status if self.taken.keeps_order else None
 
     def serve(self, protocols: Mapping[bytes, Protocol]) -> None:
-        """Count these mounts (mount point -> protocol) by another protocol's rules than their own from now on."""
+        """Count these mounts (mount point -> protocol) by another protocol's rules than their own from now on.
+
+        The model was made with `keeps_order`, before it took in any call.
+        """
+        assert self.taken.keeps_order
         self._protocols.update(protocols)
         self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
 
@@ -129,16 +138,6 @@ class RequestModel:
     def needs_order(self) -> bool:
         """Whether a mount is counted by its own client's rules: then each call counts, repeated ones too, and when it was."""
         return bool(make_clients(self._protocols, self._ask_by_name))
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """The distinct calls that were taken in."""
-        return self._steps.steps
-
-    @property
-    def n_unplaced(self) -> int:
-        """Calls whose path could not be made absolute."""
-        return self._steps.n_unplaced
 
     def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
@@ -156,7 +155,7 @@ class RequestModel:
         if not self._is_learned:
             self._learn()
             self._is_learned = True
-        self._requests = Requests(n_unplaced=self._steps.n_unplaced)
+        self._requests = Requests(n_unplaced=self.taken.n_unplaced)
         self._opened = {}
         self._requests.name_standing_in(self._protocols, self._network)
         tree = self._tree
@@ -164,7 +163,7 @@ class RequestModel:
         tree.begin(COUNT)
         if tree.clients:
             return self._count_in_order(leave_out)
-        for number, step in enumerate(self._steps.steps, 1):
+        for number, step in enumerate(self.taken.steps, 1):
             if step.action == DESCRIBE or (leave_out is not None and leave_out(step.path)):
                 continue
             tree.step_number = number
@@ -190,12 +189,12 @@ class RequestModel:
 
     def _play_in_order(self, leave_out: Callable[[bytes], bool] | None, later_s: float) -> float:
         """Play each call, repeated ones too: what is known may have to be asked for again. Returns when it ended, in s."""
-        tree, steps = self._tree, self._steps.steps
+        tree, steps = self._tree, self.taken.steps
         self._is_in_order = True
         # a log may tell the time of day; the same run once more begins when the last one has ended all the same
-        first_ns = min((t_ns for t_ns in self._steps.times_ns if t_ns >= 0), default=0)
+        first_ns = min((t_ns for t_ns in self.taken.times_ns if t_ns >= 0), default=0)
         begin_ns = first_ns if first_ns > SINCE_EPOCH_NS else 0
-        for t_ns, number, tid, module in self._steps.in_order():
+        for t_ns, number, tid, module in self.taken.in_order():
             step = steps[number]
             if leave_out is not None and leave_out(step.path):
                 continue
@@ -214,7 +213,7 @@ class RequestModel:
 
     def _learn(self) -> None:
         tree = self._tree
-        telling = [(number, step) for number, step in enumerate(self._steps.steps, 1) if tells_of_links(step)]
+        telling = [(number, step) for number, step in enumerate(self.taken.steps, 1) if tells_of_links(step)]
         self._guesses = False
         for _ in range(MAX_LINK_PASSES):
             before = tree.n_links_learned
@@ -222,39 +221,16 @@ class RequestModel:
             for number, step in telling:
                 tree.step_number = number
                 self._play(step)
-            self._apply_lookups()
+            looked_up.apply(tree, self._lookups)
             if tree.n_links_learned == before:
                 if self._guesses:
                     break
                 self._guesses = True  # only what nobody has said
         tree.begin(LEARN)
-        for number, step in enumerate(self._steps.steps, 1):
+        for number, step in enumerate(self.taken.steps, 1):
             tree.step_number = number
             self._play(step)
-        self._apply_lookups()
-
-    def _apply_lookups(self) -> None:
-        """What the recorder found after the run holds for the names as the run left them."""
-        tree = self._tree
-        files = set(self._lookups.get("files", ()))
-        for path, target in sorted(self._lookups.get("links", {}).items()):
-            place = tree.walk(os.fsencode(path), "", follow=False)
-            if place is None:
-                continue
-            if target is not None:
-                tree.learn_link(place, os.fsencode(target))
-            elif tree.mode == LEARN and place.kind in (UNKNOWN, SOME):
-                place.kind = FILE if path in files else DIRECTORY
-        if tree.mode == LINKS:
-            return
-        for path in sorted(self._lookups.get("missing", ())):
-            place = tree.walk(os.fsencode(path), "?", follow=False)
-            if place is not None and place.kind == UNKNOWN:
-                place.kind = MISSING
-        for path, size in self._lookups.get("sizes", {}).items():
-            place = tree.walk(os.fsencode(path), "?", follow=True)
-            if place is not None and place.size is None:
-                place.size = int(size)
+        looked_up.apply(tree, self._lookups)
 
     # -- one step ---------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,8 @@ class Steps:
     _flags: dict[bytes, int] = field(default_factory=dict)
     _repeated: dict[tuple[str, bytes, str, bytes], int] = field(default_factory=dict)
     """Calls that came more than once, word for word -> which of `steps`."""
+    _described: dict[tuple[str, bytes, str, bytes], int] = field(default_factory=dict)
+    """The same of looks at what has no size; a look that finds something of another kind there ends it."""
 
     def add(self, call: Call, module: str) -> None:
         """Take in one call."""
@@ -132,6 +134,8 @@ class Steps:
             return
         whole = (syscall, args, error, path)
         number = self._repeated.get(whole)
+        if number is None:
+            number = self._described.get(whole)
         if number is not None:
             if self.keeps_order:
                 self._note(number, tid, t_ns, module)
@@ -170,9 +174,14 @@ class Steps:
         if error:
             return
         if action == LOOK:
+            before = step.kind
             _describe(step, args)
             if step.syscall == "chdir":
                 step.kind = DIRECTORY
+            if step.kind != before or len(self._described) >= MAX_REPEATED:
+                self._described.clear()
+            elif number is not None and step.size is None:
+                self._described[whole] = number
         elif action == OPEN_IT:
             step.second = result_path(call)
             if flags & CREATE:
@@ -196,6 +205,7 @@ class Steps:
         """Something has changed: who asks now may be answered otherwise."""
         self._seen.clear()
         self._repeated.clear()
+        self._described.clear()
 
     def describe(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, by the call's arguments."""

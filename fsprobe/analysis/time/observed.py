@@ -48,15 +48,19 @@ class Used:
 
     def add(self, other: Used) -> None:
         """Add what another used."""
+        # most of what lies between two marks holds no read and no slow call
         self.wall_ns += other.wall_ns
         self.cpu_ns += other.cpu_ns
         self.n_major_faults += other.n_major_faults
-        self.n_calls += other.n_calls
-        self.calls_ns += other.calls_ns
-        self.n_slow += other.n_slow
-        self.slow_ns += other.slow_ns
-        self.n_reads += other.n_reads
-        self.reads_ns += other.reads_ns
+        if other.n_calls:
+            self.n_calls += other.n_calls
+            self.calls_ns += other.calls_ns
+        if other.n_slow:
+            self.n_slow += other.n_slow
+            self.slow_ns += other.slow_ns
+        if other.n_reads or other.reads_ns:
+            self.n_reads += other.n_reads
+            self.reads_ns += other.reads_ns
 
 
 FIELDS = tuple(one.name for one in fields(Used))
@@ -151,6 +155,7 @@ def watch_time(
         cpu: CPU times of threads, where a tracer noted them.
     """
     threads: dict[int, _Thread] = {}
+    names: dict[bytes, str] = {}
     seen.has_reads = facts is not None
     seen.has_usage = facts is not None or cpu is not None
     seen.has_faults = facts is not None
@@ -198,7 +203,7 @@ def watch_time(
                 elif cpu is not None and event.t_ns is not None:
                     used_ns = cpu.at(event.tid, event.t_ns)
                     usage = None if used_ns is None else Usage(event.tid, event.t_ns, used_ns, 0, 0, 0)
-                _mark(event, usage, _thread(threads, event.tid), seen)
+                _mark(event, usage, _thread(threads, event.tid), seen, names)
             elif type(event) is Process and event.kind != "fork" and event.kind != "thread":
                 for gone in (threads.pop(event.child or event.tid, None), threads.pop(event.tid, None)):
                     if gone is not None:
@@ -233,7 +238,7 @@ def _read(reads: Reads, seen: Observed, threads: dict[int, _Thread]) -> None:
     pending.reads_ns += reads.time_ns
 
 
-def _mark(mark: Mark, usage: Usage | None, thread: _Thread, seen: Observed) -> None:
+def _mark(mark: Mark, usage: Usage | None, thread: _Thread, seen: Observed, names: dict[bytes, str]) -> None:
     """Give what a thread has used since its last mark to the import that it was in."""
     t_ns = mark.t_ns
     if t_ns is None:
@@ -256,12 +261,15 @@ def _mark(mark: Mark, usage: Usage | None, thread: _Thread, seen: Observed) -> N
             seen.cumulative[name] = Used()
         thread.total.add(used)
     thread.pending, thread.since_ns, thread.usage = Used(), t_ns, usage
+    if mark.kind not in ("begin", "end"):
+        return
+    known = names.get(mark.name)
+    name = mark.name.decode("utf-8", "backslashreplace") if known is None else known
+    names[mark.name] = name
     if mark.kind == "begin":
-        name = mark.name.decode("utf-8", "backslashreplace")
-        is_again = any(one.name == name for one in stack)
+        is_again = name in [one.name for one in stack]
         stack.append(_Import(name, None if is_again else moment(thread.total)))
-    elif mark.kind == "end":
-        name = mark.name.decode("utf-8", "backslashreplace")
+    else:
         for depth in range(len(stack) - 1, -1, -1):
             if stack[depth].name == name:
                 _end(thread, depth, seen)
