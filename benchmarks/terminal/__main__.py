@@ -188,7 +188,8 @@ def markdown(result: Json) -> str:
                 rows,
             ),
             "Each command was shown in a dark and in a light theme; what it wrote is the same. A command or the name of a file that is "
-            "there to be copied is one line, and the terminal wraps it where it is wider. Nothing else may wrap. The colours of `fix` and `scan` are those of a progress line that is wiped.\n",
+            "there to be copied is one line, and the terminal wraps it where it is wider. Nothing else may wrap. "
+            "The colours of `fix` and `scan` are those of a progress line that is wiped.\n",
             "## Looked at\n",
             LOOKED_AT,
             "## Contrast\n",
