@@ -74,7 +74,7 @@ def test_few_addresses_from_the_start(run_fsprobe: Fsprobe, backend: str) -> Non
         "strace",
         "ptrace",
         pytest.param("audit", marks=pytest.mark.xfail(strict=True, reason="3 GiB of addresses are taken before")),
-        pytest.param("inline", marks=pytest.mark.xfail(strict=True, reason="2 GiB of addresses are taken before")),
+        "inline",
     ],
 )
 def test_few_addresses_by_its_own_will(run_fsprobe: Fsprobe, backend: str) -> None:

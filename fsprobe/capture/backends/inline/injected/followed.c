@@ -174,6 +174,18 @@ static int sandbox_seen(struct registers *regs, i64 *result) {
     return 1;
 }
 
+/* A program limits its own addresses, of which we hold some GiB for what the ring may grow to: it gets them back before its limit
+ * counts. Slots that it would need beyond are lost, and known to be. */
+static int addresses_seen(const struct registers *regs) {
+    const u64 *a = regs->arg, *limit = (const u64 *)a[regs->nr == NR_setrlimit ? 1 : 2];
+    u64 page = 0;
+    int is_own = regs->nr == NR_setrlimit || !(i32)a[0] || (u32)a[0] == me.own->pid;
+    if (!is_own || (u32)a[regs->nr == NR_setrlimit ? 0 : 1] != RLIMIT_AS || me.is_quiet || is_vforked()) return 0;
+    if (!is_readable(limit, &page) || !is_readable((const char *)limit + sizeof *limit - 1, &page) || *limit == ~0ull) return 0;
+    ring_shrink();
+    return 0;
+}
+
 int call_followed(struct registers *regs, i64 *result) {
     switch (regs->nr) {
     case NR_read: case NR_pread64: case NR_readv: case NR_preadv: case NR_preadv2: return read_seen(regs, result);
@@ -192,6 +204,7 @@ int call_followed(struct registers *regs, i64 *result) {
     case NR_clone: case NR_fork: case NR_vfork: case NR_clone3: return clone_seen(regs);
     case NR_exit: return exit_seen();
     case NR_wait4: case NR_waitid: return wait_seen(regs, result);
+    case NR_setrlimit: case NR_prlimit64: return addresses_seen(regs);
     case NR_landlock_restrict_self:
         me.is_landlocked = 1;
         return 0;

@@ -58,6 +58,18 @@ int ring_attach(const char *path, u64 loader) {
     return 1;
 }
 
+#define KEPT 65536ull /* slots, 16 MiB: what a program does after it has limited its addresses */
+
+/* Gives back the addresses that the ring has not grown to, but for KEPT slots.
+ * Invariant: who has taken a slot before `max` changes has one below it: nobody takes KEPT of them in between. */
+void ring_shrink(void) {
+    u64 max = __atomic_load_n(&me.header->next, __ATOMIC_RELAXED) + KEPT;
+    if (max >= me.max) return;
+    u64 from = page_up((u64)me.slots + max * SLOT_BYTES), to = page_up((u64)me.slots + me.max * SLOT_BYTES);
+    __atomic_store_n(&me.max, max, __ATOMIC_SEQ_CST);
+    syscall3(NR_munmap, from, to - from, 0);
+}
+
 /* Takes slots for a long text. */
 struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at) {
     struct long_text *room = n_slots <= 255 ? (struct long_text *)ring_take(n_slots, at) : 0;

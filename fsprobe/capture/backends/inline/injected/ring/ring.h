@@ -19,7 +19,7 @@ _Static_assert(sizeof(struct own) == PAGE, "own");
 struct process {
     struct header *header;
     char *slots;
-    u64 max;             /* as it was when we mapped: the header's may be written by anybody who maps it */
+    u64 max;             /* slots that are mapped here: the header's number may be written by anybody who maps it */
     struct own *own;
     u32 *slot_of;        /* descriptor -> slot + 1 of its open; in a vfork's child these are its parent's */
     i32 (*gettime)(i32, i64 *); /* the vDSO's clock_gettime, or 0 */
@@ -36,6 +36,7 @@ struct process {
 extern struct process me;
 
 int ring_attach(const char *path, u64 loader);
+void ring_shrink(void);
 void ring_text(struct slot *slot, u64 at, const char *const texts[4], const unsigned lengths[4]);
 struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at);
 u64 clock_slow(void);
