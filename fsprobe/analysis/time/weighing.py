@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from fsprobe.analysis import amounts
 from fsprobe.model.time.account import TimeAccount
 
 FEWEST_FAULTS = 20
@@ -26,7 +27,7 @@ def kinds(account: TimeAccount, keys: Collection[str]) -> str:
     if account.reads_s is None:
         return ""
     metadata_s, reads_s = sum(row.metadata_s or 0.0 for row in rows), sum(row.reads_s or 0.0 for row in rows)
-    return f"metadata calls {metadata_s:.2g} s, reads {reads_s:.2g} s"
+    return f"metadata calls {amounts.seconds(metadata_s)}, reads {amounts.seconds(reads_s)}"
 
 
 def fault_s(account: TimeAccount, keys: Collection[str]) -> float:
@@ -55,7 +56,7 @@ def untold(account: TimeAccount, n_opened: int, keys: Collection[str]) -> Iterat
     if account.reads_s is None and n_opened:
         yield (
             other_s,
-            f"{other_s:.2g} s, {account.share(other_s):.0%} of the wall time, were spent in {account.other_name}, which this "
+            f"{amounts.seconds(other_s)}, {amounts.share(account.share(other_s))} of the wall time, were spent in {account.other_name}, which this "
             "recording does not tell apart (`--backend inline` does)",
         )
         return
@@ -64,6 +65,6 @@ def untold(account: TimeAccount, n_opened: int, keys: Collection[str]) -> Iterat
     if n and other_s > most_s:
         yield (
             most_s,
-            f"of {other_s:.2g} s of {account.other_name}, {n:,} major page faults may have taken up to {most_s:.2g} s, "
-            f"{account.share(most_s):.0%} of the wall time",
+            f"of {amounts.seconds(other_s)} of {account.other_name}, {n:,} major page faults may have taken up to {amounts.seconds(most_s)}, "
+            f"{amounts.share(account.share(most_s))} of the wall time",
         )
