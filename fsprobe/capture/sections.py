@@ -31,6 +31,10 @@ MOUNTS = scratch_dir.MOUNTS
 """The mount table of a program that was attached to, in the scratch directory."""
 
 
+MAX_MARKS_BYTES = file.MAX_WHOLE_BYTES
+"""Of all hooks' files together: a reader takes no larger section."""
+
+
 class Recorded:
     """What `record` gives back: the file, how the run ended, and lines that the user should read."""
 
@@ -163,8 +167,12 @@ def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool", hook_dir: "str
 
 
 def hook_files(directory: "str") -> "tuple[list[str], dict[str, str]]":
-    """The names of what the hooks wrote; and of them those that can't be opened, or "" for all, with the reason."""
+    """The names of what the hooks wrote; and of them those that are not taken, or "" for all, with the reason.
+
+    Not taken are those that can't be opened, and what is beyond `MAX_MARKS_BYTES`: no reader would take a recording with more.
+    """
     found = {}  # type: dict[str, str]
+    n_bytes = 0
     try:
         names = _listed(directory)
     except OSError as error:
@@ -174,12 +182,25 @@ def hook_files(directory: "str") -> "tuple[list[str], dict[str, str]]":
             path = os.path.join(directory, name)
             for _ in range(2):  # what failed for a moment is there the next time
                 try:
-                    own_files.reader(path, buffering=0).close()
+                    size = _marks_bytes(path, name) + len(name) + 24
                     found.pop(name, None)
+                    if n_bytes + size > MAX_MARKS_BYTES:
+                        found[name] = "they are more than %d MiB" % (MAX_MARKS_BYTES >> 20)
+                    else:
+                        n_bytes += size
                     break
                 except OSError as error:
                     found[name] = error.strerror or ""
     return names, found
+
+
+def _marks_bytes(path: "str", name: "str") -> "int":
+    with own_files.reader(path, buffering=0) as source:
+        if name.startswith(HOOK_FILES):
+            return os.fstat(source.fileno()).st_size
+        from fsprobe.capture.directories import room
+
+        return room.allocated_bytes(source.read(room.HEADER_BYTES))
 
 
 def _listed(directory: "str") -> "list[str]":
@@ -212,7 +233,7 @@ def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
     here = mounts.read_own()
     try:
         with own_files.reader(os.path.join(scratch, MOUNTS)) as source:
-            table = source.read()
+            table = source.read(file.MAX_MOUNTS_BYTES)
     except OSError:
         return here, True
     return table, table == here

@@ -131,6 +131,11 @@ def used_bytes(header: "bytes") -> "int":
     return sum(max(0, part.used - part.start) for part in parts(header))
 
 
+def allocated_bytes(header: "bytes") -> "int":
+    """How much of a file is read for the processes that wrote into it."""
+    return sum(max(0, part.limit - part.start) for part in parts(header) if part.used)
+
+
 def header_of(path: "str") -> "bytes":
     """The header of a file; b"" where it can't be read."""
     for _ in range(2):  # what failed for a moment does not the next time
