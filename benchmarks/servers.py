@@ -94,7 +94,7 @@ def measure(machine: Machine, wanted: Iterable[JsonObject], limit_s: float = 120
 
 def pack_recorder(path: Path) -> None:
     """The recorder that travels, from this source tree."""
-    words = [sys.executable, "-m", "fsprobe", "recorder", "-o", str(path)]
+    words = [sys.executable, "-m", "fsprobe", "recorder", "--force", "-o", str(path)]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -181,9 +181,8 @@ def prepare(
             one.settle(run.scratch, run.scratch if one is lead else os.path.join(run.scratch, one.name))
             if one is not lead:
                 os.mkdir(one.place, 0o700)
-        no_hook = "" if lead.markers == UNMARKED else _install_hook(run, launch, warnings)
-        run.state = first_facts(options, run, layout)
-        run.state.update(hook_dir=run.hook_dir, no_hook=no_hook, hook_fstype=_network_of(run.hook_dir, table))
+        hook = {} if lead.markers == UNMARKED else _install_hook(run, launch, warnings, table)
+        run.state = dict(first_facts(options, run, layout), hook_dir=run.hook_dir, **hook)
         # the leading one last: a tracer goes around what the others have put into the command's environment
         for one in reversed(run.observers):
             run.launch = launch = one.prepare(run, launch)
@@ -219,21 +218,24 @@ def prepare(
     return run
 
 
-def _install_hook(run: "Prepared", launch: "Launch", warnings: "list[str] | None") -> "str":
+def _install_hook(
+    run: "Prepared", launch: "Launch", warnings: "list[str] | None", table: "list[mounts.MountRow]"
+) -> "dict[str, str]":
     """Put the hook into the command's environment; where it can't be, imports are estimated.
 
     Returns:
-        Why there is none, "" where there is.
+        For the manifest: `hook_fstype`, the type of the network filesystem that it lies on; `no_hook`, why there is none.
 
     Raises:
         FsprobeError: a backend is nothing without it.
     """
     from fsprobe.capture import injection
+    from fsprobe.capture.directories import hook_place
 
     code = "\n\n".join(filter(None, [one.hook_code() for one in run.observers]))
     run.hook_dir, why_not = injection.install(run.scratch, run.observers[0].markers, launch.environment, code)
     if not why_not:
-        return ""
+        return {"hook_fstype": hook_place.network_of(run.hook_dir, table)}
     reason = "no directory for fsprobe's hook in which nobody else can write (%s)" % why_not
     for one in run.observers:
         if UNMARKED not in one.ways_to_mark:
@@ -241,15 +243,7 @@ def _install_hook(run: "Prepared", launch: "Launch", warnings: "list[str] | None
         one.markers = UNMARKED
     if warnings is not None:
         warnings.append(reason + ": imports are estimated. XDG_CACHE_HOME can name one")
-    return why_not
-
-
-def _network_of(hook_dir: "str", rows: "list[mounts.MountRow]") -> "str":
-    if not hook_dir:
-        return ""
-    from fsprobe.capture.directories import hook_place
-
-    return hook_place.network_of(hook_dir, rows)
+    return {"no_hook": why_not}
 
 
 def first_facts(options: "RunOptions", run: "Prepared", layout: "dict[str, Any] | None") -> "dict[str, Any]":
