@@ -269,6 +269,7 @@ def test_a_hang_up_reaches_the_command_of_a_session_leader(tmp_path: Path, backe
     words = Fsprobe(tmp_path).command([sys.executable, "-c", program, str(ready)], options=("-q", "--backend", backend))
     leader, fd = pty.fork()
     if leader == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # who started the tests with nohup ignores it
         os.execve(words[0], words, clean_environment())
     target = int(wait_for(ready))
     os.close(fd)
