@@ -58,7 +58,7 @@ def copy_checkout(tree: Path) -> Path:
     """What pip builds fsprobe from, as it is in the working tree, committed or not: building there would leave build/ behind."""
     tree.mkdir()
     words = ["git", "-C", str(REPOSITORY), "ls-files", "-co", "--exclude-standard", "-z", "--"]
-    words += ["fsprobe", "share", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
+    words += ["fsprobe", "share", "setup.py", "pyproject.toml", "packaging/bin", "README.md", "LICENSE"]
     names = subprocess.run(words, check=True, capture_output=True).stdout.split(b"\0")
     for name in (os.fsdecode(name) for name in names if name):
         if (REPOSITORY / name).exists():

@@ -65,6 +65,7 @@ def interrupt(fsprobe: Sequence[str], env: Path, n: int, seed: int) -> list[evid
         if b"Traceback" in said or b"it did not end" in said:
             row["left"].append("a traceback, or no end")
         row["is_clean"] = not row["left"]
+        old_scratch |= scratch()  # what one left is not the next one's fault
         rows.append(row)
         evidence.say(f"{number + 1} of {n}: {row}")
     return rows

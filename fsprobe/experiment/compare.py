@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.experiment import build
 from fsprobe.experiment.beforehand import can_make_cold, check
 from fsprobe.experiment.interruption import Interrupted, interruptions
-from fsprobe.experiment.janitor import janitor
+from fsprobe.experiment.janitor import Janitor, janitor
 from fsprobe.experiment.plan import BASELINE, Announcement, Plan, Probe, Progress, Side, State
 from fsprobe.experiment.runs import Bench
 from fsprobe.experiment.summarise import summarise
@@ -43,6 +43,7 @@ def run(
     checkpoint: Checkpoint | None = None,
     adopt: Adopt | None = None,
     announce: Announce | None = None,
+    behind_us: Janitor | None = None,
 ) -> tuple[Comparison, dict[str, bytes]]:
     """Carry a comparison out.
 
@@ -57,6 +58,7 @@ def run(
         checkpoint: called when all were traced, after each round of runs, and with whatever there is when an interruption or an error ends it.
         adopt: called once when nothing ended it early, if an image was packed.
         announce: called before anything is started or made, and again after the first run.
+        behind_us: takes away what is left should we be killed; None: one for this time alone.
 
     Returns:
         The comparison (Contract: Comparison JSON), and the recording of each layout's traced run by label.
@@ -79,13 +81,11 @@ def run(
     tell = progress or (lambda what, done, of: None)
     with (
         interruptions() as signals,  # the outermost: until everything is taken away nothing else may end us
-        janitor() as behind_us,
+        nullcontext(behind_us) if behind_us is not None else janitor() as behind_us,
         tempfile.TemporaryDirectory(prefix="fsprobe-compare-") as scratch,
         ExitStack() as stack,
     ):
         behind_us.note(scratch)
-        if plan.output_goes:
-            behind_us.note(str(plan.output_dir))
 
         def say(what: str, done: int, of: int) -> None:
             signals.check()
@@ -114,8 +114,6 @@ def run(
         finally:
             signals.hold()
             tell("cleaning up", 0, 1)
-            if plan.output_goes:
-                behind_us.spare(str(plan.output_dir))  # from here on it is the caller's
         result, recordings = summarise(plan, state), recordings_of(state)
         if checkpoint is not None:
             checkpoint(result, recordings)

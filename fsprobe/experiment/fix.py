@@ -13,6 +13,7 @@ from fsprobe import pipeline
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment import compare
 from fsprobe.experiment.adoption import judge, put_in_place
+from fsprobe.experiment.janitor import janitor
 from fsprobe.experiment.plan import STARTING_S, Image, Plan, Progress
 from fsprobe.experiment.significance import MIN_RUNS
 from fsprobe.layouts.mount.methods import hint_for, plan_ways, read_host_facts
@@ -150,7 +151,9 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
     """
     before = walk(str(fix.env)).nodes
     kept: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="fsprobe-fix-") as output:
+    # the janitor sees the output's end: what may be killed until then leaves nothing
+    with janitor() as behind_us, tempfile.TemporaryDirectory(prefix="fsprobe-fix-") as output:
+        behind_us.note(output)
         plan = Plan(
             env=fix.env,
             command=list(fix.command),
@@ -161,7 +164,6 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
             make_cold=fix.make_cold,
             spares_env=True,
             output_dir=Path(output),
-            output_goes=True,
         )
 
         def adopt(result: Comparison, image: Path) -> None:
@@ -173,7 +175,9 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
         here = os.getcwd()
         os.chdir(fix.cwd)
         try:
-            comparison, recordings = compare.run(plan, progress=progress, checkpoint=checkpoint, adopt=adopt)
+            comparison, recordings = compare.run(
+                plan, progress=progress, checkpoint=checkpoint, adopt=adopt, behind_us=behind_us
+            )
         except FsprobeError as error:
             error.hint = _last_words(Path(output)) or error.hint
             raise

@@ -63,8 +63,6 @@ class Plan:
     """compare the .pyc files of all sides; looks at every name of the environment"""
     output_dir: Path | None = None
     """where the command's output goes; None lets it through"""
-    output_goes: bool = False
-    """nobody wants that directory once we have ended, or were killed"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from fsprobe.model.manifest import LayoutFacts, Manifest, PythonFacts
 from fsprobe.model.profile import Profile
 from fsprobe.report.terminal import fix as report
 from fsprobe.report.terminal.console import as_text
+from tests.conftest import run_plain
 
 SOUND = Manifest(
     command=("python", "-c", "pass"),
@@ -159,3 +163,32 @@ def test_what_changed_in_the_environment_is_said_on_a_line_of_its_own() -> None:
     (line,) = [line for line in shown.splitlines() if "changed meanwhile" in line]
     assert line.startswith("In /env 1 name")
     assert "lib/x" in line
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from fsprobe.experiment import compare, fix
+from fsprobe.model.answers import Fix
+
+def run(plan, **how):
+    (plan.output_dir / "first.err").write_text("")
+    print(plan.output_dir, flush=True)
+    os.kill(os.getpid(), 9)
+
+compare.run = run
+env = Path(sys.argv[1])
+told = dict(n_runs=5, cache="warm", make_cold="", n_files=0, n_bytes=0, n_to_compile=0, warnings=())
+fix.carry_out(Fix(env=env, command=("true",), cwd=env, image=env / "x.sqsh", **told))
+"""
+
+
+def test_killed_after_its_last_run_it_leaves_no_output(tmp_path: Path) -> None:
+    done = run_plain([sys.executable, "-c", KILLED, str(tmp_path)])
+    assert done.status == -signal.SIGKILL, done.err
+    output = Path(os.fsdecode(done.out).strip())
+    assert output.name.startswith("fsprobe-fix-")
+    end_s = time.monotonic() + 20
+    while output.exists() and time.monotonic() < end_s:
+        time.sleep(0.02)
+    assert not output.exists()
