@@ -5,12 +5,10 @@ from __future__ import annotations
 
 def seconds(value: float) -> str:
     """`2.7 s`, `45 ms`, `12 us`."""
-    if value >= 99.5:
-        return f"{value:,.0f} s"
-    for unit, least in (("s", 1.0), ("ms", 1e-3)):
-        if value >= 0.995 * least:
-            return f"{value / least:.2g} {unit}" if value < 99.5 * least else f"{value / least:.0f} {unit}"
-    return f"{value * 1e6:.0f} us" if value else "0 s"
+    value = float(f"{value:.2g}")
+    if value >= 1 or not value:
+        return f"{value:,g} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} us"
 
 
 def share(value: float) -> str:

@@ -182,7 +182,8 @@ def prepare(
             if one is not lead:
                 os.mkdir(one.place, 0o700)
         hook = {} if lead.markers == UNMARKED else _install_hook(run, launch, warnings, table)
-        run.state = dict(first_facts(options, run, layout), hook_dir=run.hook_dir, **hook)
+        run.state = first_facts(options, run, layout)
+        run.state.update({"no_hook": "", "hook_fstype": "", **hook}, hook_dir=run.hook_dir)
         # the leading one last: a tracer goes around what the others have put into the command's environment
         for one in reversed(run.observers):
             run.launch = launch = one.prepare(run, launch)

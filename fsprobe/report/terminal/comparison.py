@@ -128,8 +128,6 @@ def draw_answers(console: Console, comparison: Comparison) -> None:
 SAME_REQUESTS = 0.9
 """Up to this ratio of requests it is not worth a line. A judgement."""
 N_PATHS = 8
-MIN_PLACE = 30
-"""Columns that a place needs to stand in a table."""
 
 
 def cells(row: LayoutRow) -> list[str]:
@@ -158,15 +156,14 @@ def draw_places(console: Console, comparison: Comparison) -> None:
         table.add_column(no_wrap=True, overflow="ellipsis")
     labels = [clean(label, 20) for label in rows]
     taken = sum(max(map(len, words)) + 2 for words in (labels, types.values(), how.values()))
-    if console.width - taken < MIN_PLACE:
+    if console.width - taken <= max(len(row.where) for row in rows.values()):
         console.print()
         for label in reversed(rows):
             described = ", ".join(filter(None, (types[label], how[label])))
             print_words(console, f"{clean(label, 20)}: {rows[label].where} ({described})")
         return
     for label in reversed(rows):
-        where = clean(rows[label].where, max(12, min(console.width, 160) - taken - 1))
-        table.add_row(*map(Text, (clean(label, 20), where, types[label], how[label])))
+        table.add_row(*map(Text, (clean(label, 20), clean(rows[label].where), types[label], how[label])))
     console.print()
     console.print(table)
 
