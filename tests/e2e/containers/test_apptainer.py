@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fsprobe import pipeline
+from fsprobe.layouts.pack.usage import usage_lines
 from tests import sid as newest
 from tests.sid import Sid
 
@@ -102,3 +104,24 @@ def test_a_child_that_starts_a_container_is_as_alone(when: str, sid: Sid, record
     if when == "during":
         assert [os.path.basename(name) for name in profile.quality.unseen] == ["apptainer"]
     shutil.rmtree(place)
+
+
+def test_the_lines_that_adopt_an_image(sid: Sid, image: Path) -> None:
+    """As `pack` and `fix` print them; the environment itself is gone, so what is imported comes from the image."""
+    place = sid.path / "tmp" / f"adopted-{os.getpid()}"
+    venv, box = f"/tmp/{place.name}/venv", sid.inside(image)
+    try:
+        assert sid.run(["python3.14", "-m", "venv", "--without-pip", venv]).returncode == 0
+        (place / "venv/lib/python3.14/site-packages/pears.py").write_text("print('pears from', __file__)")
+        pack = ["mksquashfs", str(place / "venv"), str(place / "venv.sqsh"), "-quiet", "-no-progress"]
+        subprocess.run(pack, check=True)
+        shutil.rmtree(place / "venv/lib")
+        lines = usage_lines(Path(f"/tmp/{place.name}/venv.sqsh"), venv, ["python", "-c", "import pears"])[
+            "with apptainer"
+        ]
+        assert lines[-1].count("apptainer exec") == lines[-1].count("CONTAINER.sif") == 1
+        typed = "\n".join(lines).replace("CONTAINER.sif", box).replace("apptainer exec", " ".join(START))
+        done = sid.run(["sh", "-c", typed], HOME="/root")
+    finally:
+        shutil.rmtree(place)
+    assert done.stdout.decode() == f"pears from {venv}/lib/python3.14/site-packages/pears.py\n", done.stderr
