@@ -6,8 +6,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO, TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe.report import numbers
 from fsprobe.report.foreign import visible
 
 WIDTH = 80
@@ -35,6 +36,8 @@ GOOD, MIND, BAD, INFO = (
 )
 """Of a word that a colour marks. Both its letters and its ground are given, from the 256 colours that are alike everywhere: none of
 a terminal's own sixteen can be read on a dark and on a light screen. All else is in the terminal's foreground."""
+MIN_NAME, MIN_NAME_AT_80 = 20, 11
+"""Room that a name has at least, before columns beside it are left out; less where a screen has the usual width."""
 NOTE = {"note:": "bold"}
 """What marks a sentence that a reader has to mind."""
 
@@ -146,6 +149,56 @@ def print_table(console: Console, table: Table) -> None:
             console.print(Text("  " * bool(i)) + line, soft_wrap=True)
     if table.caption:
         print_words(console, str(table.caption))
+
+
+R = TypeVar("R")
+Column = tuple[str, str, Callable[[R], str | Text]]
+"""Title, how it is set (left, right, fill: takes the room that is left), and the cell of a row."""
+
+
+def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]) -> None:
+    """A table without lines; a column in which nothing was observed is left out, and named below."""
+    cells = {title: [cell(row) for row in rows] for title, _, cell in columns}
+    absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
+    others = [title for title, justify, _ in columns if justify != "fill" and title not in absent]
+    headers = {title: title.strip() for title in cells}
+    room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
+    longest = max((_width("", cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
+    if longest > room:  # a header of two words takes two lines before a name is cut
+        headers.update((title, headers[title].replace(" ", "\n")) for title in others)
+        room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
+    narrow: list[str] = []
+    least = min(longest, MIN_NAME if console.width < WIDTH else MIN_NAME_AT_80) if longest else -2
+    while room < least and len(others) > 2:  # a column less before anything in it is cut
+        narrow.insert(0, others.pop())
+        room += _width(headers[narrow[0]], cells[narrow[0]]) + 2
+    table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold")
+    shown = [column for column in columns if column[0] not in absent and column[0] not in narrow]
+    for title, justify, _ in shown:
+        table.add_column(
+            headers[title],
+            justify="right" if justify == "right" else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if justify == "fill" else None,
+        )
+    table.expand = any(justify == "fill" for _, justify, _ in shown)
+    for i in range(len(rows)):
+        table.add_row(*(_cut(cells[title][i], room if justify == "fill" else 0) for title, justify, _ in shown))
+    console.print(table)
+    if absent:
+        print_words(console, f"not observed: {', '.join(absent)}")
+    if any(title.strip() for title in narrow):
+        print_words(console, f"no room here for: {', '.join(title for title in narrow if title.strip())}")
+
+
+def _width(header: str, cells: Sequence[str | Text]) -> int:
+    return max([*(cell_len(line) for line in header.split("\n")), *(cell_len(str(cell)) for cell in cells)])
+
+
+def _cut(cell: str | Text, room: int) -> str | Text:
+    """A cell of the column that takes the room that is left: its middle left out, so that a path keeps its end."""
+    return clean(cell, max(room, 8)) if room and isinstance(cell, str) else cell
 
 
 def console_on(out: TextIO, max_width: int = 0) -> Console:

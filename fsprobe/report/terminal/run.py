@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -25,17 +24,16 @@ from fsprobe.report.terminal.console import (
     MAX_WIDTH,
     MIND,
     NOTE,
-    WIDTH,
+    Column,
     as_text,
     clean,
     console_on,
+    draw_table,
     print_words,
 )
 from fsprobe.report.terminal.cure import cure_of
 
 TOP = 8
-MIN_NAME, MIN_NAME_AT_80 = 20, 11
-"""Room that a name has at least, before columns beside it are left out; less where a screen has the usual width."""
 MIN_WITH_EXAMPLES = 80
 """Columns of a screen on which an example of a path has room beside its reason."""
 N_SERVED = 3
@@ -170,56 +168,6 @@ def _opens(per_process: float | None, total: float | None) -> str:
 def _all_or_nothing(pattern: str, *values: str) -> str:
     """Values in a sentence; "not observed" once where none was."""
     return numbers.NOT_OBSERVED if all(value == numbers.NOT_OBSERVED for value in values) else pattern.format(*values)
-
-
-R = TypeVar("R")
-Column = tuple[str, str, Callable[[R], str | Text]]
-"""Title, how it is set (left, right, fill: takes the room that is left), and the cell of a row."""
-
-
-def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]) -> None:
-    """A table without lines; a column in which nothing was observed is left out, and named below."""
-    cells = {title: [cell(row) for row in rows] for title, _, cell in columns}
-    absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
-    others = [title for title, justify, _ in columns if justify != "fill" and title not in absent]
-    headers = {title: title.strip() for title in cells}
-    room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
-    longest = max((_width("", cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
-    if longest > room:  # a header of two words takes two lines before a name is cut
-        headers.update((title, headers[title].replace(" ", "\n")) for title in others)
-        room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
-    narrow: list[str] = []
-    least = min(longest, MIN_NAME if console.width < WIDTH else MIN_NAME_AT_80) if longest else -2
-    while room < least and len(others) > 2:  # a column less before anything in it is cut
-        narrow.insert(0, others.pop())
-        room += _width(headers[narrow[0]], cells[narrow[0]]) + 2
-    table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold")
-    shown = [column for column in columns if column[0] not in absent and column[0] not in narrow]
-    for title, justify, _ in shown:
-        table.add_column(
-            headers[title],
-            justify="right" if justify == "right" else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if justify == "fill" else None,
-        )
-    table.expand = any(justify == "fill" for _, justify, _ in shown)
-    for i in range(len(rows)):
-        table.add_row(*(_cut(cells[title][i], room if justify == "fill" else 0) for title, justify, _ in shown))
-    console.print(table)
-    if absent:
-        print_words(console, f"not observed: {', '.join(absent)}")
-    if any(title.strip() for title in narrow):
-        print_words(console, f"no room here for: {', '.join(title for title in narrow if title.strip())}")
-
-
-def _width(header: str, cells: Sequence[str | Text]) -> int:
-    return max([*(cell_len(line) for line in header.split("\n")), *(cell_len(str(cell)) for cell in cells)])
-
-
-def _cut(cell: str | Text, room: int) -> str | Text:
-    """A cell of the column that takes the room that is left: its middle left out, so that a path keeps its end."""
-    return clean(cell, max(room, 8)) if room and isinstance(cell, str) else cell
 
 
 def _bar(part: int, total: int, width: int = 10) -> Text:
