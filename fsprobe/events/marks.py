@@ -98,6 +98,7 @@ def _with_plain_paths(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
     per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
+    threads: dict[bytes, int | None] = {}
     for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
         line = line.removesuffix(b"\n")
         if not line:
@@ -114,7 +115,11 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
             continue
         words = line.split(b" ", 2)
         kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
-        at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
+        at_ns = tid = None
+        if kind is not None:
+            at_ns, tid = count(words[0]), threads.get(words[1])
+            if tid is None:
+                tid = threads[words[1]] = count(words[1])
         files.n_marks += 1
         if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
             files.unread["damaged"] += 1
