@@ -72,7 +72,7 @@ _WORD = re.compile(rb"[A-Z_]{6,}")
 _KIND_OF_MODE = {b"S_IFDIR": DIRECTORY, b"S_IFREG": FILE, b"S_IFLNK": LINK}
 MAX_NS = (1 << 63) - 1
 """A later time than a clock has: of a log that somebody made."""
-MAX_MEANINGS = 65_536
+MAX_MEANINGS = 16_384
 MAX_TAIL_BYTES = 1_000
 _MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
 _SIZE = re.compile(rb"stx?_size=(\d{1,18})(?!\d)")
@@ -292,23 +292,43 @@ def kind_of_mode(mode: bytes) -> int:
 
 def watch_sizes(lines: Iterable[bytes], known: dict[bytes, tuple[int, int]]) -> Iterator[bytes]:
     """Pass a log's lines through, keeping in `known` (kind, bytes) of opened files where the log has their fstat."""
-    search = FSTAT.search
     begun: dict[bytes, bytes] = {}
     for line in lines:
         if b'>, "", ' in line:
-            found = search(line)
-            if found is not None:
-                path, mode, size = found.groups()
-                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            # behind the stamp and before the duration the same stands in other logs too
+            stamp, _, rest = line.partition(b") ")
+            text = rest.rpartition(b" <")[0] if b"(+" in stamp else b""
+            status = STATUSES.get(text) or _status(text or line)
+            if status is not None:
+                _keep(known, *status)
             elif b"<unfinished" in line:
                 begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
         elif begun and b" resumed>{st" in line:
             thread, _, rest = line.partition(b" ")
-            found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
-            if found is not None:
-                path, mode, size = found.groups()
-                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            status = _status(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
+            if status is not None:
+                _keep(known, *status)
         yield line
+
+
+STATUSES: dict[bytes, tuple[bytes, int, int]] = {}
+"""What a line of a descriptor's status says, by its text: path, kind and bytes. Kept from one recording to the next."""
+
+
+def _status(text: bytes) -> tuple[bytes, int, int] | None:
+    found = FSTAT.search(text)
+    if found is None:
+        return None
+    path, mode, size = found.groups()
+    if len(STATUSES) >= MAX_MEANINGS:
+        STATUSES.clear()
+    STATUSES[text] = status = path, kind_of_mode(mode), int(size)
+    return status
+
+
+def _keep(known: dict[bytes, tuple[int, int]], path: bytes, kind: int, n_bytes: int) -> None:
+    before = known.get(path)
+    known[path] = kind, n_bytes if before is None or before[1] < n_bytes else before[1]
 
 
 def tells_of_links(step: Step) -> bool:

@@ -160,13 +160,9 @@ def divide(
         computing_reads_s: of `reads_s`: likewise.
         overhead_s: what tracing added; some of it was CPU.
     """
-    parts = _parts(
-        wall_s, cpu_s, metadata_s, reads_s, computing_metadata_s, computing_reads_s, overhead_s=overhead_s
-    )
+    parts = _parts(wall_s, cpu_s, metadata_s, reads_s, computing_metadata_s, computing_reads_s, overhead_s=overhead_s)
     wall_s, cpu_s, metadata_s, reads_s, both_s, other_s = parts
-    return TimeSplit(
-        wall_s=wall_s, cpu_s=cpu_s, metadata_s=metadata_s, reads_s=reads_s, both_s=both_s, other_s=other_s
-    )
+    return TimeSplit(wall_s=wall_s, cpu_s=cpu_s, metadata_s=metadata_s, reads_s=reads_s, both_s=both_s, other_s=other_s)
 
 
 _Parts = tuple[float, float | None, float | None, float | None, float, float]
@@ -184,9 +180,15 @@ def _parts(
     overhead_s: float = 0.0,
 ) -> _Parts:
     """As `divide`."""
-    metadata = min(metadata_s or 0.0, wall_s)
-    reads = min(reads_s or 0.0, wall_s - metadata)
-    cpu = min(cpu_s or 0.0, wall_s)
+    # without `min` and `max` where it is done for each import
+    metadata, reads, cpu = metadata_s or 0.0, reads_s or 0.0, cpu_s or 0.0
+    if metadata > wall_s:
+        metadata = wall_s
+    if reads > wall_s - metadata:
+        reads = wall_s - metadata
+    if cpu > wall_s:
+        cpu = wall_s
+    both = 0.0
     excess = cpu + metadata + reads - wall_s
     if excess > 0:
         computing = min(computing_metadata_s, metadata) + min(computing_reads_s, reads)
@@ -197,21 +199,21 @@ def _parts(
         excess -= off
         off = min(excess, overhead_s, cpu)
         cpu -= off
-        excess -= off
-    both = min(max(0.0, excess), cpu, metadata + reads)
-    if both:
-        waits = metadata + reads
-        metadata, reads = metadata * (1 - both / waits), reads * (1 - both / waits)
-        cpu -= both
-        both = round(both, 6)
+        both = min(max(0.0, excess - off), cpu, metadata + reads)
+        if both:
+            waits = metadata + reads
+            metadata, reads = metadata * (1 - both / waits), reads * (1 - both / waits)
+            cpu -= both
+            both = round(both, 6)
     wall_s, cpu, metadata, reads = round(wall_s, 6), round(cpu, 6), round(metadata, 6), round(reads, 6)
+    rest = wall_s - cpu - metadata - reads - both
     return (
         wall_s,
         None if cpu_s is None else cpu,
         None if metadata_s is None else metadata,
         None if reads_s is None else reads,
         both,
-        round(max(0.0, wall_s - cpu - metadata - reads - both), 6),
+        round(rest, 6) if rest > 0.0 else 0.0,
     )
 
 

@@ -67,6 +67,7 @@ def parse(
     argument = b""  # the directory that a call was relative to, of the last one that had one
     total = 0
     t_ns: int | None
+    error: str | None
     line = b""
     try:
         for line in source:
