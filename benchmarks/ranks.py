@@ -2,16 +2,19 @@
 
     python -m benchmarks.ranks [--ranks N ...] [--quick] [--python PYTHON] [-o reports]
 
-Eight starts of `import pandas` are recorded, and written once for each rank with the variables that Slurm gives it, 8 ranks a
-node: what is read is real, the number of ranks is simulated. Every executor gets the same two processes. Memory is the
-most that one process of the merge held at any time, its workers included. The sums are checked by arithmetic: the calls of the
-job are those of its eight recordings, each times the ranks that have it.
+Real starts of `import pandas` are recorded, one after the other, as many as the job has ranks and 64 at most: their processes,
+times and addresses differ as those of ranks do (8 with `--quick`). They are written once for each rank with the variables that Slurm gives it, 8
+ranks a node; of a larger job each start stands for several ranks. All start in one working directory, as the ranks of a job
+step do, and once each in its own, which differs in every path that is looked up there. Every executor gets the same two
+processes. Memory is the most that one process of the merge held at any time, its workers included. The sums are checked by
+arithmetic: the calls of the job are those of its recordings, each times the ranks that have it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,22 +27,28 @@ from pathlib import Path
 from benchmarks import evidence
 from benchmarks.environments import fsprobe_of, prepare
 from benchmarks.evidence import PLACE, Json, say
+from fsprobe import pipeline
 from fsprobe.recording import file as recording
 
 SIZES = (100, 1_000, 10_000)
 MOST_FOR_ALL = 1_000
 """More ranks than this are read by local=2 alone."""
 PER_NODE = 8
-N_RECORDED = 8
+N_RECORDED = 64
+KINDS = (("strace", True), ("strace", False), ("inline", True))
+"""What records, and whether all start in one working directory; every executor reads the first kind."""
 LOCAL = ("local=1", "local=2")
 
 
-def record(fsprobe: Sequence[str], python: str, place: Path) -> list[Path]:
+def record(fsprobe: Sequence[str], python: str, place: Path, n: int, backend: str, *, is_shared: bool) -> list[Path]:
     """Recordings of real starts."""
-    paths = [place / f"start-{number}.fsprobe" for number in range(N_RECORDED)]
+    kind = place / f"{backend}-{'one' if is_shared else 'own'}"
+    paths = [kind / f"start-{number}.fsprobe" for number in range(n)]
     for path in paths:
-        words = [*fsprobe, "run", "-q", "--record-only", "-o", str(path), "--", python, "-c", "import pandas"]
-        subprocess.run(words, check=True, cwd=PLACE)
+        cwd = kind / ("cwd" if is_shared else path.stem)
+        cwd.mkdir(parents=True, exist_ok=True)
+        words = [*fsprobe, "run", "-q", "--record-only", "--backend", backend, "-o", str(path), "--", python]
+        subprocess.run([*words, "-c", "import pandas"], check=True, cwd=cwd)
     return paths
 
 
@@ -141,8 +150,11 @@ def dask_cluster() -> Iterator[str]:
             process.communicate()
 
 
-def measure(place: Path, size: int) -> list[Json]:
-    """All executors on one job; the sources' own interpreter runs `merge`, for Dask and MPI are not fsprobe's to install."""
+def measure(place: Path, size: int, *, is_first: bool) -> list[Json]:
+    """All executors on one job, or one of them where it is not the first kind of recordings.
+
+    The sources' own interpreter runs `merge`, for Dask and MPI are not fsprobe's to install.
+    """
     rows = []
     run = [sys.executable, "-m", "fsprobe", "merge", str(place), "--format", "json", "--executor"]
     mpi = ["mpiexec", "-n", "3", *(["--allow-run-as-root", "--oversubscribe"] if _is_openmpi() else [])]
@@ -151,7 +163,7 @@ def measure(place: Path, size: int) -> list[Json]:
         ways += [("dask, 2 workers", [*run, f"dask={address}"])]
         ways += [("mpi, 2 workers", [*mpi, sys.executable, "-m", "mpi4py.futures", *run[1:], "mpi"])]
         for name, words in ways:
-            if size > MOST_FOR_ALL and name != LOCAL[-1]:
+            if (size > MOST_FOR_ALL or not is_first) and name != LOCAL[-1]:
                 continue
             say(f"{size:,} ranks, {name}")
             try:
@@ -169,10 +181,10 @@ def _is_openmpi() -> bool:
 def markdown(result: Json) -> str:
     """The report."""
     rows = [
-        [f"{row['n']:,}", row["executor"], row["why_not"], None, None, None]
+        [f"{row['n']:,}", _kind(row), row["executor"], row["why_not"], None, None, None]
         if "why_not" in row
         else [
-            f"{row['n']:,}", row["executor"], f"{row['wall_s']:.1f}", f"{row['ranks_s']:,.0f}", f"{row['peak_mib']:,.0f}",
+            f"{row['n']:,}", _kind(row), row["executor"], f"{row['wall_s']:.1f}", f"{row['ranks_s']:,.0f}", f"{row['peak_mib']:,.0f}",
             f"{row['n_calls']:,}" + ("" if row["n_calls"] == row["n_expected"] else f" ({row['n_expected']:,} expected)"),
         ]
         for row in result["rows"]
@@ -183,10 +195,23 @@ def markdown(result: Json) -> str:
             evidence.about(result),
             (__doc__ or "").strip().split("\n\n", 2)[2] + "\n",
             evidence.table(
-                ["ranks", "executor", "wall s", "ranks/s", "most memory of a process, MiB", "calls of the job"], rows
+                [
+                    "ranks",
+                    "recorded by",
+                    "executor",
+                    "wall s",
+                    "ranks/s",
+                    "most memory of a process, MiB",
+                    "calls of the job",
+                ],
+                rows,
             ),
         ]
     )
+
+
+def _kind(row: Json) -> str:
+    return str(row["backend"]) + ("" if row["is_shared"] else ", each in its own directory")
 
 
 def main() -> int:
@@ -199,15 +224,20 @@ def main() -> int:
     options = parser.parse_args()
     python = options.python or str(prepare())
     sizes = [100] if options.quick else options.ranks
+    n_starts = 8 if options.quick else N_RECORDED
     rows: list[Json] = []
     with tempfile.TemporaryDirectory(dir=PLACE) as name:
         place = Path(name)
-        sources = record(fsprobe_of(python), python, place)
-        calls = [_calls_of(path) for path in sources]
-        for size in sizes:
-            write_ranks(sources, place / str(size), size)
-            expected = sum(calls[rank % len(calls)] for rank in range(size))
-            rows += [{**row, "n_expected": expected} for row in measure(place / str(size), size)]
+        for number, (backend, is_shared) in enumerate(KINDS):
+            sources = record(fsprobe_of(python), python, place, min(n_starts, max(sizes)), backend, is_shared=is_shared)
+            calls = [_calls_of(path) for path in sources]
+            about = {"backend": backend, "is_shared": is_shared, "n_starts": len(sources)}
+            for size in sizes if number == 0 else [size for size in sizes if size <= MOST_FOR_ALL]:
+                job = place / f"{number}-{size}"
+                write_ranks(sources, job, size)
+                expected = sum(calls[rank % len(calls)] for rank in range(size))
+                rows += [{**about, **row, "n_expected": expected} for row in measure(job, size, is_first=number == 0)]
+                shutil.rmtree(job)
     flags = ["--ranks " + " ".join(map(str, sizes)), "-o reports"]
     versions = evidence.package_versions(sys.executable, ["pandas", "distributed", "mpi4py"])
     result = {**evidence.head("ranks", flags, versions=versions), "rows": rows}
@@ -216,9 +246,7 @@ def main() -> int:
 
 
 def _calls_of(path: Path) -> int:
-    words = [sys.executable, "-m", "fsprobe", "report", str(path), "--format", "json"]
-    done = subprocess.run(words, check=True, capture_output=True, cwd=PLACE)
-    return int(json.loads(done.stdout)["metrics"]["n_metadata"])
+    return pipeline.analyse(path).metrics.n_metadata
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ from fsprobe.model.manifest import Manifest
 
 CHUNK = 16
 """Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
+LARGE_CHUNK, MANY = 64, 512
+"""The same of a job from so many recordings on."""
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
 
@@ -196,17 +198,20 @@ class Chunk:
 
 def chunks(files: Sequence[RankFile]) -> Iterator[Chunk]:
     """Cut files that are sorted by node into tasks: some whole nodes, or a part of one that is too large for that."""
+    size = (
+        LARGE_CHUNK if len(files) >= MANY else CHUNK
+    )  # not by the workers: how floats are rounded depends on the grouping
     whole: list[RankFile] = []
     for _, group in groupby(files, lambda file: file.node):
         node = list(group)
-        if whole and len(whole) + len(node) > CHUNK:
+        if whole and len(whole) + len(node) > size:
             yield Chunk(whole, is_whole=True)
             whole = []
-        if len(node) <= CHUNK:
+        if len(node) <= size:
             whole.extend(node)
             continue
-        for at in range(0, len(node), CHUNK):
-            yield Chunk(node[at : at + CHUNK], is_whole=False)
+        for at in range(0, len(node), size):
+            yield Chunk(node[at : at + size], is_whole=False)
     if whole:
         yield Chunk(whole, is_whole=True)
 
