@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,3 +124,37 @@ def test_a_module_begins_with_the_first_call_of_what_it_imports() -> None:
     other = tables.fold(iter([call(50, "b")]), lambda row: "other")
     add_tally(made, other, shift_ns=100)
     assert (made.by_module["b"].first_ns, made.by_module["a"].first_ns) == (150, 200)
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 5), max_size=5), rows()), max_size=60), st.integers(1, 4))
+def test_an_import_has_the_calls_of_all_that_it_imports(made: list[tuple[list[int], Attributed]], most: int) -> None:
+    """By the definition: a call counts for each import that is under way, and once where one is inside itself."""
+    frames: dict[tuple[int, ...], Frame] = {}
+    expected: dict[str, list[int]] = {}
+    stream = []
+    for numbers, row in made:
+        names = ["abc"[number % 3] for number in numbers]
+        places = [tuple(numbers[: n + 1]) for n in range(len(numbers))]
+        stack = tuple(
+            frames.setdefault(place, Frame(names[n], names[n - 1] if n else None, names[n] in names[:n]))
+            for n, place in enumerate(places)
+        )
+        row = replace(row, stack=stack, module=names[-1] if names else PROGRAM)
+        stream.append(row)
+        if row.own or row.call.op is Op.OTHER:
+            continue
+        for name in set(names) or {PROGRAM}:
+            found = expected.setdefault(name, [0, 0, 1 << 62])
+            found[0] += 1
+            found[1] += row.call.dur_ns or 0
+            found[2] = min(found[2], (1 << 62) if row.call.t_ns is None else row.call.t_ns)
+    before, tables.MAX_INSIDE = tables.MAX_INSIDE, most
+    try:
+        found_by = tables.fold(iter(stream), lambda row: "other").by_module
+    finally:
+        tables.MAX_INSIDE = before
+    assert {name: [m.cumulative.n_metadata, m.cumulative.time_ns] for name, m in found_by.items()} == {
+        name: numbers[:2] for name, numbers in expected.items()
+    }
+    # a stretch is known by when its first call began: of several in one the first in order, not in time
+    assert all(m.first_ns is None or m.first_ns >= expected[name][2] for name, m in found_by.items())
