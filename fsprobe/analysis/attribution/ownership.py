@@ -24,6 +24,8 @@ _IN_SITE = re.compile(r"^(.*/(?:site|dist)-packages)(?:/(.*))?$", re.DOTALL)
 _IN_STDLIB = re.compile(r"/lib(?:64)?/python(?:3(?:\.\d+)?|3\d+\.zip)(?:/|$)|/python3\d+\.zip$")
 _PREFIX = re.compile(rb"^(.*)/lib(?:64)?/python3(?:\.\d+)?t?(?:/|$)", re.DOTALL)
 _LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/etc/ld[.-]")
+MAX_PATHS = 16_384
+"""Paths whose mount is remembered: more than a rank has."""
 _SYSTEM = ("/etc/", "/proc/", "/sys/", "/dev/", "/usr/share/", "/run/", "/var/")
 
 
@@ -47,6 +49,7 @@ class Mounts:
             self._by_path[mount.path] = mount
         self._moved: dict[bytes, bytes] = {}
         self._known: dict[bytes, Mount | None] = {}
+        self._of_path: dict[bytes, Mount | None] = {}
 
     def learn(self, asked: bytes, resolved: bytes) -> None:
         """An open of `asked` led to `resolved`: their differing heads name one place."""
@@ -58,6 +61,7 @@ class Mounts:
             right.pop()
         self._moved.setdefault(b"/".join(left) or b"/", b"/".join(right) or b"/")
         self._known.clear()
+        self._of_path.clear()
 
     def or_equal(self) -> Mounts:
         """The one that was asked last, where it gives the same answers, else this one: ranks of a job look at the same places."""
@@ -84,6 +88,16 @@ class Mounts:
 
     def of(self, path: bytes) -> Mount | None:
         """The mount of a path; None for a path whose beginning is not known, where there are several mounts, and without any."""
+        try:
+            return self._of_path[path]
+        except KeyError:
+            found = self._of(path)
+        if len(self._of_path) >= MAX_PATHS:
+            self._of_path.clear()
+        self._of_path[path] = found
+        return found
+
+    def _of(self, path: bytes) -> Mount | None:
         if not path.startswith(b"/"):
             # relative to nobody knows what, or an empty one: where the root is the only mount, there is no other to be on
             return self._by_path.get(b"/") if len(self._by_path) == 1 else None

@@ -97,7 +97,7 @@ def remember_text(log: Log, text: bytes, directory: bytes, known: Known) -> dict
     log.n_new_texts += 1
     if log.n_new_texts >= MAX_TEXTS and 2 * log.n_new_texts > log.quality.n_lines:
         return None
-    if len(text) <= MAX_TEXT_BYTES:
+    if len(text) <= MAX_TEXT_BYTES and b", 0x" not in text:  # an address is another process's never again
         if len(TEXTS) >= MAX_TEXTS:
             TEXTS.clear()
         TEXTS[text.replace(directory, b"\n", 1) if directory else text] = known
