@@ -14,13 +14,13 @@ it lies in the scratch itself where that is safe, since the user may have chosen
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-import binascii
 import errno
 import itertools
 import os
 import re
 import stat
 import time
+import zlib
 
 from fsprobe.capture.directories import private
 from fsprobe.capture.directories import scratch as scratch_dir
@@ -64,7 +64,7 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
         The directory to put on PYTHONPATH and "", or "" and why there is none.
     """
     data = text.encode("utf-8")
-    name = "%s%08x%04x" % (scratch_dir.PREFIX, binascii.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
+    name = "%s%08x%04x" % (scratch_dir.PREFIX, zlib.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
     tail = "/".join(list(tail_digits(scratch)) + [scratch_dir.HOOK])
     reasons = []
     own = [] if tail_digits(scratch) else [("its own scratch", scratch, _why_not_common(scratch))]
@@ -255,8 +255,9 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
     hook = private.open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), len(names) + 1, for_all)
     try:
         _link(path, names, tail, hook)
-        if private.holds(hook, FILE, data):
-            _note_use(hook)
+        found = private.holds(hook, FILE, data)
+        if found is not None:
+            _note_use(hook, found.st_mtime)
             return False
         private.put(hook, FILE, data, 0o644 if for_all else 0o600)
         return True
@@ -264,9 +265,9 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
         os.close(hook)
 
 
-def _note_use(hook: "int") -> "None":
+def _note_use(hook: "int", used_s: "float") -> "None":
     try:
-        if time.time() - os.stat(FILE, dir_fd=hook).st_mtime > USED_S:
+        if time.time() - used_s > USED_S:
             os.utime(FILE, dir_fd=hook, follow_symlinks=False)
     except OSError:
         pass  # a read-only home
@@ -276,18 +277,15 @@ def _link(path: "str", names: "tuple[str, ...]", tail: "str", opened: "int") -> 
     """Make the links that the digits of `tail` go through, unless they are there."""
     hook = os.fstat(opened)
     # the directory above is the one that was checked on the way: nobody else can move what lies in it
-    folder = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=opened)
+    tail = "../" + tail
     try:
-        try:
-            found = os.stat(tail, dir_fd=folder)
-        except FileNotFoundError:
-            for digit in DIGITS:
-                try:
-                    os.symlink(".", digit, dir_fd=folder)
-                except FileExistsError:
-                    pass
-            found = os.stat(tail, dir_fd=folder)
-        if (found.st_dev, found.st_ino) != (hook.st_dev, hook.st_ino):
-            raise private.Unsafe("will not do: a link in %s leads elsewhere" % os.path.join(path, *names))
-    finally:
-        os.close(folder)
+        found = os.stat(tail, dir_fd=opened)
+    except FileNotFoundError:
+        for digit in DIGITS:
+            try:
+                os.symlink(".", "../" + digit, dir_fd=opened)
+            except FileExistsError:
+                pass
+        found = os.stat(tail, dir_fd=opened)
+    if (found.st_dev, found.st_ino) != (hook.st_dev, hook.st_ino):
+        raise private.Unsafe("will not do: a link in %s leads elsewhere" % os.path.join(path, *names))
