@@ -113,9 +113,9 @@ def record(
         from fsprobe.capture.containers import entering
 
         environment = entering.own_binds_removed(environment, options.exchange)
-    program, warnings = host.check_command(options.command, environment)
-    if ranks.selection_warning(options.ranks, rank):
-        warnings.append(ranks.selection_warning(options.ranks, rank))
+    seen = starters.known(options.command[0], environment)
+    program, warnings = host.check_command(options.command, environment, seen)
+    warnings += filter(None, [ranks.selection_warning(options.ranks, rank)])
     if warn is not None:
         # said at once, and not a second time when the command has ended
         for line in warnings:

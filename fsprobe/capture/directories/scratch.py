@@ -59,10 +59,8 @@ def ordered(places: "list[str]", rows: "list[MountRow]") -> "list[str]":
 def why_not(directory: "str", rows: "list[MountRow]") -> "str":
     """Say why a directory can't hold the scratch ("" when it can): missing, not writable, on a network filesystem, full."""
     real = os.path.realpath(directory)
-    if not os.path.isdir(real):
-        return "is no directory"
-    if not os.access(real, os.W_OK | os.X_OK):
-        return "is not writable"
+    if not os.access(real + "/", os.W_OK | os.X_OK):  # with a slash only a directory is found
+        return "is not writable" if os.path.isdir(real) else "is no directory"
     row = mounts.mount_of(os.fsencode(real), rows)
     if row is not None and mounts.classify(row[1]) == "network":
         return f"is on a network filesystem ({row[1]})"
