@@ -23,7 +23,20 @@ _HASH_KEY = 0x66737072
 _HEAD = len(SNAPSHOT_MAGIC) + 8
 
 
-class SeenSource(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
+class Loader(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
+    """Python's, which also has the files in the snapshot that an installed package brings beside its modules."""
+
+    def get_data(self, path: str) -> bytes:
+        """As Python has it; noted for the snapshot."""
+        if path in Shortcut.files:
+            return Shortcut.files[path]
+        data: bytes = super().get_data(path)
+        if path != self.path and path.startswith(PACKAGE + "/") and not path.endswith(".pyc"):
+            Shortcut.read[path] = data
+        return data
+
+
+class SeenSource(Loader):
     """Loads a source that was looked at when it was found, without looking at it again."""
 
     def __init__(self, name: str, path: str, found: os.stat_result) -> None:
@@ -42,7 +55,7 @@ class SeenSource(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined
         return code
 
 
-class KeptCode(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
+class KeptCode(Loader):
     """Loads a module whose code is in the snapshot; its source is there for whoever asks for it."""
 
     def __init__(self, name: str, path: str, code: bytes) -> None:
@@ -71,8 +84,12 @@ class Shortcut:
     """What the snapshot holds: name -> file, kind, time and size of the source, code."""
     is_installed = False
     """Whether the snapshot is of an installed package, which is replaced as a whole; else each source is looked at."""
+    files: "dict[str, bytes]" = {}
+    """What it holds besides, of an installed package: path -> content."""
     loaded: "dict[str, tuple[Any, CodeType | None]]" = {}
     """What was loaded from files of its own: name -> loader, code; None for an extension module."""
+    read: "dict[str, bytes]" = {}
+    """What was read besides."""
 
     @classmethod
     def find_spec(cls, name: str, path: "Sequence[str] | None" = None, target: object = None) -> "ModuleSpec | None":
@@ -172,7 +189,8 @@ def load_snapshot() -> None:
         if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid(), owner):
             return
         if data == sealed(rest) and rest.startswith(key):
-            Shortcut.kept = marshal.loads(rest[len(key) :])
+            Shortcut.kept, files = marshal.loads(rest[len(key) :])
+            Shortcut.files = files if Shortcut.is_installed else {}
     except (OSError, ValueError, EOFError, TypeError):
         pass
 
@@ -197,7 +215,8 @@ def _read(path: "str | bytes", flags: int = 0) -> "tuple[bytes, os.stat_result]"
 
 def keep_snapshot() -> None:
     """Write down what this run of the recorder had to load from files, for the next ones; one process of a job does."""
-    if not Shortcut.loaded or sys.dont_write_bytecode or "fsprobe.analysis" in sys.modules:
+    is_new = bool(Shortcut.loaded or (Shortcut.read and Shortcut.is_installed))
+    if not is_new or sys.dont_write_bytecode or "fsprobe.analysis" in sys.modules:
         return
     from fsprobe import __version__, files
     from fsprobe.capture.machine import ranks
@@ -215,8 +234,9 @@ def keep_snapshot() -> None:
             table[name] = loader.path, kind, loader.found.st_mtime_ns, loader.found.st_size, marshal.dumps(code)
     try:
         with files.Replacing(path, 0o644) as out:
-            info = b"fsprobe-%s.dist-info" % __version__.encode()
-            out.write(sealed(snapshot_key(info)[0] + marshal.dumps(table)))
+            key, is_installed, _ = snapshot_key(b"fsprobe-%s.dist-info" % __version__.encode())
+            contents = {**Shortcut.files, **Shortcut.read} if is_installed else {}
+            out.write(sealed(key + marshal.dumps((table, contents))))
     except OSError:
         pass
 
