@@ -154,11 +154,6 @@ def known(word: "str", environment: "Mapping[str, str]") -> "tuple[str, bytes]":
     return (path or "", _heads.get(path or "", b"")) if not why_not else ("", b"")
 
 
-def links() -> "dict[bytes, bytes]":
-    """The links that lead to programs, as far as they were looked at: each with its target, both absolute."""
-    return {os.fsencode(path): os.fsencode(_links[path]) for path in _links if path[:1] == "/" and _links[path] != path}
-
-
 def place_of(word: "str", environment: "Mapping[str, str]") -> "str | None":
     """Where a program is, looked up once."""
     key = (word, environment.get("PATH"))
