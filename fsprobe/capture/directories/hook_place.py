@@ -66,7 +66,7 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
     data = text.encode("utf-8")
     name = "%s%08x%04x" % (scratch_dir.PREFIX, zlib.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
     tail = "/".join(list(tail_digits(scratch)) + [scratch_dir.HOOK])
-    reasons = []
+    reasons = {}  # type: dict[str, str]
     own = [] if tail_digits(scratch) else [("its own scratch", scratch, _why_not_common(scratch))]
     # one after the other: to look for a home directory asks the system's user database
     for label, path, why_not in itertools.chain(own, candidates(environment)):
@@ -77,12 +77,12 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
             if _write(path, names, tail, data) and names:
                 _forget_old(os.path.join(path, FOLDER), name)
         except OSError as error:
-            reasons.append("%s: %s" % (label, error.strerror))
+            reasons[label] = "%s: %s" % (label, error.strerror)
         except private.Unsafe as error:
-            reasons.append("%s %s" % (label, error))
+            reasons[label] = "%s %s" % (label, error)
         else:
             return os.path.join(path, *(names + (tail,))), ""
-    return "", "; ".join(reasons) or "neither XDG_RUNTIME_DIR nor HOME is set"
+    return "", "; ".join(reasons.values()) or "neither XDG_RUNTIME_DIR nor HOME is set"
 
 
 def first_place(environment: "Mapping[str, str]") -> "tuple[str, str]":
@@ -91,19 +91,19 @@ def first_place(environment: "Mapping[str, str]") -> "tuple[str, str]":
     Returns:
         The directory and "", or "" and why none will do.
     """
-    reasons = []
+    reasons = {}  # type: dict[str, str]
     for label, path, why_not in candidates(environment):
         try:
             if why_not:
                 raise private.Unsafe(why_not)
             _look_at(path)
         except OSError as error:
-            reasons.append("%s: %s" % (label, error.strerror))
+            reasons[label] = "%s: %s" % (label, error.strerror)
         except private.Unsafe as error:
-            reasons.append("%s %s" % (label, error))
+            reasons[label] = "%s %s" % (label, error)
         else:
             return os.path.join(path, FOLDER), ""
-    return "", "; ".join(reasons) or "neither XDG_RUNTIME_DIR nor HOME is set"
+    return "", "; ".join(reasons.values()) or "neither XDG_RUNTIME_DIR nor HOME is set"
 
 
 def _look_at(path: "str") -> "None":
@@ -176,7 +176,10 @@ def _is_hook_alone(made: "str") -> "bool":
 
 
 def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, str]]":
-    """Directories to look at, in order: what names each, its real path, and why it won't do as far as that is known."""
+    """Directories to look at, in order: what names each, its path, and why it won't do as far as that is known.
+
+    One may come twice, the second time by its real path: a reason against the first is none then.
+    """
     if SYSTEM and os.geteuid() == 0:
         yield SYSTEM, SYSTEM, ""
     runtime = environment.get("XDG_RUNTIME_DIR", "")
@@ -190,13 +193,27 @@ def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, st
     cache = environment.get("XDG_CACHE_HOME", "")
     homes = [os.path.join(environment.get("HOME", ""), ".cache")]
     if os.path.isabs(cache):
-        yield "XDG_CACHE_HOME", os.path.realpath(cache), ""
+        yield from _as_named("XDG_CACHE_HOME", cache)
     elif os.path.isabs(homes[0]):
-        yield "HOME", os.path.realpath(homes[0]), ""
+        yield from _as_named("HOME", homes[0])
     # under `su` and `sudo` HOME may be somebody else's
     home = os.path.join(_own_home(), ".cache")
     if os.path.isabs(home) and home not in homes:
-        yield "the home directory", os.path.realpath(home), ""
+        yield from _as_named("the home directory", home)
+
+
+def _as_named(label: "str", path: "str") -> "Iterator[tuple[str, str, str]]":
+    """A directory by the name that it was given, which is seldom a link's; then by its real path, if that is another.
+
+    `open_private` goes through no link. To look for one first would ask for each of the directories once more.
+    """
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    plain = "/" + "/".join(names)
+    if ".." not in names:
+        yield label, plain, ""
+    real = os.path.realpath(path)
+    if real != plain:
+        yield label, real, ""
 
 
 def _own_home() -> "str":

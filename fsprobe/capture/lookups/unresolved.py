@@ -48,7 +48,11 @@ def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" 
     _look_at_programs(queue, programs, sizes, budget)
     for place in log.proven_directories():
         links[os.fsdecode(place)] = None
-    found.regular.update(sizes)
+    for path in sizes:
+        found.regular.add(path)
+        log.note_found(os.fsencode(path))
+    for path in list(sizes):
+        found.regular.update(map(os.fsdecode, log.behind(os.fsencode(path))))
     found.look_at(log.doubtful(queue), log, budget)
     # a script that could not be started for want of its interpreter was opened all the same
     queue = [path for path in log.failed_programs if os.fsdecode(path) in links][: MAX_PROGRAMS - len(programs)]
@@ -237,11 +241,24 @@ class Names:
                 self.opened[path] = None
         self.files = self.shown.union(self.led.values())
         for path in self.found:
-            while len(path) > 1:
-                path = os.path.dirname(path)
-                if path in self._above:
-                    break
-                self._above.add(path)
+            self.note_found(path)
+
+    def note_found(self, path: "bytes") -> "None":
+        """Something is there: what stands above it in its name leads to directories."""
+        while len(path) > 1:
+            path = os.path.dirname(path)
+            if path in self._above:
+                break
+            self._above.add(path)
+
+    def behind(self, path: "bytes") -> "Iterator[bytes]":
+        """What a name leads to, as far as the run read the links itself."""
+        for _ in range(files.MAX_LINKS):
+            target = self.read.get(path)
+            if target is None:
+                break
+            path = os.path.join(os.path.dirname(path), target)
+            yield path
 
     def is_above(self, place: "bytes") -> "bool":
         """Whether something was found below a name: then it leads to a directory."""

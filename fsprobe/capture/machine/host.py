@@ -122,6 +122,14 @@ def _has_other_formats() -> "bool":
         return False
 
 
+_gains = {}  # type: dict[str, str]  # of the command of a run, from its first look on: see `check_command`
+
+
+def known_privilege_of(path: "str") -> "str":
+    """As `privilege_of`, as far as `check_command` has looked already."""
+    return _gains[path] if path in _gains else privilege_of(path)
+
+
 def privilege_of(path: "str") -> "str":
     """What a program gains when it is started ("" for nothing): setuid, setgid or file capabilities. Tracing takes it away."""
     try:
@@ -171,6 +179,9 @@ def check_command(
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), hint, code)
     gain = privilege_of(path) if os.getuid() else ""
+    _gains.clear()
+    if os.getuid():
+        _gains[path] = gain
     if not gain:
         return path, []
     return path, [

@@ -106,8 +106,8 @@ def load(path: "str", environ: "Mapping[str, str]", command: "str" = "") -> "Pro
         return found
     if head[4:6] != b"\x02\x01" or struct.unpack_from("<H", head, 18)[0] != _X86_64:
         found.why_not = "%s is no program for x86_64" % shown
-    elif os.geteuid() and host.privilege_of(found.path):
-        found.why_not = "%s is %s: the loader ignores LD_AUDIT then" % (shown, host.privilege_of(found.path))
+    elif os.geteuid() and host.known_privilege_of(found.path):
+        found.why_not = "%s is %s: the loader ignores LD_AUDIT then" % (shown, host.known_privilege_of(found.path))
     elif loader is not None:
         found.loader = loader
         if not loader:

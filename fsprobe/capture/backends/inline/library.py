@@ -119,7 +119,7 @@ def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str, li
     complain on stderr.
     """
     name = "%sinline-%08x%05x" % (scratch_dir.PREFIX, zlib.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFFF)
-    reasons = []
+    reasons = {}  # type: dict[str, str]
     first = [(SYSTEM, SYSTEM, "")] if hook_place.SYSTEM and os.geteuid() == 0 else []
     for label, path, why_not in itertools.chain(first, hook_place.candidates(environment)):
         if label not in _LASTING:
@@ -131,12 +131,16 @@ def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str, li
                 raise private.Unsafe(why_not)
             _write(kept, data, label == SYSTEM, modes)
         except OSError as error:
-            reasons.append("%s: %s" % (label, error.strerror))
+            reasons[label] = "%s: %s" % (label, error.strerror)
         except private.Unsafe as error:
-            reasons.append("%s %s" % (label, error))
+            reasons[label] = "%s %s" % (label, error)
         else:
             return kept, "", modes
-    return "", "no lasting place for it that nobody else can write to: " + ("; ".join(reasons) or "HOME is not set"), []
+    return (
+        "",
+        "no lasting place for it that nobody else can write to: " + ("; ".join(reasons.values()) or "HOME is not set"),
+        [],
+    )
 
 
 def _write(path: "str", data: "bytes", for_all: "bool", modes: "list[int]") -> "None":
