@@ -6,7 +6,7 @@ import re
 import urllib.parse
 from collections.abc import Sequence
 
-from fsprobe.privacy import credentials, path_owners
+from fsprobe.privacy import path_owners
 from fsprobe.privacy.concealment import CACHE_SIZE, Unchanged
 from fsprobe.privacy.identities import IDENTIFIER, KINDS, SCHEDULER, Names
 from fsprobe.privacy.path_owners import STRUCTURE
@@ -23,6 +23,8 @@ from fsprobe.privacy.path_parts import (
     is_ours,
     stack_of,
 )
+from fsprobe.privacy.secrets import credentials
+from fsprobe.privacy.secrets.names import is_secret_name, is_secret_value
 
 MAX_LEARNED = 100
 """Components of a path, from the top: what lies deeper says nothing of whose it is."""
@@ -105,7 +107,7 @@ class Learning(Unchanged):
         return super().argv(words)
 
     def assigned(self, name: bytes, value: bytes) -> bytes:
-        if credentials.is_secret_name(name) and credentials.is_secret_value(name, value):
+        if is_secret_name(name) and is_secret_value(name, value):
             self.names.secrets.add(value)
         elif name.decode("latin-1") in SCHEDULER:
             self.names.add_if_certain(SCHEDULER[name.decode("latin-1")], value)
