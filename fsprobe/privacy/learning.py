@@ -23,7 +23,7 @@ from fsprobe.privacy.path_parts import (
     is_ours,
     stack_of,
 )
-from fsprobe.privacy.secrets import credentials
+from fsprobe.privacy.secrets import credentials, program_options
 from fsprobe.privacy.secrets.names import is_secret_name, is_secret_value
 
 MAX_LEARNED = 100
@@ -94,7 +94,7 @@ class Learning(Unchanged):
         elif path_owners.may_be_name(zone, name) and not FILE.fullmatch(name):
             names.candidates.add(name)
 
-    def _secrets(self, value: bytes, spans: Sequence[credentials.Span]) -> None:
+    def _secrets(self, value: bytes, spans: Sequence[program_options.Span]) -> None:
         self.names.secrets.update(value[start:end] for start, end in spans)
 
     def conceal(self, value: bytes) -> bytes:
