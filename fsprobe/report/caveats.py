@@ -103,7 +103,7 @@ def quality_lines(profile: Profile) -> list[str]:
 
 UNREAD = {
     "room": "for want of room where the hook writes",
-    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace)",
+    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace, sys.monitoring)",
     "processes": "as more processes were forked off than have a place to write",
     "damaged": "in lines that are not as the hook writes them",
     "thread": "of threads that are not known",
