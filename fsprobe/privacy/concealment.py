@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from fsprobe.privacy.identities import Names
 from fsprobe.privacy.secrets import credentials
-from fsprobe.privacy.secrets.names import is_secret_name, is_secret_value
+from fsprobe.privacy.secrets.secret_names import is_secret_name, is_secret_value
 from fsprobe.privacy.spelling import Finder
 
 CACHE_SIZE = 200_000

@@ -24,7 +24,7 @@ from fsprobe.privacy.path_parts import (
     stack_of,
 )
 from fsprobe.privacy.secrets import credentials, program_options
-from fsprobe.privacy.secrets.names import is_secret_name, is_secret_value
+from fsprobe.privacy.secrets.secret_names import is_secret_name, is_secret_value
 
 MAX_LEARNED = 100
 """Components of a path, from the top: what lies deeper says nothing of whose it is."""

@@ -28,7 +28,7 @@ from fsprobe.privacy.path_parts import (
     split_suffix,
     stack_of,
 )
-from fsprobe.privacy.secrets.names import is_secret_name, is_secret_value
+from fsprobe.privacy.secrets.secret_names import is_secret_name, is_secret_value
 from fsprobe.privacy.spelling import WORD, Finder, canonical
 
 __all__ = ["Learning", "Names", "Redaction", "Unchanged"]

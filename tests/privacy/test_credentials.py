@@ -18,7 +18,7 @@ from fsprobe.privacy.concealment import Concealment
 from fsprobe.privacy.identities import Names
 from fsprobe.privacy.redaction import Redaction
 from fsprobe.privacy.secrets import credentials
-from fsprobe.privacy.secrets.names import is_secret_name
+from fsprobe.privacy.secrets.secret_names import is_secret_name
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
 from tests.privacy.test_redaction import VARIABLES, all_bytes, ways_to_write

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from fsprobe.privacy.secrets.names import HARMLESS, is_secret_name, is_secret_value
 from fsprobe.privacy.secrets.program_options import LOGINS, OF_ANY, PROGRAMS, Account, Span, note_option
+from fsprobe.privacy.secrets.secret_names import HARMLESS, is_secret_name, is_secret_value
 
 MAX_DEPTH = 6
 """Command lines within quotes of command lines."""

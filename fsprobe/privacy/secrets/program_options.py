@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from fsprobe.privacy.secrets.names import is_secret_value
+from fsprobe.privacy.secrets.secret_names import is_secret_value
 
 Span = tuple[int, int]
 
@@ -46,7 +46,9 @@ OF_ANY: dict[bytes, str] = {b"--user": "user", b"--proxy-user": "user"}
 _ACCOUNT = re.compile(rb"(?:-[ulU]|--?(?:user|username|login|account))(?:=.+)?|-u[A-Za-z]\w*")
 _AFTER_ACCOUNT = re.compile(rb"(?:-[pPw]|--p)(?:=?(.+))?", re.DOTALL)
 _LIKE_PASSWORD = re.compile(rb"-p(?=.*[a-z])(?=.*[A-Z])(?=.*[\d!#$%^&*@])([^\s/.=,:]{6,})")
-_OTHER_OPTIONS = frozenset(b"srun sbatch salloc squeue sacct scancel qsub qstat bsub mpirun mpiexec ps top ssh sudo su doas runuser setpriv".split())
+_OTHER_OPTIONS = frozenset(
+    b"srun sbatch salloc squeue sacct scancel qsub qstat bsub mpirun mpiexec ps top ssh sudo su doas runuser setpriv".split()
+)
 _PYTHON = re.compile(rb"python[\d.]*")
 """Here `-u` and `-p` are something else: a partition, a port, a process, unbuffered output."""
 LOGINS = frozenset(b"wandb vault comet hf huggingface-cli kaggle snowsql databricks".split())
