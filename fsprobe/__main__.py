@@ -267,10 +267,9 @@ def main() -> int:
                 load_snapshot()
         return command_line()
     except KeyboardInterrupt:
-        from fsprobe.cli.failures import EXIT_INTERRUPTED, say
+        from fsprobe.cli.failures import report_interrupted
 
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        return report_interrupted()
 
 
 def command_line() -> int:
