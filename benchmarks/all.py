@@ -58,7 +58,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "servers": Benchmark("-o {out}", more="--torch {torch}", is_usual=False),
     "case": Benchmark("-o {out}/{name}", is_usual=False, needs_server=True),
     "fix": Benchmark("-o {out}", is_usual=False, needs_server=True),
-    "audit_accuracy": Benchmark("--python {python} -o {out}/{name}.json", is_usual=False),
+    "audit_accuracy": Benchmark(is_usual=False),
     "estimate": Benchmark("-o {out}", is_usual=False),
     "programs": Benchmark("-o {out}", is_usual=False),
     "robustness": Benchmark("-o {out} --fresh", is_usual=False),
