@@ -44,11 +44,11 @@ class Benchmark:
 
 BENCHMARKS: dict[str, Benchmark] = {
     "accuracy": Benchmark(quick=""),
-    "parse_speed": Benchmark(quick="", more="--huge"),
-    "time": Benchmark("-o {out}", needs_server=True),
-    "layouts": Benchmark("{env} -o {out}/{name}.json", "--latency 1 --runs 3", needs_server=True),
+    "parse_speed": Benchmark(fewer="--runs 1", quick="", more="--huge"),
+    "time": Benchmark("-o {out}", "-n 2", needs_server=True),
+    "layouts": Benchmark("{env} -o {out}/{name}.json", "--workload pandas --latency 1 --runs 3", needs_server=True),
     "nodes": Benchmark("{env} -o {out}/{name}.json", "--runs 1", needs_server=True),
-    "overhead": Benchmark(fewer="--runs 3 --growth-to 100000", quick="--no-growth", more="--torch {torch}"),
+    "overhead": Benchmark(fewer="--runs 3 --growth-to 10000", quick="--no-growth", more="--torch {torch}"),
     "peers": Benchmark(),
     "own_size": Benchmark("-o {out}"),
     "pages": Benchmark("-o {out}", is_usual=False),

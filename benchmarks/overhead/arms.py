@@ -83,16 +83,17 @@ def growth_arms(python: str, fsprobe: list[str], script: Path, scratch: Path) ->
     program = strace_program()
     log = str(scratch / "log")
     target = [python, str(script)]
-    run = [*fsprobe, "run", "--force", "-o", str(scratch / "x.fsprobe"), "-q"]
+    run = [*fsprobe, "run", "--force", "-o", str(scratch / "x.fsprobe"), "--backend"]
     return {
         "untraced": target,
         "strace -f -c": [program, "-f", "-c", "-o", log, "--", *target],
         "fsprobe's strace line alone": installed.command_line(program, installed.version(program), log, target),
-        "fsprobe run --record-only": [*run, "--record-only", "--", *target],
-        "fsprobe run --record-only (ptrace)": [*run, "--record-only", "--backend", "ptrace", "--", *target],
-        "fsprobe run --record-only (inline)": [*run, "--record-only", "--backend", "inline", "--", *target],
-        "fsprobe run --stream": [*run, "--stream", "--record-only", "--", *target],
-        "fsprobe run": [word for word in run if word != "-q"] + ["--", *target],
+        **{
+            f"fsprobe run --record-only ({backend})": [*run, backend, "--record-only", "-q", "--", *target]
+            for backend in ("strace", "ptrace", "inline")
+        },
+        "fsprobe run --stream (strace)": [*run, "strace", "--stream", "--record-only", "-q", "--", *target],
+        "fsprobe run (strace)": [*run, "strace", "--", *target],
     }
 
 
