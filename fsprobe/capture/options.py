@@ -280,7 +280,7 @@ def parse(words: "list[str]") -> "RunOptions":
             raise usage("%s takes no value" % name)
         given[attribute] = value if takes_value else "yes"
     if not rest:
-        raise usage("no command given", "fsprobe run -- python train.py")
+        raise usage("no command given", "`fsprobe run -- python train.py`")
     return _checked(given, rest)
 
 
@@ -294,7 +294,7 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options.color = one_of(given, "color", "auto", COLORS)
     options.style = one_of(given, "style", "", tuple(FORMATS))
     if "output" in given and not options.output:
-        raise usage("-o needs a name", "fsprobe run -o FILE -- CMD")
+        raise usage("-o needs a name", "`fsprobe run -o FILE -- CMD`")
     options.output, options.page = outputs(options.output, options.style)
     options.backend = given.get("backend", "auto")
     several = options.backend.split("+")  # two observe one run together: for comparing them
@@ -315,9 +315,9 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     if not options.wait_descendants_s >= 0:  # nan is not, either
         raise usage("--wait-descendants can't be negative")
     if options.record_only and (options.page or options.full):
-        raise usage("--record-only makes no report", "leave it away, or make the report later: fsprobe report FILE")
+        raise usage("--record-only makes no report", "leave it away, or make the report later: `fsprobe report FILE`")
     if bool(options.image) != bool(options.at):
         raise usage(
-            "--image and --at go together", "fsprobe run --image env.sqsh --at /path/of/venv -- python train.py"
+            "--image and --at go together", "`fsprobe run --image env.sqsh --at /path/of/venv -- python train.py`"
         )
     return options

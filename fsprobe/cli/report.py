@@ -193,7 +193,7 @@ def chosen(places: tuple[str, ...]) -> list[str]:
         if not newest:
             raise FsprobeError(
                 "there is no recording of yours in this directory",
-                "fsprobe report FILE; `fsprobe run -- CMD` makes one",
+                "`fsprobe report FILE`; `fsprobe run -- CMD` makes one",
                 EXIT_USAGE,
             )
         say(f"the newest recording here: {newest[0]}")

@@ -8,14 +8,14 @@ import signal
 from dataclasses import dataclass
 
 from fsprobe.capabilities import TRUE_DURATIONS
+from fsprobe.capture import shipped
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.manifest import Manifest, PythonFacts
 from fsprobe.model.profile import Profile
-from fsprobe.report import caveats, numbers, sentences
+from fsprobe.report import caveats, numbers, request_facts, sentences
 
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
-SERVER_REQUESTS = "Server requests, cold cache"
 REQUESTS_CAVEAT = (
     "Requests are a prediction for a client with empty caches, by the rules of each mount's own client where they are known "
     "(NFS, Lustre), else by FUSE's."
@@ -116,7 +116,7 @@ def key_figures(profile: Profile) -> list[Figure]:
             note=f"{numbers.part_of(metrics.n_not_found, metrics.n_metadata)} of the metadata calls",
         ),
         Figure(
-            label=SERVER_REQUESTS,
+            label=requests_label(profile),
             value=numbers.count(requests),
             note="predicted, by each mount's own protocol" if requests is not None else "no prediction for this run",
         ),
@@ -144,6 +144,21 @@ def key_figures(profile: Profile) -> list[Figure]:
             note="; ".join(part for part in (sentences.process_kinds(profile), _paging(manifest)) if part),
         ),
     ]
+
+
+def as_started(line: str, manifest: Manifest) -> str:
+    """A command of ours as this fsprobe was started; plain where the report is for somebody else, whom our paths don't concern."""
+    return line if manifest.disclosed else shipped.started(line)
+
+
+def requests_label(profile: Profile) -> str:
+    """What the figure of predicted requests is called."""
+    return f"{sentence_case(request_facts.name_of(profile))}, cold cache"
+
+
+def sentence_case(words: str) -> str:
+    """Words as a sentence, or a label, begins."""
+    return words[:1].upper() + words[1:]
 
 
 def time_in_calls(profile: Profile, of: str) -> Figure:

@@ -113,7 +113,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str], word: str) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "hint"),
     [
-        ([], 125, "fsprobe run -- python train.py"),
+        ([], 125, "`fsprobe run -- python train.py`"),
         (["recordings"], 127, "it is a directory: name a program in it"),
         (["mine.html"], 127, "it is in this directory, not on PATH: ./mine.html"),
         (["qqqqqq"], 127, "check the name and PATH"),

@@ -18,7 +18,7 @@ from fsprobe.model.profile import PHASES, Profile
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, TimelineRow, sum_of
 from fsprobe.report import caveats, comparison_facts, facts, job_facts, numbers, request_facts, sentences
-from fsprobe.report.foreign import visible_in
+from fsprobe.report.foreign import parts, visible_in
 from fsprobe.report.html import colours, job
 from fsprobe.report.html.import_tree import import_tree
 from fsprobe.report.html.tables import all_tables
@@ -70,6 +70,9 @@ def render(
         ratio=numbers.ratio,
         ratios=numbers.ratios,
         known=facts.known,
+        sentence_case=facts.sentence_case,
+        parts=parts,
+        started=lambda line: line if isinstance(shown, Comparison) else facts.as_started(line, shown.manifest),
     )
     style = _template_text(environment, "shared/page.css") + _template_text(environment, "job/charts.css")
     names = ("shared/common.js", "shared/page.js") if isinstance(shown, Comparison) else SCRIPTS
@@ -272,6 +275,7 @@ def comparison_view(comparison: Comparison, recording: str | None) -> JsonObject
         "differences": comparison.differences,
         "served": request_facts.of_comparison(comparison),
         "caveat": facts.REQUESTS_CAVEAT,
+        "asked": comparison_facts.requests_name(comparison),
         "headline": comparison_facts.headline(comparison),
         "seconds_lines": comparison_facts.seconds_lines(comparison),
         "winner": winner.layout if (winner := comparison_facts.winner(comparison)) is not None else "",

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
 from fsprobe.report import numbers
@@ -76,4 +77,4 @@ def draw_left(console: Console, left: Sequence[Finding]) -> None:
     for finding in shown:
         console.print(Text.assemble((f"  {finding.code} ", "bold"), clean(finding.title)), soft_wrap=True)
         for line in finding.commands[:1]:
-            console.print(Text("    " + clean(line)), soft_wrap=True)
+            console.print(Text("    " + clean(shipped.started(line))), soft_wrap=True)
