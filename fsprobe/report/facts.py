@@ -151,6 +151,24 @@ def as_started(line: str, manifest: Manifest) -> str:
     return line if manifest.disclosed else shipped.started(line)
 
 
+CURED = ("FSP001",)
+"""Findings that an image answers, whatever its own run still shows."""
+
+
+def cure_of(finding: Finding, profile: Profile, recording: str) -> str:
+    """What to type to try the cure of a finding; "" where `fsprobe fix` is no answer, or takes no such recording."""
+    is_one_file = recording and ", layout " not in recording and profile.job is None
+    if finding.code not in CURED or not is_one_file:
+        return ""
+    return as_started(f"fsprobe fix {shlex.quote(recording)}", profile.manifest)
+
+
+def commands(finding: Finding, profile: Profile, recording: str) -> list[str]:
+    """What to type because of a finding, the cure first."""
+    found = (as_started(line, profile.manifest) for line in finding.commands)
+    return [line for line in (cure_of(finding, profile, recording), *found) if line]
+
+
 def requests_label(profile: Profile) -> str:
     """What the figure of predicted requests is called."""
     return f"{sentence_case(request_facts.name_of(profile))}, cold cache"

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
-_OWN_SPAN = re.compile(r"`((?:fsprobe(?: -?-?[a-z]+| [A-Z]+)+|[A-Z_]+=[0-9]))`")
+_OWN_SPAN = re.compile(r"`((?:fsprobe(?: -?-?[a-z]+| [A-Z]+)+|[A-Z_]+=[0-9]|lookup|negative|read_max))`")
 """What our own sentences have in backquotes. Of foreign text only that very command or setting would be taken for one."""
 
 

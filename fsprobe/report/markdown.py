@@ -57,7 +57,7 @@ def _profile(profile: Profile, recording: str | None) -> list[str]:
         ((row.label, f"**{text(row.value)}**", text(row.note)) for row in figures),
     )
     lines += _time(profile.time) if profile.time is not None else []
-    lines += _findings(profile)
+    lines += _findings(profile, recording)
     lines += _job(profile.job, request_facts.name_of(profile)) if profile.job is not None else []
     lines += _imports(profile)
     lines += _seconds(profile.time.by_package or ()) if profile.time is not None else []
@@ -160,7 +160,7 @@ def _packages(profile: Profile) -> list[str]:
     return table(("Package", "calls", "open", "stat", "not found", "time"), cells, n_left=1)
 
 
-def _findings(profile: Profile) -> list[str]:
+def _findings(profile: Profile, recording: str | None) -> list[str]:
     lines = ["### Findings", ""]
     found = facts.findings(profile)
     if not found:
@@ -173,8 +173,8 @@ def _findings(profile: Profile) -> list[str]:
         lines += ["", text(row.evidence), ""]
         if row.advice:
             lines += [sentence(row.advice, profile.manifest), ""]
-        for command in row.commands:
-            lines += [*block(facts.as_started(command, profile.manifest)), ""]
+        for command in facts.commands(row, profile, recording or ""):
+            lines += [*block(command), ""]
         if row.source:
             lines += [f"Source: {text(row.source)}", ""]
     return lines

@@ -208,7 +208,10 @@ def process_kinds(profile: Profile) -> str:
     """What these processes were, each by the last program that it ran."""
     processes = profile.metrics.processes
     names = {"python": "Python", "launcher": "launcher", "program": "other", "": "not known"}
-    return ", ".join(f"{numbers.count(processes[kind])} {name}" for kind, name in names.items() if processes.get(kind))
+    found = {kind: processes.get(kind, 0) for kind in names}
+    if not found["python"]:  # there is nothing that a launcher would start
+        found["program"] += found.pop("launcher")
+    return ", ".join(f"{numbers.count(n)} {names[kind]}" for kind, n in found.items() if n)
 
 
 def paths_line(profile: Profile) -> str:

@@ -121,6 +121,9 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "head": job_facts.head(profile, recording) if is_job else facts.head(profile, recording),
         "headline": job_facts.headline(profile) if is_job else sentences.headline(profile),
         "job": job.view(profile) if is_job else None,
+        "asked": request_facts.name_of(profile),
+        "failure": facts.how_it_failed(profile.manifest),
+        "has_python": sentences.has_python(profile) or sentences.is_unobserved(profile),
         "alarms": caveats.alarms(profile),
         "time": profile.time,
         "time_title": sentences.time_title(profile.time) if profile.time is not None else "",
@@ -132,7 +135,10 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "level": facts.LEVELS.index(verdict.level) if verdict and verdict.level in facts.LEVELS else None,
         "levels": facts.LEVELS,
         "figures": job_facts.figures(profile) if is_job else facts.key_figures(profile),
-        "findings": [(finding, facts.saving(finding, profile)) for finding in facts.findings(profile)],
+        "findings": [
+            (finding, facts.saving(finding, profile), facts.commands(finding, profile, recording or ""))
+            for finding in facts.findings(profile)
+        ],
         "phases": metrics.by_phase,
         "not_found": metrics.not_found,
         "served": request_facts.of_profile(profile),

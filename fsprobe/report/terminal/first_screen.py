@@ -15,7 +15,6 @@ from fsprobe.model.rows import NO_MODULES
 from fsprobe.report import caveats, facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, NOTE, as_text, clean, console_on, print_words
-from fsprobe.report.terminal.cure import cure_of
 from fsprobe.report.terminal.run import FAILED, SEVERITIES, draw_command, draw_verdict
 
 N_IMPORTS = 3
@@ -118,10 +117,8 @@ def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
     first = next((finding for finding in findings if finding.commands), findings[0])
     _, style = SEVERITIES.get(first.severity, ("", ""))
     print_words(console, f"{first.code}  {first.title}", "bold", marks={first.code: style})
-    for line in (cure_of(first, profile, recording), *first.commands):
-        if line:
-            console.print(Text("  $ " + clean(shipped.started(line))), soft_wrap=True)
-            break
+    for line in facts.commands(first, profile, recording)[:1]:
+        console.print(Text("  $ " + clean(line)), soft_wrap=True)
 
 
 def _draw_rest(console: Console, profile: Profile, recording: str) -> None:

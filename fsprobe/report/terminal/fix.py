@@ -13,8 +13,8 @@ from fsprobe.capture import shipped
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
 from fsprobe.report import numbers
+from fsprobe.report.facts import CURED
 from fsprobe.report.terminal.console import GOOD, MIND, broken, clean, print_words
-from fsprobe.report.terminal.cure import CURED
 
 INDENT = 10
 """Columns of a plan's labels."""

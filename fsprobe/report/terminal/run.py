@@ -33,7 +33,6 @@ from fsprobe.report.terminal.console import (
     print_words,
     widest,
 )
-from fsprobe.report.terminal.cure import cure_of
 
 TOP = 8
 MIN_WITH_EXAMPLES = 80
@@ -337,9 +336,9 @@ def draw_findings(console: Console, profile: Profile, recording: str) -> None:
         if saved:
             print_words(console, f"saves {saved}", indent=3)
         print_words(console, finding.evidence, indent=3)
-        for line in [line for line in (cure_of(finding, profile, recording), *finding.commands) if line][:3]:
+        for line in facts.commands(finding, profile, recording)[:3]:
             # never broken: it is there to be copied
-            console.print(Text("   $ " + clean(shipped.started(line))), soft_wrap=True)
+            console.print(Text("   $ " + clean(line)), soft_wrap=True)
     if len(findings) > 6:
         console.print()
         print_words(
