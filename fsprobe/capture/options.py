@@ -163,7 +163,9 @@ def nearest(word: "str", known: "Iterable[str]") -> "str":
     """What was perhaps meant by a word that nobody knows; "" where nothing is like it."""
     import difflib
 
-    found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
+    # without the dashes that all options share, or any two would be alike
+    names = {name.lstrip("-"): name for name in known}
+    found = [names[name] for name in difflib.get_close_matches(word.lstrip("-"), sorted(names), 1, 0.6)]
     return found[0] if found else ""
 
 
@@ -269,7 +271,8 @@ def parse(words: "list[str]") -> "RunOptions":
         if name in ("--help", "-h"):
             raise HelpWanted
         if name not in known:
-            hint = "did you mean --format json?" if name == "--json" else _meant(name, known)
+            style = name.lstrip("-")
+            hint = "did you mean --format %s?" % style if style in FORMATS else _meant(name, known)
             raise usage("run has no option %s" % name, hint or "see `fsprobe run --help`")
         attribute, takes_value = known[name]
         if takes_value and not equals:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 import fsprobe
+from fsprobe.capture.options import RECORDING
 from fsprobe.cli import hints
 from fsprobe.cli.failures import (
     EXIT_INTERRUPTED,
@@ -100,6 +101,8 @@ def main(words: Sequence[str]) -> int:
         words = [*words[1:2], "--help"]
     elif words[:1] == ["version"]:
         words = ["--version"]
+    elif words and words[0].endswith(RECORDING):
+        words = ["report", *words]
     try:
         return _main(words)
     except (click.Abort, KeyboardInterrupt):
