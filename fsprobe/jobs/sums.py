@@ -6,6 +6,7 @@ A merge is an addition, so it may be done in any grouping and anywhere: files in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from statistics import median
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ OUTLIER_SHARE = 0.1
 """... and it differs from the median by more than this: ranks mostly make the very same calls, and then any difference has an
 infinite score. A judgement."""
 MIN_FOR_OUTLIERS = 5
+N_EXAMPLES = 5
+"""Lines that were not understood, of all runs."""
 MAX_OUTLIERS = 10
 Key = TypeVar("Key")
 
@@ -150,27 +153,16 @@ def add_notes(into: Notes, other: Notes) -> None:
 
 def add_quality(into: ParseQuality, other: ParseQuality) -> None:
     """Add what could not be used of one run."""
-    for name in (
-        "n_lines",
-        "n_unparsed",
-        "n_partial",
-        "n_unfinished",
-        "n_unread_paths",
-        "n_untraced",
-        "n_refused_traces",
-        "n_lost",
-    ):
-        setattr(into, name, getattr(into, name) + getattr(other, name))
-    for name in ("has_times", "has_tids", "has_durations", "io_uring"):
-        setattr(into, name, getattr(into, name) or getattr(other, name))
-    into.unparsed_examples.extend(other.unparsed_examples[: max(0, 5 - len(into.unparsed_examples))])
-    add_numbers(into.unseen, other.unseen)
-    add_numbers(into.not_started, other.not_started)
-    add_numbers(into.by_preload, other.by_preload)
-    add_numbers(into.other_calls, other.other_calls)
-    add_numbers(into.other_errors, other.other_errors)
-    for name in ("unseen", "not_started", "by_preload"):
-        add_numbers(getattr(into, name), getattr(other, name))
+    for name in (field.name for field in fields(ParseQuality)):
+        mine, theirs = getattr(into, name), getattr(other, name)
+        if name == "unparsed_examples":
+            mine.extend(theirs[: max(0, N_EXAMPLES - len(mine))])
+        elif isinstance(mine, dict):
+            add_numbers(mine, theirs)
+        elif isinstance(mine, bool):
+            setattr(into, name, mine or theirs)
+        elif name != "wall_start_ns":  # each run's own
+            setattr(into, name, mine + theirs)
 
 
 # ---- ranks --------------------------------------------------------------------------------------------------------
