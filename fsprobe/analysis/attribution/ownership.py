@@ -94,6 +94,7 @@ class Mounts:
             found = self._of(path)
         if len(self._of_path) >= MAX_PATHS:
             self._of_path.clear()
+            self._known.clear()
         self._of_path[path] = found
         return found
 
