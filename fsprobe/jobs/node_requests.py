@@ -105,17 +105,20 @@ class NodeRequests:
         """
         self.n_unplaced += requests.n_unplaced
         known = self._again.get(id(requests))
-        if known is not None and not self.shared:
+        if known is not None:
             self._again[id(requests)] = requests, known[1] + 1
             return
-        self._again[id(requests)] = requests, 0
+        has_clients = False
         join_served(self.served, requests.served)
         for path, row in requests.per_path.items():
             self.mount_of.setdefault(path, requests.mount_of[path])
             if row.further is not None or row.operations:
                 self.shared.setdefault(path, SharedPath()).join(row, user)
+                has_clients = True  # then it counts whose rank it is
             else:
                 self._join(path, row)
+        if not has_clients:
+            self._again[id(requests)] = requests, 0
 
     def settle(self) -> None:
         """Join those who ask for just what another one does: what they share is asked for, what each opens it opens again."""

@@ -122,3 +122,19 @@ def test_a_link_that_was_opened_with_doubled_slashes_is_the_same_link() -> None:
     table = Mounts([mount(b"/"), mount(b"/pfs", "lustre", "network")])
     table.learn(b"//project/me/x", b"/pfs/me/x")
     assert table.of(b"/project/me/y").fstype == "lustre"  # type: ignore[union-attr]
+
+
+def test_mounts_that_answer_alike_are_asked_as_one_and_others_are_not() -> None:
+    def made(fstype: str, led_to: bytes) -> Mounts:
+        mounts = Mounts([Mount(path=b"/sw", fstype=fstype, fs_class="network", source=b"s", options="")])
+        mounts.learn(b"/opt/x", led_to)
+        return mounts.or_equal()
+
+    first = made("nfs4", b"/sw/x")
+    assert made("nfs4", b"/sw/x") is first
+    for fstype, led_to in (("lustre", b"/sw/x"), ("nfs4", b"/elsewhere/x")):
+        other = made(fstype, led_to)
+        assert other is not first
+        found = other.of(b"/opt/x/y")
+        assert (found is not None and found.fstype) == (fstype if led_to == b"/sw/x" else False)
+        assert other.of(b"/opt/x/y") is found

@@ -26,15 +26,19 @@ def asked(draw: st.DrawFn) -> Requests:
 
 @given(st.lists(asked(), min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=9))
 def test_the_same_again_counts_as_another_one(kinds: list[Requests], ranks: list[tuple[int, int]]) -> None:
-    by_number, by_one, parts = NodeRequests(), NodeRequests(), [NodeRequests() for _ in range(3)]
+    by_number, by_one = NodeRequests(), NodeRequests()
+    parts = [(NodeRequests(), NodeRequests()) for _ in range(3)]
     for kind, part in ranks:
         requests = kinds[kind % len(kinds)]
-        by_number.join(requests, user=7)
-        by_one.join(deepcopy(requests), user=7)
-        parts[part].join(requests, user=7)
-    in_parts = NodeRequests()
-    for one in parts:
+        for node in (by_number, parts[part][0]):
+            node.join(requests, user=7)
+        for node in (by_one, parts[part][1]):
+            node.join(deepcopy(requests), user=7)
+    in_parts, in_parts_by_one = NodeRequests(), NodeRequests()
+    for one, other in parts:
         in_parts.add(one)
-    assert dict(by_number.rows()) == dict(by_one.rows())
-    assert by_number.n_unplaced == by_one.n_unplaced == in_parts.n_unplaced
-    assert {path: row.open for path, row in in_parts.rows()} == {path: row.open for path, row in by_one.rows()}
+        in_parts_by_one.add(other)
+    for node, right in ((by_number, by_one), (in_parts, in_parts_by_one)):
+        assert dict(node.rows()) == dict(right.rows())
+        assert node.per_path == right.per_path
+        assert node.n_unplaced == right.n_unplaced == sum(kinds[kind % len(kinds)].n_unplaced for kind, _ in ranks)
