@@ -48,7 +48,9 @@ _DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
 """Names of links to the directory that they lie in; see `capture.directories.hook_place`."""
 
 
-class _Attributor:
+class Attributor:
+    """What `attribute` knows of the programs that run; for a whole stream use that."""
+
     def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes) -> None:
         self.hook_dir = hook_dir
         # by its name on PYTHONPATH, and by where it lies, which is what a descriptor of it shows
@@ -198,17 +200,10 @@ class _Attributor:
         if thread is None:
             return None
         image = thread.image
-        if (
-            image.state != "main"
-            or not image.hooked
-            or not image.has_marks
-            or image.is_silent
-            or image.in_hook
-            or image.walks_up_to
-        ):
+        if not image.is_settled:
             return None
         op = call.op
-        if op is Op.EXEC or (op is Op.OPEN and self._is_of_marks(call)):
+        if op is Op.EXEC or (op is Op.OPEN and self.is_of_marks(call)):
             return None
         stack = thread.seen_stack
         if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
@@ -277,7 +272,7 @@ class _Attributor:
         module = stack[-1].name if stack else NO_IMPORT
         phase = phase_of(call, image, stack, self.hook_prefixes)
         row = Attributed(call, phase, module, stack, image.process)
-        if image.in_hook or (call.op is Op.OPEN and self._is_of_marks(call)):
+        if image.in_hook or (call.op is Op.OPEN and self.is_of_marks(call)):
             row.own = True
         elif not image.hooked and (call.path in self.hook_dirs or call.path.startswith(self.hook_prefixes)):
             # the import system's lookups in the hook's directory come before the hook runs; a program that lists
@@ -300,7 +295,7 @@ class _Attributor:
         else:
             yield row
 
-    def _is_of_marks(self, call: Call) -> bool:
+    def is_of_marks(self, call: Call) -> bool:
         """Whether the hook opens its file of marks, or the directory of these by the flags that nobody else uses there."""
         if call.path in self.marks_dirs:
             return b"O_PATH" in call.args and b"O_NOFOLLOW" in call.args
@@ -367,7 +362,7 @@ def attribute(
         marks_dir: where the hooks wrote.
         running: the process that the tracer was attached to, for a log that does not begin with its start.
     """
-    attributor = _Attributor(hook_dir, marks_dir, notes)
+    attributor = Attributor(hook_dir, marks_dir, notes)
     if running is not None:
         attributor.begin(running)
     settled = attributor.settled

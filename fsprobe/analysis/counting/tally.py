@@ -160,6 +160,8 @@ class Folder:
         self.why_not_found = why_not_found
         self._first: Attributed | None = None
         self._stretch = Counts()
+        self._begun_ns: int | None = None
+        """When the first call of the stretch began."""
         self._process_now: ProcessTally | None = None
 
     def fold(self, row: Attributed) -> None:
@@ -171,7 +173,7 @@ class Folder:
         # written out, not in small functions: this is done for each call of a run, or of a job of a thousand ranks
         tally = self.tally
         by_path, by_syscall, floor, not_found = tally.by_path, tally.by_syscall, tally.floor, tally.not_found
-        first, process, stretch = self._first, self._process_now, self._stretch
+        first, process, stretch, begun_ns = self._first, self._process_now, self._stretch, self._begun_ns
         bin_now, n_in_bin, n_open_in_bin = -1, 0, 0
         first_ns, last_ns, startup_end_ns = tally.first_ns, tally.last_ns, tally.startup_end_ns
         for row in rows:
@@ -200,10 +202,11 @@ class Folder:
                 if n_in_bin and first is not None and process is not None:
                     self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
                     n_in_bin = n_open_in_bin = 0
+                self._begun_ns = begun_ns
                 self.close()
                 self._first = first = row
                 self._process_now = process = self._process(row)
-                stretch = self._stretch
+                stretch, begun_ns = self._stretch, None
             path = by_path.get(name)
             if path is None:
                 path = by_path[name] = PathTally()
@@ -253,13 +256,16 @@ class Folder:
             n_in_bin += 1
             if op is _OPEN:
                 n_open_in_bin += 1
-            if first_ns is None or t_ns < first_ns:
-                first_ns = t_ns
+            if begun_ns is None or t_ns < begun_ns:
+                begun_ns = t_ns
+                if first_ns is None or t_ns < first_ns:
+                    first_ns = t_ns
             if last_ns is None or end > last_ns:
                 last_ns = end
             if row.phase == "import" and (startup_end_ns is None or end > startup_end_ns):
                 startup_end_ns = end
         tally.first_ns, tally.last_ns, tally.startup_end_ns = first_ns, last_ns, startup_end_ns
+        self._begun_ns = begun_ns
         if n_in_bin and first is not None and process is not None:
             self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
 
@@ -284,7 +290,7 @@ class Folder:
         add(tally.total, counts)
         add(_counts(tally.by_phase, row.phase), counts)
         add(self._process_now.counts, counts)
-        module, t_ns = _module(tally, row.module), row.call.t_ns
+        module, t_ns = _module(tally, row.module), self._begun_ns
         add(module.own, counts)
         _begin(module, t_ns)
         if not row.stack:
@@ -306,7 +312,7 @@ class Folder:
                     cumulative.time_ns += time_ns
                 if t_ns is not None and (module.first_ns is None or t_ns < module.first_ns):
                     module.first_ns = t_ns
-        self._first, self._process_now, self._stretch = None, None, Counts()
+        self._first, self._process_now, self._stretch, self._begun_ns = None, None, Counts(), None
 
     def _process(self, row: Attributed) -> ProcessTally:
         info = row.process

@@ -126,11 +126,11 @@ class Steps:
     _described: dict[tuple[str, bytes, str, bytes], int] = field(default_factory=dict)
     """The same of looks at what has no size; a look that finds something of another kind there ends it."""
 
-    def add(self, call: Call, module: str) -> None:
-        """Take in one call."""
+    def add(self, call: Call, module: str, n: int = 1) -> None:
+        """Take in a call; `n` that differ in nothing but their times, with no change of the tree in between, where these don't count."""
         tid, t_ns, syscall, _, path, error, _, args, _ = call
         if path[:1] != b"/":
-            self.n_unplaced += 1
+            self.n_unplaced += n
             return
         whole = (syscall, args, error, path)
         number = self._repeated.get(whole)
@@ -140,7 +140,7 @@ class Steps:
             if self.keeps_order:
                 self._note(number, tid, t_ns, module)
             callers = self.steps[number].callers
-            callers[module] = callers.get(module, 0) + 1
+            callers[module] = callers.get(module, 0) + n
             return
         action = ACTION_OF_SYSCALL.get(syscall, LOOK)
         if action == LOOK and syscall not in NO_FOLLOW_SYSCALLS and b"NOFOLLOW" not in args:
@@ -156,7 +156,7 @@ class Steps:
             if self.keeps_order:
                 self._note(number, tid, t_ns, module)
             step = self.steps[number]
-            step.callers[module] = step.callers.get(module, 0) + 1
+            step.callers[module] = step.callers.get(module, 0) + n
             if action != LOOK or step.size is not None or error:
                 # once more it tells nothing that is not known, until something changes
                 if len(self._repeated) >= MAX_REPEATED:
@@ -164,7 +164,7 @@ class Steps:
                 self._repeated[whole] = number
                 return
         else:
-            step = Step(action, syscall, path, error, flags, {module: 1})
+            step = Step(action, syscall, path, error, flags, {module: n})
             if self.keeps_order:
                 self._note(len(self.steps), tid, t_ns, module)
             self._seen[key] = len(self.steps)
