@@ -49,9 +49,16 @@ _DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
 
 
 class Attributor:
-    """What `attribute` knows of the programs that run; for a whole stream use that."""
+    """What is known of the programs that run; for a whole stream use `attribute`.
 
-    def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes) -> None:
+    Args:
+        hook_dir: the directory that fsprobe put first on PYTHONPATH; b"" when there was none.
+        marks_dir: where the hooks wrote.
+        notes: filled with what the stream says besides calls.
+        running: the process that the tracer was attached to, for a log that does not begin with its start.
+    """
+
+    def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes, running: Running | None = None) -> None:
         self.hook_dir = hook_dir
         # by its name on PYTHONPATH, and by where it lies, which is what a descriptor of it shows
         self.hook_dirs = (hook_dir, _DIGITS.sub(b"/", hook_dir)) if hook_dir else ()
@@ -64,6 +71,8 @@ class Attributor:
         """Names of modules, as text."""
         self.estimates: dict[int, tuple[Image, Estimate]] = {}
         """Thread -> what estimates its imports, while nothing marks them."""
+        if running is not None:
+            self._begin(running)
 
     def thread(self, tid: int) -> Thread:
         thread = self.threads.get(tid)
@@ -72,7 +81,7 @@ class Attributor:
             thread = self.threads[tid] = Thread(Image(process, under_python=False))
         return thread
 
-    def begin(self, running: Running) -> None:
+    def _begin(self, running: Running) -> None:
         """All threads of a process that is past its start."""
         process = ProcessInfo(running.pid, 0, running.label, "python" if running.is_python else "program")
         image = Image(process, under_python=True, state="main" if running.is_python else "foreign")
@@ -362,9 +371,7 @@ def attribute(
         marks_dir: where the hooks wrote.
         running: the process that the tracer was attached to, for a log that does not begin with its start.
     """
-    attributor = Attributor(hook_dir, marks_dir, notes)
-    if running is not None:
-        attributor.begin(running)
+    attributor = Attributor(hook_dir, marks_dir, notes, running)
     settled = attributor.settled
     for event in events:
         if type(event) is Call:

@@ -18,7 +18,7 @@ from fsprobe.model.rows import Counts
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
 
-_FIELD = {
+FIELD = {
     Op.OPEN: "n_open",
     Op.STAT: "n_stat",
     Op.READLINK: "n_readlink",
@@ -41,7 +41,7 @@ def add_call(counts: Counts, op: Op, is_not_found: bool, time_ns: int) -> None:
     elif op is Op.OPEN:
         counts.n_open += 1
     else:
-        name = _FIELD[op]
+        name = FIELD[op]
         setattr(counts, name, getattr(counts, name) + 1)
     if is_not_found:
         counts.n_not_found += 1
@@ -218,11 +218,7 @@ class Folder:
                 stretch.n_open += 1
                 counts.n_open += 1
                 if path.resolved is None and not error:
-                    start = result.find(b"<")
-                    if start >= 0 and result.endswith(b">"):
-                        path.resolved = result[start + 1 : -1]
-                    elif start < 0 and result.isdigit():
-                        path.resolved = name  # a log without -y: where it led is not known, that it was opened is
+                    path.resolved = resolved_of(name, result)
             else:
                 add_call(stretch, op, False, 0)
                 add_call(counts, op, False, 0)
@@ -322,6 +318,15 @@ class Folder:
             process = self.tally.by_process[key] = ProcessTally(info.pid, info.parent, info.label, info.kind)
         process.kind = info.kind
         return process
+
+
+def resolved_of(path: bytes, result: bytes) -> bytes | None:
+    """Where a successful open of a path led, by its result; see `PathTally`."""
+    start = result.find(b"<")
+    if start >= 0 and result.endswith(b">"):
+        return result[start + 1 : -1]
+    # a log without -y: where it led is not known, that it was opened is
+    return path if start < 0 and result.isdigit() else None
 
 
 def _module(tally: Tally, name: str) -> ModuleTally:

@@ -258,6 +258,32 @@ class Steps:
         return flags
 
 
+def changes_tree(call: Call) -> bool:
+    """Whether who asks after a call may be answered otherwise than before it."""
+    action = ACTION_OF_SYSCALL.get(call.syscall, LOOK)
+    if call.error or call.path[:1] != b"/":
+        return False
+    return MAKE <= action <= RENAME or (action == OPEN_IT and _creates(call))
+
+
+def is_told_again(call: Call) -> bool:
+    """Whether a call that comes once more, word for word, is only counted, unless the tree has changed in between."""
+    action = ACTION_OF_SYSCALL.get(call.syscall, LOOK)
+    return (action < LIST_IT or action == EXECUTE) and not (action == OPEN_IT and _creates(call))
+
+
+def kind_told(call: Call) -> int | None:
+    """What a look tells of the kind of what it finds; None: nothing."""
+    if call.error or ACTION_OF_SYSCALL.get(call.syscall, LOOK) != LOOK:
+        return None
+    mode = _MODE.search(call.args[call.args.rfind(b'"') :])
+    return None if mode is None else kind_of_mode(mode.group(1))
+
+
+def _creates(call: Call) -> bool:
+    return call.syscall == "creat" or b"O_CREAT" in _WORD.findall(call.args[call.args.rfind(b'"') + 1 :])
+
+
 def _wanted(syscall: str, args: bytes) -> int:
     wanted = _WANTS.get(syscall, 0)
     if wanted == RIGHTS and b"F_OK" in args[args.rfind(b'"') :]:

@@ -1,0 +1,244 @@
+"""What `time.observed.watch_time` notes, of a ring that is read as columns."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fsprobe.analysis.columns.slots import Columns, Ints
+from fsprobe.analysis.time.observed import FIELDS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
+from fsprobe.events.ring.slots import HAS_NO_USAGE
+from fsprobe.model.events import Op, Process
+
+_NEVER = -1
+
+
+@dataclass(slots=True)
+class Lives:
+    """Threads from their first event to their end: the imports they are in, and the times between their marks."""
+
+    _lives: dict[int, int] = field(default_factory=dict)
+    """Thread -> which life it is in."""
+    stacks: list[list[tuple[str, int]]] = field(default_factory=list)
+    """Of each life: the imports under way, each with the mark that began it; -1 for one inside itself."""
+    last: list[int] = field(default_factory=list)
+    """Of each life its last mark."""
+    now: list[int] = field(default_factory=list)
+    """Of each life the time between two marks that it is in."""
+    n_between: int = 0
+    rows: array[int] = field(default_factory=lambda: array("q"))
+    """Of each mark its row."""
+    before: array[int] = field(default_factory=lambda: array("i"))
+    """... the one before it in its thread; -1: none, or outside any import."""
+    closed: array[int] = field(default_factory=lambda: array("i"))
+    """... the time that it ends."""
+    life_of: array[int] = field(default_factory=lambda: array("i"))
+    tops: array[int] = field(default_factory=lambda: array("i"))
+    """... the import in which that was."""
+    names: dict[str, int] = field(default_factory=dict)
+    spans: list[tuple[int, int, int]] = field(default_factory=list)
+    """Imports that have ended: their name, the mark that began and that which ended them."""
+    n_rows: int = 0
+
+    def open(self, n_rows: int) -> None:
+        """Begin with a ring of so many rows."""
+        self.n_rows = n_rows
+
+    def life(self, tid: int) -> int:
+        """The life that a thread is in."""
+        number = self._lives.get(tid)
+        if number is None:
+            number = self._lives[tid] = len(self.stacks)
+            self.stacks.append([])
+            self.last.append(_NEVER)
+            self.now.append(self.n_between)
+            self.n_between += 1
+        return number
+
+    def between(self, tid: int) -> int:
+        """The time between two marks that a thread is in."""
+        return self.now[self.life(tid)]
+
+    def between_of(self, life: int) -> int:
+        """The same of a life."""
+        return self.now[life]
+
+    def mark(self, row: int, tid: int, kind: str, name: str) -> None:
+        """A mark ends what was between, and may begin or end an import."""
+        life = self._lives.get(tid)
+        if life is None:
+            life = self.life(tid)
+        stack, number, last = self.stacks[life], len(self.rows), self.last[life]
+        is_used = bool(stack) and last >= 0
+        self.rows.append(row)
+        self.before.append(last)
+        self.closed.append(self.now[life])
+        self.life_of.append(life)
+        self.tops.append(self.names.setdefault(stack[-1][0], len(self.names)) if is_used else -1)
+        self.last[life] = number
+        self.now[life] = self.n_between
+        self.n_between += 1
+        if kind == "begin":
+            is_again = False
+            for one in stack:
+                if one[0] == name:
+                    is_again = True
+                    break
+            stack.append((name, -1 if is_again else number))
+        elif kind == "end":
+            if stack and stack[-1][0] == name:
+                begun = stack.pop()[1]
+                if begun >= 0:
+                    self.spans.append((self.names.setdefault(name, len(self.names)), begun, number))
+                return
+            for depth in range(len(stack) - 1, -1, -1):
+                if stack[depth][0] == name:
+                    self._end(life, depth)
+                    break
+
+    def process(self, event: Process) -> None:
+        """A thread or a program has ended."""
+        if event.kind in ("fork", "thread"):
+            return
+        for tid in (event.child or event.tid, event.tid):
+            life = self._lives.pop(tid, None)
+            if life is not None:
+                self._end(life, 0)
+
+    def close(self) -> None:
+        """The ring is at its end."""
+        for life in self._lives.values():
+            self._end(life, 0)
+
+    def _end(self, life: int, depth: int) -> None:
+        stack = self.stacks[life]
+        for name, begun in stack[depth:]:
+            if begun >= 0:
+                self.spans.append((self.names.setdefault(name, len(self.names)), begun, self.last[life]))
+        del stack[depth:]
+
+
+def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: Ints) -> None:
+    """Note what the calls and marks of a ring say about time.
+
+    Args:
+        seen: to be filled.
+        columns: the ring.
+        lives: its threads.
+        calls: rows of all calls, in the order of the slots.
+        between: of each the time between two marks that it is in.
+    """
+    seen.has_reads = seen.has_usage = seen.has_faults = True
+    shapes = columns.shapes
+    if len(calls):
+        first = columns.call(int(calls[0]))
+        seen.begun_ns = first.t_ns if first.op is Op.EXEC else None
+    of = columns.shape[calls]
+    is_other = np.array([call.op is Op.OTHER for call in shapes.calls], dtype=bool)
+    dur_ns, t_ns = columns.dur_ns[calls], columns.t_ns[calls]
+    counted = (dur_ns >= 0) & ~is_other[of]
+    seen.calls_ns = int(dur_ns[counted].sum())
+    seen.covered_ns = _covered(t_ns[counted], dur_ns[counted])
+    sums = np.zeros((lives.n_between, len(FIELDS)), dtype=np.int64)
+    column = {name: number for number, name in enumerate(FIELDS)}
+
+    def add(name: str, which: Ints, values: Ints | None) -> None:
+        weights = None if values is None else values.astype(np.float64)
+        sums[:, column[name]] += np.bincount(which, weights, lives.n_between).astype(np.int64)
+
+    add("n_calls", between[counted], None)
+    add("calls_ns", between[counted], dur_ns[counted])
+    slow = counted & (dur_ns > SLOW_CALL_NS)
+    add("n_slow", between[slow], None)
+    add("slow_ns", between[slow], dur_ns[slow])
+    reads, is_file = _reads(seen, columns, calls)
+    some = columns.slots[calls[reads]]
+    add("n_reads", between[reads][is_file], some["n_reads"][is_file].astype(np.int64))
+    add("reads_ns", between[reads][is_file], some["read_ns"][is_file].astype(np.int64))
+    _imports(seen, columns, lives, sums, column)
+
+
+def _covered(t_ns: Ints, dur_ns: Ints) -> int:
+    if not len(t_ns):
+        return 0
+    end_ns = t_ns + dur_ns
+    until = np.concatenate(([0], np.maximum.accumulate(np.maximum(end_ns, 0))[:-1]))
+    return int(np.maximum(0, end_ns - np.maximum(t_ns, until)).sum())
+
+
+def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """Reads by file; which of the calls are opens that something was read through, and which of those are of files."""
+    shapes = columns.shapes
+    of = columns.shape[calls]
+    is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)[of]
+    opens = np.flatnonzero(is_open)
+    some = columns.slots[calls[opens]]
+    found = (some["n_reads"] != 0) | (some["n_maps"] != 0)
+    opens, some = opens[found], some[found]
+    counts_file = np.array([place[:1] == b"/" and not place.startswith(NO_FILES) for place in shapes.led_to], dtype=bool)
+    is_file = counts_file[of[opens]] if len(opens) else np.zeros(0, dtype=bool)
+    places: dict[bytes, int] = {}
+    place_of = np.array([places.setdefault(place, len(places)) for place in shapes.led_to], dtype=np.int64)
+    some, which = some[is_file], place_of[of[opens][is_file]]
+    sums = [
+        np.bincount(which, some[name].astype(np.float64), len(places)).astype(np.int64).tolist()
+        for name in ("n_reads", "read_bytes", "read_ns", "map_bytes")
+    ]
+    paths = list(places)
+    for number in dict.fromkeys(which.tolist()):
+        seen.reads[paths[number]] = FileReads(*(column[number] for column in sums))
+    return opens, is_file
+
+
+def sizes(columns: Columns, calls: Ints) -> dict[bytes, tuple[int, int]]:
+    """As `RingFacts.fstats`: of files that were opened, st_mode and size as they were asked for through the descriptor."""
+    shapes = columns.shapes
+    is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)
+    of = columns.shape[calls]
+    opens = np.flatnonzero(is_open[of])
+    asked = opens[columns.slots["n_fstats"][calls[opens]] != 0]
+    found: dict[bytes, tuple[int, int]] = {}
+    # a file's mode is what it was told last: of calls that are alike only the last one can be that
+    backwards = list(dict.fromkeys(of[asked][::-1].tolist()))
+    for number in dict.fromkeys(of[asked].tolist()):
+        found[shapes.led_to[number]] = (0, 0)
+    for number in reversed(backwards):
+        path, (mode, size) = shapes.led_to[number], shapes.statuses[number]
+        found[path] = (mode, max(size, found[path][1]))
+    return found
+
+
+def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column: dict[str, int]) -> None:
+    """What each import used, between the marks of its thread."""
+    if not lives.rows:
+        return
+    rows = np.array(lives.rows, dtype=np.int64)
+    before, tops = np.array(lives.before, dtype=np.int64), np.array(lives.tops, dtype=np.int64)
+    used = sums[np.array(lives.closed, dtype=np.int64)]
+    has_usage = (columns.slots["has"][rows] & HAS_NO_USAGE) == 0
+    is_used = tops >= 0
+    last = np.maximum(before, 0)
+    t_ns = columns.t_ns[rows]
+    both = has_usage & has_usage[last]
+    if bool((is_used & ~both).any()):
+        seen.has_usage = False
+    arguments = columns.slots["arg"][rows, :2].astype(np.int64)
+    used[:, column["wall_ns"]] = np.maximum(0, t_ns - t_ns[last])
+    used[:, column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
+    used[:, column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)
+    used[~is_used] = 0
+    names = list(lives.names)
+    own = np.zeros((len(names), len(FIELDS)), dtype=np.int64)
+    np.add.at(own, tops[is_used], used[is_used])
+    order = np.argsort(np.array(lives.life_of, dtype=np.int64), kind="stable")
+    total = np.empty_like(used)
+    total[order] = np.cumsum(used[order], axis=0)
+    cumulative = np.zeros_like(own)
+    if lives.spans:
+        spans = np.array(lives.spans, dtype=np.int64)
+        np.add.at(cumulative, spans[:, 0], total[spans[:, 2]] - total[spans[:, 1]])
+    for number in dict.fromkeys(tops[is_used].tolist()):
+        seen.own[names[number]] = Used(*own[number].tolist())
+        seen.cumulative[names[number]] = Used(*cumulative[number].tolist())
