@@ -19,6 +19,8 @@ class Node:
     children: dict[tuple[str, bool], Node] = field(default_factory=dict)
     known: dict[str, Node] = field(default_factory=dict)
     """The same for imports as the marks tell them."""
+    settled: dict[int, int] = field(default_factory=dict)
+    """Process -> the number of the context of what it does here, once it is past its start."""
 
     def stack(self) -> tuple[Frame, ...]:
         """Outermost first."""
@@ -46,7 +48,6 @@ class Contexts:
     processes: list[ProcessInfo] = field(default_factory=list)
     """As they were when their calls were attributed: a later one may know more of the same."""
     _numbers: dict[tuple[int, str, str, int, bool], int] = field(default_factory=dict)
-    _settled: dict[tuple[int, int], int] = field(default_factory=dict)
     _phases: dict[str, int] = field(default_factory=dict)
     _imports: dict[tuple[str, int], int] = field(default_factory=dict)
     _processes: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -111,11 +112,10 @@ class Contexts:
 
     def settled(self, process: int, node: Node) -> int:
         """That of a call of an interpreter that is past its start."""
-        key = (process, node.number)
-        number = self._settled.get(key)
+        number = node.settled.get(process)
         if number is None:
             phase, module = ("run", NO_IMPORT) if node.frame is None else ("import", node.frame.name)
-            number = self._settled[key] = self.number(process, phase, module, node, False)
+            number = node.settled[process] = self.number(process, phase, module, node, False)
         return number
 
     def of(self, row: Attributed) -> int:

@@ -32,6 +32,7 @@ def fill_watch(seen: Watch, rows: Rows) -> None:
     imports = np.array(contexts.import_of, dtype=np.int64)
     stacks = [(module, node.stack()) for module, node in contexts.imports]
     is_counted = np.array([counts_each(module, stack) for module, stack in stacks], dtype=bool)
+    tells = np.array([bool(stack) and stack[0].name.startswith("multiprocessing") for _, stack in stacks], dtype=bool)
     spawns = np.array([bool(stack) and stack[0].name == SPAWN for _, stack in stacks], dtype=bool)
     in_import = np.array([name == "import" for name in contexts.phases], dtype=bool)
     in_init = np.array([name == "init" for name in contexts.phases], dtype=bool)
@@ -42,7 +43,11 @@ def fill_watch(seen: Watch, rows: Rows) -> None:
     is_import = in_import[phase]
     is_stat = rows.of_shapes(lambda call: call.op is Op.STAT)[shape]
     chosen = is_apart[process] | in_init[phase] | is_counted[imports[context]] | rows.of_shapes(is_worth_a_look)[shape]
-    chosen[group(context, len(contexts.process_of)).first] = True
+    n_phases, n_keys = len(contexts.phases), len(keys)
+    plainly = ~is_counted[imports[context]]
+    chosen[group((process * n_phases + phase) * 2 + plainly, n_keys * n_phases * 2).first] = True
+    outermost = np.flatnonzero(is_import & tells[imports[context]])
+    chosen[outermost[group(context[outermost], len(contexts.process_of)).first]] = True
     n_shapes = len(columns.shapes.calls)
     stats = np.flatnonzero(is_import & is_stat)
     chosen[stats[group(shape[stats], n_shapes).first]] = True
@@ -50,7 +55,7 @@ def fill_watch(seen: Watch, rows: Rows) -> None:
         pass
     # the rest are as many more of the same
     rest = ~chosen
-    n_phases = len(contexts.phases)
+    _fill_modules(seen, rows, keys, group(context[rest & is_import & plainly], len(contexts.process_of)).keys)
     left = group(process[rest] * n_phases + phase[rest], len(keys) * n_phases)
     for key, n in zip(left.keys.tolist(), left.counts.tolist(), strict=True):
         number, name = divmod(key, n_phases)
@@ -63,6 +68,13 @@ def fill_watch(seen: Watch, rows: Rows) -> None:
     for number in group(process, len(keys)).keys.tolist():
         span = seen.spans[keys[number]]
         span[1] = max(span[1], int(last[number]))
+
+
+def _fill_modules(seen: Watch, rows: Rows, keys: list[str], numbers: Ints) -> None:
+    contexts = rows.contexts
+    imports = contexts.imports
+    for number in numbers.tolist():
+        seen.modules[keys[contexts.process_of[number]]].add(imports[contexts.import_of[number]][0])
 
 
 def fill_steps(model: RequestModel, rows: Rows) -> None:

@@ -25,27 +25,16 @@ class Lives:
     """Of each life: the imports under way, each with the mark that began it; -1 for one inside itself."""
     last: list[int] = field(default_factory=list)
     """Of each life its last mark."""
-    now: list[int] = field(default_factory=list)
-    """Of each life the time between two marks that it is in."""
-    n_between: int = 0
     rows: array[int] = field(default_factory=lambda: array("q"))
     """Of each mark its row."""
     before: array[int] = field(default_factory=lambda: array("i"))
-    """... the one before it in its thread; -1: none, or outside any import."""
-    closed: array[int] = field(default_factory=lambda: array("i"))
-    """... the time that it ends."""
+    """... the one before it in its thread; -1: none."""
     life_of: array[int] = field(default_factory=lambda: array("i"))
     tops: array[int] = field(default_factory=lambda: array("i"))
     """... the import in which that was."""
     names: dict[str, int] = field(default_factory=dict)
     spans: list[tuple[int, int, int]] = field(default_factory=list)
     """Imports that have ended: their name, the mark that began and that which ended them."""
-    n_rows: int = 0
-
-    def open(self, n_rows: int) -> None:
-        """Begin with a ring of so many rows."""
-        self.n_rows = n_rows
-
     def life(self, tid: int) -> int:
         """The life that a thread is in."""
         number = self._lives.get(tid)
@@ -53,17 +42,13 @@ class Lives:
             number = self._lives[tid] = len(self.stacks)
             self.stacks.append([])
             self.last.append(_NEVER)
-            self.now.append(self.n_between)
-            self.n_between += 1
         return number
 
     def between(self, tid: int) -> int:
-        """The time between two marks that a thread is in."""
-        return self.now[self.life(tid)]
-
-    def between_of(self, life: int) -> int:
-        """The same of a life."""
-        return self.now[life]
+        """The time between two marks that a thread is in: the number of the mark before it, or -1 less the number of the life."""
+        life = self.life(tid)
+        last = self.last[life]
+        return last if last >= 0 else -1 - life
 
     def mark(self, row: int, tid: int, kind: str, name: str) -> None:
         """A mark ends what was between, and may begin or end an import."""
@@ -71,15 +56,16 @@ class Lives:
         if life is None:
             life = self.life(tid)
         stack, number, last = self.stacks[life], len(self.rows), self.last[life]
-        is_used = bool(stack) and last >= 0
         self.rows.append(row)
         self.before.append(last)
-        self.closed.append(self.now[life])
         self.life_of.append(life)
-        self.tops.append(self.names.setdefault(stack[-1][0], len(self.names)) if is_used else -1)
+        top = -1
+        if stack and last >= 0:
+            name_of_top = stack[-1][0]
+            found = self.names.get(name_of_top)
+            top = self.names.setdefault(name_of_top, len(self.names)) if found is None else found
+        self.tops.append(top)
         self.last[life] = number
-        self.now[life] = self.n_between
-        self.n_between += 1
         if kind == "begin":
             is_again = False
             for one in stack:
@@ -128,8 +114,11 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
         columns: the ring.
         lives: its threads.
         calls: rows of all calls, in the order of the slots.
-        between: of each the time between two marks that it is in.
+        between: of each the time between two marks that it is in, as `Lives.between` has it.
     """
+    n_marks = len(lives.rows)
+    n_between = n_marks + len(lives.stacks)
+    between = np.where(between >= 0, between, n_marks - 1 - between)
     seen.has_reads = seen.has_usage = seen.has_faults = True
     shapes = columns.shapes
     if len(calls):
@@ -141,12 +130,12 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
     counted = (dur_ns >= 0) & ~is_other[of]
     seen.calls_ns = int(dur_ns[counted].sum())
     seen.covered_ns = _covered(t_ns[counted], dur_ns[counted])
-    sums = np.zeros((lives.n_between, len(FIELDS)), dtype=np.int64)
+    sums = np.zeros((n_between, len(FIELDS)), dtype=np.int64)
     column = {name: number for number, name in enumerate(FIELDS)}
 
     def add(name: str, which: Ints, values: Ints | None) -> None:
         weights = None if values is None else values.astype(np.float64)
-        sums[:, column[name]] += np.bincount(which, weights, lives.n_between).astype(np.int64)
+        sums[:, column[name]] += np.bincount(which, weights, n_between).astype(np.int64)
 
     add("n_calls", between[counted], None)
     add("calls_ns", between[counted], dur_ns[counted])
@@ -154,9 +143,9 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
     add("n_slow", between[slow], None)
     add("slow_ns", between[slow], dur_ns[slow])
     reads, is_file = _reads(seen, columns, calls)
-    some = columns.slots[calls[reads]]
-    add("n_reads", between[reads][is_file], some["n_reads"][is_file].astype(np.int64))
-    add("reads_ns", between[reads][is_file], some["read_ns"][is_file].astype(np.int64))
+    files = reads[is_file]
+    add("n_reads", between[files], columns.slots["n_reads"][calls[files]].astype(np.int64))
+    add("reads_ns", between[files], columns.slots["read_ns"][calls[files]].astype(np.int64))
     _imports(seen, columns, lives, sums, column)
 
 
@@ -174,16 +163,15 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     of = columns.shape[calls]
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)[of]
     opens = np.flatnonzero(is_open)
-    some = columns.slots[calls[opens]]
-    found = (some["n_reads"] != 0) | (some["n_maps"] != 0)
-    opens, some = opens[found], some[found]
+    found = (columns.slots["n_reads"][calls[opens]] != 0) | (columns.slots["n_maps"][calls[opens]] != 0)
+    opens = opens[found]
     counts_file = np.array([place[:1] == b"/" and not place.startswith(NO_FILES) for place in shapes.led_to], dtype=bool)
     is_file = counts_file[of[opens]] if len(opens) else np.zeros(0, dtype=bool)
     places: dict[bytes, int] = {}
     place_of = np.array([places.setdefault(place, len(places)) for place in shapes.led_to], dtype=np.int64)
-    some, which = some[is_file], place_of[of[opens][is_file]]
+    which, rows = place_of[of[opens][is_file]], calls[opens][is_file]
     sums = [
-        np.bincount(which, some[name].astype(np.float64), len(places)).astype(np.int64).tolist()
+        np.bincount(which, columns.slots[name][rows].astype(np.float64), len(places)).astype(np.int64).tolist()
         for name in ("n_reads", "read_bytes", "read_ns", "map_bytes")
     ]
     paths = list(places)
@@ -216,7 +204,8 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
         return
     rows = np.array(lives.rows, dtype=np.int64)
     before, tops = np.array(lives.before, dtype=np.int64), np.array(lives.tops, dtype=np.int64)
-    used = sums[np.array(lives.closed, dtype=np.int64)]
+    life_of = np.array(lives.life_of, dtype=np.int64)
+    used = sums[np.where(before >= 0, before, len(rows) + life_of)]
     has_usage = (columns.slots["has"][rows] & HAS_NO_USAGE) == 0
     is_used = tops >= 0
     last = np.maximum(before, 0)
@@ -232,7 +221,7 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
     names = list(lives.names)
     own = np.zeros((len(names), len(FIELDS)), dtype=np.int64)
     np.add.at(own, tops[is_used], used[is_used])
-    order = np.argsort(np.array(lives.life_of, dtype=np.int64), kind="stable")
+    order = np.argsort(life_of, kind="stable")
     total = np.empty_like(used)
     total[order] = np.cumsum(used[order], axis=0)
     cumulative = np.zeros_like(own)

@@ -46,7 +46,7 @@ class Walked:
     place: Ints
     """Of each stretch its context; -1 where each of its calls has been attributed by itself."""
     between: Ints
-    """Of each stretch which time between two marks it is in; see `Lives`."""
+    """Of each stretch which time between two marks it is in; see `Lives.between`."""
     rows: Ints
     """All attributed calls, in the order in which they were attributed."""
     contexts: Ints
@@ -84,7 +84,6 @@ class Walk:
         columns, kinds = self.columns, self.columns.kinds
         stops = columns.stops(self._is_of_marks)
         plain = np.flatnonzero(columns.shape >= 0)
-        self.lives.open(len(columns.kinds))
         is_easy = _are_easy_marks(columns, stops)
         at = 0
         upto = np.searchsorted(plain, stops).tolist()
@@ -223,6 +222,7 @@ class Walk:
                 self._known.pop(tid, None)
                 self._stretch_of.pop(tid, None)
             return
+        number = self.lives.last[known.life]
         # as Attributor.mark has it
         notes, stack, node = self.attributor.notes, known.thread.stack, known.node
         if kind == "begin":
@@ -230,7 +230,9 @@ class Walk:
             node = node.known.get(name) or self.contexts.child(node, name)
             assert node.frame is not None
             stack.append(node.frame)
-            parents = notes.imports.setdefault(name, {})
+            parents = notes.imports.get(name)
+            if parents is None:
+                parents = notes.imports[name] = {}
             parents[parent] = parents.get(parent, 0) + 1
             notes.n_imports[name] = notes.n_imports.get(name, 0) + 1
         elif stack and stack[-1].name == name and node.parent is not None:
@@ -246,9 +248,10 @@ class Walk:
                 notes.n_unpaired_marks += 1
             node = self.contexts.node(stack)
         known.node = node
-        self._stretch_of[tid] = self._new_stretch(
-            self.contexts.settled(known.process, node), self.lives.between_of(known.life)
-        )
+        context = node.settled.get(known.process)
+        self._stretch_of[tid] = len(self._place)
+        self._place.append(self.contexts.settled(known.process, node) if context is None else context)
+        self._between.append(number)
 
     def _walked(self, plain: Ints) -> Walked:
         stretch = np.frombuffer(self._stretches, dtype=np.int32) if self._stretches else np.zeros(0, dtype=np.int32)
@@ -294,8 +297,9 @@ class _Ahead:
 
 def _are_easy_marks(columns: Columns, stops: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which of some slots are marks with one text that stands beside them."""
-    some = columns.slots[stops]
-    found = (columns.kinds[stops] == MARK) & ((some["has"] & HAS_ODD_TEXT) == 0) & (some["n1"] <= TEXT_BYTES)
+    slots = columns.slots
+    found = (columns.kinds[stops] == MARK) & ((slots["has"][stops] & HAS_ODD_TEXT) == 0)
+    found &= slots["n1"][stops] <= TEXT_BYTES
     for name in ("n2", "n3", "n4"):
-        found &= some[name] == 0
+        found &= slots[name][stops] == 0
     return np.asarray(found)
