@@ -5,8 +5,13 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed, Frame, ProcessInfo
+from fsprobe.analysis.columns.slots import Ints
 from fsprobe.model.events import Call
+
+NODE_BITS = 32
 
 
 @dataclass(slots=True)
@@ -19,8 +24,8 @@ class Node:
     children: dict[tuple[str, bool], Node] = field(default_factory=dict)
     known: dict[str, Node] = field(default_factory=dict)
     """The same for imports as the marks tell them."""
-    settled: dict[int, int] = field(default_factory=dict)
-    """Process -> the number of the context of what it does here, once it is past its start."""
+    n_begun: int = 0
+    """How often its last import has begun, as far as that is not counted yet."""
 
     def stack(self) -> tuple[Frame, ...]:
         """Outermost first."""
@@ -34,7 +39,7 @@ class Node:
 
 @dataclass(slots=True)
 class Contexts:
-    """All contexts of a run, numbered as they come: process, phase, module with its stack of imports, fsprobe's own or not."""
+    """All contexts of a run: process, phase, module with its stack of imports, fsprobe's own or not. Some may be there twice."""
 
     process_of: array[int] = field(default_factory=lambda: array("i"))
     """Of each context."""
@@ -99,23 +104,46 @@ class Contexts:
         if number is None:
             number = self._numbers[key] = len(self.process_of)
             self.process_of.append(process)
-            phase_number = self._phases.setdefault(phase, len(self.phases))
-            if phase_number == len(self.phases):
-                self.phases.append(phase)
-            self.phase_of.append(phase_number)
-            import_number = self._imports.setdefault((module, node.number), len(self.imports))
-            if import_number == len(self.imports):
-                self.imports.append((module, node))
-            self.import_of.append(import_number)
+            self.phase_of.append(self._phase(phase))
+            self.import_of.append(self._import(module, node))
             self.own_of.append(own)
         return number
 
-    def settled(self, process: int, node: Node) -> int:
-        """That of a call of an interpreter that is past its start."""
-        number = node.settled.get(process)
-        if number is None:
+    def add_settled(self, pairs: Ints) -> Ints:
+        """Add the contexts of interpreters that are past their start: those of pairs of process and node.
+
+        Args:
+            pairs: `process << NODE_BITS | node`; -1 for none.
+
+        Returns:
+            the number of the context of each; -1 for none.
+        """
+        distinct, which = np.unique(pairs, return_inverse=True)
+        n_none = int(len(distinct) > 0 and distinct[0] < 0)
+        distinct = distinct[n_none:]
+        phases, imports = [], []
+        for node in self.nodes:
             phase, module = ("run", NO_IMPORT) if node.frame is None else ("import", node.frame.name)
-            number = node.settled[process] = self.number(process, phase, module, node, False)
+            phases.append(self._phase(phase))
+            imports.append(self._import(module, node))
+        n_before = len(self.process_of)
+        nodes = distinct & ((1 << NODE_BITS) - 1)
+        self.process_of.extend((distinct >> NODE_BITS).tolist())
+        self.phase_of.extend(np.array(phases)[nodes].tolist())
+        self.import_of.extend(np.array(imports)[nodes].tolist())
+        self.own_of.extend(bytes(len(distinct)))
+        return np.where(pairs < 0, -1, which + (n_before - n_none))
+
+    def _phase(self, phase: str) -> int:
+        number = self._phases.setdefault(phase, len(self.phases))
+        if number == len(self.phases):
+            self.phases.append(phase)
+        return number
+
+    def _import(self, module: str, node: Node) -> int:
+        number = self._imports.setdefault((module, node.number), len(self.imports))
+        if number == len(self.imports):
+            self.imports.append((module, node))
         return number
 
     def of(self, row: Attributed) -> int:

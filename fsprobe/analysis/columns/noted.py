@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,9 +73,14 @@ def fill_watch(seen: Watch, rows: Rows) -> None:
 
 def _fill_modules(seen: Watch, rows: Rows, keys: list[str], numbers: Ints) -> None:
     contexts = rows.contexts
-    imports = contexts.imports
-    for number in numbers.tolist():
-        seen.modules[keys[contexts.process_of[number]]].add(imports[contexts.import_of[number]][0])
+    names = [module for module, _ in contexts.imports]
+    processes = np.array(contexts.process_of, dtype=np.int64)[numbers]
+    order = np.argsort(processes, kind="stable")
+    processes = processes[order]
+    modules = [names[number] for number in np.array(contexts.import_of, dtype=np.int64)[numbers[order]].tolist()]
+    begins = [*np.flatnonzero(np.diff(processes, prepend=-1)).tolist(), len(modules)]
+    for begin, end in pairwise(begins):
+        seen.modules[keys[int(processes[begin])]].update(modules[begin:end])
 
 
 def fill_steps(model: RequestModel, rows: Rows) -> None:

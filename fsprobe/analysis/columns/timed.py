@@ -30,10 +30,9 @@ class Lives:
     before: array[int] = field(default_factory=lambda: array("i"))
     """... the one before it in its thread; -1: none."""
     life_of: array[int] = field(default_factory=lambda: array("i"))
-    tops: array[int] = field(default_factory=lambda: array("i"))
-    """... the import in which that was."""
-    names: dict[str, int] = field(default_factory=dict)
-    spans: list[tuple[int, int, int]] = field(default_factory=list)
+    tops: list[str | None] = field(default_factory=list)
+    """... the import in which its thread was; None: in none."""
+    spans: list[tuple[str, int, int]] = field(default_factory=list)
     """Imports that have ended: their name, the mark that began and that which ended them."""
     def life(self, tid: int) -> int:
         """The life that a thread is in."""
@@ -59,12 +58,7 @@ class Lives:
         self.rows.append(row)
         self.before.append(last)
         self.life_of.append(life)
-        top = -1
-        if stack and last >= 0:
-            name_of_top = stack[-1][0]
-            found = self.names.get(name_of_top)
-            top = self.names.setdefault(name_of_top, len(self.names)) if found is None else found
-        self.tops.append(top)
+        self.tops.append(stack[-1][0] if stack and last >= 0 else None)
         self.last[life] = number
         if kind == "begin":
             is_again = False
@@ -77,7 +71,7 @@ class Lives:
             if stack and stack[-1][0] == name:
                 begun = stack.pop()[1]
                 if begun >= 0:
-                    self.spans.append((self.names.setdefault(name, len(self.names)), begun, number))
+                    self.spans.append((name, begun, number))
                 return
             for depth in range(len(stack) - 1, -1, -1):
                 if stack[depth][0] == name:
@@ -102,7 +96,7 @@ class Lives:
         stack = self.stacks[life]
         for name, begun in stack[depth:]:
             if begun >= 0:
-                self.spans.append((self.names.setdefault(name, len(self.names)), begun, self.last[life]))
+                self.spans.append((name, begun, self.last[life]))
         del stack[depth:]
 
 
@@ -203,7 +197,11 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
     if not lives.rows:
         return
     rows = np.array(lives.rows, dtype=np.int64)
-    before, tops = np.array(lives.before, dtype=np.int64), np.array(lives.tops, dtype=np.int64)
+    before = np.array(lives.before, dtype=np.int64)
+    names = [name for name in dict.fromkeys(lives.tops) if name is not None]
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
+    numbers[None] = -1
+    tops = np.fromiter(map(numbers.__getitem__, lives.tops), dtype=np.int64, count=len(lives.tops))
     life_of = np.array(lives.life_of, dtype=np.int64)
     used = sums[np.where(before >= 0, before, len(rows) + life_of)]
     has_usage = (columns.slots["has"][rows] & HAS_NO_USAGE) == 0
@@ -218,16 +216,25 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
     used[:, column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
     used[:, column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)
     used[~is_used] = 0
-    names = list(lives.names)
-    own = np.zeros((len(names), len(FIELDS)), dtype=np.int64)
-    np.add.at(own, tops[is_used], used[is_used])
+    if float(np.abs(used).sum(dtype=np.float64)) >= 1 << 62:
+        used = used.astype(object)  # of times that jump to and fro
+    own = _sums(tops[is_used], used[is_used], len(names))
     order = np.argsort(life_of, kind="stable")
     total = np.empty_like(used)
     total[order] = np.cumsum(used[order], axis=0)
-    cumulative = np.zeros_like(own)
-    if lives.spans:
-        spans = np.array(lives.spans, dtype=np.int64)
-        np.add.at(cumulative, spans[:, 0], total[spans[:, 2]] - total[spans[:, 1]])
-    for number in dict.fromkeys(tops[is_used].tolist()):
-        seen.own[names[number]] = Used(*own[number].tolist())
-        seen.cumulative[names[number]] = Used(*cumulative[number].tolist())
+    # in an import that no mark followed, nothing was used
+    spans = np.array([(numbers[name], *span) for name, *span in lives.spans if name in numbers], dtype=np.int64)
+    spans = spans.reshape(-1, 3)
+    cumulative = _sums(spans[:, 0], total[spans[:, 2]] - total[spans[:, 1]], len(names))
+    for name, own_row, cumulative_row in zip(names, own.tolist(), cumulative.tolist(), strict=True):
+        seen.own[name], seen.cumulative[name] = Used(*own_row), Used(*cumulative_row)
+
+
+def _sums(numbers: Ints, rows: Ints, n_possible: int) -> Ints:
+    """Sums of rows by number."""
+    table = np.zeros((n_possible, rows.shape[1]), dtype=rows.dtype)
+    if len(numbers):
+        order = np.argsort(numbers, kind="stable")
+        begins = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        table[numbers[order][begins]] = np.add.reduceat(rows[order], begins, axis=0)
+    return table

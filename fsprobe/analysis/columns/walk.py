@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fsprobe.analysis.attribution.attribute import Attributed, Attributor
-from fsprobe.analysis.attribution.program_images import Thread
-from fsprobe.analysis.columns.contexts import Contexts, Node
+from fsprobe.analysis.attribution.program_images import Frame
+from fsprobe.analysis.columns.contexts import NODE_BITS, Contexts, Node
 from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.columns.timed import Lives
 from fsprobe.events.ring.reader import CALLS, HAS_ODD_TEXT, MARKS, Run, spelled
-from fsprobe.events.ring.slots import BEGUN, CALL, MARK, SLOT_BYTES, TEXT_BYTES, slot_at
+from fsprobe.events.ring.slots import BEGUN, CALL, MARK, TEXT_BYTES, slot_at
 from fsprobe.model.events import Call, Mark, Op, Process
 
-_TEXT_AT = SLOT_BYTES - TEXT_BYTES
 _READ_AHEAD = 1 << 16
 
 
@@ -29,10 +28,15 @@ _READ_AHEAD = 1 << 16
 class _Known:
     """A thread whose calls need no look."""
 
-    thread: Thread
+    stack: list[Frame]
+    """The imports under way, as `Thread.stack`."""
+    begun: list[tuple[str, int]]
+    """... and as `Lives.stacks`."""
     process: int
     node: Node
     life: int
+    is_easy: bool
+    """Whether marks change no more of it than these."""
 
 
 @dataclass(slots=True)
@@ -43,8 +47,6 @@ class Walked:
     """Rows that were not looked at one by one, in order."""
     stretch: Ints
     """Of each of them: which stretch of its thread it is in."""
-    place: Ints
-    """Of each stretch its context; -1 where each of its calls has been attributed by itself."""
     between: Ints
     """Of each stretch which time between two marks it is in; see `Lives.between`."""
     rows: Ints
@@ -70,62 +72,87 @@ class Walk:
     _stretch_of: dict[int, int] = field(default_factory=dict)
     """Thread -> its stretch; only of threads that are known."""
     _stretches: array[int] = field(default_factory=lambda: array("i"))
-    _place: array[int] = field(default_factory=lambda: array("i"))
+    _place: array[int] = field(default_factory=lambda: array("q"))
     _between: array[int] = field(default_factory=lambda: array("i"))
     _waiting: dict[int, tuple[int, Call]] = field(default_factory=dict)
     """Calls that were given to be attributed, by their ids."""
     _single: list[tuple[int, int, int]] = field(default_factory=list)
     """Row at which a call was attributed, its own row, its context."""
     _odd: list[tuple[int, int]] = field(default_factory=list)
-    _names: dict[bytes, tuple[str, bytes, str]] = field(default_factory=dict)
+    _begun: list[Node] = field(default_factory=list)
+    """Stacks whose imports have begun since they were counted last."""
 
     def go(self) -> Walked:
         """Walk over all slots."""
-        columns, kinds = self.columns, self.columns.kinds
+        columns = self.columns
         stops = columns.stops(self._is_of_marks)
         plain = np.flatnonzero(columns.shape >= 0)
-        is_easy = _are_easy_marks(columns, stops)
-        at = 0
-        upto = np.searchsorted(plain, stops).tolist()
-        tids = columns.tid[stops].tolist()
-        lengths = columns.slots["n1"][stops].tolist()
-        text_at = columns.ring.zero_at + columns.first * SLOT_BYTES + _TEXT_AT
-        data = columns.ring.data
+        words = Words(columns, stops)
         ahead = _Ahead(columns, plain)
-        for row, before, kind, easy, tid, n in zip(
-            stops.tolist(), upto, kinds[stops].tolist(), is_easy.tolist(), tids, lengths, strict=True
+        # written out: this is done for each mark of a run
+        known_of, stretch_of, place, between = self._known, self._stretch_of, self._place, self._between
+        rows, befores, lives_of = self.lives.rows, self.lives.before, self.lives.life_of
+        tops, last, begun_nodes = self.lives.tops, self.lives.last, self._begun
+        told = words.told
+        at = 0
+        for row, before, kind, word, tid in zip(
+            stops.tolist(),
+            np.searchsorted(plain, stops).tolist(),
+            columns.kinds[stops].tolist(),
+            words.numbers,
+            columns.tid[stops].tolist(),
+            strict=True,
         ):
             if before > at:
                 self._take(at, before, plain, ahead)
                 at = before
-            if easy:
-                place = text_at + row * SLOT_BYTES
-                words = bytes(data[place : place + n])
-                name = self._names.get(words) or self._name(words)
-                if name is not None:
-                    self._mark(row, tid, *name)
-            elif kind == MARK:
-                mark = self.run.mark(slot_at(columns.ring, columns.first + row))
-                if mark is not None:
-                    self._mark(row, tid, mark.kind, mark.name, mark.name.decode("utf-8", "backslashreplace"))
-            else:
+            if word < 0:
                 self._seldom(row, kind)
+                continue
+            mark_kind, raw, name = told[word]
+            known = known_of.get(tid)
+            if known is None or not known.is_easy:
+                self._mark(row, tid, mark_kind, raw, name)
+                continue
+            # as Attributor.mark and Lives.mark have it
+            stack, begun, node, life = known.stack, known.begun, known.node, known.life
+            number = len(rows)
+            top = begun[-1][0] if begun else None
+            if mark_kind == "begin":
+                node = node.known.get(name) or self.contexts.child(node, name)
+                frame = node.frame
+                stack.append(frame)  # type: ignore[arg-type]  # only the root has none
+                begun.append((name, -1 if frame.recursive else number))  # type: ignore[union-attr]
+                if not node.n_begun:
+                    begun_nodes.append(node)
+                node.n_begun += 1
+            elif mark_kind == "end" and name == top:
+                stack.pop()
+                since = begun.pop()[1]
+                if since >= 0:
+                    self.lives.spans.append((name, since, number))
+                node = node.parent  # type: ignore[assignment]
+            else:
+                self._mark(row, tid, mark_kind, raw, name)
+                continue
+            rows.append(row)
+            befores.append(last[life])
+            lives_of.append(life)
+            tops.append(top)
+            last[life] = number
+            known.node = node
+            stretch_of[tid] = len(place)
+            place.append(known.process << NODE_BITS | node.number)
+            between.append(number)
         if len(plain) > at:
             self._take(at, len(plain), plain, ahead)
-        self._emit(self.attributor.close(), len(kinds))
+        self._emit(self.attributor.close(), len(columns.kinds))
+        self._count_begun()
         self.lives.close()
         return self._walked(plain)
 
     def _is_of_marks(self, call: Call) -> bool:
         return call.op is Op.OPEN and self.attributor.is_of_marks(call)
-
-    def _name(self, words: bytes) -> tuple[str, bytes, str] | None:
-        kind = MARKS.get(words[7:8]) if words[:7] == b"fsprobe" else None
-        if kind is None:
-            self.run.damaged()
-            return None
-        name = self._names[words] = (kind, words[8:], words[8:].decode("utf-8", "backslashreplace"))
-        return name
 
     # -- calls ------------------------------------------------------------------------------------------------------
 
@@ -154,7 +181,7 @@ class Walk:
         if known is None:
             return None
         stretch = self._stretch_of[tid] = self._new_stretch(
-            self.contexts.settled(known.process, known.node), self.lives.between(tid)
+            known.process << NODE_BITS | known.node.number, self.lives.between(tid)
         )
         return stretch
 
@@ -162,8 +189,11 @@ class Walk:
         thread = self.attributor.threads.get(tid)
         if thread is None or not thread.image.is_settled:
             return None
-        process, node = self.contexts.process(thread.image.process), self.contexts.node(thread.stack)
-        known = self._known[tid] = _Known(thread, process, node, self.lives.life(tid))
+        process, node, life = self.contexts.process(thread.image.process), self.contexts.node(thread.stack), self.lives.life(tid)
+        begun = self.lives.stacks[life]
+        # a forked process goes on in its parent's imports, but has begun none itself
+        is_easy = not thread.image.site_marks_left and [one[0] for one in begun] == [one.name for one in thread.stack]
+        known = self._known[tid] = _Known(thread.stack, begun, process, node, life, is_easy)
         return known
 
     def _new_stretch(self, place: int, between: int) -> int:
@@ -186,6 +216,11 @@ class Walk:
     def _seldom(self, row: int, kind: int) -> None:
         columns = self.columns
         index = columns.first + row
+        if kind == MARK:
+            mark = self.run.mark(slot_at(columns.ring, index))
+            if mark is not None:
+                self._mark(row, mark.tid, mark.kind, mark.name, mark.name.decode("utf-8", "backslashreplace"))
+            return
         slot = slot_at(columns.ring, index) if kind == CALL else None
         if slot is not None and slot.nr in CALLS:
             texts = self.run.texts(slot)
@@ -210,55 +245,36 @@ class Walk:
         self._attribute(row, call)
 
     def _mark(self, row: int, tid: int, kind: str, raw: bytes, name: str) -> None:
-        known = self._known.get(tid) or self._know(tid)
+        """A mark, in any case."""
+        self._count_begun()
         self.lives.mark(row, tid, kind, name)
-        if known is None or kind == "note" or known.thread.image.site_marks_left:
-            mark = Mark(tid, int(self.columns.t_ns[row]), kind, raw)
-            self._emit(self.attributor.mark(mark), row)
-            if kind == "note":  # of all threads of a program
-                self._known.clear()
-                self._stretch_of.clear()
-            else:
-                self._known.pop(tid, None)
-                self._stretch_of.pop(tid, None)
-            return
-        number = self.lives.last[known.life]
-        # as Attributor.mark has it
-        notes, stack, node = self.attributor.notes, known.thread.stack, known.node
-        if kind == "begin":
-            parent = stack[-1].name if stack else ""
-            node = node.known.get(name) or self.contexts.child(node, name)
-            assert node.frame is not None
-            stack.append(node.frame)
-            parents = notes.imports.get(name)
-            if parents is None:
-                parents = notes.imports[name] = {}
-            parents[parent] = parents.get(parent, 0) + 1
-            notes.n_imports[name] = notes.n_imports.get(name, 0) + 1
-        elif stack and stack[-1].name == name and node.parent is not None:
-            stack.pop()
-            node = node.parent
+        self._emit(self.attributor.mark(Mark(tid, int(self.columns.t_ns[row]), kind, raw)), row)
+        if kind == "note":  # of all threads of a program
+            self._known.clear()
+            self._stretch_of.clear()
         else:
-            for depth in range(len(stack) - 1, -1, -1):
-                if stack[depth].name == name:
-                    notes.n_unpaired_marks += len(stack) - depth - 1
-                    del stack[depth:]
-                    break
-            else:
-                notes.n_unpaired_marks += 1
-            node = self.contexts.node(stack)
-        known.node = node
-        context = node.settled.get(known.process)
-        self._stretch_of[tid] = len(self._place)
-        self._place.append(self.contexts.settled(known.process, node) if context is None else context)
-        self._between.append(number)
+            self._known.pop(tid, None)
+            self._stretch_of.pop(tid, None)
+
+    def _count_begun(self) -> None:
+        """Count the imports that have begun since the last time, as `Attributor.mark` does."""
+        notes = self.attributor.notes
+        for node in self._begun:
+            if node.frame is not None and node.parent is not None:
+                name = node.frame.name
+                parents = notes.imports.setdefault(name, {})
+                parent = node.parent.frame.name if node.parent.frame is not None else ""
+                parents[parent] = parents.get(parent, 0) + node.n_begun
+                notes.n_imports[name] = notes.n_imports.get(name, 0) + node.n_begun
+                node.n_begun = 0
+        self._begun.clear()
 
     def _walked(self, plain: Ints) -> Walked:
-        stretch = np.frombuffer(self._stretches, dtype=np.int32) if self._stretches else np.zeros(0, dtype=np.int32)
-        place = np.frombuffer(self._place, dtype=np.int32) if self._place else np.zeros(0, dtype=np.int32)
+        stretch = np.array(self._stretches, dtype=np.int64)
+        place = self.contexts.add_settled(np.array(self._place, dtype=np.int64))
         contexts = place[stretch]
         bulk = contexts >= 0
-        rows, contexts = plain[bulk], contexts[bulk].astype(np.int64)
+        rows, contexts = plain[bulk], contexts[bulk]
         emitted = rows
         if self._single:
             single = np.array(self._single, dtype=np.int64)
@@ -269,8 +285,7 @@ class Walk:
             emitted = emitted[order]
         return Walked(
             plain=plain,
-            stretch=stretch.astype(np.int64),
-            place=place.astype(np.int64),
+            stretch=stretch,
             between=np.array(self._between, dtype=np.int64),
             rows=rows,
             contexts=contexts,
@@ -295,11 +310,32 @@ class _Ahead:
         return self._tids[at - self._from : before - self._from]
 
 
-def _are_easy_marks(columns: Columns, stops: Ints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which of some slots are marks with one text that stands beside them."""
-    slots = columns.slots
-    found = (columns.kinds[stops] == MARK) & ((slots["has"][stops] & HAS_ODD_TEXT) == 0)
-    found &= slots["n1"][stops] <= TEXT_BYTES
-    for name in ("n2", "n3", "n4"):
-        found &= slots[name][stops] == 0
-    return np.asarray(found)
+class Words:
+    """What marks say whose text stands beside them: most say what others have said."""
+
+    def __init__(self, columns: Columns, stops: Ints) -> None:
+        slots = columns.slots
+        easy = (columns.kinds[stops] == MARK) & ((slots["has"][stops] & HAS_ODD_TEXT) == 0)
+        easy &= slots["n1"][stops] <= TEXT_BYTES
+        for name in ("n2", "n3", "n4"):
+            easy &= slots[name][stops] == 0
+        self.told: list[tuple[str, bytes, str]] = []
+        """Kind of the mark, name of the import as bytes and as text."""
+        known: dict[tuple[int, bytes], int] = {}
+        numbers = np.full(len(stops), -1, dtype=np.int64)
+        places = np.flatnonzero(easy)
+        for at in range(0, len(places), _READ_AHEAD):
+            some = places[at : at + _READ_AHEAD]
+            rows = stops[some]
+            pairs = zip(slots["n1"][rows].tolist(), slots["text"][rows].tolist(), strict=True)
+            numbers[some] = [number if (number := known.get(pair)) is not None else self._learn(pair, known) for pair in pairs]
+        self.numbers: list[int] = numbers.tolist()
+        """Of each stop which of them it says; -1: it is no such mark, or not as it should be."""
+
+    def _learn(self, pair: tuple[int, bytes], known: dict[tuple[int, bytes], int]) -> int:
+        words = pair[1][: pair[0]]
+        kind = MARKS.get(words[7:8]) if words[:7] == b"fsprobe" else None
+        number = known[pair] = len(self.told) if kind is not None else -1
+        if kind is not None:
+            self.told.append((kind, words[8:], words[8:].decode("utf-8", "backslashreplace")))
+        return number
