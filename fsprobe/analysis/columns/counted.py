@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,13 @@ class Rows:
     contexts: Contexts
     row: Ints
     context: Ints
+    shape: Ints = field(init=False)
+    """Which of the distinct calls each is."""
+    own: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
         self.shape = self.columns.shape[self.row].astype(np.int64)
         self.own = np.array(self.contexts.own_of, dtype=bool)[self.context]
-
-    shape: Ints = None  # type: ignore[assignment]
-    own: NDArray[np.bool_] = None  # type: ignore[assignment]
 
     def attributed(self, place: int) -> Attributed:
         """One of them, as `attribute` gives it."""
@@ -135,7 +135,9 @@ class _Counting:
         edges = np.array(bin_edges())
         micro = self.time_ns[self.has_end] // 1000
         bins = np.where(
-            self.time_ns[self.has_end] <= 1000, 0, np.minimum(np.searchsorted(edges, micro.astype(np.float64)), len(edges) - 1)
+            self.time_ns[self.has_end] <= 1000,
+            0,
+            np.minimum(np.searchsorted(edges, micro.astype(np.float64)), len(edges) - 1),
         )
         for number, count in _counts(bins, len(edges)):
             tally.floor[number] = count
@@ -149,9 +151,7 @@ class _Counting:
         not_found, rows = self.tally.not_found, self.rows
         missing = np.flatnonzero(self.is_missing)
         n_phases = len(rows.contexts.phases)
-        found = group(
-            self.shape[missing] * n_phases + self.phase[missing], len(rows.columns.shapes.calls) * n_phases
-        )
+        found = group(self.shape[missing] * n_phases + self.phase[missing], len(rows.columns.shapes.calls) * n_phases)
         for count, first in zip(found.counts.tolist(), self.places[missing[found.first]].tolist(), strict=True):
             row = rows.attributed(first)
             key = (why_not_found(row), row.call.path)

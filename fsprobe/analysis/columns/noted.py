@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fsprobe.analysis.attribution.attribute import Attributed
 from fsprobe.analysis.columns.counted import Rows
 from fsprobe.analysis.columns.groups import group
 from fsprobe.analysis.columns.slots import Ints

@@ -117,12 +117,20 @@ class Columns:
         _, _, syscall, op, path, error, _, args, result = self.shapes.calls[self.shape[row]]
         dur_ns = int(self.dur_ns[row])
         return Call(
-            int(self.tid[row]), int(self.t_ns[row]), syscall, op, path, error, dur_ns if dur_ns >= 0 else None, args, result
+            int(self.tid[row]),
+            int(self.t_ns[row]),
+            syscall,
+            op,
+            path,
+            error,
+            dur_ns if dur_ns >= 0 else None,
+            args,
+            result,
         )
 
     def put(self, row: int, number: int, call: Call) -> None:
         """Put a call into its row that was looked at by itself."""
-        self.shape[row], self.tid[row], self.t_ns[row] = number, call.tid, call.t_ns
+        self.shape[row], self.tid[row], self.t_ns[row] = number, call.tid, call.t_ns or 0
         self.dur_ns[row] = -1 if call.dur_ns is None else call.dur_ns
 
     def stops(self, is_apart: Callable[[Call], bool]) -> Ints:

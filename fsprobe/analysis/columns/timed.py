@@ -34,6 +34,7 @@ class Lives:
     """... the import in which its thread was; None: in none."""
     spans: list[tuple[str, int, int]] = field(default_factory=list)
     """Imports that have ended: their name, the mark that began and that which ended them."""
+
     def life(self, tid: int) -> int:
         """The life that a thread is in."""
         number = self._lives.get(tid)
@@ -159,7 +160,9 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     opens = np.flatnonzero(is_open)
     found = (columns.slots["n_reads"][calls[opens]] != 0) | (columns.slots["n_maps"][calls[opens]] != 0)
     opens = opens[found]
-    counts_file = np.array([place[:1] == b"/" and not place.startswith(NO_FILES) for place in shapes.led_to], dtype=bool)
+    counts_file = np.array(
+        [place[:1] == b"/" and not place.startswith(NO_FILES) for place in shapes.led_to], dtype=bool
+    )
     is_file = counts_file[of[opens]] if len(opens) else np.zeros(0, dtype=bool)
     places: dict[bytes, int] = {}
     place_of = np.array([places.setdefault(place, len(places)) for place in shapes.led_to], dtype=np.int64)

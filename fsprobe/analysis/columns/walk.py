@@ -189,7 +189,11 @@ class Walk:
         thread = self.attributor.threads.get(tid)
         if thread is None or not thread.image.is_settled:
             return None
-        process, node, life = self.contexts.process(thread.image.process), self.contexts.node(thread.stack), self.lives.life(tid)
+        process, node, life = (
+            self.contexts.process(thread.image.process),
+            self.contexts.node(thread.stack),
+            self.lives.life(tid),
+        )
         begun = self.lives.stacks[life]
         # a forked process goes on in its parent's imports, but has begun none itself
         is_easy = not thread.image.site_marks_left and [one[0] for one in begun] == [one.name for one in thread.stack]
@@ -328,7 +332,9 @@ class Words:
             some = places[at : at + _READ_AHEAD]
             rows = stops[some]
             pairs = zip(slots["n1"][rows].tolist(), slots["text"][rows].tolist(), strict=True)
-            numbers[some] = [number if (number := known.get(pair)) is not None else self._learn(pair, known) for pair in pairs]
+            numbers[some] = [
+                number if (number := known.get(pair)) is not None else self._learn(pair, known) for pair in pairs
+            ]
         self.numbers: list[int] = numbers.tolist()
         """Of each stop which of them it says; -1: it is no such mark, or not as it should be."""
 

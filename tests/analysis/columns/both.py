@@ -62,9 +62,7 @@ def by_events(data: bytes, mounts: Sequence[Mount] = (LOCAL,)) -> Found:
     found, facts = _empty(mounts), ring.RingFacts()
     model = found.model
     events = ring.read(data, found.quality, facts, cwd=b"/work", wall_start_ns=7, on_status=model.on_status)
-    rows = attribute(
-        watch_time(events, found.times, facts), found.notes, hook_dir=HOOK, marks_dir=MARKS
-    )
+    rows = attribute(watch_time(events, found.times, facts), found.notes, hook_dir=HOOK, marks_dir=MARKS)
     found.tally = fold(watch(taken_in(rows, model), found.seen), WhyNotFound([]))
     model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in facts.fstats.items()})
     return found

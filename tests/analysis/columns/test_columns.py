@@ -19,7 +19,15 @@ from tests.events.ring.test_reader import any_slot, call, ring_of, slot
 pytest.importorskip("numpy")
 
 AT_FDCWD = 0xFFFFFF9C
-NAMES = [b"pkg", b"pkg.mod", b"pkg.other", b"runpy", b"multiprocessing.spawn", b"matplotlib.font_manager", b"sitecustomize"]
+NAMES = [
+    b"pkg",
+    b"pkg.mod",
+    b"pkg.other",
+    b"runpy",
+    b"multiprocessing.spawn",
+    b"matplotlib.font_manager",
+    b"sitecustomize",
+]
 LABELS = [b"/usr/bin/python3\0-c\0x\0", b"/usr/bin/python3\0-c\0multiprocessing.spawn\0", b"/bin/sh\0-c\0x\0"]
 PATHS = [
     b"/data/lib/python3.11/site-packages/pkg", b"/data/lib/python3.11/site-packages/pkg/__init__.py", b"/data/x.so", b"rel/x",
@@ -83,7 +91,8 @@ class Made:
         if nr in (2, 257):
             fields["arg1" if nr == 2 else "arg2"] = chance.choice((0, 0, 0o2000000, 0o101, 0o1101))
             if result >= 0 and chance.random() < 0.5 and len(path) < 60:
-                fields |= {"n_reads": 2, "read_ns": 700, "read_bytes": 4_000, "n_fstats": chance.randrange(2), "mode": 0o100644, "size": chance.choice((9, 12))}  # fmt: skip
+                fields |= {"n_reads": 2, "read_ns": 700, "read_bytes": 4_000, "n_fstats": chance.randrange(2)}
+                fields |= {"mode": 0o100644, "size": chance.choice((9, 12))}
             if result >= 0 and path[:1] == b"/" and len(path) < 60:
                 fields |= chance.choice(({"has": slots.HAS_SAME}, {"n2": 6, "text": path + b"/led/2"}))
         else:
@@ -108,7 +117,9 @@ class Made:
             index = len(self.slots)
             self.add(kind=slots.CALL, tid=tid, nr=56, arg0=0x10000 if is_thread else 0, arg1=77 if is_thread else 0)
             pid = self.pids[tid] if is_thread else new
-            self.add(kind=slots.NEWTID, tid=new, arg0=pid, arg1=self.pids[tid], arg2=0 if is_thread else index + 1, arg3=77)
+            self.add(
+                kind=slots.NEWTID, tid=new, arg0=pid, arg1=self.pids[tid], arg2=0 if is_thread else index + 1, arg3=77
+            )
             self.tids.append(new)
             self.pids[new] = pid
         elif what < 0.96:
@@ -119,7 +130,10 @@ class Made:
         elif what < 0.97:
             self.add(kind=slots.CALL, tid=tid, nr=chance.choice((60, 231)))
         elif what < 0.98:
-            self.mark(tid, chance.choice((b"fsprobe!lazy 1 1 9 a.py pkg", b"fsprobe!lost 1 1 3", b"fsprobe!begin 1 1", b"odd")))
+            self.mark(
+                tid,
+                chance.choice((b"fsprobe!lazy 1 1 9 a.py pkg", b"fsprobe!lost 1 1 3", b"fsprobe!begin 1 1", b"odd")),
+            )
         else:
             self.add(kind=chance.choice((slots.OBJECT, 9)), tid=tid, nr=chance.randrange(400))
 
