@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fsprobe.events.ring.kinship import WAITS
 from fsprobe.analysis.columns.slots import LAYOUT
+from fsprobe.events.ring.kinship import WAITS
 from fsprobe.events.ring.slots import (
     CALL,
     HAS_LONG,
