@@ -75,10 +75,8 @@ def fold_ring(
     if times is not None:
         timed.fill(times, columns, lives, calls, between)
     if model is not None:
-        if model.on_status is None:
-            noted.fill_steps(model, rows)
-        else:
-            noted.fill_steps_in_order(model, rows, walked.emitted, _statuses(columns, calls, model.on_status))
+        statuses = [] if model.on_status is None else _statuses(columns, calls, model.on_status)
+        noted.fill_steps(model, rows, walked.emitted, statuses)
         sizes = timed.sizes(columns, calls)
         model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in sizes.items()})
     if seen is not None:

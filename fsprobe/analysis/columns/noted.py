@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,10 +11,10 @@ from numpy.typing import NDArray
 
 from fsprobe.analysis.columns.counted import Rows
 from fsprobe.analysis.columns.groups import group
-from fsprobe.analysis.columns.slots import Ints
+from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.findings.watch import SPAWN, Watch, counts_each, is_worker, is_worth_a_look, watch
 from fsprobe.analysis.requests.model import RequestModel
-from fsprobe.analysis.requests.steps import changes_tree, is_told_again, kind_told
+from fsprobe.analysis.requests.steps import Steps, changes_tree, is_told_again, kind_told
 from fsprobe.model.events import Call, Op
 
 Flags = NDArray[np.bool_]
@@ -82,33 +83,70 @@ def _fill_modules(seen: Watch, rows: Rows, keys: list[str], numbers: Ints) -> No
         seen.modules[keys[int(processes[begin])]].update(modules[begin:end])
 
 
-def fill_steps(model: RequestModel, rows: Rows) -> None:
-    """Let the request model take in all rows, which need not be in their order: calls that are alike once, with their number."""
+def fill_steps(
+    model: RequestModel, rows: Rows, emitted: Ints, statuses: Sequence[tuple[int, Callable[[], None]]]
+) -> None:
+    """Let the request model take in all rows: of those that are alike, with no change of the tree in between, the first, with their number.
+
+    Args:
+        model: takes them in.
+        rows: the attributed calls.
+        emitted: of each the row at which it was attributed.
+        statuses: of open descriptors, where the model wants to know them: the row of the open, and what tells the model of it.
+    """
     columns, contexts, taken = rows.columns, rows.contexts, model.taken
     places = np.flatnonzero(~rows.own)
     shape = rows.shape[places]
     modules: dict[str, int] = {}
     of_import = np.array([modules.setdefault(name, len(modules)) for name, _ in contexts.imports], dtype=np.int64)
     module = of_import[np.array(contexts.import_of, dtype=np.int64)[rows.context[places]]]
-    changes = rows.of_shapes(changes_tree)[shape]
+    epoch = np.cumsum(rows.of_shapes(changes_tree)[shape])
     alone = _alone(columns.shapes.calls)[shape]
-    epoch = np.cumsum(changes)
     n_modules, n_shapes = len(modules), len(columns.shapes.calls)
-    n_epochs = int(epoch[-1]) + 1 if len(epoch) else 1
-    if n_epochs * n_shapes * n_modules >= 1 << 62:
+    n_keys = (int(epoch[-1]) + 1 if len(epoch) else 1) * n_shapes * n_modules
+    if n_keys >= 1 << 62:
         alone[:] = True  # more than a number can tell apart
+    key = (epoch * n_shapes + shape) * n_modules + module
     alike = np.flatnonzero(~alone)
-    found = group((epoch[alike] * n_shapes + shape[alike]) * n_modules + module[alike], n_epochs * n_shapes * n_modules)
+    found = group(key[alike], n_keys)
     number_of = np.ones(len(places), dtype=np.int64)
     first = alike[found.first]
     number_of[first] = found.counts
     chosen = alone.copy()
     chosen[first] = True
-    names = list(modules)
-    for place, which, n in zip(
-        rows.row[places[chosen]].tolist(), module[chosen].tolist(), number_of[chosen].tolist(), strict=True
+    chosen_places = np.flatnonzero(chosen)
+    names, at, made = list(modules), 0, []
+    for place, row, which, n in zip(
+        chosen_places.tolist(),
+        rows.row[places[chosen]].tolist(),
+        module[chosen].tolist(),
+        number_of[chosen].tolist(),
+        strict=True,
     ):
-        taken.add(columns.call(place), names[which], n)
+        while at < len(statuses) and statuses[at][0] <= emitted[places[place]]:
+            statuses[at][1]()
+            at += 1
+        taken.add(columns.call(row), names[which], n)
+        made.append(taken.order[-1] if taken.order else -1)
+    for _, tell in statuses[at:]:
+        tell()
+    if taken.keeps_order:
+        step = np.zeros(len(places), dtype=np.int64)
+        step[chosen_places] = made
+        order = np.argsort(found.keys)
+        step[alike] = step[first][order][np.searchsorted(found.keys[order], key[alike])]
+        is_placed = rows.of_shapes(lambda call: call.path[:1] == b"/")[shape]
+        _note_all(
+            taken, columns, rows.row[places[is_placed]], step[is_placed], [names[n] for n in module[is_placed].tolist()]
+        )
+
+
+def _note_all(taken: Steps, columns: Columns, rows: Ints, steps: Ints, modules: list[str]) -> None:
+    """Put all calls into the model's columns, in which only the chosen ones are."""
+    taken.order = array("I", steps.astype(np.uint32).tobytes())
+    taken.times_ns = array("q", columns.t_ns[rows].tobytes())
+    taken.tids = array("q", columns.tid[rows].astype(np.int64).tobytes())
+    taken.modules = array("I", map(taken.module_names.__getitem__, modules))
 
 
 def _alone(calls: list[Call]) -> Flags:
@@ -126,19 +164,3 @@ def _alone(calls: list[Call]) -> Flags:
         ],
         dtype=bool,
     )
-
-
-def fill_steps_in_order(
-    model: RequestModel, rows: Rows, emitted: Ints, statuses: list[tuple[int, Callable[[], None]]]
-) -> None:
-    """The same where the order counts: each row, and between them the statuses of descriptors at their rows."""
-    taken, contexts, columns = model.taken, rows.contexts, rows.columns
-    at = 0
-    for place in np.flatnonzero(~rows.own).tolist():
-        row = emitted[place]
-        while at < len(statuses) and statuses[at][0] <= row:
-            statuses[at][1]()
-            at += 1
-        taken.add(columns.call(int(rows.row[place])), contexts.imports[contexts.import_of[int(rows.context[place])]][0])
-    for _, tell in statuses[at:]:
-        tell()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,8 @@ from fsprobe.analysis.counting.latency import bin_edges, bin_of
 from fsprobe.analysis.counting.tally import check_sums
 from fsprobe.events.ring import slots
 from tests.analysis.columns.both import HOOK, LOCAL, MARKS, NFS, same
+from tests.capture.backends.inline import recorded
+from tests.events.ring.test_live import PROGRAM
 from tests.events.ring.test_reader import any_slot, call, ring_of, slot
 
 pytest.importorskip("numpy")
@@ -156,6 +159,21 @@ def test_any_run_is_told_alike(seed: int) -> None:
     assert found is not None
     assert found.tally.total.n_metadata > 100
     assert check_sums(found.tally) == []
+
+
+def test_a_real_ring_and_damaged_ones_are_told_alike(library: Path) -> None:
+    """With long texts, a thread, a fork, an exec."""
+    data = recorded.record(library, [recorded.PYTHON, "-I", "-S", "-c", PROGRAM]).data
+    n = int.from_bytes(data[slots.NEXT_AT : slots.NEXT_AT + 8], "little")
+    data = data[: slots.HEADER_BYTES + n * slots.SLOT_BYTES]
+    assert same(data) is not None
+    chance = random.Random(3)
+    for _ in range(12):
+        changed = bytearray(data)
+        for _ in range(chance.randint(1, 30)):
+            changed[chance.randrange(slots.HEADER_BYTES, len(changed))] = chance.randrange(256)
+        same(bytes(changed), (LOCAL, NFS))
+        same(data[: chance.randrange(slots.HEADER_BYTES, len(data))])
 
 
 def _tamed(data: bytes) -> bytes:
