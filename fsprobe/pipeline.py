@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fsprobe import foreign_json
 from fsprobe.analysis.attribution.attribute import Attributed, Attributor, Notes, Running, attribute, label_of
@@ -44,11 +44,11 @@ __all__ = ["Analysis", "analyse", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"
+T = TypeVar("T")
+BATCH = 512
 CPU = "cpu"
 SMALL_LOG_BYTES = 4 << 20
 """A log with marks is read twice; up to this size, that of most ranks, its lines are kept meanwhile and unpacked once."""
-LARGE_RING_BYTES = 32_768 * 256
-"""From here on a ring is folded as columns: importing numpy takes as long as some 10,000 slots one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def mount_finder(mounts: Iterable[Mount], tally: Tally) -> Mounts:
     for path, counted in tally.by_path.items():
         if counted.resolved is not None:
             table.learn(path, counted.resolved)
-    return table
+    return table.or_equal()
 
 
 def make_model(
@@ -174,10 +174,23 @@ def make_model(
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
     """Pass the rows on, and let the request model have each."""
     take = model.taken.add  # not `fold`, which calls it: this is done for each call of a run
-    for row in rows:
-        if not row.own:
-            take(row.call, row.module)
-        yield row
+    source = iter(rows)
+    while batch := list(islice(source, BATCH)):
+        for row in batch:
+            if not row.own:
+                take(row.call, row.module)
+        yield from batch
+
+
+def in_batches(items: Iterable[T]) -> Iterator[T]:
+    """Pass a stream on, made ahead by some hundred items.
+
+    A stage that works on many items in a row is faster, by a tenth of all, than stages that take turns for each item: its code
+    and its tables stay in the processor's caches. Not for a stage that looks at what the one before has done so far.
+    """
+    source = iter(items)
+    while batch := list(islice(source, BATCH)):
+        yield from batch
 
 
 def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, marks.HookFiles]:
@@ -216,7 +229,7 @@ def hook_dir_of(manifest: Mapping[str, Any]) -> bytes:
 def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> Iterator[Attributed]:
     """Attribute the events of a recording."""
     return attribute(
-        events,
+        in_batches(events),
         notes,
         hook_dir=hook_dir_of(recording.manifest),
         marks_dir=marks_dir_of(recording),
@@ -273,10 +286,14 @@ def read_events(
         on_status=None if model is None else model.on_status,
     )
     if hooks.marks:
-        events = marks.merge(events, hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log")))
+        events = marks.merge(
+            in_batches(events), hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log"))
+        )
     if times is None:
         return events
-    return watch_time(events, times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None)
+    return watch_time(
+        in_batches(events), times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None
+    )
 
 
 def ring_events(
@@ -318,29 +335,19 @@ def fold_large_ring(
     Raises:
         BadInput: it is damaged, or of a newer version.
     """
-    if recording.size_bytes(RING) < LARGE_RING_BYTES:
+    if recording.size_bytes(RING) < mapped.LARGE_BYTES:
         return None
     try:
         from fsprobe.analysis.columns.analysis import fold_ring
     except ImportError:
         return None  # of numpy, which fsprobe.pyz does without
-    is_collecting = gc.isenabled()
-    gc.disable()  # nearly all that is made stays: looking for garbage takes a tenth of the time and finds none
-    try:
-        return fold_ring(
-            mapped.in_one_piece(recording, RING),
-            quality,
-            Attributor(hook_dir_of(recording.manifest), marks_dir_of(recording), notes, running_of(recording)),
-            why_not_found,
-            cwd=cwd_of(recording),
-            wall_start_ns=recording.manifest.get("wall_start_ns"),
-            model=model,
-            times=times,
-            seen=seen,
-        )
-    finally:
-        if is_collecting:
-            gc.enable()
+    attributor = Attributor(hook_dir_of(recording.manifest), marks_dir_of(recording), notes, running_of(recording))
+    tally = fold_ring(
+        mapped.in_one_piece(recording, RING), quality, attributor, why_not_found, cwd_of(recording), model, times, seen
+    )
+    if tally is not None:
+        quality.wall_start_ns = recording.manifest.get("wall_start_ns")
+    return tally
 
 
 def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:

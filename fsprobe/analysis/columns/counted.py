@@ -14,7 +14,8 @@ from fsprobe.analysis.columns.contexts import Contexts
 from fsprobe.analysis.columns.groups import group, sums
 from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.counting.latency import bin_edges
-from fsprobe.analysis.counting.tally import BIN_NS, FIELD, ModuleTally, PathTally, ProcessTally, Tally, add, resolved_of
+from fsprobe.analysis.counting.tally import BIN_NS, FIELD, ModuleTally, PathTally, ProcessTally, Tally, add
+from fsprobe.events.strace.arguments import resolved_of
 from fsprobe.model.events import MISSING_ERRORS, Call, Op
 from fsprobe.model.rows import Counts
 

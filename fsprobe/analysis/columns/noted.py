@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +14,7 @@ from fsprobe.analysis.columns.groups import group
 from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.findings.watch import SPAWN, Watch, counts_each, is_worker, is_worth_a_look, watch
 from fsprobe.analysis.requests.model import RequestModel
-from fsprobe.analysis.requests.steps import Steps, changes_tree, is_told_again, kind_told
+from fsprobe.analysis.requests.steps import Steps, changes_tree, is_told_again, told_of
 from fsprobe.model.events import Call, Op
 
 Flags = NDArray[np.bool_]
@@ -151,16 +151,15 @@ def _note_all(taken: Steps, columns: Columns, rows: Ints, steps: Ints, modules: 
 
 def _alone(calls: list[Call]) -> Flags:
     """Which of the distinct calls have to be taken in each by itself."""
-    kinds: dict[bytes, set[int]] = {}
-    told = [kind_told(call) for call in calls]
-    for call, kind in zip(calls, told, strict=True):
-        if kind is not None:
-            kinds.setdefault(call.path, set()).add(kind)
-    changing = {path for path, found in kinds.items() if len(found) > 1}
+    told = [told_of(call) for call in calls]
+    of_path: dict[tuple[str, bytes], set[Hashable]] = {}
+    for call, what in zip(calls, told, strict=True):
+        if what is not None:
+            of_path.setdefault((call.op, call.path), set()).add(what)
     return np.array(
         [
-            not is_told_again(call) or (kind is not None and call.path in changing)
-            for call, kind in zip(calls, told, strict=True)
+            not is_told_again(call) or (what is not None and len(of_path[call.op, call.path]) > 1)
+            for call, what in zip(calls, told, strict=True)
         ],
         dtype=bool,
     )

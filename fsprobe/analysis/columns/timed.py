@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from fsprobe.analysis.columns.slots import Columns, Ints
-from fsprobe.analysis.time.observed import FIELDS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
+from fsprobe.analysis.time.observed import NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
 from fsprobe.events.ring.slots import HAS_NO_USAGE
 from fsprobe.model.events import Op, Process
 
 _NEVER = -1
+FIELDS = tuple(one.name for one in fields(Used))
 
 
 @dataclass(slots=True)

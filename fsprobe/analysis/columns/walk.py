@@ -146,8 +146,8 @@ class Walk:
             between.append(number)
         if len(plain) > at:
             self._take(at, len(plain), plain, ahead)
-        self._emit(self.attributor.close(), len(columns.kinds))
         self._count_begun()
+        self._emit(self.attributor.close(), len(columns.kinds))
         self.lives.close()
         return self._walked(plain)
 
@@ -208,6 +208,7 @@ class Walk:
     def _attribute(self, row: int, call: Call) -> None:
         """Have one call attributed by itself."""
         self._waiting[id(call)] = (row, call)
+        self._count_begun()  # what is estimated goes to the same tables
         settled = self.attributor.settled(call)
         self._emit((settled,) if settled is not None else self.attributor.call(call), row)
 
@@ -239,6 +240,7 @@ class Walk:
                 self._odd_call(row, columns.shapes.plain_number(event), event)
             elif type(event) is Process:
                 self.lives.process(event)
+                self._count_begun()
                 self._emit(self.attributor.process(event), row)
                 self._known.clear()
                 self._stretch_of.clear()

@@ -9,6 +9,8 @@ from fsprobe.events.ring.slots import Buffer
 from fsprobe.recording.file import MAX_RING_BYTES, Recording
 
 MAX_IN_MEMORY_BYTES = 256 << 20
+LARGE_BYTES = 32_768 * 256
+"""From here on a ring is folded as columns: importing numpy takes as long as some 10,000 slots one by one."""
 
 
 def in_one_piece(recording: Recording, section: str) -> Buffer:

@@ -185,7 +185,7 @@ def _tamed(data: bytes) -> bytes:
 
 
 @given(st.lists(any_slot().map(_tamed), max_size=12), st.integers(0, 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_anything_is_told_alike(contents: list[bytes], asked: int) -> None:
     made = Made(1)
     made.start(5)
