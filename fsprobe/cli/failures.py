@@ -60,6 +60,10 @@ def say(message: str) -> None:
     if sys.stderr is None:
         return
     line = f"fsprobe: {printable(message)}"
+    if "`fsprobe " in line:
+        from fsprobe.capture.shipped import retyped
+
+        line = retyped(line)
     width = _columns()
     try:
         print(fitted(line, width) if width >= MIN_COLUMNS else line, file=sys.stderr, flush=True)

@@ -64,14 +64,19 @@ def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> 
         add_numbers(sum_of.parents, module.parents)
         sum_of.n_imports += module.n_imports
         sum_of.first_ns = _least(sum_of.first_ns, _moved(module.first_ns, shift_ns))
-    for path, counted in other.by_path.items():
-        row_of = into.by_path.get(path)
+    by_path = into.by_path
+    for path, counted in other.by_path.items():  # written out: there are thousands of each rank
+        row_of = by_path.get(path)
         if row_of is None:
-            row_of = into.by_path[path] = PathTally()
+            row_of = by_path[path] = PathTally()
         add(row_of.counts, counted.counts)
-        add_numbers(row_of.latency, counted.latency)
-        row_of.max_ns = max(row_of.max_ns, counted.max_ns)
-        row_of.resolved = row_of.resolved if row_of.resolved is not None else counted.resolved
+        latency = row_of.latency
+        for number, n in counted.latency.items():
+            latency[number] = latency.get(number, 0) + n
+        if counted.max_ns > row_of.max_ns:
+            row_of.max_ns = counted.max_ns
+        if row_of.resolved is None:
+            row_of.resolved = counted.resolved
     n_bins = shift_ns // BIN_NS
     for key, process in other.by_process.items():
         _add_process(into, f"{of}: {key}" if of else key, process, n_bins, of)

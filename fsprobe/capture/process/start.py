@@ -54,7 +54,7 @@ class Process:
     """0 while a tracer has not yet told."""
     started_s = 0.0
     begin = 0.0
-    limited: "frozenset[str]" = frozenset()
+    limited: "frozenset[int]" = frozenset()
     bytes_read: "int | None" = None
     """What fsprobe and its children had read before."""
 
