@@ -12,6 +12,7 @@ import click
 
 from fsprobe import experiment, files, pipeline
 from fsprobe.analysis.gaps import gaps
+from fsprobe.cli import amounts
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
 from fsprobe.cli.renamed import Renamed
@@ -55,7 +56,7 @@ NEW = "(new)"
     "--runs",
     default=7,
     show_default=True,
-    type=click.IntRange(0, 1000),
+    type=amounts.Whole(0, 1000),
     help="Timed runs of each storage layout; 0 compares calls and requests alone.",
 )
 @click.option(
