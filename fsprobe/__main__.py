@@ -5,8 +5,6 @@ import marshal
 import os
 import sys
 
-import fsprobe
-
 TYPE_CHECKING = False  # typing is not loaded beside the target
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +17,26 @@ _machinery = sys.modules["_frozen_importlib_external"]
 LIBRARY = os.path.dirname(os.__file__)
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 MODULE, IS_PACKAGE, EXTENSION = range(3)
-SNAPSHOT_MAGIC = b"fsprobe snapshot 1\n"
+SNAPSHOT_MAGIC = b"fsprobe snapshot 2\n"
 MAX_SNAPSHOT_BYTES = 16 << 20
 _HASH_KEY = 0x66737072
 _HEAD = len(SNAPSHOT_MAGIC) + 8
 
 
-class SeenSource(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
+class Loader(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
+    """Python's, which also has the files in the snapshot that an installed package brings beside its modules."""
+
+    def get_data(self, path: str) -> bytes:
+        """As Python has it; noted for the snapshot."""
+        if path in Shortcut.files:
+            return Shortcut.files[path]
+        data: bytes = super().get_data(path)
+        if path != self.path and path.startswith(PACKAGE + "/") and not path.endswith(".pyc"):
+            Shortcut.read[path] = data
+        return data
+
+
+class SeenSource(Loader):
     """Loads a source that was looked at when it was found, without looking at it again."""
 
     def __init__(self, name: str, path: str, found: os.stat_result) -> None:
@@ -44,7 +55,7 @@ class SeenSource(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined
         return code
 
 
-class KeptCode(_machinery.SourceFileLoader):  # type: ignore[misc,name-defined]
+class KeptCode(Loader):
     """Loads a module whose code is in the snapshot; its source is there for whoever asks for it."""
 
     def __init__(self, name: str, path: str, code: bytes) -> None:
@@ -73,8 +84,12 @@ class Shortcut:
     """What the snapshot holds: name -> file, kind, time and size of the source, code."""
     is_installed = False
     """Whether the snapshot is of an installed package, which is replaced as a whole; else each source is looked at."""
+    files: "dict[str, bytes]" = {}
+    """What it holds besides, of an installed package: path -> content."""
     loaded: "dict[str, tuple[Any, CodeType | None]]" = {}
     """What was loaded from files of its own: name -> loader, code; None for an extension module."""
+    read: "dict[str, bytes]" = {}
+    """What was read besides."""
 
     @classmethod
     def find_spec(cls, name: str, path: "Sequence[str] | None" = None, target: object = None) -> "ModuleSpec | None":
@@ -84,6 +99,9 @@ class Shortcut:
             if spec is not None:
                 return spec
         last = name.rpartition(".")[2]
+        if name == "fsprobe" and cls.finds_own:  # the command loads this module before its package
+            found = _stat(PACKAGE + "/__init__.py")
+            return found and _spec(name, SeenSource(name, PACKAGE + "/__init__.py", found), [PACKAGE])
         if path is None:
             if name not in sys.stdlib_module_names:
                 return None
@@ -111,9 +129,11 @@ class Shortcut:
         place = os.path.dirname(file)
         if kind == EXTENSION:
             return _spec(name, _machinery.ExtensionFileLoader(name, file))
-        if (os.path.dirname(place) if kind == IS_PACKAGE else place) != (cls.library if path is None else path[0]):
+        is_ours = name.partition(".")[0] == "fsprobe"
+        above = path[0] if path is not None else os.path.dirname(PACKAGE) if is_ours else cls.library
+        if (os.path.dirname(place) if kind == IS_PACKAGE else place) != above:
             return None
-        if path is not None and name.startswith("fsprobe.") and not cls.is_installed:
+        if is_ours and not cls.is_installed:
             found = _stat(file)
             if found is None or (found.st_mtime_ns, found.st_size) != (mtime_ns, size):
                 return None
@@ -122,28 +142,32 @@ class Shortcut:
 
 def snapshot_path() -> str:
     """Beside fsprobe's own byte code, for this interpreter alone; "" where that has no place."""
-    cached = fsprobe.__spec__.cached if fsprobe.__spec__ is not None else None
-    return (
-        "%s/start%s.snapshot" % (os.path.dirname(cached), cached[cached.rfind("/__init__") + 9 : -4]) if cached else ""
-    )
+    try:
+        cached: str = _machinery.cache_from_source(PACKAGE + "/__init__.py")
+    except NotImplementedError:
+        return ""
+    return "%s/start%s.snapshot" % (os.path.dirname(cached), cached[cached.rfind("/__init__") + 9 : -4])
 
 
-def snapshot_key() -> "tuple[bytes, bool, int]":
+def snapshot_key(info: bytes) -> "tuple[bytes, bool, int]":
     """What a snapshot is good for: this interpreter, its library, this package as it is installed.
+
+    Args:
+        info: the name of the package's metadata directory.
 
     Returns:
         The key; whether the package is an installed one, whose RECORD holds a checksum of each of its files; the owner of that.
     """
     record, owner = b"", -1
-    try:
-        name = "%s/fsprobe-%s.dist-info/RECORD" % (os.path.dirname(PACKAGE), fsprobe.__version__)
-        with open(name, "rb", buffering=0) as source:
-            record, owner = source.readall(), os.fstat(source.fileno()).st_uid
-    except OSError:
-        pass
+    if info[:8] == b"fsprobe-" and info[-10:] == b".dist-info" and not set(info) & set(b"/\0\n"):
+        try:
+            record, found = _read(os.fsencode(os.path.dirname(PACKAGE)) + b"/" + info + b"/RECORD")
+            owner = found.st_uid
+        except OSError:
+            pass
     times = [found and found.st_mtime_ns for found in map(_stat, (LIBRARY, LIBRARY + "/lib-dynload"))]
     key = repr((sys.version, sys.flags.optimize, LIBRARY, times, PACKAGE, sealed(record)[:_HEAD]))
-    return key.encode("utf-8", "backslashreplace"), bool(record), owner
+    return info + b"\n" + key.encode("utf-8", "backslashreplace") + b"\n", bool(record), owner
 
 
 def sealed(data: bytes) -> bytes:
@@ -157,26 +181,44 @@ def load_snapshot() -> None:
     It is read as byte code is, with two conditions more: it belongs to the user, to root or to who owns the package, and nobody
     else can write to it.
     """
-    key, Shortcut.is_installed, owner = snapshot_key()
     try:
-        fd = os.open(snapshot_path(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with open(fd, "rb", buffering=0) as source:
-            found = os.fstat(fd)
-            if found.st_mode & 0o170022 != 0o100000 or found.st_uid not in (0, os.geteuid(), owner):
-                return
-            data = source.read(MAX_SNAPSHOT_BYTES + 1)
+        data, found = _read(snapshot_path(), os.O_NOFOLLOW)
         rest = data[_HEAD:]
-        if data == sealed(rest) and rest.startswith(key + b"\n"):
-            Shortcut.kept = marshal.loads(rest[len(key) + 1 :])
+        # its first line is no more than where to look
+        key, Shortcut.is_installed, owner = snapshot_key(rest.partition(b"\n")[0])
+        if found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid(), owner):
+            return
+        if data == sealed(rest) and rest.startswith(key):
+            Shortcut.kept, files = marshal.loads(rest[len(key) :])
+            Shortcut.files = files if Shortcut.is_installed else {}
     except (OSError, ValueError, EOFError, TypeError):
         pass
 
 
+def _read(path: "str | bytes", flags: int = 0) -> "tuple[bytes, os.stat_result]":
+    """A regular file and its status, in two metadata calls; `open` makes two or three more."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags)
+    try:
+        found = os.fstat(fd)
+        if found.st_mode & 0o170000 != 0o100000 or found.st_size > MAX_SNAPSHOT_BYTES:
+            raise OSError("no file, or too large")
+        data = b""
+        while len(data) <= found.st_size:
+            block = os.read(fd, found.st_size + 1 - len(data))
+            if not block:
+                break
+            data += block
+        return data, found
+    finally:
+        os.close(fd)
+
+
 def keep_snapshot() -> None:
     """Write down what this run of the recorder had to load from files, for the next ones; one process of a job does."""
-    if not Shortcut.loaded or sys.dont_write_bytecode or "fsprobe.analysis" in sys.modules:
+    is_new = bool(Shortcut.loaded or (Shortcut.read and Shortcut.is_installed))
+    if not is_new or sys.dont_write_bytecode or "fsprobe.analysis" in sys.modules:
         return
-    from fsprobe import files
+    from fsprobe import __version__, files
     from fsprobe.capture.machine import ranks
 
     rank = ranks.identify(os.environ)
@@ -192,7 +234,9 @@ def keep_snapshot() -> None:
             table[name] = loader.path, kind, loader.found.st_mtime_ns, loader.found.st_size, marshal.dumps(code)
     try:
         with files.Replacing(path, 0o644) as out:
-            out.write(sealed(snapshot_key()[0] + b"\n" + marshal.dumps(table)))
+            key, is_installed, _ = snapshot_key(b"fsprobe-%s.dist-info" % __version__.encode())
+            contents = {**Shortcut.files, **Shortcut.read} if is_installed else {}
+            out.write(sealed(key + marshal.dumps((table, contents))))
     except OSError:
         pass
 
@@ -214,7 +258,7 @@ def _spec(name: str, loader: "Any", inside: "list[str] | None" = None) -> "Modul
 def main() -> int:
     """Run the command line; interrupted while it is still being loaded, it ends with one line."""
     try:
-        Shortcut.finds_own = type(fsprobe.__spec__.loader) is _machinery.SourceFileLoader
+        Shortcut.finds_own = type(globals()["__loader__"]) is _machinery.SourceFileLoader
         if Shortcut not in sys.meta_path:
             # before what searches sys.path; after what is built in or frozen
             at = sys.meta_path.index(_machinery.PathFinder) if _machinery.PathFinder in sys.meta_path else 0
@@ -223,18 +267,14 @@ def main() -> int:
                 load_snapshot()
         return command_line()
     except KeyboardInterrupt:
-        from fsprobe.cli.failures import EXIT_INTERRUPTED, say
+        from fsprobe.cli.failures import report_interrupted
 
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        return report_interrupted()
 
 
 def command_line() -> int:
     """Run what the command line says; `run` takes a short way that does not import click."""
     words = sys.argv[1:]
-    # the directory of the script is searched for each module, and never holds one: a stat per import less
-    if sys.path and sys.path[0] and sys.argv[0].startswith(sys.path[0] + "/"):
-        del sys.path[0]
     if words[:1] in (["--tracer"], ["--own"]):
         return own_program(words)
     if words[:1] == ["--"] or (words and words[0].endswith(".py") and os.path.isfile(words[0])):

@@ -50,7 +50,6 @@ def test_a_module_is_found_where_python_finds_it(file: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("name", "path"),
     [
-        ("fsprobe", None),
         ("numpy", None),
         ("json.decoder", ["/nowhere"]),
         ("no_such", None),
@@ -82,6 +81,21 @@ def test_the_standard_library_is_found_where_python_finds_it(name: str) -> None:
     for what in ("name", "origin", "cached", "submodule_search_locations", "has_location", "parent"):
         assert getattr(ours, what) == getattr(pythons, what), what
     assert isinstance(ours.loader, type(pythons.loader))
+
+
+def test_the_package_is_the_one_that_this_module_lies_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command loads `fsprobe.__main__` before `fsprobe`; out of an archive Python finds it."""
+    monkeypatch.setattr(Shortcut, "finds_own", True)
+    ours, pythons = Shortcut.find_spec("fsprobe"), PathFinder.find_spec("fsprobe", [str(PACKAGE.parent)])
+    assert ours is not None
+    assert pythons is not None
+    assert (ours.origin, ours.cached, ours.submodule_search_locations) == (
+        pythons.origin,
+        pythons.cached,
+        pythons.submodule_search_locations,
+    )
+    monkeypatch.setattr(Shortcut, "finds_own", False)
+    assert Shortcut.find_spec("fsprobe") is None
 
 
 def test_no_module_lies_beside_a_package_of_its_name() -> None:

@@ -104,6 +104,25 @@ def test_modules_are_what_python_makes_of_their_files(site: Path) -> None:
     assert well == "well"
 
 
+READS = "from fsprobe.capture import shipped; print(shipped.read('hook', 'room.py').splitlines()[-1])"
+
+
+def test_files_beside_the_modules_are_in_it_too(site: Path) -> None:
+    """What is put into the target. Where nothing is installed each is read anew."""
+    run(site, shown=READS + "; __main__.keep_snapshot()")
+    file = site / "fsprobe" / "capture" / "hook" / "room.py"
+    text = file.read_text()
+    try:
+        file.write_text(text + "# edited\n")
+        assert run(site, shown=READS) == text.splitlines()[-1] + "\n"
+        shutil.rmtree(site / f"fsprobe-{fsprobe.__version__}.dist-info")
+        assert run(site, shown=READS + "; __main__.keep_snapshot()") == "# edited\n"
+        file.write_text(text + "# edited again\n")
+        assert run(site, shown=READS) == "# edited again\n"
+    finally:
+        file.write_text(text)
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -53,6 +53,8 @@ class Prepared(Run):
 
     def clear(self) -> "list[str]":
         """Take away what was made for this run alone; gives a line on what is left of it."""
+        for one in self.observers:
+            one.close()
         if self.hook_dir:
             from fsprobe.capture.directories import hook_place
 
@@ -60,9 +62,8 @@ class Prepared(Run):
                 hook_place.remove(self.hook_dir, self.scratch)
             except OSError:
                 pass  # inert without its scratch
-        if scratch_dir.remove(self.scratch):
-            return []
-        return ["the scratch directory %s could not be removed: rm -r it" % self.scratch]
+        is_gone = scratch_dir.remove(self.scratch)
+        return [] if is_gone else ["the scratch directory %s could not be removed: rm -r it" % self.scratch]
 
 
 def record(
@@ -112,9 +113,9 @@ def record(
         from fsprobe.capture.containers import entering
 
         environment = entering.own_binds_removed(environment, options.exchange)
-    program, warnings = host.check_command(options.command, environment)
-    if ranks.selection_warning(options.ranks, rank):
-        warnings.append(ranks.selection_warning(options.ranks, rank))
+    seen = starters.known(options.command[0], environment)
+    program, warnings = host.check_command(options.command, environment, seen)
+    warnings += filter(None, [ranks.selection_warning(options.ranks, rank)])
     if warn is not None:
         # said at once, and not a second time when the command has ended
         for line in warnings:
@@ -175,7 +176,7 @@ def prepare(
     run.is_entered, run.is_streamed = bool(enter), options.stream
     run.max_log_bytes, run.mask = options.max_log_bytes, held.mask
     try:
-        run.observers = backends.choose(options, Machine(run.environment, options.command))
+        run.observers = backends.choose(options, Machine(run.environment, options.command, run.scratch))
         lead = run.observers[0]
         for one in run.observers:
             one.settle(run.scratch, run.scratch if one is lead else os.path.join(run.scratch, one.name))

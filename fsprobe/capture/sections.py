@@ -18,7 +18,7 @@ from fsprobe.recording import distributions, file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from fsprobe.capture.backends.protocol import Backend
@@ -33,6 +33,8 @@ MOUNTS = scratch_dir.MOUNTS
 
 MAX_MARKS_BYTES = file.MAX_WHOLE_BYTES
 """Of all hooks' files together: a reader takes no larger section."""
+MAX_KEPT_BYTES = 4 << 20
+"""Of hooks' files that are kept in memory from the first look to the writing. A judgement."""
 
 
 class Recorded:
@@ -109,7 +111,7 @@ def write_recording(
             state["privileged"] = programs.changing_root(seen.paths)
         state["tracers"] = seen.tracers()
         warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced, is_root))
-    table, is_here = _mount_table(scratch)
+    table, is_here = _mount_table(scratch if state.get("attached") else "")
     found = _looked_up(lead, streamed, is_here, str(state.get("hook_dir") or ""))
     rank = ranks.identify(state.get("job") or {})
     if rank is None or rank.number == 0:
@@ -117,7 +119,7 @@ def write_recording(
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
     hooks = os.path.join(scratch, scratch_dir.MARKS)
     # a run without hooks has none of their files
-    names, unread = hook_files(hooks) if state.get("markers") != UNMARKED else ([], {})
+    names, unread, texts = hook_files(hooks) if state.get("markers") != UNMARKED else ([], {}, {})
     partial = {}  # type: dict[str, str]  # section -> why it is not all there
     has_failed = False
     while True:
@@ -135,7 +137,7 @@ def write_recording(
         sections = [("manifest", json.dumps(state, indent=1, sort_keys=True).encode("ascii"))]  # type: list[tuple[str, Any]]
         sections += observed(backends, command) if streamed is None else [("tally", streamed.blocks())]
         sections += [
-            ("marks", _marks_blocks(hooks, [name for name in names if name not in unread])),
+            ("marks", _marks_blocks(hooks, [name for name in names if name not in unread], texts)),
             ("mounts", table),
             ("lookups", json.dumps(found).encode("ascii")),
         ]
@@ -166,23 +168,28 @@ def _looked_up(lead: "Backend", streamed: "Any", is_here: "bool", hook_dir: "str
     return collect.collect(_so_far(lead.text()), scratch_dir.links_to_hook(hook_dir))
 
 
-def hook_files(directory: "str") -> "tuple[list[str], dict[str, str]]":
-    """The names of what the hooks wrote; and of them those that are not taken, or "" for all, with the reason.
+def hook_files(directory: "str") -> "tuple[list[str], dict[str, str], dict[str, bytes]]":
+    """The names of what the hooks wrote; of them those that are not taken, or "" for all, with the reason; and the first small ones.
 
     Not taken are those that can't be opened, and what is beyond `MAX_MARKS_BYTES`: no reader would take a recording with more.
     """
     found = {}  # type: dict[str, str]
-    n_bytes = 0
+    texts = {}  # type: dict[str, bytes]
+    n_bytes = n_kept_bytes = 0
     try:
         names = _listed(directory)
     except OSError as error:
-        return [], {"": error.strerror or ""}
+        return [], {"": error.strerror or ""}, {}
     for name in names:
         if name.startswith(_READ):
             path = os.path.join(directory, name)
             for _ in range(2):  # what failed for a moment is there the next time
                 try:
-                    size = _marks_bytes(path, name) + len(name) + 24
+                    size, text = _marks_bytes(path, name, MAX_KEPT_BYTES - n_kept_bytes)
+                    size += len(name) + 24
+                    if text is not None:
+                        texts[name] = text
+                        n_kept_bytes += len(text)
                     found.pop(name, None)
                     if n_bytes + size > MAX_MARKS_BYTES:
                         found[name] = "they are more than %d MiB" % (MAX_MARKS_BYTES >> 20)
@@ -191,16 +198,18 @@ def hook_files(directory: "str") -> "tuple[list[str], dict[str, str]]":
                     break
                 except OSError as error:
                     found[name] = error.strerror or ""
-    return names, found
+    return names, found, texts
 
 
-def _marks_bytes(path: "str", name: "str") -> "int":
+def _marks_bytes(path: "str", name: "str", max_bytes: "int") -> "tuple[int, bytes | None]":
+    """How much of a file is read; and what it holds where that is lines alone, of at most `max_bytes`."""
     with own_files.reader(path, buffering=0) as source:
         if name.startswith(HOOK_FILES):
-            return os.fstat(source.fileno()).st_size
+            size = os.fstat(source.fileno()).st_size
+            return size, source.read(size) if size <= max_bytes else None
         from fsprobe.capture.directories import room
 
-        return room.allocated_bytes(source.read(room.HEADER_BYTES))
+        return room.allocated_bytes(source.read(room.HEADER_BYTES)), None
 
 
 def _listed(directory: "str") -> "list[str]":
@@ -229,8 +238,10 @@ def observed(backends: "list[Backend]", command: "Sequence[bytes]" = ()) -> "lis
 
 
 def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
-    """The mounts of what was recorded, and whether they are this process's."""
+    """The mounts of what was recorded, and whether they are this process's; `scratch`: where others' were written down, or ""."""
     here = mounts.read_own()
+    if not scratch:
+        return here, True
     try:
         with own_files.reader(os.path.join(scratch, MOUNTS)) as source:
             table = source.read(file.MAX_MOUNTS_BYTES)
@@ -239,14 +250,22 @@ def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
     return table, table == here
 
 
-def _marks_blocks(directory: "str", names: "list[str]") -> "Iterator[bytes]":
-    """Each file of the hooks, led by a line `@name size`: what a process and those that it forked off wrote, as files of their own."""
+def _marks_blocks(directory: "str", names: "list[str]", texts: "Mapping[str, bytes]") -> "Iterator[bytes]":
+    """Each file of the hooks, led by a line `@name size`: what a process and those that it forked off wrote, as files of their own.
+
+    Args:
+        directory: where they lie.
+        names: of those that are taken.
+        texts: what was read of them already.
+    """
     for name in names:
         if not name.startswith(_READ):
             continue  # what a backend's own hooks leave is its own business
         path = os.path.join(directory, name)
         found = {}  # type: dict[str, bytes]
-        if name.startswith(HOOK_FILES):
+        if name in texts:
+            found[name] = texts[name]
+        elif name.startswith(HOOK_FILES):
             with own_files.reader(path) as source:
                 found[name] = source.read()
         else:

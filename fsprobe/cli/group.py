@@ -12,13 +12,13 @@ import fsprobe
 from fsprobe.capture.options import RECORDING
 from fsprobe.cli import hints
 from fsprobe.cli.failures import (
-    EXIT_INTERRUPTED,
     ignore_interrupts,
     is_interrupt,
     open_output,
     raise_when_interrupted,
     report_broken,
     report_error,
+    report_interrupted,
     report_missing,
     say,
 )
@@ -48,6 +48,9 @@ COMMANDS = {
     "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
 }
 
+PASSING_SIGNALS = ("run", "exec")
+"""These pass signals on to the command that they start."""
+
 
 SECTIONS = {
     "Trace, read, cure": ("run", "report", "fix", "explain"),
@@ -70,7 +73,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"fsprobe.cli.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
-        raise_when_interrupted()
+        raise_when_interrupted(cmd_name in PASSING_SIGNALS)
         return command if cmd_name == "run" else complete(cmd_name, command)
 
     def resolve_command(
@@ -117,13 +120,11 @@ def main(words: Sequence[str]) -> int:
     try:
         return _main(words)
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        return report_interrupted()
     except RuntimeError as error:
         if not is_interrupt(error):
             raise
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        return report_interrupted()
     finally:
         ignore_interrupts()
 

@@ -204,10 +204,10 @@ def _findings_of(recording: bytes | None, scratch: str) -> tuple[Finding, ...]:
     return pipeline.analyse(path).findings
 
 
-def _last_words(output: Path, n: int = 3) -> str:
-    """The end of what the command said last."""
+def _last_words(output: Path) -> str:
+    """The last three lines of what the command said last."""
     files = sorted(output.glob("*.err"), key=lambda file: file.stat().st_mtime_ns)
-    lines = files[-1].read_text("utf-8", "replace").strip().splitlines()[-n:] if files else []
+    lines = files[-1].read_text("utf-8", "replace").strip().splitlines()[-3:] if files else []
     return f"it said: {' / '.join(lines)}" if lines else ""
 
 

@@ -52,9 +52,9 @@ def _escape(letter: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def visible_in(value: T, keep: str = "") -> T:
+def visible_in(value: T) -> T:
     """The same value with `visible` applied to every text and key in it; what is named `commands` keeps newlines."""
-    return cast("T", _visible_in(value, keep))
+    return cast("T", _visible_in(value, ""))
 
 
 def _visible_in(value: Any, keep: str) -> Any:

@@ -22,8 +22,8 @@ def test_no_more_marks_are_taken_than_a_reader_takes(tmp_path: Path) -> None:
         header[at : at + 8] = number.to_bytes(8, "little")
     (tmp_path / f"{scratch.ROOM}4.d").write_bytes(header)
     (tmp_path / "marks.5.e").write_bytes(b"5\n")
-    names, unread = sections.hook_files(str(tmp_path))
+    names, unread, texts = sections.hook_files(str(tmp_path))
     assert sorted(unread) == sorted(["marks.2.b", "mounts.3", f"{scratch.ROOM}4.d"])
     assert set(unread.values()) == {"they are more than 256 MiB"}
-    taken = b"".join(sections._marks_blocks(str(tmp_path), [name for name in names if name not in unread]))
+    taken = b"".join(sections._marks_blocks(str(tmp_path), [name for name in names if name not in unread], texts))
     assert taken == b"@marks.1.a 2\n1\n@marks.5.e 2\n5\n"

@@ -120,10 +120,46 @@ def test_only_what_nothing_was_found_below_is_asked_for_its_kind(tmp_path: Path)
     found, budget = look(f'readlink("{tmp_path}/d/x", "y", 4096) = -1 EINVAL (Invalid argument)')
     n_above = len(tmp_path.parts)  # the directories above d, and d
     assert found["files"] == [f"{tmp_path}/d/x"]
-    assert budget.n_calls == 2 * (n_above + 1)
+    assert budget.n_calls == 2 * n_above + 1  # the run itself has asked whether the last one is a link
     found, budget = look(f'stat("{tmp_path}/d/x", {{st_mode=S_IFREG|0644, st_size=1, ...}}) = 0')
     assert found["files"] == [f"{tmp_path}/d/x"]
     assert budget.n_calls == n_above + 2  # each one link; of the last also whether it is a directory
+
+
+def test_what_the_run_read_as_a_link_is_not_read_again(tmp_path: Path) -> None:
+    """Of what is not there any more only the run can tell; of what it has moved since, only the filesystem."""
+    gone, real = tmp_path / "gone", tmp_path / "real"
+    (tmp_path / "real").touch()
+    lines = f"""
+        openat(AT_FDCWD</>, "{gone}", O_RDONLY) = 3<{real}>
+        readlink("{gone}", "real", 4096) = 4 <0.000001>
+        readlink("{real}", 0x7ffd, 4096) = -1 EINVAL (Invalid argument)
+        """
+    found, budget = look(lines)
+    assert found["links"][str(gone)] == "real"
+    assert budget.n_calls == 1  # whether that is a directory
+    found, _ = look(lines + f'\n rename("{tmp_path}/x", "{gone}") = 0')
+    assert str(gone) in found["missing"]
+    found, _ = look(f'openat(AT_FDCWD</>, "{gone}", O_RDONLY) = 3<{real}>\nreadlink("{gone}", "re"..., 4096) = 4')
+    assert str(gone) in found["missing"], "the log has cut it"
+
+
+def test_a_link_leads_to_what_its_name_stood_for(tmp_path: Path) -> None:
+    """A directory where something was found below the link, a file where it is a program."""
+    (tmp_path / "lib").mkdir()
+    shutil.copy("/bin/true", tmp_path / "lib" / "program")
+    (tmp_path / "link").symlink_to("lib")
+    (tmp_path / "lib" / "name").symlink_to("program")
+    found, budget = look(
+        f"""
+        execve("{tmp_path}/link/name", ["x"], 0x5 /* 1 var */) = 0
+        """
+    )
+    links = found["links"]
+    assert (links[f"{tmp_path}/link"], links[f"{tmp_path}/lib"]) == ("lib", None)
+    assert (links[f"{tmp_path}/link/name"], links[f"{tmp_path}/link/program"]) == ("program", None)
+    assert f"{tmp_path}/link/program" in found["files"]
+    assert f"{tmp_path}/lib" not in found["files"]
 
 
 def test_the_links_to_a_hook_are_known_without_a_look() -> None:

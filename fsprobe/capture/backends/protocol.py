@@ -33,10 +33,12 @@ MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, UNMARKED = "time", "access", "bot
 class Machine:
     """What a backend is asked about before a run: this machine, as this process sees it."""
 
-    def __init__(self, environment: "Mapping[str, str]", command: "Iterable[str]" = ()) -> "None":
+    def __init__(self, environment: "Mapping[str, str]", command: "Iterable[str]" = (), scratch: "str" = "") -> "None":
         self.environment = environment
         self.command = list(command)
         """What shall be run; nothing where that is not known yet."""
+        self.scratch = scratch
+        """The run's directory, where something can be tried out; "" where there is no run yet."""
 
 
 class Run:
@@ -183,6 +185,9 @@ class Backend(Observer):
 
     def abandon(self) -> "None":
         """The run failed: end what the backend itself has going."""
+
+    def close(self) -> "None":
+        """All is over: let go of what is still open."""
 
     # -- what was observed ---------------------------------------------------------------------------------------------
 

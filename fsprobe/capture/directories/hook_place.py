@@ -14,13 +14,13 @@ it lies in the scratch itself where that is safe, since the user may have chosen
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-import binascii
 import errno
 import itertools
 import os
 import re
 import stat
 import time
+import zlib
 
 from fsprobe.capture.directories import private
 from fsprobe.capture.directories import scratch as scratch_dir
@@ -64,9 +64,9 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
         The directory to put on PYTHONPATH and "", or "" and why there is none.
     """
     data = text.encode("utf-8")
-    name = "%s%08x%04x" % (scratch_dir.PREFIX, binascii.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
+    name = "%s%08x%04x" % (scratch_dir.PREFIX, zlib.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
     tail = "/".join(list(tail_digits(scratch)) + [scratch_dir.HOOK])
-    reasons = []
+    reasons = {}  # type: dict[str, str]
     own = [] if tail_digits(scratch) else [("its own scratch", scratch, _why_not_common(scratch))]
     # one after the other: to look for a home directory asks the system's user database
     for label, path, why_not in itertools.chain(own, candidates(environment)):
@@ -77,12 +77,12 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
             if _write(path, names, tail, data) and names:
                 _forget_old(os.path.join(path, FOLDER), name)
         except OSError as error:
-            reasons.append("%s: %s" % (label, error.strerror))
+            reasons[label] = "%s: %s" % (label, error.strerror)
         except private.Unsafe as error:
-            reasons.append("%s %s" % (label, error))
+            reasons[label] = "%s %s" % (label, error)
         else:
             return os.path.join(path, *(names + (tail,))), ""
-    return "", "; ".join(reasons) or "neither XDG_RUNTIME_DIR nor HOME is set"
+    return "", "; ".join(reasons.values()) or "neither XDG_RUNTIME_DIR nor HOME is set"
 
 
 def first_place(environment: "Mapping[str, str]") -> "tuple[str, str]":
@@ -91,19 +91,19 @@ def first_place(environment: "Mapping[str, str]") -> "tuple[str, str]":
     Returns:
         The directory and "", or "" and why none will do.
     """
-    reasons = []
+    reasons = {}  # type: dict[str, str]
     for label, path, why_not in candidates(environment):
         try:
             if why_not:
                 raise private.Unsafe(why_not)
             _look_at(path)
         except OSError as error:
-            reasons.append("%s: %s" % (label, error.strerror))
+            reasons[label] = "%s: %s" % (label, error.strerror)
         except private.Unsafe as error:
-            reasons.append("%s %s" % (label, error))
+            reasons[label] = "%s %s" % (label, error)
         else:
             return os.path.join(path, FOLDER), ""
-    return "", "; ".join(reasons) or "neither XDG_RUNTIME_DIR nor HOME is set"
+    return "", "; ".join(reasons.values()) or "neither XDG_RUNTIME_DIR nor HOME is set"
 
 
 def _look_at(path: "str") -> "None":
@@ -176,7 +176,10 @@ def _is_hook_alone(made: "str") -> "bool":
 
 
 def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, str]]":
-    """Directories to look at, in order: what names each, its real path, and why it won't do as far as that is known."""
+    """Directories to look at, in order: what names each, its path, and why it won't do as far as that is known.
+
+    One may come twice, the second time by its real path: a reason against the first is none then.
+    """
     if SYSTEM and os.geteuid() == 0:
         yield SYSTEM, SYSTEM, ""
     runtime = environment.get("XDG_RUNTIME_DIR", "")
@@ -190,13 +193,27 @@ def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, st
     cache = environment.get("XDG_CACHE_HOME", "")
     homes = [os.path.join(environment.get("HOME", ""), ".cache")]
     if os.path.isabs(cache):
-        yield "XDG_CACHE_HOME", os.path.realpath(cache), ""
+        yield from _as_named("XDG_CACHE_HOME", cache)
     elif os.path.isabs(homes[0]):
-        yield "HOME", os.path.realpath(homes[0]), ""
+        yield from _as_named("HOME", homes[0])
     # under `su` and `sudo` HOME may be somebody else's
     home = os.path.join(_own_home(), ".cache")
     if os.path.isabs(home) and home not in homes:
-        yield "the home directory", os.path.realpath(home), ""
+        yield from _as_named("the home directory", home)
+
+
+def _as_named(label: "str", path: "str") -> "Iterator[tuple[str, str, str]]":
+    """A directory by the name that it was given, which is seldom a link's; then by its real path, if that is another.
+
+    `open_private` goes through no link. To look for one first would ask for each of the directories once more.
+    """
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    plain = "/" + "/".join(names)
+    if ".." not in names:
+        yield label, plain, ""
+    real = os.path.realpath(path)
+    if real != plain:
+        yield label, real, ""
 
 
 def _own_home() -> "str":
@@ -255,8 +272,9 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
     hook = private.open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), len(names) + 1, for_all)
     try:
         _link(path, names, tail, hook)
-        if private.holds(hook, FILE, data):
-            _note_use(hook)
+        found = private.holds(hook, FILE, data)
+        if found is not None:
+            _note_use(hook, found.st_mtime)
             return False
         private.put(hook, FILE, data, 0o644 if for_all else 0o600)
         return True
@@ -264,9 +282,9 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
         os.close(hook)
 
 
-def _note_use(hook: "int") -> "None":
+def _note_use(hook: "int", used_s: "float") -> "None":
     try:
-        if time.time() - os.stat(FILE, dir_fd=hook).st_mtime > USED_S:
+        if time.time() - used_s > USED_S:
             os.utime(FILE, dir_fd=hook, follow_symlinks=False)
     except OSError:
         pass  # a read-only home
@@ -276,18 +294,15 @@ def _link(path: "str", names: "tuple[str, ...]", tail: "str", opened: "int") -> 
     """Make the links that the digits of `tail` go through, unless they are there."""
     hook = os.fstat(opened)
     # the directory above is the one that was checked on the way: nobody else can move what lies in it
-    folder = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=opened)
+    tail = "../" + tail
     try:
-        try:
-            found = os.stat(tail, dir_fd=folder)
-        except FileNotFoundError:
-            for digit in DIGITS:
-                try:
-                    os.symlink(".", digit, dir_fd=folder)
-                except FileExistsError:
-                    pass
-            found = os.stat(tail, dir_fd=folder)
-        if (found.st_dev, found.st_ino) != (hook.st_dev, hook.st_ino):
-            raise private.Unsafe("will not do: a link in %s leads elsewhere" % os.path.join(path, *names))
-    finally:
-        os.close(folder)
+        found = os.stat(tail, dir_fd=opened)
+    except FileNotFoundError:
+        for digit in DIGITS:
+            try:
+                os.symlink(".", "../" + digit, dir_fd=opened)
+            except FileExistsError:
+                pass
+        found = os.stat(tail, dir_fd=opened)
+    if (found.st_dev, found.st_ino) != (hook.st_dev, hook.st_ino):
+        raise private.Unsafe("will not do: a link in %s leads elsewhere" % os.path.join(path, *names))

@@ -121,22 +121,32 @@ def remove(path: "str | bytes") -> "bool":
         now = os.lstat(path)
         if (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino):
             os.rmdir(path)
+            return True
     except OSError:
         pass
     return not os.path.lexists(path)
 
 
 def _open_to_empty(path: "str | bytes", dir_fd: "int | None") -> "tuple[int, os.stat_result]":
-    held = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    is_readable = True
+    try:
+        held = os.open(path, os.O_RDONLY | flags, dir_fd=dir_fd)
+    except PermissionError:
+        is_readable = False
+        held = os.open(path, os.O_PATH | flags, dir_fd=dir_fd)
+    opened = -1
     try:
         status = os.fstat(held)
         if status.st_uid != os.geteuid():
             raise foreign(status.st_uid)
         if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
             os.chmod("/proc/self/fd/%d" % held, stat.S_IRWXU)  # of what was opened, whatever its name means by now
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=held), status
+        opened = held if is_readable else os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=held)
+        return opened, status
     finally:
-        os.close(held)
+        if opened != held:
+            os.close(held)
 
 
 def _empty(fd: "int", device: "int", depth: "int") -> "None":

@@ -52,9 +52,9 @@ def open_private(path: "str", make: "int" = 0, for_all: "bool" = False, modes: "
                 below = os.open(name, _OPEN, dir_fd=place)
             os.close(place)
             place = below
-            _check(place, "/" + "/".join(names[: i + 1]), (0o022 if for_all else 0o077) if is_ours else 0)
+            mode = _check(place, "/" + "/".join(names[: i + 1]), (0o022 if for_all else 0o077) if is_ours else 0)
             if modes is not None:
-                modes.append(os.fstat(place).st_mode)
+                modes.append(mode)
         return place
     except BaseException:
         os.close(place)
@@ -69,8 +69,11 @@ def _give_mode(name: "str", place: "int") -> "None":
         os.close(made)
 
 
-def _check(place: "int", path: "str", forbidden: "int" = 0) -> "None":
-    """`forbidden`: what nobody else may have of a directory that must be the user's own; 0 for one that need not."""
+def _check(place: "int", path: "str", forbidden: "int" = 0) -> "int":
+    """Give the mode of a directory that will do.
+
+    `forbidden`: what nobody else may have of a directory that must be the user's own; 0 for one that need not.
+    """
     found = os.fstat(place)
     mode = found.st_mode
     if forbidden and (found.st_uid != os.geteuid() or mode & forbidden):
@@ -81,6 +84,7 @@ def _check(place: "int", path: "str", forbidden: "int" = 0) -> "None":
         raise Unsafe("will not do: others can write to %s" % path)
     if mode & stat.S_IWGRP and _has_list(place):
         raise Unsafe("will not do: others may be allowed to write to %s (its access list)" % path)
+    return mode
 
 
 def _has_list(place: "int") -> "bool":
@@ -129,11 +133,12 @@ def put(place: "int", name: "str", data: "bytes", mode: "int") -> "None":
         raise
 
 
-def holds(place: "int", name: "str", data: "bytes") -> "bool":
-    """Whether a directory has a regular file of this name with this content."""
+def holds(place: "int", name: "str", data: "bytes") -> "os.stat_result | None":
+    """The status of a directory's regular file of this name if it has this content; else None."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
     except OSError:
-        return False
+        return None
     with open(fd, "rb") as source:
-        return stat.S_ISREG(os.fstat(fd).st_mode) and source.read(len(data) + 1) == data
+        found = os.fstat(fd)
+        return found if stat.S_ISREG(found.st_mode) and source.read(len(data) + 1) == data else None

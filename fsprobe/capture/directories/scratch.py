@@ -58,11 +58,12 @@ def ordered(places: "list[str]", rows: "list[MountRow]") -> "list[str]":
 
 def why_not(directory: "str", rows: "list[MountRow]") -> "str":
     """Say why a directory can't hold the scratch ("" when it can): missing, not writable, on a network filesystem, full."""
-    real = os.path.realpath(directory)
-    if not os.path.isdir(real):
-        return "is no directory"
-    if not os.access(real, os.W_OK | os.X_OK):
-        return "is not writable"
+    return _why_not(os.path.realpath(directory), rows)
+
+
+def _why_not(real: "str", rows: "list[MountRow]") -> "str":
+    if not os.access(real + "/", os.W_OK | os.X_OK):  # with a slash only a directory is found
+        return "is not writable" if os.path.isdir(real) else "is no directory"
     row = mounts.mount_of(os.fsencode(real), rows)
     if row is not None and mounts.classify(row[1]) == "network":
         return f"is on a network filesystem ({row[1]})"
@@ -88,11 +89,11 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
     """
     reasons = []
     for place in [tmp_dir] if tmp_dir else ordered(candidates(environment), rows):
-        reason = why_not(place, rows)
+        real = os.path.realpath(place)
+        reason = _why_not(real, rows)
         if reason and not (tmp_dir and "network" in reason):
             reasons.append(f"{place} {reason}")
             continue
-        real = os.path.realpath(place)
         for _ in range(100):
             path = os.path.join(real, PREFIX + os.urandom(6).hex())
             try:

@@ -17,7 +17,7 @@ from fsprobe import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 MAX_PLACES = 160
@@ -40,6 +40,7 @@ def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" 
     """Look at the names that a log leaves open; see `lookups.collect` for the result and for `known`."""
     log = Names(data)
     links = dict(known or {})  # type: dict[str, str | None]
+    found = Found(links)
     programs = {}  # type: dict[str, str | None]
     sizes = {}  # type: dict[str, int]
     queue = list(log.programs)[:MAX_PROGRAMS]
@@ -47,7 +48,11 @@ def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" 
     _look_at_programs(queue, programs, sizes, budget)
     for place in log.proven_directories():
         links[os.fsdecode(place)] = None
-    found = Found(links, sizes)
+    for path in sizes:
+        found.regular.add(path)
+        log.note_found(os.fsencode(path))
+    for path in list(sizes):
+        found.regular.update(map(os.fsdecode, log.behind(os.fsencode(path))))
     found.look_at(log.doubtful(queue), log, budget)
     # a script that could not be started for want of its interpreter was opened all the same
     queue = [path for path in log.failed_programs if os.fsdecode(path) in links][: MAX_PROGRAMS - len(programs)]
@@ -59,9 +64,11 @@ def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" 
 class Found:
     """What was found at the names that were looked at."""
 
-    def __init__(self, links: "dict[str, str | None]", regular: "Container[str]" = ()) -> "None":
+    def __init__(self, links: "dict[str, str | None]", regular: "Iterable[str]" = ()) -> "None":
         self.links = links
-        self.regular = regular
+        self.own = tuple(os.fsencode(path) + b"/" for path, target in links.items() if target is None)
+        """Directories that fsprobe made itself: in them nobody else puts a link."""
+        self.regular = set(regular)
         """Names of which it is known that they lead to files."""
         self.missing = []  # type: list[str]
         self.files = []  # type: list[str]
@@ -78,28 +85,37 @@ class Found:
             if os.path.dirname(place) in self.ends:
                 self.ends.add(place)
                 continue
-            if self.n_places >= MAX_PLACES:
+            if place in log.read:
+                target = log.read[place]
+            elif place.startswith(self.own) and (log.is_above(place) or place in log.found):
+                target = None
+            elif self.n_places >= MAX_PLACES:
                 budget.n_left += 1
                 continue
-            self.n_places += 1
-            budget.n_calls += 1
-            try:
-                target = os.readlink(place)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    self.ends.add(place)
-                    self.missing.append(text)
-                    continue
-                self.links[text] = None
-                if not log.is_above(place) and not self._is_directory(place, budget):
-                    self.files.append(text)
-                    self.ends.add(place)
             else:
+                self.n_places += 1
+                budget.n_calls += 1
+                try:
+                    target = os.readlink(place)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        self.ends.add(place)
+                        self.missing.append(text)
+                        continue
+                    target = None
+            if target is not None:
                 self.links[text] = os.fsdecode(target)
-                log.follow(place, target)
+                following = log.follow(place, target)
+                if text in self.regular:
+                    self.regular.add(os.fsdecode(following))
+                continue
+            self.links[text] = None
+            if not log.is_above(place) and not self._is_directory(place, budget):
+                self.files.append(text)
+                self.ends.add(place)
 
     def _is_directory(self, place: "bytes", budget: "Budget") -> "bool":
-        if os.fsdecode(place) in self.regular:
+        if os.fsdecode(place) in self.regular or place.startswith(self.own):
             return False
         budget.n_calls += 1
         return is_directory(place)
@@ -141,12 +157,15 @@ class Names:
         self.missed = {}  # type: dict[bytes, bool]
         self.opened = {}  # type: dict[bytes, None]
         self.described = set()  # type: set[bytes]
+        self.read = {}  # type: dict[bytes, bytes | None]
+        """Names that the run read as links itself: with their targets, None for one that is no link."""
         self.shown = set()  # type: set[bytes]
         """Names of which a call of the run says that they are no links."""
         self.failed_programs = {}  # type: dict[bytes, None]
         self.targets = []  # type: list[bytes]
         self.programs = {}  # type: dict[bytes, None]
         self.directories = directories = set()  # type: set[bytes]
+        self._above = set()  # type: set[bytes]
         first = _cwd()
         working = {}  # type: dict[bytes, bytes]
         seen = set()  # type: set[bytes]
@@ -164,6 +183,8 @@ class Names:
                 continue
             is_missed = b" = -1 E" in tail or tail[-4:] == b"...>"  # unfinished: nobody knows
             is_link = b"link" in head and b"readlink" not in head and b"unlink" not in head
+            if is_link or b" rename" in head or b" unlink" in head or b" rmdir(" in head:
+                self.read.clear()  # what was read may be something else by now
             if is_link or b" rename" in head:
                 second = tail.split(b'"', 2)[1:2]
                 if b" symlink" in head:
@@ -196,6 +217,8 @@ class Names:
                 if resolved[:1] == b"/":
                     self.led[path] = resolved
                     self._prove(os.path.dirname(resolved))
+            if b"readlink" in head:
+                self._note_link(path, tail)
             is_exec = head[-7:] == b"execve("
             if is_missed:
                 # what failed for another reason than that it is missing is there, and may be a link
@@ -217,13 +240,25 @@ class Names:
             if b"open" in head and b"O_DIRECTORY" not in tail and b"." not in os.path.basename(path):
                 self.opened[path] = None
         self.files = self.shown.union(self.led.values())
-        self._above = set()  # type: set[bytes]
         for path in self.found:
-            while len(path) > 1:
-                path = os.path.dirname(path)
-                if path in self._above:
-                    break
-                self._above.add(path)
+            self.note_found(path)
+
+    def note_found(self, path: "bytes") -> "None":
+        """Something is there: what stands above it in its name leads to directories."""
+        while len(path) > 1:
+            path = os.path.dirname(path)
+            if path in self._above:
+                break
+            self._above.add(path)
+
+    def behind(self, path: "bytes") -> "Iterator[bytes]":
+        """What a name leads to, as far as the run read the links itself."""
+        for _ in range(files.MAX_LINKS):
+            target = self.read.get(path)
+            if target is None:
+                break
+            path = os.path.join(os.path.dirname(path), target)
+            yield path
 
     def is_above(self, place: "bytes") -> "bool":
         """Whether something was found below a name: then it leads to a directory."""
@@ -239,9 +274,21 @@ class Names:
         found = {self.led[path] for path in self.opened if self.led.get(path) in self.plain} | self.directories
         return sorted(path for path in found if path[:1] == b"/")[:MAX_PROVEN]
 
-    def follow(self, link: "bytes", target: "bytes") -> "None":
-        """A link was found: the names in its text are in doubt as well."""
-        self.targets.append(os.path.join(os.path.dirname(link), target))
+    def _note_link(self, path: "bytes", tail: "bytes") -> "None":
+        words = tail.rpartition(b"= ")[2].split()
+        target = tail.split(b'"', 2)[1] if tail.count(b'"') == 2 else b""
+        if words[:2] == [b"-1", b"EINVAL"]:
+            self.read[path] = None
+        elif target and b"\\" not in target and words[:1] == [b"%d" % len(target)]:  # else a log may have cut it
+            self.read[path] = target
+
+    def follow(self, link: "bytes", target: "bytes") -> "bytes":
+        """A link was found: the names in its text are in doubt as well. Gives the path that it leads to."""
+        path = os.path.join(os.path.dirname(link), target)
+        self.targets.append(path)
+        if self.is_above(link):
+            self._above.add(path)
+        return path
 
     def doubtful(self, programs: "list[bytes]") -> "Iterator[bytes]":
         """Names to look at, the most telling first."""

@@ -84,15 +84,20 @@ def find_program(command: "str", environment: "Mapping[str, str]") -> "tuple[str
     return None, "not found"
 
 
-def why_not_started(path: "str") -> "tuple[str, str, int]":
+def why_not_started(path: "str", head: "bytes" = b"") -> "tuple[str, str, int]":
     """Look at the first bytes of a program, as execve will.
+
+    Args:
+        path: the program.
+        head: how it begins, where that is known.
 
     Returns:
         (reason, hint, exit code) when the kernel will refuse it, else ("", "", 0). A file that can't be read is no reason.
     """
     try:
-        with open(path, "rb", buffering=0) as source:
-            head = source.read(256)
+        if not head:
+            with open(path, "rb", buffering=0) as source:
+                head = source.read(256)
     except OSError:
         return "", "", 0
     if not head.startswith(b"#!"):
@@ -103,7 +108,7 @@ def why_not_started(path: "str") -> "tuple[str, str, int]":
             "start it with its interpreter, as in `sh %s`" % path,
             EXIT_NOT_EXECUTABLE,
         )
-    words = head.split(b"\n", 1)[0][2:].split()
+    words = head[:256].split(b"\n", 1)[0][2:].split()
     if words and not os.path.exists(words[0]):
         interpreter = os.fsdecode(words[0])
         return "its interpreter %s does not exist" % interpreter, "correct its first line", EXIT_NOT_FOUND
@@ -115,6 +120,14 @@ def _has_other_formats() -> "bool":
         return bool(set(os.listdir("/proc/sys/fs/binfmt_misc")) - {"register", "status"})
     except OSError:
         return False
+
+
+_gains = {}  # type: dict[str, str]  # of the command of a run, from its first look on: see `check_command`
+
+
+def known_privilege_of(path: "str") -> "str":
+    """As `privilege_of`, as far as `check_command` has looked already."""
+    return _gains[path] if path in _gains else privilege_of(path)
 
 
 def privilege_of(path: "str") -> "str":
@@ -132,8 +145,15 @@ def privilege_of(path: "str") -> "str":
     return ""
 
 
-def check_command(command: "list[str]", environment: "Mapping[str, str]") -> "tuple[str, list[str]]":
+def check_command(
+    command: "list[str]", environment: "Mapping[str, str]", known: "tuple[str, bytes]" = ("", b"")
+) -> "tuple[str, list[str]]":
     """Look a command up before anything is started.
+
+    Args:
+        command: its words.
+        environment: where it is looked up.
+        known: its path and how it begins, as far as they are known: see `starters.known`.
 
     Returns:
         Its path, and warnings: a command that loses its privileges when it is traced.
@@ -141,7 +161,7 @@ def check_command(command: "list[str]", environment: "Mapping[str, str]") -> "tu
     Raises:
         FsprobeError: not found (127), not executable (126).
     """
-    path, reason = find_program(command[0], environment)
+    path, reason = (known[0], "") if known[0] else find_program(command[0], environment)
     if path is None:
         hint = "check the name and PATH"
         if " " in command[0] and find_program(command[0].split(" ")[0], environment)[0]:
@@ -155,10 +175,13 @@ def check_command(command: "list[str]", environment: "Mapping[str, str]") -> "tu
         raise FsprobeError("%s: command not found" % command[0], hint, EXIT_NOT_FOUND)
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), "check its permissions", EXIT_NOT_EXECUTABLE)
-    reason, hint, code = why_not_started(path)
+    reason, hint, code = why_not_started(path, known[1])
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), hint, code)
     gain = privilege_of(path) if os.getuid() else ""
+    _gains.clear()
+    if os.getuid():
+        _gains[path] = gain
     if not gain:
         return path, []
     return path, [

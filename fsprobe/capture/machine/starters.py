@@ -31,8 +31,11 @@ TRACERS = frozenset(
 SHELLS = frozenset("sh bash dash ash zsh ksh mksh".split())
 MAX_SCRIPT_BYTES = 1 << 16
 MAX_PREFIXES = 16
-_places = {}  # type: dict[tuple[str, str | None], str | None]
+_places = {}  # type: dict[tuple[str, str | None], tuple[str | None, str]]
 _links = {}  # type: dict[str, str]
+_heads = {}  # type: dict[str, bytes]
+HEAD_BYTES = 4096
+"""Of a program, for its magic and the names of what the kernel loads after it."""
 
 # Programs that execute what stands after their own words: options that take the next word, and words of their own.
 _PREFIXES = {
@@ -99,14 +102,17 @@ class Found:
 def find(command: "list[str]", environment: "Mapping[str, str]") -> "Found | None":
     """The container starter that a command comes to, also behind `env`, `nice`, `timeout`, `srun`, `bash -c` and the like.
 
-    None where there is none, and where it can't be known: see `mentioned`.
+    None where there is none, and where it can't be known: see `mentioned`. This is the first look at a command; what it finds
+    the later ones (`mentioned`, `place_of`, `head_of`) do not look up again.
     """
+    for table in (_places, _links, _heads):  # type: dict[Any, Any]
+        table.clear()
     return _find(list(command), environment, 0)
 
 
 def mentioned(command: "list[str]", environment: "Mapping[str, str]") -> "str":
     """The container starter or FUSE server that a command is, or that stands in the shell script that it runs; "" for none."""
-    words, _ = _without_prefixes(list(command), environment)
+    words, _ = _without_prefixes(list(command))
     if not words:
         return ""
     name = name_of(words[0], environment)
@@ -127,7 +133,7 @@ def tracer_in(command: "list[str]", environment: "Mapping[str, str]", in_text: "
         environment: where a script is looked up.
         in_text: look at the text of a shell script too, which only names it perhaps.
     """
-    words, _ = _without_prefixes(list(command), environment)
+    words, _ = _without_prefixes(list(command))
     if not words:
         return ""
     name = os.path.basename(words[0])
@@ -142,17 +148,23 @@ def tracer_in(command: "list[str]", environment: "Mapping[str, str]", in_text: "
     return (found.group(1) or found.group(2)) if found else ""
 
 
-def _place_of(word: "str", environment: "Mapping[str, str]") -> "str | None":
+def known(word: "str", environment: "Mapping[str, str]") -> "tuple[str, bytes]":
+    """Where a program is and how it begins, as far as `find` had to look; else "" and b""."""
+    path, why_not = _places.get((word, environment.get("PATH")), ("", ""))
+    return (path or "", _heads.get(path or "", b"")) if not why_not else ("", b"")
+
+
+def place_of(word: "str", environment: "Mapping[str, str]") -> "str | None":
     """Where a program is, looked up once."""
     key = (word, environment.get("PATH"))
     if key not in _places:
-        _places[key] = host.find_program(word, environment)[0]
-    return _places[key]
+        _places[key] = host.find_program(word, environment)
+    return _places[key][0]
 
 
 def name_of(word: "str", environment: "Mapping[str, str]") -> "str":
     """What a program is called without its version, by its own name or by that of the file behind a link; "" for no name of note."""
-    path = _place_of(word, environment)
+    path = place_of(word, environment)
     for place in (word, path and _last_of_links(path)):
         base = os.path.basename(place or "")
         # singularity-ce, singularity.apptainer, podman-remote, docker-compose
@@ -181,7 +193,7 @@ def _same(words: "list[str]") -> "list[str]":
 
 
 def _find(words: "list[str]", environment: "Mapping[str, str]", depth: "int") -> "Found | None":
-    rest, prefix = _without_prefixes(words, environment)
+    rest, prefix = _without_prefixes(words)
     if not rest or depth > MAX_PREFIXES:
         return None
     base = os.path.basename(rest[0])
@@ -194,7 +206,7 @@ def _find(words: "list[str]", environment: "Mapping[str, str]", depth: "int") ->
     elif base in SHELLS:
         return _in_shell(prefix, rest, environment, depth)
     elif _is_image(rest[0], environment):
-        path = _place_of(rest[0], environment)
+        path = place_of(rest[0], environment)
         found = Found("run-singularity", ["run-singularity", path or rest[0], *rest[1:]])
     return None if found is None else _after(prefix, found)
 
@@ -206,7 +218,7 @@ def _after(head: "list[str]", found: "Found") -> "Found":
     return found
 
 
-def _without_prefixes(words: "list[str]", environment: "Mapping[str, str]") -> "tuple[list[str], list[str]]":
+def _without_prefixes(words: "list[str]") -> "tuple[list[str], list[str]]":
     """A command line without what only changes how it is run, and that."""
     at = 0
     for _ in range(MAX_PREFIXES):
@@ -244,7 +256,7 @@ def _behind_launcher(words: "list[str]", environment: "Mapping[str, str]", depth
         base = os.path.basename(word)
         is_value = before.startswith("-") and before != "--" and "=" not in before and at > 1
         is_clear = name_of(word, environment) in STARTERS or base in SHELLS or base in _PREFIXES
-        if not is_clear and (is_value or not _place_of(word, environment)):
+        if not is_clear and (is_value or not place_of(word, environment)):
             if base.startswith("python"):
                 return None
             continue
@@ -311,10 +323,10 @@ def _script_text(words: "list[str]", environment: "Mapping[str, str]") -> "str":
     """What stands in the shell script that a command is or runs; "" for no script."""
     is_shell = os.path.basename(words[0]) in SHELLS
     place = next((word for word in words[1:] if word[:1] not in ("-", "+")), "") if is_shell else words[0]
-    path = place if is_shell else _place_of(place, environment)
+    path = place if is_shell else place_of(place, environment)
     if not path:
         return ""
-    head = _head(path, MAX_SCRIPT_BYTES)
+    head = head_of(path)
     if not is_shell:
         line = head.split(b"\n", 1)[0].split()
         if not head.startswith(b"#!") or not any(os.path.basename(os.fsdecode(one)) in SHELLS for one in line[-2:]):
@@ -330,13 +342,17 @@ def _in_text(text: "str") -> "str":
 
 
 def _is_image(word: "str", environment: "Mapping[str, str]") -> "bool":
-    path = _place_of(word, environment)
-    return bool(path) and _head(str(path), 64).startswith(_SIF)
+    path = place_of(word, environment)
+    return bool(path) and head_of(str(path)).startswith(_SIF)
 
 
-def _head(path: "str", n_bytes: "int") -> "bytes":
-    try:
-        with files.open_regular(path) as source:
-            return source.read(n_bytes)
-    except (OSError, ValueError):
-        return b""
+def head_of(path: "str") -> "bytes":
+    """How a file begins, of a script up to `MAX_SCRIPT_BYTES`, read once; b"" where it can't be read."""
+    if path not in _heads:
+        try:
+            with files.open_regular(path) as source:
+                head = source.read(HEAD_BYTES)
+                _heads[path] = head + source.read(MAX_SCRIPT_BYTES - len(head)) if head[:2] == b"#!" else head
+        except (OSError, ValueError):
+            return b""
+    return _heads[path]

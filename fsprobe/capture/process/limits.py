@@ -3,46 +3,24 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-CPU_TIME, FILE_SIZE, ADDRESS_SPACE = "cpu time", "file size", "address space"
+import resource  # os.wait4 loads it as well
+
+CPU_TIME, FILE_SIZE, ADDRESS_SPACE = resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_AS
 
 
-def own_limits() -> "frozenset[str]":
+def own_limits() -> "frozenset[int]":
     """Which of the limits that could end a tracer are set: `CPU_TIME`, `FILE_SIZE`."""
-    lines = _lines()
-    return frozenset(name for name in (CPU_TIME, FILE_SIZE) if _soft(lines, name) is not None)
+    return frozenset(kind for kind in (CPU_TIME, FILE_SIZE) if own_limit(kind) is not None)
 
 
-def own_limit(name: "str") -> "int | None":
-    """The soft limit of two words, as /proc/self/limits has it; None where there is none, or it can't be told.
-
-    Without `import resource`, which looks a dozen names up.
-    """
-    return _soft(_lines(), name)
-
-
-def _lines() -> "list[str]":
-    try:
-        with open("/proc/self/limits", "rb", buffering=0) as source:
-            return source.read(8192).decode("ascii", "replace").split("\n")
-    except OSError:
-        return []
-
-
-def _soft(lines: "list[str]", name: "str") -> "int | None":
-    try:
-        for line in lines:
-            if line.startswith("Max " + name):
-                soft = line.split()[3]
-                return None if soft == "unlimited" else int(soft)
-    except (ValueError, IndexError):
-        pass
-    return None
+def own_limit(kind: "int") -> "int | None":
+    """The soft limit of a kind; None where there is none."""
+    soft = resource.getrlimit(kind)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def lift_limits(pid: "int") -> "None":
     """Set the limits of a tracer as high as they may be, once its target has been started with them."""
-    import resource
-
     for kind in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE):
         for wanted in (resource.RLIM_INFINITY, None):
             try:

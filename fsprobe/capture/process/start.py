@@ -54,7 +54,7 @@ class Process:
     """0 while a tracer has not yet told."""
     started_s = 0.0
     begin = 0.0
-    limited: "frozenset[str]" = frozenset()
+    limited: "frozenset[int]" = frozenset()
     bytes_read: "int | None" = None
     """What fsprobe and its children had read before."""
 
@@ -126,6 +126,8 @@ def _fork(launch: "Launch", held: "SignalsHeld", is_limited: "bool") -> "int":
         os.execve(launch.program or launch.words[0], launch.words, environment)
     except OSError as error:
         os.write(write_end, b"%d" % (error.errno or 0))
+    except ValueError:  # a word that no program can be given
+        os.write(write_end, b"%d" % errno.EINVAL)
     finally:
         os._exit(127)
     return 0

@@ -7,7 +7,6 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import os
-import select
 import signal
 import time
 
@@ -37,6 +36,8 @@ class Witness:
 
     def has_had(self, number: "int", sender: "int") -> "bool":
         """Whether it got this signal of this sender too; once for each time."""
+        import select  # a signal is seldom sent
+
         until = time.monotonic() + WAIT_S
         while (number, sender) not in self._had:
             left = until - time.monotonic()

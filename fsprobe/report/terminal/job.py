@@ -13,7 +13,7 @@ from rich.text import Text
 from fsprobe.capture import shipped
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
-from fsprobe.report import job_facts, job_rows, numbers, request_facts, sentences
+from fsprobe.report import caveats, job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import NOTE, as_text, clean, console_on, print_table, print_words, without
@@ -58,9 +58,11 @@ def _head(console: Console, profile: Profile, job: Job) -> None:
     draw_command(console, profile)
     name = f"job {manifest.job_id}, " if manifest.job_id else ""
     console.print(Text(clean(f"{name}{job_facts.who(job)}, {manifest.backend}")))
+    for line in caveats.alarms(profile):
+        print_words(console, line, "bold")
     if profile.verdict is not None:
         draw_verdict(console, profile.verdict)
-    for line in job_facts.warnings(job):
+    for line in [*job_facts.warnings(job), *caveats.quality_lines(profile)]:
         print_words(console, "note: " + line, marks=NOTE)
     if profile.time is not None:
         console.print()

@@ -13,7 +13,6 @@ from fsprobe.capture.backends.inline import ringfile, words
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import BinaryIO
 
 _EXEC_NUMBERS = (59, 322)
 _LOW_BYTES = frozenset(number & 0xFF for number in _EXEC_NUMBERS)
@@ -22,18 +21,18 @@ _N2_AT = 84
 _AT_ONCE = 4096
 
 
-def kept(ring: "str", most: "int", command: "Sequence[bytes]") -> "Iterator[bytes]":
+def kept(ring: "str | int", most: "int", command: "Sequence[bytes]") -> "Iterator[bytes]":
     """Header and slots of a ring, in blocks, cut.
 
     Args:
-        ring: its path.
+        ring: its path, or a descriptor.
         most: as many slots as the recorder has allocated.
         command: the user's own command, whose arguments stay.
 
     Raises:
         OSError: it can't be read.
     """
-    with ringfile.reader(ring) as source:
+    with ringfile.Reader(ring) as source:
         replaced = replacements(source, ringfile.n_slots(source, most), command)
     index = -1
     for block in ringfile.section(ring, most):
@@ -52,7 +51,7 @@ def kept(ring: "str", most: "int", command: "Sequence[bytes]") -> "Iterator[byte
         yield block
 
 
-def replacements(source: "BinaryIO", n: "int", command: "Sequence[bytes]") -> "dict[int, bytes]":
+def replacements(source: "ringfile.Reader", n: "int", command: "Sequence[bytes]") -> "dict[int, bytes]":
     """The slots to be replaced, by their indexes: starts and execs with too many words, and where their texts lie."""
     found = {}  # type: dict[int, bytes]
     programs = []  # type: list[int]
@@ -84,7 +83,7 @@ def replacements(source: "BinaryIO", n: "int", command: "Sequence[bytes]") -> "d
 
 
 def _replace(
-    source: "BinaryIO",
+    source: "ringfile.Reader",
     index: "int",
     slot: "bytes",
     command: "Sequence[bytes]",

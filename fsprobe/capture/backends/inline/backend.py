@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MARKED_IN_RING = "ring"
 """How imports are marked: by calls that the recorder takes before the kernel sees them."""
 RING = "ring"
+TRIAL = "trial"
+"""The ring of a dry start."""
 TRIAL_SLOTS = 512
 TICK_S = 0.02
 MAX_CPUS = 4
@@ -45,7 +47,6 @@ SHARE_OF_ADDRESSES = 64
 MAX_AHEAD = 1 << 20
 """256 MiB: what is kept ready at the most."""
 TRACER = "a tracer sees it: use --backend strace or ptrace"
-_COMPLAINT_BYTES = 400
 
 
 class Inline(Backend):
@@ -82,7 +83,7 @@ class Inline(Backend):
     follower: "RingFollower | None" = None
     witness: "Witness | None" = None
     held = -1
-    """The ring, open while the command runs."""
+    """The ring, open as long as this is a run of ours."""
     max_log_bytes = 0
     most_ahead = MAX_AHEAD
     command: "Sequence[bytes]" = ()
@@ -92,7 +93,9 @@ class Inline(Backend):
     def why_not(self, machine: "Machine") -> "str":
         """Say why it can't work here, or with this command ("" when it can): a program that does nothing is started under it."""
         self.most = _most_slots()
-        self.library, why = library.find(machine.environment)
+        why = trial.why_not_machine()
+        if not why:
+            self.library, why = library.find(machine.environment)
         if why:
             return "the inline recorder can't be used: " + why
         why = self._dry_start(machine)
@@ -105,23 +108,33 @@ class Inline(Backend):
 
     def _dry_start(self, machine: "Machine") -> "str":
         """Start /bin/true with a ring of its own, and keep what it found."""
+        if machine.scratch:
+            return self._start_with(os.path.join(machine.scratch, TRIAL), machine.environment)
         for place in scratch_dir.candidates(machine.environment):
             folder = os.path.join(os.path.realpath(place), "%strial-%s" % (scratch_dir.PREFIX, os.urandom(6).hex()))
             try:
                 os.mkdir(folder, 0o700)
             except OSError:
                 continue
-            ring = os.path.join(folder, RING)
             try:
-                ringfile.create(ring, TRIAL_SLOTS, self.most)  # as large as the run's may be: it must not be in the way
-                why = trial.why_not(self.library, ring, machine.environment)
-                self.tables = b"" if why else ringfile.tables_of(ring)
-                return why
-            except OSError as error:
-                return "no ring can be made in %s: %s" % (place, error.strerror)
+                return self._start_with(os.path.join(folder, TRIAL), machine.environment)
             finally:
-                _remove(folder)
+                own_files.remove(folder)
         return "there is no place for a ring"
+
+    def _start_with(self, ring: "str", environment: "Mapping[str, str]") -> "str":
+        try:
+            # as large as the run's may be: it must not be in the way
+            fd = ringfile.make(ring, TRIAL_SLOTS, self.most)
+        except OSError as error:
+            return "no ring can be made in %s: %s" % (os.path.dirname(ring), error.strerror)
+        try:
+            why = trial.try_out(self.library, ring, fd, environment)
+            self.tables = b"" if why else ringfile.tables_of(fd)
+            return why
+        finally:
+            os.close(fd)
+            os.unlink(ring)
 
     def check(self, machine: "Machine") -> "tuple[str, str, str] | None":
         """Whether it works here; `auto` does not take it, so that is no reproach."""
@@ -154,9 +167,10 @@ class Inline(Backend):
         else:
             self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
         self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
-        ringfile.create(self.ring, self.ahead, self.most, self.tables)
         if self.place == self.scratch:  # else a tracer leads, which notes signals itself
+            # before there is a ring that it would have open too: see `is_in_use`
             self.witness = Witness()
+        self.held = ringfile.make(self.ring, self.ahead, self.most, self.tables)
         self.command = [os.fsencode(word) for word in run.command]
         changed = ringfile.environment(launch.environment, self.library, self.ring)
         variables = {name: changed[name] for name in changed if launch.environment.get(name) != changed[name]}
@@ -190,8 +204,6 @@ class Inline(Backend):
     def watch(self, process: "Process") -> "None":
         """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs."""
         try:
-            if self.held < 0:
-                self.held = own_files.open_file(self.ring, os.O_RDWR)
             taken, self.n_slots = ringfile.grow(
                 self.held, self.ahead, self.most, self._has_room, may_skip=self.follower is not None
             )
@@ -204,11 +216,18 @@ class Inline(Backend):
         if self.follower is not None:
             self.follower.tick()
 
-    def _let_go(self) -> "None":
-        """Close the ring: who asks whether others have it open (see `is_in_use`) must not have it open itself."""
+    def close(self) -> "None":
+        """Let go of the ring, and of who stands beside."""
+        if self.witness is not None:
+            self.witness.close()
         if self.held >= 0:
             os.close(self.held)
             self.held = -1
+
+    @property
+    def _source(self) -> "str | int":
+        """The ring to read from: that of a run which fsprobe itself did not live to see the end of by its path."""
+        return self.held if self.held >= 0 else self.ring
 
     def _has_room(self, n_bytes: "int") -> "bool":
         """Whether the scratch filesystem and the job's memory leave so many bytes, and some for the command."""
@@ -229,8 +248,7 @@ class Inline(Backend):
 
     def is_at_work(self) -> "bool":
         """Whether processes outlive the command."""
-        self._let_go()
-        return is_in_use(self.ring, is_read=self.follower is not None)
+        return is_in_use(self.held, is_read=self.follower is not None)
 
     def flush(self, write: "Callable[[Any], None]") -> "None":
         """A ring can be read at any time; a stream between two looks."""
@@ -248,7 +266,6 @@ class Inline(Backend):
         if self.witness is not None:
             self.witness.close()
         self.watch(process)
-        self._let_go()
         if self.follower is not None:
             self.follower.finish()
         if self._n_lost():
@@ -275,7 +292,7 @@ class Inline(Backend):
 
     def _has_started(self) -> "bool":
         try:
-            return words.has_start(self.ring, self.most)
+            return words.has_start(self._source, self.most)
         except OSError:
             return False
 
@@ -293,7 +310,7 @@ class Inline(Backend):
     def leave(self) -> "bool":
         """Those who go on find no slot any more."""
         try:
-            ringfile.stop(self.ring)
+            ringfile.stop(self._source)
         except OSError:
             pass
         return False
@@ -302,11 +319,11 @@ class Inline(Backend):
 
     def sections(self) -> "Iterator[tuple[str, Iterable[bytes]]]":
         """The ring, without the arguments of other programs than the command."""
-        yield RING, arguments.kept(self.ring, self.most, self.command)
+        yield RING, arguments.kept(self._source, self.most, self.command)
 
     def text(self) -> "Iterator[bytes]":
         """The calls in strace's words."""
-        return words.blocks(self.ring, self.most)
+        return words.blocks(self._source, self.most)
 
     # -- a run whose fsprobe was killed --------------------------------------------------------------------------------
 
@@ -318,7 +335,7 @@ class Inline(Backend):
     def recover(self, scratch: "str") -> "str":
         """The ring is there; what was lost it says itself."""
         try:
-            with ringfile.reader(self.ring) as source:
+            with ringfile.Reader(self.ring) as source:
                 n = ringfile.n_slots(source)
         except FileNotFoundError:
             n = 0
@@ -338,15 +355,6 @@ class Inline(Backend):
             return None if is_going_on else words.look(self.ring, self.most).status
         except OSError:
             return None
-
-
-def _remove(folder: "str") -> "None":
-    """Take away the folder of a dry start, in which there is nothing but a ring."""
-    try:
-        os.unlink(os.path.join(folder, RING))
-        os.rmdir(folder)
-    except OSError:
-        own_files.remove(folder)
 
 
 def _most_slots(most: "int" = ringfile.MOST) -> "int":

@@ -15,7 +15,6 @@ from fsprobe.capture.machine import host, starters
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import IO
 
 LOADERS = ("ld-linux-x86-64.so.2",)
 """glibc's. Asked to trace, another one would run the program."""
@@ -45,10 +44,10 @@ def why_not(command: "str", library: "str", environ: "Mapping[str, str]") -> "st
         library: the recorder's .so.
         environ: the command's environment.
     """
-    path = host.find_program(command, environ)[0]
+    path = starters.known(command, environ)[0] or host.find_program(command, environ)[0]
     if path is None:
         return ""  # the error of a command that is not there is somebody else's
-    program = load(path, environ)
+    program = load(path, environ, command)
     if program.why_not:
         return program.why_not
     if not program.loader or environ.get("LD_PRELOAD", "").strip(": "):
@@ -72,16 +71,24 @@ def why_not_outside(command: "list[str]", environ: "Mapping[str, str]") -> "str"
     return "%s starts programs in a container, where the recorder's file is not: run fsprobe inside of it" % name
 
 
-def load(path: "str", environ: "Mapping[str, str]") -> "Program":
-    """Follow a command as the kernel does: from a script to its interpreter, to the loader that this names."""
+def load(path: "str", environ: "Mapping[str, str]", command: "str" = "") -> "Program":
+    """Follow a command as the kernel does: from a script to its interpreter, to the loader that this names.
+
+    Args:
+        path: where the command is.
+        environ: where an interpreter is looked up.
+        command: the command as it was typed, by which it is known already.
+    """
     found = Program()
     found.path = path
     shown = os.path.basename(path)
     for _ in range(MAX_INTERPRETERS):
         try:
-            with files.open_regular(found.path) as source:
-                head = source.read(4096)
-                loader = _loader_of(source, head)
+            head = starters.known(command, environ)[1] if found.path == path else b""
+            if not head:
+                with files.open_regular(found.path) as source:
+                    head = source.read(starters.HEAD_BYTES)
+            loader = _loader_of(found.path, head)
         except (OSError, OverflowError, ValueError):
             return found
         if head[:2] == b"#!":
@@ -99,8 +106,8 @@ def load(path: "str", environ: "Mapping[str, str]") -> "Program":
         return found
     if head[4:6] != b"\x02\x01" or struct.unpack_from("<H", head, 18)[0] != _X86_64:
         found.why_not = "%s is no program for x86_64" % shown
-    elif os.geteuid() and host.privilege_of(found.path):
-        found.why_not = "%s is %s: the loader ignores LD_AUDIT then" % (shown, host.privilege_of(found.path))
+    elif os.geteuid() and host.known_privilege_of(found.path):
+        found.why_not = "%s is %s: the loader ignores LD_AUDIT then" % (shown, host.known_privilege_of(found.path))
     elif loader is not None:
         found.loader = loader
         if not loader:
@@ -111,7 +118,15 @@ def load(path: "str", environ: "Mapping[str, str]") -> "Program":
     return found
 
 
-def _loader_of(source: "IO[bytes]", head: "bytes") -> "str | None":
+def _piece(path: "str", head: "bytes", at: "int", n_bytes: "int") -> "bytes":
+    if at + n_bytes <= len(head):
+        return head[at : at + n_bytes]
+    with files.open_regular(path) as source:
+        source.seek(at)
+        return source.read(n_bytes)
+
+
+def _loader_of(path: "str", head: "bytes") -> "str | None":
     """The loader that an ELF file names, "" where it names none; None where it can't be told."""
     if head[:6] != b"\x7fELF\x02\x01" or len(head) < 64:
         return None
@@ -119,11 +134,9 @@ def _loader_of(source: "IO[bytes]", head: "bytes") -> "str | None":
     size, count = struct.unpack_from("<HH", head, 54)
     if size != 56:
         return None
-    source.seek(offset)
-    headers = source.read(56 * count)
+    headers = _piece(path, head, offset, 56 * count)
     for at in range(0, len(headers) - 55, 56):
         if struct.unpack_from("<I", headers, at)[0] == _PT_INTERP:
             where, n_bytes = struct.unpack_from("<Q", headers, at + 8)[0], struct.unpack_from("<Q", headers, at + 32)[0]
-            source.seek(where)
-            return os.fsdecode(source.read(min(n_bytes, 4096)).split(b"\0", 1)[0])
+            return os.fsdecode(_piece(path, head, where, min(n_bytes, 4096)).split(b"\0", 1)[0])
     return ""

@@ -7,10 +7,11 @@ where that holds. Else, and where fsprobe is one archive, a copy goes into the u
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-import binascii
+import errno
 import itertools
 import os
 import stat
+import zlib
 
 from fsprobe.capture import shipped
 from fsprobe.capture.directories import hook_place, private
@@ -34,13 +35,15 @@ def find(environment: "Mapping[str, str]") -> "tuple[str, str]":
     real, modes = "", []  # type: str, list[int]
     if not shipped.archive():
         real = os.path.abspath(shipped.path(DATA_FILE))
-        if why_not_at(real, modes):
-            if not os.path.isfile(real):
-                return "", NOT_BUILT
+        try:
+            _look_at(real, modes)
+        except private.Unsafe:
+            real = ""
+        except OSError as error:
             # there may be a link on the way
             del modes[:]
-            real = os.path.realpath(real)
-            real = "" if why_not_at(real, modes) else real
+            real = os.path.realpath(real) if error.errno in (errno.ENOTDIR, errno.ELOOP) else ""
+            real = "" if not real or why_not_at(real, modes) else real
     is_for_all = bool(hook_place.SYSTEM) and os.geteuid() == 0
     if real and (not is_for_all or all_can_read(modes)):
         return real, ""
@@ -64,26 +67,49 @@ def why_not_at(path: "str", modes: "list[int]") -> "str":
         path: the file, by an absolute path without links.
         modes: those of the directories on the way and its own are added.
     """
-    if set(path) & set(": \t\n"):
-        return "its path has a character that LD_AUDIT can't hold"
     try:
-        place = private.open_private(os.path.dirname(path), modes=modes)
+        _look_at(path, modes)
     except private.Unsafe as error:
         return str(error)
     except OSError as error:
         return "%s: %s" % (path, error.strerror)
+    return ""
+
+
+def _look_at(path: "str", modes: "list[int]") -> "None":
+    """See that a file can be named in an environment that others inherit; see `why_not_at`.
+
+    Raises:
+        private.Unsafe: it can't.
+        OSError: it is not there, or there is a link on the way (ENOTDIR, ELOOP).
+    """
+    _check_name(path)
+    place = private.open_private(os.path.dirname(path), modes=modes)
     try:
-        found = os.stat(os.path.basename(path), dir_fd=place, follow_symlinks=False)
-    except OSError as error:
-        return "%s: %s" % (path, error.strerror)
+        opened = os.open(os.path.basename(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
     finally:
         os.close(place)
+    try:
+        found = os.fstat(opened)
+        if stat.S_ISLNK(found.st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        _check_file(path, found, os.statvfs(opened))
+    finally:
+        os.close(opened)
     modes.append(found.st_mode)
+
+
+def _check_name(path: "str") -> "None":
+    if set(path) & set(": \t\n"):
+        raise private.Unsafe("its path has a character that LD_AUDIT can't hold")
+
+
+def _check_file(path: "str", found: "os.stat_result", system: "os.statvfs_result") -> "None":
+    """The file itself, and the filesystem that it lies on."""
     if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022 or found.st_uid not in (0, os.geteuid()):
-        return "%s can be changed by others" % path
-    if os.statvfs(path).f_flag & os.ST_NOEXEC:
-        return "%s lies on a filesystem mounted noexec" % path
-    return ""
+        raise private.Unsafe("%s can be changed by others" % path)
+    if system.f_flag & os.ST_NOEXEC:
+        raise private.Unsafe("%s lies on a filesystem mounted noexec" % path)
 
 
 def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str, list[int]]":
@@ -92,36 +118,48 @@ def keep(data: "bytes", environment: "Mapping[str, str]") -> "tuple[str, str, li
     It stays. Taken away, or put below a directory that is emptied between jobs, each program that inherited the variable would
     complain on stderr.
     """
-    name = "%sinline-%08x%05x" % (scratch_dir.PREFIX, binascii.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFFF)
-    reasons = []
+    name = "%sinline-%08x%05x" % (scratch_dir.PREFIX, zlib.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFFF)
+    reasons = {}  # type: dict[str, str]
     first = [(SYSTEM, SYSTEM, "")] if hook_place.SYSTEM and os.geteuid() == 0 else []
     for label, path, why_not in itertools.chain(first, hook_place.candidates(environment)):
         if label not in _LASTING:
             continue
-        folder = os.path.join(path, hook_place.FOLDER, name)
+        kept = os.path.join(path, hook_place.FOLDER, name, NAME)
+        modes = []  # type: list[int]
         try:
             if why_not:
                 raise private.Unsafe(why_not)
-            _write(folder, data, label == SYSTEM)
+            _write(kept, data, label == SYSTEM, modes)
         except OSError as error:
-            reasons.append("%s: %s" % (label, error.strerror))
-            continue
+            reasons[label] = "%s: %s" % (label, error.strerror)
         except private.Unsafe as error:
-            reasons.append("%s %s" % (label, error))
-            continue
-        modes = []  # type: list[int]
-        why = why_not_at(os.path.join(folder, NAME), modes)
-        if not why:
-            return os.path.join(folder, NAME), "", modes
-        reasons.append("%s: %s" % (label, why))
-    return "", "no lasting place for it that nobody else can write to: " + ("; ".join(reasons) or "HOME is not set"), []
+            reasons[label] = "%s %s" % (label, error)
+        else:
+            return kept, "", modes
+    return (
+        "",
+        "no lasting place for it that nobody else can write to: " + ("; ".join(reasons.values()) or "HOME is not set"),
+        [],
+    )
 
 
-def _write(folder: "str", data: "bytes", for_all: "bool") -> "None":
-    """Write it in one step: programs may have the old one mapped."""
-    place = private.open_private(folder, 2, for_all)
+def _write(path: "str", data: "bytes", for_all: "bool", modes: "list[int]") -> "None":
+    """Write it in one step, unless it is there: programs may have the old one mapped. Then see that it can be named.
+
+    Raises:
+        private.Unsafe: it can't; see `why_not_at`.
+        OSError: it can't be written.
+    """
+    _check_name(path)
+    place = private.open_private(os.path.dirname(path), 2, for_all, modes)
     try:
-        if not private.holds(place, NAME, data):
+        found = private.holds(place, NAME, data)
+        if found is None:
             private.put(place, NAME, data, 0o755 if for_all else 0o700)
+            found = private.holds(place, NAME, data)
+        if found is None:
+            raise private.Unsafe("does not keep what is written there")
+        _check_file(path, found, os.statvfs(place))
+        modes.append(found.st_mode)
     finally:
         os.close(place)

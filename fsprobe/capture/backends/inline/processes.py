@@ -12,15 +12,15 @@ import os
 from fsprobe.capture.directories import own_files
 
 
-def is_in_use(ring: "str", is_read: "bool" = False) -> "bool":
+def is_in_use(ring: "str | int", is_read: "bool" = False) -> "bool":
     """Whether a process has it mapped, of whatever user and in whatever namespace; False where it is not there.
 
     Args:
-        ring: its path.
+        ring: its path, or the only descriptor of it that this process has.
         is_read: a thread of this process has it open: no lease is given then, and only the user's own processes are looked at.
     """
     try:
-        fd = own_files.open_file(ring, os.O_RDWR)
+        fd = ring if isinstance(ring, int) else own_files.open_file(ring, os.O_RDWR)
     except OSError:
         return False
     try:
@@ -31,7 +31,8 @@ def is_in_use(ring: "str", is_read: "bool" = False) -> "bool":
     except OSError as error:
         return error.errno in (errno.EAGAIN, errno.EBUSY) or _is_mapped(os.fstat(fd))
     finally:
-        os.close(fd)
+        if fd != ring:
+            os.close(fd)
     return False
 
 

@@ -12,7 +12,6 @@ from fsprobe.capture.directories import own_files
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
 
 MAGIC = 0x31474E4952505346
 VERSION = 1
@@ -35,7 +34,45 @@ BLOCK_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class Reader:
+    """A ring to read from, at a place of its own.
+
+    Args:
+        ring: its path; or a descriptor, which stays open.
+
+    Raises:
+        OSError: it is not there, or not the caller's own.
+    """
+
+    def __init__(self, ring: "str | int") -> "None":
+        self.fd = ring if isinstance(ring, int) else own_files.open_file(ring)
+        self._is_ours = self.fd != ring
+        self._at = 0
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: "object") -> "None":
+        if self._is_ours:
+            os.close(self.fd)
+
+    def seek(self, at: "int") -> "None":
+        """Where the next read begins."""
+        self._at = at
+
+    def read(self, n_bytes: "int") -> "bytes":
+        """So many bytes; fewer at its end."""
+        data = os.pread(self.fd, n_bytes, self._at)
+        self._at += len(data)
+        return data
+
+
 def create(path: "str", ahead: "int" = AHEAD, most: "int" = MOST, tables: "bytes" = b"") -> "None":
+    """As `make`, and close it."""
+    os.close(make(path, ahead, most, tables))
+
+
+def make(path: "str", ahead: "int" = AHEAD, most: "int" = MOST, tables: "bytes" = b"") -> "int":
     """Make a ring with `ahead` slots, which may grow to `most`. The file must not be there: one may be mapped.
 
     Args:
@@ -43,6 +80,9 @@ def create(path: "str", ahead: "int" = AHEAD, most: "int" = MOST, tables: "bytes
         ahead: slots at first.
         most: slots at last.
         tables: what another ring's header holds of the sites that were found (see `tables_of`).
+
+    Returns:
+        A descriptor to read from and write to.
 
     Raises:
         OSError: there is no room for it, or the file exists.
@@ -55,19 +95,19 @@ def create(path: "str", ahead: "int" = AHEAD, most: "int" = MOST, tables: "bytes
         os.pwrite(fd, tables[: HEADER_BYTES - TABLES_AT], TABLES_AT)
         os.pwrite(fd, HEAD.pack(MAGIC, VERSION, SLOT_BYTES, ahead, most, 0), 0)
     except BaseException:
+        os.close(fd)
         os.unlink(path)
         raise
-    finally:
-        os.close(fd)
+    return fd
 
 
-def tables_of(path: "str") -> "bytes":
+def tables_of(ring: "str | int") -> "bytes":
     """What a ring's header holds of the sites that programs found, for another ring of the same run.
 
     Raises:
         OSError: it can't be read.
     """
-    with reader(path) as source:
+    with Reader(ring) as source:
         return source.read(HEADER_BYTES)[TABLES_AT:]
 
 
@@ -115,29 +155,21 @@ def grow(
             os.close(fd)
 
 
-def stop(path: "str") -> "None":
+def stop(ring: "str | int") -> "None":
     """Let nobody take a slot any more: whoever outlives the run goes on unrecorded.
 
     Raises:
         OSError: it can't be written.
     """
-    fd = own_files.open_file(path, os.O_RDWR)
+    fd = ring if isinstance(ring, int) else own_files.open_file(ring, os.O_RDWR)
     try:
         os.pwrite(fd, bytes(8), CAP_AT)
     finally:
-        os.close(fd)
+        if fd != ring:
+            os.close(fd)
 
 
-def reader(path: "str") -> "BinaryIO":
-    """A ring to read from.
-
-    Raises:
-        OSError: it is not there, or not the caller's own.
-    """
-    return own_files.reader(path)
-
-
-def n_slots(source: "BinaryIO", most: "int" = MOST) -> "int":
+def n_slots(source: "Reader", most: "int" = MOST) -> "int":
     """How many slots are there and were asked for, whatever the header says.
 
     Raises:
@@ -149,17 +181,17 @@ def n_slots(source: "BinaryIO", most: "int" = MOST) -> "int":
         return 0
     taken = int(struct.unpack_from("<Q", head, NEXT_AT)[0])
     cap = int(struct.unpack_from("<Q", head, CAP_AT)[0])
-    there = (os.fstat(source.fileno()).st_size - HEADER_BYTES) // SLOT_BYTES
+    there = (os.fstat(source.fd).st_size - HEADER_BYTES) // SLOT_BYTES
     return max(0, min(taken, cap, most, there))
 
 
-def section(path: "str", most: "int" = MOST) -> "Iterator[bytes]":
+def section(ring: "str | int", most: "int" = MOST) -> "Iterator[bytes]":
     """Header and slots as they are now, in blocks.
 
     Raises:
         OSError: it can't be read.
     """
-    with reader(path) as source:
+    with Reader(ring) as source:
         left = n_slots(source, most) * SLOT_BYTES
         source.seek(0)
         # the sites are nothing that a reader asks for

@@ -39,9 +39,18 @@ def why_not(library: "str", ring: "str", environ: "Mapping[str, str]") -> "str":
         ring: a ring that nobody has mapped.
         environ: the environment of the command; a preloaded library stays out of this.
     """
-    why = why_not_place(library)
+    why = why_not_machine() or why_not_place(library)
     if why:
         return why
+    fd = os.open(ring, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return try_out(library, ring, fd, environ)
+    finally:
+        os.close(fd)
+
+
+def try_out(library: "str", ring: "str", fd: "int", environ: "Mapping[str, str]") -> "str":
+    """As `why_not`, with a .so that may be used from where it lies, and a ring that is open to read and write."""
     clean = {name: value for name, value in environ.items() if name not in ("LD_PRELOAD", "LD_AUDIT")}
     status, complaint = run([PROGRAM], ringfile.environment(clean, library, ring))
     if complaint:
@@ -49,15 +58,20 @@ def why_not(library: "str", ring: "str", environ: "Mapping[str, str]") -> "str":
     if status != 0:
         return "%s did not end well under it (%s)" % (PROGRAM, _ended(status))
     try:
-        return _judge(ring)
+        return _judge(fd)
     finally:
-        _empty(ring)
+        _empty(fd)
+
+
+def why_not_machine() -> "str":
+    """Say why it can't be used on such a machine at all."""
+    if not sys.platform.startswith("linux") or os.uname().machine != "x86_64":
+        return "it is written for x86_64 Linux"
+    return ""
 
 
 def why_not_place(library: "str") -> "str":
     """Say why the .so can't be used from where it lies."""
-    if not sys.platform.startswith("linux") or os.uname().machine != "x86_64":
-        return "it is written for x86_64 Linux"
     try:
         found = os.stat(library)
     except OSError:
@@ -115,12 +129,9 @@ def _ended(status: "int") -> "str":
     return "signal %d" % os.WTERMSIG(status) if os.WIFSIGNALED(status) else "exit status %d" % os.WEXITSTATUS(status)
 
 
-def _judge(ring: "str") -> "str":
-    with open(ring, "rb", buffering=0) as source:
-        head = source.read(ringfile.NEXT_AT + 8)
-        n = min(struct.unpack_from("<Q", head, ringfile.NEXT_AT)[0], 10000)
-        source.seek(ringfile.HEADER_BYTES)
-        data = source.read(n * ringfile.SLOT_BYTES)
+def _judge(ring: "int") -> "str":
+    n = min(struct.unpack("<Q", os.pread(ring, 8, ringfile.NEXT_AT))[0], 10000)
+    data = os.pread(ring, n * ringfile.SLOT_BYTES, ringfile.HEADER_BYTES)
     started = False
     objects = {}  # type: dict[bool, set[int]]
     at = 0
@@ -160,14 +171,7 @@ def _judge(ring: "str") -> "str":
     return "it does not find %s in this C library" % ", ".join(lacks) if lacks else ""
 
 
-def _empty(ring: "str") -> "None":
-    fd = os.open(ring, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        n, cap = (
-            struct.unpack("<Q", os.pread(fd, 8, ringfile.NEXT_AT))[0],
-            struct.unpack("<Q", os.pread(fd, 8, ringfile.CAP_AT))[0],
-        )
-        os.pwrite(fd, bytes(min(n, cap) * ringfile.SLOT_BYTES), ringfile.HEADER_BYTES)
-        os.pwrite(fd, bytes(8), ringfile.NEXT_AT)
-    finally:
-        os.close(fd)
+def _empty(ring: "int") -> "None":
+    n, cap = (struct.unpack("<Q", os.pread(ring, 8, at))[0] for at in (ringfile.NEXT_AT, ringfile.CAP_AT))
+    os.pwrite(ring, bytes(min(n, cap) * ringfile.SLOT_BYTES), ringfile.HEADER_BYTES)
+    os.pwrite(ring, bytes(8), ringfile.NEXT_AT)

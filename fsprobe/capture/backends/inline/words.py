@@ -1,4 +1,4 @@
-"""A ring's calls in strace's words, as far as the look-ups after a run read them; what a profile is made of is `events.ring`.
+"""A ring's calls in strace's words, as far as the lookups after a run read them; what a profile is made of is `events.ring`.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6. The layout is that of slot.h.
 """
@@ -12,7 +12,6 @@ from fsprobe.capture.backends.inline import ringfile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
 CALL, TEXT, START = 0, 3, 2
 BEGUN, DONE = 1, 2
@@ -25,7 +24,7 @@ LONG_AT, TEXT_AT, _TEXT_BYTES = 16, 136, 120
 _AT_ONCE = 4096
 """Slots that are read at a time (1 MiB)."""
 MAX_SLOTS_LOOKED_AT = 1 << 20
-"""For the look-ups, of a longer ring (256 MiB): what a program imports, it imports early."""
+"""For the lookups, of a longer ring (256 MiB): what a program imports, it imports early."""
 _LOOK_BACK = 32
 """A long text may lie in slots behind its call's: as many slots as the longest texts fill."""
 _FLAG_DIRECTORY = 0o200000
@@ -64,11 +63,11 @@ class Seen:
     """With which the first process ended, by its own word."""
 
 
-def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[bytes]":
+def lines(ring: "str | int", most: "int", seen: "Seen | None" = None) -> "Iterator[bytes]":
     """The calls of a ring, a line each, without times; what says nothing new is left out.
 
     Args:
-        path: the ring. What it holds is not trusted: every process of the run may have written into it.
+        ring: its path, or a descriptor. What it holds is not trusted: every process of the run may have written into it.
         most: as many slots as the recorder has allocated.
         seen: filled meanwhile.
 
@@ -76,7 +75,7 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
         OSError: it can't be read.
     """
     said = set()  # type: set[bytes]
-    with ringfile.reader(path) as source:
+    with ringfile.Reader(ring) as source:
         n = ringfile.n_slots(source, most)
         skip = 0
         for first in range(0, n, _AT_ONCE):
@@ -120,39 +119,39 @@ def lines(path: "str", most: "int", seen: "Seen | None" = None) -> "Iterator[byt
                         seen.status = fields[8] & 0xFF
 
 
-def has_start(path: "str", most: "int") -> "bool":
+def has_start(ring: "str | int", most: "int") -> "bool":
     """Whether any program was seen to start.
 
     Raises:
         OSError: it can't be read.
     """
     seen = Seen()
-    for _ in lines(path, most, seen):
+    for _ in lines(ring, most, seen):
         if seen.n_starts:
             break
     return seen.n_starts > 0
 
 
-def look(path: "str", most: "int") -> "Seen":
+def look(ring: "str | int", most: "int") -> "Seen":
     """A pass over the slots for what is noted besides the calls.
 
     Raises:
         OSError: it can't be read.
     """
     seen = Seen()
-    for _ in lines(path, most, seen):
+    for _ in lines(ring, most, seen):
         pass
     return seen
 
 
-def blocks(path: "str", most: "int") -> "Iterator[bytes]":
+def blocks(ring: "str | int", most: "int") -> "Iterator[bytes]":
     """The lines in larger pieces; nothing where the ring can't be read.
 
     Raises:
         OSError: it can't be read any further.
     """
     piece = []
-    for line in lines(path, min(most, MAX_SLOTS_LOOKED_AT)):
+    for line in lines(ring, min(most, MAX_SLOTS_LOOKED_AT)):
         piece.append(line)
         if len(piece) >= 2048:
             yield b"".join(piece)
@@ -167,7 +166,7 @@ def _started(fields: "tuple[int, ...]", seen: "Seen | None") -> "None":
 
 
 def texts_of(
-    source: "BinaryIO", data: "bytes", first: "int", at: "int", fields: "tuple[int, ...]"
+    source: "ringfile.Reader", data: "bytes", first: "int", at: "int", fields: "tuple[int, ...]"
 ) -> "tuple[bytes, bytes, bytes, bytes] | None":
     """Path, second text, base and second base; None where they are not where the slot says."""
     n1, n2, n3, n4 = fields[17], fields[18], fields[19], fields[14]

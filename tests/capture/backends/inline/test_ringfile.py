@@ -87,7 +87,7 @@ def test_who_comes_after_the_end_takes_no_slot(library: Path, tmp_path: Path) ->
 
         done = subprocess.run(["/bin/ls", "/"], env=environ, capture_output=True)
         assert (done.returncode, done.stderr) == (0, b"")
-        assert ringfile.n_slots(ringfile.reader(str(path))) == 0
+        assert ringfile.n_slots(ringfile.Reader(str(path))) == 0
     finally:
         path.unlink()
 
