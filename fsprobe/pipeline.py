@@ -34,6 +34,7 @@ from fsprobe.events import clocks, cpu_times, marks, ring
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
+from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
 from fsprobe.recording import distributions
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
@@ -118,7 +119,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     account = time_account(
         profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
     )
-    profile = with_time(profile, account)
+    profile = with_time(with_open_names(profile, distributions.open_names(lookups)), account)
     evidence = Evidence(
         tally=tally,
         notes=notes,
@@ -363,6 +364,12 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
             rows, mount_table.classify_all(rows, container), strict=True
         )
     ]
+
+
+def with_open_names(profile: Profile, names: Mapping[str, Iterable[str]]) -> Profile:
+    """A profile that says which packages are called as they are imported."""
+    shown = tuple(sorted({text(name.encode("utf-8", "surrogateescape")) for found in names.values() for name in found}))
+    return replace(profile, quality=replace(profile.quality, names_as_imported=shown)) if shown else profile
 
 
 def read_lookups(recording: Recording) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def command(
     if 0 < runs < significance.MIN_RUNS:
         few = significance.MIN_RUNS
         raise FsprobeError(
-            f"{runs} timed runs can't tell two layouts apart",
+            f"too few timed runs to tell two layouts apart: {runs}",
             f"--runs {few} or more; --runs 0 compares calls and requests alone",
             EXIT_USAGE,
         )
