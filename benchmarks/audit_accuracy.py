@@ -1,6 +1,6 @@
 """How much of what CPython does after site the audit backend sees: recall and precision against the strace backend.
 
-    python benchmarks/audit_accuracy.py [--python PYTHON] [-o reports/audit_accuracy.json]
+    python -m benchmarks.audit_accuracy [--python PYTHON] [-o reports] [WORKLOAD ...]
 
 Compared are multisets of (path, found or not) of opens and stats in the phases import and run; lookups of the dynamic
 loader are left out, since no hook can see them.
@@ -9,21 +9,18 @@ loader are left out, since no hook can see them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from datetime import date
 from pathlib import Path
 
+from benchmarks import evidence
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.model.events import MISSING_ERRORS, Op, ParseQuality
-from fsprobe.model.formats import JsonObject
 from fsprobe.recording.file import Recording
 
 WORKLOADS = {
@@ -60,26 +57,13 @@ def calls(path: Path, op: Op) -> Counter[tuple[bytes, bool]]:
     return found
 
 
-def measure(python: str, code: str) -> dict[str, JsonObject]:
+def measure(python: str, code: str) -> evidence.Json:
     """Record one program with both backends and compare."""
     with tempfile.TemporaryDirectory() as directory:
         paths = {backend: Path(directory, f"{backend}.fsprobe") for backend in ("strace", "audit")}
         subprocess.run([python, "-c", code], check=True)  # byte code is there on both sides
         for backend, path in paths.items():
-            words = [
-                "run",
-                "-q",
-                "--record-only",
-                "--backend",
-                backend,
-                "--force",
-                "-o",
-                str(path),
-                "--",
-                python,
-                "-c",
-                code,
-            ]
+            words = [*f"run -q --record-only --backend {backend} -o".split(), str(path), "--", python, "-c", code]
             subprocess.run([sys.executable, "-m", "fsprobe", *words], check=True)
         result = {}
         for op in (Op.OPEN, Op.STAT):
@@ -95,43 +79,35 @@ def measure(python: str, code: str) -> dict[str, JsonObject]:
         return result
 
 
-def table(result: JsonObject) -> str:
-    """The result as Markdown."""
-    lines = [
-        "# The audit backend against strace",
-        "",
-        f"Made by `{result['command']}` on {result['date']}, CPython {result['machine']['python']}, Linux {result['machine']['kernel']}.",
-        "Calls after site, less the dynamic loader's; one run of each backend (counts are the same in each run).",
-        "",
-        "| workload | op | strace | audit | recall | precision | missed, for instance |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, ops in result["workloads"].items():
-        for op, row in ops.items():
-            missed = ", ".join(f"`{word}`" for word in row["missed"][:4])
-            lines.append(
-                f"| {name} | {op} | {row['n_strace']:,} | {row['n_audit']:,} | {row['recall']:.3f} | {row['precision']:.3f} | {missed} |"
-            )
-    return "\n".join(lines) + "\n"
+def markdown(result: evidence.Json) -> str:
+    """The report's table."""
+    rows = [
+        [
+            name, op, f"{row['n_strace']:,}", f"{row['n_audit']:,}", f"{row['recall']:.3f}", f"{row['precision']:.3f}",
+            ", ".join(f"`{word}`" for word in row["missed"][:4]),
+        ]
+        for name, ops in result["workloads"].items()
+        for op, row in ops.items()
+    ]  # fmt: skip
+    header = ("workload", "op", "strace", "audit", "recall", "precision", "missed, for instance")
+    return (
+        "# The audit backend against strace\n\n"
+        + evidence.about(result)
+        + "\nCalls after site, less the dynamic loader's; one run of each backend (counts are the same in each run).\n\n"
+        + evidence.table(header, rows)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
-    parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("-o", "--output", help="JSON; the table goes beside it as .md")
+    parser.add_argument("--python", default=sys.executable, help="the target's interpreter, with the packages")
+    parser.add_argument("-o", "--output", type=Path, help="directory for audit_accuracy.json and .md")
     words = parser.parse_args()
-    result = {
-        "benchmark": "audit_accuracy",
-        "command": "python benchmarks/audit_accuracy.py -o reports/audit_accuracy.json",
-        "date": date.today().isoformat(),
-        "machine": {"kernel": platform.release(), "python": platform.python_version()},
-        "workloads": {name: measure(words.python, WORKLOADS[name]) for name in words.workloads},
-    }
-    if words.output:
-        Path(words.output).write_text(json.dumps(result, indent=1) + "\n")
-        Path(words.output).with_suffix(".md").write_text(table(result))
-    print(table(result))
+    versions = evidence.package_versions(words.python, ["pandas", "scikit-learn", "scipy", "matplotlib"])
+    head = evidence.head("audit_accuracy", ["-o", "reports"] if words.output else [], versions=versions)
+    result = {**head, "workloads": {name: measure(words.python, WORKLOADS[name]) for name in words.workloads}}
+    print(evidence.save(result, markdown, None, words.output))
 
 
 if __name__ == "__main__":

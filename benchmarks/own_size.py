@@ -1,8 +1,9 @@
-"""How many files fsprobe itself is: installed in a venv of its own, and as one file.
+"""How large fsprobe itself is, installed in a venv of its own and as one file, and how many metadata calls its recorder makes.
 
     python -m benchmarks.own_size [-o reports]
 
-`fsprobe scan` of the venv, beside what `find` counts and adds up.
+`fsprobe scan` of the venv, beside what `find` counts and adds up. Calls: those of the recorder alone, counted by strace, in its
+second run (the first one writes what later ones start from).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 
 from benchmarks import evidence
 from benchmarks.environments import clean_environment, copy_checkout
-from benchmarks.evidence import REPOSITORY, Json, say
+from benchmarks.evidence import PLACE, REPOSITORY, Json, say
+from benchmarks.overhead.arms import RANK
+from benchmarks.overhead.measure import count_calls
 
 
 def measure(place: Path) -> Json:
@@ -38,7 +41,43 @@ def measure(place: Path) -> Json:
         "n_files_by_find": len(lengths),
         "mib_by_find": round(sum(lengths) / 2**20),
         "archive_mb": round(archive.stat().st_size / 1e6, 1),
+        "n_calls": count(str(env / "bin" / "python"), archive, place),
     }
+
+
+def count(python: str, archive: Path, scratch: Path) -> Json:
+    """Metadata calls of the interpreter alone; of the recorder, without what it starts; and what it adds where it does not record."""
+    say("counting calls")
+    fsprobe, recorder = str(Path(python).with_name("fsprobe")), str(scratch / "recorder.pyz")
+    _output([fsprobe, "recorder", "-o", recorder])
+    record = [
+        "--record-only",
+        "-q",
+        "--force",
+        "--backend",
+        "inline",
+        "-o",
+        str(scratch / "x.fsprobe"),
+        "--",
+        python,
+        "-c",
+    ]
+    skip = ["--ranks", "0", "-o", str(scratch / "x.fsprobe"), "--", python, "-c", "pass"]
+    commands: dict[str, tuple[list[str], dict[str, str]]] = {
+        "bare": ([python, "-I", "-S", "-c", "pass"], {}),
+        "interpreter": ([python, "-c", "pass"], {}),
+        "installed": ([fsprobe, "run", *record, "pass"], {}),
+        "installed_rank": ([fsprobe, "run", *record, "pass"], RANK),
+        "archive": ([python, str(archive), "run", *record, "pass"], {}),
+        "skipped_installed": ([fsprobe, "run", *skip], RANK),
+        "skipped_recorder": ([python, "-I", "-S", recorder, *skip], RANK),
+    }
+    for _ in range(2):  # the second time, what the first one writes is there
+        found = {name: count_calls(words, scratch, variables) for name, (words, variables) in commands.items()}
+    for name in commands:
+        if name.startswith("skipped"):  # they become the command, whose own start is in it
+            found[name] -= found["interpreter"]
+    return found
 
 
 def _output(words: list[str]) -> str:
@@ -52,7 +91,26 @@ def markdown(result: Json) -> str:
         ["installed, by `find`", f"{result['n_files_by_find']:,}", f"{result['mib_by_find']} MiB"],
         ["`fsprobe.pyz`", "1", f"{result['archive_mb']} MB"],
     ]
-    return "\n".join(["# How large fsprobe is\n", evidence.about(result), evidence.table(["", "files", "size"], rows)])
+    n = result["n_calls"]
+    calls = [
+        ["`python -I -S -c pass`", n["bare"]],
+        ["`python -c pass`", n["interpreter"]],
+        ["recorder of `python -c pass`, installed", n["installed"]],
+        ["the same as rank 5 of a job", n["installed_rank"]],
+        ["the same, `fsprobe.pyz`", n["archive"]],
+        ["rank 5 of `--ranks 0`, which is not recorded: installed", n["skipped_installed"]],
+        ["the same, `python -I -S` and the recorder as one file", n["skipped_recorder"]],
+    ]
+    return "\n".join(
+        [
+            "# How large fsprobe is\n",
+            evidence.about(result),
+            evidence.table(["", "files", "size"], rows),
+            "Metadata calls of the recorder alone (strace, the second run; `--record-only --backend inline`), start of its interpreter "
+            "included; of ranks that are not recorded, what is added to the command's own start:\n",
+            evidence.table(["", "calls"], calls),
+        ]
+    )
 
 
 def main() -> int:
@@ -60,6 +118,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, help="directory for own_size.json and .md")
     options = parser.parse_args()
+    PLACE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fsprobe-") as name:
         result = {**evidence.head("own_size", ["-o reports"]), **measure(Path(name))}
     print(evidence.save(result, markdown, None, options.output))

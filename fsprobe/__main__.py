@@ -267,10 +267,9 @@ def main() -> int:
                 load_snapshot()
         return command_line()
     except KeyboardInterrupt:
-        from fsprobe.cli.failures import EXIT_INTERRUPTED, say
+        from fsprobe.cli.failures import report_interrupted
 
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        return report_interrupted()
 
 
 def command_line() -> int:
@@ -278,6 +277,8 @@ def command_line() -> int:
     words = sys.argv[1:]
     if words[:1] in (["--tracer"], ["--own"]):
         return own_program(words)
+    if words[:1] == ["--"] or (words and words[0].endswith(".py") and os.path.isfile(words[0])):
+        words = ["run", *words]  # what else could be meant
     if words[:1] == ["run"] and any(word.startswith("--ranks") for word in words):
         from fsprobe.cli import untraced
 

@@ -228,6 +228,7 @@ class Replacing:
     def __init__(self, path: "str", mode: "int | None" = None) -> "None":
         self._path = path
         self._mode = mode
+        self._part = ""
 
     def __enter__(self) -> "BinaryIO":
         self._place = place = Place(self._path)
@@ -243,7 +244,9 @@ class Replacing:
             except BaseException:
                 _forget(self._part, place.directory)
                 raise
-        except BaseException:
+        except BaseException as error:
+            if not isinstance(error, OSError) and self._part:  # interrupted: it may have been made just then
+                _forget(self._part, place.directory)
             os.close(place.directory)
             raise
         return self.file

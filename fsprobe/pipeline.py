@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fsprobe import foreign_json
 from fsprobe.analysis.attribution.attribute import Attributed, Notes, Running, attribute, label_of
@@ -43,6 +44,8 @@ __all__ = ["Analysis", "analyse", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"
+T = TypeVar("T")
+BATCH = 512
 CPU = "cpu"
 SMALL_LOG_BYTES = 4 << 20
 """A log with marks is read twice; up to this size, that of most ranks, its lines are kept meanwhile and unpacked once."""
@@ -153,7 +156,7 @@ def mount_finder(mounts: Iterable[Mount], tally: Tally) -> Mounts:
     for path, counted in tally.by_path.items():
         if counted.resolved is not None:
             table.learn(path, counted.resolved)
-    return table
+    return table.or_equal()
 
 
 def make_model(
@@ -167,10 +170,23 @@ def make_model(
 def taken_in(rows: Iterable[Attributed], model: RequestModel) -> Iterator[Attributed]:
     """Pass the rows on, and let the request model have each."""
     take = model.taken.add  # not `fold`, which calls it: this is done for each call of a run
-    for row in rows:
-        if not row.own:
-            take(row.call, row.module)
-        yield row
+    source = iter(rows)
+    while batch := list(islice(source, BATCH)):
+        for row in batch:
+            if not row.own:
+                take(row.call, row.module)
+        yield from batch
+
+
+def in_batches(items: Iterable[T]) -> Iterator[T]:
+    """Pass a stream on, made ahead by some hundred items.
+
+    A stage that works on many items in a row is faster, by a tenth of all, than stages that take turns for each item: its code
+    and its tables stay in the processor's caches. Not for a stage that looks at what the one before has done so far.
+    """
+    source = iter(items)
+    while batch := list(islice(source, BATCH)):
+        yield from batch
 
 
 def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, marks.HookFiles]:
@@ -207,7 +223,7 @@ def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> I
     """Attribute the events of a recording."""
     place = os.fsencode(str(recording.manifest.get("scratch") or ""))
     return attribute(
-        events,
+        in_batches(events),
         notes,
         hook_dir=hook_dir_of(recording.manifest),
         marks_dir=place + b"/" + scratch.MARKS.encode() if place else b"",
@@ -258,10 +274,14 @@ def read_events(
         on_status=None if model is None else model.on_status,
     )
     if hooks.marks:
-        events = marks.merge(events, hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log")))
+        events = marks.merge(
+            in_batches(events), hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log"))
+        )
     if times is None:
         return events
-    return watch_time(events, times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None)
+    return watch_time(
+        in_batches(events), times, cpu=cpu_times.read(recording.whole(CPU)) if CPU in recording.names() else None
+    )
 
 
 def ring_events(

@@ -98,8 +98,9 @@ def test_the_first_screen_of_readme_is_that_of_the_case(tmp_path: Path) -> None:
     assert f"```\n{done.stdout}```\n" in readme.read_text()
 
 
-def test_the_tests_that_the_table_of_cases_names_are_there() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)*)`", (ROOT / "reports" / "cases_true.md").read_text())
+@pytest.mark.parametrize("table", ["cases_true.md", "cases_harm.md"])
+def test_the_tests_that_the_table_of_cases_names_are_there(table: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)((?:::\w+)*)`", (ROOT / "reports" / table).read_text())
     assert named
     for name, path in named:
         source = (ROOT / name).read_text()

@@ -5,7 +5,7 @@
 The environment is served at its own path, its image and a copy of it from other directories of slow servers, and
 `fsprobe.experiment` runs the program in all of them, cold (every mount is made anew) and warm. The servers' own counters
 say what was asked. For each layout the time that it gains against the plain environment, measured, stands beside what
-the difference in requests would give: look-ups and the like, opens, reads and ioctls, each times what a client waits for
+the difference in requests would give: lookups and the like, opens, reads and ioctls, each times what a client waits for
 one in a program that loads modules (`layouts_waits`), which is measured meanwhile. What a layout costs of itself (an image
 is unpacked) is measured in the same rounds on the local disk, without any server: the second prediction, that of `fsprobe
 whatif`, takes it off. The third adds what waiting costs a program beside the wait, measured with sleeps in place of requests

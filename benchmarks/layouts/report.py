@@ -127,7 +127,7 @@ def waits_of(cell: JsonObject) -> str:
     """What a client waits for one request of each kind."""
     ms = cell["wait_ms"]
     return (
-        f"A cold client that loads modules waits {ms['cold lookup']:.3f} ms for a look-up or another metadata request, "
+        f"A cold client that loads modules waits {ms['cold lookup']:.3f} ms for a lookup or another metadata request, "
         f"{ms['cold open']:.3f} ms for an open with its close (warm {ms['warm open']:.3f}), {ms['cold read']:.3f} ms for a read "
         f"and {ms['cold ioctl']:.3f} ms (warm {ms['warm ioctl']:.3f}) for an ioctl, which has no latency but its way "
         "(measured, medians)."

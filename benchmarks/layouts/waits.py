@@ -1,10 +1,10 @@
 """What a client waits for one request of each kind, in a program that does what imports do.
 
 A request costs less in a row of its like than after other work: there the caches hold what the client, the kernel and the
-server need for it. Measured at 0.1 ms on two cores: a look-up 0.17 ms in a row and 0.22 ms in a program that computes after
+server need for it. Measured at 0.1 ms on two cores: a lookup 0.17 ms in a row and 0.22 ms in a program that computes after
 each, an isatty 0.02 and 0.06 ms (the server still releases the file before). So modules are loaded here as Python loads them:
 the source and the byte code are looked up, the latter is opened, read and closed, and a module of the standard library is
-unmarshalled and executed before the next. Cold, the open comes right after two look-ups; warm, it comes after the computing.
+unmarshalled and executed before the next. Cold, the open comes right after two lookups; warm, it comes after the computing.
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ WORKLOADS = {
 TORCH = {"torch": "import torch\n"}
 """Measured where an interpreter that has it is named: hundreds of megabytes that not every environment needs."""
 BACKENDS = ("inline", "strace", "ptrace", "audit")
+RANK = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_PROCID": "5", "SLURM_NTASKS": "64", "SLURM_LOCALID": "5"}
+"""What Slurm sets for one of 64 ranks: only the first one looks up what is the same for all."""
 STARTS = ("untraced", "fsprobe run --record-only (inline)", "fsprobe run --record-only (strace)")
 """Of how many programs start at once."""
 
@@ -52,21 +54,17 @@ def arms(python: str, fsprobe: list[str], script: Path, scratch: Path) -> dict[s
         found[f"fsprobe run ({backend})"] = [*run, "--", *target]
     run = [
         *fsprobe,
-        "run",
-        "--backend",
-        "strace",
-        "--record-only",
-        "-q",
-        "--force",
-        "--no-markers",
-        "-o",
+        *"run --backend strace --record-only -q --force --no-markers -o".split(),
         str(scratch / "x.fsprobe"),
     ]
     found["fsprobe run --record-only --no-markers (strace)"] = [*run, "--", *target]
     found["python -X importtime"] = [python, "-X", "importtime", str(script)]
     found["cProfile"] = [python, "-m", "cProfile", "-o", str(scratch / "cprofile"), str(script)]
+    # by its module: it samples the interpreter that it runs in
     found["pyinstrument"] = [
-        str(tools / "pyinstrument"),
+        python,
+        "-m",
+        "pyinstrument",
         "-r",
         "json",
         "-o",
@@ -85,16 +83,17 @@ def growth_arms(python: str, fsprobe: list[str], script: Path, scratch: Path) ->
     program = strace_program()
     log = str(scratch / "log")
     target = [python, str(script)]
-    run = [*fsprobe, "run", "--force", "-o", str(scratch / "x.fsprobe"), "-q"]
+    run = [*fsprobe, "run", "--force", "-o", str(scratch / "x.fsprobe"), "--backend"]
     return {
         "untraced": target,
         "strace -f -c": [program, "-f", "-c", "-o", log, "--", *target],
         "fsprobe's strace line alone": installed.command_line(program, installed.version(program), log, target),
-        "fsprobe run --record-only": [*run, "--record-only", "--", *target],
-        "fsprobe run --record-only (ptrace)": [*run, "--record-only", "--backend", "ptrace", "--", *target],
-        "fsprobe run --record-only (inline)": [*run, "--record-only", "--backend", "inline", "--", *target],
-        "fsprobe run --stream": [*run, "--stream", "--record-only", "--", *target],
-        "fsprobe run": [word for word in run if word != "-q"] + ["--", *target],
+        **{
+            f"fsprobe run --record-only ({backend})": [*run, backend, "--record-only", "-q", "--", *target]
+            for backend in ("strace", "ptrace", "inline")
+        },
+        "fsprobe run --stream (strace)": [*run, "strace", "--stream", "--record-only", "-q", "--", *target],
+        "fsprobe run (strace)": [*run, "strace", "--", *target],
     }
 
 

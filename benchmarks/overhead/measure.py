@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks import evidence
 from benchmarks.environments import fsprobe_of, prepare
 from benchmarks.evidence import PLACE, Json, say
-from benchmarks.overhead.arms import TORCH, WORKLOADS, arms, growth_arms, growth_program, starts
+from benchmarks.overhead.arms import RANK, TORCH, WORKLOADS, arms, growth_arms, growth_program, starts
 from benchmarks.overhead.report import markdown, picture
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import METADATA_OPS, Call, ParseQuality
@@ -173,26 +173,26 @@ def run_starts(python: str, fsprobe: list[str], n_runs: int, scratch: Path) -> J
 def own_calls(python: str, fsprobe: list[str], scratch: Path) -> Json:
     """Metadata calls of a recorder itself, not of what it starts; and those of the interpreter that it runs in, alone."""
     run = [*fsprobe, "run", "--record-only", "-q", "--force", "-o", str(scratch / "own.fsprobe")]
+    target = [python, "-c", "import pandas"]
     return {
         "python -I -S -c pass": count_calls([python, "-I", "-S", "-c", "pass"], scratch),
         "python -c pass": count_calls([python, "-c", "pass"], scratch),
         # strace can't trace what is traced already: its tracer ends at once, after all that fsprobe does for it
         "run --record-only -- python -c pass": count_calls([*run, "--", python, "-c", "pass"], scratch),
-        "run --record-only -- python -c 'import pandas'": count_calls(
-            [*run, "--", python, "-c", "import pandas"], scratch
-        ),
+        "run --record-only -- python -c 'import pandas'": count_calls([*run, "--", *target], scratch),
         "run --record-only --backend inline -- python -c 'import pandas'": count_calls(
-            [*run, "--backend", "inline", "--", python, "-c", "import pandas"], scratch
+            [*run, "--backend", "inline", "--", *target], scratch
         ),
+        "the same as rank 5 of 64": count_calls([*run, "--backend", "inline", "--", *target], scratch, RANK),
     }
 
 
-def count_calls(command: list[str], scratch: Path) -> int:
-    """Metadata calls of the first process of a command."""
+def count_calls(command: list[str], scratch: Path, variables: Mapping[str, str] | None = None) -> int:
+    """Metadata calls of the first process of a command, with `variables` in its environment."""
     log = scratch / "own.log"
     # without -f: what is traced already could not be traced by fsprobe's own strace
     words = ["strace", "-q", "-o", str(log), "-e", "trace=%file,getdents64", *command]
-    subprocess.run(words, check=True, env=environment(), cwd=PLACE)
+    subprocess.run(words, check=True, env={**environment(), **(variables or {})}, cwd=PLACE)
     events = parse(log.read_bytes().splitlines(keepends=True), ParseQuality())
     return sum(isinstance(event, Call) and event.op in METADATA_OPS for event in events)
 
@@ -243,7 +243,7 @@ def main() -> int:
             "starts": None if words.quick else run_starts(python, fsprobe, min(3, n_runs), scratch),
             "growth": {}
             if words.no_growth
-            else {what: run_growth(python, what, found, n_growth, scratch) for what, found in sizes.items()},
+            else {what: run_growth(python, what, found, n_growth, scratch) for what, found in sizes.items() if found},
         }
     result["load_at_end"] = round(os.getloadavg()[0], 1)
     print(evidence.save(result, markdown, picture, words.output))

@@ -13,6 +13,10 @@ RECORD = "fsprobe run --record-only (strace)"
 FULL = "fsprobe run (strace)"
 PLAIN = "fsprobe run --record-only --no-markers (strace)"
 AIM = 0.9
+NOT_HAD = (
+    "Not beside them: Darshan, of which no package can be had that records. PyPI's `darshan` 3.5.0 holds PyDarshan and "
+    "libdarshan-util, which read its logs; Debian 12 has no package of darshan-runtime."
+)
 
 
 def _median(arms: Json, arm: str, key: str = "cpu_s") -> float:
@@ -29,7 +33,7 @@ def markdown(result: Json) -> str:
         "# Cost\n",
         evidence.about(result),
         f"Load when it ended: {result['load_at_end']}. The page cache is warm. CPU is user + system of the program and of "
-        "everything that watches it.\n",
+        f"everything that watches it. {NOT_HAD}\n",
         *_against_the_aim(result),
     ]
     for name, workload in result["workloads"].items():

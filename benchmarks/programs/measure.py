@@ -48,6 +48,7 @@ def measure(program: Program, place: Path, runs: Path) -> evidence.Json:
         "PATH": f"{home}:{os.environ['PATH']}",
         "RAY_USAGE_STATS_ENABLED": "0",
         "HOME": str(runs),
+        "TMPDIR": str(runs),  # else pytest clears away what other runs of it left in /tmp, and that is counted
     }
     for name in ("PYTHONPATH", "VIRTUAL_ENV"):
         variables.pop(name, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks import evidence
 
 
-def render(result: evidence.Json) -> str:
+def markdown(result: evidence.Json) -> str:
     """The Markdown page."""
     lines = ["# Nine real programs", "", evidence.about(result)]
     lines += [

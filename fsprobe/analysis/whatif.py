@@ -226,7 +226,7 @@ def _of_a_rank(rows: Sequence[RequestRow], n_nodes: int, n_ranks: int) -> Reques
 
 
 def one_file(demand: Demand, layout: str = "squashfs") -> Demand:
-    """The same program with its environment in one image: the server sees one look-up and one open of one file per node."""
+    """The same program with its environment in one image: the server sees one lookup and one open of one file per node."""
     return Demand(
         layout=layout,
         cpu_s=demand.cpu_s,

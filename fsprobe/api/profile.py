@@ -88,7 +88,7 @@ class Profile:
 
     @property
     def not_found(self) -> DataFrame:
-        """A row for each reason why a look-up failed."""
+        """A row for each reason why a lookup failed."""
         return frames.frame(self.value.metrics.not_found, "reason", ("n", "n_paths", "examples"))
 
     @property

@@ -5,11 +5,12 @@ from __future__ import annotations
 from html import escape
 
 from fsprobe.api import icicle
+from fsprobe.capture import shipped
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
-from fsprobe.report import facts, numbers, sentences
-from fsprobe.report.foreign import visible
+from fsprobe.report import comparison_facts, facts, numbers, sentences
+from fsprobe.report.foreign import parts, visible
 
 N_FINDINGS = 5
 _SOFT = "opacity:.7;font-size:.9em"
@@ -47,14 +48,15 @@ def of_profile(profile: Profile) -> str:
 def _finding(profile: Profile, finding: Finding) -> str:
     saved = facts.saving(finding, profile)
     saved = f" <i>saves {_text(saved)}</i>" if saved else ""
-    commands = "".join(f"<pre>{_text(line)}</pre>" for line in finding.commands[:1])
-    return f"<li><b>{_text(finding.code)}</b> {_text(finding.title)}{saved}<br>{_text(finding.advice)}{commands}</li>"
+    commands = "".join(f"<pre>{_text(line)}</pre>" for line in map(shipped.started, finding.commands[:1]))
+    return f"<li><b>{_text(finding.code)}</b> {_text(finding.title)}{saved}<br>{_spans(finding.advice)}{commands}</li>"
 
 
 def of_comparison(comparison: Comparison) -> str:
     """A table with a row for each layout and state of the cache."""
     head = "".join(
-        f"<th>{name}</th>" for name in ("layout", "cache", "wall time", "to baseline", "server requests", "")
+        f"<th>{name}</th>"
+        for name in ("layout", "cache", "wall time", "to baseline", comparison_facts.requests_name(comparison), "")
     )
     rows = []
     for row in comparison.rows:
@@ -64,6 +66,10 @@ def of_comparison(comparison: Comparison) -> str:
         rows.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
     notes = "".join(f'<p style="{_SOFT}">{_text(note)}</p>' for note in comparison.notes)
     return f"<div><table><tr>{head}</tr>{''.join(rows)}</table>{notes}</div>"
+
+
+def _spans(sentence: str) -> str:
+    return "".join(f"<code>{_text(part)}</code>" if is_code else _text(part) for part, is_code in parts(sentence))
 
 
 def _text(value: str) -> str:

@@ -163,7 +163,9 @@ def nearest(word: "str", known: "Iterable[str]") -> "str":
     """What was perhaps meant by a word that nobody knows; "" where nothing is like it."""
     import difflib
 
-    found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
+    # without the dashes that all options share, or any two would be alike
+    names = {name.lstrip("-"): name for name in known}
+    found = [names[name] for name in difflib.get_close_matches(word.lstrip("-"), sorted(names), 1, 0.6)]
     return found[0] if found else ""
 
 
@@ -269,7 +271,8 @@ def parse(words: "list[str]") -> "RunOptions":
         if name in ("--help", "-h"):
             raise HelpWanted
         if name not in known:
-            hint = "did you mean --format json?" if name == "--json" else _meant(name, known)
+            style = name.lstrip("-")
+            hint = "did you mean --format %s?" % style if style in FORMATS else _meant(name, known)
             raise usage("run has no option %s" % name, hint or "see `fsprobe run --help`")
         attribute, takes_value = known[name]
         if takes_value and not equals:
@@ -280,7 +283,7 @@ def parse(words: "list[str]") -> "RunOptions":
             raise usage("%s takes no value" % name)
         given[attribute] = value if takes_value else "yes"
     if not rest:
-        raise usage("no command given", "fsprobe run -- python train.py")
+        raise usage("no command given", "`fsprobe run -- python train.py`")
     return _checked(given, rest)
 
 
@@ -294,7 +297,7 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options.color = one_of(given, "color", "auto", COLORS)
     options.style = one_of(given, "style", "", tuple(FORMATS))
     if "output" in given and not options.output:
-        raise usage("-o needs a name", "fsprobe run -o FILE -- CMD")
+        raise usage("-o needs a name", "`fsprobe run -o FILE -- CMD`")
     options.output, options.page = outputs(options.output, options.style)
     options.backend = given.get("backend", "auto")
     several = options.backend.split("+")  # two observe one run together: for comparing them
@@ -315,9 +318,9 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     if not options.wait_descendants_s >= 0:  # nan is not, either
         raise usage("--wait-descendants can't be negative")
     if options.record_only and (options.page or options.full):
-        raise usage("--record-only makes no report", "leave it away, or make the report later: fsprobe report FILE")
+        raise usage("--record-only makes no report", "leave it away, or make the report later: `fsprobe report FILE`")
     if bool(options.image) != bool(options.at):
         raise usage(
-            "--image and --at go together", "fsprobe run --image env.sqsh --at /path/of/venv -- python train.py"
+            "--image and --at go together", "`fsprobe run --image env.sqsh --at /path/of/venv -- python train.py`"
         )
     return options

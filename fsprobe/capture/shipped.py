@@ -45,18 +45,37 @@ def program(module: "str", file: "str") -> "list[str]":
     return [archive(), OWN_PROGRAM, module] if archive() else [file]
 
 
-def typed() -> "str":
-    """What a user types to start this fsprobe."""
+def typed(is_whole: "bool" = False) -> "str":
+    """What a user types to start this fsprobe: as it was started.
+
+    Args:
+        is_whole: for a line that goes into a script: a file of ours by its whole path.
+    """
     import shlex
     import sys
 
     program = sys.argv[0]
-    if archive():
-        return "python3 %s" % shlex.quote(program)
+    python = getattr(sys, "orig_argv", [""])[0] or "python3"
+    if (
+        archive() and "fsprobe.cli.travel" not in sys.modules
+    ):  # what the recorder alone names is all of fsprobe, elsewhere
+        return "%s %s" % (shlex.quote(python), shlex.quote(archive() if is_whole else program))
+    if program.endswith("/fsprobe/__main__.py"):
+        return "%s -m fsprobe" % shlex.quote(python)
     if os.path.basename(program) == "fsprobe" and os.path.isfile(program):
         # a venv that is not activated: the name alone would be another fsprobe, or none
         on_path = (os.path.join(place, "fsprobe") for place in os.environ.get("PATH", os.defpath).split(":") if place)
         first = next((path for path in on_path if os.path.isfile(path)), "")
         if os.path.realpath(first) != os.path.realpath(program):
-            return shlex.quote(program)
+            return shlex.quote(os.path.abspath(program) if is_whole else program)
     return "fsprobe"
+
+
+def started(line: "str") -> "str":
+    """A command of ours, `fsprobe ...`, as this fsprobe was started; another command as it is."""
+    return typed() + line[len("fsprobe") :] if line.startswith("fsprobe ") else line
+
+
+def retyped(sentence: "str") -> "str":
+    """A sentence of ours whose commands, `fsprobe ...` in backquotes, begin as this fsprobe was started."""
+    return sentence.replace("`fsprobe ", "`%s " % typed()) if "`fsprobe " in sentence else sentence

@@ -16,12 +16,25 @@ from fsprobe.report.terminal.live import LiveLine
 
 @click.command("attach", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("pid", type=amounts.Whole(1))
-@click.option("--for", "seconds", type=amounts.Amount(min=0.1), default=10.0, show_default=True, help="Seconds.")
+@click.option(
+    "--for",
+    "seconds",
+    type=amounts.Amount(min=0.1),
+    default=10.0,
+    metavar="SECONDS",
+    help="How long to trace it [default: 10].",
+)
 @click.option("-o", "--output", type=click.Path(), default="", help="The recording [default: named as by `run`].")
 @click.option("--record-only", is_flag=True, help="Write the recording, don't analyse it.")
 @click.option("--label", default="", help="A word for this run in reports.")
-@click.option("--tmp-dir", type=click.Path(), default="", help="Where the log is kept meanwhile.")
-@click.option("--max-log", default="2G", show_default=True, help="Bound of the log, as 500M or 2G.")
+@click.option(
+    "--tmp-dir",
+    type=click.Path(),
+    default="",
+    metavar="DIR",
+    help="Where the log is kept meanwhile [default: /dev/shm, $TMPDIR or /tmp].",
+)
+@click.option("--max-log", default="2G", metavar="SIZE", help="Bound of the log, as 500M or 2G [default: 2G].")
 @click.option("-q", "--quiet", is_flag=True, help="No report: only errors.")
 @click.option("--live", "is_live", is_flag=True, help="Show calls and imports meanwhile, on one line of the terminal.")
 @click.option("--full", is_flag=True, help="The whole report at the end, as `fsprobe report` shows it.")

@@ -15,7 +15,7 @@ from fsprobe.errors import EXIT_DONE, EXIT_NO, EXIT_USAGE, BadInput, FsprobeErro
 from fsprobe.model.answers import Check, LimitRow
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
-from fsprobe.report import facts
+from fsprobe.report import facts, request_facts
 from fsprobe.report.terminal import limits as report
 
 
@@ -141,11 +141,12 @@ def examine(
                 )
             notes.append(f"note: {limits.NAMES[limit.name]} are not compared: none were predicted for this recording")
             continue
+        what = request_facts.name_of(profile) if limit.name == "requests" else limits.NAMES[limit.name]
         grouping, found = limits.offenders(profile, baseline, limit.name) if n > limit.n_most else (None, [])
         rows.append(
             LimitRow(
                 name=limit.name,
-                what=limits.NAMES[limit.name],
+                what=what,
                 n=n,
                 n_most=limit.n_most,
                 because=limit.because,

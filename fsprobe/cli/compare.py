@@ -108,12 +108,12 @@ def command(
         if len(words) != 2:
             raise FsprobeError(
                 "nothing to compare",
-                "fsprobe compare --env VENV --squashfs -- python app.py, or two recordings",
+                "`fsprobe compare --env VENV --squashfs -- python app.py`, or two recordings",
                 EXIT_USAGE,
             )
         return compare_recordings(words[0], words[1], as_json)
     if not words:
-        raise FsprobeError("no command given", "fsprobe compare --env VENV --squashfs -- python app.py", EXIT_USAGE)
+        raise FsprobeError("no command given", "`fsprobe compare --env VENV --squashfs -- python app.py`", EXIT_USAGE)
     if 0 < runs < significance.MIN_RUNS:
         few = significance.MIN_RUNS
         raise FsprobeError(

@@ -67,7 +67,7 @@ def compare_jobs(first: str, second: str, as_json: bool, recording_row: Callable
 def _load(file: str) -> Profile:
     opened = Recording(file)
     if opened.kind != "job":
-        raise BadInput(f"{file} is no job, but the other one is", "make one of its ranks: fsprobe merge DIR -o FILE")
+        raise BadInput(f"{file} is no job, but the other one is", "make one of its ranks: `fsprobe merge DIR -o FILE`")
     profile = stored(opened)
     assert isinstance(profile, Profile)
     return profile

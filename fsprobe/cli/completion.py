@@ -13,7 +13,7 @@ from fsprobe.cli import group
 @click.command("completion", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print what completes fsprobe's commands in a shell. For bash: source <(fsprobe completion bash)
+    """Print what completes fsprobe's commands in a shell.
 
     An installed fsprobe has the same in share/ below its prefix, with its man page.
     """

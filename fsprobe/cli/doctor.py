@@ -139,12 +139,12 @@ def describe_mount(path: str) -> JsonObject:
 def draw_mount(console: Console, found: JsonObject) -> None:
     """The mount, its rules, its counters."""
     console.print(Text(f"{clean(found['mount'])} ({found['fstype']})", style="bold"))
-    console.print(Text(f"requests are predicted by these rules: {found['rules']}"))
+    print_words(console, f"requests are predicted by these rules: {found['rules']}")
     if found["counters"] is None:
         console.print(Text(f"no counters: {clean(found['why_no_counters'])}"))
         return
     console.print(Text(f"counters: {clean(found['counters'])}"))
-    console.print(Text("`fsprobe run --counters` puts predicted and counted side by side"))
+    print_words(console, "`fsprobe run --counters` puts predicted and counted side by side")
 
 
 def examine() -> JsonObject:

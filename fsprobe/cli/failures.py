@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import sys
+import time
 
 from fsprobe.errors import EXIT_BAD_INPUT, EXIT_MACHINE, FsprobeError
 
@@ -59,6 +60,10 @@ def say(message: str) -> None:
     if sys.stderr is None:
         return
     line = f"fsprobe: {printable(message)}"
+    if "`fsprobe " in line:
+        from fsprobe.capture.shipped import retyped
+
+        line = retyped(line)
     width = _columns()
     try:
         print(fitted(line, width) if width >= MIN_COLUMNS else line, file=sys.stderr, flush=True)
@@ -124,16 +129,45 @@ def say_at_once(message: str) -> None:
         pass  # it is closed
 
 
-def raise_when_interrupted() -> "None":
-    """From now on an interrupt is a KeyboardInterrupt, as usual: what was begun is taken away."""
+class AskedToEnd(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came: what was begun is taken away, as at an interrupt."""
+
+
+SAME_REQUEST_S = 1.0
+"""`timeout` sends its signal twice, a terminal that goes twice or more: the second must not disturb what the first began."""
+_asked = {"number": 0, "at_s": -SAME_REQUEST_S}  # type: dict[str, float]
+
+
+def _raise_asked(number: "int", frame: "Any") -> "None":
+    now = time.monotonic()
+    if now - _asked["at_s"] >= SAME_REQUEST_S:
+        _asked.update(number=number, at_s=now)
+        raise AskedToEnd
+
+
+def raise_when_interrupted(passes_on: "bool" = False) -> "None":
+    """From now on an interrupt is a KeyboardInterrupt, as usual: what was begun is taken away.
+
+    SIGTERM and SIGHUP are one too, but not where fsprobe `passes_on` signals to a command that it starts.
+    """
     if signal.getsignal(signal.SIGINT) is _end_interrupted:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP) if _is_program and not passes_on else ():
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _raise_asked)
 
 
 def ignore_interrupts() -> "None":
     """All is done; the interpreter takes itself down, and has tracebacks of its own for who disturbs it."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.default_int_handler, _raise_asked):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def report_interrupted() -> "int":
+    """Say so in one line; returns the exit code."""
+    say("interrupted")
+    return 128 + int(_asked["number"]) if _asked["number"] else EXIT_INTERRUPTED
 
 
 def is_interrupt(error: "BaseException") -> "bool":

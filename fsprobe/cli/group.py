@@ -9,15 +9,16 @@ from collections.abc import Sequence
 import click
 
 import fsprobe
+from fsprobe.capture.options import RECORDING
 from fsprobe.cli import hints
 from fsprobe.cli.failures import (
-    EXIT_INTERRUPTED,
     ignore_interrupts,
     is_interrupt,
     open_output,
     raise_when_interrupted,
     report_broken,
     report_error,
+    report_interrupted,
     report_missing,
     say,
 )
@@ -27,12 +28,12 @@ from fsprobe.errors import EXIT_USAGE, FsprobeError
 # name -> (module, what `fsprobe --help` says). In the order in which a user meets them.
 COMMANDS = {
     "run": ("run", "Trace a command and say where its filesystem calls come from."),
-    "report": ("report", "Show a recording: terminal, JSON and other formats."),
+    "report": ("report", "Show a recording: in the terminal, as a page, as JSON, ..."),
     "attach": ("attach", "Trace a running program for a while and let it go."),
     "load": ("load", "Make a recording of strace logs made elsewhere."),
-    "compare": ("compare", "Compare storage layouts: plain, another filesystem, SquashFS, overlay."),
+    "compare": ("compare", "Compare storage layouts: plain, copy, SquashFS, overlay."),
     "diff": ("diff", "Compare two recordings."),
-    "fix": ("fix", "Try the cure: the command again from an image of its environment."),
+    "fix": ("fix", "Try the cure: run again from an image of the environment."),
     "check": ("check", "Check that a run stays within limits, for tests of start-up."),
     "whatif": ("whatif", "Estimate start-up on other filesystems and on many nodes."),
     "recorder": ("recorder", "Write the recorder as one file, for containers and jobs."),
@@ -42,10 +43,23 @@ COMMANDS = {
     "scan": ("scan", "Look at an environment without running anything."),
     "explain": ("explain", "Say what a finding means and where its threshold comes from."),
     "doctor": ("doctor", "Say what this machine allows, and which backend is taken."),
-    "ticket": ("ticket", "Pack recordings for a support desk, with names replaced on request."),
+    "ticket": ("ticket", "Pack recordings for a support desk; names can be replaced."),
     "completion": ("completion", "Print what completes fsprobe's commands in your shell."),
     "salvage": ("salvage", "Make a recording of a run whose fsprobe was killed."),
 }
+
+PASSING_SIGNALS = ("run", "exec")
+"""These pass signals on to the command that they start."""
+
+
+SECTIONS = {
+    "Trace, read, cure": ("run", "report", "fix", "explain"),
+    "Compare and estimate": ("compare", "diff", "whatif", "check"),
+    "Environments and images": ("scan", "pack", "exec"),
+    "Jobs, containers, support": ("recorder", "merge", "attach", "load", "salvage", "ticket"),
+    "This machine": ("doctor", "completion"),
+}
+"""How `fsprobe --help` groups them."""
 
 
 class LazyGroup(click.Group):
@@ -59,7 +73,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"fsprobe.cli.{COMMANDS[cmd_name][0]}").command
         assert isinstance(command, click.Command)
-        raise_when_interrupted()
+        raise_when_interrupted(cmd_name in PASSING_SIGNALS)
         return command if cmd_name == "run" else complete(cmd_name, command)
 
     def resolve_command(
@@ -73,8 +87,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # from the table: `--help` imports no command
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, description) for name, (_, description) in COMMANDS.items()])
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:10}", COMMANDS[name][1]) for name in names])
 
 
 @click.command(
@@ -100,16 +115,16 @@ def main(words: Sequence[str]) -> int:
         words = [*words[1:2], "--help"]
     elif words[:1] == ["version"]:
         words = ["--version"]
+    elif words and words[0].endswith(RECORDING):
+        words = ["report", *words]
     try:
         return _main(words)
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        return report_interrupted()
     except RuntimeError as error:
         if not is_interrupt(error):
             raise
-        say("interrupted")
-        return EXIT_INTERRUPTED
+        return report_interrupted()
     finally:
         ignore_interrupts()
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 import click
 
 from fsprobe.capture.machine import host
-from fsprobe.capture.options import RECORDING, SCRIPTS, nearest
+from fsprobe.capture.options import FORMATS, RECORDING, SCRIPTS, nearest
 
 OTHER_NAMES = {
-    "run": "trace record profile start time strace",
-    "report": "show view open print html page results display summary stats statistics",
+    "run": "trace record profile start time stat strace",
+    "report": "show view open print page results display summary stats statistics",
     "diff": "cmp difference delta",
     "fix": "cure repair",
     "check": "assert test guard",
@@ -33,16 +33,23 @@ OTHER_NAMES = {
 def for_word(words: Sequence[str], commands: Mapping[str, object]) -> str:
     """What somebody may have meant who typed this after `fsprobe`."""
     word = words[0]
-    if word.endswith(RECORDING) and os.path.isfile(word):
-        return f"did you mean `fsprobe report {shlex.join(words)}`?"
+    if word == "import" and words[1:]:
+        return f"did you mean `{shlex.join(['fsprobe', 'run', '-c', ' '.join(words)])}`?"
+    if word == "live":
+        return f"did you mean `{shlex.join(['fsprobe', 'run', '--live', *(words[1:] or ['CMD'])])}`?"
+    if word in FORMATS:
+        return f"did you mean `{shlex.join(['fsprobe', 'report', *words[1:], '--format', word])}`?"
     if os.path.isdir(word):
         is_environment = os.path.isfile(os.path.join(word, "pyvenv.cfg"))
         return f"did you mean `fsprobe {'scan' if is_environment else 'report'} {shlex.join(words)}`?"
     files = list(words[1:]) if all(map(os.path.exists, words[1:])) else []
     for name, others in OTHER_NAMES.items():
         if word.lower() in others.split():
-            if name == "doctor" and files:
+            are_recordings = bool(files) and all(file.endswith(RECORDING) for file in files)
+            if (name == "doctor" and files) or (name == "run" and are_recordings):
                 name = "report"
+            if name == "run" and words[1:] and not files:
+                return f"did you mean `fsprobe run -- {shlex.join(words[1:])}`?"
             return f"did you mean `{shlex.join(['fsprobe', name, *files])}`?"
     near = nearest(word.lower(), commands)
     if near:

@@ -31,7 +31,7 @@ def command(places: tuple[str, ...], output: str | None, job_id: str, executor: 
     What can't be read is named and left out.
     """
     if not places:
-        raise FsprobeError("no recordings given", "fsprobe merge DIR -o job.fsprobe", EXIT_USAGE)
+        raise FsprobeError("no recordings given", "`fsprobe merge DIR -o job.fsprobe`", EXIT_USAGE)
     files = jobs.gather(places, job_id)
     for path, why in files.unreadable:
         say(f"warning: left out: {why}" if path in why else f"warning: left out: {path}: {why}")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn
 
 import click
 
@@ -30,8 +27,6 @@ def command(venv: str, image: str, compile_missing: bool, force: bool, comp: str
     VENV is only read. The image is checked against it, name by name, and appears complete or not at all.
     IMG.json beside it says which interpreter and container it is for.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)  # so that what is half made goes away
     with _progress_bar() as progress:
         packed = pack(
             venv,
@@ -45,10 +40,6 @@ def command(venv: str, image: str, compile_missing: bool, force: bool, comp: str
     for line in packed.warnings:
         say(f"warning: {line}")
     _show(packed)
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
 
 
 @contextmanager

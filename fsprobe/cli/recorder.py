@@ -106,8 +106,8 @@ def build(target: Path) -> list[str]:
 def command(output: str) -> None:
     """Write the recorder as one file that travels.
 
-    It needs CPython 3.6 or later and nothing else, takes the options of `fsprobe run`, and only records: `python3
-    fsprobe-rec.pyz -o x.fsprobe -- CMD`. Bind it into a container or copy it into a job; fsprobe reads what it writes.
+    It needs CPython 3.6 or later and nothing else, takes the options of `fsprobe run`, and only records. Bind it into
+    a container or copy it into a job; fsprobe reads what it writes.
     """
     names = build(Path(output))
     say(f"wrote {output}: {len(names)} files of fsprobe in {Path(output).stat().st_size >> 10} KiB")

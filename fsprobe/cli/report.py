@@ -137,13 +137,13 @@ PLOT = "plot"
 @click.option(
     "--format", "style", type=click.Choice(list(FORMATS)), help="[default: from the name after -o, else terminal]"
 )
-@click.option("--short", is_flag=True, help="The first screen alone, as a run ends with it.")
+@click.option("--short", is_flag=True, help="The first screen alone, as at the end of a run.")
 @click.option("--full", is_flag=True, hidden=True, help="What `run --full` shows: it always does.")
 @click.option("--layout", metavar="LABEL", help="Of a comparison: show the traced run of this storage layout.")
 @click.option(
     "--thresholds",
     type=click.Path(),
-    help="From which numbers on a finding is one (JSON or TOML); see `fsprobe explain`.",
+    help="A file (JSON or TOML) with other thresholds for findings; see `fsprobe explain`.",
 )
 @click.option(
     "-o",
@@ -193,7 +193,7 @@ def chosen(places: tuple[str, ...]) -> list[str]:
         if not newest:
             raise FsprobeError(
                 "there is no recording of yours in this directory",
-                "fsprobe report FILE; `fsprobe run -- CMD` makes one",
+                "`fsprobe report FILE`; `fsprobe run -- CMD` makes one",
                 EXIT_USAGE,
             )
         say(f"the newest recording here: {newest[0]}")

@@ -9,7 +9,7 @@ import time
 
 import click
 
-from fsprobe.capture import salvage
+from fsprobe.capture import salvage, shipped
 from fsprobe.cli.failures import say
 from fsprobe.report.foreign import visible
 
@@ -42,4 +42,4 @@ def list_left_behind() -> None:
     for begun_s, path, words in left:
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(begun_s))
         command = textwrap.shorten(visible(shlex.join(words)), 56, placeholder=" ...")
-        click.echo(f"fsprobe salvage {shlex.quote(path)}\n    {began}  {command}")
+        click.echo(f"{shipped.typed()} salvage {shlex.quote(path)}\n    {began}  {command}")

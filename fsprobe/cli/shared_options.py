@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fsprobe import files
-from fsprobe.capture import naming
+from fsprobe.capture import naming, shipped
 from fsprobe.capture.options import COLORS, RECORDING
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 
@@ -42,6 +42,27 @@ OTHERS = (
 """Endings that say something else, if they are none of the command's own."""
 FLAGS = {"--json": "json", "--markdown": "md"}
 """Flags that say which format: `--format` says it too."""
+EXAMPLES = {
+    "report": ("report slow.fsprobe", "report slow.fsprobe -o slow.html"),
+    "attach": ("attach 4242 --for 30",),
+    "load": ("load trace.log -o old.fsprobe",),
+    "compare": ("compare --env VENV --squashfs -- VENV/bin/python app.py", "compare before.fsprobe after.fsprobe"),
+    "diff": ("diff before.fsprobe after.fsprobe",),
+    "fix": ("fix slow.fsprobe --dry-run", "fix slow.fsprobe --yes"),
+    "check": ("check slow.fsprobe --max-metadata 3000", "check new.fsprobe --baseline old.fsprobe --tolerance 5%"),
+    "whatif": ("whatif slow.fsprobe --nodes 64 --ranks-per-node 8",),
+    "recorder": ("recorder", "!python3 fsprobe-rec.pyz -o x.fsprobe -- python3 app.py"),
+    "merge": ("merge recordings/ -o job.fsprobe",),
+    "pack": ("pack --compile VENV -o env.sqsh",),
+    "exec": ("exec --image env.sqsh --at VENV -- VENV/bin/python app.py",),
+    "scan": ("scan VENV",),
+    "explain": ("explain FSP001",),
+    "doctor": ("doctor", "doctor --selftest -- python3 app.py"),
+    "ticket": ("ticket slow.fsprobe --redact -o ticket.zip",),
+    "completion": ("!source <(fsprobe completion bash)",),
+    "salvage": ("salvage",),
+}
+"""Lines at the end of a command's help, without `fsprobe`; after a `!` as it stands."""
 _FORCE, _FORMAT = f"{__name__}.force", f"{__name__}.format"
 
 
@@ -87,8 +108,21 @@ def complete(name: str, command: click.Command) -> click.Command:
             help="When to use colour.",
         )
     )
+    lines = [line[1:] if line.startswith("!") else f"{shipped.typed()} {line}" for line in EXAMPLES.get(name, ())]
+    if lines:
+        command.epilog = "\b\n" + "\n".join([f"Example{'s' if lines[1:] else ''}:", *(f"  {line}" for line in lines)])
+    for param in command.params:
+        if isinstance(param, click.Option) and not param.metavar and not param.is_flag:
+            param.metavar = _metavar(param)
     command.callback = _checked(name, command.callback, outputs, flags)
     return command
+
+
+def _metavar(option: click.Option) -> str | None:
+    """What stands for the value in the help, where click would name a type of its own."""
+    if option.name == "output":
+        return "FILE"
+    return "N" if isinstance(option.type, click.IntRange) else None
 
 
 def is_forced() -> bool:

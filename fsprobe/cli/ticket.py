@@ -52,7 +52,7 @@ def command(files: tuple[str, ...], output: str, redact: bool, words: tuple[str,
     beyond program and script.
     """
     if not files:
-        raise FsprobeError("no recordings given", "fsprobe ticket slow.fsprobe -o ticket.zip", EXIT_USAGE)
+        raise FsprobeError("no recordings given", "`fsprobe ticket slow.fsprobe -o ticket.zip`", EXIT_USAGE)
     for word in words:
         if not word.strip() or "/" in word:
             raise FsprobeError(f"--name {word!r} is no name", "give one component of a path at a time", EXIT_USAGE)

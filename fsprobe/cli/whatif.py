@@ -56,10 +56,9 @@ class Question:
 @click.option(
     "--mds-rate",
     default=whatif.DEFAULT_RATE,
-    show_default=True,
     type=amounts.Amount(min=1),
     metavar="OPS",
-    help="Requests/s that the metadata server answers.",
+    help=f"Requests/s that the metadata server answers [default: {whatif.DEFAULT_RATE:,.0f}].",
 )
 @click.option(
     "--latency-ms",
@@ -83,9 +82,10 @@ def command(
 
     FILE is a comparison (each of its layouts), a recording (as it is, and with its environment as one image) or a job.
 
-    t >= max(start alone, nodes x requests of a node / server rate). A start alone is CPU + requests x latency, or CPU + open
-    calls x latency where that is what was published. Estimates: latencies are published figures, requests are a model. The
-    curve of --plot is for a quiet Lustre (0.5 ms), or for --latency-ms.
+    A start alone takes CPU + requests x latency, or CPU + open calls x latency where that is what was published. Many
+    nodes at once take that long, or nodes x requests of a node / server rate where this is longer. All are estimates:
+    latencies are published figures, requests are a model. The curve of --plot is for a quiet Lustre (0.5 ms), or for
+    --latency-ms.
     """
     question = question_of(file, env)
     nodes, ranks_per_node = nodes or question.nodes, ranks_per_node or question.ranks_per_node

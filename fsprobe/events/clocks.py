@@ -29,6 +29,8 @@ _N_STOPS = 50_000
 """Stops that are kept of a log: what its first thousands can't tell of the clock, the rest won't."""
 _PRINTED_NS = 1_000
 """Durations are printed in whole us, rounded down or up."""
+_QUICK = b"(+     0."
+"""How the time since the line before stands in a log of fsprobe's own strace, where it is less than a second."""
 _WIDEST = (-(1 << 62), 1 << 62)
 
 
@@ -64,27 +66,43 @@ def read(lines: Iterable[bytes]) -> Clocks:
     """
     clocks = Clocks()
     stops: dict[bytes, list[tuple[int, int]]] = {}
+    lasted: dict[bytes, int] = {}
     now_ns = n_stops = 0
     begins, of_pid = b"\n", None  # of the line before, as a rule of the same thread
+    at = 0
     for line in lines:
-        at = line.find(b"(+")
-        if at < 0 or at > 40:
-            continue
-        try:
-            now_ns += int(line[at + 2 : line.index(b")", at)].replace(b".", b""))
-        except ValueError:
-            continue
-        if n_stops < _N_STOPS and line[-12:-10] == b" <" and line[-2:] == b">\n" and b" resumed>" not in line:
-            took = line[-10:-2].replace(b".", b"")  # `0.000089`
-            if not line.startswith(begins):
-                pid = line.split(None, 1)[0]
-                begins, of_pid = pid + b" ", stops.get(pid)
-                if of_pid is None and pid.isdigit():
-                    number = count(pid)
-                    of_pid = stops[pid] = clocks.stops.setdefault(-1 if number is None else number, [])
-            if of_pid is not None and took.isdigit():
-                n_stops += 1
-                of_pid.append((now_ns, now_ns + max(int(took) * 1000 - _PRINTED_NS, 0)))
+        # written out for `(+     0.000257743) ` where the line before had it: this is done for each line of a log
+        stamp = line[at + 9 : at + 18]
+        if line[at : at + 9] == _QUICK and line[at + 18 : at + 19] == b")" and stamp.isdigit():
+            now_ns += int(stamp)
+        else:
+            found = line.find(b"(+")
+            if found < 0 or found > 40:
+                continue
+            at = found
+            try:
+                now_ns += int(line[at + 2 : line.index(b")", at)].replace(b".", b""))
+            except ValueError:
+                continue
+        if n_stops < _N_STOPS and line[-12:-10] == b" <" and b" resumed>" not in line:
+            took = lasted.get(line[-10:])
+            if took is None:
+                digits = line[-10:-2].replace(b".", b"")  # `0.000089>`
+                took = -1
+                if line[-2:] == b">\n" and digits.isdigit():
+                    took = max(int(digits) * 1000 - _PRINTED_NS, 0)
+                if len(lasted) < _N_STOPS:
+                    lasted[line[-10:]] = took
+            if took >= 0:
+                if not line.startswith(begins):
+                    pid = line.split(None, 1)[0]
+                    begins, of_pid = pid + b" ", stops.get(pid)
+                    if of_pid is None and pid.isdigit():
+                        number = count(pid)
+                        of_pid = stops[pid] = clocks.stops.setdefault(-1 if number is None else number, [])
+                if of_pid is not None:
+                    n_stops += 1
+                    of_pid.append((now_ns, now_ns + took))
         note = line.find(b'"fsprobe!', at)
         if note < 0 or b"(-1, " not in line[at:note]:
             continue

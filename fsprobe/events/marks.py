@@ -21,7 +21,7 @@ from typing import Any
 
 from fsprobe.events.clocks import WAKE_NS, Clocks, offsets
 from fsprobe.foreign_numbers import count
-from fsprobe.model.events import Event, Mark, Process
+from fsprobe.model.events import Call, Event, Mark, Process
 from fsprobe.recording.shapes import FACTS, misfit
 
 UNREAD = ("room", "watched", "processes", "damaged", "thread", "file")
@@ -98,6 +98,7 @@ def _with_plain_paths(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
     per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
+    threads: dict[bytes, int | None] = {}
     for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
         line = line.removesuffix(b"\n")
         if not line:
@@ -114,7 +115,11 @@ def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
             continue
         words = line.split(b" ", 2)
         kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
-        at_ns, tid = (count(words[0]), count(words[1])) if kind is not None else (None, None)
+        at_ns = tid = None
+        if kind is not None:
+            at_ns, tid = count(words[0]), threads.get(words[1])
+            if tid is None:
+                tid = threads[words[1]] = count(words[1])
         files.n_marks += 1
         if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
             files.unread["damaged"] += 1
@@ -196,9 +201,22 @@ class _Places:
 def merge(events: Iterable[Event], files: HookFiles, clocks: Clocks) -> Iterator[Event]:
     """Put each mark into the stream before the first event of its thread that started after it."""
     places = _Places(files, clocks)
+    queues = places.queues
     forked: dict[int, str] = {}
     for event in events:
-        queue = places.queues.get(event.tid)
+        if type(event) is Call:  # written out: this is done for each call of a run
+            queue = queues.get(event[0])
+            if queue:
+                t_ns = event[1]
+                while queue and t_ns is not None and queue[0][0] <= t_ns:
+                    when, kind, name = queue.popleft()
+                    if kind == _FORK:
+                        forked[event[0]] = name.decode()
+                    else:
+                        yield _mark(event[0], when, kind, name)
+            yield event
+            continue
+        queue = queues.get(event.tid)
         if queue and event.t_ns is not None:
             is_fork = isinstance(event, Process) and event.kind == "fork"
             # a fork is noted before it is called, whatever the clocks' difference is thought to be

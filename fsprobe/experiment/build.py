@@ -51,7 +51,7 @@ def build(plan: Plan, state: State, stack: ExitStack, say: Progress, scratch: Pa
         if image.image is None and new is None:
             # compiled in a copy where something has no .pyc: whether that matters is looked at below
             new = stack.enter_context(
-                image_for(plan.env, None, plan.image_dir, True, plan.keep, say, staging=str(scratch), made=made)
+                image_for(plan.env, plan.image_dir, keep=plan.keep, progress=say, staging=str(scratch), made=made)
             )
             state.new_image = new
         where = image.image or new

@@ -101,7 +101,7 @@ def prepare(
 
 def _recorded_command(profile: Profile) -> tuple[str, ...]:
     manifest = profile.manifest
-    hint = "say what to run: fsprobe fix FILE -- CMD..."
+    hint = "say what to run: `fsprobe fix FILE -- CMD...`"
     if profile.kind == "job":
         raise BadInput("this is a job: what one rank runs is in the recordings of its ranks", hint)
     if manifest.logs:
@@ -130,7 +130,7 @@ def _environment(profile: Profile, given: str | None) -> Path:
     python, layout = profile.manifest.python, profile.manifest.layout
     if given is None and layout is not None and layout.kind in IMAGE_KINDS:
         raise BadInput(
-            "the recorded run had its environment in an image already", "fsprobe report FILE says what is left"
+            "the recorded run had its environment in an image already", "`fsprobe report FILE` says what is left"
         )
     prefix = given or (python.prefix if python is not None else None)
     if not prefix:
@@ -204,10 +204,10 @@ def _findings_of(recording: bytes | None, scratch: str) -> tuple[Finding, ...]:
     return pipeline.analyse(path).findings
 
 
-def _last_words(output: Path, n: int = 3) -> str:
-    """The end of what the command said last."""
+def _last_words(output: Path) -> str:
+    """The last three lines of what the command said last."""
     files = sorted(output.glob("*.err"), key=lambda file: file.stat().st_mtime_ns)
-    lines = files[-1].read_text("utf-8", "replace").strip().splitlines()[-n:] if files else []
+    lines = files[-1].read_text("utf-8", "replace").strip().splitlines()[-3:] if files else []
     return f"it said: {' / '.join(lines)}" if lines else ""
 
 

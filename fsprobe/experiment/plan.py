@@ -121,8 +121,6 @@ class Side:
     """sources, relative to the environment, that have a valid .pyc on the baseline only"""
     with_pyc: frozenset[bytes] = frozenset()
     """... and on this side only"""
-    is_warmed: bool = False
-    """it may be written to, and the command ran in it once"""
 
 
 @dataclass(slots=True)

@@ -93,6 +93,8 @@ class NodeRequests:
     n_unplaced: int = 0
     served: dict[str, Served] = field(default_factory=dict)
     """Mount point -> by whose rules it was counted; see `Requests.served`."""
+    _again: dict[int, tuple[Requests, int]] = field(default_factory=dict)
+    """By identity: what a rank asks for that is joined, and how many further ones ask for just the same, who are not joined yet."""
 
     def join(self, requests: Requests, user: int | None = None) -> None:
         """Let another rank of this node in.
@@ -101,8 +103,13 @@ class NodeRequests:
             requests: what it would ask alone.
             user: its number; None where nobody knows.
         """
-        join_served(self.served, requests.served)
         self.n_unplaced += requests.n_unplaced
+        known = self._again.get(id(requests))
+        if known is not None and not self.shared:
+            self._again[id(requests)] = requests, known[1] + 1
+            return
+        self._again[id(requests)] = requests, 0
+        join_served(self.served, requests.served)
         for path, row in requests.per_path.items():
             self.mount_of.setdefault(path, requests.mount_of[path])
             if row.further is not None or row.operations:
@@ -110,8 +117,20 @@ class NodeRequests:
             else:
                 self._join(path, row)
 
+    def settle(self) -> None:
+        """Join those who ask for just what another one does: what they share is asked for, what each opens it opens again."""
+        for requests, n in self._again.values():
+            for path, row in requests.per_path.items() if n else ():
+                joined = self.per_path[path]
+                joined.open += n * row.open
+                joined.opendir += n * row.opendir
+                joined.change += n * row.change
+        self._again = {}
+
     def add(self, other: NodeRequests) -> None:
         """Let other ranks of this node in, which are joined already."""
+        self.settle()
+        other.settle()
         join_served(self.served, other.served)
         self.n_unplaced += other.n_unplaced
         for path, mount in other.mount_of.items():
@@ -138,6 +157,7 @@ class NodeRequests:
 
     def rows(self) -> Iterator[tuple[bytes, RequestCounts]]:
         """Path and what is asked about it, by whosever rules."""
+        self.settle()
         yield from self.per_path.items()
         for path, shared in self.shared.items():
             yield path, shared.total()

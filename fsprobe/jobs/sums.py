@@ -6,6 +6,7 @@ A merge is an addition, so it may be done in any grouping and anywhere: files in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from statistics import median
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ OUTLIER_SHARE = 0.1
 """... and it differs from the median by more than this: ranks mostly make the very same calls, and then any difference has an
 infinite score. A judgement."""
 MIN_FOR_OUTLIERS = 5
+N_EXAMPLES = 5
+"""Lines that were not understood, of all runs."""
 MAX_OUTLIERS = 10
 Key = TypeVar("Key")
 
@@ -61,14 +64,19 @@ def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> 
         add_numbers(sum_of.parents, module.parents)
         sum_of.n_imports += module.n_imports
         sum_of.first_ns = _least(sum_of.first_ns, _moved(module.first_ns, shift_ns))
-    for path, counted in other.by_path.items():
-        row_of = into.by_path.get(path)
+    by_path = into.by_path
+    for path, counted in other.by_path.items():  # written out: there are thousands of each rank
+        row_of = by_path.get(path)
         if row_of is None:
-            row_of = into.by_path[path] = PathTally()
+            row_of = by_path[path] = PathTally()
         add(row_of.counts, counted.counts)
-        add_numbers(row_of.latency, counted.latency)
-        row_of.max_ns = max(row_of.max_ns, counted.max_ns)
-        row_of.resolved = row_of.resolved if row_of.resolved is not None else counted.resolved
+        latency = row_of.latency
+        for number, n in counted.latency.items():
+            latency[number] = latency.get(number, 0) + n
+        if counted.max_ns > row_of.max_ns:
+            row_of.max_ns = counted.max_ns
+        if row_of.resolved is None:
+            row_of.resolved = counted.resolved
     n_bins = shift_ns // BIN_NS
     for key, process in other.by_process.items():
         _add_process(into, f"{of}: {key}" if of else key, process, n_bins, of)
@@ -145,27 +153,16 @@ def add_notes(into: Notes, other: Notes) -> None:
 
 def add_quality(into: ParseQuality, other: ParseQuality) -> None:
     """Add what could not be used of one run."""
-    for name in (
-        "n_lines",
-        "n_unparsed",
-        "n_partial",
-        "n_unfinished",
-        "n_unread_paths",
-        "n_untraced",
-        "n_refused_traces",
-        "n_lost",
-    ):
-        setattr(into, name, getattr(into, name) + getattr(other, name))
-    for name in ("has_times", "has_tids", "has_durations", "io_uring"):
-        setattr(into, name, getattr(into, name) or getattr(other, name))
-    into.unparsed_examples.extend(other.unparsed_examples[: max(0, 5 - len(into.unparsed_examples))])
-    add_numbers(into.unseen, other.unseen)
-    add_numbers(into.not_started, other.not_started)
-    add_numbers(into.by_preload, other.by_preload)
-    add_numbers(into.other_calls, other.other_calls)
-    add_numbers(into.other_errors, other.other_errors)
-    for name in ("unseen", "not_started", "by_preload"):
-        add_numbers(getattr(into, name), getattr(other, name))
+    for name in (field.name for field in fields(ParseQuality)):
+        mine, theirs = getattr(into, name), getattr(other, name)
+        if name == "unparsed_examples":
+            mine.extend(theirs[: max(0, N_EXAMPLES - len(mine))])
+        elif isinstance(mine, dict):
+            add_numbers(mine, theirs)
+        elif isinstance(mine, bool):
+            setattr(into, name, mine or theirs)
+        elif name != "wall_start_ns":  # each run's own
+            setattr(into, name, mine + theirs)
 
 
 # ---- ranks --------------------------------------------------------------------------------------------------------

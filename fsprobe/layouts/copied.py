@@ -1,56 +1,16 @@
-"""A copy of the environment on another filesystem, seen at the environment's own path."""
+"""A copy of the environment on another filesystem."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from fsprobe.errors import BadInput, MachineCannot
-from fsprobe.layouts.mount.namespace import choose_way, enter_argv
-from fsprobe.layouts.mount.spec import Spec
-from fsprobe.layouts.plain import Layout, Made, fstype_of
+from fsprobe.layouts.plain import Made
 from fsprobe.layouts.scan.walk import copy_tree, walk
 from fsprobe.layouts.temporary import new_directory
-
-
-@contextmanager
-def copied(
-    venv: str | Path,
-    to: str | Path,
-    *,
-    label: str = "",
-    keep: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Layout]:
-    """Copy the environment below `to` and mount the copy over its own path; the copy is removed at the end.
-
-    Args:
-        venv: the environment.
-        to: an existing directory; the copy gets a new name in it.
-        label: how reports call it; "copy on TYPE" if empty.
-        keep: leave the copy where it is.
-        progress: called with the number of names copied and of all.
-
-    Raises:
-        BadInput: no such directory, or parts of the environment can't be read.
-        MachineCannot: no room, or no way to mount.
-    """
-    source = os.path.realpath(venv)
-    with copy_of(venv, to, keep=keep, progress=progress) as copy:
-        spec = Spec(kind="bind", source=str(copy), at=source)
-        entered = choose_way(spec)
-        fstype = fstype_of(copy)
-        yield Layout(
-            label=label or f"copy on {fstype}",
-            kind="copy",
-            where=copy,
-            fstype=fstype,
-            mount_how=entered.mount_how,
-            enter=enter_argv(replace(spec, way=entered.way)),
-        )
 
 
 @contextmanager
@@ -62,9 +22,18 @@ def copy_of(
     progress: Callable[[int, int], None] | None = None,
     made: Made | None = None,
 ) -> Iterator[Path]:
-    """Copy the environment below `to` without mounting it anywhere; arguments and errors as `copied`.
+    """Copy the environment below `to`, without mounting it anywhere; the copy is removed at the end.
 
-    With `keep` a copy that is complete stays, whatever comes after. `made` is told of the directory (see `Made`).
+    Args:
+        venv: the environment.
+        to: an existing directory; the copy gets a new name in it.
+        keep: a copy that is complete stays, whatever comes after.
+        progress: called with the number of names copied and of all.
+        made: is told of the directory (see `Made`).
+
+    Raises:
+        BadInput: no such directory, or parts of the environment can't be read.
+        MachineCannot: no room.
     """
     source = os.path.realpath(venv)
     if not os.path.isdir(source):

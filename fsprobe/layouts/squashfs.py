@@ -1,4 +1,4 @@
-"""The environment as a SquashFS image, mounted over its own path; `overlay` puts a writable layer on top."""
+"""A SquashFS image of the environment for as long as it is needed, and how it is mounted, with a writable layer or without."""
 
 from __future__ import annotations
 
@@ -17,65 +17,36 @@ from fsprobe.layouts.temporary import new_directory
 
 
 @contextmanager
-def squashfs(
-    venv: str | Path,
-    *,
-    image: str | Path | None = None,
-    image_dir: str | Path | None = None,
-    compile_missing: bool = False,
-    label: str = "",
-    keep: bool = False,
-    progress: Progress | None = None,
-) -> Iterator[Layout]:
-    """Use `image`, or pack the environment into a new one that is removed at the end.
-
-    Args:
-        venv: the environment, whose path is mounted over.
-        image: an image of it that exists already; never removed.
-        image_dir: where a new image goes, so that it lies on the filesystem that is to be measured; the
-            environment's parent when None.
-        compile_missing: as in `pack`.
-        label: how reports call it; "squashfs on TYPE" if empty.
-        keep: leave the new image where it is.
-        progress: as in `pack`.
-
-    Raises:
-        BadInput, MachineCannot: from `pack` and `namespace`.
-    """
-    with image_for(venv, image, image_dir, compile_missing, keep, progress) as where:
-        yield mounted(Spec(kind="squashfs", source=str(where), at=str(venv)), label)
-
-
-@contextmanager
 def image_for(
     venv: str | Path,
-    image: str | Path | None,
-    image_dir: str | Path | None,
-    compile_missing: bool,
-    keep: bool,
-    progress: Progress | None,
+    image_dir: str | Path | None = None,
     *,
+    keep: bool = False,
+    progress: Progress | None = None,
     staging: str | None = None,
     made: Made | None = None,
 ) -> Iterator[Path]:
-    """The image to mount: the one given, or a new one for as long as the context lasts (longer with `keep`).
+    """Pack the environment into a new image, every source with its byte code, which is removed at the end.
 
-    `staging` as in `pack`; `made` is told of the directory (see `Made`).
+    Args:
+        venv: the environment.
+        image_dir: where the image goes, so that it lies on the filesystem that is to be measured; the environment's
+            parent when None.
+        keep: leave the image where it is.
+        progress: as in `pack`.
+        staging: as in `pack`.
+        made: is told of the directory (see `Made`).
+
+    Raises:
+        BadInput, MachineCannot: there is no such directory; from `pack`.
     """
-    if image is not None:
-        yield Path(os.path.realpath(image))
-        return
     root = Path(os.path.realpath(venv))
     parent = image_dir or root.parent
     if not os.path.isdir(parent):
         raise BadInput(f"{parent}: no such directory", f"make it: mkdir -p {parent}")
     with new_directory(parent, f"{root.name}-fsprobe-", made) as (directory, stay):
         packed = pack(
-            str(root),
-            str(directory / f"{root.name}.sqsh"),
-            compile_missing=compile_missing,
-            staging=staging,
-            progress=progress,
+            str(root), str(directory / f"{root.name}.sqsh"), compile_missing=True, staging=staging, progress=progress
         )
         if keep:
             stay()
@@ -90,12 +61,11 @@ def mounted(spec: Spec, label: str) -> Layout:
     """
     entered = choose_way(spec)
     where = Path(spec.source)
-    fstype = fstype_of(where)
     return Layout(
-        label=label or f"{spec.kind} on {fstype}",
+        label=label,
         kind=spec.kind,
         where=where,
-        fstype=fstype,
+        fstype=fstype_of(where),
         mount_how=entered.mount_how,
         enter=enter_argv(replace(spec, way=entered.way)),
     )

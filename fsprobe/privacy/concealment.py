@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fsprobe.privacy import credentials
 from fsprobe.privacy.identities import Names
+from fsprobe.privacy.secrets import credentials
+from fsprobe.privacy.secrets.secret_names import is_secret_name, is_secret_value
 from fsprobe.privacy.spelling import Finder
 
 CACHE_SIZE = 200_000
@@ -147,7 +148,7 @@ class Concealment(Unchanged):
         return self.conceal(value)
 
     def assigned(self, name: bytes, value: bytes) -> bytes:
-        if credentials.is_secret_name(name) and credentials.is_secret_value(name, value):
+        if is_secret_name(name) and is_secret_value(name, value):
             return self.secret(value)
         return self.text(value)
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fsprobe.privacy import path_owners
-from fsprobe.privacy.credentials import is_distinctive
 from fsprobe.privacy.path_owners import STRUCTURE
+from fsprobe.privacy.secrets.secret_names import is_distinctive
 
 KINDS = "user project host server owner job name address secret lock label source value partition cluster reservation qos".split()
 MIN_LETTERS = {"host": 2, "server": 2}

@@ -6,7 +6,7 @@ import re
 import urllib.parse
 from collections.abc import Sequence
 
-from fsprobe.privacy import credentials, path_owners
+from fsprobe.privacy import path_owners
 from fsprobe.privacy.concealment import CACHE_SIZE, Unchanged
 from fsprobe.privacy.identities import IDENTIFIER, KINDS, SCHEDULER, Names
 from fsprobe.privacy.path_owners import STRUCTURE
@@ -23,6 +23,8 @@ from fsprobe.privacy.path_parts import (
     is_ours,
     stack_of,
 )
+from fsprobe.privacy.secrets import credentials, program_options
+from fsprobe.privacy.secrets.secret_names import is_secret_name, is_secret_value
 
 MAX_LEARNED = 100
 """Components of a path, from the top: what lies deeper says nothing of whose it is."""
@@ -92,7 +94,7 @@ class Learning(Unchanged):
         elif path_owners.may_be_name(zone, name) and not FILE.fullmatch(name):
             names.candidates.add(name)
 
-    def _secrets(self, value: bytes, spans: Sequence[credentials.Span]) -> None:
+    def _secrets(self, value: bytes, spans: Sequence[program_options.Span]) -> None:
         self.names.secrets.update(value[start:end] for start, end in spans)
 
     def conceal(self, value: bytes) -> bytes:
@@ -105,7 +107,7 @@ class Learning(Unchanged):
         return super().argv(words)
 
     def assigned(self, name: bytes, value: bytes) -> bytes:
-        if credentials.is_secret_name(name) and credentials.is_secret_value(name, value):
+        if is_secret_name(name) and is_secret_value(name, value):
             self.names.secrets.add(value)
         elif name.decode("latin-1") in SCHEDULER:
             self.names.add_if_certain(SCHEDULER[name.decode("latin-1")], value)

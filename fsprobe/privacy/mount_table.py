@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from fsprobe.privacy.concealment import Unchanged
-from fsprobe.privacy.credentials import is_secret_name
 from fsprobe.privacy.path_owners import COMMON, ELSEWHERE, HOMES, PROJECTS, STRUCTURE, SYSTEM
+from fsprobe.privacy.secrets.secret_names import is_secret_name
 
 LOCAL = frozenset(
     b"ext2 ext3 ext4 xfs btrfs zfs f2fs jfs reiserfs bcachefs ntfs ntfs3 vfat exfat msdos hfsplus ubifs jffs2 udf fuseblk overlay "

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from fsprobe.privacy import credentials, path_owners
+from fsprobe.privacy import path_owners
 from fsprobe.privacy.concealment import CACHE_SIZE, Concealment, Unchanged
 from fsprobe.privacy.identities import ADDRESS, KINDS, MIN_LETTERS_ELSE, ORDINARY, SCHEDULER, Names
 from fsprobe.privacy.learning import Learning
@@ -28,6 +28,7 @@ from fsprobe.privacy.path_parts import (
     split_suffix,
     stack_of,
 )
+from fsprobe.privacy.secrets.secret_names import is_secret_name, is_secret_value
 from fsprobe.privacy.spelling import WORD, Finder, canonical
 
 __all__ = ["Learning", "Names", "Redaction", "Unchanged"]
@@ -245,7 +246,7 @@ class Redaction(Concealment):
         return self._everywhere.pattern(value).sub(lambda match: self.alias("name", match.group()), value)
 
     def assigned(self, name: bytes, value: bytes) -> bytes:
-        if credentials.is_secret_name(name) and credentials.is_secret_value(name, value):
+        if is_secret_name(name) and is_secret_value(name, value):
             return self.secret(value)
         kind = SCHEDULER.get(name.decode("latin-1"))
         if kind is not None:

@@ -30,12 +30,12 @@ _read = {}  # type: dict[str, frozenset[str]]
 
 
 def completed(recording: "Recording", lookups: "dict[str, Any]") -> "dict[str, Any]":
-    """The look-ups of a recording, with what they leave open told by the environment if the recording is the caller's own."""
+    """The lookups of a recording, with what they leave open told by the environment if the recording is the caller's own."""
     return decided(lookups) if lookups.get("undecided") and recording.is_own else lookups
 
 
 def decided(lookups: "dict[str, Any]") -> "dict[str, Any]":
-    """The look-ups of a recording with what they leave open told by the environment, as far as it is there.
+    """The lookups of a recording with what they leave open told by the environment, as far as it is there.
 
     Args:
         lookups: the section of that name; "undecided" is {site directory: {"names": top-level names, "among": names of the

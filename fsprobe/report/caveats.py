@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile, Quality
@@ -44,6 +45,8 @@ def _programs(programs: Mapping[str, int]) -> str:
 def quality_lines(profile: Profile) -> list[str]:
     """What a reader must know before trusting the numbers; empty for a clean run."""
     quality, manifest = profile.quality, profile.manifest
+    if profile.job is not None:
+        manifest = replace(manifest, tracers=())  # a job says of each in how many ranks it was
     lines = []
     if is_without_tracer(profile):
         why = f" ({manifest.backend_why})" if manifest.backend_why else ""
@@ -103,7 +106,7 @@ def quality_lines(profile: Profile) -> list[str]:
 
 UNREAD = {
     "room": "for want of room where the hook writes",
-    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace)",
+    "watched": "while the program watched its own calls (sys.setprofile, sys.settrace, sys.monitoring)",
     "processes": "as more processes were forked off than have a place to write",
     "damaged": "in lines that are not as the hook writes them",
     "thread": "of threads that are not known",

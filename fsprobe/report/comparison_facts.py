@@ -5,7 +5,7 @@ from __future__ import annotations
 from fsprobe.capture.machine.mounts import classify
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.rows import OURS
-from fsprobe.report import facts, numbers
+from fsprobe.report import facts, numbers, request_facts
 
 ENOUGH_FEWER = 0.5
 """A layout with at most this part of the baseline's requests is worth having even where it is no faster here. A judgement."""
@@ -112,6 +112,11 @@ def winner(comparison: Comparison) -> LayoutRow | None:
         return row
     is_gentle = row.ratio_requests is not None and row.ratio_requests <= ENOUGH_FEWER
     return row if is_gentle and asks_a_server(comparison) else None
+
+
+def requests_name(comparison: Comparison) -> str:
+    """What the layouts' requests are called over a column; see `request_facts.name_for`."""
+    return request_facts.name_for({classify(row.fstype) if row.fstype else None for row in comparison.rows})
 
 
 def asks_a_server(comparison: Comparison) -> bool:

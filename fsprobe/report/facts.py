@@ -8,14 +8,14 @@ import signal
 from dataclasses import dataclass
 
 from fsprobe.capabilities import TRUE_DURATIONS
+from fsprobe.capture import shipped
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.manifest import Manifest, PythonFacts
 from fsprobe.model.profile import Profile
-from fsprobe.report import caveats, numbers, sentences
+from fsprobe.report import caveats, numbers, request_facts, sentences
 
 LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
-SERVER_REQUESTS = "Server requests, cold cache"
 REQUESTS_CAVEAT = (
     "Requests are a prediction for a client with empty caches, by the rules of each mount's own client where they are known "
     "(NFS, Lustre), else by FUSE's."
@@ -116,7 +116,7 @@ def key_figures(profile: Profile) -> list[Figure]:
             note=f"{numbers.part_of(metrics.n_not_found, metrics.n_metadata)} of the metadata calls",
         ),
         Figure(
-            label=SERVER_REQUESTS,
+            label=requests_label(profile),
             value=numbers.count(requests),
             note="predicted, by each mount's own protocol" if requests is not None else "no prediction for this run",
         ),
@@ -144,6 +144,39 @@ def key_figures(profile: Profile) -> list[Figure]:
             note="; ".join(part for part in (sentences.process_kinds(profile), _paging(manifest)) if part),
         ),
     ]
+
+
+def as_started(line: str, manifest: Manifest) -> str:
+    """A command of ours as this fsprobe was started; plain where the report is for somebody else, whom our paths don't concern."""
+    return line if manifest.disclosed else shipped.started(line)
+
+
+CURED = ("FSP001",)
+"""Findings that an image answers, whatever its own run still shows."""
+
+
+def cure_of(finding: Finding, profile: Profile, recording: str) -> str:
+    """What to type to try the cure of a finding; "" where `fsprobe fix` is no answer, or takes no such recording."""
+    is_one_file = recording and ", layout " not in recording and profile.job is None
+    if finding.code not in CURED or not is_one_file:
+        return ""
+    return as_started(f"fsprobe fix {shlex.quote(recording)}", profile.manifest)
+
+
+def commands(finding: Finding, profile: Profile, recording: str) -> list[str]:
+    """What to type because of a finding, the cure first."""
+    found = (as_started(line, profile.manifest) for line in finding.commands)
+    return [line for line in (cure_of(finding, profile, recording), *found) if line]
+
+
+def requests_label(profile: Profile) -> str:
+    """What the figure of predicted requests is called."""
+    return f"{sentence_case(request_facts.name_of(profile))}, cold cache"
+
+
+def sentence_case(words: str) -> str:
+    """Words as a sentence, or a label, begins."""
+    return words[:1].upper() + words[1:]
 
 
 def time_in_calls(profile: Profile, of: str) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
@@ -10,6 +11,18 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+_OWN_SPAN = re.compile(r"`((?:fsprobe(?: -?-?[a-z]+| [A-Z]+)+|[A-Z_]+=[0-9]|lookup|negative|read_max))`")
+"""What our own sentences have in backquotes. Of foreign text only that very command or setting would be taken for one."""
+
+
+def parts(sentence: str) -> list[tuple[str, bool]]:
+    """A sentence of ours as (text, whether it is a command or setting) pairs, without the backquotes of the latter.
+
+    Backquotes of foreign text stay what they are: text.
+    """
+    return [(part, number % 2 == 1) for number, part in enumerate(_OWN_SPAN.split(sentence)) if part]
 
 
 def visible(value: str, keep: str = "") -> str:
@@ -39,9 +52,9 @@ def _escape(letter: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def visible_in(value: T, keep: str = "") -> T:
+def visible_in(value: T) -> T:
     """The same value with `visible` applied to every text and key in it; what is named `commands` keeps newlines."""
-    return cast("T", _visible_in(value, keep))
+    return cast("T", _visible_in(value, ""))
 
 
 def _visible_in(value: Any, keep: str) -> Any:

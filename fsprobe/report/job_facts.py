@@ -62,15 +62,20 @@ def notes(job: Job) -> list[str]:
     return ["; ".join(found)] if found else []
 
 
-def estimate(job: Job) -> tuple[str, str] | None:
-    """The whole job where only some ranks were traced: (numbers in words, that they are an estimate and of what)."""
+def estimate(job: Job, asked: str) -> tuple[str, str] | None:
+    """The whole job where only some ranks were traced: (numbers in words, that they are an estimate and of what).
+
+    Args:
+        job: the job.
+        asked: what its requests are called; see `request_facts.name_of`.
+    """
     scaled = job.scaled
     if scaled is None:
         return None
     metrics, requests = scaled.metrics, scaled.requests
     words = f"{numbers.count(metrics.n_metadata)} metadata calls, {numbers.count(metrics.n_open)} opens"
     if requests is not None and scaled.n_nodes is not None:
-        words += f", {numbers.count(requests.n_metadata)} server requests from {numbers.plural(scaled.n_nodes, 'node')}"
+        words += f", {numbers.count(requests.n_metadata)} {asked} from {numbers.plural(scaled.n_nodes, 'node')}"
     return words, scaled.label
 
 
@@ -127,7 +132,7 @@ def figures(profile: Profile) -> list[facts.Figure]:
             note=f"{numbers.part_of(metrics.n_not_found, metrics.n_metadata)} of the metadata calls",
         ),
         facts.Figure(
-            label=facts.SERVER_REQUESTS,
+            label=facts.requests_label(profile),
             value=numbers.count(requests),
             note=f"predicted; {numbers.count(max(known))} of the busiest of {n_nodes}"
             if known

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from fsprobe import __version__
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.job import Job
+from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, first_rows
 from fsprobe.model.time.account import TimeAccount, TimeRow, TimeSplit
 from fsprobe.report import caveats, comparison_facts, facts, job_facts, job_rows, numbers, request_facts, sentences
-from fsprobe.report.foreign import visible_in
+from fsprobe.report.foreign import parts, visible_in
 
 TOP = 8
 MAX_CELL = 100
@@ -38,14 +39,14 @@ def _profile(profile: Profile, recording: str | None) -> list[str]:
     is_job = profile.job is not None
     lines = [f"## Filesystem load of {code(facts.command_line(profile.manifest))}", ""]
     for line in caveats.alarms(profile):
-        lines += [f"**{text(line)}**", ""]
+        lines += [f"**{sentence(line, profile.manifest)}**", ""]
     if profile.verdict is not None:
         lines += [f"**{text(profile.verdict.sentence)}**", ""]
     if is_job and job_facts.reasons(profile):
         lines += [*(f"- {text(reason)}" for reason in job_facts.reasons(profile)), ""]
     lines += [text(job_facts.headline(profile) if is_job else sentences.headline(profile)), ""]
     notes = job_facts.notes(profile.job) if profile.job is not None else []
-    lines += [f"> Note: {text(note)}." for note in [*notes, *caveats.quality_lines(profile)]]
+    lines += [f"> Note: {sentence(note, profile.manifest)}." for note in [*notes, *caveats.quality_lines(profile)]]
     if lines[-1]:
         lines.append("")
     head = (job_facts.head if is_job else facts.head)(profile, recording)
@@ -56,8 +57,8 @@ def _profile(profile: Profile, recording: str | None) -> list[str]:
         ((row.label, f"**{text(row.value)}**", text(row.note)) for row in figures),
     )
     lines += _time(profile.time) if profile.time is not None else []
-    lines += _findings(profile)
-    lines += _job(profile.job) if profile.job is not None else []
+    lines += _findings(profile, recording)
+    lines += _job(profile.job, request_facts.name_of(profile)) if profile.job is not None else []
     lines += _imports(profile)
     lines += _seconds(profile.time.by_package or ()) if profile.time is not None else []
     lines += ["### Packages", "", *_packages(profile)]
@@ -78,6 +79,15 @@ def text(value: str) -> str:
     parted = _REFERENCE.sub("\\1\u200b", one_line).replace("://", ":\u200b//").replace("www.", "www\u200b.")
     escaped = _TEXT_SPECIAL.sub(r"\\\1", parted)
     return _LINE_START.sub(r"\1\\\2", escaped)
+
+
+def sentence(value: str, manifest: Manifest) -> str:
+    """A sentence of ours about a run, with foreign text in it: as `text`, but its commands and settings are code spans."""
+    made = []
+    for part, is_code in parts(" ".join(value.split())):
+        ends = part[: part.startswith(" ")], part[len(part) - part.endswith(" ") :]
+        made.append(code(facts.as_started(part, manifest)) if is_code else text(part).join(ends))
+    return "".join(made)
 
 
 def code(value: str, width: int = 0) -> str:
@@ -150,7 +160,7 @@ def _packages(profile: Profile) -> list[str]:
     return table(("Package", "calls", "open", "stat", "not found", "time"), cells, n_left=1)
 
 
-def _findings(profile: Profile) -> list[str]:
+def _findings(profile: Profile, recording: str | None) -> list[str]:
     lines = ["### Findings", ""]
     found = facts.findings(profile)
     if not found:
@@ -162,21 +172,21 @@ def _findings(profile: Profile) -> list[str]:
             lines[-1] += f" Saves {text(saved)}."
         lines += ["", text(row.evidence), ""]
         if row.advice:
-            lines += [text(row.advice), ""]
-        for command in row.commands:
+            lines += [sentence(row.advice, profile.manifest), ""]
+        for command in facts.commands(row, profile, recording or ""):
             lines += [*block(command), ""]
         if row.source:
             lines += [f"Source: {text(row.source)}", ""]
     return lines
 
 
-def _job(job: Job) -> list[str]:
+def _job(job: Job, asked: str) -> list[str]:
     """The ranks and nodes of a job: how they differ, who stands out, what each node does."""
     lines = ["### Job: ranks and nodes", "", text(f"{job_facts.who(job)} traced."), ""]
     lines += [f"- {text(line)}" for line in job_facts.warnings(job)]
     if lines[-1]:
         lines.append("")
-    guess = job_facts.estimate(job)
+    guess = job_facts.estimate(job, asked)
     if guess is not None:
         lines += [f"**Estimate of the whole job: {text(guess[0])}.** {text(guess[1][:1].upper() + guess[1][1:])}.", ""]
     cells = []
@@ -188,7 +198,7 @@ def _job(job: Job) -> list[str]:
         cells.append([text(row.title), *values, text(row.max_of), text(row.outliers) or "none"])
     made = table(("Each rank", "min", "median", "max", "max of", "outliers"), cells)
     made[1] = "| --- | ---: | ---: | ---: | --- | --- |"
-    return [*lines, *made, *_ranks(job), *_nodes(job), text(job.clock + " " + job_facts.TRACED_RATES), ""]
+    return [*lines, *made, *_ranks(job), *_nodes(job, asked), text(job.clock + " " + job_facts.TRACED_RATES), ""]
 
 
 def _ranks(job: Job) -> list[str]:
@@ -215,7 +225,7 @@ def _ranks(job: Job) -> list[str]:
     return made
 
 
-def _nodes(job: Job) -> list[str]:
+def _nodes(job: Job, asked: str) -> list[str]:
     shown, rest = job_rows.node_rows(job)
     cells = [
         [
@@ -231,7 +241,7 @@ def _nodes(job: Job) -> list[str]:
     if rest is not None:
         sums = (numbers.count(rest.n_recordings), *_calls(rest.calls), numbers.count(rest.n_requests))
         cells.append([f"{numbers.count(rest.n)} more", *sums, "", numbers.seconds(rest.wall_s)])
-    head = ("Node", "ranks", "calls", "open", "stat", "not found", "server requests", "busiest 1 s", "slowest rank")
+    head = ("Node", "ranks", "calls", "open", "stat", "not found", asked, "busiest 1 s", "slowest rank")
     return table(head, cells, n_left=1)
 
 
@@ -293,7 +303,7 @@ def _mounts(profile: Profile) -> list[str]:
         ]
         for row in rows[:TOP]
     )
-    head = ("Mount", "type", "calls", "not found", "server requests", "median", "p95", "max")
+    head = ("Mount", "type", "calls", "not found", request_facts.name_of(profile), "median", "p95", "max")
     return ["### Mounts", "", *table(head, cells, n_left=2), *_served(request_facts.of_profile(profile))]
 
 
@@ -361,7 +371,15 @@ def _comparison(comparison: Comparison, recording: str | None) -> list[str]:
                 text(comparison_facts.sentence(row, comparison)),
             ]
         )
-    names = ("Storage layout", "type", "cache", "wall, median", "spread", "server requests", "against the baseline")
+    names = (
+        "Storage layout",
+        "type",
+        "cache",
+        "wall, median",
+        "spread",
+        comparison_facts.requests_name(comparison),
+        "against the baseline",
+    )
     lines += table(names, cells)
     lines += _served(request_facts.of_comparison(comparison))
     for label, found in comparison.differences.items():

@@ -18,7 +18,7 @@ from fsprobe.model.answers import CurvePoint
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import Profile
-from fsprobe.report import facts, numbers
+from fsprobe.report import comparison_facts, facts, numbers
 from fsprobe.report.foreign import visible
 
 PHASE_COLOURS = {
@@ -60,7 +60,7 @@ def comparison(comparison: Comparison, path: str | Path) -> None:
     if command:
         short = _plain(command if len(command) <= 90 else command[:89] + "…")
         figure.suptitle(short, x=0.01, ha="left", fontsize=10, color=INK)
-    requests.set_xlabel("server requests, cold cache (predicted)")
+    requests.set_xlabel(f"{comparison_facts.requests_name(comparison)}, cold cache (predicted)")
     requests.margins(x=0.22)
     requests.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     requests.xaxis.set_major_formatter(lambda value, _: numbers.count(value))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.manifest import MountCounters
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import Operation
+from fsprobe.model.rows import OURS
 from fsprobe.report import numbers
 
 N_SHOWN = 12
@@ -42,6 +43,22 @@ class Served:
     def is_counted(self) -> bool:
         """Whether somebody counted."""
         return any(row.counted is not None for row in self.operations)
+
+
+def name_of(profile: Profile) -> str:
+    """What a run's requests are called over a column: by who would answer them."""
+    rows = profile.requests.by_mount if profile.requests is not None else ()
+    return name_for({row.fs_class for row in rows if row.reaches_server and row.n_metadata})
+
+
+def name_for(asked: Collection[str | None]) -> str:
+    """`server requests`, `disk requests` where only local disks are asked, `requests` where both are.
+
+    Args:
+        asked: the classes of the filesystems that are asked; one that nobody knows is taken for a server's.
+    """
+    others = set(asked) - OURS
+    return "server requests" if "local" not in others else "disk requests" if others == {"local"} else "requests"
 
 
 def of_profile(profile: Profile) -> list[Served]:

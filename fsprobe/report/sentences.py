@@ -9,7 +9,7 @@ from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
 from fsprobe.model.time.account import TimeAccount, TimeRow
-from fsprobe.report import numbers
+from fsprobe.report import numbers, request_facts
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
 OWN_SHARE = 0.05
@@ -78,11 +78,11 @@ def _where(profile: Profile) -> str:
 
 def requests(profile: Profile, name: str = "request") -> str:
     """`6,836 requests`; where no file server is among those who would answer, `647 requests to local disks`."""
-    said = numbers.plural(profile.n_requests or 0, name)
     if profile.requests is None:
         return f"{name}s {numbers.NOT_OBSERVED}"
-    asked = {row.fs_class for row in profile.requests.by_mount if row.reaches_server and row.n_metadata}
-    return numbers.plural(profile.n_requests or 0, "request") + " to local disks" if asked == {"local"} else said
+    kind, n = request_facts.name_of(profile), profile.n_requests or 0
+    said = numbers.plural(n, name if kind == "server requests" else "request")
+    return f"{said} to local disks" if kind == "disk requests" else said
 
 
 def is_unobserved(profile: Profile) -> bool:
@@ -208,7 +208,10 @@ def process_kinds(profile: Profile) -> str:
     """What these processes were, each by the last program that it ran."""
     processes = profile.metrics.processes
     names = {"python": "Python", "launcher": "launcher", "program": "other", "": "not known"}
-    return ", ".join(f"{numbers.count(processes[kind])} {name}" for kind, name in names.items() if processes.get(kind))
+    found = {kind: processes.get(kind, 0) for kind in names}
+    if not found["python"]:  # there is nothing that a launcher would start
+        found["program"] += found.pop("launcher")
+    return ", ".join(f"{numbers.count(n)} {names[kind]}" for kind, n in found.items() if n)
 
 
 def paths_line(profile: Profile) -> str:

@@ -76,6 +76,12 @@ def test_a_locale_that_was_not_given_is_not_passed_on(
     assert own_environment().get("LC_CTYPE") == expected
 
 
+def test_a_variable_without_a_name_can_not_be_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """execve of Python refuses it, and the command was never started."""
+    monkeypatch.setattr(os, "environ", {"": "x", "A": "1"})
+    assert own_environment() == {"A": "1"}
+
+
 def test_privileged_programs_are_named(tmp_path: Path) -> None:
     for name, mode in (("plain", 0o755), ("setuid", 0o4755)):
         (tmp_path / name).write_text("")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
-from fsprobe.cli import completion, group, manual
+from fsprobe.cli import completion, group, manual, shared_options
 from tests.conftest import ROOT
 
 SHARE = ROOT / "share"
@@ -70,3 +72,18 @@ def test_the_man_page_names_every_command_and_option() -> None:
         assert f"\n.SS fsprobe {name} " in text
         for option in completion.options_of(name):
             assert option.replace("-", "\\-") in text, f"{name} {option}"
+
+
+@pytest.mark.parametrize(
+    "line", [line for lines in shared_options.EXAMPLES.values() for line in lines if not line.startswith("!")]
+)
+def test_each_example_of_a_help_text_is_a_command_line(line: str) -> None:
+    name, *words = shlex.split(line)
+    command = group.command.get_command(click.Context(group.command), name)
+    assert command is not None
+    command.make_context(name, words)  # raises what a user would see
+    assert f"fsprobe {line}" in command.get_help(click.Context(command, info_name=name))
+
+
+def test_help_shows_every_command_once() -> None:
+    assert sorted(name for names in group.SECTIONS.values() for name in names) == sorted(group.COMMANDS)

@@ -47,7 +47,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["info"], "did you mean `fsprobe doctor`?"),
         (["info", "--all"], "did you mean `fsprobe doctor`?"),
         (["trace", "x.py"], "did you mean `fsprobe run x.py`?"),
-        (["new.fsprobe"], "did you mean `fsprobe report new.fsprobe`?"),
+        (["import", "torch"], "did you mean `fsprobe run -c 'import torch'`?"),
+        (["html", "new.fsprobe"], "did you mean `fsprobe report new.fsprobe --format html`?"),
+        (["stat", "ls", "/"], "did you mean `fsprobe run -- ls /`?"),
+        (["stat", "new.fsprobe"], "did you mean `fsprobe report new.fsprobe`?"),
+        (["live", "x.py"], "did you mean `fsprobe run --live x.py`?"),
+        (["report", "--open", "new.fsprobe"], "see `fsprobe help report`"),
         (["x.py", "a b"], "did you mean `fsprobe run -- x.py 'a b'`?"),
         (["sh", "-c", "true"], "did you mean `fsprobe run -- sh -c true`?"),
         (["help", "rnu"], "did you mean `fsprobe run`?"),
@@ -113,11 +118,13 @@ def test_the_version(capsys: pytest.CaptureFixture[str], word: str) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "hint"),
     [
-        ([], 125, "fsprobe run -- python train.py"),
+        ([], 125, "`fsprobe run -- python train.py`"),
         (["recordings"], 127, "it is a directory: name a program in it"),
         (["mine.html"], 127, "it is in this directory, not on PATH: ./mine.html"),
         (["qqqqqq"], 127, "check the name and PATH"),
         (["--json", "x.py"], 125, "did you mean --format json?"),
+        (["--html", "x.py"], 125, "did you mean --format html?"),
+        (["--timeout", "5", "x.py"], 125, "see `fsprobe run --help`"),
         (["-o", "x.docx", "x.py"], 2, "name it NAME.fsprobe, or with one of .html, .htm, .md, .json, .csv, .png, .svg"),
     ],
 )
@@ -126,6 +133,17 @@ def test_what_run_can_not_run(
 ) -> None:
     assert run.main(words) == status
     assert capsys.readouterr().err.splitlines()[1] == f"fsprobe: hint: {hint}"
+
+
+def test_what_can_only_mean_one_thing_is_done(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert group.main(["new.fsprobe", "--short"]) == 0
+    assert "recording: new.fsprobe" in capsys.readouterr().out
+    assert group.main(["nosuch.fsprobe"]) == EXIT_BAD_INPUT
+    assert capsys.readouterr().err.startswith("fsprobe: cannot read nosuch.fsprobe")
+    for words in (["x.py"], ["--", sys.executable, "x.py"]):
+        done = run_plain([*FSPROBE, *words], cwd=place)
+        assert (done.status, done.out) == (0, b"42\n"), done.err
+        assert b"metadata calls" in done.err
 
 
 def test_a_reader_that_has_read_enough_is_no_failure(place: Path) -> None:

@@ -262,7 +262,7 @@ def test_the_colours_follow_the_system_until_they_are_chosen(show: Opener) -> No
     assert light != dark
     focus(page, "#theme")
     page.key("Enter", "Enter")
-    assert (focused(page), page.js("document.querySelector('#theme').textContent")) == ("theme", "Dark")
+    assert (focused(page), page.js("document.querySelector('#theme').textContent")) == ("theme", "Theme: dark")
     assert page.js(paper) == dark
     page.colours(dark=True, media="print")
     assert page.js(paper) == "rgb(255, 255, 255)"
@@ -316,7 +316,7 @@ def test_a_link_restores_what_is_seen(show: Opener) -> None:
     page.js("location.hash = '#imports/requests/name/big'")
     page.settle()
     assert texts(page, "#icicle-crumbs b") == ["big"]
-    assert texts(page, "#icicle-measure [aria-checked=true]") == ["Server requests"]
+    assert texts(page, "#icicle-measure [aria-checked=true]") == ["Requests"]
     assert texts(page, "#icicle-arrange [aria-checked=true]") == ["Self, by package"]
     for strange in ("#imports/%E0%A4%A", "#imports/nothing/nowhere/%3Cimg%20src%3Dx%3E", "#imports/"):
         page.js(f"location.hash = {json.dumps(strange)}")

@@ -67,7 +67,7 @@ def test_weighted_requests_are_those_of_alike_ranks_joined_by_node(
         node = NodeRequests()
         for _ in range(per_node):
             node.join(alone)
-        for path, counts in node.per_path.items():
+        for path, counts in node.rows():
             joined.setdefault(path, RequestCounts()).add(counts)
     assert weighted(alone, n_nodes=n_nodes, n_ranks=n_nodes * per_node).per_path == joined
 

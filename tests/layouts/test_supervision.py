@@ -43,17 +43,17 @@ def test_what_cannot_start(tmp_path: Path) -> None:
         assert caught.value.exit_code == code
 
 
-def test_the_path_is_searched_as_a_shell_does(tmp_path: Path) -> None:
+def test_the_path_is_searched_as_a_shell_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shut").write_text("a file where a directory should be")
     program = tmp_path / "there"
     program.write_text("#!/bin/sh\nexit 5\n")
-    variables = {"PATH": f"{tmp_path}/shut:{tmp_path}:/usr/bin:/bin"}
+    monkeypatch.setenv("PATH", f"{tmp_path}/shut:{tmp_path}:/usr/bin:/bin")
     for words, code in ((["there"], 126), (["nonesuch"], 127)):
         with pytest.raises(FsprobeError) as caught:
-            run_supervised(plainly, words, variables)
+            run_supervised(plainly, words)
         assert caught.value.exit_code == code
     program.chmod(0o755)
-    assert run_supervised(plainly, ["there"], variables).status == 5
+    assert run_supervised(plainly, ["there"]).status == 5
 
 
 def test_a_reason_comes_back() -> None:

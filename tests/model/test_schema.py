@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ KINDS: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
+@cache
 def validator(kind: str) -> Any:
     made = json.loads((PLACE / f"{kind}.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(made)

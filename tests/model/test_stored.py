@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,13 @@ def test_a_recording_is_no_stored_value() -> None:
         stored(Recording(str(FORMAT1 / "run-time.fsprobe")))
 
 
+@cache
+def as_written(name: str, version: int) -> tuple[str, Any]:
+    """Kind and manifest of a stored file, as each format has it."""
+    opened = Recording(str(FORMAT1 / name))
+    return opened.kind, opened.manifest if version == 1 else to_json(stored(opened))
+
+
 @pytest.mark.parametrize("name", [*JOBS, "comparison.fsprobe"])
 @pytest.mark.parametrize("version", [1, 2])
 @settings(
@@ -166,11 +174,11 @@ def test_a_recording_is_no_stored_value() -> None:
 )
 @given(seed=st.integers(0, 2**32), odd=JSON)
 def test_any_part_replaced_is_read_or_refused(name: str, version: int, seed: int, odd: Any, tmp_path: Path) -> None:
-    opened = Recording(str(FORMAT1 / name))
-    data = copy.deepcopy(opened.manifest) if version == 1 else to_json(stored(opened))
+    kind, whole = as_written(name, version)
+    data = copy.deepcopy(whole)
     place, key = random.Random(seed).choice(list(parts_of(data)))
     place[key] = odd
-    write(str(tmp_path / "x"), opened.kind, [("manifest", json.dumps(data).encode())], version)
+    write(str(tmp_path / "x"), kind, [("manifest", json.dumps(data).encode())], version)
     try:
         stored(Recording(str(tmp_path / "x")))
     except BadInput as error:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from fsprobe import pipeline
 from fsprobe.model.serial import to_json
-from fsprobe.privacy import credentials, disclosure
+from fsprobe.privacy import disclosure
 from fsprobe.privacy.concealment import Concealment
 from fsprobe.privacy.identities import Names
 from fsprobe.privacy.redaction import Redaction
+from fsprobe.privacy.secrets import credentials
+from fsprobe.privacy.secrets.secret_names import is_secret_name
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
 from tests.privacy.test_redaction import VARIABLES, all_bytes, ways_to_write
@@ -40,6 +42,28 @@ COMMANDS = [
     ["mysql", "-p@", "-u", "bob"],
     ["mysqldump", "--password=@"],
     ["sshpass", "-p", "@", "ssh", "h"],
+    ["mytool", "-u", "bob", "-p@", "h"],
+    ["python", "-u", "run.py", "-u", "bob", "-p", "@"],
+    ["mytool", "--username=bob", "-w", "@"],
+    ["srun", "-u", "-p", "gpu", "mytool", "--user", "bob", "-p", "@"],
+    ["mytool", "-u", "bob:@", "h"],
+    ["mytool", "-pH!@x9", "h"],
+    ["mytool", "Bearer", "@"],
+    ["mytool", "--hmac", "@"],
+    ["mysqladmin", "-u", "root", "password", "@"],
+    ["unrar", "x", "-hp@", "a.rar"],
+    ["ssh-keygen", "-N", "@", "-f", "x"],
+    ["xfreerdp", "/u:bob", "/p:@", "/v:h"],
+    ["kubectl", "create", "secret", "generic", "s", "--from-literal=k=@"],
+    ["vault", "kv", "put", "secret/x", "value=@"],
+    ["cvs", "-d", ":pserver:bob:@@host:/x", "co"],
+    ["curl", "https://hooks.slack.com/services/T0000AAAA/B0000AAAA/@@x"],
+    ["conda", "install", "-c", "https://h/t/tk-@-x/get", "x"],
+    ["curl", "https://h/x?state=1&code=@&b=c"],
+    ["sh", "-c", "echo bob:@ | chpasswd"],
+    ["mytool", "sk_live_0123456789@"],
+    ["mytool", "hvs.0123456789012345@"],
+    ["mytool", "SG.0123456789@.0123456789012345678901234567890"],
     ["sshpass", "-p@", "ssh", "h"],
     ["curl", "-u", "bob:@", "http://h/x"],
     ["curl", "-ubob:@", "http://h/x"],
@@ -124,6 +148,12 @@ def test_no_secret_stays_in_a_command_line(words: list[str]) -> None:
         ["mysql", "-u", "bob", "-h", "host"],
         ["python", "-m", "tokenize", "file.py"],
         ["tar", "-p", "x"],
+        ["srun", "-u", "-p", "gpu", "python", "-u", "train.py", "-p", "conf"],
+        ["sudo", "-u", "bob", "mkdir", "-p", "data"],
+        ["psql", "-U", "bob", "-p", "5432"],
+        ["mytool", "-u", "bob", "-p", "/scratch/x"],
+        ["gcc", "-pthread", "-pedantic-errors", "-p8080"],
+        ["pip", "install", "-c", "https://conda.anaconda.org/t/x", "https://h/x?version=2"],
         ["python", "run.py", "https://host:8080/x?a=b", "http://h/a@b"],
         ["sh", "-c", 'curl -H "Authorization: $AUTH" --token "$TOKEN"'],
     ],
@@ -148,7 +178,7 @@ def test_what_only_looks_like_a_secret_stays(words: list[str]) -> None:
     ],
 )
 def test_names_of_secrets(name: str, is_secret: bool) -> None:
-    assert credentials.is_secret_name(name.encode()) == is_secret
+    assert is_secret_name(name.encode()) == is_secret
 
 
 # -- recordings -------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ CASES = {"small": str.lower, "capitals": str.upper, "title": str.title, "as it i
     st.sampled_from(["NFC", "NFD"]),
     st.sampled_from([b"/tmp/%s", b"/tmp/x-%s-y/z", b"/opt/%s.d/a", b"/data/%s/x", b"/home/%s", b"/tmp/file%%3A%%2F%%2F%%2Fhome%%2F%s%%2Fx"]),
 )  # fmt: skip
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_no_spelling_of_a_user_is_left(name: str, escape: str, case: str, form: str, place: bytes) -> None:
     names = Names()
     names.add_home(f"/home/{name}".encode())

@@ -142,10 +142,6 @@ class Page:
         data = self.send("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))
 
-    def pdf(self, path: Path) -> None:
-        data = self.send("Page.printToPDF", printBackground=True, paperWidth=8.27, paperHeight=11.69)["data"]
-        path.write_bytes(base64.b64decode(data))
-
     def complaints(self) -> list[str]:
         """Console errors and warnings, uncaught exceptions, violations of the page's own policy."""
         found = []

@@ -50,7 +50,7 @@ def test_it_has_all_that_somebody_needs_who_waits_at_a_prompt() -> None:
     assert len(lines) <= 15
     assert lines[0] == "fsprobe  python -c 'import big'"
     assert "One start asks 100 requests of /project; 1,000 ranks ask 100,000 at once." in text
-    assert "100 metadata calls, 20 not found; cold cache: 100 requests (predicted)" in text
+    assert "100 metadata calls, 20 not found; cold cache: 100 server requests (predicted)" in text
     assert "Where the 25.6 s of wall time went" in text
     assert [line.split()[1] for line in lines if line.startswith("import ")] == ["slow", "big.core", "a"]
     assert re.search(r"^import big\.core +3 s, 25 calls of its own$", text, re.MULTILINE)

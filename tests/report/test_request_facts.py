@@ -17,7 +17,7 @@ from fsprobe.report import markdown, request_facts
 from fsprobe.report.html import page
 from fsprobe.report.terminal import comparison as terminal_comparison
 from fsprobe.report.terminal import run
-from tests.report.profiles import hand_built
+from tests.report.profiles import changed, hand_built
 
 WHY = "12 more or fewer, for access times"
 NFS = RequestRow(
@@ -181,3 +181,30 @@ def test_a_line_names_what_it_leaves_out() -> None:
     many = replace(NFS, operations={f"OP{i}": 1 for i in range(20)})
     found = request_facts.of_profile(replace(profile(), requests=Requests(by_mount=(many,)), manifest=Manifest()))
     assert request_facts.line(found[0]).endswith("and 8 more operations")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"network"}, "server requests"),
+        ({"local"}, "disk requests"),
+        ({"network", "local"}, "requests"),
+        ({None, "local"}, "requests"),
+        ({"local", "memory", "pseudo", "image"}, "disk requests"),
+        ({"memory"}, "server requests"),
+        (set(), "server requests"),
+    ],
+)
+def test_requests_are_named_after_who_answers_them(asked: set[str | None], name: str) -> None:
+    assert request_facts.name_for(asked) == name
+
+
+@pytest.mark.parametrize("render", [page.render, markdown.render, lambda profile: run.render(profile, "")])
+def test_a_run_on_a_local_disk_speaks_of_no_server(render) -> None:  # type: ignore[no-untyped-def]
+    profile = hand_built()
+    assert profile.requests is not None
+    rows = tuple(changed(row, fs_class="local", fstype="ext4") for row in profile.requests.by_mount)
+    local = changed(profile, requests__by_mount=rows, findings=(), verdict=None)
+    assert "server requests" in render(profile).lower()
+    assert "disk requests" in render(local).lower()
+    assert "server requests" not in render(local).lower()

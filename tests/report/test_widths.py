@@ -81,7 +81,8 @@ def words(lines: list[str]) -> set[str]:
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_no_word_is_broken(name: str, width: int) -> None:
     wide, narrow = screen(SCREENS[name], 200), screen(SCREENS[name], width)
-    assert words(narrow) <= words(wide), "a word that no wide screen has is a piece of one"
+    said = set("no room here for".split())
+    assert words(narrow) - said <= words(wide), "a word that no wide screen has is a piece of one"
     too_wide = [line for line in narrow if len(line) > width]
     assert not [
         line for line in too_wide if len(line.split()) > 1 and not line.startswith(("run ", "  $ ")) and "`" not in line

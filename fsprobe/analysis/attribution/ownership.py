@@ -59,6 +59,13 @@ class Mounts:
         self._moved.setdefault(b"/".join(left) or b"/", b"/".join(right) or b"/")
         self._known.clear()
 
+    def or_equal(self) -> Mounts:
+        """The one that was asked last, where it gives the same answers, else this one: ranks of a job look at the same places."""
+        global _last
+        if _last is None or _last._by_path != self._by_path or _last._moved != self._moved:
+            _last = self
+        return _last
+
     def real(self, path: bytes) -> bytes:
         """The path with the symlinks resolved that are known; at most a few steps, loops end."""
         path = _normal(path) if b"//" in path or b"/." in path else path
@@ -96,6 +103,9 @@ class Mounts:
             if mount is not None or path in (b"/", b""):
                 return mount
             path = path.rpartition(b"/")[0]
+
+
+_last: Mounts | None = None
 
 
 class Owners:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
+from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed, Frame
 from fsprobe.analysis.counting.latency import BINS, bin_of
 from fsprobe.model.events import MISSING_ERRORS, Op
 from fsprobe.model.rows import Counts
@@ -28,6 +28,8 @@ _FIELD = {
     Op.OTHER: "n_other",
 }
 
+MAX_INSIDE = 4_096
+"""Imports whose sums wait to be added to those that they are in."""
 FURTHER_PROCESSES = "(further processes)"
 """The label of a row that stands for many processes; see `streaming.bounds`."""
 
@@ -152,7 +154,8 @@ class Folder:
     """The fold: takes attributed calls one by one and adds them to a tally; `close` when the last one was taken.
 
     Calls that follow each other mostly belong to the same import, phase and process. Such a stretch is summed up in one
-    row, which is added to the tables when it ends: a module 20 imports deep would otherwise cost 20 additions a call.
+    row, which is added to the tables when it ends. An import's sum goes to the import that it is in when all is added up: a
+    module 20 imports deep would otherwise cost 20 additions a stretch.
     """
 
     def __init__(self, tally: Tally, why_not_found: Callable[[Attributed], str]) -> None:
@@ -161,6 +164,7 @@ class Folder:
         self._first: Attributed | None = None
         self._stretch = Counts()
         self._process_now: ProcessTally | None = None
+        self._inside: dict[int, _Inside] = {}
 
     def fold(self, row: Attributed) -> None:
         """Add one call."""
@@ -172,6 +176,7 @@ class Folder:
         tally = self.tally
         by_path, by_syscall, floor, not_found = tally.by_path, tally.by_syscall, tally.floor, tally.not_found
         first, process, stretch = self._first, self._process_now, self._stretch
+        stack, phase = (first.stack, first.phase) if first is not None else ((), "")
         bin_now, n_in_bin, n_open_in_bin = -1, 0, 0
         first_ns, last_ns, startup_end_ns = tally.first_ns, tally.last_ns, tally.startup_end_ns
         for row in rows:
@@ -192,16 +197,17 @@ class Folder:
                 continue
             if (
                 first is None
-                or row.stack is not first.stack
-                or row.phase != first.phase
+                or row.stack is not stack
+                or row.phase != phase
                 or row.process is not first.process
                 or row.module != first.module
             ):
-                if n_in_bin and first is not None and process is not None:
-                    self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
+                if n_in_bin and process is not None:
+                    self._add_bin(phase, process, bin_now, n_in_bin, n_open_in_bin)
                     n_in_bin = n_open_in_bin = 0
-                self.close()
+                self._end()
                 self._first = first = row
+                stack, phase = row.stack, row.phase
                 self._process_now = process = self._process(row)
                 stretch = self._stretch
             path = by_path.get(name)
@@ -248,7 +254,7 @@ class Folder:
             number = t_ns // BIN_NS
             if number != bin_now:
                 if n_in_bin and process is not None:
-                    self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
+                    self._add_bin(phase, process, bin_now, n_in_bin, n_open_in_bin)
                 bin_now, n_in_bin, n_open_in_bin = number, 0, 0
             n_in_bin += 1
             if op is _OPEN:
@@ -257,11 +263,11 @@ class Folder:
                 first_ns = t_ns
             if last_ns is None or end > last_ns:
                 last_ns = end
-            if row.phase == "import" and (startup_end_ns is None or end > startup_end_ns):
+            if phase == "import" and (startup_end_ns is None or end > startup_end_ns):
                 startup_end_ns = end
         tally.first_ns, tally.last_ns, tally.startup_end_ns = first_ns, last_ns, startup_end_ns
-        if n_in_bin and first is not None and process is not None:
-            self._add_bin(first.phase, process, bin_now, n_in_bin, n_open_in_bin)
+        if n_in_bin and process is not None:
+            self._add_bin(phase, process, bin_now, n_in_bin, n_open_in_bin)
 
     def _add_bin(self, phase: str, process: ProcessTally, number: int, n_calls: int, n_opens: int) -> None:
         """Add calls of one bin of time."""
@@ -276,36 +282,49 @@ class Folder:
             process.n_open_by_bin[number] = process.n_open_by_bin.get(number, 0) + n_opens
 
     def close(self) -> None:
-        """Add the stretch that is under way to the tables."""
+        """Add to the tables what is not in them yet: the stretch that is under way, and the imports to those that they are in."""
+        self._end()
+        levels: dict[int, dict[int, _Inside]] = {}
+        for key, inside in self._inside.items():
+            levels.setdefault(len(inside.stack), {})[key] = inside
+        self._inside = {}
+        for depth in range(max(levels, default=0), 0, -1):
+            for inside in levels.get(depth, {}).values():
+                frame = inside.stack[-1]
+                if not frame.recursive:
+                    module = _module(self.tally, frame.name)
+                    add(module.cumulative, inside.counts)
+                    _begin(module, inside.first_ns)
+                if depth > 1:
+                    outer = inside.stack[:-1]
+                    table = levels.setdefault(depth - 1, {})
+                    table.setdefault(id(outer[-1]), _Inside(outer)).add(inside.counts, inside.first_ns)
+
+    def _end(self) -> None:
+        """Add the stretch that is under way."""
         row, counts = self._first, self._stretch
         if row is None or self._process_now is None:
             return
         tally = self.tally
         add(tally.total, counts)
-        add(_counts(tally.by_phase, row.phase), counts)
+        if row.phase not in tally.by_phase:
+            tally.by_phase[row.phase] = Counts()
+        add(tally.by_phase[row.phase], counts)
         add(self._process_now.counts, counts)
         module, t_ns = _module(tally, row.module), row.call.t_ns
         add(module.own, counts)
         _begin(module, t_ns)
-        if not row.stack:
+        if row.stack:
+            key = id(row.stack[-1])
+            inside = self._inside.get(key)
+            if inside is None:
+                if len(self._inside) >= MAX_INSIDE:
+                    self._first = None
+                    self.close()
+                inside = self._inside[key] = _Inside(row.stack)
+            inside.add(counts, t_ns)
+        else:
             add(module.cumulative, counts)
-        n_open, n_stat, n_not_found, time_ns = counts.n_open, counts.n_stat, counts.n_not_found, counts.time_ns
-        has_others = counts.n_readlink or counts.n_list or counts.n_exec or counts.n_change
-        by_module = tally.by_module
-        for frame in row.stack:  # written out: a stack may be 20 deep, and most stretches hold opens and stats alone
-            if not frame.recursive:
-                found = by_module.get(frame.name)
-                module = found if found is not None else _module(tally, frame.name)
-                cumulative = module.cumulative
-                if has_others:
-                    add(cumulative, counts)
-                else:
-                    cumulative.n_open += n_open
-                    cumulative.n_stat += n_stat
-                    cumulative.n_not_found += n_not_found
-                    cumulative.time_ns += time_ns
-                if t_ns is not None and (module.first_ns is None or t_ns < module.first_ns):
-                    module.first_ns = t_ns
         self._first, self._process_now, self._stretch = None, None, Counts()
 
     def _process(self, row: Attributed) -> ProcessTally:
@@ -318,6 +337,22 @@ class Folder:
         return process
 
 
+@dataclass(slots=True)
+class _Inside:
+    """What was called in an import, and in those inside it that were added to it already."""
+
+    stack: tuple[Frame, ...]
+    """The import, after those that it is in; it is known by its identity, so that it is held here."""
+    counts: Counts = field(default_factory=Counts)
+    first_ns: int | None = None
+
+    def add(self, counts: Counts, first_ns: int | None) -> None:
+        """Add calls, and when the first of them began."""
+        add(self.counts, counts)
+        if first_ns is not None and (self.first_ns is None or first_ns < self.first_ns):
+            self.first_ns = first_ns
+
+
 def _module(tally: Tally, name: str) -> ModuleTally:
     module = tally.by_module.get(name)
     if module is None:
@@ -328,13 +363,6 @@ def _module(tally: Tally, name: str) -> ModuleTally:
 def _begin(module: ModuleTally, t_ns: int | None) -> None:
     if t_ns is not None and (module.first_ns is None or t_ns < module.first_ns):
         module.first_ns = t_ns
-
-
-def _counts(table: dict[str, Counts], key: str) -> Counts:
-    counts = table.get(key)
-    if counts is None:
-        counts = table[key] = Counts()
-    return counts
 
 
 def fold(rows: Iterable[Attributed], why_not_found: Callable[[Attributed], str], *, into: Tally | None = None) -> Tally:

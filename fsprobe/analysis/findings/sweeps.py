@@ -25,8 +25,6 @@ from fsprobe.model.formats import text
 
 _LIBRARY = re.compile(rb"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/bin/[^/]+$")
 
-Rows = list[tuple[bytes, PathTally]]
-
 
 def swept_paths(evidence: Evidence) -> Seen | None:
     """Many paths are only looked at.

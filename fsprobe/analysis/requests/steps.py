@@ -72,7 +72,8 @@ _WORD = re.compile(rb"[A-Z_]{6,}")
 _KIND_OF_MODE = {b"S_IFDIR": DIRECTORY, b"S_IFREG": FILE, b"S_IFLNK": LINK}
 MAX_NS = (1 << 63) - 1
 """A later time than a clock has: of a log that somebody made."""
-MAX_REPEATED = 65_536
+MAX_MEANINGS = 16_384
+MAX_TAIL_BYTES = 1_000
 _MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
 _SIZE = re.compile(rb"stx?_size=(\d{1,18})(?!\d)")
 _LISTED = re.compile(rb"/\* (\d{1,9}) entries \*/, (\d{1,18})$")
@@ -120,11 +121,6 @@ class Steps:
     n_unplaced: int = 0
     """Calls whose path could not be made absolute."""
     _seen: dict[tuple[int, int, str, bytes], int] = field(default_factory=dict)
-    _flags: dict[bytes, int] = field(default_factory=dict)
-    _repeated: dict[tuple[str, bytes, str, bytes], int] = field(default_factory=dict)
-    """Calls that came more than once, word for word -> which of `steps`."""
-    _described: dict[tuple[str, bytes, str, bytes], int] = field(default_factory=dict)
-    """The same of looks at what has no size; a look that finds something of another kind there ends it."""
 
     def add(self, call: Call, module: str) -> None:
         """Take in one call."""
@@ -132,23 +128,11 @@ class Steps:
         if path[:1] != b"/":
             self.n_unplaced += 1
             return
-        whole = (syscall, args, error, path)
-        number = self._repeated.get(whole)
-        if number is None:
-            number = self._described.get(whole)
-        if number is not None:
-            if self.keeps_order:
-                self._note(number, tid, t_ns, module)
-            callers = self.steps[number].callers
-            callers[module] = callers.get(module, 0) + 1
-            return
-        action = ACTION_OF_SYSCALL.get(syscall, LOOK)
-        if action == LOOK and syscall not in NO_FOLLOW_SYSCALLS and b"NOFOLLOW" not in args:
-            flags = 0
-        else:
-            flags = self._flags_of(syscall, action, args)
-        if action == LOOK:
-            flags |= _wanted(syscall, args)
+        # what stands behind the last string says what the call wants and what it found, whatever the path is
+        at = args.rfind(b'"')
+        words = (syscall, args[at:] if at >= 0 else args)
+        meaning = MEANINGS.get(words) or _meaning(words, args)
+        action, flags, kind, size = meaning
         key = (action, flags, error, path)
         number = self._seen.get(key)
         # failed changes ask again each time, and their second path is not in the key
@@ -157,35 +141,29 @@ class Steps:
                 self._note(number, tid, t_ns, module)
             step = self.steps[number]
             step.callers[module] = step.callers.get(module, 0) + 1
-            if action != LOOK or step.size is not None or error:
-                # once more it tells nothing that is not known, until something changes
-                if len(self._repeated) >= MAX_REPEATED:
-                    self._repeated.clear()
-                self._repeated[whole] = number
-                return
         else:
             step = Step(action, syscall, path, error, flags, {module: 1})
             if self.keeps_order:
                 self._note(len(self.steps), tid, t_ns, module)
             self._seen[key] = len(self.steps)
             self.steps.append(step)
+        if action == LOOK:
+            if not error:
+                if kind is not None:
+                    step.kind = kind
+                    if size is not None and (step.size is None or size > step.size):
+                        step.size = size
+                if step.syscall == "chdir":
+                    step.kind = DIRECTORY
+            return
         if action in (HARD_LINK, RENAME):
             step.second = second_path(call)
         if error:
             return
-        if action == LOOK:
-            before = step.kind
-            _describe(step, args)
-            if step.syscall == "chdir":
-                step.kind = DIRECTORY
-            if step.kind != before or len(self._described) >= MAX_REPEATED:
-                self._described.clear()
-            elif number is not None and step.size is None:
-                self._described[whole] = number
-        elif action == OPEN_IT:
+        if action == OPEN_IT:
             step.second = result_path(call)
             if flags & CREATE:
-                self._forget()
+                self._seen.clear()
         elif action == READ_LINK:
             step.second = link_target(call)
         elif action == LIST_IT:
@@ -193,19 +171,13 @@ class Steps:
         elif action != EXECUTE:
             if action == MAKE:
                 step.second = second_path(call)
-            self._forget()
+            self._seen.clear()  # something has changed: who asks now may be answered otherwise
 
     def _note(self, number: int, tid: int, t_ns: int | None, module: str) -> None:
         self.times_ns.append(-1 if t_ns is None or t_ns > MAX_NS else t_ns)
         self.tids.append(tid)
         self.modules.append(self.module_names.setdefault(module, len(self.module_names)))
         self.order.append(number)
-
-    def _forget(self) -> None:
-        """Something has changed: who asks now may be answered otherwise."""
-        self._seen.clear()
-        self._repeated.clear()
-        self._described.clear()
 
     def describe(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, by the call's arguments."""
@@ -238,24 +210,40 @@ class Steps:
         for status in statuses[at:]:
             yield (*status, names[-1] if names else "")
 
-    def _flags_of(self, syscall: str, action: int, args: bytes) -> int:
-        if syscall in NO_FOLLOW_SYSCALLS:
-            return NO_FOLLOW
-        if action == LOOK:
-            # structures that the kernel filled in differ from call to call: no use to remember them
-            return NO_FOLLOW if b"NOFOLLOW" in args and b"NOFOLLOW" in args[args.rfind(b'"') :] else 0
-        if syscall == "creat":
-            return CREATE | WRITE_ONLY | TRUNCATE
-        if action in (LIST_IT, READ_LINK, EXECUTE):
-            return 0
-        tail = args[args.rfind(b'"') + 1 :]
-        flags = self._flags.get(tail)
-        if flags is None:
-            flags = 0
-            for word in _WORD.findall(tail):
-                flags |= _WORDS.get(word, 0)
-            self._flags[tail] = flags
-        return flags
+
+MEANINGS: dict[tuple[str, bytes], tuple[int, int, int | None, int | None]] = {}
+"""What a call wants and what it found, by its name and what stands behind its path: action, flags, kind and size. Kept from one
+recording to the next: the ranks of a job look at the same files."""
+
+
+def _meaning(words: tuple[str, bytes], args: bytes) -> tuple[int, int, int | None, int | None]:
+    syscall, tail = words
+    action = ACTION_OF_SYSCALL.get(syscall, LOOK)
+    flags = _flags_of(syscall, action, tail)
+    kind = size = None
+    if action == LOOK:
+        flags |= _wanted(syscall, args)
+        kind, size = _found(args)
+    if tail[:1] == b'"' and len(tail) <= MAX_TAIL_BYTES:  # else it holds addresses, or is of no use again
+        if len(MEANINGS) >= MAX_MEANINGS:
+            MEANINGS.clear()
+        MEANINGS[words] = action, flags, kind, size
+    return action, flags, kind, size
+
+
+def _flags_of(syscall: str, action: int, tail: bytes) -> int:
+    if syscall in NO_FOLLOW_SYSCALLS:
+        return NO_FOLLOW
+    if action == LOOK:
+        return NO_FOLLOW if tail[:1] == b'"' and b"NOFOLLOW" in tail else 0
+    if syscall == "creat":
+        return CREATE | WRITE_ONLY | TRUNCATE
+    if action in (LIST_IT, READ_LINK, EXECUTE):
+        return 0
+    flags = 0
+    for word in _WORD.findall(tail):
+        flags |= _WORDS.get(word, 0)
+    return flags
 
 
 def _wanted(syscall: str, args: bytes) -> int:
@@ -273,14 +261,15 @@ def wants_access_time(args: bytes) -> bool:
     return b"STATX_ATIME" in mask or b"STATX_BASIC" in mask or b"STATX_ALL" in mask
 
 
-def _describe(step: Step, args: bytes) -> None:
+def _found(args: bytes) -> tuple[int | None, int | None]:
+    """Kind and, of a file, size of what a look found; None where it does not say."""
     tail = args[args.rfind(b'"') :]
     mode = _MODE.search(tail)
-    if mode is not None:
-        step.kind = kind_of_mode(mode.group(1))
-        size = _SIZE.search(tail)
-        if size is not None and step.kind == FILE:
-            step.size = max(step.size or 0, int(size.group(1)))
+    if mode is None:
+        return None, None
+    kind = kind_of_mode(mode.group(1))
+    size = _SIZE.search(tail) if kind == FILE else None
+    return kind, int(size.group(1)) if size is not None else None
 
 
 def _listing(call: Call) -> Listing:
@@ -303,23 +292,43 @@ def kind_of_mode(mode: bytes) -> int:
 
 def watch_sizes(lines: Iterable[bytes], known: dict[bytes, tuple[int, int]]) -> Iterator[bytes]:
     """Pass a log's lines through, keeping in `known` (kind, bytes) of opened files where the log has their fstat."""
-    search = FSTAT.search
     begun: dict[bytes, bytes] = {}
     for line in lines:
         if b'>, "", ' in line:
-            found = search(line)
-            if found is not None:
-                path, mode, size = found.groups()
-                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            # behind the stamp and before the duration the same stands in other logs too
+            stamp, _, rest = line.partition(b") ")
+            text = rest.rpartition(b" <")[0] if b"(+" in stamp else b""
+            status = STATUSES.get(text) or _status(text or line)
+            if status is not None:
+                _keep(known, *status)
             elif b"<unfinished" in line:
                 begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
         elif begun and b" resumed>{st" in line:
             thread, _, rest = line.partition(b" ")
-            found = search(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
-            if found is not None:
-                path, mode, size = found.groups()
-                known[path] = (kind_of_mode(mode), max(int(size), known.get(path, (0, 0))[1]))
+            status = _status(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
+            if status is not None:
+                _keep(known, *status)
         yield line
+
+
+STATUSES: dict[bytes, tuple[bytes, int, int]] = {}
+"""What a line of a descriptor's status says, by its text: path, kind and bytes. Kept from one recording to the next."""
+
+
+def _status(text: bytes) -> tuple[bytes, int, int] | None:
+    found = FSTAT.search(text)
+    if found is None:
+        return None
+    path, mode, size = found.groups()
+    if len(STATUSES) >= MAX_MEANINGS:
+        STATUSES.clear()
+    STATUSES[text] = status = path, kind_of_mode(mode), int(size)
+    return status
+
+
+def _keep(known: dict[bytes, tuple[int, int]], path: bytes, kind: int, n_bytes: int) -> None:
+    before = known.get(path)
+    known[path] = kind, n_bytes if before is None or before[1] < n_bytes else before[1]
 
 
 def tells_of_links(step: Step) -> bool:

@@ -12,7 +12,7 @@ the rest was done at the same time, by other threads or processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fsprobe import capabilities
 from fsprobe.analysis.counting.latency import bin_middle_ns, bin_ns
@@ -41,6 +41,8 @@ def time_account(
     mounts: Sequence[MountRow] = (),
     mount_of: Callable[[bytes], Mount | None] = lambda _: None,
     wall_start_ns: int | None = None,
+    *,
+    is_part: bool = False,
 ) -> TimeAccount | None:
     """Account for a run's wall time; None where that is not known.
 
@@ -51,6 +53,7 @@ def time_account(
         mounts: the profile's rows by mount.
         mount_of: finds the mount of a path.
         wall_start_ns: wall clock where the calls' own time axis starts, ns since the epoch; None where that is not known.
+        is_part: it will be added to others: without the rows that are sums of other rows.
     """
     if not manifest.wall_s or manifest.wall_s <= 0:
         return None
@@ -108,25 +111,15 @@ def time_account(
         cache_guess=guess(tally, cheapest_ns, mounts),
         by_mount=by_mount(tally, seen, mount_of, split, cheapest_ns, is_traced=overhead_ns > 0),
         by_import=by_import,
-        by_package=by_package(by_import),
+        by_package=None if is_part else by_package(by_import),
     )
 
 
 def _exact_over_binned(tally: Tally) -> float:
     """What calls took together, over the sum of their bins' middles: latencies are counted in bins, their sum is exact."""
     exact = sum(counted.counts.time_ns for counted in tally.by_path.values())
-    middle_ns = _Middles()
-    binned = sum(middle_ns[number] * n for counted in tally.by_path.values() for number, n in counted.latency.items())
+    binned = sum(bin_middle_ns(number) * n for number, n in tally.floor.items())
     return exact / binned if exact and binned else 1.0
-
-
-class _Middles(dict[int, float]):
-    """The middles of latency bins, each worked out once: there are few of them, and some for each path."""
-
-    def __missing__(self, number: int) -> float:
-        """As of `bin_middle_ns`."""
-        self[number] = middle_ns = bin_middle_ns(number)
-        return middle_ns
 
 
 def with_time(profile: Profile, account: TimeAccount | None) -> Profile:
@@ -167,9 +160,35 @@ def divide(
         computing_reads_s: of `reads_s`: likewise.
         overhead_s: what tracing added; some of it was CPU.
     """
-    metadata = min(metadata_s or 0.0, wall_s)
-    reads = min(reads_s or 0.0, wall_s - metadata)
-    cpu = min(cpu_s or 0.0, wall_s)
+    parts = _parts(wall_s, cpu_s, metadata_s, reads_s, computing_metadata_s, computing_reads_s, overhead_s=overhead_s)
+    wall_s, cpu_s, metadata_s, reads_s, both_s, other_s = parts
+    return TimeSplit(wall_s=wall_s, cpu_s=cpu_s, metadata_s=metadata_s, reads_s=reads_s, both_s=both_s, other_s=other_s)
+
+
+_Parts = tuple[float, float | None, float | None, float | None, float, float]
+"""The fields of a `TimeSplit`."""
+
+
+def _parts(
+    wall_s: float,
+    cpu_s: float | None,
+    metadata_s: float | None,
+    reads_s: float | None,
+    computing_metadata_s: float,
+    computing_reads_s: float,
+    *,
+    overhead_s: float = 0.0,
+) -> _Parts:
+    """As `divide`."""
+    # without `min` and `max` where it is done for each import
+    metadata, reads, cpu = metadata_s or 0.0, reads_s or 0.0, cpu_s or 0.0
+    if metadata > wall_s:
+        metadata = wall_s
+    if reads > wall_s - metadata:
+        reads = wall_s - metadata
+    if cpu > wall_s:
+        cpu = wall_s
+    both = 0.0
     excess = cpu + metadata + reads - wall_s
     if excess > 0:
         computing = min(computing_metadata_s, metadata) + min(computing_reads_s, reads)
@@ -180,20 +199,21 @@ def divide(
         excess -= off
         off = min(excess, overhead_s, cpu)
         cpu -= off
-        excess -= off
-    both = min(max(0.0, excess), cpu, metadata + reads)
-    waits = metadata + reads
-    if both:
-        metadata, reads = metadata * (1 - both / waits), reads * (1 - both / waits)
-    cpu -= both
-    wall_s, cpu, metadata, reads, both = (round(time_s, 6) for time_s in (wall_s, cpu, metadata, reads, both))
-    return TimeSplit(
-        wall_s=wall_s,
-        cpu_s=None if cpu_s is None else cpu,
-        metadata_s=None if metadata_s is None else metadata,
-        reads_s=None if reads_s is None else reads,
-        both_s=both,
-        other_s=round(max(0.0, wall_s - cpu - metadata - reads - both), 6),
+        both = min(max(0.0, excess - off), cpu, metadata + reads)
+        if both:
+            waits = metadata + reads
+            metadata, reads = metadata * (1 - both / waits), reads * (1 - both / waits)
+            cpu -= both
+            both = round(both, 6)
+    wall_s, cpu, metadata, reads = round(wall_s, 6), round(cpu, 6), round(metadata, 6), round(reads, 6)
+    rest = wall_s - cpu - metadata - reads - both
+    return (
+        wall_s,
+        None if cpu_s is None else cpu,
+        None if metadata_s is None else metadata,
+        None if reads_s is None else reads,
+        both,
+        round(rest, 6) if rest > 0.0 else 0.0,
     )
 
 
@@ -219,11 +239,14 @@ def by_mount(
         return place
 
     least_ns = FAST_CALL_NS if is_traced else 0
-    middle_ns = _Middles()
-    for path, counted in tally.by_path.items():
-        if cheapest_ns is not None:
-            above = [(middle_ns[number] - cheapest_ns, n) for number, n in counted.latency.items()]
-            of(path).metadata_ns += sum([ns * n for ns, n in above if ns > least_ns])
+    if cheapest_ns is not None:
+        for path, counted in tally.by_path.items():
+            bins = of(path).latency
+            for number, n in counted.latency.items():
+                bins[number] = bins.get(number, 0) + n
+        for place in table.values():
+            above = [(bin_middle_ns(number) - cheapest_ns, n) for number, n in place.latency.items()]
+            place.metadata_ns = sum(ns * n for ns, n in above if ns > least_ns)
     for path, of_file in seen.reads.items():
         place = of(path)
         place.reads_ns += of_file.wait_ns
@@ -252,6 +275,8 @@ def by_mount(
 @dataclass(slots=True)
 class _OnMount:
     mount: Mount | None
+    latency: dict[int, int] = field(default_factory=dict)
+    """Latency bin -> calls."""
     metadata_ns: float = 0.0
     reads_ns: int = 0
     mapped_bytes: int = 0
@@ -278,23 +303,25 @@ def _row(
     between_ns: float,
 ) -> TimeRow:
     """Where the time of an import went; of one thread, so nothing was done at once."""
-    mine, whole = (_split(used, seen, cheapest_ns, overhead_ns, between_ns) for used in (own, cumulative))
+    mine = _split(own, seen, cheapest_ns, overhead_ns, between_ns)
+    # most imports import nothing else
+    whole = mine if own == cumulative else _split(cumulative, seen, cheapest_ns, overhead_ns, between_ns)
     return TimeRow(
         key=key,
-        wall_s=mine.wall_s,
-        cpu_s=mine.cpu_s,
-        metadata_s=mine.metadata_s,
-        reads_s=mine.reads_s,
-        other_s=mine.other_s,
-        wall_cum_s=whole.wall_s,
-        cpu_cum_s=whole.cpu_s,
-        metadata_cum_s=whole.metadata_s,
-        reads_cum_s=whole.reads_s,
+        wall_s=mine[0],
+        cpu_s=mine[1],
+        metadata_s=mine[2],
+        reads_s=mine[3],
+        other_s=mine[5],
+        wall_cum_s=whole[0],
+        cpu_cum_s=whole[1],
+        metadata_cum_s=whole[2],
+        reads_cum_s=whole[3],
         n_major_faults=own.n_major_faults if seen.has_usage and seen.has_faults else None,
     )
 
 
-def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float, between_ns: float) -> TimeSplit:
+def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float, between_ns: float) -> _Parts:
     waiting_ns, tracing_ns = used.calls_ns - (cheapest_ns or 0.0) * used.n_calls, 0.0
     if overhead_ns:
         waiting_ns = used.slow_ns - overhead_ns * used.n_slow
@@ -307,14 +334,7 @@ def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: f
     reads_s = max(0.0, used.reads_ns - READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
     cpu_s = used.cpu_ns / 1e9 if seen.has_usage else None
     # its thread's own CPU clock: what is more than the wall time leaves was in the calls
-    return divide(
-        wall_s,
-        cpu_s,
-        metadata_s=metadata_s,
-        reads_s=reads_s,
-        computing_metadata_s=metadata_s or 0.0,
-        computing_reads_s=reads_s or 0.0,
-    )
+    return _parts(wall_s, cpu_s, metadata_s, reads_s, metadata_s or 0.0, reads_s or 0.0)
 
 
 def by_package(rows: tuple[TimeRow, ...] | None) -> tuple[TimeRow, ...] | None:

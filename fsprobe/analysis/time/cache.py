@@ -39,7 +39,7 @@ def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -
             above = shown.rpartition("/")[0]
             kind = directories.get(above)
             if kind is None:
-                kind = directories[above] = _class_above(above, class_of)
+                kind = directories[above] = _class_above(above, class_of, directories)
         if kind not in OURS:
             n_paths += 1
             n_slow += counted.max_ns > cheapest_ns + FAST_CALL_NS
@@ -49,10 +49,16 @@ def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -
     return WARM if share <= _MOST_WARM else COLD if share >= _LEAST_COLD else PARTLY
 
 
-def _class_above(directory: str, class_of: Mapping[str, str]) -> str:
+def _class_above(directory: str, class_of: Mapping[str, str], known: dict[str, str]) -> str:
     """The class of the mount that a directory lies on; "" where none holds it."""
-    while directory not in class_of:
-        if not directory:
-            return ""
-        directory = directory.rpartition("/")[0]
-    return class_of[directory]
+    passed = []
+    kind: str | None = None
+    while kind is None:
+        kind = class_of.get(directory)
+        if kind is None:
+            kind = known.get(directory) if directory else ""
+        if kind is None:
+            passed.append(directory)
+            directory = directory.rpartition("/")[0]
+    known.update(dict.fromkeys(passed, kind))
+    return kind

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 
-from fsprobe.analysis.counting.latency import latency_bin
+from fsprobe.analysis.counting.latency import BINS, bin_of
 from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.ring import Reads, RingFacts, Usage
 from fsprobe.model.events import Call, Event, Mark, Op, Process
@@ -41,10 +41,19 @@ class Used:
     n_reads: int = 0
     reads_ns: int = 0
 
-    def add_since(self, before: tuple[int, ...], after: Used) -> None:
+    def add_since(self, before: Moment, after: Used) -> None:
         """Add what was used between two moments; `before` is that of `moment`."""
-        for name, was, now in zip(FIELDS, before, moment(after), strict=True):
-            setattr(self, name, getattr(self, name) + now - was)
+        # written out: this is done for each import
+        wall_ns, cpu_ns, n_major_faults, n_calls, calls_ns, n_slow, slow_ns, n_reads, reads_ns = before
+        self.wall_ns += after.wall_ns - wall_ns
+        self.cpu_ns += after.cpu_ns - cpu_ns
+        self.n_major_faults += after.n_major_faults - n_major_faults
+        self.n_calls += after.n_calls - n_calls
+        self.calls_ns += after.calls_ns - calls_ns
+        self.n_slow += after.n_slow - n_slow
+        self.slow_ns += after.slow_ns - slow_ns
+        self.n_reads += after.n_reads - n_reads
+        self.reads_ns += after.reads_ns - reads_ns
 
     def add(self, other: Used) -> None:
         """Add what another used."""
@@ -63,8 +72,8 @@ class Used:
             self.reads_ns += other.reads_ns
 
 
-FIELDS = tuple(one.name for one in fields(Used))
-moment: Callable[[Used], tuple[int, ...]] = attrgetter(*FIELDS)
+Moment = tuple[int, int, int, int, int, int, int, int, int]
+moment: Callable[[Used], Moment] = attrgetter(*(one.name for one in fields(Used)))
 """What was used so far, as it stands now."""
 
 
@@ -124,7 +133,7 @@ class _Import:
     """An import under way in a thread."""
 
     name: str
-    before: tuple[int, ...] | None
+    before: Moment | None
     """What the thread had used when it began; None for one inside itself, which counts with the outer one."""
 
 
@@ -133,6 +142,8 @@ class _Thread:
     """One thread: which imports it is in, and what it had used at its last mark."""
 
     stack: list[_Import] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    """Of the imports in `stack`."""
     since_ns: int | None = None
     usage: Usage | None = None
     pending: Used = field(default_factory=Used)
@@ -162,7 +173,8 @@ def watch_time(
     reads = facts.reads if facts is not None else []
     n_reads = n_usages = 0
     calls_ns = covered_ns = covered_until = 0
-    other = Op.OTHER
+    other, between, bins = Op.OTHER, seen.between, BINS
+    thread: _Thread | None
     is_first = True
     try:
         for event in events:
@@ -182,9 +194,13 @@ def watch_time(
                     if thread is None:
                         thread = threads[tid] = _Thread()
                     if facts is None:
-                        if thread.ended_ns is not None:
-                            number = latency_bin(t_ns - thread.ended_ns)
-                            seen.between[number] = seen.between.get(number, 0) + 1
+                        ended_ns = thread.ended_ns
+                        if ended_ns is not None:
+                            gap_us = (t_ns - ended_ns) // 1000
+                            number = bins.get(gap_us) if gap_us > 0 and t_ns - ended_ns > 1000 else 0
+                            if number is None:
+                                number = bin_of(gap_us)
+                            between[number] = between.get(number, 0) + 1
                         thread.ended_ns = end_ns
                     pending = thread.pending
                     pending.n_calls += 1
@@ -192,7 +208,7 @@ def watch_time(
                     if dur_ns > SLOW_CALL_NS:
                         pending.n_slow += 1
                         pending.slow_ns += dur_ns
-                while n_reads < len(reads):
+                while reads and n_reads < len(reads):
                     _read(reads[n_reads], seen, threads)
                     n_reads += 1
             elif type(event) is Mark:
@@ -260,15 +276,19 @@ def _mark(mark: Mark, usage: Usage | None, thread: _Thread, seen: Observed, name
         if name not in seen.cumulative:
             seen.cumulative[name] = Used()
         thread.total.add(used)
-    thread.pending, thread.since_ns, thread.usage = Used(), t_ns, usage
+    if used.n_calls or used.n_reads or used.reads_ns:
+        thread.pending = Used()
+    else:
+        used.wall_ns = used.cpu_ns = used.n_major_faults = 0
+    thread.since_ns, thread.usage = t_ns, usage
     if mark.kind not in ("begin", "end"):
         return
     known = names.get(mark.name)
     name = mark.name.decode("utf-8", "backslashreplace") if known is None else known
     names[mark.name] = name
     if mark.kind == "begin":
-        is_again = name in [one.name for one in stack]
-        stack.append(_Import(name, None if is_again else moment(thread.total)))
+        stack.append(_Import(name, None if name in thread.names else moment(thread.total)))
+        thread.names.append(name)
     else:
         for depth in range(len(stack) - 1, -1, -1):
             if stack[depth].name == name:
@@ -281,4 +301,4 @@ def _end(thread: _Thread, depth: int, seen: Observed) -> None:
     for one in thread.stack[depth:]:
         if one.before is not None and one.name in seen.cumulative:
             seen.cumulative[one.name].add_since(one.before, thread.total)
-    del thread.stack[depth:]
+    del thread.stack[depth:], thread.names[depth:]

@@ -299,10 +299,10 @@ class Bound:
         """
         if self.why:
             self.check(target_pid)
-        elif ended and target_pid and not self._has_ending(target_pid):
+        elif ended and target_pid and not self._has_ending():
             self.why = "the tracer could not write all of it (was the scratch filesystem full?)"
 
-    def _has_ending(self, target_pid: "int") -> "bool":
+    def _has_ending(self) -> "bool":
         # descendants may have gone on for long after it: only where the very end is cut short, or no exit is in it at all
         try:
             with own_files.reader(self.log) as source:

@@ -14,12 +14,16 @@ def mark_imports(importlib):
         importlib._ModuleLockManager = unless_watched(managed(importlib._ModuleLockManager), importlib._ModuleLockManager)
     if hasattr(importlib, "_get_module_lock") and "_ModuleLockManager" not in getattr(code, "co_names", ()):
         unloaded = getattr(importlib, "_NEEDS_LOADING", None)
+        try:
+            sys.addaudithook(unheard.pop)
+        except Exception:  # one that was there before refuses it
+            unheard.clear()
         original = importlib._get_module_lock
         importlib._get_module_lock = unless_watched(locked(original, importlib.__dict__, unloaded), original)
 
 
 def unless_watched(ours, original):
-    # Calls what is ours, or what was there, where the target watches its own calls (sys.setprofile, sys.settrace): it must see none
+    # Calls what is ours, or what was there, where the target watches its own calls (sys.setprofile, sys.settrace, sys.monitoring): it must see none
     # that it would not have alone. So what decides is no function of Python either, but a chain of iterators.
     class Chosen:
         __slots__ = ()
@@ -50,6 +54,10 @@ def counted(original):
 n_watched = count(1)
 is_none = partial(is_, None)
 is_unwatched = map(and_, map(is_none, starmap(sys.getprofile, repeat(()))), map(is_none, starmap(sys.gettrace, repeat(()))))
+if hasattr(sys, "monitoring"):
+    # PEP 669: cProfile and others get told of every call from CPython 3.12 on
+    n_listened = map(sum, map(map, repeat(sys.monitoring.get_events), repeat((0, 1, 2, 3, 4, 5))))
+    is_unwatched = map(and_, is_unwatched, map(is_, n_listened, repeat(0)))
 
 
 def managed(original):
@@ -91,6 +99,11 @@ def locked(get_lock, importlib, unloaded):
     def _get_module_lock(name):
         lock = get_lock(name)
         try:
+            if ADDED not in unheard:
+                # without the packages above, and without where a lazy one was used
+                early = State.early.get(get_ident())
+                key = early[-1] if early and early[-1][0] == name else (name, 0)
+                return Load(lock, key, [], None) if name not in modules else lock
             frame = get_frame(1)
             if frame.f_globals is importlib and frame.f_code.co_name == "_find_and_load":
                 if frame.f_locals.get("module", unloaded) is unloaded:
@@ -101,6 +114,12 @@ def locked(get_lock, importlib, unloaded):
         return lock
 
     return _get_module_lock
+
+
+# To look at a frame is an audit event, which a hook of the target would hear, or refuse. So one of ours waits for the first of
+# them: a method of a dictionary, which runs no code of Python, and gives that name away when it is heard.
+ADDED = "sys.addaudithook"
+unheard = {ADDED: None}
 
 
 def above(frame, importlib):

@@ -45,7 +45,7 @@ def collect(text: "Iterable[bytes]", known: "dict[str, str | None] | None" = Non
         names without a match, "among": metadata directories of those that may own them}}, "links": {path: target, or None for a
         directory or file}, "missing": [path], "files": [path that is neither a directory nor a link], "programs": {path:
         what the kernel opens after it, or None}, "sizes": {program: bytes}, "n_calls": metadata calls that this took,
-        "n_left": look-ups left out by the caps}. Paths are text as `os.fsdecode` makes it.
+        "n_left": lookups left out by the caps}. Paths are text as `os.fsdecode` makes it.
     """
     data = _beginning(text)
     used = {}  # type: dict[bytes, set[bytes]]

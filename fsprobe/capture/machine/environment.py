@@ -12,6 +12,7 @@ def own_environment() -> "dict[str, str]":
     Source: PEP 538.
     """
     environment = dict(os.environ)
+    environment.pop("", None)  # `=x` may be handed on to us, but no program that is written in Python can hand it on
     if environment.get("LC_CTYPE") in ("C.UTF-8", "C.utf8", "UTF-8"):
         try:
             with open("/proc/self/environ", "rb", buffering=0) as source:

@@ -112,7 +112,7 @@ def find(command: "list[str]", environment: "Mapping[str, str]") -> "Found | Non
 
 def mentioned(command: "list[str]", environment: "Mapping[str, str]") -> "str":
     """The container starter or FUSE server that a command is, or that stands in the shell script that it runs; "" for none."""
-    words, _ = _without_prefixes(list(command), environment)
+    words, _ = _without_prefixes(list(command))
     if not words:
         return ""
     name = name_of(words[0], environment)
@@ -133,7 +133,7 @@ def tracer_in(command: "list[str]", environment: "Mapping[str, str]", in_text: "
         environment: where a script is looked up.
         in_text: look at the text of a shell script too, which only names it perhaps.
     """
-    words, _ = _without_prefixes(list(command), environment)
+    words, _ = _without_prefixes(list(command))
     if not words:
         return ""
     name = os.path.basename(words[0])
@@ -193,7 +193,7 @@ def _same(words: "list[str]") -> "list[str]":
 
 
 def _find(words: "list[str]", environment: "Mapping[str, str]", depth: "int") -> "Found | None":
-    rest, prefix = _without_prefixes(words, environment)
+    rest, prefix = _without_prefixes(words)
     if not rest or depth > MAX_PREFIXES:
         return None
     base = os.path.basename(rest[0])
@@ -218,7 +218,7 @@ def _after(head: "list[str]", found: "Found") -> "Found":
     return found
 
 
-def _without_prefixes(words: "list[str]", environment: "Mapping[str, str]") -> "tuple[list[str], list[str]]":
+def _without_prefixes(words: "list[str]") -> "tuple[list[str], list[str]]":
     """A command line without what only changes how it is run, and that."""
     at = 0
     for _ in range(MAX_PREFIXES):

@@ -126,6 +126,8 @@ def _fork(launch: "Launch", held: "SignalsHeld", is_limited: "bool") -> "int":
         os.execve(launch.program or launch.words[0], launch.words, environment)
     except OSError as error:
         os.write(write_end, b"%d" % (error.errno or 0))
+    except ValueError:  # a word that no program can be given
+        os.write(write_end, b"%d" % errno.EINVAL)
     finally:
         os._exit(127)
     return 0

@@ -15,7 +15,7 @@ from fsprobe.events.strace.arguments import exec_argv, link_target, mode_kind, o
 from fsprobe.events.strace.lineage import Families
 from fsprobe.events.strace.lines import count_other, finish, take, take_other_half
 from fsprobe.events.strace.stamps import HEAD, Clock, find_first_pid, make_clock, nanoseconds
-from fsprobe.events.strace.state import Log, count, remember_duration, remember_error
+from fsprobe.events.strace.state import TEXTS, Known, Log, count, remember_duration, remember_error, remember_text
 from fsprobe.events.strace.syscalls import SHAPES
 from fsprobe.events.strace.values import MAX_PATH_BYTES, escape, unescape
 from fsprobe.model.events import Call, Event, Op, ParseQuality, plain
@@ -59,11 +59,15 @@ def parse(
     # The hot loop's own names: a global or an attribute costs as much as a split.
     threads, errors, durations, directories = log.families.threads, log.errors, log.durations, log.directories
     shapes, new, call_type, stat_op, open_op, list_op = SHAPES, tuple.__new__, Call, Op.STAT, Op.OPEN, Op.LIST
-    others = log.others
+    others, other_calls = log.others, quality.other_calls
+    texts: dict[bytes, Known] | None = TEXTS
+    known: Known | None
     clock: Clock | None = None
     is_summed = has_line_ends = False
+    argument = b""  # the directory that a call was relative to, of the last one that had one
     total = 0
     t_ns: int | None
+    error: str | None
     line = b""
     try:
         for line in source:
@@ -74,10 +78,11 @@ def parse(
                 parts = line.split(None, 4)
                 if len(parts) == 5 and parts[2] == b"(+" and len(parts[3]) == 12 and log.half_line is None:
                     pid, _, _, delta, rest = parts
-                    if delta[:2] == b"0." and delta[2:11].isdigit():
+                    digits = delta[2:11]
+                    if delta[:2] == b"0." and digits.isdigit():
                         thread = threads.get(pid)
                         if thread is not None:
-                            total += int(delta[2:11])
+                            total += int(digits)
                             t_ns = total
             if thread is None:
                 rest = line.rstrip(b"\r\n")
@@ -113,6 +118,26 @@ def parse(
                 else:
                     pid = _unnamed(log, first_pid)
                 thread = threads.get(pid)
+            text = b""
+            if texts is not None and thread is not None and thread.start is None and log.has_annotations:
+                text, has_duration, lasted = rest.rpartition(b" <")
+                key = text.replace(argument, b"\n", 1) if argument else text
+                known = texts.get(key)
+                dur = durations.get(lasted)
+                if known is not None and dur is not None:
+                    syscall, op, path, error, args, result, is_at = known
+                    if is_at:
+                        thread.directory.argument = argument
+                        args = argument + args
+                    if op is not None:
+                        yield new(call_type, (thread.tid, t_ns, syscall, op, path, error, dur, args, result))
+                        continue
+                    other_calls[syscall] = other_calls.get(syscall, 0) + 1
+                    if error:
+                        quality.other_errors[syscall] = quality.other_errors.get(syscall, 0) + 1
+                    elif on_status is not None:
+                        on_status(thread.tid, t_ns, args)
+                    continue
             name, _, after = rest.partition(b"(")
             shape = shapes.get(name)
             if thread is None or thread.start is not None or len(rest) > MAX_PATH_BYTES:
@@ -146,6 +171,10 @@ def parse(
                     # (known without its last slash, which only the root has, unless the log is not the kernel's)
                     if directory is not None and (not directory or args[at - 1 : at] != b"/"):
                         path = directory or b"/"
+                        if text:
+                            texts = remember_text(
+                                log, text, b"", (shape.syscall, list_op, path, error, args, result, False)
+                            )
                         yield new(call_type, (thread.tid, t_ns, shape.syscall, list_op, path, error, dur, args, result))
                         continue
                 elif len(quoted) == 3:
@@ -160,6 +189,9 @@ def parse(
                         pass  # a quote inside `3</x>, ` has a backslash before it: this one is not the path's
                     elif not path:
                         if shape.op is stat_op and args[-13:] == b"AT_EMPTY_PATH":
+                            if text and before[:1] != b"A":
+                                known = shape.syscall, None, path, error, args, result, False
+                                texts = remember_text(log, text, b"", known)
                             count(log, name, is_error=error != "")
                             if on_status is not None and not error:
                                 on_status(thread.tid, t_ns, args)
@@ -172,10 +204,16 @@ def parse(
                                 path = directory + b"/" + path
                                 is_known = True
                         if is_known and before[:1] == b"A":
-                            thread.directory.argument = before
+                            thread.directory.argument = argument = before
                     if is_known:
                         if b"//" in path or b"/./" in path:
                             path = plain(path)
+                        if text and before[:1] != b"A":
+                            known = shape.syscall, shape.op, path, error, args, result, False
+                            texts = remember_text(log, text, b"", known)
+                        elif text and quoted[1][:1] == b"/":
+                            known = shape.syscall, shape.op, path, error, args[len(before) :], result, True
+                            texts = remember_text(log, text, before, known)
                         yield new(
                             call_type, (thread.tid, t_ns, shape.syscall, shape.op, path, error, dur, args, result)
                         )

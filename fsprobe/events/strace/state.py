@@ -7,10 +7,18 @@ from dataclasses import dataclass, field
 
 from fsprobe.events.strace.lineage import Families
 from fsprobe.events.strace.values import duration_ns, error_of
-from fsprobe.model.events import Event, ParseQuality
+from fsprobe.model.events import Event, Op, ParseQuality
 
 N_EXAMPLES = 5
 CACHE_SIZE = 65_536
+MAX_TEXTS = 16_384
+MAX_TEXT_BYTES = 1_000
+Known = tuple[str, Op | None, bytes, str, bytes, bytes, bool]
+"""What a line says but for its thread and its times: system call, kind, path, error, arguments, result, and whether what stands
+before the arguments, the working directory, is left out. Without a kind it is a status of a descriptor, which names no path."""
+TEXTS: dict[bytes, Known] = {}
+"""Lines that were taken apart, by their text after the times and before the duration; the working directory of a call that names
+an absolute path is a line's end in it. Kept from one log to the next: the ranks of a job make the same calls."""
 
 
 @dataclass(slots=True)
@@ -33,6 +41,8 @@ class Log:
     in_summary: bool = False
     on_status: Callable[[int, int | None, bytes], None] | None = None
     """Told of each successful status of an open descriptor, which is no event: thread, time, the call's arguments."""
+    n_new_texts: int = 0
+    """Lines of this log that were not in `TEXTS`."""
 
 
 def unparsed(log: Log, line: bytes) -> None:
@@ -73,3 +83,22 @@ def remember_duration(log: Log, raw: bytes) -> int | None:
             log.durations.clear()
         log.durations[raw] = ns
     return ns
+
+
+def remember_text(log: Log, text: bytes, directory: bytes, known: Known) -> dict[bytes, Known] | None:
+    """Keep what a line says in `TEXTS`; gives these, or None where that is of no use, since a log repeats nothing.
+
+    Args:
+        log: which has the line.
+        text: the line without times.
+        directory: what is left out of it: `AT_FDCWD</x>, `, b"" for nothing.
+        known: what it says.
+    """
+    log.n_new_texts += 1
+    if log.n_new_texts >= MAX_TEXTS and 2 * log.n_new_texts > log.quality.n_lines:
+        return None
+    if len(text) <= MAX_TEXT_BYTES:
+        if len(TEXTS) >= MAX_TEXTS:
+            TEXTS.clear()
+        TEXTS[text.replace(directory, b"\n", 1) if directory else text] = known
+    return TEXTS

@@ -143,6 +143,8 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
         for node, asked in part.asked.items():
             part.requests.close(node, asked)
         part.asked = {}
+    for asked in part.asked.values():
+        asked.settle()
     return part
 
 

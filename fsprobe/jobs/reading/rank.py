@@ -40,6 +40,7 @@ class Reading:
     model: RequestModel | None
     """None for a run that kept no log: its requests are not predicted."""
     time: TimeAccount | None
+    """As a part of a sum."""
     seen: Watch | None
     """What rules need by process and phase; None where nobody asked for it."""
 
@@ -80,7 +81,13 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
     manifest = complete_manifest(recording, hooks, mounts, told)
     places = [MountRow(key=text(mount.path), fs_class=mount.fs_class) for mount in mounts]
     account = time_account(
-        manifest, tally, times, places, pipeline.mount_finder(mounts, tally).of, wall_start_ns=quality.wall_start_ns
+        manifest,
+        tally,
+        times,
+        places,
+        pipeline.mount_finder(mounts, tally).of,
+        wall_start_ns=quality.wall_start_ns,
+        is_part=True,
     )
     return Reading(
         recording=recording,

@@ -13,7 +13,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,13 +25,12 @@ from fsprobe.layouts.mount.spec import Entered, Spec, checked
 from fsprobe.layouts.mount.supervision import Ended, NotReady, end_like, run_supervised, start_and_exec
 
 
-def run_inside(spec: Spec, argv: Sequence[str | bytes], env: Mapping[str, str] | None = None) -> tuple[Ended, Entered]:
+def run_inside(spec: Spec, argv: Sequence[str | bytes]) -> tuple[Ended, Entered]:
     """Run `argv` with `spec` mounted, as this process's stdin, stdout and stderr, and clean up.
 
     Args:
         spec: what appears where.
         argv: the command; empty to try the mount only.
-        env: its environment, this process's own when None.
 
     Raises:
         BadInput: see `checked`.
@@ -49,7 +48,7 @@ def run_inside(spec: Spec, argv: Sequence[str | bytes], env: Mapping[str, str] |
         if not way.why_not:
             meeting = os.path.join(tempfile.gettempdir(), f"fsprobe-mount-{secrets.token_hex(8)}")
             try:
-                ended = run_supervised(partial(prepare, spec, way, meeting), argv, env)
+                ended = run_supervised(partial(prepare, spec, way, meeting), argv)
             except NotReady as error:
                 way = replace(way, why_not=str(error))
             else:

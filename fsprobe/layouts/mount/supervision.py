@@ -74,15 +74,12 @@ class Ended:
     told: Mapping[str, str]
 
 
-def run_supervised(
-    prepare: Callable[[], Ready], argv: Sequence[str | bytes], env: Mapping[str, str] | None = None
-) -> Ended:
+def run_supervised(prepare: Callable[[], Ready], argv: Sequence[str | bytes]) -> Ended:
     """Prepare in a supervisor, run `argv` there with this process's stdin, stdout and stderr, and wait for it.
 
     Args:
         prepare: called in the supervisor, a forked child that may change its namespaces.
         argv: the command; empty to only prepare and undo.
-        env: its environment, this process's own when None.
 
     Raises:
         NotReady: `prepare` raised it, or an OSError.
@@ -101,7 +98,7 @@ def run_supervised(
         caller = os.getpid()
         supervisor = os.fork()
         if supervisor == 0:
-            _supervise_and_exit(prepare, argv, env, caller, mask, report_write)
+            _supervise_and_exit(prepare, argv, caller, mask, report_write)
         os.close(report_write)
         status = _wait_for(supervisor, lambda: supervisor, kept=None if argv else kept)
         report: dict[str, Any] = json.loads(_read_all(report_read) or b"{}")
@@ -134,19 +131,18 @@ def not_started(program: str | bytes, number: int) -> FsprobeError:
     return FsprobeError(f"{name}: {os.strerror(number)}", "it can't be executed", EXIT_NOT_EXECUTABLE)
 
 
-def start_and_exec(start_fd: int, argv: Sequence[str | bytes], env: Mapping[str, str] | None = None) -> NoReturn:
+def start_and_exec(start_fd: int, argv: Sequence[str | bytes]) -> NoReturn:
     """Say on `start_fd` which process becomes the command, then become it; an exec error is said there too."""
     os.set_inheritable(start_fd, False)
     os.write(start_fd, b"%d%s" % (os.getpid(), _START))
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these two for itself
         signal.signal(signum, signal.SIG_DFL)
-    variables = os.environ if env is None else dict(env)
     try:
-        os.execvpe(argv[0], list(argv), variables)
+        os.execvp(argv[0], list(argv))
     except OSError as error:
         number = error.errno or 0
         # a directory on PATH that may not be searched is no command that may not be run
-        if number == errno.EACCES and find_program(os.fsdecode(argv[0]), variables)[0] is None:
+        if number == errno.EACCES and find_program(os.fsdecode(argv[0]), os.environ)[0] is None:
             number = errno.ENOENT
         os.write(start_fd, b"%d%s" % (number, _EXEC_FAILED))
     os._exit(EXIT_NOT_FOUND)
@@ -265,14 +261,13 @@ def _wait_for(
 def _supervise_and_exit(
     prepare: Callable[[], Ready],
     argv: Sequence[str | bytes],
-    env: Mapping[str, str] | None,
     caller: int,
     mask: Collection[int],
     report_fd: int,
 ) -> NoReturn:
     report: dict[str, Any] = {}
     try:
-        report = _supervise(prepare, argv, env, caller, mask)
+        report = _supervise(prepare, argv, caller, mask)
     except (NotReady, OSError) as error:
         report = {"not_ready": str(error)}
     except BaseException:
@@ -290,7 +285,6 @@ def _supervise_and_exit(
 def _supervise(
     prepare: Callable[[], Ready],
     argv: Sequence[str | bytes],
-    env: Mapping[str, str] | None,
     caller: int,
     mask: Collection[int],
 ) -> dict[str, Any]:
@@ -304,7 +298,7 @@ def _supervise(
     status, number, n_left = 0, 0, 0
     try:
         if argv and not caller_died():
-            child, start_fd, target = _start(ready, argv, env, mask)
+            child, start_fd, target = _start(ready, argv, mask)
             ready.after_start()
             ended = _wait_for(child, lambda: target, caller_died)
             hurry = ended is None
@@ -318,9 +312,7 @@ def _supervise(
     return {"status": status, "errno": number, "n_left": n_left, "told": dict(ready.told)}
 
 
-def _start(
-    ready: Ready, argv: Sequence[str | bytes], env: Mapping[str, str] | None, mask: Collection[int]
-) -> tuple[int, int, int]:
+def _start(ready: Ready, argv: Sequence[str | bytes], mask: Collection[int]) -> tuple[int, int, int]:
     """Fork the command; returns the child's pid, the descriptor that tells exec errors, the command's pid."""
     supervisor = os.getpid()
     start_read, start_write = os.pipe()
@@ -334,8 +326,8 @@ def _start(
                 if ready.wrapper:
                     os.set_inheritable(start_write, True)
                     line = [part if part != "{start_fd}" else str(start_write) for part in ready.wrapper]
-                    os.execvpe(line[0], [*line, *argv], os.environ if env is None else dict(env))
-                start_and_exec(start_write, argv, env)
+                    os.execvp(line[0], [*line, *argv])
+                start_and_exec(start_write, argv)
         finally:
             os._exit(EXIT_NOT_FOUND)
     os.close(start_write)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from fsprobe.capture.shipped import typed
 from fsprobe.model.comparison import IMAGE_KINDS, Comparison, LayoutRow
 
 
@@ -30,7 +31,7 @@ def usage_lines(
     user = f"squashfuse_ll -o ro,nosuid,nodev {img} {path} && {{ {run}; rc=$?; umount {path}; exit $rc; }}"
     bind = shlex.quote(f"{image}:{at}:image-src=/")
     return {
-        "with fsprobe": [f"fsprobe exec --image {img} --at {path} -- {run}"],
+        "with fsprobe": [f"{typed(is_whole=True)} exec --image {img} --at {path} -- {run}"],
         "by hand, as root": [f"unshare --mount --propagation slave sh -c {shlex.quote(root)}"],
         "by hand, as a user": [
             f"unshare --user --map-current-user --keep-caps --mount --propagation slave sh -c {shlex.quote(user)}"
@@ -62,9 +63,9 @@ def adoption_lines(comparison: Comparison, row: LayoutRow) -> dict[str, list[str
     if row.kind in IMAGE_KINDS:
         image = Path(f"{env}.sqsh")
         lines = usage_lines(image, env, [inside, *command[1:]], command[0])
-        once = {"Once": [f"fsprobe pack --compile {shlex.quote(env)} -o {shlex.quote(str(image))}"]}
+        once = {"Once": [f"{typed(is_whole=True)} pack --compile {shlex.quote(env)} -o {shlex.quote(str(image))}"]}
         if row.kind == "overlay":
-            run = lines["with fsprobe"][0].replace("fsprobe exec", "fsprobe exec --writable", 1)
+            run = lines["with fsprobe"][0].replace(" exec ", " exec --writable ", 1)
             return {**once, "In the job script": [run]}
         return {**once, **{f"In the job script, {name}": lines[name] for name in ("with fsprobe", "with apptainer")}}
     if row.kind != "copy" or not row.where:

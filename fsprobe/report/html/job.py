@@ -9,7 +9,7 @@ from fsprobe.model.formats import JsonObject
 from fsprobe.model.job import Job, NodeRow, RankRow
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, Row, sum_of
-from fsprobe.report import job_facts, job_rows, numbers
+from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
 from fsprobe.report.html.tables import MAX_ROWS, Column
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26
@@ -45,7 +45,7 @@ _NODE_COLUMNS: tuple[Column, ...] = (
     ("key", "node", "name"),
     ("n_recordings", "ranks", "count"),
     *_CALLS,
-    ("n_requests", "server requests", "count"),
+    ("n_requests", "requests", "count"),
     ("peak_metadata_per_s", "calls/s, busiest 1 s", "count"),
     ("peak_open_per_s", "opens/s, busiest 1 s", "count"),
     ("wall_s", "slowest rank", "seconds"),
@@ -72,7 +72,8 @@ def view(profile: Profile) -> JsonObject:
         "spark_box": f"0 0 {SPARK_WIDTH} {SPARK_HEIGHT}",
         "spark_most": most / slot_s if slot_s else None,
         "slot_s": slot_s,
-        "estimate": job_facts.estimate(job),
+        "asked": request_facts.name_of(profile),
+        "estimate": job_facts.estimate(job, request_facts.name_of(profile)),
         "clock": job.clock,
         "traced_rates": job_facts.TRACED_RATES,
     }
@@ -124,6 +125,7 @@ def tables(profile: Profile) -> list[JsonObject]:
     """The tables of all ranks and all nodes, as `report.html.tables` makes the others, where the job's section has not all."""
     job = job_facts.job_of(profile)
     nodes: Mapping[str, Callable[[NodeRow], Any]] = {}
+    asked = request_facts.name_of(profile)
     made = [
         _table(
             "ranks",
@@ -136,10 +138,10 @@ def tables(profile: Profile) -> list[JsonObject]:
         _table(
             "nodes",
             "Nodes",
-            _NODE_COLUMNS,
+            [(key, asked if key == "n_requests" else label, kind) for key, label, kind in _NODE_COLUMNS],
             job.nodes,
             nodes,
-            "Server requests are those of a node with a cold cache (predicted); the slowest rank's wall time is traced.",
+            f"{facts.sentence_case(asked)} are those of a node with a cold cache (predicted); the slowest rank's wall time is traced.",
         ),
     ]
     is_cut = {"ranks": job_rows.rank_rows(job)[1] is not None, "nodes": job_rows.node_rows(job)[1] is not None}

@@ -18,7 +18,7 @@ from fsprobe.model.profile import PHASES, Profile
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, TimelineRow, sum_of
 from fsprobe.report import caveats, comparison_facts, facts, job_facts, numbers, request_facts, sentences
-from fsprobe.report.foreign import visible_in
+from fsprobe.report.foreign import parts, visible_in
 from fsprobe.report.html import colours, job
 from fsprobe.report.html.import_tree import import_tree
 from fsprobe.report.html.tables import all_tables
@@ -70,6 +70,9 @@ def render(
         ratio=numbers.ratio,
         ratios=numbers.ratios,
         known=facts.known,
+        sentence_case=facts.sentence_case,
+        parts=parts,
+        started=lambda line: line if isinstance(shown, Comparison) else facts.as_started(line, shown.manifest),
     )
     style = _template_text(environment, "shared/page.css") + _template_text(environment, "job/charts.css")
     names = ("shared/common.js", "shared/page.js") if isinstance(shown, Comparison) else SCRIPTS
@@ -118,6 +121,9 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "head": job_facts.head(profile, recording) if is_job else facts.head(profile, recording),
         "headline": job_facts.headline(profile) if is_job else sentences.headline(profile),
         "job": job.view(profile) if is_job else None,
+        "asked": request_facts.name_of(profile),
+        "failure": facts.how_it_failed(profile.manifest),
+        "has_python": sentences.has_python(profile) or sentences.is_unobserved(profile),
         "alarms": caveats.alarms(profile),
         "time": profile.time,
         "time_title": sentences.time_title(profile.time) if profile.time is not None else "",
@@ -129,7 +135,10 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "level": facts.LEVELS.index(verdict.level) if verdict and verdict.level in facts.LEVELS else None,
         "levels": facts.LEVELS,
         "figures": job_facts.figures(profile) if is_job else facts.key_figures(profile),
-        "findings": [(finding, facts.saving(finding, profile)) for finding in facts.findings(profile)],
+        "findings": [
+            (finding, facts.saving(finding, profile), facts.commands(finding, profile, recording or ""))
+            for finding in facts.findings(profile)
+        ],
         "phases": metrics.by_phase,
         "not_found": metrics.not_found,
         "served": request_facts.of_profile(profile),
@@ -272,6 +281,7 @@ def comparison_view(comparison: Comparison, recording: str | None) -> JsonObject
         "differences": comparison.differences,
         "served": request_facts.of_comparison(comparison),
         "caveat": facts.REQUESTS_CAVEAT,
+        "asked": comparison_facts.requests_name(comparison),
         "headline": comparison_facts.headline(comparison),
         "seconds_lines": comparison_facts.seconds_lines(comparison),
         "winner": winner.layout if (winner := comparison_facts.winner(comparison)) is not None else "",

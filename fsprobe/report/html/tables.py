@@ -9,6 +9,7 @@ from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import RequestRow
 from fsprobe.model.rows import PROGRAM, CallCounts, ModuleRow, MountRow, PathRow, ProcessRow, Row, SyscallRow, sum_of
+from fsprobe.report import request_facts
 
 MAX_ROWS = 2_000
 REST = "(rest)"
@@ -28,7 +29,6 @@ _CALLS: tuple[Column, ...] = (
     ("n_not_found", "not found", "count"),
     ("time_s", "time", "seconds"),
 )
-_REQUESTS: Column = ("n_requests", "server requests", "count")
 
 
 def all_tables(profile: Profile) -> list[JsonObject]:
@@ -63,8 +63,8 @@ def _modules(profile: Profile) -> JsonObject:
         ),
         rows or (),
         "n_metadata_cum",
-        "Open, stat, not found and requests are self: without what the module imports. A name is asked of the server once, by "
-        "the first module that needs it.",
+        "Open, stat, not found and requests are self: without what the module imports. A name is asked for once, by the "
+        "first module that needs it.",
         cells={"n_requests": requests_of(requests), "parent": _imported_by},
         observed=rows is not None,
     )
@@ -194,7 +194,7 @@ def requests_of(requests: Sequence[RequestRow] | None) -> Callable[[Row], int | 
 
 
 def _requests_column(profile: Profile) -> tuple[Column, ...]:
-    return () if profile.requests is None else (_REQUESTS,)
+    return () if profile.requests is None else (("n_requests", request_facts.name_of(profile), "count"),)
 
 
 def _imported_by(row: ModuleRow) -> str:

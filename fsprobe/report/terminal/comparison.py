@@ -76,16 +76,20 @@ def draw(console: Console, comparison: Comparison) -> None:
     console.print()
     is_counted = any(row.n_served is not None for row in comparison.rows)
     counted = "client" if any(row.client_counters for row in comparison.rows) else "served"
-    columns = ["layout", "cache", "start", "spread", "CPU", "calls", "requests"]
-    columns += [counted] if is_counted else []
+    names = ["layout", "cache", "start", "spread", "CPU", "calls", "requests"] + [counted] * is_counted
+    made = [[*cells(row), *([numbers.count(row.n_served)] if is_counted else [])] for row in comparison.rows]
+    columns = [(name, column) for name, *column in zip(names, *made, strict=True) if not set(column) <= {"", "unknown"}]
     table = _table()
-    for name in columns:
+    for name, _ in columns:
         table.add_column(
-            name, justify="left" if name in ("layout", "cache") else "right", no_wrap=True, overflow="ellipsis"
+            "recording" if name == "layout" and not comparison.n_runs and not comparison.environment else name,
+            justify="left" if name in ("layout", "cache") else "right",
+            no_wrap=True,
+            overflow="ellipsis",
         )
-    for row in comparison.rows:
-        table.add_row(*map(Text, cells(row)), *([numbers.count(row.n_served)] if is_counted else []))
-    print_table(console, table)
+    for row in zip(*(column for _, column in columns), strict=True):
+        table.add_row(*map(Text, row))
+    print_table(console, table, ("spread", "CPU", "calls"))
     draw_places(console, comparison)
     draw_operations(console, comparison)
     draw_differences(console, comparison)
@@ -100,7 +104,7 @@ def draw_answers(console: Console, comparison: Comparison) -> None:
     """Of each layout and cache state: is it faster, by how much, how sure; and what it asks the file server for."""
     baseline = clean(comparison.baseline)
     fewer: dict[str, list[str]] = {}
-    asked = "server requests" if comparison_facts.asks_a_server(comparison) else "requests to the local disk"
+    asked = comparison_facts.requests_name(comparison)
     for row in comparison.rows:
         label = clean(row.layout, 20)
         ratio = row.ratio_requests
@@ -212,7 +216,7 @@ def draw_notes(console: Console, comparison: Comparison) -> None:
         console.print()
     lines = [
         "calls: metadata calls of one traced run",
-        "requests: server requests for the environment, or for mounting its image, cold cache (predicted), by the "
+        f"requests: {comparison_facts.requests_name(comparison)} for the environment, or for mounting its image, cold cache (predicted), by the "
         "rules of each mount's own client where they are known (NFS, Lustre), else by FUSE's",
     ]
     if comparison.n_runs:

@@ -6,7 +6,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
 from rich.cells import cell_len
@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.report import numbers
 from fsprobe.report.foreign import visible
 
@@ -112,7 +113,8 @@ def print_words(
     Args:
         marks: words of it with a style of their own, each where it first stands.
     """
-    for line in broken(marked(text, style, marks), max(20, console.width - indent)) if text else ():
+    shown = marked(shipped.retyped(text), style, marks)
+    for line in broken(shown, max(20, console.width - indent)) if text else ():
         console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
@@ -132,11 +134,23 @@ def broken(text: Text, width: int) -> list[Text]:
     return lines
 
 
-def print_table(console: Console, table: Table) -> None:
-    """Print a table that is wider than the screen as a line of words for each row: no number is cut."""
-    natural = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-    if natural <= console.width:
+def print_table(console: Console, table: Table, spare: Sequence[str] = ()) -> None:
+    """Print a table; one that is wider than the screen first loses columns, then becomes words: no number is cut.
+
+    Args:
+        spare: headers of columns that can be spared, the first one first; what is left out is said.
+    """
+    left_out: list[str] = []
+    for name in spare:
+        if _natural(console, table) <= console.width:
+            break
+        if any(column.header == name for column in table.columns):
+            table = without(table, (name,))
+            left_out.append(name)
+    if _natural(console, table) <= console.width:
         console.print(table)
+        if left_out:
+            print_words(console, f"no room here for: {', '.join(left_out)}")
         return
     for first, *cells in zip(*(column.cells for column in table.columns), strict=True):
         named = [
@@ -151,6 +165,22 @@ def print_table(console: Console, table: Table) -> None:
         print_words(console, str(table.caption))
 
 
+def without(table: Table, names: Collection[str]) -> Table:
+    """The same table without the columns of some headers."""
+    columns = [column for column in table.columns if column.header not in names]
+    made = Table(box=table.box, padding=table.padding, pad_edge=table.pad_edge, header_style=table.header_style)
+    for column in columns:
+        made.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap, overflow=column.overflow)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        made.add_row(*row)
+    made.caption = table.caption
+    return made
+
+
+def _natural(console: Console, table: Table) -> int:
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
+
+
 R = TypeVar("R")
 Column = tuple[str, str, Callable[[R], str | Text]]
 """Title, how it is set (left, right, fill: takes the room that is left), and the cell of a row."""
@@ -162,16 +192,16 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
     absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
     others = [title for title, justify, _ in columns if justify != "fill" and title not in absent]
     headers = {title: title.strip() for title in cells}
-    room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
-    longest = max((_width("", cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
+    room = console.width - sum(widest(headers[title], cells[title]) + 2 for title in others)
+    longest = max((widest("", cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
     if longest > room:  # a header of two words takes two lines before a name is cut
         headers.update((title, headers[title].replace(" ", "\n")) for title in others)
-        room = console.width - sum(_width(headers[title], cells[title]) + 2 for title in others)
+        room = console.width - sum(widest(headers[title], cells[title]) + 2 for title in others)
     narrow: list[str] = []
     least = min(longest, MIN_NAME if console.width < WIDTH else MIN_NAME_AT_80) if longest else -2
     while room < least and len(others) > 2:  # a column less before anything in it is cut
         narrow.insert(0, others.pop())
-        room += _width(headers[narrow[0]], cells[narrow[0]]) + 2
+        room += widest(headers[narrow[0]], cells[narrow[0]]) + 2
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold")
     shown = [column for column in columns if column[0] not in absent and column[0] not in narrow]
     for title, justify, _ in shown:
@@ -182,7 +212,7 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
             overflow="ellipsis",
             ratio=1 if justify == "fill" else None,
         )
-    table.expand = any(justify == "fill" for _, justify, _ in shown)
+    table.expand = longest > room  # else a short name and its numbers would be far from each other
     for i in range(len(rows)):
         table.add_row(*(_cut(cells[title][i], room if justify == "fill" else 0) for title, justify, _ in shown))
     console.print(table)
@@ -192,7 +222,19 @@ def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]
         print_words(console, f"no room here for: {', '.join(title for title in narrow if title.strip())}")
 
 
-def _width(header: str, cells: Sequence[str | Text]) -> int:
+def dotted(name: str, width: int) -> str:
+    """A module's name; of one that is too long its last parts, as many as there is room for: they tell it from others."""
+    shown = clean(name)
+    if len(shown) <= width:
+        return shown
+    parts = shown.split(".")[1:]
+    while len(parts) > 1 and len("…." + ".".join(parts)) > width:
+        del parts[0]
+    return clean("…." + ".".join(parts) if parts else shown, width)
+
+
+def widest(header: str, cells: Sequence[str | Text]) -> int:
+    """The columns that a header and its cells take."""
     return max([*(cell_len(line) for line in header.split("\n")), *(cell_len(str(cell)) for cell in cells)])
 
 

@@ -12,10 +12,9 @@ from rich.text import Text
 from fsprobe.capture import shipped
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import NO_MODULES
-from fsprobe.report import caveats, facts, numbers, sentences
+from fsprobe.report import caveats, facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, NOTE, as_text, clean, console_on, print_words
-from fsprobe.report.terminal.cure import cure_of
 from fsprobe.report.terminal.run import FAILED, SEVERITIES, draw_command, draw_verdict
 
 N_IMPORTS = 3
@@ -60,7 +59,9 @@ def counts_line(profile: Profile) -> str:
         return ""
     line = f"{numbers.plural(metrics.n_metadata, 'metadata call')}, {numbers.count(metrics.n_not_found)} not found"
     if profile.n_requests is not None:
-        line += f"; cold cache: {sentences.requests(profile)} (predicted)"
+        kind = request_facts.name_of(profile)
+        asked = kind if profile.n_requests != 1 else kind[:-1]
+        line += f"; cold cache: {numbers.count(profile.n_requests)} {asked} (predicted)"
     return line
 
 
@@ -110,16 +111,14 @@ def _draw_imports(console: Console, rows: Sequence[tuple[str, float | None, int 
 
 
 def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
-    findings = profile.findings
+    findings = facts.findings(profile)
     if not findings:
         return
     first = next((finding for finding in findings if finding.commands), findings[0])
     _, style = SEVERITIES.get(first.severity, ("", ""))
     print_words(console, f"{first.code}  {first.title}", "bold", marks={first.code: style})
-    for line in (cure_of(first, profile, recording), *first.commands):
-        if line:
-            console.print(Text("  $ " + clean(line)), soft_wrap=True)
-            break
+    for line in facts.commands(first, profile, recording)[:1]:
+        console.print(Text("  $ " + clean(line)), soft_wrap=True)
 
 
 def _draw_rest(console: Console, profile: Profile, recording: str) -> None:

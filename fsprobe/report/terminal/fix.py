@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from fsprobe.capture import shipped
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
 from fsprobe.report import numbers
+from fsprobe.report.facts import CURED
 from fsprobe.report.terminal.console import GOOD, MIND, broken, clean, print_words
-from fsprobe.report.terminal.cure import CURED
 
 INDENT = 10
 """Columns of a plan's labels."""
@@ -76,4 +77,4 @@ def draw_left(console: Console, left: Sequence[Finding]) -> None:
     for finding in shown:
         console.print(Text.assemble((f"  {finding.code} ", "bold"), clean(finding.title)), soft_wrap=True)
         for line in finding.commands[:1]:
-            console.print(Text("    " + clean(line)), soft_wrap=True)
+            console.print(Text("    " + clean(shipped.started(line))), soft_wrap=True)

@@ -13,10 +13,10 @@ from rich.text import Text
 from fsprobe.capture import shipped
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
-from fsprobe.report import job_facts, job_rows, numbers, request_facts, sentences
+from fsprobe.report import caveats, job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import NOTE, as_text, clean, console_on, print_table, print_words
+from fsprobe.report.terminal.console import NOTE, as_text, clean, console_on, print_table, print_words, without
 from fsprobe.report.terminal.run import draw_command, draw_findings, draw_verdict
 
 N_NODES = 8
@@ -41,8 +41,9 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     _head(console, profile, job)
     _totals(console, profile)
     _spreads(console, job)
-    _nodes(console, job)
-    _scaled(console, job)
+    asked = request_facts.name_of(profile)
+    _nodes(console, job, asked)
+    _scaled(console, job, asked)
     draw_findings(console, profile, "")
     console.print()
     console.print(Text(job.clock + " " + job_facts.TRACED_RATES))
@@ -57,9 +58,11 @@ def _head(console: Console, profile: Profile, job: Job) -> None:
     draw_command(console, profile)
     name = f"job {manifest.job_id}, " if manifest.job_id else ""
     console.print(Text(clean(f"{name}{job_facts.who(job)}, {manifest.backend}")))
+    for line in caveats.alarms(profile):
+        print_words(console, line, "bold")
     if profile.verdict is not None:
         draw_verdict(console, profile.verdict)
-    for line in job_facts.warnings(job):
+    for line in [*job_facts.warnings(job), *caveats.quality_lines(profile)]:
         print_words(console, "note: " + line, marks=NOTE)
     if profile.time is not None:
         console.print()
@@ -110,22 +113,26 @@ def _totals(console: Console, profile: Profile) -> None:
 
 def _spreads(console: Console, job: Job) -> None:
     table = _table("each rank", ("min", "median", "max", "max of", "outliers"))
-    for row in job_rows.spread_rows(job):
+    rows = job_rows.spread_rows(job)
+    for row in rows:
         if not row.observed:
             table.add_row(row.title, numbers.NOT_OBSERVED, "", "", "", "")
             continue
         n_outliers = numbers.count(row.n_outliers) if row.n_outliers else "-"
         table.add_row(row.title, row.min, row.median, row.max, clean(row.max_of, 16), n_outliers)
+    if all(row.max_of == job_rows.SAME for row in rows if row.observed):
+        table = without(table, ("max of", "outliers"))
     console.print()
-    print_table(console, table)
-    if len(job.slowest) > 1:
+    print_table(console, table, ("outliers", "max of"))
+    wall = job.spread.observed.get("wall_s")
+    if len(job.slowest) > 1 and wall is not None and wall.min != wall.max:
         console.print(Text("slowest: " + ", ".join(clean(name, 16) for name in job.slowest)))
     far = {entry.of for spread in job.spread.observed.values() for entry in spread.outliers}
     if far:
         console.print(Text("unlike the others: " + job_rows.named(sorted(clean(name, 16) for name in far))))
 
 
-def _nodes(console: Console, job: Job) -> None:
+def _nodes(console: Console, job: Job, asked: str) -> None:
     table = _table("node", ("ranks", "calls", "open", "stat", "not found", "requests", "slowest"))
     shown, rest = job_rows.node_rows(job, N_NODES)
     for row in shown:
@@ -140,14 +147,14 @@ def _nodes(console: Console, job: Job) -> None:
             numbers.seconds(row.wall_s),
         )
     console.print()
-    print_table(console, table)
+    print_table(console, table, ("stat", "open", "not found"))
     if rest is not None:
         console.print(Text(f"the busiest of {numbers.count(len(job.nodes))} nodes"))
-    console.print(Text("requests: those of a node to file servers and disks, cold cache (predicted)"))
+    console.print(Text(f"requests: {asked} of a node, cold cache (predicted)"))
 
 
-def _scaled(console: Console, job: Job) -> None:
-    found = job_facts.estimate(job)
+def _scaled(console: Console, job: Job, asked: str) -> None:
+    found = job_facts.estimate(job, asked)
     if found is None:
         return
     words, label = found

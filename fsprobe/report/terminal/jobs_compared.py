@@ -9,7 +9,7 @@ from rich.table import Table
 
 from fsprobe.model.comparison import Comparison, JobsComparison, JobSummary
 from fsprobe.model.profile import Profile
-from fsprobe.report import job_facts, numbers
+from fsprobe.report import facts, job_facts, numbers, request_facts
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import BAD, GOOD, NOTE, as_text, clean, console_on, print_table, print_words
 
@@ -80,19 +80,24 @@ def sentences(found: JobsComparison) -> list[tuple[str, dict[str, str]]]:
                 {},
             )
         )
-    requests = found.requests
+    requests, asked = found.requests, requests_name(found)
     if requests is None:
-        made.append((f"Server requests: {numbers.NOT_OBSERVED}.", {}))
+        made.append((f"{facts.sentence_case(asked)}: {numbers.NOT_OBSERVED}.", {}))
     elif not found.same_size:
         here, there = numbers.count(requests.baseline_node), numbers.count(requests.other_node)
-        made.append((f"Server requests of a node, cold cache: {here} here, {there} there.", {}))
+        made.append((f"{facts.sentence_case(asked)} of a node, cold cache: {here} here, {there} there.", {}))
     elif requests.ratio is not None:
-        words = (
-            f"{numbers.count(requests.baseline)} server requests (cold cache) become {numbers.count(requests.other)}"
-        )
+        words = f"{numbers.count(requests.baseline)} {asked} (cold cache) become {numbers.count(requests.other)}"
         changed = change(requests.baseline, requests.other)
         made.append((f"{words}: {changed}.", {changed: style_of(requests.ratio)}))
     return made
+
+
+def requests_name(found: JobsComparison) -> str:
+    """What the requests of both jobs are called; see `request_facts.name_for`."""
+    return request_facts.name_for(
+        {row.fs_class for row in found.by_mount if row.baseline.n_requests or row.other.n_requests}
+    )
 
 
 def style_of(ratio: float) -> str:
@@ -137,7 +142,7 @@ def _numbers(found: JobsComparison, comparison: Comparison, labels: list[str]) -
     requests = found.requests
     if requests is not None:
         for title, left, right in (
-            ("server requests", requests.baseline, requests.other),
+            (requests_name(found), requests.baseline, requests.other),
             ("  of a node", requests.baseline_node, requests.other_node),
         ):
             table.add_row(title, numbers.count(left), numbers.count(right), change(left, right))

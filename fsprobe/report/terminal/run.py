@@ -28,10 +28,11 @@ from fsprobe.report.terminal.console import (
     as_text,
     clean,
     console_on,
+    dotted,
     draw_table,
     print_words,
+    widest,
 )
-from fsprobe.report.terminal.cure import cure_of
 
 TOP = 8
 MIN_WITH_EXAMPLES = 80
@@ -86,9 +87,9 @@ def draw_head(console: Console, profile: Profile) -> None:
         print_words(console, f"The command {failure}.", "bold", marks=FAILED)
     for line in caveats.alarms(profile):
         print_words(console, line, "bold")
-    print_words(console, sentences.headline(profile), "bold")
     if profile.verdict is not None:
         draw_verdict(console, profile.verdict)
+    print_words(console, sentences.headline(profile), "" if profile.verdict is not None else "bold")
     for line in caveats.quality_lines(profile):
         print_words(console, "note: " + line, marks=NOTE)
     if profile.time is not None:
@@ -223,7 +224,7 @@ def draw_requests(console: Console, profile: Profile) -> None:
         total = shown[0]
     elif shown:
         total += f" ({', '.join(shown)}{', ...' if by_mount[4:] else ''})"
-    print_words(console, f"server requests, cold cache (predicted): {total}")
+    print_words(console, f"{request_facts.name_of(profile)}, cold cache (predicted): {total}")
     draw_served(console, profile)
 
 
@@ -270,8 +271,10 @@ def draw_imports(console: Console, profile: Profile) -> None:
         ("self", "right", lambda row: numbers.count(row.n_metadata)),
         ("not found", "right", lambda row: numbers.count(row.n_not_found_cum)),
         ("time", "right", lambda row: numbers.seconds(row.time_cum_s)),
-        ("imported by", "left", lambda row: clean(row.parent or nobody, 18)),
     ]
+    taken = sum(widest(title.replace(" ", "\n"), [str(cell(row)) for row in shown]) + 2 for title, _, cell in columns)
+    room = max(18, console.width - taken)
+    columns.append(("imported by", "left", lambda row: dotted(row.parent or nobody, room)))
     draw_table(console, shown, columns)
     left = sentences.imports_left(profile)
     if left:
@@ -320,21 +323,24 @@ def draw_not_found(console: Console, profile: Profile) -> None:
 
 
 def draw_findings(console: Console, profile: Profile, recording: str) -> None:
-    findings = profile.findings
+    findings = facts.findings(profile)
     if not findings:
         return
     _heading(console, "What to do")
-    for finding in findings[:6]:
+    for number, finding in enumerate(findings[:6]):
+        if number:
+            console.print()
         sign, style = SEVERITIES.get(finding.severity, ("  ", ""))
         print_words(console, f"{sign} {finding.code}  {finding.title}", "bold", marks={finding.code: style})
         saved = _saved(finding)
         if saved:
             print_words(console, f"saves {saved}", indent=3)
         print_words(console, finding.evidence, indent=3)
-        for line in [line for line in (cure_of(finding, profile, recording), *finding.commands) if line][:3]:
+        for line in facts.commands(finding, profile, recording)[:3]:
             # never broken: it is there to be copied
             console.print(Text("   $ " + clean(line)), soft_wrap=True)
     if len(findings) > 6:
+        console.print()
         print_words(
             console,
             f"{len(findings) - 6} more on the page: `{shipped.typed()} report {shlex.quote(clean(recording or 'FILE'))} -o page.html`",

@@ -201,6 +201,16 @@ def test_a_target_that_closes_or_lists_descriptors(interpreter: str, tmp_path: P
     assert paths_of(tmp_path / "x.fsprobe", Op.STAT).count(b"/") >= 5000
 
 
+def test_a_name_that_no_call_can_be_given_loses_nothing(tmp_path: Path) -> None:
+    """An event tells of it before the interpreter refuses it; the lines could not be written, and the hook had a traceback."""
+    code = "for name in ('\\ud800', 'a\\0b', '/after'):\n try: open(name)\n except Exception as error: print(type(error).__name__)"
+    command = [sys.executable, "-c", code]
+    plain = subprocess.run(command, capture_output=True)
+    done = run(tmp_path / "x.fsprobe", *command)
+    assert (done.returncode, done.stdout, done.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert b"/after" in paths_of(tmp_path / "x.fsprobe", Op.OPEN)
+
+
 def test_a_bounded_log_says_so_and_the_target_goes_on(tmp_path: Path) -> None:
     code = "import os, time\nfor _ in range(60): [os.stat('/') for _ in range(2000)]; time.sleep(0.02)\nprint('end')"
     done = run(tmp_path / "x.fsprobe", sys.executable, "-c", code, words=("--max-log", "400K"))

@@ -221,7 +221,7 @@ def test_a_job_is_reported_in_every_format(one_run: Path, tmp_path: Path, style:
         page = f"As a page: fsprobe report {tmp_path}/job.fsprobe -o job.html"
         assert page in done.out.decode().splitlines()
         assert max(len(line) for line in done.out.decode().splitlines() if line != page) <= 80
-        assert " same" in done.out.decode()
+        assert "max of" not in done.out.decode()  # of ranks that are all the same, none stands out
 
 
 def test_rates_are_on_a_common_clock(one_run: Path, tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_two_jobs_compared(one_run: Path, tmp_path: Path) -> None:
     assert done.status == 0, done.err
     n_calls = 4 * pipeline.analyse(one_run).metrics.n_metadata
     assert f"The ranks of both jobs made the same {n_calls:,} metadata calls." in words
-    assert "server requests (cold cache) become" in words
+    assert " requests (cold cache) become" in words
     assert "a.fsprobe" in words
     assert max(map(len, words.splitlines())) <= 80
     done = run_plain([*FSPROBE, "compare", files["a"], files["fewer"]])

@@ -397,6 +397,36 @@ def test_depth_and_tracebacks_are_as_without(sid: Sid, recorder: str, place: Pat
     trace(sid, recorder, place, python, backend, "main.py").assert_marked()
 
 
+WATCHING = """
+    import cProfile, sys
+    heard = []
+    def hear(event, args):
+        if event in ("sys._getframe", "object.__getattr__"):
+            raise RuntimeError(event)
+        heard.append(event)
+    sys.addaudithook(hear)
+    import deep.er
+    watching = cProfile.Profile()
+    watching.enable()
+    import deep.er.module
+    watching.disable()
+    print(heard)
+    print(sorted((getattr(row.code, "co_name", "in C"), row.callcount) for row in watching.getstats()))
+"""
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_who_watches_hears_nothing_of_ours(sid: Sid, recorder: str, place: Path, python: str) -> None:
+    """An audit hook that lets nobody look at a frame, and the profiler, which is told of every call (PEP 669)."""
+    write(
+        place, {"deep/__init__.py": "import csv\n", "deep/er/__init__.py": "", "deep/er/module.py": "import shelve\n"}
+    )
+    write(place, {"main.py": WATCHING})
+    profile = trace(sid, recorder, place, python, "ptrace", "main.py").profile
+    assert {"deep", "deep.er", "csv"} <= {row.key for row in profile.metrics.by_module}
+    assert profile.quality.marks_unread["watched"] > 2
+
+
 INTERRUPTED = """
     import _thread, os, signal, sys, threading, time
     def ping(pid):

@@ -98,7 +98,7 @@ def gather(scratch: "str", log: "str") -> "str":
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return "the scratch filesystem is full"
-    why = "there was no room, or the program watched its own calls (sys.setprofile, sys.settrace)"
+    why = "there was no room, or the program watched its own calls (sys.setprofile, sys.settrace, sys.monitoring)"
     reasons = ["%d files of what interpreters noted can't be read" % n_unread] if n_unread else []
     reasons += ["at least %d calls were not noted: %s" % (n_lost, why)] if n_lost else []
     return "; ".join(reasons)

@@ -47,7 +47,6 @@ SHARE_OF_ADDRESSES = 64
 MAX_AHEAD = 1 << 20
 """256 MiB: what is kept ready at the most."""
 TRACER = "a tracer sees it: use --backend strace or ptrace"
-_COMPLAINT_BYTES = 400
 
 
 class Inline(Backend):

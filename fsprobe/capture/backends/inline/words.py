@@ -1,4 +1,4 @@
-"""A ring's calls in strace's words, as far as the look-ups after a run read them; what a profile is made of is `events.ring`.
+"""A ring's calls in strace's words, as far as the lookups after a run read them; what a profile is made of is `events.ring`.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6. The layout is that of slot.h.
 """
@@ -24,7 +24,7 @@ LONG_AT, TEXT_AT, _TEXT_BYTES = 16, 136, 120
 _AT_ONCE = 4096
 """Slots that are read at a time (1 MiB)."""
 MAX_SLOTS_LOOKED_AT = 1 << 20
-"""For the look-ups, of a longer ring (256 MiB): what a program imports, it imports early."""
+"""For the lookups, of a longer ring (256 MiB): what a program imports, it imports early."""
 _LOOK_BACK = 32
 """A long text may lie in slots behind its call's: as many slots as the longest texts fill."""
 _FLAG_DIRECTORY = 0o200000

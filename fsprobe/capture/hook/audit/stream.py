@@ -131,11 +131,26 @@ def flush():
             if not is_own(error):
                 raise
         if taken:
-            store("".join(map("".join, taken)).encode(encoding, "surrogateescape"))
+            store(encoded("".join(map("".join, taken))))
             del taken[:]
     finally:
         if taken:
             lines[:0] = taken
+
+
+def encoded(text):
+    try:
+        return text.encode(encoding, "surrogateescape")
+    except UnicodeError:
+        return b"".join(map(encoded_letter, text))
+
+
+def encoded_letter(letter):
+    # one that no call can be given, but an audit event or the command line names it all the same
+    try:
+        return letter.encode(encoding, "surrogateescape")
+    except UnicodeError:
+        return letter.encode("utf-8", "surrogatepass")
 
 
 def quoted(path):

@@ -52,6 +52,7 @@ def watch(sys, posix):
     external._io = Proxy(io, **ours)
     if audited:
         sys.addaudithook(heard)
+        unheard[ADDED] = None  # that was ours
     at_exit(flush)
 
 

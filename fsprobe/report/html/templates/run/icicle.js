@@ -2,7 +2,7 @@
 const ROW = 26;
 const MEASURES = [
   { value: 'calls', label: 'Calls', unit: 'calls', text: count },
-  { value: 'requests', label: 'Server requests', unit: 'requests', text: count },
+  { value: 'requests', label: 'Requests', unit: 'requests', text: count },
   { value: 'time', label: 'Time', unit: '', text: seconds },
   { value: 'not_found', label: 'Not found', unit: 'failed lookups', text: count },
 ];

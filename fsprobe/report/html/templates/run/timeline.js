@@ -8,6 +8,10 @@ function makeTimeline() {
     byId('timeline-lead').textContent = 'Not observed: the recording has no times.';
     return;
   }
+  if (data.n_bins < 2) {
+    byId('timeline-lead').textContent = `The run lasted less than ${data.bin_s} s: there is no course of time to draw.`;
+    return;
+  }
   const byBin = new Map(data.bins.map(([bin, ...counts]) => [bin, counts]));
   const sums = data.bins.map(([, ...counts]) => counts.reduce((a, b) => a + b, 0));
   const most = Math.max(1, ...sums);

@@ -9,8 +9,8 @@ function makeThemeButton() {
     theme = THEMES.includes(name) ? name : 'auto';
     if (theme === 'auto') delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    button.textContent = theme[0].toUpperCase() + theme.slice(1);
-    button.setAttribute('aria-label', `${button.textContent}: colours ${theme === 'auto' ? 'as the system' : 'of this page'}`);
+    button.textContent = `Theme: ${theme}`;
+    button.setAttribute('aria-label', `${button.textContent}, colours ${theme === 'auto' ? 'as the system' : 'of this page'}`);
   };
   button.addEventListener('click', () => {
     set(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);

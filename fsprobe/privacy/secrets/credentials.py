@@ -9,40 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-Span = tuple[int, int]
+from fsprobe.privacy.secrets.program_options import LOGINS, OF_ANY, PROGRAMS, Account, Span, note_option
+from fsprobe.privacy.secrets.secret_names import HARMLESS, is_secret_name, is_secret_value
+
 MAX_DEPTH = 6
 """Command lines within quotes of command lines."""
 
-_STRONG = frozenset(
-    "password passwords passwd passphrase pwd token tokens secret secrets credential credentials creds apikey authorization "
-    "bearer jwt oauth oauth2 cookie cookies signature authkey authtoken sessionid passwort kennwort losungswort motdepasse mdp senha "
-    "contrasena wachtwoord parola haslo".split()
-)
-_WEAK = frozenset("key keys auth pass pw pat pin otp sig sas session login netrc cred dsn userpwd userpass".split())
-"""Such a word counts only where a name ends in it, or nearly."""
-_AFTER_WEAK = frozenset("id value data string header hash base64 b64 hex raw plain text prod dev live test".split())
-_WITHIN = (
-    "password passwd passphrase secret credential apikey accesskey privatekey authtoken accesstoken refreshtoken idtoken "
-    "bearertoken sessionid connectionstring authorization"
-).split()
-_ENDINGS = ("token", "pwd", "pass", "key", "auth", "cookie")
-_NOT = frozenset(
-    "monkey turkey hotkey donkey whiskey hockey jockey compass bypass trespass overpass underpass subpass multipass onepass "
-    "sortkey groupkey joinkey keyvalue".split()
-)
-_ABOUT = frozenset(
-    "file files filename path paths dir directory folder type types kind length len size count num limit max min index dim dropout "
-    "name names url uri host port method mode ttl timeout expiry expires lifetime format enabled env var variable provider scheme "
-    "version backend class classification level prefix suffix separator columns column bindings map store manager server service "
-    "prompt stdin policy required usage".split()
-)
-"""A name that ends so is of something about a secret, such as the file that it is in."""
-_N_OF = frozenset(("tokens", "keys"))
-"""With a number they are counted: `--max-tokens 512`."""
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_HARMLESS = re.compile(
-    rb"(?i)(?:true|false|yes|no|none|null|on|off|auto|prompt|ask|env|[-*.x?]*|<[a-z ]*>|secret\d+|\$\{?\w+\}?|\$\(.*|`.*)"
-)
 _STEM = rb"(?:pass|pwd|token|secret|key|cred|auth|cookie|jwt|bearer|sig|sas|session|login|pw|pat|pin|otp|dsn)"
 _NAME = re.compile(rb"(?i)(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]{0,60}?" + _STEM + rb"[A-Za-z0-9_.-]{0,40}")
 _SEPARATOR = re.compile(rb"(?i)(\\*[\"'])?(\]?\s*(?:=>|:=|==|=|:|%3d|%3a)\s*)(\\*[\"']|\[)?")
@@ -62,74 +34,39 @@ _URL_ENCODED = re.compile(
 _USERS_ONLY = frozenset(b"ssh sftp git+ssh ssh+git svn+ssh rsync scp rsh file".split())
 """Here a name before the `@` without a password is an account."""
 _SCP = re.compile(rb"(?<![\w.:/@-])[A-Za-z][\w.+-]*:([^\s:/@\"']{3,})@(?=[A-Za-z][\w.-]*)")
+_PSERVER = re.compile(rb":[pg]server:[^\s:@]+:([^\s@]+)@")
 _NETWORKS = re.compile(rb"(?:tcp|o2ib|gni|kfi|ptlf|lo)\d*")
 _SCHEMES = re.compile(rb"(?i)\b(?:bearer|basic|negotiate)\s+([A-Za-z0-9+/=._~-]{6,})")
 _FORMS = re.compile(
     rb"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}"
     rb"|xox[abposr]-[A-Za-z0-9-]{10,}|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{30,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,}"
-    rb"|dckr_pat_[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*"
+    rb"|dckr_pat_[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|[srpw]\w?h?(?:sec)?_(?:live|test)_[A-Za-z0-9]{16,}|SG\.[\w-]{16,}\.[\w-]{30,}"
+    rb"|ya29\.[\w-]{20,}|hv[sbr]\.[\w-]{20,}|do[op]_v1_[0-9a-f]{40,}|nvapi-[\w-]{30,}|r8_[A-Za-z0-9]{30,}|lin_api_[A-Za-z0-9]{30,}"
+    rb"|tskey-\w+-[\w-]{20,}|gls[ac]_[\w-]{20,}|shp(?:at|ca|pa|ss)_[0-9A-Fa-f]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|ATATT3[\w=-]{20,}"
+    rb"|PMAK-[\w-]{20,}|bot\d{6,}:[\w-]{30,})|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"']*"
 )
-_MAY_STAND_IN = re.compile(rb"[@=%]|_[A-Za-z0-9]{10}|-[A-Za-z0-9_-]{10}|AKIA|ASIA|AIza|eyJ|PRIVATE KEY")
+_MAY_STAND_IN = re.compile(
+    rb"[@=%]|_[A-Za-z0-9]{10}|-[A-Za-z0-9_-]{10}|AKIA|ASIA|AIza|eyJ|PRIVATE KEY|://|SG\.|ya29|hv[sbr]\.|bot\d|ATATT3"
+)
+_IN_URL = re.compile(
+    rb"(?i)://(?:hooks\.slack\.com/(?:services|workflows)|(?:\w+\.)?discord(?:app)?\.com/api/webhooks|[^/\s]+\.webhook\.office\.com/\w+"
+    rb"|[^/\s]+/t(?=/[^/\s]+/))/([^\s\"'?#]{8,})|://[^\s\"']*[?&](?:code|sig|hmac|ticket|sv?c?_?sign)=([^\s\"'&#]+)"
+)
+"""What a webhook's address has after its host, a package channel's after `/t/`, and a query that signs or authorises."""
 _IN_LIST = re.compile(rb"[\"']--?([A-Za-z][\w.-]*)\\*[\"']\s*,\s*\\*[\"']([^\"'\\]+)")
 _NAME_AND_VALUE = re.compile(
     rb"(?i)\\*[\"'](?:name|key)\\*[\"']\s*:\s*\\*[\"']([\w.-]+)\\*[\"']\s*,\s*\\*[\"']value\\*[\"']\s*:\s*\\*[\"']([^\"'\\]+)"
 )
 _SAID_TO = re.compile(
-    rb"(?:echo|printf)\s+(?:-\w+\s+)*([^\s|;&]+)\s*\|[^|;&\n]*(?:--password-stdin|--with-token|--pass(?:word|phrase)-fd|sudo\s+-S|--stdin)"
+    rb"(?:echo|printf)\s+(?:-\w+\s+)*([^\s|;&]+)\s*\|[^|;&\n]*(?:chpasswd|--password-stdin|--with-token|--pass(?:word|phrase)-fd|sudo\s+-S|--stdin)"
 )
 _SHELL_WORD = re.compile(rb"(?:[^\s\"'\\;|&()]|\\.|\"(?:[^\"\\]|\\.)*\"|'[^']*')+", re.DOTALL)
 _BREAKS = re.compile(rb"[\n;|&()]")
 
-_MYSQL = {b"-p": "joined"}
-_PROGRAMS: dict[bytes, dict[bytes, str]] = {
-    **dict.fromkeys(b"mysql mysqldump mysqladmin mysqlimport mysqlshow mariadb mariadb-dump mysqlsh".split(), _MYSQL),
-    b"sshpass": {b"-p": "value"},
-    b"curl": {
-        b"-u": "user", b"--user": "user", b"-U": "user", b"--proxy-user": "user", b"-b": "value", b"-E": "user", b"--cert": "user",
-    },
-    **dict.fromkeys(b"http https xh".split(), {b"-a": "value"}),
-    b"lftp": {b"-u": "user"},
-    **dict.fromkeys(
-        b"docker podman nerdctl buildah skopeo helm oras apptainer singularity twine".split(),
-        {b"-p": "value", b"--creds": "user", b"--src-creds": "user", b"--dest-creds": "user"},
-    ),
-    b"redis-cli": {b"-a": "value"},
-    **dict.fromkeys(b"mongo mongosh mongodump mongorestore".split(), {b"-p": "value"}),
-    **dict.fromkeys(b"ldapsearch ldapadd ldapmodify ldapwhoami".split(), {b"-w": "value"}),
-    **dict.fromkeys(b"smbclient smbget rpcclient net".split(), {b"-U": "user"}),
-    **dict.fromkeys(b"7z 7za 7zr unrar rar".split(), {b"-p": "joined"}),
-    **dict.fromkeys(b"zip unzip sqlcmd bcp ipmitool".split(), {b"-P": "value"}),
-    **dict.fromkeys(b"snmpget snmpwalk".split(), {b"-A": "value", b"-X": "value", b"-c": "value"}),
-    b"openssl": {b"-k": "value", b"-K": "value", b"-passin": "value", b"-passout": "value", b"-pass": "value"},
-    **dict.fromkeys(b"sqlplus exp imp expdp impdp sqlldr".split(), {b"": "slash"}),
-    b"htpasswd": {},
-}  # fmt: skip
-"""Program -> its options: `value` (in the next word or in the same), `joined` (in the same alone), `user` (after USER: or USER%),
-`slash` (USER/PASSWORD)."""
-_OF_ANY: dict[bytes, str] = {b"--user": "user", b"--proxy-user": "user"}
-"""The same of a program that is not known: a name and a number, or two numbers (`--user 1000:1000`), are an account and a group."""
 _CODE_FOLLOWS = re.compile(rb"-[A-Za-z]*c|--(?:command|wrap|eval)|-e|ssh|eval")
 _DASHED = re.compile(rb"-(?!-)(?=.*\d)(?=.*[A-Za-z]).{5,}")
 """Hardly an option: what follows the option of a secret may begin with a dash itself."""
-_LOGINS = frozenset(b"wandb vault comet hf huggingface-cli kaggle snowsql databricks".split())
 _SETTERS = frozenset(b"set config configure add".split())
-
-
-def is_secret_name(name: bytes) -> bool:
-    """Whether an option, variable or field of this name holds a secret."""
-    parts: list[str] = [part.lower() for part in _PARTS.findall(name.decode("latin-1"))]
-    while parts and parts[-1].isdigit():
-        parts.pop()
-    if not parts or parts[-1] in _ABOUT:
-        return False
-    joined = "".join(parts)
-    if joined in _NOT or parts[-1] in _NOT:
-        return False
-    if any(part in _STRONG for part in parts) or any(word in joined for word in _WITHIN):
-        return True
-    if parts[-1] in _WEAK or (len(parts) > 1 and parts[-1] in _AFTER_WEAK and parts[-2] in _WEAK):
-        return True
-    return str(parts[-1]).endswith(_ENDINGS)
 
 
 def may_stand_in(path: bytes) -> bool:
@@ -137,23 +74,16 @@ def may_stand_in(path: bytes) -> bool:
     return _MAY_STAND_IN.search(path) is not None
 
 
-def is_secret_value(name: bytes, value: bytes) -> bool:
-    """Whether what stands with a secret's name can be one: no switch, placeholder, variable or number of things."""
-    value = value.strip(b"\"'")
-    if not value or _HARMLESS.fullmatch(value):
-        return False
-    return not (value.isdigit() and len(value) < 9 and name.lower().endswith(tuple(word.encode() for word in _N_OF)))
-
-
 def in_words(words: Sequence[bytes], *, depth: int = 0) -> list[list[Span]]:
     """The spans of each word of a command line that hold a secret; `depth`: how many command lines it stands in."""
     found: list[list[Span]] = [[] for _ in words]
     options: dict[bytes, str] = {}
     program = b""
+    account = Account()
     for at, word in enumerate(words):
         base = word.rpartition(b"/")[2]
-        if base in _PROGRAMS or base in _LOGINS:
-            program, options = base, _PROGRAMS.get(base, {})
+        if base in PROGRAMS or base in LOGINS:
+            program, options = base, PROGRAMS.get(base, {})
         following = words[at + 1] if at + 1 < len(words) else b""
         whole = _of_whole_word(word, is_code=at > 0 and _CODE_FOLLOWS.fullmatch(words[at - 1]) is not None)
         if whole is not None:
@@ -170,11 +100,17 @@ def in_words(words: Sequence[bytes], *, depth: int = 0) -> list[list[Span]]:
                 and is_secret_name(named)
                 and is_secret_value(named, following)
                 or word == b"login"
-                and program in _LOGINS
+                and program in LOGINS
             ):
                 found[at + 1].append((0, len(following)))
-        for option, how in (options or _OF_ANY).items():
-            _of_program(words, at, option, how, found)
+        for option, how in (options or OF_ANY).items():
+            note_option(words, at, option, how, found)
+        if word.lower() == b"bearer" and len(following) > 5 and not following.startswith(b"-"):
+            found[at + 1].append((0, len(following)))
+        if word in (b"password", b"passwd") and program in PROGRAMS and following:
+            found[at + 1].append((0, len(following)))
+        if not options:
+            account.look(words, at, found)
         if program == b"htpasswd" and at and words[at - 1 :] and re.fullmatch(rb"-[A-Za-z]*b[A-Za-z]*", words[at - 1]):
             found[-1].append((0, len(words[-1])))
     return [_merged(spans) for spans in found]
@@ -195,37 +131,6 @@ def _of_whole_word(word: bytes, *, is_code: bool) -> Span | None:
 
 def _is_nested(value: bytes) -> bool:
     return value[:1] in b"{[" and value[-1:] in b"}]"
-
-
-def _of_program(words: Sequence[bytes], at: int, option: bytes, how: str, found: list[list[Span]]) -> None:
-    word = words[at]
-    if how == "slash":  # USER/PASSWORD@DATABASE
-        account = re.fullmatch(rb"[\w$#]+/([^/@]+)(?:@.*)?", word)
-        if account is not None:
-            found[at].append(account.span(1))
-        return
-    if word == option and how != "joined" and at + 1 < len(words):
-        at, start = at + 1, 0
-    elif (
-        not option.startswith(b"--")
-        and len(option) == 2
-        and word.startswith(option)
-        and len(word) > 2
-        and word[2:3] != b"="
-    ):
-        start = 2
-    else:
-        return
-    value = words[at][start:]
-    if how == "user":
-        if re.fullmatch(rb"\w+:\d{1,6}", value):
-            return
-        split = re.search(rb"[:%,]", value)
-        if split is None:
-            return
-        start += split.end()
-    if words[at][start:]:
-        found[at].append((start, len(words[at])))
 
 
 def in_text(text: bytes, *, depth: int = 0) -> list[Span]:
@@ -254,6 +159,8 @@ def in_text(text: bytes, *, depth: int = 0) -> list[Span]:
 def in_path(path: bytes) -> list[Span]:
     """The spans of a path, or of anything else, that hold a secret whatever stands around them."""
     found = [match.span() for match in _FORMS.finditer(path)]
+    if b"://" in path:
+        found += [match.span(match.lastindex or 0) for match in _IN_URL.finditer(path)]
     if b"@" in path or b"%40" in path:
         for match in _URL.finditer(path):
             info = match.group(2) or match.group(3)
@@ -267,6 +174,7 @@ def in_path(path: bytes) -> list[Span]:
             for match in _URL_ENCODED.finditer(path)
             if match.group(1).lower() not in _USERS_ONLY or b"%3a" in match.group(2).lower()
         ]
+        found += [match.span(1) for match in _PSERVER.finditer(path)]
         found += [
             match.span(1)
             for match in _SCP.finditer(path)
@@ -276,7 +184,7 @@ def in_path(path: bytes) -> list[Span]:
         for match in _NAME.finditer(path):
             if path[match.end() : match.end() + 1] == b"=" or path[match.end() : match.end() + 3].lower() == b"%3d":
                 found += _after_name(path, match)
-    return [span for span in _merged(found) if not _HARMLESS.fullmatch(path[span[0] : span[1]])]
+    return [span for span in _merged(found) if not HARMLESS.fullmatch(path[span[0] : span[1]])]
 
 
 def _after_name(text: bytes, match: re.Match[bytes]) -> list[Span]:
@@ -346,11 +254,3 @@ def replaced(text: bytes, spans: Sequence[Span], replacement: Callable[[bytes], 
         pieces += [text[at:start], replacement(text[start:end])]
         at = end
     return b"".join([*pieces, text[at:]])
-
-
-def is_distinctive(value: bytes) -> bool:
-    """Whether a secret can be nothing else, so that it is one wherever else it stands."""
-    if value[:1] in b"/.~" or len(value) < 6 or value.isdigit():
-        return False
-    classes = sum(re.search(pattern, value) is not None for pattern in (rb"[a-z]", rb"[A-Z]", rb"\d", rb"[^A-Za-z0-9]"))
-    return classes >= 2 or len(value) >= 12
