@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fsprobe import foreign_json
-from fsprobe.analysis.attribution.attribute import Attributed, Notes, Running, attribute, label_of
+from fsprobe.analysis.attribution.attribute import Attributed, Attributor, Notes, Running, attribute, label_of
 from fsprobe.analysis.attribution.not_found import WhyNotFound
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.profile import make_profile
@@ -34,6 +34,7 @@ from fsprobe.events import clocks, cpu_times, marks, ring
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
+from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
 from fsprobe.recording import distributions
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
@@ -94,8 +95,12 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
         tally, notes, quality, seen = read_tally(recording, facts)
     else:
         quality, notes, seen = ParseQuality(), Notes(), Watch()
-        events = read_events(recording, quality, hooks, model, times)
-        tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
+        found = fold_large_ring(recording, quality, notes, WhyNotFound(facts), model, times, seen)
+        if found is not None:
+            tally = found
+        else:
+            events = read_events(recording, quality, hooks, model, times)
+            tally = fold(watch(taken_in(attributed(recording, events, notes), model), seen), WhyNotFound(facts))
     requests = model.count() if model is not None else None
     facts = facts or told_by_paths(tally, recording.manifest.get("environment") or {})
     owners = Owners(facts, lookups.get("distributions", {}), cwd_of(recording), tally.by_path)
@@ -114,7 +119,7 @@ def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     account = time_account(
         profile.manifest, tally, times, profile.metrics.by_mount, table.of, wall_start_ns=quality.wall_start_ns
     )
-    profile = with_time(profile, account)
+    profile = with_time(with_open_names(profile, distributions.open_names(lookups)), account)
     evidence = Evidence(
         tally=tally,
         notes=notes,
@@ -196,6 +201,9 @@ def tally_recording(recording: Recording) -> tuple[Tally, Notes, ParseQuality, m
     if is_streamed(recording):
         tally, notes, quality, _ = read_tally(recording, hooks.facts.values())
         return tally, notes, quality, hooks
+    found = fold_large_ring(recording, quality, notes, WhyNotFound(hooks.facts.values()))
+    if found is not None:
+        return found, notes, quality, hooks
     rows = attributed(recording, read_events(recording, quality, hooks), notes)
     return fold(rows, WhyNotFound(hooks.facts.values())), notes, quality, hooks
 
@@ -221,14 +229,19 @@ def hook_dir_of(manifest: Mapping[str, Any]) -> bytes:
 
 def attributed(recording: Recording, events: Iterable[Event], notes: Notes) -> Iterator[Attributed]:
     """Attribute the events of a recording."""
-    place = os.fsencode(str(recording.manifest.get("scratch") or ""))
     return attribute(
         in_batches(events),
         notes,
         hook_dir=hook_dir_of(recording.manifest),
-        marks_dir=place + b"/" + scratch.MARKS.encode() if place else b"",
+        marks_dir=marks_dir_of(recording),
         running=running_of(recording),
     )
+
+
+def marks_dir_of(recording: Recording) -> bytes:
+    """Where the hooks wrote; b"" where that is not known."""
+    place = os.fsencode(str(recording.manifest.get("scratch") or ""))
+    return place + b"/" + scratch.MARKS.encode() if place else b""
 
 
 def running_of(recording: Recording) -> Running | None:
@@ -307,6 +320,37 @@ def ring_events(
         model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in facts.fstats.items()})
 
 
+def fold_large_ring(
+    recording: Recording,
+    quality: ParseQuality,
+    notes: Notes,
+    why_not_found: WhyNotFound,
+    model: RequestModel | None = None,
+    times: Observed | None = None,
+    seen: Watch | None = None,
+) -> Tally | None:
+    """Parse, attribute and fold a ring as columns; None, with nothing filled, where its events are to be taken one by one.
+
+    That is so of small ones, where numpy is not installed, and where times are none. The results are the same.
+
+    Raises:
+        BadInput: it is damaged, or of a newer version.
+    """
+    if recording.size_bytes(RING) < mapped.LARGE_BYTES:
+        return None
+    try:
+        from fsprobe.analysis.columns.analysis import fold_ring
+    except ImportError:
+        return None  # of numpy, which fsprobe.pyz does without
+    attributor = Attributor(hook_dir_of(recording.manifest), marks_dir_of(recording), notes, running_of(recording))
+    tally = fold_ring(
+        mapped.in_one_piece(recording, RING), quality, attributor, why_not_found, cwd_of(recording), model, times, seen
+    )
+    if tally is not None:
+        quality.wall_start_ns = recording.manifest.get("wall_start_ns")
+    return tally
+
+
 def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
     """The target's own mounts as its hook read them, else those of the recorder."""
     tables = [fact.get("mounts") for fact in hooks.facts.values()]
@@ -320,6 +364,12 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
             rows, mount_table.classify_all(rows, container), strict=True
         )
     ]
+
+
+def with_open_names(profile: Profile, names: Mapping[str, Iterable[str]]) -> Profile:
+    """A profile that says which packages are called as they are imported."""
+    shown = tuple(sorted({text(name.encode("utf-8", "surrogateescape")) for found in names.values() for name in found}))
+    return replace(profile, quality=replace(profile.quality, names_as_imported=shown)) if shown else profile
 
 
 def read_lookups(recording: Recording) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture.lookups import collect
-from fsprobe.recording import file
-from fsprobe.recording.distributions import completed, decided
+from fsprobe.recording import distributions, file
+from fsprobe.recording.distributions import completed, decided, open_names
 from fsprobe.recording.file import Recording
 from tests.conftest import need
 
@@ -88,3 +88,13 @@ def test_only_the_owner_of_a_recording_reads_what_it_names(site: Path, tmp_path:
 def test_what_is_not_there_is_nothing(left: dict[str, object]) -> None:
     assert decided({"undecided": {"/no/site-packages": left}}) == {"distributions": {"/no/site-packages": {}}}
     assert decided({"links": {}}) == {"links": {}}
+
+
+def test_what_nobody_could_tell_stays_open(site: Path) -> None:
+    found = looked_up(site)
+    assert open_names(decided(found)) == {}  # they were told
+    site.rename(site.with_name("gone"))
+    distributions._read.clear()
+    gone = decided(found)
+    assert open_names(gone) == {str(site): ["sklearn", "yaml"]}
+    assert open_names({**gone, "distributions": {str(site): {"yaml": "PyYAML"}}}) == {str(site): ["sklearn"]}

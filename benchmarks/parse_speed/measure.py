@@ -115,9 +115,9 @@ def check_rings(python: str, scratch: Path, sizes: list[int], n_runs: int) -> li
     words += ["-o", str(source), "--", python, "-c", "import pandas"]
     subprocess.run(words, check=True, env={**os.environ, "PYTHONPATH": str(evidence.REPOSITORY)}, cwd="/")
     rows = []
-    for wanted in sizes:
+    for wanted, own_trees in [(size, own_trees) for size in sizes for own_trees in (False, True)]:
         recording = scratch / "ring.fsprobe"
-        n_slots = grow(source, wanted, recording)
+        n_slots = grow(source, wanted, recording, own_trees)
         samples: dict[str, list[tuple[float, float, int]]] = {name: [] for name in RING_READERS}
         for number in range(n_runs):
             for name, found in samples.items():
@@ -125,12 +125,14 @@ def check_rings(python: str, scratch: Path, sizes: list[int], n_runs: int) -> li
                     continue  # once is enough
                 say(f"rings: {n_slots:,} slots, run {number + 1}/{n_runs}, {name}")
                 found.append(measure(python, name, recording))
+        n_paths = samples["fsprobe, ring: in full"][0][2]
         for name, found in samples.items():
             times = evidence.spread([seconds for seconds, _, _ in found])
             rows.append(
                 {
                     "reader": name,
                     "n_slots": n_slots,
+                    "n_paths": n_paths,
                     "s": times,
                     "slots_per_s": round(n_slots / times["median"]),
                     "peak_mib": round(max(peak for _, peak, _ in found), 1),

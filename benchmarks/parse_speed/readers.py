@@ -97,7 +97,7 @@ def read_in_full(path: Path) -> int:
     """All that `fsprobe report` computes: attribution, tally, requests, time account, findings, verdict."""
     from fsprobe import pipeline
 
-    return pipeline.read(path).tally.total.n_metadata
+    return pipeline.read(path).profile.metrics.n_paths
 
 
 RING_READERS: dict[str, Callable[[Path], int]] = {

@@ -83,19 +83,38 @@ def _rings(rows: Sequence[Json]) -> list[str]:
     """The inline recorder's slots, where they were measured."""
     if not rows:
         return []
+    tells_paths = all("n_paths" in row for row in rows)
     cells = [
         [
-            row["reader"], f"{row['n_slots']:,}", row["n_runs"],
+            row["reader"], f"{row['n_slots']:,}", *([f"{row['n_paths']:,}"] if tells_paths else []), row["n_runs"],
             f"{row['s']['median']:.2f} ({row['s']['min']:.2f}-{row['s']['max']:.2f})", f"{row['slots_per_s']:,}",
             f"{row['peak_mib']:.0f}",
         ]
         for row in rows
     ]  # fmt: skip
+    about = "computes. The ring is one of `import pandas`, repeated as other processes at later times"
+    about += (
+        ": all at the same paths, or each in a tree of its own, whose paths come in no other. In full, large rings are read as columns: "
+        "what is alike is parsed once. Events alone are made one by one.\n"
+        if tells_paths
+        else ".\n"
+    )
     return [
         "## Recordings of the inline recorder\n",
         "A slot is a call, an import's mark or a process's note; unpacking the file is in the time. In full: all that `fsprobe report` "
-        "computes. The ring is one of `import pandas`, repeated as other processes at later times.\n",
-        evidence.table(["reader", "slots", "runs", "s, median (min-max)", "slots/s", "peak MiB"], cells),
+        + about,
+        evidence.table(
+            [
+                "reader",
+                "slots",
+                *(["distinct paths"] if tells_paths else []),
+                "runs",
+                "s, median (min-max)",
+                "slots/s",
+                "peak MiB",
+            ],
+            cells,
+        ),
     ]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fsprobe.analysis.columns.slots import LAYOUT
 from fsprobe.events.ring.kinship import WAITS
 from fsprobe.events.ring.slots import (
     CALL,
-    FIELDS,
     HAS_LONG,
     HEAD,
     HEADER_BYTES,
@@ -19,27 +19,27 @@ from fsprobe.events.ring.slots import (
     NEXT_AT,
     SLOT_BYTES,
     START,
+    TEXT_BYTES,
     VERSION,
     open_ring,
 )
 from fsprobe.recording import file
 from fsprobe.recording.file import Recording
 
-LAYOUT = np.dtype(
-    [(name, f"<{kind}" if kind != "120s" else "V120") if kind != "4Q" else (name, "<u8", 4) for name, kind in FIELDS]
-)
 PID_STEP = 1_000_000
 """Between the threads of a copy and those of the next one."""
 GAP_NS = 1_000_000_000
 
 
-def grow(source: Path, n_slots: int, target: Path) -> int:
+def grow(source: Path, n_slots: int, target: Path, own_trees: bool = False) -> int:
     """Write a recording whose ring has at least `n_slots` slots: copies of the source's, each a whole run; returns how many.
 
     Args:
         source: a recording made with --backend inline.
         n_slots: how many are wanted.
         target: the recording to write.
+        own_trees: each copy looks its names up in a directory of its own (the first four letters of a path are its number), so that
+            no path of one comes in another.
     """
     recording = Recording(str(source))
     ring = open_ring(b"".join(recording.section("ring")))
@@ -72,9 +72,24 @@ def grow(source: Path, n_slots: int, target: Path) -> int:
             copy["arg"][waits, 0] += pids
             copy["arg"][forked, 2] += at
             copy["text_at"][long] += at
+            if own_trees:
+                _move(copy, is_slot & ~long, number)
             yield copy.tobytes()
 
     sections = [("manifest", recording.whole("manifest"))]
     sections += [(name, recording.whole(name)) for name in recording.names() if name not in ("manifest", "ring")]
     file.write(str(target), "recording", [*sections, ("ring", pieces())])
     return all_slots
+
+
+def _move(slots: np.ndarray, which: np.ndarray, number: int) -> None:
+    """Put the paths of some calls into a directory whose name is a number."""
+    letters = np.frombuffer(b"%04x" % number, dtype=np.uint8)
+    texts = slots.view(np.uint8).reshape(len(slots), SLOT_BYTES)[:, SLOT_BYTES - TEXT_BYTES :]
+    begin = np.zeros(len(slots), dtype=np.int64)
+    for length in ("n1", "n2", "n3"):
+        n = slots[length].astype(np.int64)
+        rows = np.flatnonzero(which & (n > 5) & (begin + n <= TEXT_BYTES) & (slots["kind"] == CALL))
+        rows = rows[texts[rows, begin[rows]] == ord("/")]
+        texts[rows[:, None], begin[rows][:, None] + np.arange(1, 5)] = letters
+        begin += n

@@ -9,6 +9,13 @@ import click
 
 MAX_AMOUNT = 10**15
 """More of anything nobody has; and no formula overflows."""
+N_SHOWN = 20
+
+
+def shown(value: object) -> str:
+    """What was given, as far as it can be read."""
+    text = str(value)
+    return repr(text if len(text) <= N_SHOWN else text[:N_SHOWN] + "...")
 
 
 class Amount(click.FloatRange):
@@ -20,17 +27,21 @@ class Amount(click.FloatRange):
         Raises:
             click.UsageError: it is none, not finite, or out of the bounds.
         """
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{shown(value)} is no number", param, ctx)
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number) or abs(number) > MAX_AMOUNT:
-            self.fail(f"{value!r} is no amount", param, ctx)
+            self.fail(f"{shown(value)} is no amount", param, ctx)
         return number
 
 
 class Whole(click.IntRange):
-    """A whole number of at least `least`."""
+    """A whole number of at least `least`, and of at most `most` where that is given."""
 
-    def __init__(self, least: int = 0) -> None:
-        super().__init__(min=least)
+    def __init__(self, least: int = 0, most: int | None = None) -> None:
+        super().__init__(min=least, max=most)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number.
@@ -38,7 +49,11 @@ class Whole(click.IntRange):
         Raises:
             click.UsageError: it is none, or out of the bounds.
         """
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{shown(value)} is no whole number", param, ctx)
         number: int = super().convert(value, param, ctx)
         if number > MAX_AMOUNT:
-            self.fail(f"{str(value)[:20]}... is no amount", param, ctx)
+            self.fail(f"{shown(value)} is no amount", param, ctx)
         return number

@@ -35,7 +35,7 @@ class Percent(click.ParamType[float]):
         except ValueError:
             number = -1.0
         if not 0 <= number <= amounts.MAX_AMOUNT:
-            self.fail(f"{value!r} is not a percentage, such as 5%", param, ctx)
+            self.fail(f"{amounts.shown(value)} is not a percentage, such as 5%", param, ctx)
         return number
 
 

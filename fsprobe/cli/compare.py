@@ -12,6 +12,7 @@ import click
 
 from fsprobe import experiment, files, pipeline
 from fsprobe.analysis.gaps import gaps
+from fsprobe.cli import amounts
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
 from fsprobe.cli.renamed import Renamed
@@ -55,7 +56,7 @@ NEW = "(new)"
     "--runs",
     default=7,
     show_default=True,
-    type=click.IntRange(0, 1000),
+    type=amounts.Whole(0, 1000),
     help="Timed runs of each storage layout; 0 compares calls and requests alone.",
 )
 @click.option(
@@ -117,7 +118,7 @@ def command(
     if 0 < runs < significance.MIN_RUNS:
         few = significance.MIN_RUNS
         raise FsprobeError(
-            f"{runs} timed runs can't tell two layouts apart",
+            f"too few timed runs to tell two layouts apart: {runs}",
             f"--runs {few} or more; --runs 0 compares calls and requests alone",
             EXIT_USAGE,
         )

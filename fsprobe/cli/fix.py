@@ -8,6 +8,7 @@ import sys
 import click
 
 from fsprobe import experiment
+from fsprobe.cli import amounts
 from fsprobe.cli.compare import check_output
 from fsprobe.cli.failures import say
 from fsprobe.cli.report import load
@@ -25,7 +26,7 @@ from fsprobe.report.terminal.console import console_on
 @click.argument("file", type=click.Path())
 @click.option("--env", metavar="VENV", help="The environment [default: that of the recorded Python].")
 @click.option("--image", metavar="IMG", help="Where the image goes [default: VENV.sqsh, beside the environment].")
-@click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 1000), help="Timed runs of each layout.")
+@click.option("--runs", default=5, show_default=True, type=amounts.Whole(1, 1000), help="Timed runs of each layout.")
 @click.option(
     "--cache", type=click.Choice(["cold", "warm"]), help="[default: cold where caches can be emptied, else warm]"
 )

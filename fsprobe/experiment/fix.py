@@ -65,7 +65,9 @@ def prepare(
     if not cwd.is_dir():
         raise BadInput(f"{cwd}, where the command ran, is not there", "go to where it shall run, and give it after --")
     if n_runs < MIN_RUNS:
-        raise FsprobeError(f"{n_runs} runs can't tell two layouts apart", f"--runs {MIN_RUNS} or more", EXIT_USAGE)
+        raise FsprobeError(
+            f"too few runs to tell two layouts apart: {n_runs}", f"--runs {MIN_RUNS} or more", EXIT_USAGE
+        )
     cold = bool(make_cold) or os.access("/proc/sys/vm/drop_caches", os.W_OK)
     if cache == "cold" and not cold:
         raise MachineCannot(

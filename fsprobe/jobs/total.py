@@ -113,6 +113,7 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     job = replace(job, n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ, tracers=tracers)
     job = _with_times(job, total)
     metrics = replace(profile.metrics, by_process=bounded(profile.metrics.by_process))
+    profile = pipeline.with_open_names(profile, {site: total.open_names(site) for site in total.undecided})
     return with_time(replace(profile, metrics=metrics, job=job), total.times.account()), table
 
 

@@ -83,6 +83,8 @@ class Quality:
     is_marked: bool = True
     """Whether any import was timed."""
     io_uring: bool = False
+    names_as_imported: tuple[str, ...] = ()
+    """Packages called as they are imported: which distribution they are the recording leaves open, and nobody could tell."""
 
     @property
     def n_own_calls(self) -> int:

@@ -42,7 +42,8 @@ def decided(lookups: "dict[str, Any]") -> "dict[str, Any]":
             metadata directories of those that may own them}}. It is not changed.
 
     Returns:
-        The same without "undecided", with more in "distributions", and with the files that were opened in "n_calls".
+        The same with more in "distributions", and with the files that were opened in "n_calls"; in "undecided" is left what no
+        metadata file could be read for.
     """
     undecided = lookups.get("undecided")
     if not undecided:
@@ -50,12 +51,27 @@ def decided(lookups: "dict[str, Any]") -> "dict[str, Any]":
     new = {name: part for name, part in lookups.items() if name != "undecided"}
     new["distributions"] = dict(lookups.get("distributions") or {})
     n_before = len(_read)
+    still = {}  # type: dict[str, Any]
     for site, left in undecided.items():
-        told = owners(site, left.get("names") or (), left.get("among") or ())
+        among = [entry for entry in left.get("among") or () if _INFO.fullmatch(entry)]
+        told = owners(site, left.get("names") or (), among)
         new["distributions"][site] = {**new["distributions"].get(site, {}), **told}
+        if among and not any(_installed(os.path.join(site, entry)) for entry in among[:MAX_METADATA_FILES]):
+            still[site] = left
+    if still:
+        new["undecided"] = still
     if "n_calls" in new:
         new["n_calls"] += len(_read) - n_before
     return new
+
+
+def open_names(lookups: "dict[str, Any]") -> "dict[str, list[str]]":
+    """Of each site directory the names of which nobody told the distribution, although the metadata would tell."""
+    told = lookups.get("distributions") or {}
+    return {
+        site: [name for name in left.get("names") or () if name not in told.get(site, {})]
+        for site, left in (lookups.get("undecided") or {}).items()
+    }
 
 
 def owners(site: "str", names: "Iterable[str]", among: "Iterable[str]") -> "dict[str, str]":

@@ -62,6 +62,17 @@ def quality_lines(profile: Profile) -> list[str]:
     elif manifest.backend_why:
         lines.append(f"{manifest.backend} was used because {manifest.backend_why}")
     lines += _unread(quality, manifest)
+    if quality.names_as_imported:
+        names = ", ".join(quality.names_as_imported[:N_PROGRAMS])
+        more = (
+            f" and {len(quality.names_as_imported) - N_PROGRAMS} more"
+            if len(quality.names_as_imported) > N_PROGRAMS
+            else ""
+        )
+        lines.append(
+            f"packages named as they are imported, not as they are installed: {names}{more} (the recording leaves it open, and its "
+            "environment could not be read)"
+        )
     if profile.metrics.n_unowned:
         lines.append(
             f"{numbers.plural(profile.metrics.n_unowned, 'call')} between imports may be the program's own: they count for the phase import"

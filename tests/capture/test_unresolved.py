@@ -44,6 +44,41 @@ def test_links_on_the_way_and_behind_them(tmp_path: Path) -> None:
     assert found["links"][f"{tmp_path}/second"] == "real"
 
 
+@pytest.mark.parametrize("is_behind_two", [False, True], ids=["one", "two"])
+def test_an_environment_behind_a_link_is_proven_by_where_its_files_were_opened(
+    tmp_path: Path, is_behind_two: bool
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "env").symlink_to("way/real" if is_behind_two else "real")
+    (tmp_path / "way").symlink_to(tmp_path)
+    lines = []
+    for number in range(300):
+        (tmp_path / "real" / f"p{number}").mkdir()
+        (tmp_path / "real" / f"p{number}" / "m.pyc").touch()
+        lines += [
+            f'stat("{tmp_path}/env/p{number}", {{st_mode=S_IFDIR|0755, st_size=1, ...}}) = 0',
+            f'openat(AT_FDCWD</>, "{tmp_path}/env/p{number}/m.pyc", O_RDONLY) = 3<{tmp_path}/real/p{number}/m.pyc>',
+        ]
+    (tmp_path / "real" / "p7" / "current").symlink_to("m.pyc")
+    lines.append(f'openat(AT_FDCWD</>, "{tmp_path}/env/p7/current", O_RDONLY) = 3<{tmp_path}/real/p7/m.pyc>')
+    found, budget = look("\n".join(lines))
+    links = {path: target for path, target in found["links"].items() if target is not None}
+    assert links.pop(f"{tmp_path}/env") == ("way/real" if is_behind_two else "real")
+    assert links.pop(f"{tmp_path}/real/p7/current") == "m.pyc"
+    assert links == ({f"{tmp_path}/way": str(tmp_path)} if is_behind_two else {})
+    assert budget.n_left == 0
+    assert budget.n_calls <= 6
+
+
+def test_links_that_lead_to_themselves_end(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "c").symlink_to("c/c")
+    lines = [f'stat("{tmp_path}/{name}/x/y", 0x7ff) = -1 ELOOP (Too many links)' for name in "abc"]
+    found, _ = look("\n".join(lines))
+    assert {found["links"][f"{tmp_path}/{name}"] for name in "abc"} == {"a", "b", "c/c"}
+
+
 def test_a_missing_directory_is_looked_for_once_and_nothing_below_it(tmp_path: Path) -> None:
     found, budget = look(
         "\n".join(
@@ -157,8 +192,8 @@ def test_a_link_leads_to_what_its_name_stood_for(tmp_path: Path) -> None:
     )
     links = found["links"]
     assert (links[f"{tmp_path}/link"], links[f"{tmp_path}/lib"]) == ("lib", None)
-    assert (links[f"{tmp_path}/link/name"], links[f"{tmp_path}/link/program"]) == ("program", None)
-    assert f"{tmp_path}/link/program" in found["files"]
+    assert (links[f"{tmp_path}/lib/name"], links[f"{tmp_path}/lib/program"]) == ("program", None)
+    assert f"{tmp_path}/lib/program" in found["files"]
     assert f"{tmp_path}/lib" not in found["files"]
 
 

@@ -39,6 +39,8 @@ def test_no_option_takes_it(words: tuple[str, ...], number: str, capsys: pytest.
     said = capsys.readouterr().err
     assert code in (EXIT_USAGE, 3), said  # a file that is not there is looked for first, where there is one
     assert said.startswith("fsprobe: ")
+    assert "integer range" not in said
+    assert len(said) < 600
 
 
 @pytest.mark.parametrize("number", ODD, ids=lambda text: text[:6])

@@ -48,8 +48,17 @@ _DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
 """Names of links to the directory that they lie in; see `capture.directories.hook_place`."""
 
 
-class _Attributor:
-    def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes) -> None:
+class Attributor:
+    """What is known of the programs that run; for a whole stream use `attribute`.
+
+    Args:
+        hook_dir: the directory that fsprobe put first on PYTHONPATH; b"" when there was none.
+        marks_dir: where the hooks wrote.
+        notes: filled with what the stream says besides calls.
+        running: the process that the tracer was attached to, for a log that does not begin with its start.
+    """
+
+    def __init__(self, hook_dir: bytes, marks_dir: bytes, notes: Notes, running: Running | None = None) -> None:
         self.hook_dir = hook_dir
         # by its name on PYTHONPATH, and by where it lies, which is what a descriptor of it shows
         self.hook_dirs = (hook_dir, _DIGITS.sub(b"/", hook_dir)) if hook_dir else ()
@@ -62,6 +71,8 @@ class _Attributor:
         """Names of modules, as text."""
         self.estimates: dict[int, tuple[Image, Estimate]] = {}
         """Thread -> what estimates its imports, while nothing marks them."""
+        if running is not None:
+            self._begin(running)
 
     def thread(self, tid: int) -> Thread:
         thread = self.threads.get(tid)
@@ -70,7 +81,7 @@ class _Attributor:
             thread = self.threads[tid] = Thread(Image(process, under_python=False))
         return thread
 
-    def begin(self, running: Running) -> None:
+    def _begin(self, running: Running) -> None:
         """All threads of a process that is past its start."""
         process = ProcessInfo(running.pid, 0, running.label, "python" if running.is_python else "program")
         image = Image(process, under_python=True, state="main" if running.is_python else "foreign")
@@ -198,17 +209,10 @@ class _Attributor:
         if thread is None:
             return None
         image = thread.image
-        if (
-            image.state != "main"
-            or not image.hooked
-            or not image.has_marks
-            or image.is_silent
-            or image.in_hook
-            or image.walks_up_to
-        ):
+        if not image.is_settled:
             return None
         op = call.op
-        if op is Op.EXEC or (op is Op.OPEN and self._is_of_marks(call)):
+        if op is Op.EXEC or (op is Op.OPEN and self.is_of_marks(call)):
             return None
         stack = thread.seen_stack
         if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
@@ -277,7 +281,7 @@ class _Attributor:
         module = stack[-1].name if stack else NO_IMPORT
         phase = phase_of(call, image, stack, self.hook_prefixes)
         row = Attributed(call, phase, module, stack, image.process)
-        if image.in_hook or (call.op is Op.OPEN and self._is_of_marks(call)):
+        if image.in_hook or (call.op is Op.OPEN and self.is_of_marks(call)):
             row.own = True
         elif not image.hooked and (call.path in self.hook_dirs or call.path.startswith(self.hook_prefixes)):
             # the import system's lookups in the hook's directory come before the hook runs; a program that lists
@@ -300,7 +304,7 @@ class _Attributor:
         else:
             yield row
 
-    def _is_of_marks(self, call: Call) -> bool:
+    def is_of_marks(self, call: Call) -> bool:
         """Whether the hook opens its file of marks, or the directory of these by the flags that nobody else uses there."""
         if call.path in self.marks_dirs:
             return b"O_PATH" in call.args and b"O_NOFOLLOW" in call.args
@@ -367,9 +371,7 @@ def attribute(
         marks_dir: where the hooks wrote.
         running: the process that the tracer was attached to, for a log that does not begin with its start.
     """
-    attributor = _Attributor(hook_dir, marks_dir, notes)
-    if running is not None:
-        attributor.begin(running)
+    attributor = Attributor(hook_dir, marks_dir, notes, running)
     settled = attributor.settled
     for event in events:
         if type(event) is Call:

@@ -73,6 +73,16 @@ class Image:
     """While site runs and no hook tells of its end: looks at a directory that may be the first of the program's own search path."""
     doubtful: list[Attributed] = field(default_factory=list)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is an interpreter that is past its start and marks its imports: nothing is held back of its calls."""
+        return (
+            self.state == "main"
+            and self.hooked
+            and self.has_marks
+            and not (self.is_silent or self.in_hook or self.walks_up_to)
+        )
+
 
 @dataclass(slots=True)
 class Thread:

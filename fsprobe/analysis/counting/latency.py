@@ -5,6 +5,7 @@ from __future__ import annotations
 _STEP: float = 1.05
 """Bins grow by 5 %: a quantile is right to 5 % whatever the range."""
 _HALF_STEP: float = _STEP**0.5
+_MOST_BINS = 600
 
 
 def latency_bin(ns: int) -> int:
@@ -21,12 +22,20 @@ def bin_of(us: int) -> int:
     known = BINS.get(us)
     if known is None:
         edge, known = 1.0, 0
-        while edge < us and known < 600:
+        while edge < us and known < _MOST_BINS:
             edge *= _STEP
             known += 1
         if len(BINS) < 100_000:
             BINS[us] = known
     return known
+
+
+def bin_edges() -> list[float]:
+    """The upper edges of all bins in us, as `bin_of` makes them."""
+    edges = [1.0]
+    while len(edges) <= _MOST_BINS:
+        edges.append(edges[-1] * _STEP)
+    return edges
 
 
 def bin_ns(number: int) -> float:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed, Frame
 from fsprobe.analysis.counting.latency import BINS, bin_of
+from fsprobe.events.strace.arguments import resolved_of
 from fsprobe.model.events import MISSING_ERRORS, Op
 from fsprobe.model.rows import Counts
 
 BIN_NS = 100_000_000
 """Width of a time bin, 0.1 s: windows of 1 s and 10 s are slid over these."""
 
-_FIELD = {
+FIELD = {
     Op.OPEN: "n_open",
     Op.STAT: "n_stat",
     Op.READLINK: "n_readlink",
@@ -43,7 +44,7 @@ def add_call(counts: Counts, op: Op, is_not_found: bool, time_ns: int) -> None:
     elif op is Op.OPEN:
         counts.n_open += 1
     else:
-        name = _FIELD[op]
+        name = FIELD[op]
         setattr(counts, name, getattr(counts, name) + 1)
     if is_not_found:
         counts.n_not_found += 1
@@ -163,6 +164,7 @@ class Folder:
         self.why_not_found = why_not_found
         self._first: Attributed | None = None
         self._stretch = Counts()
+        self._begun_ns: int | None = None  # when the first call of the stretch began
         self._process_now: ProcessTally | None = None
         self._inside: dict[int, _Inside] = {}
 
@@ -175,7 +177,7 @@ class Folder:
         # written out, not in small functions: this is done for each call of a run, or of a job of a thousand ranks
         tally = self.tally
         by_path, by_syscall, floor, not_found = tally.by_path, tally.by_syscall, tally.floor, tally.not_found
-        first, process, stretch = self._first, self._process_now, self._stretch
+        first, process, stretch, begun_ns = self._first, self._process_now, self._stretch, self._begun_ns
         stack, phase = (first.stack, first.phase) if first is not None else ((), "")
         bin_now, n_in_bin, n_open_in_bin = -1, 0, 0
         first_ns, last_ns, startup_end_ns = tally.first_ns, tally.last_ns, tally.startup_end_ns
@@ -205,11 +207,12 @@ class Folder:
                 if n_in_bin and process is not None:
                     self._add_bin(phase, process, bin_now, n_in_bin, n_open_in_bin)
                     n_in_bin = n_open_in_bin = 0
+                self._begun_ns = begun_ns
                 self._end()
                 self._first = first = row
                 stack, phase = row.stack, row.phase
                 self._process_now = process = self._process(row)
-                stretch = self._stretch
+                stretch, begun_ns = self._stretch, None
             path = by_path.get(name)
             if path is None:
                 path = by_path[name] = PathTally()
@@ -221,11 +224,7 @@ class Folder:
                 stretch.n_open += 1
                 counts.n_open += 1
                 if path.resolved is None and not error:
-                    start = result.find(b"<")
-                    if start >= 0 and result.endswith(b">"):
-                        path.resolved = result[start + 1 : -1]
-                    elif start < 0 and result.isdigit():
-                        path.resolved = name  # a log without -y: where it led is not known, that it was opened is
+                    path.resolved = resolved_of(name, result)
             else:
                 add_call(stretch, op, False, 0)
                 add_call(counts, op, False, 0)
@@ -259,13 +258,16 @@ class Folder:
             n_in_bin += 1
             if op is _OPEN:
                 n_open_in_bin += 1
-            if first_ns is None or t_ns < first_ns:
-                first_ns = t_ns
+            if begun_ns is None or t_ns < begun_ns:
+                begun_ns = t_ns
+                if first_ns is None or t_ns < first_ns:
+                    first_ns = t_ns
             if last_ns is None or end > last_ns:
                 last_ns = end
             if phase == "import" and (startup_end_ns is None or end > startup_end_ns):
                 startup_end_ns = end
         tally.first_ns, tally.last_ns, tally.startup_end_ns = first_ns, last_ns, startup_end_ns
+        self._begun_ns = begun_ns
         if n_in_bin and process is not None:
             self._add_bin(phase, process, bin_now, n_in_bin, n_open_in_bin)
 
@@ -307,11 +309,9 @@ class Folder:
             return
         tally = self.tally
         add(tally.total, counts)
-        if row.phase not in tally.by_phase:
-            tally.by_phase[row.phase] = Counts()
-        add(tally.by_phase[row.phase], counts)
+        add(tally.by_phase.setdefault(row.phase, Counts()), counts)
         add(self._process_now.counts, counts)
-        module, t_ns = _module(tally, row.module), row.call.t_ns
+        module, t_ns = _module(tally, row.module), self._begun_ns
         add(module.own, counts)
         _begin(module, t_ns)
         if row.stack:
@@ -325,7 +325,7 @@ class Folder:
             inside.add(counts, t_ns)
         else:
             add(module.cumulative, counts)
-        self._first, self._process_now, self._stretch = None, None, Counts()
+        self._first, self._process_now, self._stretch, self._begun_ns = None, None, Counts(), None
 
     def _process(self, row: Attributed) -> ProcessTally:
         info = row.process
@@ -388,10 +388,9 @@ def check_sums(tally: Tally) -> list[str]:
         for row in rows:
             add(total, row)
         for field_name in Counts.__slots__:
-            if field_name != "n_other" and getattr(total, field_name) != getattr(tally.total, field_name):
-                wrong.append(
-                    f"by {name}: {field_name} {getattr(total, field_name)} != {getattr(tally.total, field_name)}"
-                )
+            found, expected = getattr(total, field_name), getattr(tally.total, field_name)
+            if field_name != "n_other" and found != expected:
+                wrong.append(f"by {name}: {field_name} {found} != {expected}")
     if sum(tally.not_found.values()) != tally.total.n_not_found:
         wrong.append(f"not found: {sum(tally.not_found.values())} != {tally.total.n_not_found}")
     top = tally.by_module.get(NO_IMPORT)

@@ -55,6 +55,13 @@ def network_roots(evidence: Evidence) -> list[Root]:
     A tree is the prefix of an interpreter, its base prefix, or a sys.path entry outside both. Of such an entry only code
     counts: a script's own directory is one, and the data beside the script is no environment.
     """
+    found: list[Root] | None = evidence.worked_out.get("network_roots")
+    if found is None:
+        found = evidence.worked_out["network_roots"] = _network_roots(evidence)
+    return found
+
+
+def _network_roots(evidence: Evidence) -> list[Root]:
     places: list[bytes] = prefixes(evidence)
     places += [os.fsencode(str(fact["base_prefix"])) for fact in evidence.facts if fact.get("base_prefix")]
     for fact in evidence.facts:

@@ -39,6 +39,8 @@ class Evidence:
     watch: Watch | None = None
     """None: what needs counts by process and phase can't be computed."""
     thresholds: Thresholds = field(default_factory=lambda: DEFAULTS)
+    worked_out: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What one rule has worked out and others ask for too, by the name of the function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,23 @@ def under(evidence: Evidence, roots: Iterable[bytes]) -> Iterator[tuple[bytes, P
     for path, counted in evidence.tally.by_path.items():
         if path.startswith(heads) or path in exact:
             yield path, counted
+
+
+def under_each(evidence: Evidence, roots: Iterable[bytes]) -> dict[bytes, list[tuple[bytes, PathTally]]]:
+    """For each of many roots the paths of the run at or below it, as `under` gives them for one."""
+    found: dict[bytes, list[tuple[bytes, PathTally]]] = {root: [] for root in roots}
+    by_head: dict[bytes, list[bytes]] = {}
+    for root in found:
+        by_head.setdefault(root.rstrip(b"/"), []).append(root)
+    for path, counted in evidence.tally.by_path.items():
+        holding = [path] if path in found else []
+        head, slash, _ = path.rpartition(b"/")
+        while slash:
+            holding += by_head.get(head, ())
+            head, slash, _ = head.rpartition(b"/")
+        for root in dict.fromkeys(holding):
+            found[root].append((path, counted))
+    return found
 
 
 def n_calls(rows: Iterable[tuple[bytes, PathTally]]) -> int:

@@ -23,6 +23,7 @@ from fsprobe.analysis.findings.evidence import (
     saving,
     some,
     under,
+    under_each,
     weigh,
 )
 from fsprobe.model.formats import text
@@ -175,8 +176,7 @@ def run_path(evidence: Evidence) -> Seen | None:
         return None
     rows: list[tuple[bytes, PathTally]] = []
     n_useless = 0
-    for directory in busiest:
-        below = list(under(evidence, [directory]))
+    for directory, below in under_each(evidence, busiest).items():
         if not any(counted.resolved is not None for _, counted in below):
             n_useless += 1
             rows += [(path, counted) for path, counted in below if _is_library_probe(path, directory)]

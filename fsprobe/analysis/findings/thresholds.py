@@ -145,8 +145,8 @@ DEFAULTS: Thresholds = dict(
             "a judgement; apptainer#665: kernel 18:00, squashfuse_ll 17:57, squashfuse 27:37 (min:s)",
         ),
         _row("nodes", 2, 16, 128, "nodes that start from one shared environment", "a judgement"),
-        _row("share_time", 0.1, 0.4, None, "share of the wall time spent in filesystem calls, at most", "a judgement"),
-        _row("wait_s", 0.3, 3, None, "s spent in filesystem calls per process, at most", "a judgement"),
+        _row("share_time", 0.1, 0.4, None, "share of the wall time spent waiting in metadata calls", "a judgement"),
+        _row("wait_s", 0.3, 3, None, "s spent waiting in metadata calls, per process", "a judgement"),
         _row("cold_wait_s", 5, None, None, "s that a cold start would wait, estimated", "a judgement"),
         _row(
             "slow_call_ms",

@@ -123,6 +123,32 @@ def watch(rows: Iterable[Attributed], seen: Watch) -> Iterator[Attributed]:
         yield row
 
 
+def is_worth_a_look(call: Call) -> bool:
+    """Whether a call may tell more than its path, phase, process and time, wherever it is made."""
+    path, error = call.path, call.error
+    if call.op is _OPEN and (
+        b".dist-info/" in path
+        or path.endswith(b"info/entry_points.txt")
+        or (not error and _makes(call.syscall, call.args) and not _is_no_file(path))
+    ):
+        return True
+    return (
+        _is_of_real_path(call)
+        or path == b"/proc/self/fd"
+        or (error in _REFUSALS and (call.syscall.startswith("mkdir") or TEMPORARY_PYC.match(path) is not None))
+    )
+
+
+def counts_each(module: str, stack: tuple[Frame, ...]) -> bool:
+    """Whether each call of an import is counted by itself, in any process."""
+    return module == FONT_MANAGER or not _SPAWN_MACHINERY.isdisjoint(frame.name for frame in stack)
+
+
+def is_worker(label: str) -> bool:
+    """Whether a process is one that another has made to work for it: of its calls each is looked at."""
+    return "(multiprocessing)" in label or label.endswith(LOKY)
+
+
 def _note_open(row: Attributed, seen: Watch, is_python: bool) -> None:
     call, process = row.call, row.process
     path = call.path

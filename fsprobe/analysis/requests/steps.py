@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import stat
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
@@ -122,11 +122,11 @@ class Steps:
     """Calls whose path could not be made absolute."""
     _seen: dict[tuple[int, int, str, bytes], int] = field(default_factory=dict)
 
-    def add(self, call: Call, module: str) -> None:
-        """Take in one call."""
+    def add(self, call: Call, module: str, n: int = 1) -> None:
+        """Take in a call; `n` that differ in nothing but their times, with no change of the tree in between, where these don't count."""
         tid, t_ns, syscall, _, path, error, _, args, _ = call
         if path[:1] != b"/":
-            self.n_unplaced += 1
+            self.n_unplaced += n
             return
         # what stands behind the last string says what the call wants and what it found, whatever the path is
         at = args.rfind(b'"')
@@ -140,9 +140,9 @@ class Steps:
             if self.keeps_order:
                 self._note(number, tid, t_ns, module)
             step = self.steps[number]
-            step.callers[module] = step.callers.get(module, 0) + 1
+            step.callers[module] = step.callers.get(module, 0) + n
         else:
-            step = Step(action, syscall, path, error, flags, {module: 1})
+            step = Step(action, syscall, path, error, flags, {module: n})
             if self.keeps_order:
                 self._note(len(self.steps), tid, t_ns, module)
             self._seen[key] = len(self.steps)
@@ -244,6 +244,34 @@ def _flags_of(syscall: str, action: int, tail: bytes) -> int:
     for word in _WORD.findall(tail):
         flags |= _WORDS.get(word, 0)
     return flags
+
+
+def changes_tree(call: Call) -> bool:
+    """Whether who asks after a call may be answered otherwise than before it."""
+    action = ACTION_OF_SYSCALL.get(call.syscall, LOOK)
+    if call.error or call.path[:1] != b"/":
+        return False
+    return MAKE <= action <= RENAME or (action == OPEN_IT and _creates(call))
+
+
+def is_told_again(call: Call) -> bool:
+    """Whether a call that comes once more, word for word, is only counted, unless the tree has changed in between."""
+    action = ACTION_OF_SYSCALL.get(call.syscall, LOOK)
+    return (action < LIST_IT or action == EXECUTE) and not (action == OPEN_IT and _creates(call))
+
+
+def told_of(call: Call) -> Hashable:
+    """What a call that comes once more tells of its path, and so what one of other words may have told otherwise; None: nothing."""
+    action = ACTION_OF_SYSCALL.get(call.syscall, LOOK)
+    if call.error:
+        return None
+    if action == LOOK:
+        return _found(call.args)[0]
+    return result_path(call) if action == OPEN_IT else link_target(call) if action == READ_LINK else None
+
+
+def _creates(call: Call) -> bool:
+    return call.syscall == "creat" or b"O_CREAT" in _WORD.findall(call.args[call.args.rfind(b'"') + 1 :])
 
 
 def _wanted(syscall: str, args: bytes) -> int:

@@ -11,7 +11,7 @@ from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.ring import Reads, RingFacts, Usage
 from fsprobe.model.events import Call, Event, Mark, Op, Process
 
-_NO_FILES = (b"/proc/", b"/sys/", b"/dev/")
+NO_FILES = (b"/proc/", b"/sys/", b"/dev/")
 """What is read there waits for no filesystem: terminals, pipes by name, the kernel."""
 FAST_CALL_NS = 100_000
 """A call that takes no longer than this above the cheapest may have computed all the time, or been held up by its tracer: a
@@ -240,7 +240,7 @@ def _thread(threads: dict[int, _Thread], tid: int) -> _Thread:
 
 def _read(reads: Reads, seen: Observed, threads: dict[int, _Thread]) -> None:
     """Reads of a file, at its open: that is whose file it is."""
-    if reads.path[:1] != b"/" or reads.path.startswith(_NO_FILES):
+    if reads.path[:1] != b"/" or reads.path.startswith(NO_FILES):
         return
     of_file = seen.reads.get(reads.path)
     if of_file is None:

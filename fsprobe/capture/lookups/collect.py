@@ -13,7 +13,7 @@ import os
 import re
 
 from fsprobe.capture.lookups import unresolved
-from fsprobe.capture.lookups.unresolved import Budget
+from fsprobe.capture.lookups.starts import Budget
 from fsprobe.capture.machine import memory
 
 TYPE_CHECKING = False

@@ -14,6 +14,8 @@ import os
 import re
 
 from fsprobe import files
+from fsprobe.capture.lookups import starts
+from fsprobe.capture.lookups.starts import Budget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,19 +23,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_PLACES = 160
-MAX_PROGRAMS = 12
 MAX_PROVEN = 200
 _LIBRARIES = (b"/lib/", b"/lib64/")
 _MARKERS = (b"fsprobe!", b"fsprobe>")
 _SKIPPED = (b"/proc/", b"/dev/", b"/sys/")
 _PROBE = re.compile(rb"\.(?:so|py|pyc|pyd|pth|_pth|zip|cfg)(?:\.[0-9.]*)?$")
-
-
-class Budget:
-    """Counts what was asked of the filesystem, and what was not."""
-
-    n_calls = 0
-    n_left = 0
 
 
 def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" = None) -> "dict[str, Any]":
@@ -43,9 +37,9 @@ def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" 
     found = Found(links)
     programs = {}  # type: dict[str, str | None]
     sizes = {}  # type: dict[str, int]
-    queue = list(log.programs)[:MAX_PROGRAMS]
-    budget.n_left += max(0, len(log.programs) - MAX_PROGRAMS)
-    _look_at_programs(queue, programs, sizes, budget)
+    queue = list(log.programs)[: starts.MAX_PROGRAMS]
+    budget.n_left += max(0, len(log.programs) - starts.MAX_PROGRAMS)
+    starts.look_at_programs(queue, programs, sizes, budget)
     for place in log.proven_directories():
         links[os.fsdecode(place)] = None
     for path in sizes:
@@ -55,8 +49,8 @@ def look(data: "bytes", budget: "Budget", known: "dict[str, str | None] | None" 
         found.regular.update(map(os.fsdecode, log.behind(os.fsencode(path))))
     found.look_at(log.doubtful(queue), log, budget)
     # a script that could not be started for want of its interpreter was opened all the same
-    queue = [path for path in log.failed_programs if os.fsdecode(path) in links][: MAX_PROGRAMS - len(programs)]
-    _look_at_programs(queue, programs, sizes, budget)
+    queue = [path for path in log.failed_programs if os.fsdecode(path) in links][: starts.MAX_PROGRAMS - len(programs)]
+    starts.look_at_programs(queue, programs, sizes, budget)
     found.look_at(log.in_doubt((path, True) for path in queue), log, budget)
     return {"links": links, "missing": found.missing, "files": found.files, "programs": programs, "sizes": sizes}
 
@@ -75,19 +69,31 @@ class Found:
         self.ends = set()  # type: set[bytes]
         """Names with nothing below them."""
         self.n_places = 0
+        self._has_links = any(target is not None for target in links.values())
+        self._real = {}  # type: dict[bytes, bytes]
+        """Names that were looked at, as far as that was possible: as they are without the links in them."""
 
     def look_at(self, places: "Iterator[bytes]", log: "Names", budget: "Budget") -> "None":
         """Look at places, each after those above it; at most `MAX_PLACES` in all."""
-        for place in places:
+        for name in places:
+            # below a link lies what lies where it leads: an environment behind one is proven by where its files were opened
+            place = self._located(name)
+            if place != name and (place in log.plain or place in log.files):
+                continue
             text = os.fsdecode(place)
             if text in self.links or place in self.ends:
                 continue
             if os.path.dirname(place) in self.ends:
                 self.ends.add(place)
                 continue
-            if place in log.read:
-                target = log.read[place]
-            elif place.startswith(self.own) and (log.is_above(place) or place in log.found):
+            names = (name,) if place == name else (name, place)
+            if place != name and os.fsdecode(name) in self.regular:
+                self.regular.add(text)
+            is_above = any(map(log.is_above, names))
+            read = [log.read[each] for each in names if each in log.read]
+            if read:
+                target = read[0]
+            elif place.startswith(self.own) and (is_above or any(each in log.found for each in names)):
                 target = None
             elif self.n_places >= MAX_PLACES:
                 budget.n_left += 1
@@ -104,15 +110,36 @@ class Found:
                         continue
                     target = None
             if target is not None:
+                self._has_links = True
                 self.links[text] = os.fsdecode(target)
-                following = log.follow(place, target)
+                following = log.follow(place, target, is_above)
                 if text in self.regular:
                     self.regular.add(os.fsdecode(following))
                 continue
             self.links[text] = None
-            if not log.is_above(place) and not self._is_directory(place, budget):
+            if not is_above and not self._is_directory(place, budget):
                 self.files.append(text)
                 self.ends.add(place)
+
+    def _located(self, name: "bytes") -> "bytes":
+        """A name in the directory that what stands above it leads to, as far as links were looked at; with dots as it is."""
+        directory, _, last = name.rpartition(b"/")
+        if not directory or not self._has_links or b"/." in name:
+            return name
+        return self._resolved(directory, files.MAX_LINKS) + b"/" + last
+
+    def _resolved(self, path: "bytes", n_links: "int") -> "bytes":
+        known = self._real.get(path)
+        if known is not None:
+            return known
+        directory, _, last = path.rpartition(b"/")
+        place = (self._resolved(directory, n_links) if directory else b"") + b"/" + last
+        target = self.links.get(os.fsdecode(place))
+        if target is not None and n_links:
+            following = os.path.normpath(os.path.join(os.path.dirname(place), os.fsencode(target)))
+            place = self._resolved(following, n_links - 1)
+        self._real[path] = place
+        return place
 
     def _is_directory(self, place: "bytes", budget: "Budget") -> "bool":
         if os.fsdecode(place) in self.regular or place.startswith(self.own):
@@ -133,18 +160,6 @@ def is_directory(place: "bytes") -> "bool":
     except OSError as error:
         return error.errno != errno.ENOTDIR
     return True
-
-
-def _look_at_programs(
-    queue: "list[bytes]", programs: "dict[str, str | None]", sizes: "dict[str, int]", budget: "Budget"
-) -> "None":
-    for path in queue:
-        following, size = names_in_program(path, budget)
-        programs[os.fsdecode(path)] = None if following is None else os.fsdecode(following)
-        if size is not None:
-            sizes[os.fsdecode(path)] = size
-        if following is not None and following not in queue and len(queue) < MAX_PROGRAMS:
-            queue.append(following)
 
 
 class Names:
@@ -282,11 +297,11 @@ class Names:
         elif target and b"\\" not in target and words[:1] == [b"%d" % len(target)]:  # else a log may have cut it
             self.read[path] = target
 
-    def follow(self, link: "bytes", target: "bytes") -> "bytes":
+    def follow(self, link: "bytes", target: "bytes", is_above: "bool" = False) -> "bytes":
         """A link was found: the names in its text are in doubt as well. Gives the path that it leads to."""
         path = os.path.join(os.path.dirname(link), target)
         self.targets.append(path)
-        if self.is_above(link):
+        if is_above or self.is_above(link):
             self._above.add(path)
         return path
 
@@ -295,13 +310,18 @@ class Names:
         return self.in_doubt(self._paths(programs))
 
     def in_doubt(self, paths: "Iterator[tuple[bytes, bool]]") -> "Iterator[bytes]":
-        """The names of paths that are not proven, each after those above it; then those of links that were found."""
+        """The names of paths that are not proven, each after those above it, and after it those of the link that it was found to be."""
         for path, itself in paths:
-            for place in self._unproven(path, itself):
+            waiting = [self._unproven(path, itself)]
+            while waiting:
+                place = next(waiting[-1], None)
+                if place is None:
+                    waiting.pop()
+                    continue
                 yield place
-            while self.targets:
-                for place in self._unproven(self.targets.pop(), True):
-                    yield place
+                # where a link leads is looked at before what lies below it
+                while self.targets:
+                    waiting.append(self._unproven(self.targets.pop(), True))
 
     def _paths(self, programs: "list[bytes]") -> "Iterator[tuple[bytes, bool]]":
         """Paths with places in doubt; whether their last name is one of them."""
@@ -356,42 +376,3 @@ def _cwd() -> "bytes":
         return os.getcwdb()
     except OSError:
         return b""
-
-
-def names_in_program(path: "bytes", budget: "Budget") -> "tuple[bytes | None, int | None]":
-    """What the kernel opens after a program (the interpreter of a script, the loader of an ELF file), and its own size."""
-    budget.n_calls += 1
-    try:
-        with files.open_regular(path) as source:
-            status = os.fstat(source.fileno())
-            size = status.st_size
-            head = source.read(4096)
-    except OSError:
-        return None, None
-    if not status.st_mode & 0o111:
-        return None, size
-    if head[:2] == b"#!":
-        words = head[2:256].split(b"\n", 1)[0].split()
-        return words[0] if words and words[0][:1] == b"/" else None, size
-    return _loader(head) if head[:4] == b"\x7fELF" else None, size
-
-
-def _loader(head: "bytes") -> "bytes | None":
-    # ELF header and program headers; PT_INTERP is 3 (elf(5)). `import struct` would cost a dozen metadata calls
-    order = "little" if head[5:6] == b"\x01" else "big"
-    is_64 = head[4:5] == b"\x02"
-
-    def number(at: "int", n_bytes: "int") -> "int":
-        return int.from_bytes(head[at : at + n_bytes], order)  # type: ignore[arg-type]
-
-    word = 8 if is_64 else 4
-    table = number(32 if is_64 else 28, word)
-    size, n_headers = number(54 if is_64 else 42, 2), number(56 if is_64 else 44, 2)
-    for at in range(table, table + n_headers * size, size or 1):
-        if at + 2 * word + 4 > len(head):
-            return None
-        if number(at, 4) == 3:
-            offset = number(at + (8 if is_64 else 4), word)
-            end = head.find(b"\0", offset)
-            return head[offset:end] if 0 <= offset < end else None
-    return None

@@ -133,33 +133,22 @@ class Run:
     # -- calls ------------------------------------------------------------------------------------------------------
 
     def call(self, index: int, slot: Slot) -> Call | None:
-        number, result = slot.nr, slot.result
         texts = self.texts(slot)
-        path = _path_of(slot, texts)
-        if path is None:
+        call = spelled(slot, texts)
+        if call is None:
             return None
-        op = OPS[number]
         if slot.state == BEGUN:
             self.quality.n_unfinished += 1
-            return Call(slot.tid, slot.t_ns, NAMES[number], op, path, "?", None, SPELLING[number](slot, texts), b"")
-        args = SPELLING[number](slot, texts)
-        if result < 0:
-            error, text = error_of(result)
-        else:
-            error = ""
-            if op is _OPEN:
-                text = result_of(slot, texts)
-                self._reads(slot, texts, path)
-            else:
-                text = b"%d" % result if result else b"0"
-        return tuple.__new__(Call, (slot.tid, slot.t_ns, NAMES[number], op, path, error, slot.dur_ns, args, text))
+        elif call.op is _OPEN and slot.result >= 0:
+            self._reads(slot, texts, call.path)
+        return call
 
     def opened(self, slot: Slot, path: bytes) -> None:
         """Note what was read through a descriptor, of an open that is known otherwise."""
         self._reads(slot, self.texts(slot), path)
 
     def _reads(self, slot: Slot, texts: Texts, path: bytes) -> None:
-        led_to = (texts[0] if slot.has & HAS_SAME else texts[1]) or path
+        led_to = place_of(slot, texts, path)
         if slot.n_reads or slot.n_maps:
             self._add_reads(slot, led_to)
         if slot.n_fstats:
@@ -302,6 +291,29 @@ class Run:
         numbers = self.texts(slot)[0]
         pairs = frozenset(numbers[at] | numbers[at + 1] << 8 for at in range(0, len(numbers) - 1, 2))
         self.facts.objects.append(ObjectSites(slot.tid, bool(slot.arg2), slot.arg0, slot.arg1, pairs))
+
+
+def spelled(slot: Slot, texts: Texts) -> Call | None:
+    """The call of a slot; None where it looks up no path."""
+    number, result = slot.nr, slot.result
+    path = _path_of(slot, texts)
+    if path is None:
+        return None
+    op = OPS[number]
+    args = SPELLING[number](slot, texts)
+    if slot.state == BEGUN:
+        return Call(slot.tid, slot.t_ns, NAMES[number], op, path, "?", None, args, b"")
+    if result < 0:
+        error, text = error_of(result)
+    else:
+        error = ""
+        text = result_of(slot, texts) if op is _OPEN else b"%d" % result if result else b"0"
+    return tuple.__new__(Call, (slot.tid, slot.t_ns, NAMES[number], op, path, error, slot.dur_ns, args, text))
+
+
+def place_of(slot: Slot, texts: Texts, path: bytes) -> bytes:
+    """Where an open of a path led to."""
+    return (texts[0] if slot.has & HAS_SAME else texts[1]) or path
 
 
 def _path_of(slot: Slot, texts: Texts) -> bytes | None:

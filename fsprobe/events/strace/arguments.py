@@ -152,3 +152,12 @@ def exec_environment(call: Call, names: Iterable[str]) -> dict[str, str] | None:
                 return None
             found[text] = rest.decode("utf-8", "surrogateescape")
     return found
+
+
+def resolved_of(path: bytes, result: bytes) -> bytes | None:
+    """Where a successful open of a path led, by its result; None where it does not say."""
+    start = result.find(b"<")
+    if start >= 0 and result.endswith(b">"):
+        return result[start + 1 : -1]
+    # a log without -y: where it led is not known, that it was opened is
+    return path if start < 0 and result.isdigit() else None

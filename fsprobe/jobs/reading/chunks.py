@@ -27,6 +27,7 @@ from fsprobe.jobs.reading.rank import read_rank
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.job import RankRow
 from fsprobe.model.manifest import Manifest
+from fsprobe.recording import distributions
 
 CHUNK = 16
 """Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
@@ -75,6 +76,8 @@ class Part:
     n_mounts_differ: int = 0
     path_entries: dict[str, None] = field(default_factory=dict)
     distributions: dict[str, dict[str, str]] = field(default_factory=dict)
+    undecided: dict[str, set[str]] = field(default_factory=dict)
+    """Top-level names of a site directory of which a rank could not tell the distribution; another one may."""
     cwds: dict[bytes | None, None] = field(default_factory=dict)
     times: TimeSums = field(default_factory=TimeSums)
     marks_unread: Counter[str] = field(default_factory=Counter)
@@ -95,11 +98,21 @@ class Part:
         if other.first is not None:
             self.add_manifest(other.first)
         self.add_places(other.mounts.values(), other.path_entries, other.distributions, other.cwds)
+        self.add_open_names(other.undecided)
         self.tracers.update(other.tracers)
         self.times.join(other.times)
         self.n_mounts_differ += other.n_mounts_differ
         self.marks_unread.update(other.marks_unread)
         self.n_without_requests += other.n_without_requests
+
+    def add_open_names(self, names: Mapping[str, Iterable[str]]) -> None:
+        """Let in names of which a rank could not tell the distribution."""
+        for site, found in names.items():
+            self.undecided.setdefault(site, set()).update(found)
+
+    def open_names(self, site: str) -> list[str]:
+        """Those names of a site directory of which no rank could tell it."""
+        return [name for name in self.undecided[site] if name not in self.distributions.get(site, {})]
 
     def add_manifest(self, manifest: Manifest) -> None:
         """Let in a manifest: the first counts, but what one of them can't show the sum can't."""
@@ -173,6 +186,7 @@ def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
     entries = (str(entry) for fact in read.hooks.facts.values() for entry in fact.get("path") or ())
     cwd = pipeline.cwd_of(read.recording)
     part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])
+    part.add_open_names(distributions.open_names(dict(read.lookups)))
     asked = part.asked.setdefault(file.node, NodeRequests())
     if read.model is None:
         part.n_without_requests += 1

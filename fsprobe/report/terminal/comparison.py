@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -42,6 +41,9 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
 
         yield line
         return
+    # a third of what importing rich takes, and no report needs it
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description:32}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Screen(file=out), transient=True) as bar:
         task = bar.add_task("", total=None)

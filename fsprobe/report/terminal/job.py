@@ -150,7 +150,8 @@ def _nodes(console: Console, job: Job, asked: str) -> None:
     print_table(console, table, ("stat", "open", "not found"))
     if rest is not None:
         console.print(Text(f"the busiest of {numbers.count(len(job.nodes))} nodes"))
-    console.print(Text(f"requests: {asked} of a node, cold cache (predicted)"))
+    whose = asked if asked != "requests" else "to file servers and local disks,"
+    console.print(Text(f"requests: {whose} of a node, cold cache (predicted)"))
 
 
 def _scaled(console: Console, job: Job, asked: str) -> None:

@@ -169,3 +169,19 @@ def test_the_recorder_inside_is_asked_the_same() -> None:
         "markers",
     ):
         assert getattr(inner, name) == getattr(asked, name)
+
+
+def test_each_run_looks_anew(tmp_path: Path) -> None:
+    """One process may record many runs, and a program be another one by then."""
+    program = tmp_path / "start"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    environment = {"PATH": str(tmp_path)}
+    assert starters.find(["start"], environment) is None
+    assert starters.known("start", environment) == (str(program), b"#!/bin/sh\n")
+    program.rename(tmp_path / "apptainer")
+    program.symlink_to("apptainer")
+    found = starters.find(["start"], environment)
+    assert found is not None
+    assert found.name == "apptainer"
+    assert starters.known("none", environment) == ("", b"")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from benchmarks.accuracy.requests_check import COMPARED, EXACT, Comparison, compare, read_model, trace
 from benchmarks.fileserver import serve
-from fsprobe.capture.lookups import collect, unresolved
+from fsprobe.capture.lookups import collect, starts, unresolved
 from fsprobe.capture.machine import mounts
 from fsprobe.model.requests import RequestCounts
 from tests.benchmarks.conftest import is_mounted
@@ -78,7 +78,7 @@ SETTINGS = settings(
 def _unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     # twenty unrelated trees in one run leave more in doubt than a real program does
     monkeypatch.setattr(unresolved, "MAX_PLACES", 100_000)
-    monkeypatch.setattr(unresolved, "MAX_PROGRAMS", 10_000)
+    monkeypatch.setattr(starts, "MAX_PROGRAMS", 10_000)
 
 
 @pytest.mark.usefixtures("_unlimited")

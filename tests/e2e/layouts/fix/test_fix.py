@@ -30,8 +30,9 @@ def test_on_a_slow_server_one_command_leads_to_an_image_in_use(env: Path, tmp_pa
         assert snapshot(env) == before
         assert sorted(path.name for path in env.parent.iterdir()) == ["venv", "venv.sqsh", "venv.sqsh.json"]
         # the printed line does what it says
-        (line,) = [line.strip() for line in printed.splitlines() if line.strip().startswith("fsprobe exec")]
-        again = fsprobe(*shlex.split(line)[1:], cwd="/")
+        (line,) = [line.strip() for line in printed.splitlines() if " exec --image " in line]
+        assert line.startswith(shlex.join(fsprobe_argv("exec")))
+        again = subprocess.run(line, shell=True, capture_output=True, env=fsprobe_environment(), timeout=60, cwd="/")
         assert again.returncode == 0, again.stderr.decode()
         # and a second fix touches nothing that is there
         second = fsprobe(*words[:-1], str(tmp_path / "d.fsprobe"), cwd="/")

@@ -1,0 +1,126 @@
+"""A whole ring at once, as columns: the same results as from its events one by one, in a fraction of the time."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from fsprobe.analysis.attribution.attribute import Attributed, Attributor
+from fsprobe.analysis.columns import noted, slots, timed
+from fsprobe.analysis.columns.contexts import Contexts
+from fsprobe.analysis.columns.counted import Rows, tally_of
+from fsprobe.analysis.columns.slots import Columns, Ints
+from fsprobe.analysis.columns.walk import Walk, Walked
+from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.findings.watch import Watch
+from fsprobe.analysis.requests.model import RequestModel
+from fsprobe.analysis.requests.steps import kind_of_number
+from fsprobe.analysis.time.observed import Observed
+from fsprobe.events.ring import RingFacts, kinship
+from fsprobe.events.ring.reader import Run
+from fsprobe.events.ring.slots import Buffer, Ring, open_ring
+from fsprobe.events.ring.spelling import annotation
+from fsprobe.model.events import Op, ParseQuality
+
+Status = tuple[int, Callable[[], None]]
+
+
+def fold_ring(
+    data: Buffer,
+    quality: ParseQuality,
+    attributor: Attributor,
+    why_not_found: Callable[[Attributed], str],
+    cwd: bytes | None = None,
+    model: RequestModel | None = None,
+    times: Observed | None = None,
+    seen: Watch | None = None,
+) -> Tally | None:
+    """Parse, attribute and fold a ring.
+
+    Args:
+        data: the whole ring, header and slots.
+        quality: filled; a "line" is a slot.
+        attributor: attributes calls, and its notes are filled.
+        why_not_found: says why a lookup failed.
+        cwd: working directory of the first process.
+        model: takes in the calls.
+        times: filled likewise.
+        seen: filled likewise.
+
+    Returns:
+        the tally; None, with nothing filled, of a ring whose times no clock has: its events have to be taken one by one.
+
+    Raises:
+        BadInput: it is no ring.
+    """
+    is_collecting = gc.isenabled()
+    gc.disable()  # nearly all that is made stays: looking for garbage takes a tenth of the time and finds none
+    try:
+        ring = open_ring(data)
+        columns = slots.read(ring)
+        if columns is None:
+            return None
+        return _fold(ring, columns, quality, attributor, why_not_found, cwd, model, times, seen)
+    finally:
+        if is_collecting:
+            gc.enable()
+
+
+def _fold(
+    ring: Ring,
+    columns: Columns,
+    quality: ParseQuality,
+    attributor: Attributor,
+    why_not_found: Callable[[Attributed], str],
+    cwd: bytes | None,
+    model: RequestModel | None,
+    times: Observed | None,
+    seen: Watch | None,
+) -> Tally:
+    quality.has_times = quality.has_tids = quality.has_durations = True
+    facts = RingFacts(n_lost=ring.n_lost)
+    run = Run(ring, quality, facts, kinship.find(ring), cwd, None)
+    contexts, lives = Contexts(), timed.Lives()
+    walked = Walk(columns, run, attributor, contexts, lives).go()
+    quality.n_lines += len(columns.kinds)
+    run.close()
+    calls, between = _calls(walked)
+    rows = Rows(columns, contexts, walked.rows, walked.contexts)
+    if times is not None:
+        timed.fill(times, columns, lives, calls, between)
+    if model is not None:
+        statuses = [] if model.on_status is None else _statuses(columns, calls, model.on_status)
+        noted.fill_steps(model, rows, walked.emitted, statuses)
+        sizes = timed.sizes(columns, calls)
+        model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in sizes.items()})
+    if seen is not None:
+        noted.fill_watch(seen, rows)
+    return tally_of(rows, why_not_found)
+
+
+def _calls(walked: Walked) -> tuple[Ints, Ints]:
+    """Rows of all calls in the order of the slots, and of each the time between two marks that it is in."""
+    rows, between = walked.plain, walked.between[walked.stretch]
+    if walked.odd:
+        odd = np.array(walked.odd, dtype=np.int64)
+        rows, between = np.concatenate((rows, odd[:, 0])), np.concatenate((between, odd[:, 1]))
+        order = np.argsort(rows, kind="stable")
+        rows, between = rows[order], between[order]
+    return rows, between
+
+
+def _statuses(columns: Columns, calls: Ints, tell: Callable[[int, int | None, bytes], None]) -> list[Status]:
+    """Statuses of open descriptors: the rows of the opens, and how each is told (as `Run` does)."""
+    shapes = columns.shapes
+    is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)
+    opens = calls[is_open[columns.shape[calls]]]
+    found: list[Status] = []
+    for row in opens[columns.slots["n_fstats"][opens] != 0].tolist():
+        led_to = shapes.led_to[columns.shape[row]]
+        args = b'%d%s, "", {...}, AT_EMPTY_PATH' % (int(columns.slots["result"][row]), annotation(led_to))
+        at_ns = int(columns.t_ns[row]) + int(columns.dur_ns[row]) + 1
+        found.append((row, partial(tell, int(columns.tid[row]), at_ns, args)))
+    return found
