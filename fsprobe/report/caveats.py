@@ -157,7 +157,8 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     lines = []
     if quality.n_lost:
         lines.append(
-            f"{numbers.plural(quality.n_lost, 'record')} lost for want of room: there were more calls than the numbers show"
+            f"{numbers.plural(quality.n_lost, 'record')} lost for want of room, or with a process that was killed as it wrote: there were "
+            "more calls than the numbers show"
         )
     if quality.unseen:
         n = sum(quality.unseen.values())

@@ -20,20 +20,21 @@ int mark_taken(const struct registers *regs, i64 *result) {
     if (!starts_with(text, "fsprobe")) return 0;
     u32 tid = TID(thread_seen());
     struct usage usage;
-    i64 cpu[2];
+    i64 cpu[2], begun = now_ns();
+    /* asked for before there is a slot: a process that is killed in one of these calls leaves none half written */
+    const int has_usage = !me.is_quiet && !FAILED(syscall3(NR_getrusage, RUSAGE_THREAD, &usage, 0)) &&
+                          !FAILED(syscall3(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, cpu, 0));
     struct slot *slot = ring_take(1, &at);
     *result = 0;
     if (!slot) return 1;
-    slot_begin(slot, MARK, tid, now_ns());
-    if (me.is_quiet || FAILED(syscall3(NR_getrusage, RUSAGE_THREAD, &usage, 0)) ||
-        FAILED(syscall3(NR_clock_gettime, CLOCK_THREAD_CPUTIME_ID, cpu, 0)))
-        slot->has |= HAS_NO_USAGE;
-    else {
+    slot_begin(slot, MARK, tid, begun);
+    if (has_usage) {
         slot->arg[0] = (u64)cpu[0] * 1000000000u + (u64)cpu[1];
         slot->arg[1] = (u64)usage.major;
         slot->arg[2] = (u64)usage.voluntary;
         slot->arg[3] = (u64)usage.minor;
-    }
+    } else
+        slot->has |= HAS_NO_USAGE;
     ring_text(slot, at, (const char *const[4]){text, 0, 0, 0}, (const unsigned[4]){length(text), 0, 0, 0});
     slot_done(slot);
     return 1;
