@@ -66,7 +66,7 @@ def test_a_command_of_ones_own_takes_the_place_of_one_that_is_not_known(tmp_path
 
 
 def test_too_few_runs_and_an_image_that_is_there_are_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FsprobeError, match="4 runs can't tell"):
+    with pytest.raises(FsprobeError, match="too few runs to tell two layouts apart: 4"):
         fix.prepare(Profile(manifest=SOUND), n_runs=4)
     (tmp_path / "a.sqsh").touch()
     with pytest.raises(BadInput, match="is there already"):

@@ -31,7 +31,11 @@ from tests.layouts.environments import fsprobe, fsprobe_argv, fsprobe_environmen
         (["--env", "ENV", "--flash", "HERE", "--plot", "x.txt", "--", "touch", "HERE/ran"], 2, "neither .png nor .svg"),
         (["HERE/text", "HERE/other"], 3, "not an fsprobe file"),
         (["HERE/text"], 2, "nothing to compare"),
-        (["--env", "ENV", "--flash", "HERE", "--runs", "4", "--", "touch", "HERE/ran"], 2, "4 timed runs can't tell"),
+        (
+            ["--env", "ENV", "--flash", "HERE", "--runs", "4", "--", "touch", "HERE/ran"],
+            2,
+            "too few timed runs to tell two layouts apart: 4",
+        ),
         (["--env", "ENV", "--flash", "HERE", "--keep-image", "HERE/i", "--", "true"], 2, "no image is packed"),
         (["--env", "ENV", "--squashfs", "--keep-image", "HERE/i", "--keep", "--", "true"], 2, "both say what stays"),
         (["--env", "ENV", "--squashfs", "--keep-image", "HERE/i", "--runs", "0", "--", "true"], 2, "needs timed runs"),
