@@ -89,8 +89,9 @@ class Tracer(Backend):
         self.bound = text_log.Bound(self.log(), self.place, bound, text_log.LOW_SPACE_BYTES)
         if self.markers in (MARKED_BY_TIME, MARKED_TWICE):
             from fsprobe.capture.directories import room
+            from fsprobe.capture.machine import memory
 
-            self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
+            self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS), memory.Charge(self.scratch))
 
     def prepare(self, run: "Run", launch: "Launch") -> "Launch":
         """A launch of the tracer; the words are its own business."""

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fsprobe.capture.machine.memory import Charge
+
 PREFIX, NOTED = scratch.ROOM, "noted."
 """How the names begin of files with marks, and with the calls that the audit backend notes."""
 MAGIC = b"fsproom1"
@@ -25,6 +27,10 @@ N_PARTS = 1 + N_CHILDREN + N_LEADING * N_LEADING
 N_AHEAD = 16
 """So many children that are not there yet have their part as soon as there is one."""
 MAX_AHEAD_BYTES = 16 << 20
+ENOUGH_BYTES = 1 << 20
+"""Up to so much in all is allocated however little memory is left to the job."""
+TIMES = 3
+"""What is written comes up to so many times in memory: as it is, and at the end as the log that is made of it and its sorted lines."""
 STOP = 40
 """Where a hook sees that it shall write no more."""
 WATCHED = 48
@@ -67,8 +73,10 @@ def parts(header: "bytes") -> "list[Part]":
 class Rooms:
     """Allocates ahead of the hooks of one run."""
 
-    def __init__(self, marks: "str") -> "None":
+    def __init__(self, marks: "str", charge: "Charge | None" = None) -> "None":
+        """Of a directory, and what it may take of the job's memory."""
         self.marks = marks
+        self.charge = charge
         self._seen = {}  # type: dict[str, tuple[bytes, int, int]]  # its header, and how many ticks to wait, and still to wait
 
     def stop(self) -> "None":
@@ -85,6 +93,7 @@ class Rooms:
             names = [name for name in os.listdir(self.marks) if name.startswith((PREFIX, NOTED))]
         except OSError:
             return
+        most_bytes = None  # type: int | None
         for name in names:
             header, pause, left = self._seen.get(name, (b"", 0, 0))
             if left > 0:
@@ -95,7 +104,8 @@ class Rooms:
                 try:
                     now = os.pread(fd, HEADER_BYTES, 0)
                     if now != header:
-                        _extend(fd, now)
+                        most_bytes = self._most_bytes() if most_bytes is None else most_bytes
+                        most_bytes -= _extend(fd, now, most_bytes)
                 finally:
                     os.close(fd)
             except OSError:
@@ -103,11 +113,21 @@ class Rooms:
             pause = min(MAX_PAUSE, 2 * pause + 1) if now == header else 0
             self._seen[name] = (now, pause, pause)
 
+    def _most_bytes(self) -> "int":
+        """How much may be allocated now: what a job's memory does not give would end a program of it."""
+        spare = None if self.charge is None else self.charge.spare_bytes()
+        if spare is None:
+            return 1 << 62
+        used = self.used_bytes()
+        return max(spare - (TIMES - 1) * used, TIMES * (ENOUGH_BYTES - used), 0) // TIMES
 
-def _extend(fd: "int", header: "bytes") -> "None":
+
+def _extend(fd: "int", header: "bytes", most_bytes: "int") -> "int":
+    """Allocate more of a file; gives how much."""
     found = parts(header)
     if not found:
-        return
+        return 0
+    n_bytes = 0
     first = _number(header, 24)
     last_child = max([0] + [n for n, part in enumerate(found) if part.used and n <= N_CHILDREN])
     for number, part in enumerate(found):
@@ -121,9 +141,14 @@ def _extend(fd: "int", header: "bytes") -> "None":
                 ahead = min(ahead, first // 4)
             wanted = min(part.end, max(part.used, part.start) + ahead)
             begin = max(part.limit, part.start)
-            if wanted > begin + first // 4 or (wanted == part.end and wanted > begin):
+            is_last = wanted == part.end
+            if wanted - begin > most_bytes - n_bytes:
+                wanted, is_last = begin + (most_bytes - n_bytes) // HEADER_BYTES * HEADER_BYTES, False
+            if wanted > begin + first // 4 or (is_last and wanted > begin):
                 os.posix_fallocate(fd, begin, wanted - begin)
                 os.pwrite(fd, wanted.to_bytes(8, "little"), TABLE + ENTRY * number)
+                n_bytes += wanted - begin
+    return n_bytes
 
 
 def used_bytes(header: "bytes") -> "int":

@@ -136,10 +136,15 @@ class Charge:
         Args:
             more_bytes: what will be taken at the end in any case.
         """
+        spare = self.spare_bytes()
+        return spare is not None and spare < more_bytes
+
+    def spare_bytes(self) -> "int | None":
+        """What is left beside that reserve, below 0 where it is touched; None where nothing is charged, or nobody tells."""
+        found = []
         for one in self.limits:
             try:
-                if one.free_bytes() - more_bytes < min(one.max_bytes // 4, MAX_RESERVE_BYTES):
-                    return True
+                found.append(one.free_bytes() - min(one.max_bytes // 4, MAX_RESERVE_BYTES))
             except (OSError, ValueError):
                 continue
-        return False
+        return min(found) if found else None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture.directories import room
+from fsprobe.capture.machine import memory
 from tests.capture.test_hook import Hooked, pairs, written
 
 EIGHT = 8
@@ -60,6 +61,29 @@ def test_what_a_process_fills_is_allocated_ahead_of_it(tmp_path: Path) -> None:
     assert path.stat().st_blocks * 512 >= limit - first
     rooms.extend()
     assert room.parts(room.header_of(str(path)))[0].limit == limit
+
+
+@pytest.mark.parametrize(
+    ("spare", "most"),
+    [(None, room.MAX_AHEAD_BYTES), (9 << 20, (9 << 20) // 3), (0, 1 << 20), (-(5 << 20), 1 << 20)],
+    ids=["unlimited", "some", "none", "less"],
+)
+def test_no_more_is_allocated_than_the_jobs_memory_gives(tmp_path: Path, spare: int | None, most: int) -> None:
+    """Also to a process that lost lines, for which much more is allocated at once."""
+
+    class Given(memory.Charge):
+        def spare_bytes(self) -> int | None:
+            return spare
+
+    own, child, first = 64 << 20, 1 << 14, 1 << 16
+    path = tmp_path / "room.x"
+    path.write_bytes(bytes(header(own, child, first, {0: (first, first - 4096, 7)})))
+    os.truncate(path, own + child * (room.N_PARTS - 1))
+    before = path.stat().st_blocks * 512
+    room.Rooms(str(tmp_path), Given(str(tmp_path))).extend()
+    taken = path.stat().st_blocks * 512 - before
+    assert most - (64 << 10) <= taken <= most
+    assert room.parts(room.header_of(str(path)))[0].limit == pytest.approx(first + taken, abs=8192)
 
 
 def test_no_part_reaches_into_another() -> None:

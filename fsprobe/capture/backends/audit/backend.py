@@ -73,7 +73,7 @@ class Audit(Backend):
         """The command as it is."""
         self.max_bytes = run.max_log_bytes
         self.charge = memory.Charge(self.scratch)
-        self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS))
+        self.rooms = room.Rooms(os.path.join(self.scratch, scratch_dir.MARKS), self.charge)
         self.witness = Witness()
         return launch
 
