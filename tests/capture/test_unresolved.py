@@ -70,6 +70,20 @@ def test_an_environment_behind_a_link_is_proven_by_where_its_files_were_opened(
     assert budget.n_calls <= 6
 
 
+def test_a_path_of_two_thousand_names_behind_a_link(tmp_path: Path) -> None:
+    """In a log of somebody else's program anything may stand."""
+    (tmp_path / "env").symlink_to("real")
+    (tmp_path / "real").mkdir()
+    deep = "/a" * ((4000 - len(str(tmp_path))) // 2)
+    found, _ = look(
+        f"""
+        openat(AT_FDCWD</>, "{tmp_path}/env{deep}/x", O_RDONLY) = 3<{tmp_path}/real{deep}/x>
+        stat("{tmp_path}/env{deep}/y", 0x7ff) = -1 ENOTDIR (Not a directory)
+        """
+    )
+    assert found["links"][f"{tmp_path}/env"] == "real"
+
+
 def test_links_that_lead_to_themselves_end(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")

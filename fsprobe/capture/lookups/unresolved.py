@@ -69,9 +69,14 @@ class Found:
         self.ends = set()  # type: set[bytes]
         """Names with nothing below them."""
         self.n_places = 0
-        self._has_links = any(target is not None for target in links.values())
+        self._targets = {}  # type: dict[bytes, bytes]
+        """Of links: by their names without links above them."""
         self._real = {}  # type: dict[bytes, bytes]
-        """Names that were looked at, as far as that was possible: as they are without the links in them."""
+        """Directories -> the same without links in their names, as far as these were looked at."""
+        for path in sorted(links, key=len):
+            target = links[path]
+            if target is not None:
+                self._note_target(self._located(os.fsencode(path)), os.fsencode(target))
 
     def look_at(self, places: "Iterator[bytes]", log: "Names", budget: "Budget") -> "None":
         """Look at places, each after those above it; at most `MAX_PLACES` in all."""
@@ -81,7 +86,7 @@ class Found:
             if place != name and (place in log.plain or place in log.files):
                 continue
             text = os.fsdecode(place)
-            if text in self.links or place in self.ends:
+            if text in self.links or place in self.ends or place in self._targets:
                 continue
             if os.path.dirname(place) in self.ends:
                 self.ends.add(place)
@@ -93,7 +98,7 @@ class Found:
             read = [log.read[each] for each in names if each in log.read]
             if read:
                 target = read[0]
-            elif place.startswith(self.own) and (is_above or any(each in log.found for each in names)):
+            elif name.startswith(self.own) and (is_above or any(each in log.found for each in names)):
                 target = None
             elif self.n_places >= MAX_PLACES:
                 budget.n_left += 1
@@ -110,8 +115,8 @@ class Found:
                         continue
                     target = None
             if target is not None:
-                self._has_links = True
                 self.links[text] = os.fsdecode(target)
+                self._note_target(place, target)
                 following = log.follow(place, target, is_above)
                 if text in self.regular:
                     self.regular.add(os.fsdecode(following))
@@ -121,25 +126,38 @@ class Found:
                 self.files.append(text)
                 self.ends.add(place)
 
+    def _note_target(self, place: "bytes", target: "bytes") -> "None":
+        self._targets[place] = target
+        self._real.clear()
+
     def _located(self, name: "bytes") -> "bytes":
         """A name in the directory that what stands above it leads to, as far as links were looked at; with dots as it is."""
         directory, _, last = name.rpartition(b"/")
-        if not directory or not self._has_links or b"/." in name:
+        if not directory or not self._targets or b"/." in name:
             return name
-        return self._resolved(directory, files.MAX_LINKS) + b"/" + last
+        real = self._real.get(directory)
+        if real is None:
+            real = self._real[directory] = self._resolved(directory)
+        return real + b"/" + last
 
-    def _resolved(self, path: "bytes", n_links: "int") -> "bytes":
-        known = self._real.get(path)
-        if known is not None:
-            return known
-        directory, _, last = path.rpartition(b"/")
-        place = (self._resolved(directory, n_links) if directory else b"") + b"/" + last
-        target = self.links.get(os.fsdecode(place))
-        if target is not None and n_links:
-            following = os.path.normpath(os.path.join(os.path.dirname(place), os.fsencode(target)))
-            place = self._resolved(following, n_links - 1)
-        self._real[path] = place
-        return place
+    def _resolved(self, path: "bytes") -> "bytes":
+        """A path with the known links in it followed, as the kernel does; one with too many of them as it is."""
+        here, left, n_links = b"", path.split(b"/")[::-1], 0
+        while left:
+            name = left.pop()
+            if name == b"..":
+                here = here.rpartition(b"/")[0]
+            elif name not in (b"", b"."):
+                target = self._targets.get(here + b"/" + name)
+                if target is None:
+                    here += b"/" + name
+                    continue
+                n_links += 1
+                if n_links > files.MAX_LINKS:
+                    return path
+                here = b"" if target[:1] == b"/" else here
+                left.extend(target.split(b"/")[::-1])
+        return here
 
     def _is_directory(self, place: "bytes", budget: "Budget") -> "bool":
         if os.fsdecode(place) in self.regular or place.startswith(self.own):
