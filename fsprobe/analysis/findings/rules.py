@@ -144,7 +144,11 @@ RULES: tuple[Rule, ...] = (
         "LUMI AI Guide, 03-file-formats; the file quotas of LUMI and CSC",
     ),
     _rule(
-        31, sweeps.real_paths, "R23", "component_calls", "10,315 of the 17,704 calls of `import torch` 2.13.0, counted"
+        31,
+        sweeps.real_paths,
+        "R23",
+        "component_calls",
+        "10,315 of the 17,704 calls that importing torch 2.13.0 makes, counted",
     ),
 )
 

@@ -18,7 +18,7 @@ MAX_BYTES = 1 << 20
 SEVERITIES = ("info", "warn", "critical")
 
 _LUMI = "LUMI training material, ai-20241126, extra_07 (questions and answers on virtual environments)"
-_COPPER = "Copper's documentation: `import torch` opens 1,404 of the 20,625 files of its venv (6.8%)"
+_COPPER = "Copper's documentation: importing torch opens 1,404 of the 20,625 files of its venv (6.8%)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
