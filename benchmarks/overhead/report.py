@@ -55,7 +55,7 @@ def markdown(result: Json) -> str:
         if workload["not_run"]:
             parts.append("Not run: " + "; ".join(f"{arm}: {why}" for arm, why in workload["not_run"].items()) + ".\n")
     if result.get("starts"):
-        parts += _starts(result["starts"])
+        parts += _starts(result["starts"], result["workloads"].get("pandas", {}).get("arms", {}))
     for what, rows in result["growth"].items():
         names = list(rows[0]["arms"])
         parts += [
@@ -75,12 +75,19 @@ def markdown(result: Json) -> str:
     return "\n".join(parts)
 
 
-def _starts(found: Json) -> list[str]:
+def _starts(found: Json, alone: Json) -> list[str]:
     arms = found["arms"]
+    added = [
+        f"{(_median(arms, arm) - _median(arms, 'untraced')) / found['n']:.2f} s of CPU to each start here and "
+        f"{_median(alone, arm) - _median(alone, 'untraced'):.2f} s to one alone (pandas, above): {arm}"
+        for arm in arms
+        if arm != "untraced" and arm in alone
+    ]
     return [
         f"## {found['n']} starts at once\n",
-        f"{found['n']} times `import pandas`, started together, until the last has ended: medians of {found['n_runs']} runs. Each "
-        "recorder is an interpreter of its own, which is most of what recording adds here.\n",
+        f"{found['n']} times `import pandas`, started together, until the last has ended: medians of {found['n_runs']} runs. A "
+        "recorder is an interpreter of its own, and looks several times a second at what was recorded for as long as its program "
+        f"runs, which is longer beside others. {'Recording adds ' if added else ''}{'; '.join(added)}.\n",
         evidence.table(
             ["", "CPU s, median (min-max)", "over untraced", "wall s, median (min-max)", "over untraced"],
             [
