@@ -77,6 +77,8 @@ class Rooms:
         """Of a directory, and what it may take of the job's memory."""
         self.marks = marks
         self.charge = charge
+        self.is_short = False
+        """Whether a process needed more than the job's memory gives."""
         self._seen = {}  # type: dict[str, tuple[bytes, int, int]]  # its header, and how many ticks to wait, and still to wait
 
     def stop(self) -> "None":
@@ -105,7 +107,9 @@ class Rooms:
                     now = os.pread(fd, HEADER_BYTES, 0)
                     if now != header:
                         most_bytes = self._most_bytes() if most_bytes is None else most_bytes
-                        most_bytes -= _extend(fd, now, most_bytes)
+                        n_bytes, is_short = _extend(fd, now, most_bytes)
+                        most_bytes -= n_bytes
+                        self.is_short |= is_short
                 finally:
                     os.close(fd)
             except OSError:
@@ -122,12 +126,12 @@ class Rooms:
         return max(spare - (TIMES - 1) * used, TIMES * (ENOUGH_BYTES - used), 0) // TIMES
 
 
-def _extend(fd: "int", header: "bytes", most_bytes: "int") -> "int":
-    """Allocate more of a file; gives how much."""
+def _extend(fd: "int", header: "bytes", most_bytes: "int") -> "tuple[int, bool]":
+    """Allocate more of a file; gives how much, and whether a part that is in use got none of what it needs."""
     found = parts(header)
     if not found:
-        return 0
-    n_bytes = 0
+        return 0, False
+    n_bytes, is_short = 0, False
     first = _number(header, 24)
     last_child = max([0] + [n for n, part in enumerate(found) if part.used and n <= N_CHILDREN])
     for number, part in enumerate(found):
@@ -141,14 +145,16 @@ def _extend(fd: "int", header: "bytes", most_bytes: "int") -> "int":
                 ahead = min(ahead, first // 4)
             wanted = min(part.end, max(part.used, part.start) + ahead)
             begin = max(part.limit, part.start)
-            is_last = wanted == part.end
+            is_last, needs = wanted == part.end, part.used and wanted > begin + first // 4
             if wanted - begin > most_bytes - n_bytes:
                 wanted, is_last = begin + (most_bytes - n_bytes) // HEADER_BYTES * HEADER_BYTES, False
             if wanted > begin + first // 4 or (is_last and wanted > begin):
                 os.posix_fallocate(fd, begin, wanted - begin)
                 os.pwrite(fd, wanted.to_bytes(8, "little"), TABLE + ENTRY * number)
                 n_bytes += wanted - begin
-    return n_bytes
+            elif needs:
+                is_short = True
+    return n_bytes, is_short
 
 
 def used_bytes(header: "bytes") -> "int":

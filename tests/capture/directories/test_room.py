@@ -80,10 +80,32 @@ def test_no_more_is_allocated_than_the_jobs_memory_gives(tmp_path: Path, spare: 
     path.write_bytes(bytes(header(own, child, first, {0: (first, first - 4096, 7)})))
     os.truncate(path, own + child * (room.N_PARTS - 1))
     before = path.stat().st_blocks * 512
-    room.Rooms(str(tmp_path), Given(str(tmp_path))).extend()
+    rooms = room.Rooms(str(tmp_path), Given(str(tmp_path)))
+    rooms.extend()
+    assert not rooms.is_short
     taken = path.stat().st_blocks * 512 - before
     assert most - (64 << 10) <= taken <= most
     assert room.parts(room.header_of(str(path)))[0].limit == pytest.approx(first + taken, abs=8192)
+
+
+def test_a_part_that_needs_more_than_the_jobs_memory_gives_is_known(tmp_path: Path) -> None:
+    class Nothing(memory.Charge):
+        def spare_bytes(self) -> int | None:
+            return 0
+
+    own, child, first = 64 << 20, 1 << 14, 1 << 16
+    path = tmp_path / "room.x"
+    path.write_bytes(bytes(header(own, child, first, {0: (8 << 20, 8 << 20, 7)})))
+    os.truncate(path, own + child * (room.N_PARTS - 1))
+    rooms = room.Rooms(str(tmp_path), Nothing(str(tmp_path)))
+    rooms.extend()  # how much is used it knows from then on
+    rooms.extend()
+    path.write_bytes(
+        bytes(header(own, child, first, {0: (room.parts(room.header_of(str(path)))[0].limit,) * 2 + (9,)}))
+    )
+    rooms.extend()
+    assert rooms.is_short
+    assert rooms.used_bytes() > 8 << 20
 
 
 def test_no_part_reaches_into_another() -> None:

@@ -96,10 +96,11 @@ class Audit(Backend):
             self.truncated = "the scratch filesystem is nearly full"
         elif size > text_log.LOW_CHARGE_BYTES and self.charge is not None and self.charge.is_low(2 * size):
             self.truncated = text_log.LOW_MEMORY
-        if self.truncated:
-            notes.stop_writers(self.scratch)
         else:
             self.rooms.extend()
+            self.truncated = text_log.LOW_MEMORY if self.rooms.is_short else ""
+        if self.truncated:
+            notes.stop_writers(self.scratch)
 
     def is_at_work(self) -> "bool":
         """Whether interpreters outlive the command."""
