@@ -19,7 +19,7 @@ from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
 from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
 from fsprobe.analysis.interpreters import told_by_paths
-from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written
+from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written, with_open_names
 from fsprobe.analysis.requests.model import RequestModel, Requests
 from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.streaming import tally_file
@@ -34,7 +34,6 @@ from fsprobe.events import clocks, cpu_times, marks, ring
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
-from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
 from fsprobe.recording import distributions
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
@@ -364,12 +363,6 @@ def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:
             rows, mount_table.classify_all(rows, container), strict=True
         )
     ]
-
-
-def with_open_names(profile: Profile, names: Mapping[str, Iterable[str]]) -> Profile:
-    """A profile that says which packages are called as they are imported."""
-    shown = tuple(sorted({text(name.encode("utf-8", "surrogateescape")) for found in names.values() for name in found}))
-    return replace(profile, quality=replace(profile.quality, names_as_imported=shown)) if shown else profile
 
 
 def read_lookups(recording: Recording) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from fsprobe.model import serial
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest, MountFacts, PythonFacts
+from fsprobe.model.profile import Profile
 from fsprobe.recording import format1
 from fsprobe.recording.file import Recording
 from fsprobe.recording.shapes import MANIFEST, misfit
@@ -100,3 +101,9 @@ def not_as_written(recording: Recording, where: str) -> BadInput:
         f"{recording.path} holds what fsprobe does not write ({where})",
         "was it edited, or made by another program? Record again",
     )
+
+
+def with_open_names(profile: Profile, names: Mapping[str, Iterable[str]]) -> Profile:
+    """A profile that says which packages are called as they are imported."""
+    shown = tuple(sorted({text(name.encode("utf-8", "surrogateescape")) for found in names.values() for name in found}))
+    return replace(profile, quality=replace(profile.quality, names_as_imported=shown)) if shown else profile

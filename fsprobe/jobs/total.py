@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.profile import make_profile
-from fsprobe.analysis.manifest import mount_facts
+from fsprobe.analysis.manifest import mount_facts, with_open_names
 from fsprobe.analysis.requests.rows import CAVEAT, most_first
 from fsprobe.analysis.time.account import with_time
 from fsprobe.errors import BadInput
@@ -113,7 +113,7 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     job = replace(job, n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ, tracers=tracers)
     job = _with_times(job, total)
     metrics = replace(profile.metrics, by_process=bounded(profile.metrics.by_process))
-    profile = pipeline.with_open_names(profile, {site: total.open_names(site) for site in total.undecided})
+    profile = with_open_names(profile, {site: total.open_names(site) for site in total.undecided})
     return with_time(replace(profile, metrics=metrics, job=job), total.times.account()), table
 
 

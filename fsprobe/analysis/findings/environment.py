@@ -29,7 +29,12 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
-from fsprobe.analysis.findings.images import image_commands, inside_the_container, name_the_container
+from fsprobe.analysis.findings.images import (
+    image_commands,
+    line_of_its_python,
+    lines_to_rebuild,
+    name_the_container,
+)
 from fsprobe.model.formats import text
 from fsprobe.model.rows import Counts
 
@@ -370,7 +375,7 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
                 "the venv was made by another Python, and none of its packages was found.",
                 advice="Build the venv again with this interpreter, in the container that will use it. The first line keeps "
                 "the list of its packages, the second one empties it.",
-                commands=_rebuild(evidence, os.fsencode(prefix), str(fact.get("base_prefix") or ""), version),
+                commands=lines_to_rebuild(evidence, os.fsencode(prefix), str(fact.get("base_prefix") or ""), version),
             )
     claimed = environment(evidence).get("VIRTUAL_ENV")
     if not claimed or not evidence.facts:
@@ -384,23 +389,5 @@ def wrong_venv(evidence: Evidence) -> Seen | None:
         evidence=f"VIRTUAL_ENV is {text(os.fsencode(claimed))}, but the interpreter that ran has the prefix {text(used)}: "
         "the packages of the venv were not used.",
         advice="Start the venv's own interpreter. If that does not run here, the venv belongs to another container: build it again.",
-        commands=_by_its_python(evidence, claimed),
+        commands=line_of_its_python(evidence, claimed),
     )
-
-
-def _by_its_python(evidence: Evidence, venv: str) -> list[str]:
-    """The command with the venv's interpreter; nothing where the command does not name one."""
-    words = list(evidence.profile.manifest.command or ())
-    if not words or evidence.profile.manifest.command_cut or not os.path.basename(words[0]).startswith("python"):
-        return []
-    return [" ".join(map(quote, [os.path.join(venv, "bin/python"), *words[1:]]))]
-
-
-def _rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:
-    python = os.path.join(base_prefix, f"bin/python{'.'.join(version.split('.')[:2])}") if base_prefix else "python"
-    inside = inside_the_container(evidence)
-    return [
-        f"{inside}{quote(python)} -m pip freeze --path {quote(prefix)}/lib/python3.*/site-packages > requirements.txt",
-        f"{inside}{quote(python)} -m venv --clear {quote(prefix)}",
-        f"{inside}{quote(prefix + b'/bin/python')} -m pip install -r requirements.txt",
-    ]

@@ -1,4 +1,4 @@
-"""What to type to serve a tree from one image file, at its own path."""
+"""What to type to serve a tree from one image file at its own path, or to make a venv again."""
 
 from __future__ import annotations
 
@@ -64,3 +64,22 @@ def image_commands(evidence: Evidence, root: bytes) -> list[str]:
         lines.append(f"fsprobe run --image {quote(image)} --at {quote(root)} -- {command_line(evidence)}")
         lines.append(f"{program} exec -B {quote(where)} {_SIF} {command_line(evidence)}")
     return lines
+
+
+def line_of_its_python(evidence: Evidence, venv: str) -> list[str]:
+    """The command with the venv's interpreter; nothing where the command does not name one."""
+    words = list(evidence.profile.manifest.command or ())
+    if not words or evidence.profile.manifest.command_cut or not os.path.basename(words[0]).startswith("python"):
+        return []
+    return [" ".join(map(quote, [os.path.join(venv, "bin/python"), *words[1:]]))]
+
+
+def lines_to_rebuild(evidence: Evidence, prefix: bytes, base_prefix: str, version: str) -> list[str]:
+    """Keep the list of a venv's packages, empty it and fill it again with another Python, in the container where there is one."""
+    python = os.path.join(base_prefix, f"bin/python{'.'.join(version.split('.')[:2])}") if base_prefix else "python"
+    inside = inside_the_container(evidence)
+    return [
+        f"{inside}{quote(python)} -m pip freeze --path {quote(prefix)}/lib/python3.*/site-packages > requirements.txt",
+        f"{inside}{quote(python)} -m venv --clear {quote(prefix)}",
+        f"{inside}{quote(prefix + b'/bin/python')} -m pip install -r requirements.txt",
+    ]
