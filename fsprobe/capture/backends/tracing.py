@@ -163,7 +163,7 @@ class Tracer(Backend):
             status = text_log.ending(self.follower.ending, process.target_pid, None)
             if outcome.descendants_left and status is not None:
                 outcome.exit_status = status
-            self.truncated = self.follower.left_out() or self.truncated
+            self.truncated = "; ".join(why for why in (self.truncated, self.follower.left_out()) if why)
         size, lost = text_log.look(self.log())
         if not self.truncated and process.target_pid and not size:
             self.truncated = lost or "its log was emptied or removed while the command ran"

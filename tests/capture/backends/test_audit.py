@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from fsprobe.capture import backends, options
+from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.audit import notes
 from fsprobe.capture.backends.audit.backend import Audit
 from fsprobe.capture.backends.protocol import Machine, Run
 from fsprobe.capture.backends.ptrace.backend import Ptrace
 from fsprobe.capture.directories import room
 from fsprobe.capture.process.start import Launch
+from fsprobe.capture.process.start import Process as Started
+from fsprobe.capture.process.wait import Outcome
 from fsprobe.errors import FsprobeError
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Call, ParseQuality, Process
@@ -141,3 +144,15 @@ def test_notes_that_can_not_be_read_are_counted(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_bytes(b"x")
     (marks / (room.NOTED + "1.aa")).symlink_to(tmp_path / "elsewhere")
     assert "1 files of what interpreters noted can't be read" in notes.gather(str(tmp_path), str(tmp_path / "log"))
+
+
+def test_why_the_notes_were_cut_is_said_beside_what_is_missing(tmp_path: Path) -> None:
+    """Both reasons: calls that had no room are not a reason instead of the cut."""
+    marks = tmp_path / "marks"
+    marks.mkdir(mode=0o700)
+    (marks / (room.NOTED + "1.aa")).symlink_to(tmp_path)
+    audit = Audit()
+    audit.settle(str(tmp_path), str(tmp_path))
+    audit.truncated = text_log.LOW_MEMORY
+    audit.finish(Started(1, True), Outcome())
+    assert audit.truncated == f"{text_log.LOW_MEMORY}; 1 files of what interpreters noted can't be read"

@@ -112,7 +112,8 @@ class Audit(Backend):
             self.witness.close()
         notes.stop_writers(self.scratch)
         try:
-            self.truncated = notes.gather(self.scratch, self.log()) or self.truncated
+            missing = notes.gather(self.scratch, self.log())
+            self.truncated = "; ".join(why for why in (self.truncated, missing) if why)
         except OSError as error:
             status = outcome.exit_status
             raise FsprobeError(
