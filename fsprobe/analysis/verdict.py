@@ -21,7 +21,7 @@ from fsprobe.analysis.time import weighing
 from fsprobe.model.profile import Verdict
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import MountRow, sum_of
-from fsprobe.model.time.account import TimeAccount
+from fsprobe.model.time.account import TICK_S, TimeAccount
 
 NOT = "not the filesystem"
 NOTICEABLE = "noticeable"
@@ -348,7 +348,8 @@ def _beside(evidence: Evidence) -> list[Reason]:
     if manifest.wall_s is not None:
         has_cpu = manifest.user_s is not None
         cpu_s = (manifest.user_s or 0.0) + (manifest.sys_s or 0.0)
-        parts.append(f"{manifest.wall_s:.2f} s wall" + (f", {cpu_s:.2f} s CPU (user + system)" if has_cpu else ""))
+        cpu = f"{cpu_s:.2f}" if cpu_s >= TICK_S else f"less than {TICK_S}"
+        parts.append(f"{manifest.wall_s:.2f} s wall" + (f", {cpu} s CPU (user + system)" if has_cpu else ""))
     if manifest.majflt is not None:
         parts.append(plural(manifest.majflt, "major page fault"))
     if manifest.read_bytes is not None:

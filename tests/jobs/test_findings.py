@@ -165,6 +165,8 @@ def test_levels_come_with_processes() -> None:
         "This is a danger to the shared filesystem: a start makes 2,000 metadata calls on /project (lustre) x 1,000 processes "
         "= 2,000,000."
     )
+    alone = judged(job_profile(n=1, per_rank=2000, fs_class="network", fstype="lustre"))
+    assert "1 traced process on 2 cold nodes asks file servers for" in "; ".join(alone.reasons)
     said = "; ".join(made.reasons)
     assert "1,000 traced processes on 2 cold nodes ask file servers for 100,500 metadata requests" in said
     assert "900,000 metadata calls in the busiest second, 900,000 in the busiest 10 s" in said

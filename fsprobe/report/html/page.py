@@ -65,6 +65,7 @@ def render(
         count=numbers.count,
         plural=numbers.plural,
         seconds=numbers.seconds,
+        cpu=numbers.cpu,
         ms=numbers.milliseconds,
         share=numbers.share,
         ratio=numbers.ratio,
