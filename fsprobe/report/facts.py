@@ -123,7 +123,9 @@ def key_figures(profile: Profile) -> list[Figure]:
         Figure(
             label="Distinct paths",
             value=sentences.paths_line(profile),
-            note=f"{numbers.count(metrics.n_startup)} metadata calls before the program's own work",
+            note=f"{numbers.count(metrics.n_startup)} metadata calls before the program's own work"
+            if sentences.has_python(profile)
+            else "",
         ),
         time_in_calls(profile, "of the wall time"),
         Figure(

@@ -109,9 +109,15 @@ def main_mount(rows: Sequence[MountRow]) -> MountRow | None:
 
 
 def top_imports(profile: Profile, n: int) -> Sequence[ModuleRow]:
-    """The imports that the program itself made (or of which nobody saw who made them), most calls first."""
+    """The imports that the program itself made (or of which nobody saw who made them), most calls first.
+
+    One that several processes made has a single parent, which need not account for all of it: then it stands for itself.
+    """
     rows = profile.metrics.by_module or ()
-    return [row for row in rows if row.parent is None and row.key not in NO_MODULES and row.n_metadata_cum][:n]
+    cumulative = {row.key: row.n_metadata_cum for row in rows}
+    return [
+        row for row in rows if row.n_metadata_cum > cumulative.get(row.parent or "", 0) and row.key not in NO_MODULES
+    ][:n]
 
 
 def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
@@ -124,7 +130,7 @@ def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
     kept = []
     for row in rows:
         parent = by_key.get(row.parent or "")
-        passed_on = parent is not None and row.n_metadata_cum > PASSED_ON * parent.n_metadata_cum
+        passed_on = parent is not None and 1 >= row.n_metadata_cum / max(1, parent.n_metadata_cum) > PASSED_ON
         if row.key not in NO_MODULES and row.n_metadata_cum and not passed_on:
             kept.append(row)
     shown = kept[:n]
