@@ -178,7 +178,11 @@ def _stat(slot: Slot, texts: Texts) -> bytes:
 
 def _fstatat(slot: Slot, texts: Texts) -> bytes:
     flags = slot.arg3 & 0xFFFFFFFF
-    return b"%s, %s, %s" % (_relative(slot, texts), _status(slot, b"st"), flag_names(flags, AT_FLAGS) if flags else b"0")
+    return b"%s, %s, %s" % (
+        _relative(slot, texts),
+        _status(slot, b"st"),
+        flag_names(flags, AT_FLAGS) if flags else b"0",
+    )
 
 
 def _statx(slot: Slot, texts: Texts) -> bytes:
@@ -200,7 +204,11 @@ def _access(slot: Slot, texts: Texts) -> bytes:
 
 def _faccessat(slot: Slot, texts: Texts) -> bytes:
     text = b"%s, %s" % (_relative(slot, texts), _access_mode(slot.arg2))
-    return text if slot.nr == 269 else text + b", " + flag_names(slot.arg3 & 0xFFFFFFFF, ((0x200, b"AT_EACCESS"), *AT_FLAGS))
+    return (
+        text
+        if slot.nr == 269
+        else text + b", " + flag_names(slot.arg3 & 0xFFFFFFFF, ((0x200, b"AT_EACCESS"), *AT_FLAGS))
+    )
 
 
 def _access_mode(value: int) -> bytes:
