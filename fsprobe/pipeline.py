@@ -281,12 +281,7 @@ def read_events(
     lines: Iterable[bytes] = recording.lines("log")
     if hooks.marks and recording.size_bytes("log") <= SMALL_LOG_BYTES:
         lines = list(lines)
-    events = parser.parse(
-        lines if model is None else model.watch(lines),
-        quality,
-        cwd=cwd_of(recording),
-        on_status=None if model is None else model.on_status,
-    )
+    events = parser.parse(lines, quality, cwd=cwd_of(recording), on_status=None if model is None else model.add_status)
     if hooks.marks:
         events = marks.merge(
             in_batches(events), hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log"))

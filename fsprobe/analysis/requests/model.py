@@ -43,8 +43,8 @@ from fsprobe.analysis.requests.steps import (
     WRITE_ONLY,
     Step,
     Steps,
+    keep_status,
     tells_of_links,
-    watch_sizes,
 )
 from fsprobe.model.events import Call, Mount, plain
 from fsprobe.model.formats import text
@@ -119,11 +119,12 @@ class RequestModel:
 
     def add_status(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, which is no call of the log's events."""
+        keep_status(self.sizes, args)
         self.taken.describe(tid, t_ns, args)
 
     @property
     def on_status(self) -> Callable[[int, int | None, bytes], None] | None:
-        """Who is to be told of statuses of open descriptors; None where they ask for nothing."""
+        """Who is to be told of statuses of open descriptors that tell no size; None where they ask for nothing."""
         return self.add_status if self.taken.keeps_order else None
 
     def serve(self, protocols: Mapping[bytes, Protocol]) -> None:
@@ -138,10 +139,6 @@ class RequestModel:
     def needs_order(self) -> bool:
         """Whether a mount is counted by its own client's rules: then each call counts, repeated ones too, and when it was."""
         return bool(make_clients(self._protocols, self._ask_by_name))
-
-    def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
-        return watch_sizes(lines, self.sizes)
 
     # -- counting ---------------------------------------------------------------------------------------------------
 
