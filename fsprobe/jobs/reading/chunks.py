@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.garbage import NEVER, seldom_collected
 from fsprobe.analysis.requests.alike import Alike
 from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
@@ -35,22 +34,6 @@ LARGE_CHUNK, MANY = 64, 512
 """The same of a job from so many recordings on."""
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
-
-NEVER = 1 << 30
-"""New objects after which a worker looks for cycles: those of a chunk's trees of names go when it is read."""
-SELDOM = 200_000
-"""... and whoever adds chunks up: some of what came from another process is held by cycles."""
-
-
-@contextmanager
-def seldom_collected(n_objects: int) -> Iterator[None]:
-    """Look for cycles only after so many new objects: tables of counts hold none, and looking takes a tenth of the time."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(n_objects, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 @dataclass(slots=True)
