@@ -83,8 +83,7 @@ def read_rank(path: str, *, is_watched: bool = False, same: SameCalls | None = N
         quality, notes = ParseQuality(), Notes()
         model = pipeline.make_model(recording, mounts, lookups, keeps_order=False)
         events = pipeline.read_events(recording, quality, hooks, model, times)
-        why_not_found = WhyNotFound(facts)
-        lesson = same.lesson(source, why_not_found) if same is not None and source is not None else None
+        lesson = same.lesson(source) if same is not None and source is not None else None
         if lesson is not None:
             events = lesson.watch(events, lesson.events)
         rows = pipeline.attributed(recording, events, notes)
@@ -93,7 +92,7 @@ def read_rank(path: str, *, is_watched: bool = False, same: SameCalls | None = N
         if is_watched:
             seen = Watch()
             rows = watch(rows, seen)
-        tally = fold(pipeline.taken_in(rows, model), why_not_found)
+        tally = fold(pipeline.taken_in(rows, model), WhyNotFound(facts))
         if same is not None and lesson is not None:
             same.learn(lesson, tally, notes, quality, times)
     told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})

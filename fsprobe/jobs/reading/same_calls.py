@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from fsprobe import pipeline
-from fsprobe.analysis.attribution.attribute import Attributed, Notes, ProcessInfo
-from fsprobe.analysis.attribution.not_found import WhyNotFound
+from fsprobe.analysis.attribution.attribute import Attributed, Notes
 from fsprobe.analysis.columns import timed
 from fsprobe.analysis.columns.contexts import Contexts
-from fsprobe.analysis.columns.counted import Rows, tally_of
+from fsprobe.analysis.columns.counted import Rows, bins_of
 from fsprobe.analysis.columns.groups import group
+from fsprobe.analysis.columns.retimed import N_BINS, Retimed
 from fsprobe.analysis.columns.slots import LAYOUT, MOST_NS, Columns, Shapes
-from fsprobe.analysis.counting.latency import bin_edges
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.alike import without_own
 from fsprobe.analysis.requests.rows import Requests
@@ -51,6 +49,10 @@ _UNTOLD = ("pid", "ns", "environment", "mounts")
 T = TypeVar("T")
 
 
+class Unlike(Exception):
+    """A recording that can't be the pattern of others."""
+
+
 @dataclass(slots=True)
 class Source:
     """A recording as it is compared."""
@@ -61,6 +63,10 @@ class Source:
     surroundings: tuple[object, ...]
     own: tuple[bytes, ...]
     """Names that only this run has: of fsprobe's directories, and of interpreters."""
+
+    def place_of(self, tid: int) -> int:
+        """Which of the log's threads it is."""
+        return self.log.pids.index(b"%d" % tid) if b"%d" % tid in self.log.pids else -1
 
     def plainly(self, text: bytes, is_note: bool) -> bytes:
         """A line without what is this run's own."""
@@ -89,7 +95,6 @@ class Lesson:
     """What passes while a recording is read the long way."""
 
     source: Source
-    why: WhyNotFound
     events: list[Event] = field(default_factory=list)
     rows: list[Attributed] = field(default_factory=list)
 
@@ -100,119 +105,137 @@ class Lesson:
             yield item
 
 
-@dataclass(slots=True)
 class Pattern:
-    """A recording as columns: a row for each event, in their order."""
+    """A recording as columns: a row for each event, in their order.
 
-    source: Source
-    why: WhyNotFound
-    quality: ParseQuality
-    notes: Notes
-    shapes: Shapes = field(default_factory=Shapes)
-    contexts: Contexts = field(default_factory=Contexts)
-    lives: timed.Lives = field(default_factory=timed.Lives)
-    line: list[int] = field(default_factory=list)
-    """Of each row where it began; -1: a mark of a hook."""
-    end_line: list[int] = field(default_factory=list)
-    """... and which line says how long it took; -1: none."""
-    shape: list[int] = field(default_factory=list)
-    tid: list[int] = field(default_factory=list)
-    calls: list[int] = field(default_factory=list)
-    """Rows of the calls."""
-    between: list[int] = field(default_factory=list)
-    gaps: list[tuple[int, int]] = field(default_factory=list)
-    """Rows of two calls that a thread made one after the other."""
-    lists: list[int] = field(default_factory=list)
-    marks: list[tuple[int, tuple[str, int], int, int, int]] = field(default_factory=list)
-    """Marks of hooks: row, whose, which of its marks, and the rows of its thread before and after it (-1: none)."""
-    row: list[int] = field(default_factory=list)
-    """Of each attributed call its row."""
-    context: list[int] = field(default_factory=list)
-    fixed: frozenset[int] = frozenset()
-    """Lines that may differ in nothing but addresses."""
-    requests: Requests | None = None
+    Args:
+        lesson: what passed when it was read the long way.
+        tally: what came of it.
+        notes: likewise.
+        quality: likewise.
+
+    Raises:
+        Unlike: something of it has no place in columns.
+    """
+
+    def __init__(self, lesson: Lesson, tally: Tally, notes: Notes, quality: ParseQuality) -> None:
+        self.source = lesson.source
+        self.requests: Requests | None = None
+        # nobody asks of a sum when in each of them that was
+        self._notes = replace(notes, first_site_done_ns=None, ended_ns={})
+        self._quality = quality
+        self._lives = timed.Lives()
+        self._shapes = Shapes()
+        self._marks: list[tuple[int, tuple[str, int], int, int, int]] = []
+        """Marks of hooks: row, whose, which of its marks, and the rows of its thread before and after it (-1: none)."""
+        self._plain: dict[int, bytes] = {}
+        """Lines without what is the run's own, as far as others were compared."""
+        self._learn(lesson, tally)
 
     # -- learning ---------------------------------------------------------------------------------------------------
 
-    def learn(self, lesson: Lesson) -> bool:
-        """Take in what passed; whether all of it has its place."""
-        log = self.source.log
+    def _learn(self, lesson: Lesson, tally: Tally) -> None:
+        log, noted = self.source.log, self.source.hooks.marks
         line_at = {t_ns: number for number, t_ns in enumerate(log.t_ns.tolist())}
-        marks_of = {tid: (token, tid) for token, tid in self.source.hooks.marks}
-        if len(line_at) < len(log.texts) or len(marks_of) < len(self.source.hooks.marks) or self.source.hooks.forks:
-            return False
+        marks_of = {tid: (token, tid) for token, tid in noted}
+        if len(line_at) < len(log.texts) or len(marks_of) < len(noted):
+            raise Unlike
+        lines, end_lines, shapes, calls, between = [], [], [], [], []
+        gaps: list[tuple[int, int]] = []
         numbers: dict[tuple[object, ...], int] = {}
         last: dict[int, int] = {}
-        n_marks: dict[int, int] = {}
-        waiting: dict[int, list[int]] = {}
         ended: dict[int, int] = {}
-        row_of: dict[int, int] = {}
+        n_marks: Counter[int] = Counter()
         before: dict[int, int] = {}
         after: dict[int, int] = {}
+        waiting: dict[int, list[int]] = {}
+        row_of: dict[int, int] = {}
         for row, event in enumerate(lesson.events):
-            shape = end_line = -1
+            line = end_line = shape = -1
             tid = event.tid
             if type(event) is Mark and event.kind != "note":
-                key, number = marks_of.get(tid), n_marks.get(tid, 0)
-                if key is None or self.source.hooks.marks[key][number][1] != event.kind:
-                    return False
-                n_marks[tid] = number + 1
-                self.marks.append((row, key, number, 0, 0))
+                key, number = marks_of.get(tid), n_marks[tid]
+                if key is None or noted[key][number][1] != event.kind:
+                    raise Unlike
+                n_marks[tid] += 1
+                self._marks.append((row, key, number, 0, 0))
                 before[row] = last.get(tid, -1)
                 waiting.setdefault(tid, []).append(row)
-                line = -1
             else:
-                found = None if event.t_ns is None else line_at.get(event.t_ns)
-                if found is None:
-                    return False
-                line = found
-                for mark in waiting.pop(tid, ()):
-                    after[mark] = row
+                if event.t_ns not in line_at:
+                    raise Unlike
+                line = line_at[event.t_ns]
+                after.update((mark, row) for mark in waiting.pop(tid, ()))
                 last[tid] = row
             if type(event) is Mark:
-                self.lives.mark(row, tid, event.kind, event.name.decode("utf-8", "backslashreplace"))
+                self._lives.mark(row, tid, event.kind, event.name.decode("utf-8", "backslashreplace"))
             elif type(event) is Process:
-                self.lives.process(event)
+                self._lives.process(event)
                 if event.kind not in ("fork", "thread"):
                     ended.pop(event.child or tid, None)
                     ended.pop(tid, None)
             elif type(event) is Call:
                 end_line = _end_of(log, line, event)
-                if end_line < 0 and event.dur_ns is not None:
-                    return False
                 what = (event.syscall, event.path, event.error, event.result if event.op is Op.OPEN else b"")
                 shape = numbers.setdefault(what, len(numbers))
-                if shape == len(self.shapes.calls):
-                    self.shapes.calls.append(event)
-                    self.shapes.led_to.append(b"")
-                    self.shapes.statuses.append((0, 0))
+                if shape == len(self._shapes.calls):
+                    self._shapes.calls.append(event)
+                    self._shapes.led_to.append(b"")
+                    self._shapes.statuses.append((0, 0))
                 row_of[id(event)] = row
-                self.calls.append(row)
-                self.between.append(self.lives.between(tid))
-                if event.op is Op.LIST:
-                    self.lists.append(row)
+                calls.append(row)
+                between.append(self._lives.between(tid))
                 if event.dur_ns is not None and event.op is not Op.OTHER:
                     if tid in ended:
-                        self.gaps.append((ended[tid], row))
+                        gaps.append((ended[tid], row))
                     ended[tid] = row
-            self.line.append(line)
-            self.end_line.append(end_line)
-            self.shape.append(shape)
-            self.tid.append(tid)
-        self.lives.close()
-        self.marks = [(row, key, number, before[row], after.get(row, -1)) for row, key, number, _, _ in self.marks]
-        if sum(n_marks.values()) != sum(map(len, self.source.hooks.marks.values())):
-            return False
+            lines.append(line)
+            end_lines.append(end_line)
+            shapes.append(shape)
+        if n_marks.total() != sum(map(len, noted.values())):
+            raise Unlike
+        self._lives.close()
+        self._marks = [(row, key, number, before[row], after.get(row, -1)) for row, key, number, _, _ in self._marks]
+        self._line, self._end_line, self._shape = np.array(lines), np.array(end_lines), np.array(shapes, dtype=np.int32)
+        self._calls, self._between = np.array(calls, dtype=np.int64), np.array(between, dtype=np.int64)
+        self._gaps = np.array(gaps, dtype=np.int64).reshape(-1, 2)
+        self._lists = np.array([row for row in calls if lesson.events[row].op is Op.LIST], dtype=np.int64)  # type: ignore[union-attr]
+        self._notes_at = [number for number, text in enumerate(log.texts) if b'"fsprobe!' in text]
+        self._resumed_at = [number for number, text in enumerate(log.texts) if b" resumed>" in text]
+        self._learn_rows(lesson, tally, row_of)
+
+    def _learn_rows(self, lesson: Lesson, tally: Tally, row_of: Mapping[int, int]) -> None:
+        """Whose each call is."""
+        contexts, rows, of = Contexts(), [], []
         fixed: set[int] = set()
         for one in lesson.rows:
             row = row_of[id(one.call)]
-            self.row.append(row)
-            self.context.append(self.contexts.of(one))
+            rows.append(row)
+            of.append(contexts.of(one))
             if not one.own:
-                fixed.update((self.line[row], self.end_line[row]))
-        self.fixed = frozenset(fixed)
-        known = {int(pid) for pid in log.pids} | {0}
-        return all({info.pid, info.parent} <= known for info in self.contexts.processes)
+                fixed.update((int(self._line[row]), int(self._end_line[row])))
+        self._fixed = frozenset(fixed)
+        """Lines that may differ in nothing but addresses: of calls that count."""
+        known = {int(pid) for pid in self.source.log.pids} | {0}
+        if not tally.n_timed or any(not {info.pid, info.parent} <= known for info in contexts.processes):
+            raise Unlike
+        columns = self._columns(self.source.log.t_ns[self._line], self.source.log.dur_ns[self._end_line])
+        self._retimed = Retimed(tally, Rows(columns, contexts, np.array(rows), np.array(of)))
+
+    def _columns(self, t_ns: Ints, dur_ns: Ints) -> Columns:
+        slots = np.zeros(len(t_ns), dtype=LAYOUT)
+        slots["has"] = HAS_NO_USAGE
+        return Columns(
+            ring=None,  # type: ignore[arg-type]  # there is none
+            first=0,
+            slots=slots,
+            kinds=np.zeros(0, dtype=np.uint8),
+            shapes=self._shapes,
+            shape=self._shape,
+            tid=np.zeros(len(t_ns), dtype=np.uint32),
+            t_ns=t_ns,
+            dur_ns=dur_ns,
+        )
 
     # -- a further one ----------------------------------------------------------------------------------------------
 
@@ -221,125 +244,97 @@ class Pattern:
         mine, theirs = self.source, source
         if (
             len(mine.log.texts) != len(theirs.log.texts)
-            or mine.surroundings != theirs.surroundings
             or len(mine.own) != len(theirs.own)
             or len(mine.log.pids) != len(theirs.log.pids)
+            or mine.surroundings != theirs.surroundings
             or not np.array_equal(mine.log.pid, theirs.log.pid)
             or not np.array_equal(mine.log.dur_ns < 0, theirs.log.dur_ns < 0)
         ):
             return False
         n_own = dict.fromkeys(set(theirs.own).difference(mine.own), 0)
-        pairs = zip(mine.log.texts, theirs.log.texts, strict=True)
-        for number, (one, other) in enumerate(pairs):
+        for number, (one, other) in enumerate(zip(mine.log.texts, theirs.log.texts, strict=True)):
             if one == other:
                 continue
-            if number in self.fixed:
-                if _ADDRESS.sub(b"0x", one) != _ADDRESS.sub(b"0x", other):
-                    return False
-                continue
-            is_note = b'"fsprobe!' in one
-            if mine.plainly(one, is_note) != theirs.plainly(other, is_note):
+            plain = self._plain.get(number)
+            if plain is None:
+                plain = self._plain[number] = self._plainly(mine, number, one)
+            if plain != self._plainly(theirs, number, other):
                 return False
-            for name in n_own:
-                n_own[name] += other.count(name)
+            if number not in self._fixed:
+                for name in n_own:
+                    n_own[name] += other.count(name)
         # what is one run's own has to be nobody's in the other
         data = b"\n".join(theirs.log.texts) if n_own else b""
         return all(data.count(name) == n for name, n in n_own.items()) and not any(
             name in data for name in set(mine.own).difference(theirs.own)
         )
 
+    def _plainly(self, source: Source, number: int, text: bytes) -> bytes:
+        if number in self._fixed:
+            return _ADDRESS.sub(b"0x", text)
+        return source.plainly(text, is_note=b'"fsprobe!' in text)
+
     def read(self, source: Source) -> Same | None:
         """The tables of a recording whose lines say the same; None where its times could lead to others."""
         log = source.log
-        marks = _marks(self.source, source)
-        if marks is None or int(log.t_ns[-1]) >= MOST_NS or int(log.dur_ns.sum()) >= MOST_NS:
+        if int(log.t_ns[-1]) >= MOST_NS or int(log.dur_ns.sum()) >= MOST_NS:
             return None
-        line, end_line = np.array(self.line), np.array(self.end_line)
-        t_ns, dur_ns = log.t_ns[line], np.where(end_line < 0, -1, log.dur_ns[end_line])
-        for row, key, number, before, after in self.marks:
+        marks = self._times_of_marks(source)
+        if marks is None:
+            return None
+        t_ns, dur_ns = log.t_ns[self._line], np.where(self._end_line < 0, -1, log.dur_ns[self._end_line])
+        for row, key, number, before, after in self._marks:
             t_ns[row] = at_ns = marks[key][number]
             if (before >= 0 and at_ns <= t_ns[before]) or (after >= 0 and at_ns > t_ns[after]):
                 return None
-        ends = (t_ns + np.maximum(dur_ns, 0))[self.lists]
-        if (t_ns[self.lists][1:] < ends[:-1]).any():
+        ends_ns = t_ns + np.maximum(dur_ns, 0)
+        if (t_ns[self._lists][1:] < ends_ns[self._lists][:-1]).any():
             return None  # several read directories at once
-        slots = np.zeros(len(line), dtype=LAYOUT)
-        slots["has"] = HAS_NO_USAGE
-        numbers = {int(pid): int(other) for pid, other in zip(self.source.log.pids, log.pids, strict=True)}
-        columns = Columns(
-            ring=None,  # type: ignore[arg-type]  # there is none
-            first=0,
-            slots=slots,
-            kinds=np.zeros(0, dtype=np.uint8),
-            shapes=self.shapes,
-            shape=np.array(self.shape, dtype=np.int32),
-            tid=np.array([numbers.get(tid, tid) for tid in self.tid], dtype=np.uint32),
-            t_ns=t_ns,
-            dur_ns=dur_ns,
-        )
-        contexts = copy(self.contexts)
-        contexts.processes = [
-            ProcessInfo(numbers[one.pid], numbers.get(one.parent, 0), one.label, one.kind) for one in contexts.processes
-        ]
         times = Observed()
-        timed.fill(times, columns, self.lives, np.array(self.calls), np.array(self.between))
+        timed.fill(times, self._columns(t_ns, dur_ns), self._lives, self._calls, self._between)
         times.has_reads = times.has_usage = times.has_faults = False
-        gaps = np.array(self.gaps).reshape(-1, 2)
-        times.between = _binned(t_ns[gaps[:, 1]] - (t_ns + dur_ns)[gaps[:, 0]])
-        rows = Rows(columns, contexts, np.array(self.row), np.array(self.context))
+        found = group(bins_of(t_ns[self._gaps[:, 1]] - ends_ns[self._gaps[:, 0]]), N_BINS)
+        times.between = dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True))
+        pids = {int(pid): int(other) for pid, other in zip(self.source.log.pids, log.pids, strict=True)}
         return Same(
-            tally=tally_of(rows, self.why),
-            notes=self.notes,
-            quality=replace(self.quality, wall_start_ns=log.wall_start_ns),
+            tally=self._retimed.tally(t_ns, dur_ns, pids),
+            notes=self._notes,
+            quality=replace(self._quality, wall_start_ns=log.wall_start_ns),
             times=times,
             requests=self.requests,
         )
+
+    def _times_of_marks(self, source: Source) -> dict[tuple[str, int], list[int]] | None:
+        """When its hooks noted the same marks, by its log's clock; None where they noted others, or where that is not known."""
+        mine, theirs = self.source.hooks.marks, source.hooks.marks
+        clocks = stamped.clocks(source.log, self._notes_at, self._resumed_at)
+        if len(mine) != len(theirs) or any(tid != host for (_, tid), host in clocks.host_tid.items()):
+            return None  # or they are numbered otherwise inside
+        shifts = offsets(clocks, {thread: [when for when, _, _ in marks] for thread, marks in theirs.items()})
+        found: dict[tuple[str, int], list[int]] = {}
+        for (key, marks), ((token, tid), others) in zip(mine.items(), theirs.items(), strict=True):
+            shift = shifts.get(token)
+            if shift is None or self.source.place_of(key[1]) != source.place_of(tid):
+                return None
+            if len(marks) != len(others) or any(a[1:] != b[1:] for a, b in zip(marks, others, strict=True)):
+                return None
+            found[key] = [when - shift[0] for when, _, _ in others]
+        return found
 
 
 def _end_of(log: Stamped, line: int, call: Call) -> int:
     """The line that says how long a call took; -1: none does."""
     if call.dur_ns is None:
         return -1
-    durations = log.dur_ns
-    if durations[line] == call.dur_ns:
+    if log.dur_ns[line] == call.dur_ns:
         return line
     begins = b"<... " + call.syscall.encode() + b" resumed>"
     for number in range(line + 1, len(log.texts)):
         if log.pid[number] == log.pid[line] and log.texts[number].startswith(begins):
-            return number if durations[number] == call.dur_ns else -1
-    return -1
-
-
-def _binned(gaps_ns: Ints) -> dict[int, int]:
-    """Latency bin -> how many, in the order in which they come."""
-    edges = np.array(bin_edges())
-    bins = np.where(
-        gaps_ns <= 1000, 0, np.minimum(np.searchsorted(edges, (gaps_ns // 1000).astype(np.float64)), len(edges) - 1)
-    )
-    found = group(bins, len(edges))
-    return dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True))
-
-
-def _marks(mine: Source, theirs: Source) -> dict[tuple[str, int], list[int]] | None:
-    """When another run's hooks noted the same marks, by its log's clock; None where they noted others, or where that isn't known."""
-    one, other = mine.hooks.marks, theirs.hooks.marks
-    if len(one) != len(other):
-        return None
-    clocks = stamped.clocks(theirs.log)
-    if any(tid != host for (_, tid), host in clocks.host_tid.items()):
-        return None  # numbered otherwise inside
-    shifts = offsets(clocks, {thread: [when for when, _, _ in marks] for thread, marks in other.items()})
-    found: dict[tuple[str, int], list[int]] = {}
-    place_of = {int(pid): place for place, pid in enumerate(mine.log.pids)}
-    other_place_of = {int(pid): place for place, pid in enumerate(theirs.log.pids)}
-    for (key, marks), ((token, tid), others) in zip(one.items(), other.items(), strict=True):
-        shift = shifts.get(token)
-        if shift is None or place_of.get(key[1], -1) != other_place_of.get(tid):
-            return None
-        if len(marks) != len(others) or any(a[1:] != b[1:] for a, b in zip(marks, others, strict=True)):
-            return None
-        found[key] = [when - shift[0] for when, _, _ in others]
-    return found
+            if log.dur_ns[number] == call.dur_ns:
+                return number
+            break
+    raise Unlike
 
 
 @dataclass(slots=True)
@@ -395,20 +390,21 @@ class SameCalls:
                 return found
         return None
 
-    def lesson(self, source: Source, why: WhyNotFound) -> Lesson | None:
+    def lesson(self, source: Source) -> Lesson | None:
         """What is to pass while it is read the long way; None where that was of no use so far."""
-        return Lesson(source, why) if self.n_unused < MAX_UNUSED else None
+        return Lesson(source) if self.n_unused < MAX_UNUSED else None
 
     def learn(self, lesson: Lesson, tally: Tally, notes: Notes, quality: ParseQuality, times: Observed) -> None:
         """Make a pattern of what passed, if that gives what the long way gave."""
         self.n_unused += 1
-        without_times = replace(notes, first_site_done_ns=None, ended_ns={})  # nobody asks of a sum when in each that was
-        pattern = Pattern(lesson.source, lesson.why, quality, without_times)
         self._new = None
-        if pattern.learn(lesson) and pattern.match(lesson.source):
-            found = pattern.read(lesson.source)
-            if found is not None and found.tally == tally and found.times == times and found.quality == quality:
-                self._new = pattern
+        try:
+            pattern = Pattern(lesson, tally, notes, quality)
+        except Unlike:
+            return
+        found = pattern.read(lesson.source) if pattern.match(lesson.source) else None
+        if found is not None and (found.tally, found.times, found.quality) == (tally, times, quality):
+            self._new = pattern
 
     def settle(self, requests: Requests, is_of_all: bool) -> None:
         """What was learned last asks for this; `is_of_all`: all that make these calls do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,10 +86,17 @@ def _durations(bytes_of: NDArray[np.uint8], begins: Ints, ends: Ints, at: int) -
     return np.where(found, digits.astype(np.int64) @ _MICROSECONDS * 1_000, -1)
 
 
-def clocks(log: Stamped) -> Clocks:
-    """As `events.clocks.read`."""
+def clocks(log: Stamped, notes: Sequence[int], resumed: Sequence[int]) -> Clocks:
+    """As `events.clocks.read`.
+
+    Args:
+        log: the log.
+        notes: its lines that are notes of hooks.
+        resumed: its lines that are second halves of calls.
+    """
     found = Clocks()
-    for number, text in enumerate(log.texts):
+    for number in notes:
+        text = log.texts[number]
         at = text.find(b'"fsprobe!')
         if at < 0 or b"(-1, " not in text[:at]:
             continue
@@ -98,9 +106,8 @@ def clocks(log: Stamped) -> Clocks:
             tid, own_ns = (one or 0 for one in numbers)
             host, log_ns = int(log.pids[log.pid[number]]), int(log.t_ns[number])
             found.anchors.append(Anchor(host, log_ns, words[1].decode("ascii", "replace"), tid, own_ns))
-    resumed = [number for number, text in enumerate(log.texts) if b" resumed>" in text]
     stood = log.dur_ns >= 0
-    stood[resumed] = False
+    stood[list(resumed)] = False
     ends = log.t_ns + np.maximum(log.dur_ns - PRINTED_NS, 0)
     for place, pid in enumerate(log.pids):
         of_pid = np.flatnonzero(stood & (log.pid == place))
