@@ -42,7 +42,7 @@ class _Table:
     def counts(self, time_ns: Ints) -> list[Counts]:
         """The rows, with these times."""
         times = sums(self.of, time_ns[self.call], len(self.fixed)).tolist()
-        return [Counts(*fixed, n) for fixed, n in zip(self.fixed, times, strict=True)]
+        return [Counts(*(*fixed, n)) for fixed, n in zip(self.fixed, times, strict=True)]
 
     def most(self, values: Ints) -> list[int]:
         """The largest value of each row."""
@@ -87,7 +87,9 @@ class Retimed:
         self._path = numbered([paths.get(call.path, -1) for call in calls], shape)
         self._paths = _Table([_fixed(one.counts) for one in tally.by_path.values()], self._path, every)
         phases = {name: number for number, name in enumerate(tally.by_phase)}
-        self._phase = numbered([phases.get(name, -1) for name in contexts.phases], numbered([*contexts.phase_of], context))
+        self._phase = numbered(
+            [phases.get(name, -1) for name in contexts.phases], numbered([*contexts.phase_of], context)
+        )
         self._phases = _Table([_fixed(one) for one in tally.by_phase.values()], self._phase, every)
         keys = {key: number for number, key in enumerate(tally.by_process)}
         self._process = numbered(
@@ -165,9 +167,7 @@ class Retimed:
         }
 
     def _by_path(self, time_ns: Ints) -> dict[bytes, PathTally]:
-        rows = zip(
-            self._tally.by_path.items(), self._paths.counts(time_ns), self._paths.most(time_ns), strict=True
-        )
+        rows = zip(self._tally.by_path.items(), self._paths.counts(time_ns), self._paths.most(time_ns), strict=True)
         return {path: PathTally(counts, known.resolved, {}, most) for (path, known), counts, most in rows}
 
     def _latencies(self, tally: Tally, dur_ns: Ints) -> None:

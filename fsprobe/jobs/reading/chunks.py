@@ -170,14 +170,15 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
 
 
 def _same_calls(n_files: int) -> SameCalls | None:
-    """What learns of each rank for the next; None for a few, and without numpy, which fsprobe.pyz does without."""
+    """What this process knows of ranks that it has read; None for a few, and without numpy, which fsprobe.pyz does without."""
     if n_files < FEWEST_SAME:
         return None
     try:
-        from fsprobe.jobs.reading.same_calls import SameCalls
+        from fsprobe.jobs.reading.same_calls import KNOWN
     except ImportError:
         return None
-    return SameCalls()
+    KNOWN.begin()
+    return KNOWN
 
 
 def _read_into(part: Part, file: RankFile, alike: Alike, same: SameCalls | None) -> None:

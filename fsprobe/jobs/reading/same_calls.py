@@ -39,9 +39,10 @@ from fsprobe.jobs.reading.stamped import Ints, Stamped
 from fsprobe.model.events import Call, Event, Mark, Mount, Op, ParseQuality, Process
 from fsprobe.recording.file import Recording
 
-N_KEPT = 8
+N_KEPT = 6
+"""Patterns: each takes some MB. Ranks whose threads end in another order are of another one."""
 MAX_UNUSED = 3
-"""So many patterns are kept before one has been of use: a job whose ranks all differ is not to pay for it."""
+"""So many patterns are made before one has been of use: a job whose ranks all differ is not to pay for it."""
 _ADDRESS = re.compile(rb"0x[0-9a-f]+")
 _NUMBERS = re.compile(rb"\d{6,}")
 _UNTOLD = ("pid", "ns", "environment", "mounts")
@@ -57,7 +58,6 @@ class Unlike(Exception):
 class Source:
     """A recording as it is compared."""
 
-    recording: Recording
     hooks: HookFiles
     log: Stamped
     surroundings: tuple[object, ...]
@@ -138,7 +138,7 @@ class Pattern:
         log, noted = self.source.log, self.source.hooks.marks
         line_at = {t_ns: number for number, t_ns in enumerate(log.t_ns.tolist())}
         marks_of = {tid: (token, tid) for token, tid in noted}
-        if len(line_at) < len(log.texts) or len(marks_of) < len(noted):
+        if len(line_at) < len(log.texts) or len(marks_of) < len(noted) or self._quality.unparsed_examples:
             raise Unlike
         lines, end_lines, shapes, calls, between = [], [], [], [], []
         gaps: list[tuple[int, int]] = []
@@ -345,6 +345,10 @@ class SameCalls:
     n_unused: int = 0
     _new: Pattern | None = None
 
+    def begin(self) -> None:
+        """More is to be read: one more try, where nothing was of use."""
+        self.n_unused = min(self.n_unused, MAX_UNUSED - 1)
+
     def source(
         self, recording: Recording, hooks: HookFiles, mounts: Sequence[Mount], lookups: Mapping[str, Any]
     ) -> Source | None:
@@ -378,7 +382,7 @@ class SameCalls:
             bool(scratch),
         )
         own = tuple(dict.fromkeys(name for name in (hook_dir, scratch, *parts, *tokens) if name))
-        return Source(recording, hooks, log, surroundings, own)
+        return Source(hooks, log, surroundings, own)
 
     def find(self, source: Source) -> Same | None:
         """The tables of a recording, where one like it was read before."""
@@ -387,6 +391,7 @@ class SameCalls:
                 found = pattern.read(source)
                 if found is not None:
                     self.n_unused = 0
+                    source.hooks.unread["thread"] += 0  # as `marks.merge` leaves it
                 return found
         return None
 
@@ -412,3 +417,7 @@ class SameCalls:
             self._new.requests = requests
             self.kept.appendleft(self._new)
         self._new = None
+
+
+KNOWN = SameCalls()
+"""What this process knows: it reads one part of a job after the other."""
