@@ -31,7 +31,9 @@ from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.alike import without_own
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.observed import Observed
+from fsprobe.events import cpu_times
 from fsprobe.events.clocks import offsets
+from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.marks import HookFiles
 from fsprobe.events.ring.slots import HAS_NO_USAGE
 from fsprobe.jobs.reading import stamped
@@ -63,6 +65,7 @@ class Source:
     surroundings: tuple[object, ...]
     own: tuple[bytes, ...]
     """Names that only this run has: of fsprobe's directories, and of interpreters."""
+    cpu: CpuTimes | None
 
     def place_of(self, tid: int) -> int:
         """Which of the log's threads it is."""
@@ -125,6 +128,8 @@ class Pattern:
         self._notes = replace(notes, first_site_done_ns=None, ended_ns={})
         self._quality = quality
         self._lives = timed.Lives()
+        self._noted_by: list[int] = []
+        """Of each mark its thread."""
         self._shapes = Shapes()
         self._marks: list[tuple[int, tuple[str, int], int, int, int]] = []
         """Marks of hooks: row, whose, which of its marks, and the rows of its thread before and after it (-1: none)."""
@@ -168,6 +173,7 @@ class Pattern:
                 after.update((mark, row) for mark in waiting.pop(tid, ()))
                 last[tid] = row
             if type(event) is Mark:
+                self._noted_by.append(tid)
                 self._lives.mark(row, tid, event.kind, event.name.decode("utf-8", "backslashreplace"))
             elif type(event) is Process:
                 self._lives.process(event)
@@ -219,12 +225,19 @@ class Pattern:
         known = {int(pid) for pid in self.source.log.pids} | {0}
         if not tally.n_timed or any(not {info.pid, info.parent} <= known for info in contexts.processes):
             raise Unlike
-        columns = self._columns(self.source.log.t_ns[self._line], self.source.log.dur_ns[self._end_line])
+        log = self.source.log
+        columns = self._columns(log.t_ns[self._line], log.dur_ns[self._end_line], None, {})
         self._retimed = Retimed(tally, Rows(columns, contexts, np.array(rows), np.array(of)))
 
-    def _columns(self, t_ns: Ints, dur_ns: Ints) -> Columns:
+    def _columns(self, t_ns: Ints, dur_ns: Ints, cpu: CpuTimes | None, pids: Mapping[int, int]) -> Columns:
         slots = np.zeros(len(t_ns), dtype=LAYOUT)
         slots["has"] = HAS_NO_USAGE
+        if cpu is not None:
+            rows = np.array(self._lives.rows, dtype=np.int64)
+            used = [cpu.at(pids.get(tid, tid), at) for tid, at in zip(self._noted_by, t_ns[rows].tolist(), strict=True)]
+            is_known = np.array([n is not None for n in used], dtype=bool)
+            slots["has"][rows[is_known]] = 0
+            slots["arg"][rows, 0] = [n or 0 for n in used]
         return Columns(
             ring=None,  # type: ignore[arg-type]  # there is none
             first=0,
@@ -291,11 +304,13 @@ class Pattern:
         if (t_ns[self._lists][1:] < ends_ns[self._lists][:-1]).any():
             return None  # several read directories at once
         times = Observed()
-        timed.fill(times, self._columns(t_ns, dur_ns), self._lives, self._calls, self._between)
-        times.has_reads = times.has_usage = times.has_faults = False
+        pids = {int(pid): int(other) for pid, other in zip(self.source.log.pids, log.pids, strict=True)}
+        columns = self._columns(t_ns, dur_ns, source.cpu, pids)
+        timed.fill(times, columns, self._lives, self._calls, self._between)
+        times.has_usage = times.has_usage and source.cpu is not None
+        times.has_reads = times.has_faults = False
         found = group(bins_of(t_ns[self._gaps[:, 1]] - ends_ns[self._gaps[:, 0]]), N_BINS)
         times.between = dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True))
-        pids = {int(pid): int(other) for pid, other in zip(self.source.log.pids, log.pids, strict=True)}
         return Same(
             tally=self._retimed.tally(t_ns, dur_ns, pids),
             notes=self._notes,
@@ -360,7 +375,7 @@ class SameCalls:
             or hooks.forks
             or manifest.get("markers") != "time"
             or manifest.get("attached")
-            or not {pipeline.RING, pipeline.CPU}.isdisjoint(recording.names())
+            or pipeline.RING in recording.names()
             or recording.size_bytes("log") > pipeline.SMALL_LOG_BYTES
         ):
             return None
@@ -382,7 +397,8 @@ class SameCalls:
             bool(scratch),
         )
         own = tuple(dict.fromkeys(name for name in (hook_dir, scratch, *parts, *tokens) if name))
-        return Source(hooks, log, surroundings, own)
+        cpu = cpu_times.read(recording.whole(pipeline.CPU)) if pipeline.CPU in recording.names() else None
+        return Source(hooks, log, surroundings, own, cpu)
 
     def find(self, source: Source) -> Same | None:
         """The tables of a recording, where one like it was read before."""
