@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -153,11 +154,11 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
         is_whole: no rank of these nodes is left out, so that what they ask for can be added up.
     """
     part = Part()
-    alike, same = Alike(), _same_calls(len(files))
+    alike, known = Alike(), _known_of(len(files))
     with seldom_collected(NEVER):
         for file in files:
             try:
-                _read_into(part, file, alike, same)
+                _read_into(part, file, alike, known)
             except FsprobeError as error:
                 part.failed.append((file.path, error.message))
     if is_whole:
@@ -169,20 +170,23 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
     return part
 
 
-def _same_calls(n_files: int) -> SameCalls | None:
-    """What this process knows of ranks that it has read; None for a few, and without numpy, which fsprobe.pyz does without."""
-    if n_files < FEWEST_SAME:
-        return None
-    try:
-        from fsprobe.jobs.reading.same_calls import KNOWN
-    except ImportError:
-        return None
-    KNOWN.begin()
-    return KNOWN
+def _known_of(n_files: int) -> Callable[[], SameCalls | None] | None:
+    """Gives what this process knows of ranks that it has read; None for a few. Without numpy, as in fsprobe.pyz, it is nothing."""
+
+    @cache
+    def known() -> SameCalls | None:
+        try:
+            from fsprobe.jobs.reading.same_calls import KNOWN
+        except ImportError:
+            return None
+        KNOWN.begin()
+        return KNOWN
+
+    return known if n_files >= FEWEST_SAME else None
 
 
-def _read_into(part: Part, file: RankFile, alike: Alike, same: SameCalls | None) -> None:
-    read = read_rank(file.path, same=same)
+def _read_into(part: Part, file: RankFile, alike: Alike, known: Callable[[], SameCalls | None] | None) -> None:
+    read = read_rank(file.path, known=known)
     tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
     if start_ns is None and tally.first_ns is not None:
@@ -219,8 +223,8 @@ def _read_into(part: Part, file: RankFile, alike: Alike, same: SameCalls | None)
     )
     requests = alike.count(read.model, read.mounts, read.lookups, own, cwd, kernel)
     read.model.forget()
-    if same is not None:
-        same.settle(requests, alike.holds(requests))
+    if read.same is not None:
+        read.same.settle(requests, alike.holds(requests))
     asked.join(requests, manifest.uid)
 
 

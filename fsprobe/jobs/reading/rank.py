@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,19 +45,21 @@ class Reading:
     """None for a run that kept no log: its requests are not predicted; and where `requests` are known."""
     requests: Requests | None
     """What it asks for, where that is known of another one that made the same calls."""
+    same: SameCalls | None
+    """What has learned of it."""
     time: TimeAccount | None
     """As a part of a sum."""
     seen: Watch | None
     """What rules need by process and phase; None where nobody asked for it."""
 
 
-def read_rank(path: str, *, is_watched: bool = False, same: SameCalls | None = None) -> Reading:
+def read_rank(path: str, *, is_watched: bool = False, known: Callable[[], SameCalls | None] | None = None) -> Reading:
     """Parse, attribute and fold one recording, with the request model.
 
     Args:
         path: the recording.
         is_watched: keep what findings need besides the tally; it takes time for each call.
-        same: what is known of ranks that were read before; it learns of this one. Not with `is_watched`.
+        known: gives what is known of ranks that were read before, which learns of this one. Not with `is_watched`.
 
     Raises:
         BadInput: not a recording, or a damaged one.
@@ -72,6 +74,7 @@ def read_rank(path: str, *, is_watched: bool = False, same: SameCalls | None = N
     seen: Watch | None = None
     requests: Requests | None = None
     times = Observed()
+    same = known() if known is not None and _is_comparable(recording, hooks) else None
     source = same.source(recording, hooks, mounts, lookups) if same is not None else None
     found = same.find(source) if same is not None and source is not None else None
     if pipeline.is_streamed(recording):
@@ -118,6 +121,21 @@ def read_rank(path: str, *, is_watched: bool = False, same: SameCalls | None = N
         quality=quality,
         model=model,
         requests=requests,
+        same=same,
         time=account,
         seen=seen,
+    )
+
+
+def _is_comparable(recording: Recording, hooks: HookFiles) -> bool:
+    """Whether it may have made the same calls as others, as far as that can be told without looking: a log as text, with marks."""
+    manifest = recording.manifest
+    return (
+        bool(hooks.marks)
+        and bool(hooks.facts)
+        and not hooks.forks
+        and manifest.get("markers") == "time"
+        and not manifest.get("attached")
+        and pipeline.RING not in recording.names()
+        and recording.size_bytes("log") <= pipeline.SMALL_LOG_BYTES
     )

@@ -368,20 +368,10 @@ class SameCalls:
         self, recording: Recording, hooks: HookFiles, mounts: Sequence[Mount], lookups: Mapping[str, Any]
     ) -> Source | None:
         """A recording as it is compared; None of one that can't be."""
-        manifest = recording.manifest
-        if (
-            not hooks.marks
-            or not hooks.facts
-            or hooks.forks
-            or manifest.get("markers") != "time"
-            or manifest.get("attached")
-            or pipeline.RING in recording.names()
-            or recording.size_bytes("log") > pipeline.SMALL_LOG_BYTES
-        ):
-            return None
         log = stamped.read(recording.whole("log"))
         if log is None:
             return None
+        manifest = recording.manifest
         hook_dir, scratch = pipeline.hook_dir_of(manifest), os.fsencode(str(manifest.get("scratch") or ""))
         tokens = [token.rpartition(".")[2].encode() for token, _ in hooks.marks]
         parts = [part for place in (hook_dir, scratch) for part in place.split(b"/") if part.startswith(b"fsprobe-")]
