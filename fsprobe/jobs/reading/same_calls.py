@@ -78,11 +78,10 @@ class SameCalls:
     def find(self, source: Source) -> Same | None:
         """The tables of a recording, where one like it was read before."""
         for pattern in self.kept:
-            if pattern.match(source):
-                found = pattern.read(source)
-                if found is not None:
-                    self.n_unused = 0
-                    source.hooks.unread["thread"] += 0  # as `marks.merge` leaves it
+            found = pattern.read(source) if pattern.match(source) else None
+            if found is not None:
+                self.n_unused = 0
+                source.hooks.unread["thread"] += 0  # as `marks.merge` leaves it
                 return found
         return None
 
