@@ -58,6 +58,12 @@ def test_a_comment_that_has_no_room_stands_above() -> None:
     ]
 
 
+def test_what_is_in_quotes_is_no_comment() -> None:
+    line = "python -c 'import a, b, c, d, e, f  # not this' --and-something-more-than-there-is-room-for"
+    lines = printed(line, 50, is_terminal=True)
+    assert words_in_bash("\n".join(one[4:] for one in lines)) == words_in_bash(line)
+
+
 def test_python_has_no_prompt_of_a_shell_and_runs_as_printed() -> None:
     line = 'print("a", "b", "c"); print("d", "e",   "f")  # in Python, before the first worker'
     lines = printed(line, 30, is_terminal=True)

@@ -138,31 +138,33 @@ def broken(text: Text, width: int) -> list[Text]:
     return lines
 
 
-def print_command(console: Console, command: str, before: str = "") -> None:
+def print_command(console: Console, command: str, before: str = "", style: str = "") -> None:
     """Print a line that is there to be copied; one that is wider than a terminal is continued, and runs as printed.
 
     Args:
         before: what stands before it, as a prompt.
+        style: of that.
     """
     line, indent = clean(command), " " * cell_len(before)
     if _PYTHON.match(line):
         before = before.replace("$", " ")
     pieces = [line]
     if console.is_terminal and cell_len(before + line) > console.width:
-        line, comment = next(iter(_COMMENTED.findall(line)), (line, ""))
-        if comment:
+        commented = _COMMENTED.fullmatch(line)
+        if commented and _words(commented[1]):  # else the # is in quotes
+            line, comment = commented.groups()
             for words in broken(Text(comment), console.width - len(indent) - 2):
                 console.print(Text(indent + "# ") + words, soft_wrap=True)
         pieces = continued(line, console.width - len(indent))
     for piece in pieces:
-        console.print(Text(before + piece), soft_wrap=True)
+        console.print(Text.assemble((before, style), piece), soft_wrap=True)
         before = indent
 
 
 def continued(line: str, width: int) -> list[str]:
     """A line of shell or Python as lines of at most `width` columns, where its words allow it, each but the last with a backslash."""
-    words = [found[0] for found in _SHELL_WORD.finditer(line)]
-    if cell_len(line) <= width or line.startswith("#") or "".join(words) != line:
+    words = _words(line)
+    if cell_len(line) <= width or line.startswith("#") or not words:
         return [line]
     lines = [words[0]]
     for i, word in enumerate(words[1:], 2):
@@ -172,6 +174,12 @@ def continued(line: str, width: int) -> list[str]:
             lines[-1] += " \\"
             lines.append("    " + word.lstrip())
     return lines
+
+
+def _words(line: str) -> list[str]:
+    """The words of a command, each with the blanks before it; none where its quotes don't close."""
+    words = [found[0] for found in _SHELL_WORD.finditer(line)]
+    return words if "".join(words) == line else []
 
 
 def print_table(console: Console, table: Table, spare: Sequence[str] = ()) -> None:

@@ -43,7 +43,7 @@ def draw_plan(console: Console, plan: Fix) -> None:
         begin = Text.assemble((f"{label:{INDENT}}", "bold"))
         whole = Text(clean(text))
         if label == "run":  # there to be read and copied
-            print_command(console, text, begin.plain)
+            print_command(console, text, begin.plain, "bold")
             continue
         for line in broken(whole, max(30, console.width - INDENT)):
             console.print(begin + line, soft_wrap=True)
