@@ -140,6 +140,32 @@ class Shortcut:
         return _spec(name, KeptCode(name, file, code), [place] if kind == IS_PACKAGE else None)
 
 
+class SiteLater:
+    """The last finder of an interpreter that was started without the module `site`: the first module that nobody finds calls for it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        """Of fsprobe itself: where its interpreter finds it only by something that -I leaves out (`pip install --user`)."""
+
+    def find_spec(
+        self, name: str, path: "Sequence[str] | None" = None, target: object = None
+    ) -> "ModuleSpec | None":
+        """The module's place, by all that `site` adds to sys.path."""
+        if path is not None or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        import site
+
+        site.main()
+        if self.place not in sys.path:
+            site.addsitedir(self.place)
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, None)
+            if spec is not None:
+                return spec
+        return None
+
+
 def snapshot_path() -> str:
     """Beside fsprobe's own byte code, for this interpreter alone; "" where that has no place."""
     try:
