@@ -70,12 +70,23 @@ def write_state(scratch: "str", state: "dict[str, Any]", table: "bytes" = b"") -
         if table:
             with open(os.path.join(scratch, MOUNTS), "xb") as mounts_file:
                 mounts_file.write(table)
-        path = os.path.join(scratch, scratch_dir.STATE)
-        with open(path + ".new", "w", encoding="utf-8") as target:
-            json.dump(state, target)
-        os.replace(path + ".new", path)
+        path, data = os.path.join(scratch, scratch_dir.STATE), json.dumps(state).encode("ascii")
+        try:
+            # nothing has run yet that somebody could want to see whole
+            _write_new(path, data)
+        except FileExistsError:
+            _write_new(path + ".new", data)
+            os.replace(path + ".new", path)
+        scratch_dir.note(scratch, scratch_dir.STATE)
     except OSError:
         pass
+
+
+def _write_new(path: "str", data: "bytes") -> "None":
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb", buffering=0) as target:
+        if target.write(data) != len(data):
+            os.unlink(path)
 
 
 def write_recording(
@@ -120,6 +131,8 @@ def write_recording(
     hooks = os.path.join(scratch, scratch_dir.MARKS)
     # a run without hooks has none of their files
     names, unread, texts = hook_files(hooks) if state.get("markers") != UNMARKED else ([], {}, {})
+    for name in names:
+        scratch_dir.note(scratch, name, scratch_dir.MARKS)
     partial = {}  # type: dict[str, str]  # section -> why it is not all there
     has_failed = False
     while True:
