@@ -123,8 +123,12 @@ def write_recording(
         state["tracers"] = seen.tracers()
         warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced, is_root))
     table, is_here = _mount_table(scratch if state.get("attached") else "")
-    found = _looked_up(lead, streamed, is_here, str(state.get("hook_dir") or ""))
-    rank = ranks.identify(state.get("job") or {})
+    rank, hook_dir = ranks.identify(state.get("job") or {}), str(state.get("hook_dir") or "")
+    state["lookups_left"] = not state.get("attached") and ranks.leaves_lookups(str(state.get("ranks") or ""), rank)
+    if state["lookups_left"]:
+        found = {"links": scratch_dir.links_to_hook(hook_dir)}  # type: dict[str, Any]
+    else:
+        found = _looked_up(lead, streamed, is_here, hook_dir)
     if rank is None or rank.number == 0:
         found = distributions.decided(found)
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]

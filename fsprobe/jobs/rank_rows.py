@@ -45,6 +45,8 @@ class RankFile:
     local_size: int | None
     n_nodes: int | None
     selection: str
+    lookups_of: str = ""
+    """The recording that holds what the first rank of its node looked up for this one too; "" where it looked for itself."""
 
 
 def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, start_ns: int) -> RankRow:

@@ -164,7 +164,7 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
 
 
 def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
-    read = read_rank(file.path)
+    read = read_rank(file.path, lookups_of=file.lookups_of)
     tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
     if start_ns is None and tally.first_ns is not None:

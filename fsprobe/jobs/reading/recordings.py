@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsprobe import files
@@ -63,7 +63,13 @@ def gather(places: Sequence[str], job: str = "") -> Files:
         shown = ", ".join(repr(name or "(none)") for name in jobs[:8])
         raise FsprobeError(f"recordings of {len(jobs)} jobs: {shown}", "choose one with --job", EXIT_USAGE)
     found.sort(key=lambda file: (natural(file.node), file.rank if file.rank is not None else -1, file.path))
-    return Files(ranks=found, unreadable=unreadable, n_foreign=n_foreign)
+    return Files(ranks=_with_lookups(found), unreadable=unreadable, n_foreign=n_foreign)
+
+
+def _with_lookups(found: Sequence[RankFile]) -> list[RankFile]:
+    """Each rank that left the lookups to the first one of its node with the recording that has them."""
+    first = {file.node: file.path for file in reversed(found) if not file.lookups_of}
+    return [replace(file, lookups_of=first.get(file.node, "")) if file.lookups_of else file for file in found]
 
 
 def _listed(directory: str) -> list[str]:
@@ -102,4 +108,5 @@ def _rank_file(path: str) -> RankFile:
         local_size=rank.local_size if rank is not None else None,
         n_nodes=rank.n_nodes if rank is not None else None,
         selection=str(manifest.get("ranks") or ""),
+        lookups_of=path if manifest.get("lookups_left") is True else "",
     )
