@@ -47,6 +47,10 @@ class RankFile:
     selection: str
     lookups_of: str = ""
     """The recording that holds what the first rank of its node looked up for this one too; "" where it looked for itself."""
+    scratch: str = ""
+    """Where the run kept its log: a name of its own for each run; "" for a log that was loaded."""
+    is_whole: bool = True
+    """False for what `salvage` made: it does not know how the run ended."""
 
 
 def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, start_ns: int) -> RankRow:
