@@ -313,7 +313,9 @@ class Attributor:
         return True
 
     def is_of_marks(self, call: Call) -> bool:
-        """Whether the hook opens its file of marks, or the directory of these by the flags that nobody else uses there."""
+        """Whether the hook opens its file of marks, or the directory of these or its status by flags that nobody else uses there."""
+        if call.path == b"/proc/self/status":
+            return b"O_NOCTTY" in call.args and b"O_NOFOLLOW" in call.args
         if call.path in self.marks_dirs:
             return b"O_PATH" in call.args and b"O_NOFOLLOW" in call.args
         return call.path.startswith(self.marks_prefix) and b"O_APPEND" in call.args
