@@ -265,11 +265,16 @@ def main() -> int:
             sys.meta_path.insert(at, Shortcut)
             if Shortcut.finds_own and sys.argv[1:2] == ["run"]:
                 load_snapshot()
-        return command_line()
+        status = command_line()
     except KeyboardInterrupt:
         from fsprobe.cli.failures import report_interrupted
 
-        return report_interrupted()
+        status = report_interrupted()
+    if sys.flags.inspect:
+        from fsprobe.cli.ending import end_without_prompt
+
+        end_without_prompt(status)
+    return status
 
 
 def command_line() -> int:

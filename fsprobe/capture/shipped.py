@@ -66,7 +66,8 @@ def typed(is_whole: "bool" = False) -> "str":
         # a venv that is not activated: the name alone would be another fsprobe, or none
         on_path = (os.path.join(place, "fsprobe") for place in os.environ.get("PATH", os.defpath).split(":") if place)
         first = next((path for path in on_path if os.path.isfile(path)), "")
-        if os.path.realpath(first) != os.path.realpath(program):
+        # (none is found: it has no real path, and to look for that of "" fails in a directory that is gone)
+        if not first or os.path.realpath(first) != os.path.realpath(program):
             return shlex.quote(os.path.abspath(program) if is_whole else program)
     return "fsprobe"
 

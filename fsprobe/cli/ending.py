@@ -21,3 +21,17 @@ def die_of(number: int) -> None:
     if number not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def end_without_prompt(status: int) -> None:
+    """End where PYTHONINSPECT is set: it is meant for the command, and our own interpreter would ask for lines from its input."""
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(status)

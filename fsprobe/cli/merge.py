@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -35,6 +36,9 @@ def command(places: tuple[str, ...], output: str | None, job_id: str, executor: 
     files = jobs.gather(places, job_id)
     for path, why in files.unreadable:
         say(f"warning: left out: {why}" if path in why else f"warning: left out: {path}: {why}")
+    for path, other in files.repeated:
+        is_same = os.path.realpath(path) == os.path.realpath(other)
+        say(f"{path} is named twice" if is_same else f"warning: left out: {path} is of the same run as {other}")
     if files.n_foreign:
         say(f"{files.n_foreign} other files are no recordings")
     where = "local=1" if executor == "local" and len(files.ranks) <= FEW else executor

@@ -23,6 +23,16 @@ HELP_COLUMN = 32
 
 def main(words: "list[str]") -> "int":
     """Run the recorder; returns the command's exit code (or dies of the command's signal)."""
+    status = command_line(words)
+    if sys.flags.inspect:
+        from fsprobe.cli.ending import end_without_prompt
+
+        end_without_prompt(status)
+    return status
+
+
+def command_line(words: "list[str]") -> "int":
+    """Do what the words say; returns the exit code."""
     if words[:1] == ["--tracer"]:
         import os
 

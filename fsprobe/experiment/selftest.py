@@ -192,4 +192,6 @@ def _is_recorders(call: Call, scratch: bytes) -> bool:
         return True
     if call.syscall == "stat" and call.path.endswith(b" (deleted)"):
         return True
+    if call.path == b"/proc/self/status":
+        return call.syscall == "openat" and b"O_NOFOLLOW" in call.args
     return call.syscall in ("readlink", "stat") and _NEVER_THE_PROGRAMS.fullmatch(call.path) is not None

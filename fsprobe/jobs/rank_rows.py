@@ -45,6 +45,10 @@ class RankFile:
     local_size: int | None
     n_nodes: int | None
     selection: str
+    scratch: str = ""
+    """Where the run kept its log: a name of its own for each run; "" for a log that was loaded."""
+    is_whole: bool = True
+    """False for what `salvage` made: it does not know how the run ended."""
 
 
 def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, start_ns: int) -> RankRow:

@@ -17,7 +17,7 @@ UNMARKED = {
     "hidden": "fsprobe's directory is not there for it, as in a container; --tmp-dir names one of your own that is there inside and outside",
     "environment": "it was started without the environment",
     "lost": "fsprobe's hook could not write it",
-    "aside": "fsprobe's hook did nothing in it, as in another user's process or in an interpreter that it does not know",
+    "aside": "fsprobe's hook did nothing in it, as in another user's process, in a sandbox, or in an interpreter that it does not know",
     "importlib": "fsprobe's hook ran and modules were loaded, but it was told of no import; this interpreter imports in a way that "
     "fsprobe does not know",
 }
@@ -37,7 +37,8 @@ def alarms(profile: Profile) -> list[str]:
 
 def _programs(programs: Mapping[str, int]) -> str:
     """Names of programs, the most frequent first."""
-    named = [f"{name} ({n} times)" if n > 1 else name for name, n in list(programs.items())[:N_PROGRAMS]]
+    shown = [(name or "(name not known)", n) for name, n in list(programs.items())[:N_PROGRAMS]]
+    named = [f"{name} ({n} times)" if n > 1 else name for name, n in shown]
     more = len(programs) - len(named)
     return ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
@@ -163,7 +164,7 @@ def _unread(quality: Quality, manifest: Manifest) -> list[str]:
     if quality.unseen:
         n = sum(quality.unseen.values())
         lines.append(
-            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, "
+            f"{numbers.plural(n, 'started program')} not seen, nor what {'it' if n == 1 else 'they'} did (static, setuid, 32-bit, in a sandbox, "
             f"without the environment, or a starter of containers or jobs): {_programs(quality.unseen)}"
         )
     if quality.by_preload:

@@ -47,3 +47,15 @@ def test_of_two_installations_the_one_that_runs_is_named(monkeypatch: pytest.Mon
     assert shipped.typed() == "fsprobe"
     monkeypatch.setattr(sys, "argv", [f"{tmp_path}/second/fsprobe"])
     assert shipped.typed() == f"{tmp_path}/second/fsprobe"
+
+
+def test_in_a_directory_that_is_gone_it_is_named_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither a recording that can't be written there, nor the command's exit code, may be lost to it."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "fsprobe").touch()
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(sys, "argv", [f"{tmp_path}/bin/fsprobe"])
+    assert shipped.typed() == f"{tmp_path}/bin/fsprobe"

@@ -51,3 +51,17 @@ def test_no_file_becomes_a_standard_descriptor(tmp_path: Path) -> None:
     for how in ("2>&-", "<&- 2>&-", "<&-"):
         words = ["bash", "-c", f'"$@" {how}', "-", FSPROBE[0], "-c", program]
         assert subprocess.run(words, capture_output=True, text=True, check=False).stdout == "True True\n"
+
+
+def test_an_interpreter_that_shall_ask_is_the_commands(tmp_path: Path) -> None:
+    """PYTHONINSPECT keeps each interpreter at its prompt when its program has ended, fsprobe's own too."""
+    words = ["run", "-q", "--backend", "ptrace", "-o", str(tmp_path / "o.fsprobe"), "--", "sh", "-c", "exit 3"]
+    environment = {**clean_environment(), "PYTHONINSPECT": "1"}
+    for first in ([*FSPROBE, *words], [*FSPROBE, "explain", "FSP999"]):
+        done = subprocess.run(
+            first, input="print('asked')\n", env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == (3 if "run" in first else 2)
+        assert "asked" not in done.stdout
+        assert ">>>" not in done.stderr
+    assert (tmp_path / "o.fsprobe").exists()

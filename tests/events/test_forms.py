@@ -14,7 +14,8 @@ import pytest
 
 from fsprobe.errors import BadInput
 from fsprobe.events.strace import parser, sources
-from fsprobe.model.events import Call, ParseQuality
+from fsprobe.events.strace.arguments import mode_kind, open_flags
+from fsprobe.model.events import Call, ParseQuality, Process
 from tests.conftest import need
 
 DATA = Path(__file__).parent.parent / "data" / "strace"
@@ -70,6 +71,36 @@ def test_columns_that_strace_adds(options: list[str], strace_program: str, tmp_p
     assert n_opens > 5
     assert sum(call[1] == "openat" for call in found) == n_opens
     assert quality.n_unparsed == 0
+
+
+_FOR_NUMBERS = """
+import os, threading
+os.chdir("/usr"); os.stat("lib"); os.lstat("/bin"); os.fstat(0)
+place = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY); other = os.dup(place); os.close(place)
+os.stat("hostname", dir_fd=other); os.access("passwd", os.R_OK, dir_fd=other, follow_symlinks=False)
+thread = threading.Thread(target=os.stat, args=("share",)); thread.start(); thread.join()
+os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+os.close(os.open("/dev/null", os.O_WRONLY | os.O_NOFOLLOW))
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-y", "-T"]], ids=" ".join)
+def test_numbers_in_the_place_of_names(options: list[str], strace_program: str, tmp_path: Path) -> None:
+    found = []
+    for form in ("abbrev", "raw"):
+        log = tmp_path / form
+        command = [strace_program, "-f", "-X", form, *options, "-o", str(log), sys.executable, "-S", "-c", _FOR_NUMBERS]
+        subprocess.run(command, check=True)
+        events = list(parser.parse(sources.read_logs([log]), ParseQuality()))
+        calls = [
+            (e.syscall, e.path, e.error, open_flags(e) - {"O_RDONLY", "AT_STATX_SYNC_AS_STAT"}, mode_kind(e))
+            for e in events
+            if isinstance(e, Call)
+        ]
+        found.append((calls, [e.kind for e in events if isinstance(e, Process)]))
+    assert b"AT_FDCWD" not in (tmp_path / "raw").read_bytes()
+    assert {b"/usr/lib", b"/etc/hostname"} <= {call[1] for call in found[0][0]}
+    assert found[1] == found[0]
 
 
 @pytest.mark.parametrize("width", [60, 72, 78])

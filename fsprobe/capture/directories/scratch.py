@@ -4,6 +4,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import os
+import stat
 
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.machine import memory, mounts
@@ -109,7 +110,12 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
                 remove(path)
                 reasons.append(f"{place} {error.strerror}")
                 break
-    raise FsprobeError("no place for the log: " + "; ".join(reasons), "name a node-local directory with --tmp-dir")
+    hint = "name a node-local directory with --tmp-dir"
+    umask = os.umask(0o077)
+    os.umask(umask)
+    if umask & stat.S_IRWXU:
+        hint = "the umask (%04o) takes your own permissions from what you make: umask 0077" % umask
+    raise FsprobeError("no place for the log: " + "; ".join(reasons), hint)
 
 
 def remove(path: "str") -> "bool":

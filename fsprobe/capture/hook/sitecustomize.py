@@ -1,6 +1,6 @@
 """What fsprobe puts into a target: it notes when each import begins and ends, and is otherwise not there.
 
-A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE, NAMES, IMPORTS and
+A copy of this file stands alone in a directory that comes first on PYTHONPATH; the lines PLACE, MODE, NAMES, FILTERS, IMPORTS and
 ROOM (the text of imports.py and room.py) are filled in. PLACE and the last N_DIGITS directories above this one, each named by one digit, make the
 path of the run's scratch directory (see `capture/directories/hook_place.py`). The copy outlives the run: where that directory
 is not there any more, or is not this user's own, nothing is done. It runs on CPython 3.6 and later, imports nothing that is
@@ -21,6 +21,7 @@ NAMES = ()
 IMPORTS = ""
 ROOM = ""
 AUDIT = ""
+FILTERS = 0
 
 
 def _sys():
@@ -33,7 +34,7 @@ def _sys():
         return sys
 
 
-def _install(place, n_digits, mode, names, imports, room, audit):
+def _install(place, n_digits, mode, names, imports, room, audit, filters):
     sys = _sys()
     here = __file__.rpartition("/")[0]
     # first of all, whatever interpreter this is (Python 2 reads this file too): it must not be found a second time
@@ -47,7 +48,7 @@ def _install(place, n_digits, mode, names, imports, room, audit):
     except (ImportError, AttributeError):
         return
     bootstrap = sys.modules.get("_frozen_importlib")
-    if hasattr(bootstrap, "_fsprobe"):
+    if hasattr(bootstrap, "_fsprobe") or _is_confined(posix, filters):
         return
     scratch = place + "".join(here.split("/")[-1 - n_digits : -1])
     known = _identify(posix, scratch)
@@ -155,6 +156,22 @@ def _borrow(sys, name):
         return found
     finally:
         sys.modules.pop(name, None)
+
+
+def _is_confined(posix, most):
+    # Whether this interpreter was started in a sandbox: with more of the kernel's filters (seccomp) than fsprobe has, and its
+    # tracer adds. Such a filter may kill for what we ask; this asks by calls that the interpreter's start has made before.
+    opened, text = [], b""
+    try:
+        opened.append(posix.open("/proc/self/status", posix.O_RDONLY | posix.O_NOCTTY | posix.O_NOFOLLOW | posix.O_CLOEXEC))
+        text = posix.read(opened[-1], 1 << 14)
+    except OSError:
+        pass
+    finally:
+        for fd in opened:
+            posix.close(fd)
+    number = text.partition(b"\nSeccomp_filters:\t")[2].partition(b"\n")[0]
+    return int(number) > most if number.isdigit() else b"\nSeccomp:\t2" in text and not most
 
 
 def _identify(posix, scratch):
@@ -336,8 +353,9 @@ def mark(kind, name):
         store(line.encode("utf-8", "surrogateescape"))
 '''
 
-_install(PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT)
-del _install, _borrow, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE, PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT
+_install(PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT, FILTERS)
+del _install, _borrow, _is_confined, _identify, _describe, _forget_bytecode, _OPENING, _SOURCE
+del PLACE, N_DIGITS, MODE, NAMES, IMPORTS, ROOM, AUDIT, FILTERS
 # The user's own sitecustomize, as if this one had never been found; if there is none, the very ImportError that site expects.
 try:
     # in a `try`, where no import is lazy (`-X lazy_imports=all`)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from fsprobe.events.ring.slots import HAS_SAME, Slot
+from fsprobe.events.strace.constants import AT_FLAGS, KINDS, flag_names, opening
 from fsprobe.events.strace.values import escape
 from fsprobe.model.events import OP_OF_SYSCALL, Op
 
@@ -20,23 +21,8 @@ Spell = Callable[[Slot, Texts], bytes]
 _ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
 _ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
 
-_ACCESS = (b"O_RDONLY", b"O_WRONLY", b"O_RDWR", b"O_ACCMODE")
-_OPEN = (
-    (0o20200000, b"O_TMPFILE"), (0o100, b"O_CREAT"), (0o200, b"O_EXCL"), (0o400, b"O_NOCTTY"), (0o1000, b"O_TRUNC"),
-    (0o2000, b"O_APPEND"), (0o4000, b"O_NONBLOCK"), (0o4010000, b"O_SYNC"), (0o10000, b"O_DSYNC"), (0o40000, b"O_DIRECT"),
-    (0o100000, b"O_LARGEFILE"), (0o400000, b"O_NOFOLLOW"), (0o1000000, b"O_NOATIME"), (0o2000000, b"O_CLOEXEC"),
-    (0o10000000, b"O_PATH"), (0o200000, b"O_DIRECTORY"),
-)  # fmt: skip
-_AT = (
-    (0x100, b"AT_SYMLINK_NOFOLLOW"), (0x200, b"AT_REMOVEDIR"), (0x400, b"AT_SYMLINK_FOLLOW"), (0x800, b"AT_NO_AUTOMOUNT"),
-    (0x1000, b"AT_EMPTY_PATH"), (0x2000, b"AT_STATX_FORCE_SYNC"), (0x4000, b"AT_STATX_DONT_SYNC"), (0x8000, b"AT_RECURSIVE"),
-)  # fmt: skip
 _RENAME = ((1, b"RENAME_NOREPLACE"), (2, b"RENAME_EXCHANGE"), (4, b"RENAME_WHITEOUT"))
 _WATCH = ((0x02000000, b"IN_DONT_FOLLOW"),)
-_KINDS = {
-    0o040000: b"S_IFDIR", 0o100000: b"S_IFREG", 0o120000: b"S_IFLNK", 0o020000: b"S_IFCHR", 0o060000: b"S_IFBLK",
-    0o010000: b"S_IFIFO", 0o140000: b"S_IFSOCK",
-}  # fmt: skip
 _ERRORS: dict[int, tuple[str, bytes]] = {
     number: (name, f"-1 {name} ({os.strerror(number)})".encode()) for number, name in errno.errorcode.items()
 }
@@ -85,33 +71,6 @@ def result_of(slot: Slot, texts: Texts) -> bytes:
     return b"%d%s" % (slot.result, annotation(path) if path else b"")
 
 
-def _flags(value: int, names: tuple[tuple[int, bytes], ...]) -> bytes:
-    if not value:
-        return b"0"
-    found = []
-    for bits, name in names:
-        if value & bits == bits:
-            found.append(name)
-            value &= ~bits
-    if value:
-        found.append(b"%#x" % value)
-    return b"|".join(found) or b"0"
-
-
-_open_flags: dict[int, bytes] = {}
-
-
-def _opening(value: int) -> bytes:
-    value &= 0xFFFFFFFF
-    known = _open_flags.get(value)
-    if known is None:
-        rest = value & ~3
-        known = _ACCESS[value & 3] + (b"|" + _flags(rest, _OPEN) if rest else b"")
-        if len(_open_flags) < 4096:
-            _open_flags[value] = known
-    return known
-
-
 def _at(value: int, base: bytes) -> bytes:
     value &= 0xFFFFFFFF
     name = b"AT_FDCWD" if value == AT_FDCWD else b"%d" % (value - (1 << 32) if value >> 31 else value)
@@ -130,7 +89,7 @@ def _status(slot: Slot, prefix: bytes) -> bytes:
         return b"0x0"
     mode = _modes.get(slot.mode)
     if mode is None:
-        kind = _KINDS.get(slot.mode & 0o170000, b"0")
+        kind = KINDS.get(slot.mode & 0o170000, b"0")
         special = b"".join(
             b"|" + name
             for bit, name in ((0o4000, b"S_ISUID"), (0o2000, b"S_ISGID"), (0o1000, b"S_ISVTX"))
@@ -153,17 +112,17 @@ def _relative(slot: Slot, texts: Texts) -> bytes:
 def _relative_with(at: int, names: tuple[tuple[int, bytes], ...], between: bytes = b"") -> Spell:
     def spell(slot: Slot, texts: Texts) -> bytes:
         value = (slot.arg2, slot.arg3)[at - 2] & 0xFFFFFFFF
-        return b"%s, %s%s, %s" % (_at(slot.arg0, texts[2]), _path(texts), between, _flags(value, names))
+        return b"%s, %s%s, %s" % (_at(slot.arg0, texts[2]), _path(texts), between, flag_names(value, names))
 
     return spell
 
 
 def _open(slot: Slot, texts: Texts) -> bytes:
-    return _path(texts) + b", " + _opening(slot.arg1)
+    return _path(texts) + b", " + opening(slot.arg1)
 
 
 def _openat(slot: Slot, texts: Texts) -> bytes:
-    return b"%s, %s" % (_relative(slot, texts), _opening(slot.arg2))
+    return b"%s, %s" % (_relative(slot, texts), opening(slot.arg2))
 
 
 def _openat2(slot: Slot, texts: Texts) -> bytes:
@@ -176,14 +135,18 @@ def _stat(slot: Slot, texts: Texts) -> bytes:
 
 def _fstatat(slot: Slot, texts: Texts) -> bytes:
     flags = slot.arg3 & 0xFFFFFFFF
-    return b"%s, %s, %s" % (_relative(slot, texts), _status(slot, b"st"), _flags(flags, _AT) if flags else b"0")
+    return b"%s, %s, %s" % (
+        _relative(slot, texts),
+        _status(slot, b"st"),
+        flag_names(flags, AT_FLAGS) if flags else b"0",
+    )
 
 
 def _statx(slot: Slot, texts: Texts) -> bytes:
     flags = slot.arg2 & 0xFFFFFFFF
     words = [b"AT_STATX_SYNC_AS_STAT"] if not flags & 0x6000 else []
     if flags or not words:
-        words.append(_flags(flags, _AT))
+        words.append(flag_names(flags, AT_FLAGS))
     return b"%s, %s, %#x, %s" % (
         _relative(slot, texts),
         b"|".join(words),
@@ -198,12 +161,16 @@ def _access(slot: Slot, texts: Texts) -> bytes:
 
 def _faccessat(slot: Slot, texts: Texts) -> bytes:
     text = b"%s, %s" % (_relative(slot, texts), _access_mode(slot.arg2))
-    return text if slot.nr == 269 else text + b", " + _flags(slot.arg3 & 0xFFFFFFFF, ((0x200, b"AT_EACCESS"), *_AT))
+    return (
+        text
+        if slot.nr == 269
+        else text + b", " + flag_names(slot.arg3 & 0xFFFFFFFF, ((0x200, b"AT_EACCESS"), *AT_FLAGS))
+    )
 
 
 def _access_mode(value: int) -> bytes:
     value &= 0xFFFFFFFF
-    return _flags(value, ((4, b"R_OK"), (2, b"W_OK"), (1, b"X_OK"))) if value else b"F_OK"
+    return flag_names(value, ((4, b"R_OK"), (2, b"W_OK"), (1, b"X_OK"))) if value else b"F_OK"
 
 
 def _readlink(slot: Slot, texts: Texts) -> bytes:
@@ -243,7 +210,7 @@ def _second(slot: Slot, texts: Texts) -> bytes:
 
 
 def _watch(slot: Slot, texts: Texts) -> bytes:
-    return b"%d, %s, %s" % (slot.arg0 & 0xFFFFFFFF, _path(texts), _flags(slot.arg2 & 0xFFFFFFFF, _WATCH))
+    return b"%d, %s, %s" % (slot.arg0 & 0xFFFFFFFF, _path(texts), flag_names(slot.arg2 & 0xFFFFFFFF, _WATCH))
 
 
 def _fanotify(slot: Slot, texts: Texts) -> bytes:
@@ -264,8 +231,8 @@ _SPELL: Mapping[str, Spell] = {
     "rename": _two, "link": _two, "pivot_root": _two, "renameat": _two_at, "linkat": _renameat2, "renameat2": _renameat2,
     "move_mount": _renameat2, "symlink": _symlink, "symlinkat": _symlinkat, "mount": _second, "quotactl": _second,
     "inotify_add_watch": _watch, "fanotify_mark": _fanotify, "execve": _exec, "execveat": _exec,
-    "unlinkat": _relative_with(2, _AT), "fchmodat2": _relative_with(3, _AT, b", ..."),
-    "utimensat": _relative_with(3, _AT, b", ..."),
+    "unlinkat": _relative_with(2, AT_FLAGS), "fchmodat2": _relative_with(3, AT_FLAGS, b", ..."),
+    "utimensat": _relative_with(3, AT_FLAGS, b", ..."),
 }  # fmt: skip
 
 NAMES: Mapping[int, str] = {

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
+from fsprobe.events.strace import constants
 from fsprobe.events.strace.stamps import HEAD
 from fsprobe.events.strace.values import MAX_CALL_BYTES
 
@@ -40,6 +41,19 @@ _RAW = re.compile(
     rb"(?:openat|newfstatat|faccessat2?|statx)\(0x[0-9a-f]+, 0x[0-9a-f]+[,)]"
 )
 _NAMED = re.compile(rb"(?:openat|open|newfstatat|stat|lstat|access|execve|readlink)\(")
+_NUMBERS = re.compile(rb"\((?:-100|\d+)(?:<[^<>]*>)?, \"|stx?_mode=0|\bflags=0x|\bopen\([^\n]*, 0x")
+_NAMES = re.compile(rb"AT_FDCWD|O_RDONLY|O_WRONLY|O_CLOEXEC|stx?_mode=S_IF|CLONE_[A-Z]")
+"""What `strace -X raw` writes as a number, and others by name."""
+_CALLED = re.compile(rb"\b([a-z][a-z0-9_]*)\(|<\.\.\. ([a-z][a-z0-9_]*) resumed>\)?")
+_NUMBER = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|<[^<>]*>|(?P<cwd>(?<=[( ])-100)(?=<|, )|(?P<mode>(?<=_mode=)0[0-7]+)|'
+    rb"(?P<flags>(?<=flags=)0x[0-9a-f]+)|(?P<number>(?<=, )0x[0-9a-f]+)(?P<is_last>(?=\)))?"
+)
+_DUPLICATES = re.compile(rb"(\bfcntl\(\d+(?:<[^<>]*>)?, )(?:0|0x406)(?=,)")
+_OPENS = frozenset({b"open", b"openat", b"openat2"})
+_CLONE_FLAGS = (
+    (0x100, b"CLONE_VM"), (0x200, b"CLONE_FS"), (0x400, b"CLONE_FILES"), (0x10000, b"CLONE_THREAD"), (0x800000, b"CLONE_UNTRACED"),
+)  # fmt: skip
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -54,13 +68,15 @@ class Form:
     has_columns: bool = False
     is_folded: bool = False
     """Lines were broken where they were longer than a mail."""
+    has_numbers: bool = False
+    """Constants are numbers (`strace -X raw`): AT_FDCWD, flags, modes."""
     has_heads: bool = False
     """Whether a pid or a stamp stands before each call."""
 
     @property
     def is_plain(self) -> bool:
         """Whether lines can be taken as they are."""
-        return self.prefix is None and not self.has_columns and not self.is_folded
+        return self.prefix is None and not (self.has_columns or self.is_folded or self.has_numbers)
 
 
 PLAIN = Form()
@@ -96,6 +112,7 @@ def form_of(head: bytes, encoding: str = "") -> Form:
         prefix=best,
         has_columns=any(_columns_of(line) for line in bare),
         is_folded=_is_folded(bare),
+        has_numbers=any(map(_NUMBERS.search, bare)) and not any(map(_NAMES.search, bare)),
         has_heads=_have_heads(bare),
     )
 
@@ -148,7 +165,41 @@ def _bare_lines(lines: Iterable[bytes], form: Form) -> Iterator[bytes]:
             columns = _COLUMNS.match(line, at)
             if columns is not None and columns.end() > at:
                 line = line[:at] + line[columns.end() :]
-        yield line
+        yield _with_names(line) if form.has_numbers else line
+
+
+def _with_names(line: bytes) -> bytes:
+    """A line of `strace -X raw` with the names of the constants that paths and later stages depend on."""
+    called = _CALLED.search(line)
+    if called is None:
+        return line
+    name = called.group(1) or called.group(2)
+    if name == b"fcntl":
+        return _DUPLICATES.sub(rb"\1F_DUPFD", line)
+    n_numbers = 0
+
+    def named(match: re.Match[bytes]) -> bytes:
+        nonlocal n_numbers
+        kind, text = match.lastgroup, match.group()
+        if kind == "cwd":
+            return b"AT_FDCWD"
+        if kind == "mode":
+            mode = int(text, 8)
+            return b"%s|%#o" % (constants.KINDS.get(mode & 0o170000, b"0"), mode & 0o7777)
+        if kind == "flags" and name.startswith(b"clone"):
+            return constants.flag_names(int(text, 16), _CLONE_FLAGS)
+        if kind == "flags" and name in _OPENS:
+            return constants.opening(int(text, 16))
+        if kind in ("number", "is_last"):
+            n_numbers += 1
+            if name in _OPENS and n_numbers == 1:
+                return constants.opening(int(text, 16))
+            if (name == b"statx" and n_numbers == 1) or (kind == "is_last" and len(text) <= 6):  # an address is longer
+                return constants.flag_names(int(text, 16), constants.AT_FLAGS)
+        return text
+
+    at = called.end() - 1  # with the bracket before the first argument
+    return line[:at] + _NUMBER.sub(named, line[at:])
 
 
 def _without(prefix: re.Pattern[bytes] | None, line: bytes) -> bytes:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.garbage import NEVER, seldom_collected
 from fsprobe.analysis.requests.alike import Alike
 from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
@@ -42,22 +41,6 @@ FEWEST_SAME = 8
 """With fewer recordings it is not worth it to look which of them made the same calls: numpy alone takes 0.1 s to load."""
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
-
-NEVER = 1 << 30
-"""New objects after which a worker looks for cycles: those of a chunk's trees of names go when it is read."""
-SELDOM = 200_000
-"""... and whoever adds chunks up: some of what came from another process is held by cycles."""
-
-
-@contextmanager
-def seldom_collected(n_objects: int) -> Iterator[None]:
-    """Look for cycles only after so many new objects: tables of counts hold none, and looking takes a tenth of the time."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(n_objects, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,8 @@ class Files:
     ranks: Sequence[RankFile]
     unreadable: Sequence[tuple[str, str]]
     """(file, why)"""
+    repeated: Sequence[tuple[str, str]]
+    """(file, the one that is taken in its place): both tell of the same run, which counts once"""
     n_foreign: int
     """Other files in the directories: neither named nor made as recordings are."""
 
@@ -63,7 +65,24 @@ def gather(places: Sequence[str], job: str = "") -> Files:
         shown = ", ".join(repr(name or "(none)") for name in jobs[:8])
         raise FsprobeError(f"recordings of {len(jobs)} jobs: {shown}", "choose one with --job", EXIT_USAGE)
     found.sort(key=lambda file: (natural(file.node), file.rank if file.rank is not None else -1, file.path))
-    return Files(ranks=found, unreadable=unreadable, n_foreign=n_foreign)
+    taken, repeated = _once_each(found)
+    return Files(ranks=taken, unreadable=unreadable, repeated=repeated, n_foreign=n_foreign)
+
+
+def _once_each(found: Sequence[RankFile]) -> tuple[list[RankFile], list[tuple[str, str]]]:
+    """Each run once: the recording that knows how it ended, else the first."""
+    taken: dict[object, RankFile] = {}
+    for file in found:
+        other = taken.get(_run_of(file))
+        if other is None or (file.is_whole and not other.is_whole):
+            taken[_run_of(file)] = file
+    kept = [file for file in found if taken[_run_of(file)] is file]
+    return kept, [(file.path, taken[_run_of(file)].path) for file in found if taken[_run_of(file)] is not file]
+
+
+def _run_of(file: RankFile) -> object:
+    # what was loaded from a log has no scratch: by its path it is a run of its own, however often it is named
+    return (file.scratch, file.node, file.rank, file.job) if file.scratch else os.path.realpath(file.path)
 
 
 def _listed(directory: str) -> list[str]:
@@ -102,4 +121,6 @@ def _rank_file(path: str) -> RankFile:
         local_size=rank.local_size if rank is not None else None,
         n_nodes=rank.n_nodes if rank is not None else None,
         selection=str(manifest.get("ranks") or ""),
+        scratch=str(manifest.get("scratch") or ""),
+        is_whole=manifest.get("exit_code") is not None or manifest.get("signal") is not None,
     )

@@ -82,3 +82,21 @@ def test_what_was_left_behind_is_found(tmp_path: Path) -> None:
     assert place not in scratch.left_behind({"TMPDIR": str(tmp_path)})
     (Path(place) / scratch.STATE).write_text("{}")
     assert place in scratch.left_behind({"TMPDIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize(("mask", "hint"), [(0o777, "umask (0777)"), (0o277, "umask (0277)"), (0o027, "--tmp-dir")])
+def test_a_umask_against_oneself_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: int, hint: str
+) -> None:
+    def refuse(path: str, mode: int = 0o777) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(scratch.os, "mkdir", refuse)
+    before = os.umask(mask)
+    try:
+        with pytest.raises(FsprobeError) as caught:
+            scratch.make(str(tmp_path), {}, [])
+        assert hint in caught.value.hint
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)

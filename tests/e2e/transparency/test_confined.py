@@ -11,6 +11,7 @@ import pytest
 
 from fsprobe import pipeline
 from fsprobe.capture.machine import mounts
+from fsprobe.report import caveats
 from tests.conftest import Fsprobe, need, run_plain
 
 CONFINE = r"""
@@ -66,6 +67,47 @@ def test_a_filter_that_kills_does_not_kill(run_fsprobe: Fsprobe, tmp_path: Path,
     assert any("confined themselves" in line for line in done.own_lines)
     profile = pipeline.analyse(done.recording)
     assert profile.manifest.python is not None
+
+
+START_CONFINED = r"""
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+never_asked_by_an_interpreter = [98, 110, 269, 439]  # getrusage, getppid, faccessat, faccessat2
+rules = [(0x20, 0, 0, 0)]
+for place, number in enumerate(never_asked_by_an_interpreter):
+    rules.append((0x15, len(never_asked_by_an_interpreter) - place, 0, number))
+rules += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x80000000)]
+code = b"".join(struct.pack("HBBI", *rule) for rule in rules)
+buffer = ctypes.create_string_buffer(code, len(code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(buffer)), 16)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.executable, [sys.executable, "-c", "import csv; print('started in a sandbox')"])
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the filter has the numbers of x86_64")
+@pytest.mark.parametrize("backend", ["strace", "ptrace", "audit", "inline"])
+def test_a_program_that_is_started_in_a_sandbox_lives(run_fsprobe: Fsprobe, backend: str) -> None:
+    """Filters outlive an exec: neither the recorder nor the hook may ask there for what the program does not ask for itself."""
+    need(
+        "Seccomp_filters:" in Path("/proc/self/status").read_text(),
+        "this kernel does not count filters (Linux 5.9 does)",
+    )
+    command = [sys.executable, "-c", START_CONFINED]
+    plain = run_plain(command)
+    assert (plain.status, plain.out) == (0, b"started in a sandbox\n")
+    done = run_fsprobe(command, options=("--backend", backend))
+    assert (done.status, done.out) == (0, plain.out)
+    profile = pipeline.analyse(done.recording)
+    said = " ".join(caveats.quality_lines(profile))
+    if backend == "inline":
+        assert sum(profile.quality.unseen.values()) == 1
+        assert "1 started program not seen" in said
+        assert "(name not known)" in said
+    elif backend != "audit":
+        assert sum(profile.quality.unmarked.values()) == 1
+        assert "in a sandbox" in said, "its imports are an estimate"
 
 
 WORK = "import os, sys\nfor i in range(100000): os.path.exists('/nonexistent/' + 'x' * 180 + str(i))\nprint('done'); sys.exit(5)\n"

@@ -21,6 +21,8 @@ HEAD = struct.Struct("<QIIQQQ")
 """magic, version, slot_bytes, cap, max, drained"""
 NEXT_AT = 64
 CAP_AT = 16
+FILTERS_AT = 40
+"""What the first program of the run says of its seccomp filters; 0: none has been there."""
 TABLES_AT = 128
 AHEAD = 16384
 """Slots that are allocated before they are used (4 MiB): more than what two cores write in a tick of 20 ms."""

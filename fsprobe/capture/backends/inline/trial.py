@@ -175,3 +175,4 @@ def _empty(ring: "int") -> "None":
     n, cap = (struct.unpack("<Q", os.pread(ring, 8, at))[0] for at in (ringfile.NEXT_AT, ringfile.CAP_AT))
     os.pwrite(ring, bytes(min(n, cap) * ringfile.SLOT_BYTES), ringfile.HEADER_BYTES)
     os.pwrite(ring, bytes(8), ringfile.NEXT_AT)
+    os.pwrite(ring, bytes(8), ringfile.FILTERS_AT)

@@ -228,7 +228,10 @@ def _above_standard(fd: int) -> int:
 
 def _let_standard_streams_go() -> None:
     """Hold neither end of a pipe that the target reads or writes: its peer must see the target close it."""
-    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+    except OSError:
+        return  # a bare container: whoever reads them waits for the tracer too
     os.dup2(null, 0)
     os.dup2(null, 1)
     if null > 2:

@@ -132,6 +132,8 @@ def is_own(call: Call, library: Path) -> bool:
     path = call.path
     if path == os.fsencode(library) or path.startswith(os.fsencode(scratch())):
         return True
+    if path == b"/proc/self/status":
+        return call.syscall == "openat" and b"O_NOFOLLOW" in call.args
     if call.syscall == "readlink":
         return path == b"/proc/self/cwd" or re.fullmatch(rb"/proc/self/fd/\d+", path) is not None
     return call.syscall == "stat" and (

@@ -102,6 +102,24 @@ def test_a_mark_in_a_sandbox(library: Path, program: Program) -> None:
     )
 
 
+def test_a_program_started_in_a_sandbox_is_left_alone(library: Path) -> None:
+    """A filter that kills for what the recorder asks at its start, and cat does not: madvise, getppid, geteuid, gettid."""
+    numbers = (28, 107, 110, 186)
+    rules = [(0x20, 0, 0, 0), *((0x15, len(numbers) - place, 0, number) for place, number in enumerate(numbers))]
+    script = f"""
+import ctypes, os, struct
+rules = {[*rules, (6, 0, 0, 0x7FFF0000), (6, 0, 0, 0x80000000)]}
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(code)), 16)
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 == libc.prctl(22, 2, program, 0, 0)
+os.execv("/bin/cat", ["cat", "/etc/hostname"])
+"""
+    run = assert_alike(library, [PYTHON, "-c", script])
+    assert run.returncode == 0
+    assert len(run.facts.unseen) == 1
+
+
 def test_asking_about_a_sandbox_begins_none(library: Path) -> None:
     asks = "ctypes.CDLL(None).prctl(21, 0, 0, 0, 0); ctypes.CDLL(None).syscall(317, 1, 99, None)"
     script = f"import ctypes, os; {asks}; os.chdir('/etc'); os.stat('hosts')"

@@ -15,8 +15,8 @@ from fsprobe.analysis.attribution.attribute import Notes, attribute
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.steps import kind_of_mode
 from fsprobe.events.ring import RingFacts
-from fsprobe.events.ring.spelling import _KINDS
 from fsprobe.events.strace.arguments import exec_argv, link_target, mode_kind, open_flags, second_path
+from fsprobe.events.strace.constants import KINDS
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 from tests.capture.backends.inline import recorded
@@ -239,7 +239,7 @@ def test_requests_and_attribution_are_the_same(library: Path, place: Path) -> No
         model = RequestModel([], None, os.fsencode(place))
         if facts is not None:
             model.sizes = {
-                path: (kind_of_mode(_KINDS.get(mode & 0o170000, b"")), size)
+                path: (kind_of_mode(KINDS.get(mode & 0o170000, b"")), size)
                 for path, (mode, size) in facts.fstats.items()
             }
         for event in events:

@@ -172,7 +172,8 @@ static void constructor(int argc, char **argv, char **env) {
     }
     /* Another thread, of a constructor before ours, could run what is being rewritten; so could a signal's handler. */
     if (!variable(env, "FSPROBE_RING")) forget_us(env);
-    if (!variable(env, "FSPROBE_RING") || FAILED(syscall3(NR_stat, "/proc/self/task", &tasks, 0)) || tasks.n_links != 3) return;
+    const char *ring = variable(env, "FSPROBE_RING");
+    if (!ring || !ring_is_out_of_sandbox(ring) || FAILED(syscall3(NR_stat, "/proc/self/task", &tasks, 0)) || tasks.n_links != 3) return;
     if (FAILED(syscall6(NR_rt_sigprocmask, 0, (u64)&all, (u64)&before, 8, 0, 0))) return;
     u64 loader;
     if (elf_objects(env, &loader) && loader) get_in(argv, env, (const char *)loader, 1);
