@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from fsprobe.events.ring.slots import HAS_SAME, Slot
-from fsprobe.events.strace.values import escape
+from fsprobe.events.strace.values import AT_FLAGS, KINDS, escape, flag_names, opening
 from fsprobe.model.events import OP_OF_SYSCALL, Op
 
 Texts = tuple[bytes, bytes, bytes, bytes]
@@ -20,23 +20,8 @@ Spell = Callable[[Slot, Texts], bytes]
 _ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
 _ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
 
-_ACCESS = (b"O_RDONLY", b"O_WRONLY", b"O_RDWR", b"O_ACCMODE")
-_OPEN = (
-    (0o20200000, b"O_TMPFILE"), (0o100, b"O_CREAT"), (0o200, b"O_EXCL"), (0o400, b"O_NOCTTY"), (0o1000, b"O_TRUNC"),
-    (0o2000, b"O_APPEND"), (0o4000, b"O_NONBLOCK"), (0o4010000, b"O_SYNC"), (0o10000, b"O_DSYNC"), (0o40000, b"O_DIRECT"),
-    (0o100000, b"O_LARGEFILE"), (0o400000, b"O_NOFOLLOW"), (0o1000000, b"O_NOATIME"), (0o2000000, b"O_CLOEXEC"),
-    (0o10000000, b"O_PATH"), (0o200000, b"O_DIRECTORY"),
-)  # fmt: skip
-AT_FLAGS = (
-    (0x100, b"AT_SYMLINK_NOFOLLOW"), (0x200, b"AT_REMOVEDIR"), (0x400, b"AT_SYMLINK_FOLLOW"), (0x800, b"AT_NO_AUTOMOUNT"),
-    (0x1000, b"AT_EMPTY_PATH"), (0x2000, b"AT_STATX_FORCE_SYNC"), (0x4000, b"AT_STATX_DONT_SYNC"), (0x8000, b"AT_RECURSIVE"),
-)  # fmt: skip
 _RENAME = ((1, b"RENAME_NOREPLACE"), (2, b"RENAME_EXCHANGE"), (4, b"RENAME_WHITEOUT"))
 _WATCH = ((0x02000000, b"IN_DONT_FOLLOW"),)
-KINDS = {
-    0o040000: b"S_IFDIR", 0o100000: b"S_IFREG", 0o120000: b"S_IFLNK", 0o020000: b"S_IFCHR", 0o060000: b"S_IFBLK",
-    0o010000: b"S_IFIFO", 0o140000: b"S_IFSOCK",
-}  # fmt: skip
 _ERRORS: dict[int, tuple[str, bytes]] = {
     number: (name, f"-1 {name} ({os.strerror(number)})".encode()) for number, name in errno.errorcode.items()
 }
@@ -83,35 +68,6 @@ def result_of(slot: Slot, texts: Texts) -> bytes:
         return b"%d" % slot.result
     path = texts[0] if slot.has & HAS_SAME else texts[1]
     return b"%d%s" % (slot.result, annotation(path) if path else b"")
-
-
-def flag_names(value: int, names: tuple[tuple[int, bytes], ...]) -> bytes:
-    """Flags by their names, the rest as a number."""
-    if not value:
-        return b"0"
-    found = []
-    for bits, name in names:
-        if value & bits == bits:
-            found.append(name)
-            value &= ~bits
-    if value:
-        found.append(b"%#x" % value)
-    return b"|".join(found) or b"0"
-
-
-_open_flags: dict[int, bytes] = {}
-
-
-def opening(value: int) -> bytes:
-    """The flags of an open."""
-    value &= 0xFFFFFFFF
-    known = _open_flags.get(value)
-    if known is None:
-        rest = value & ~3
-        known = _ACCESS[value & 3] + (b"|" + flag_names(rest, _OPEN) if rest else b"")
-        if len(_open_flags) < 4096:
-            _open_flags[value] = known
-    return known
 
 
 def _at(value: int, base: bytes) -> bytes:

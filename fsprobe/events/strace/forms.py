@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 
 from fsprobe.events.strace.stamps import HEAD
-from fsprobe.events.strace.values import MAX_CALL_BYTES
+from fsprobe.events.strace.values import AT_FLAGS, KINDS, MAX_CALL_BYTES, flag_names, opening
 
 N_LOOKED_AT = 400
 _ENOUGH = 0.5
@@ -169,8 +169,6 @@ def _bare_lines(lines: Iterable[bytes], form: Form) -> Iterator[bytes]:
 
 def _with_names(line: bytes) -> bytes:
     """A line of `strace -X raw` with the names of the constants that paths and later stages depend on."""
-    from fsprobe.events.ring import spelling  # of this form alone
-
     called = _CALLED.search(line)
     if called is None:
         return line
@@ -186,17 +184,17 @@ def _with_names(line: bytes) -> bytes:
             return b"AT_FDCWD"
         if kind == "mode":
             mode = int(text, 8)
-            return b"%s|%#o" % (spelling.KINDS.get(mode & 0o170000, b"0"), mode & 0o7777)
+            return b"%s|%#o" % (KINDS.get(mode & 0o170000, b"0"), mode & 0o7777)
         if kind == "flags" and name.startswith(b"clone"):
-            return spelling.flag_names(int(text, 16), _CLONE_FLAGS)
+            return flag_names(int(text, 16), _CLONE_FLAGS)
         if kind == "flags" and name in _OPENS:
-            return spelling.opening(int(text, 16))
+            return opening(int(text, 16))
         if kind in ("number", "is_last"):
             n_numbers += 1
             if name in _OPENS and n_numbers == 1:
-                return spelling.opening(int(text, 16))
+                return opening(int(text, 16))
             if (name == b"statx" and n_numbers == 1) or (kind == "is_last" and len(text) <= 6):  # an address is longer
-                return spelling.flag_names(int(text, 16), spelling.AT_FLAGS)
+                return flag_names(int(text, 16), AT_FLAGS)
         return text
 
     at = called.end() - 1  # with the bracket before the first argument
