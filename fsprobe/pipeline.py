@@ -18,6 +18,7 @@ from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Evidence, Watch, watch
 from fsprobe.analysis.findings.rules import find
 from fsprobe.analysis.findings.thresholds import DEFAULTS, Thresholds
+from fsprobe.analysis.garbage import SELDOM, seldom_collected
 from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest, is_observed, not_as_written, with_open_names
 from fsprobe.analysis.requests.model import RequestModel, Requests
@@ -70,6 +71,7 @@ def analyse(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Profile:
     return read(path, thresholds).profile
 
 
+@seldom_collected(SELDOM)
 def read(path: str | Path, thresholds: Thresholds = DEFAULTS) -> Analysis:
     """Read a recording: parse, attribute, fold, predict requests, find what to do.
 
@@ -279,12 +281,7 @@ def read_events(
     lines: Iterable[bytes] = recording.lines("log")
     if hooks.marks and recording.size_bytes("log") <= SMALL_LOG_BYTES:
         lines = list(lines)
-    events = parser.parse(
-        lines if model is None else model.watch(lines),
-        quality,
-        cwd=cwd_of(recording),
-        on_status=None if model is None else model.on_status,
-    )
+    events = parser.parse(lines, quality, cwd=cwd_of(recording), on_status=None if model is None else model.add_status)
     if hooks.marks:
         events = marks.merge(
             in_batches(events), hooks, clocks.read(lines if isinstance(lines, list) else recording.lines("log"))

@@ -9,14 +9,14 @@ import json
 import operator
 import os
 import re
-import shutil
-import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import FSPROBE, clean_environment
+from fsprobe import pipeline
+from fsprobe.report.terminal import first_screen
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -86,16 +86,15 @@ def test_each_measured_figure_of_readme_is_marked() -> None:
     assert not left
 
 
-def test_the_first_screen_of_readme_is_that_of_the_case(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "reports" / "case" / "recordings" / "01.fsprobe", tmp_path / "slow.fsprobe")
-    words = [*FSPROBE, "report", "slow.fsprobe", "--short"]
-    environment = clean_environment(COLUMNS="80", PYTHONPATH=str(ROOT))
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+def test_the_first_screen_of_readme_is_that_of_the_case() -> None:
+    profile = pipeline.analyse(str(ROOT / "reports" / "case" / "recordings" / "01.fsprobe"))
+    # as its user had it: no cure is offered for a recording whose names were replaced
+    screen = first_screen.render(replace(profile, manifest=replace(profile.manifest, disclosed=False)), "slow.fsprobe")
     readme = ROOT / "README.md"
     if os.environ.get("UPDATE_GOLD"):
-        screen = re.compile(r"(?<=^```\n)fsprobe  /.*?(?=^```$)", re.MULTILINE | re.DOTALL)
-        readme.write_text(screen.sub(lambda _: done.stdout, readme.read_text(), count=1))
-    assert f"```\n{done.stdout}```\n" in readme.read_text()
+        printed = re.compile(r"(?<=^```\n)fsprobe  /.*?(?=^```$)", re.MULTILINE | re.DOTALL)
+        readme.write_text(printed.sub(lambda _: screen, readme.read_text(), count=1))
+    assert f"```\n{screen}```\n" in readme.read_text()
 
 
 @pytest.mark.parametrize("table", ["cases_true.md", "cases_harm.md"])

@@ -114,7 +114,7 @@ def read_model(log: bytes, found: JsonObject, *, cwd: bytes = b"/", table: bytes
         found,
         cwd=cwd,
     )
-    for event in parse(model.watch(log.splitlines(keepends=True)), ParseQuality(), cwd=cwd):
+    for event in parse(log.splitlines(keepends=True), ParseQuality(), cwd=cwd, on_status=model.add_status):
         if isinstance(event, Call):
             model.add(event)
     return model

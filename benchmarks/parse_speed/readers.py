@@ -192,7 +192,6 @@ def child_stages(path: str) -> None:
     from fsprobe.analysis.attribution.not_found import WhyNotFound
     from fsprobe.analysis.counting.tally import fold
     from fsprobe.analysis.findings.evidence import Watch, watch
-    from fsprobe.analysis.requests.model import RequestModel
     from fsprobe.model.events import ParseQuality
     from fsprobe.recording.file import Recording
 
@@ -203,7 +202,13 @@ def child_stages(path: str) -> None:
     at.append(time.process_time())
     from fsprobe.events.strace import parser
 
-    list(parser.parse(lines, ParseQuality(), cwd=pipeline.cwd_of(recording)))
+    model = pipeline.make_model(
+        recording,
+        pipeline.read_mounts(recording, hooks),
+        pipeline.read_lookups(recording),
+        keeps_order=False,
+    )
+    list(parser.parse(lines, ParseQuality(), cwd=pipeline.cwd_of(recording), on_status=model.add_status))
     at.append(time.process_time())
     events = list(pipeline.read_events(recording, ParseQuality(), hooks))
     merged = time.process_time() - at[-1] - (at[2] - at[1]) - (at[1] - at[0])
@@ -212,11 +217,6 @@ def child_stages(path: str) -> None:
     at.append(time.process_time())
     tally = fold(watch(rows, Watch()), WhyNotFound(list(hooks.facts.values())))
     at.append(time.process_time())
-    model = RequestModel(
-        pipeline.read_mounts(recording, hooks), pipeline.read_json(recording, "lookups"), pipeline.cwd_of(recording)
-    )
-    for _ in model.watch(lines):
-        pass
     for row in rows:
         model.fold(row)
     model.count()

@@ -21,7 +21,7 @@ from fsprobe.analysis.time import weighing
 from fsprobe.model.profile import Verdict
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import MountRow, sum_of
-from fsprobe.model.time.account import TimeAccount
+from fsprobe.model.time.account import TICK_S, TimeAccount
 
 NOT = "not the filesystem"
 NOTICEABLE = "noticeable"
@@ -105,7 +105,14 @@ def lacking(evidence: Evidence) -> list[str]:
     """What was not observed and would have to be, for "not the filesystem" to be said; each with what would tell."""
     metrics, manifest = evidence.profile.metrics, evidence.profile.manifest
     found = []
-    if manifest.signal:
+    job = evidence.profile.job
+    if job is not None and (job.killed or job.failed):
+        n_ended = len(job.killed) + len(job.failed)
+        found.append(
+            f"{n_ended:,} of {plural(job.n_recordings, 'rank')} failed or {'was' if n_ended == 1 else 'were'} killed, so this may "
+            "be a part of what the job does when it succeeds"
+        )
+    elif manifest.signal:
         found.append(f"the command was ended by signal {manifest.signal}, so this may be a part of what it does")
     elif manifest.exit_code:
         found.append(
@@ -348,7 +355,8 @@ def _beside(evidence: Evidence) -> list[Reason]:
     if manifest.wall_s is not None:
         has_cpu = manifest.user_s is not None
         cpu_s = (manifest.user_s or 0.0) + (manifest.sys_s or 0.0)
-        parts.append(f"{manifest.wall_s:.2f} s wall" + (f", {cpu_s:.2f} s CPU (user + system)" if has_cpu else ""))
+        cpu = f"{cpu_s:.2f}" if cpu_s >= TICK_S else f"less than {TICK_S}"
+        parts.append(f"{manifest.wall_s:.2f} s wall" + (f", {cpu} s CPU (user + system)" if has_cpu else ""))
     if manifest.majflt is not None:
         parts.append(plural(manifest.majflt, "major page fault"))
     if manifest.read_bytes is not None:
@@ -370,7 +378,9 @@ def unseen(evidence: Evidence) -> list[str]:
     if manifest.lacks(capabilities.LOADER):
         found.append("what the dynamic loader and programs other than Python looked up")
         found.append("interpreters under -I, -E, -S or without the environment, and what ran before site")
-    if metrics.by_module is None:
+    if metrics.by_module is None and (
+        not metrics.by_process or any(row.kind not in ("program", "launcher") for row in metrics.by_process)
+    ):
         found.append("which import made which call: imports were not timed")
     if manifest.privileged:
         found.append("programs with raised privileges: tracing takes these away")

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from fsprobe.cli import hints
 from fsprobe.cli.failures import say
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OWN_FAILURE, FsprobeError
 from fsprobe.layouts.mount.namespace import run_inside
@@ -27,7 +28,7 @@ class OwnFailures(click.Command):
         try:
             return super().make_context(*args, **options)
         except click.UsageError as error:
-            raise FsprobeError(error.format_message(), "see `fsprobe exec --help`", EXIT_OWN_FAILURE) from None
+            raise FsprobeError(hints.message_of(error), hints.for_usage(error), EXIT_OWN_FAILURE) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
 import click
 
 import fsprobe
+from fsprobe.capture import shipped
 from fsprobe.capture.options import RECORDING
 from fsprobe.cli import hints
 from fsprobe.cli.failures import (
@@ -85,6 +87,11 @@ class LazyGroup(click.Group):
             raise FsprobeError(f"there is no command {word}", hints.for_word(args, COMMANDS), EXIT_USAGE)
         return super().resolve_command(ctx, args)
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # its lines begin as this fsprobe was started
+        self.help = re.sub(r"(?m)^( *)fsprobe ", rf"\1{ctx.info_name} ", self.help or "")
+        super().format_help_text(ctx, formatter)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # from the table: `--help` imports no command
         for title, names in SECTIONS.items():
@@ -135,7 +142,7 @@ def _main(words: Sequence[str]) -> int:
         return EXIT_USAGE
     try:
         try:
-            status = command.main(args=list(words), prog_name="fsprobe", standalone_mode=False)
+            status = command.main(args=list(words), prog_name=shipped.typed(), standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message())
             status = EXIT_USAGE

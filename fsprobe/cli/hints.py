@@ -10,6 +10,7 @@ import click
 
 from fsprobe.capture.machine import host
 from fsprobe.capture.options import FORMATS, RECORDING, SCRIPTS, nearest
+from fsprobe.cli.shared_options import EXAMPLES
 
 OTHER_NAMES = {
     "run": "trace record profile start time stat strace",
@@ -77,8 +78,10 @@ _NO_FORMAT = {
 def for_usage(error: click.UsageError) -> str:
     """The hint for a wrong word or option of a command."""
     ctx = error.ctx
-    path = ctx.command_path if ctx is not None else "fsprobe"
-    name = path.partition(" ")[2]
+    name = _command_of(error)
+    if isinstance(error, click.MissingParameter) and name in EXAMPLES:
+        example = EXAMPLES[name][0]
+        return f"`{example[1:] if example.startswith('!') else f'fsprobe {example}'}`; see `fsprobe help {name}`"
     if not isinstance(error, click.NoSuchOption):
         return f"see `fsprobe help {name}`" if name else "`fsprobe --help` lists all commands"
     option = error.option_name
@@ -98,9 +101,13 @@ def for_usage(error: click.UsageError) -> str:
     return f"did you mean {near}?" if near else f"see `fsprobe help {name}`"
 
 
+def _command_of(error: click.UsageError) -> str:
+    """The command that an error is about; "" of fsprobe itself, which may be started by more words than one."""
+    return error.ctx.info_name or "" if error.ctx is not None and error.ctx.parent is not None else ""
+
+
 def message_of(error: click.UsageError) -> str:
     """What was wrong, in one line without click's own guesses."""
     if isinstance(error, click.NoSuchOption):
-        path = error.ctx.command_path if error.ctx is not None else "fsprobe"
-        return f"{path} has no option {error.option_name}"
+        return f"{_command_of(error) or 'fsprobe'} has no option {error.option_name}"
     return " ".join(error.format_message().split()).rstrip(".")

@@ -12,6 +12,7 @@ from fsprobe.cli.failures import printable, say
 from fsprobe.layouts.pack.build import Packed, Progress, pack
 from fsprobe.layouts.pack.mksquashfs import COMPRESSORS
 from fsprobe.layouts.pack.usage import usage_lines
+from fsprobe.report.terminal.console import console_on, print_command
 
 
 @click.command("pack")
@@ -75,7 +76,8 @@ def _show(packed: Packed) -> None:
     click.echo(f"size      {packed.n_bytes / mib:.1f} MiB of files in {packed.n_image_bytes / mib:.1f} MiB")
     seconds = "" if packed.to_the_second else " (times to the minute: this unsquashfs shows no seconds)"
     click.echo(f"verified  every name, size, time and link{seconds}; {packed.n_pycs:,} .pyc files valid{compiled}")
+    console = console_on(sys.stdout)
     for heading, lines in usage_lines(packed.image, packed.at).items():
         click.echo(f"\n{heading}:")
         for line in lines:
-            click.echo(f"  {printable(line)}")
+            print_command(console, line, "  ")

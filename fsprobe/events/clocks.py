@@ -27,7 +27,7 @@ WAKE_NS = 15_000
 the lower bound; with the middle 1 of them is, and one mark in some 30 runs of six threads that import at once."""
 _N_STOPS = 50_000
 """Stops that are kept of a log: what its first thousands can't tell of the clock, the rest won't."""
-_PRINTED_NS = 1_000
+PRINTED_NS = 1_000
 """Durations are printed in whole us, rounded down or up."""
 _QUICK = b"(+     0."
 """How the time since the line before stands in a log of fsprobe's own strace, where it is less than a second."""
@@ -90,7 +90,7 @@ def read(lines: Iterable[bytes]) -> Clocks:
                 digits = line[-10:-2].replace(b".", b"")  # `0.000089>`
                 took = -1
                 if line[-2:] == b">\n" and digits.isdigit():
-                    took = max(int(digits) * 1000 - _PRINTED_NS, 0)
+                    took = max(int(digits) * 1000 - PRINTED_NS, 0)
                 if len(lasted) < _N_STOPS:
                     lasted[line[-10:]] = took
             if took >= 0:

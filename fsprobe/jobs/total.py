@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
 from fsprobe.analysis.counting.profile import make_profile
+from fsprobe.analysis.garbage import SELDOM, seldom_collected
 from fsprobe.analysis.manifest import mount_facts, with_open_names
 from fsprobe.analysis.requests.rows import CAVEAT, most_first
 from fsprobe.analysis.time.account import with_time
@@ -17,7 +18,7 @@ from fsprobe.jobs.evidence import judge
 from fsprobe.jobs.node_counters import joined
 from fsprobe.jobs.node_requests import NodeRequests
 from fsprobe.jobs.rank_rows import bounded, section, sum_over
-from fsprobe.jobs.reading.chunks import SELDOM, Part, read_all, seldom_collected
+from fsprobe.jobs.reading.chunks import Part, read_all
 from fsprobe.jobs.reading.recordings import Files
 from fsprobe.model.job import Job, JobTimeline
 from fsprobe.model.manifest import Manifest

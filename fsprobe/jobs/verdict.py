@@ -151,7 +151,7 @@ def _requests(profile: Profile, served: Sequence[MountRow]) -> list[str]:
     job = job_of(profile)
     who = plural(job.n_recordings, "traced process", "traced processes")
     return [
-        f"{who} on {plural(job.n_nodes_traced, 'cold node')} ask file servers for "
+        f"{who} on {plural(job.n_nodes_traced, 'cold node')} {'asks' if job.n_recordings == 1 else 'ask'} file servers for "
         f"{plural(total_of(rows).n_metadata, 'metadata request')} (predicted)"
     ]
 

@@ -168,9 +168,10 @@ class Recording:
         line = self._first = source.readline(80)
         words = line.split()
         if not line.startswith(MAGIC) or len(words) != 3:
-            raise BadInput(
-                "%s is not an fsprobe file" % self.path, "a strace log is read with `fsprobe load LOG -o FILE`"
-            )
+            from fsprobe.recording import others
+
+            what, hint = others.described(line, self.path)
+            raise BadInput("%s is not an fsprobe file%s" % (self.path, what and ": " + what), hint)
         if not words[1].isdigit() or not 1 <= int(words[1]) <= FORMAT:
             raise BadInput(
                 "%s has format %s, this fsprobe reads up to %d"

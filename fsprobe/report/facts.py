@@ -123,13 +123,15 @@ def key_figures(profile: Profile) -> list[Figure]:
         Figure(
             label="Distinct paths",
             value=sentences.paths_line(profile),
-            note=f"{numbers.count(metrics.n_startup)} metadata calls before the program's own work",
+            note=f"{numbers.count(metrics.n_startup)} metadata calls before the program's own work"
+            if sentences.has_python(profile)
+            else "",
         ),
         time_in_calls(profile, "of the wall time"),
         Figure(
             label="Wall time, traced",
             value=numbers.seconds(manifest.wall_s),
-            note=f"CPU {numbers.seconds(user)} user, {numbers.seconds(manifest.sys_s)} system"
+            note=f"CPU {numbers.cpu(user)} user, {numbers.cpu(manifest.sys_s)} system"
             if user is not None
             else f"CPU {numbers.NOT_OBSERVED}",
         ),
@@ -158,7 +160,7 @@ CURED = ("FSP001",)
 def cure_of(finding: Finding, profile: Profile, recording: str) -> str:
     """What to type to try the cure of a finding; "" where `fsprobe fix` is no answer, or takes no such recording."""
     is_one_file = recording and ", layout " not in recording and profile.job is None
-    if finding.code not in CURED or not is_one_file:
+    if finding.code not in CURED or not is_one_file or profile.manifest.disclosed:  # whose paths are nobody's
         return ""
     return as_started(f"fsprobe fix {shlex.quote(recording)}", profile.manifest)
 

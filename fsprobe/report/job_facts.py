@@ -32,7 +32,9 @@ def warnings(job: Job) -> list[str]:
     lines = []
     absent = job.absent
     if absent.ranks:
-        lines.append(f"no recording of {numbers.plural(len(absent.ranks), 'rank')}: {named(map(str, absent.ranks))}")
+        which = named(map(str, absent.ranks))
+        n = len(absent.ranks)
+        lines.append(f"no recording of {f'rank {which}' if n == 1 else f'{numbers.count(n)} ranks: {which}'}")
     elif absent.n:
         lines.append(f"no recording of {numbers.plural(absent.n, 'node')}")
     if job.unreadable:

@@ -136,16 +136,14 @@ def _time(account: TimeAccount) -> list[str]:
     """The parts of the wall time, of a job those of its slowest rank too."""
 
     def cells(split: TimeSplit) -> list[str]:
-        return [f"{numbers.seconds(part.time_s)} ({numbers.share(part.share)})" for part in split.parts]
+        return [sentences.part(part) for part in split.parts]
 
     head, columns = ["Part", "time"], [[part.name for part in account.parts], cells(account)]
     slowest = account.slowest
     if slowest is not None:
         of = {part.key: part for part in slowest.parts}
         found = [of.get(part.key) for part in account.parts]
-        columns.append(
-            [f"{numbers.seconds(part.time_s)} ({numbers.share(part.share)})" if part else "" for part in found]
-        )
+        columns.append([sentences.part(part) if part else "" for part in found])
         head = ["Part", "all ranks", f"{text(slowest.key)}, the slowest: {numbers.seconds(slowest.wall_s)}"]
     lines = [f"### {sentences.time_title(account)}", "", *table(head, zip(*columns, strict=True), n_left=1)]
     notes = sentences.time_notes(account)
@@ -251,11 +249,10 @@ def _imports(profile: Profile) -> list[str]:
     if rows is None:
         return [*lines, "Not observed.", ""]
     total = profile.metrics.n_metadata
-    nobody = numbers.NOT_OBSERVED if profile.quality.n_estimated else "the program"
     cells = (
         [
             code(row.key, MAX_CELL),
-            code(row.parent, MAX_CELL) if row.parent else nobody,
+            code(row.parent, MAX_CELL) if row.parent else sentences.importer(row, profile) or numbers.NOT_OBSERVED,
             numbers.count(row.n_metadata_cum),
             numbers.part_of(row.n_metadata_cum, total),
             numbers.count(row.n_metadata),

@@ -23,6 +23,11 @@ def seconds(value: float | None) -> str:
     return f"{value * 1e6:.3g} us"
 
 
+def cpu(value: float | None) -> str:
+    """A CPU time: the kernel counts that of a tracer's children in ticks of 10 ms, of which 0 is none."""
+    return "< 10 ms" if value == 0 else seconds(value)
+
+
 def milliseconds(value: float | None) -> str:
     """A latency that is given in ms, as `seconds` writes it."""
     return seconds(None if value is None else value / 1e3)

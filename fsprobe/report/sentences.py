@@ -8,16 +8,18 @@ from fsprobe import capabilities
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
-from fsprobe.model.time.account import TimeAccount, TimeRow
+from fsprobe.model.time.account import CPU, TimeAccount, TimePart, TimeRow
 from fsprobe.report import numbers, request_facts
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
 OWN_SHARE = 0.05
-"""The module with the most calls of its own is named where these are at least this share of all. A judgement."""
+"""The module with the most calls of its own, and the costliest import, are named where these are at least this share. A judgement."""
 PASSED_ON = 0.8
 """An import that accounts for more than this share of the one that imported it says nothing new. A judgement."""
 LEFT_OPEN = 0.05
 """Of estimated imports, the share of calls that may be of no import, or of another, up to which a number stands as it is. A judgement."""
+SITES_OWN = ("sitecustomize", "usercustomize")
+"""What Python's own `site` imports, or looks for."""
 NOT_FOUND = "failed lookups (not found)"
 
 
@@ -34,10 +36,12 @@ def headline(profile: Profile) -> str:
         of = " to start and import" if any(row.key == "import" for row in metrics.by_phase) else " to start"
     whole = metrics.startup if of else metrics
     at_most = "up to " if of and metrics.n_unowned > LEFT_OPEN * whole.n_metadata else ""
-    parts = [f"{at_most}{numbers.plural(whole.n_metadata, 'metadata call')}{of}"]
+    is_all = whole.n_metadata == metrics.n_metadata
+    all_of_it = ", all" if of and is_all and whole.n_metadata > 1 and not at_most else ""
+    parts = [f"{at_most}{numbers.plural(whole.n_metadata, 'metadata call')}{all_of_it}{of}"]
     parts.append(f"{numbers.count(whole.n_not_found)} of them {NOT_FOUND}")
     top = top_imports(profile, 2)
-    if top:
+    if top and top[0].n_metadata_cum >= OWN_SHARE * whole.n_metadata:
         n = numbers.plural(top[0].n_metadata_cum, "call")
         if is_lower_bound(profile):
             if top[0].n_metadata_cum - sum(row.n_metadata_cum for row in top[1:]) >= metrics.n_of_no_import:
@@ -51,7 +55,7 @@ def headline(profile: Profile) -> str:
             parts.append(f"the costliest import is {top[0].key} ({n})")
     said = ", ".join(parts)
     where = _where(profile)
-    if of:
+    if of and (at_most or not is_all):
         said += f"; {numbers.count(metrics.n_metadata)} in the whole run"
     return f"{said}{', ' + where if where else ''}."
 
@@ -105,9 +109,15 @@ def main_mount(rows: Sequence[MountRow]) -> MountRow | None:
 
 
 def top_imports(profile: Profile, n: int) -> Sequence[ModuleRow]:
-    """The imports that the program itself made (or of which nobody saw who made them), most calls first."""
+    """The imports that the program itself made (or of which nobody saw who made them), most calls first.
+
+    One that several processes made has a single parent, which need not account for all of it: then it stands for itself.
+    """
     rows = profile.metrics.by_module or ()
-    return [row for row in rows if row.parent is None and row.key not in NO_MODULES and row.n_metadata_cum][:n]
+    cumulative = {row.key: row.n_metadata_cum for row in rows}
+    return [
+        row for row in rows if row.n_metadata_cum > cumulative.get(row.parent or "", 0) and row.key not in NO_MODULES
+    ][:n]
 
 
 def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
@@ -120,7 +130,7 @@ def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
     kept = []
     for row in rows:
         parent = by_key.get(row.parent or "")
-        passed_on = parent is not None and row.n_metadata_cum > PASSED_ON * parent.n_metadata_cum
+        passed_on = parent is not None and 1 >= row.n_metadata_cum / max(1, parent.n_metadata_cum) > PASSED_ON
         if row.key not in NO_MODULES and row.n_metadata_cum and not passed_on:
             kept.append(row)
     shown = kept[:n]
@@ -129,6 +139,15 @@ def costly_imports(rows: Sequence[ModuleRow], n: int) -> Sequence[ModuleRow]:
     if busiest is not None and busiest.n_metadata > least and busiest not in shown:
         shown = sorted([*shown[: n - 1], busiest], key=lambda row: -row.n_metadata_cum)
     return shown
+
+
+def importer(row: ModuleRow, profile: Profile) -> str:
+    """The module that imported another first; "" where nobody saw it."""
+    if row.parent:
+        return row.parent
+    if row.key in SITES_OWN:
+        return "site"
+    return "" if profile.quality.n_estimated else "the program"
 
 
 def imports_left(profile: Profile) -> str:
@@ -186,6 +205,8 @@ def backend_line(profile: Profile) -> str:
 def import_timing(profile: Profile) -> str:
     """How calls were assigned to imports."""
     manifest, quality = profile.manifest, profile.quality
+    if profile.metrics.by_process and all(row.kind in ("program", "launcher") for row in profile.metrics.by_process):
+        return "no Python started"
     by = ", by package" if profile.metrics.imports_by == "package" else ""
     if manifest.markers == "none":
         return "import timing: estimated" + by
@@ -211,7 +232,11 @@ def process_kinds(profile: Profile) -> str:
     found = {kind: processes.get(kind, 0) for kind in names}
     if not found["python"]:  # there is nothing that a launcher would start
         found["program"] += found.pop("launcher")
-    return ", ".join(f"{numbers.count(n)} {names[kind]}" for kind, n in found.items() if n)
+        names["program"] = "no Python"
+    kinds = {names[kind]: n for kind, n in found.items() if n}
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return ", ".join(f"{numbers.count(n)} {name}" for name, n in kinds.items())
 
 
 def paths_line(profile: Profile) -> str:
@@ -237,7 +262,7 @@ TRUE_TIMES = "Times are the calls' own, from before each to after it, as the pro
 def share_pattern(profile: Profile) -> str:
     """How the share of the wall time that calls took is said; where there is a time account it is that of its bar."""
     if profile.time is not None and profile.time.metadata_s is not None:
-        return "{} of the time waiting"
+        return "waiting {} of the time"
     if profile.manifest.shows(capabilities.TRUE_DURATIONS):
         return "{} of the time"
     if profile.metrics.tracing_overhead_us == 0:
@@ -249,6 +274,12 @@ def time_title(account: TimeAccount) -> str:
     """What the bar shows."""
     whose = f" of {numbers.count(account.n_ranks)} ranks, summed," if account.n_ranks > 1 else ""
     return f"Where the {numbers.seconds(account.wall_s)} of wall time{whose} went"
+
+
+def part(found: TimePart) -> str:
+    """How long a part of the bar is, and its share."""
+    took = numbers.cpu(found.time_s) if found.key == CPU else numbers.seconds(found.time_s)
+    return f"{took} ({numbers.share(found.share)})"
 
 
 def slowest_title(row: TimeRow) -> str:

@@ -29,7 +29,7 @@ def feed(log: str, lookups: dict[str, Any] | None = None, cwd: bytes | None = No
     """A model fed with calls, one a line, without their heads."""
     lines = [b"7 " + line.strip().encode() + b"\n" for line in log.strip().splitlines()]
     model = RequestModel(MOUNTS, lookups, cwd)
-    for event in parse(model.watch(lines), ParseQuality(), cwd=cwd or b"/"):
+    for event in parse(lines, ParseQuality(), cwd=cwd or b"/", on_status=model.add_status):
         if isinstance(event, Call):
             model.add(event)
     return model

@@ -23,7 +23,7 @@ def asked(log: str, fstype: str, options: str = "", apart_s: float = 0.001) -> t
     nanoseconds = int(apart_s * 1e9)
     stamp = b"%6d.%09d" % divmod(nanoseconds, 1_000_000_000)
     lines = [b"7 1795506711.169777 (+" + stamp + b") " + line.strip().encode() for line in log.strip().splitlines()]
-    for event in parse(model.watch(lines), ParseQuality(), cwd=b"/", on_status=model.add_status):
+    for event in parse(lines, ParseQuality(), cwd=b"/", on_status=model.add_status):
         if isinstance(event, Call):
             model.add(event)
     row = model.count().by_mount()["/m"]

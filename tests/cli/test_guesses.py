@@ -75,7 +75,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["check", "new.fsprobe", "--json"], "did you mean --format json?"),
         (["merge", "new.fsprobe", "--html"], "did you mean --format html?"),
         (["report", "new.fsprobe", "--colour", "never"], "did you mean --color?"),
-        (["diff", "new.fsprobe"], "see `fsprobe help diff`"),
+        (["diff", "new.fsprobe"], "`fsprobe diff before.fsprobe after.fsprobe`; see `fsprobe help diff`"),
         (
             ["attach", "1", "--format", "html"],
             "what is written is a recording: `fsprobe report FILE --format FORMAT` shows it",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from fsprobe.jobs.findings import Look, merge_findings, weighted
 from fsprobe.jobs.node_requests import NodeRequests
 from fsprobe.jobs.verdict import job_verdict
 from fsprobe.model.finding import Finding
-from fsprobe.model.job import Job, RankRow
+from fsprobe.model.job import Ended, Job, RankRow
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Metrics, Profile, Verdict
 from fsprobe.model.requests import RequestRow, Requests
@@ -165,10 +167,23 @@ def test_levels_come_with_processes() -> None:
         "This is a danger to the shared filesystem: a start makes 2,000 metadata calls on /project (lustre) x 1,000 processes "
         "= 2,000,000."
     )
+    alone = judged(job_profile(n=1, per_rank=2000, fs_class="network", fstype="lustre"))
+    assert "1 traced process on 2 cold nodes asks file servers for" in "; ".join(alone.reasons)
     said = "; ".join(made.reasons)
     assert "1,000 traced processes on 2 cold nodes ask file servers for 100,500 metadata requests" in said
     assert "900,000 metadata calls in the busiest second, 900,000 in the busiest 10 s" in said
     assert "in an average rank under the tracer: 2.00 s wall, 1.00 s CPU" in said
+
+
+def test_how_many_ranks_failed_is_said_and_not_the_exit_code_of_one() -> None:
+    made = job_profile(n=9, per_rank=10, fs_class="local", fstype="ext4")
+    assert made.job is not None
+    ended = replace(made.job, failed=(Ended(of="rank 5", exit_code=1),), killed=(Ended(of="rank 8", signal=9),))
+    said = judged(replace(made, manifest=replace(made.manifest, exit_code=137), job=ended)).sentence
+    assert said == (
+        "Whether it is the filesystem can't be told: 2 of 9 ranks failed or were killed, so this may be a part of what the job "
+        "does when it succeeds."
+    )
 
 
 def test_ranks_that_were_not_traced_count_as_processes() -> None:

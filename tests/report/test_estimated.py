@@ -42,7 +42,7 @@ def test_nobody_has_most_where_what_is_left_open_could_make_another_the_first() 
 def test_little_that_is_left_open_changes_nothing() -> None:
     shown = profile(one=700, two=290, open=5, metadata=5)
     said = sentences.headline(shown)
-    assert said.startswith("1,000 metadata calls to start and import")
+    assert said.startswith("1,000 metadata calls, all to start and import")
     assert "most in one itself (700 calls, estimated)" in said
     assert "lower bound" not in sentences.imports_left(shown)
     assert sentences.how_sure(shown) == "{} (estimated)"

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from fsprobe.cli.report import json_text
 from fsprobe.model.manifest import LayoutFacts
-from fsprobe.model.rows import PROGRAM, MountRow, ProcessRow, Rates
+from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, ProcessRow, Rates
 from fsprobe.report import exports, facts, markdown, numbers, sentences
 from fsprobe.report.html import tables
 from fsprobe.report.terminal import run
@@ -179,6 +179,44 @@ def test_the_headlines_numbers_are_of_one_whole_each() -> None:
     # 90 calls and 15 failed lookups before the phase `run`, by the phases' own rows; 100 calls in all phases
     assert text.startswith("90 metadata calls to start and import, 15 of them failed lookups (not found), ")
     assert "the costliest import is big (80 calls); 100 in the whole run, 98% on /project (lustre)." in text
+
+
+def test_the_headline_says_a_number_once_and_names_no_import_that_is_next_to_nothing() -> None:
+    rows = tuple(dataclasses.replace(row, key="import") for row in hand_built().metrics.by_phase)
+    whole = changed(hand_built(), metrics__by_phase=rows)
+    assert sentences.headline(whole).startswith(
+        "100 metadata calls, all to start and import, 20 of them failed lookups"
+    )
+    assert "whole run" not in sentences.headline(whole)
+    site = ModuleRow(key="sitecustomize", n_stat=3, n_stat_cum=3, n_metadata_cum=3)
+    assert "sitecustomize" not in sentences.headline(changed(whole, metrics__by_module=(site,)))
+    assert sentences.importer(site, whole) == "site"
+    big = dataclasses.replace(site, n_stat=60, n_metadata_cum=60)
+    assert "the costliest import is sitecustomize (60 calls)" in sentences.headline(
+        changed(whole, metrics__by_module=(big,))
+    )
+
+
+def test_where_no_python_started_no_timing_of_imports_is_claimed() -> None:
+    rows = tuple(dataclasses.replace(row, kind="program") for row in hand_built().metrics.by_process)
+    shell = changed(hand_built(), metrics__by_process=rows)
+    assert sentences.backend_line(shell).endswith(", no Python started")
+    assert sentences.process_kinds(changed(shell, metrics__processes={"program": 1})) == "no Python"
+    assert (
+        sentences.process_kinds(changed(shell, metrics__processes={"program": 1, "python": 3})) == "3 Python, 1 other"
+    )
+
+
+def test_a_cpu_time_of_no_tick_is_said_so() -> None:
+    text = run.render(changed(hand_built(), manifest__user_s=0.0, manifest__sys_s=0.03), recording="x.fsprobe")
+    assert "CPU   < 10 ms user, 30 ms system" in text
+
+
+def test_no_cure_is_offered_for_names_that_were_replaced() -> None:
+    found = (dataclasses.replace(hand_built().findings[0], code="FSP001", commands=("mksquashfs a b",)),)
+    own = changed(hand_built(), findings=found)
+    assert facts.commands(found[0], own, "x.fsprobe") == ["fsprobe fix x.fsprobe", "mksquashfs a b"]
+    assert facts.commands(found[0], changed(own, manifest__disclosed=True), "x.fsprobe") == ["mksquashfs a b"]
 
 
 def test_requests_that_an_image_answers_are_none_of_a_server_in_any_view() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fsprobe.analysis.attribution.estimate import Estimate
 from fsprobe.analysis.attribution.phases import INTERPRETER_SIGN, may_begin_program, phase_of
@@ -43,6 +43,7 @@ __all__ = [
     "without_hook",
 ]
 
+_OPEN, _EXEC = Op.OPEN, Op.EXEC
 MAX_HELD = 8_000
 _DIGITS = re.compile(rb"/(?:[0-9a-f]/)+(?=hook\Z)")
 """Names of links to the directory that they lie in; see `capture.directories.hook_place`."""
@@ -90,21 +91,23 @@ class Attributor:
 
     # -- events -------------------------------------------------------------------------------------------------
 
-    def process(self, event: Process) -> Iterator[Attributed]:
+    def process(self, event: Process) -> Sequence[Attributed]:
         if event.kind in ("fork", "thread"):
             self._fork(event)
-        elif event.kind == "exec":
-            yield from self._exec(event)
-        else:
-            if event.kind == "killed":
-                self.notes.n_killed += 1
-            thread = self.threads.pop(event.tid, None)
-            if thread is not None:
-                yield from self._end_estimate(event.tid)
-            if thread is not None and not any(other.image is thread.image for other in self.threads.values()):
-                yield from self._close(thread.image)
-                if event.t_ns is not None and thread.image.process.kind == "python":
-                    self.notes.ended_ns[thread.image.process.key] = event.t_ns
+            return ()
+        if event.kind == "exec":
+            return self._exec(event)
+        if event.kind == "killed":
+            self.notes.n_killed += 1
+        thread = self.threads.pop(event.tid, None)
+        if thread is None:
+            return ()
+        told = [*self._end_estimate(event.tid)]
+        if not any(other.image is thread.image for other in self.threads.values()):
+            told += self._close(thread.image)
+            if event.t_ns is not None and thread.image.process.kind == "python":
+                self.notes.ended_ns[thread.image.process.key] = event.t_ns
+        return told
 
     def _fork(self, event: Process) -> None:
         if not event.child or event.child in self.threads:
@@ -120,14 +123,15 @@ class Attributor:
             image = child
         self.threads[event.child] = Thread(image, list(parent.stack))
 
-    def _exec(self, event: Process) -> Iterator[Attributed]:
+    def _exec(self, event: Process) -> Sequence[Attributed]:
+        told: list[Attributed] = []
         old = self.thread(event.tid)
         # all other threads of the process are gone with the exec; what goes on has the process's own id
         for tid in [tid for tid, other in self.threads.items() if other.image is old.image]:
-            yield from self._end_estimate(tid)
+            told += self._end_estimate(tid)
             del self.threads[tid]
         under_python = old.image.under_python or old.image.state in ("loader", "init", "site", "main")
-        yield from self._close(old.image)
+        told += self._close(old.image)
         label = label_of(event.detail, old.argv) or old.image.process.label
         kind = "program" if under_python else "launcher"
         tid = event.child or event.tid
@@ -136,17 +140,18 @@ class Attributor:
         image.expects_hook = bool(self.hook_dir) and not without_hook(old.argv)
         image.why_unmarked = "" if image.expects_hook or not self.hook_dir else "options"
         self.threads[tid] = Thread(image)
+        return told
 
-    def mark(self, event: Mark) -> Iterator[Attributed]:
+    def mark(self, event: Mark) -> Sequence[Attributed]:
         thread = self.thread(event.tid)
         if event.kind in ("note", "memo"):
             self.notes.n_own_marks += event.kind == "note"
-            yield from self._note(event, thread)
-            return
+            return self._note(event, thread)
         self.notes.is_marked = thread.image.has_marks = True
+        told: Sequence[Attributed] = ()
         if thread.image.is_silent:
             thread.image.is_silent, thread.image.why_unmarked = False, ""
-            yield from self._end_estimate(event.tid)
+            told = self._end_estimate(event.tid)
         name = self.names.get(event.name)
         if name is None:
             name = self.names[event.name] = event.name.decode("utf-8", "backslashreplace")
@@ -157,7 +162,7 @@ class Attributor:
             parents = self.notes.imports.setdefault(name, {})
             parents[parent or ""] = parents.get(parent or "", 0) + 1
             self.notes.n_imports[name] = self.notes.n_imports.get(name, 0) + 1
-            return
+            return told
         for depth in range(len(stack) - 1, -1, -1):
             if stack[depth].name == name:
                 self.notes.n_unpaired_marks += len(stack) - depth - 1
@@ -172,12 +177,14 @@ class Attributor:
                 thread.image.state = "main"
                 if self.notes.first_site_done_ns is None:
                     self.notes.first_site_done_ns = event.t_ns
+        return told
 
-    def _note(self, event: Mark, thread: Thread) -> Iterator[Attributed]:
+    def _note(self, event: Mark, thread: Thread) -> Sequence[Attributed]:
         image = thread.image
+        told: Sequence[Attributed] = ()
         word, _, rest = event.name.partition(b" ")
         if word == b"begin":
-            yield from self._decide(image, python=True)
+            told = self._decide(image, python=True)
             image.in_hook = True
             image.state = "site"
         elif word == b"ready":
@@ -186,10 +193,7 @@ class Attributor:
             image.state = "site"
             user_site = rest.split()[-1:] == [b"1"]
             image.site_marks_left = ("sitecustomize", "usercustomize") if user_site else ("sitecustomize",)
-            for doubtful in image.doubtful:
-                doubtful.own = True
-                yield doubtful
-            image.doubtful = []
+            told = self._end_doubt(image, own=True)
         elif word == b"lazy":
             words = rest.decode("utf-8", "backslashreplace").split(" ", 5)
             if len(words) == 6:
@@ -197,13 +201,14 @@ class Attributor:
         elif word == b"lost":
             self.notes.n_marks_lost += 1
             image.why_unmarked = "lost"
+        return told
 
     # -- calls --------------------------------------------------------------------------------------------------
 
     def settled(self, call: Call) -> Attributed | None:
         """The same as `call` for what most calls are: of an interpreter that is past its start and marks its imports.
 
-        Nothing is held back of it, so no generator is needed. None for any other call.
+        Nothing is held back of it. None for any other call.
         """
         thread = self.threads.get(call.tid)
         if thread is None:
@@ -212,60 +217,59 @@ class Attributor:
         if not image.is_settled:
             return None
         op = call.op
-        if op is Op.EXEC or (op is Op.OPEN and self.is_of_marks(call)):
+        if op is _EXEC or (op is _OPEN and self.is_of_marks(call)):
             return None
-        stack = thread.seen_stack
-        if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
-            stack = thread.seen_stack = tuple(thread.stack)
+        stack = thread.stack_now()
         if stack:
             return Attributed(call, "import", stack[-1].name, stack, image.process)
         return Attributed(call, "run", NO_IMPORT, stack, image.process)
 
-    def call(self, call: Call) -> Iterator[Attributed]:
+    def call(self, call: Call) -> Sequence[Attributed]:
         thread = self.thread(call.tid)
         image = thread.image
-        if call.op is Op.EXEC and not call.error:
+        if call.op is _EXEC and not call.error:
             thread.argv = exec_argv(call)
+        if image.state == "main":
+            return self._place(call, thread)
         if image.state == "unknown":
             image.held.append((call, thread))
-            if INTERPRETER_SIGN.search(call.path) and call.op is not Op.EXEC:
-                yield from self._decide(image, python=True)
-            elif len(image.held) >= MAX_HELD:
-                yield from self._decide(image, python=False)
-            return
+            if INTERPRETER_SIGN.search(call.path) and call.op is not _EXEC:
+                return self._decide(image, python=True)
+            return self._decide(image, python=False) if len(image.held) >= MAX_HELD else ()
         if image.state in ("init", "site"):
             image.names.watch(call)
+        told: list[Attributed] = []
         if image.state == "site" and (image.is_silent or not (image.hooked or image.expects_hook)):
             visit = image.first_visit
             if may_begin_program(call, visit[-1][0] if visit else None, self.hook_prefixes):
                 visit.append((call, thread))
-                return
+                return ()
             is_followed = call.op is Op.STAT and image.names.is_root(call.path) and not call.path.endswith(b"-packages")
             if visit and visit[-1][0].op is Op.LIST and is_followed:
                 image.state = "main"  # the search path goes on: what site adds stands after site-packages, at its end
-            yield from self._place_visit(image)
+            told += self._place_visit(image)
             if image.state == "site" and may_begin_program(call, None, self.hook_prefixes):
                 image.first_visit.append((call, thread))
-                return
-        yield from self._place(call, thread)
+                return told
+        told += self._place(call, thread)
+        return told
 
-    def _place_visit(self, image: Image) -> Iterator[Attributed]:
+    def _place_visit(self, image: Image) -> Sequence[Attributed]:
         visit, image.first_visit = image.first_visit, []
-        for call, thread in visit:
-            yield from self._place(call, thread)
+        return [row for call, thread in visit for row in self._place(call, thread)]
 
-    def _decide(self, image: Image, python: bool) -> Iterator[Attributed]:
+    def _decide(self, image: Image, python: bool) -> Sequence[Attributed]:
         """Now it is known whether an image is an interpreter: let go of what was held back."""
         if image.state != "unknown":
-            return
+            return ()
         image.state = "loader" if python else "foreign"
         if python:
             image.process.kind = "python"
         held, image.held = image.held, []
-        for call, thread in held:
-            yield from self._place(call, thread)
+        return [row for call, thread in held for row in self._place(call, thread)]
 
-    def _place(self, call: Call, thread: Thread) -> Iterator[Attributed]:
+    def _place(self, call: Call, thread: Thread) -> Sequence[Attributed]:
+        """The place of a call, now that it is known whether its image is an interpreter; and calls that it settles."""
         image = thread.image
         if (
             image.has_read_hook
@@ -275,34 +279,38 @@ class Attributor:
             # the hook tells of itself as soon as it is read, and the first import after it is that of the user's sitecustomize
             image.is_silent = True
             image.why_unmarked = image.why_unmarked or ("importlib" if image.hooked else "aside")
-        stack = thread.seen_stack
-        if len(stack) != len(thread.stack) or (stack and stack[-1] is not thread.stack[-1]):
-            stack = thread.seen_stack = tuple(thread.stack)
-        module = stack[-1].name if stack else NO_IMPORT
+        stack = thread.stack_now()
         phase = phase_of(call, image, stack, self.hook_prefixes)
-        row = Attributed(call, phase, module, stack, image.process)
-        if image.in_hook or (call.op is Op.OPEN and self.is_of_marks(call)):
+        row = Attributed(call, phase, stack[-1].name if stack else NO_IMPORT, stack, image.process)
+        if image.in_hook or (call.op is _OPEN and self.is_of_marks(call)):
             row.own = True
-        elif not image.hooked and (call.path in self.hook_dirs or call.path.startswith(self.hook_prefixes)):
-            # the import system's lookups in the hook's directory come before the hook runs; a program that lists
-            # the directory for itself does so after it, or is no interpreter
-            image.asked_for_hook = True
-            image.found_hook = image.found_hook or not call.error
-            image.has_read_hook = image.has_read_hook or (
-                call.op is Op.OPEN and b"/sitecustomize." in call.path and not call.error
-            )
-            if call.path == self.hook_dir and call.error and call.op is Op.STAT:
-                image.walks_up_to = os.path.dirname(call.path)
+            return (row,)
+        if self.hook_dirs and not image.hooked and self._is_for_hook(call, image):
             image.doubtful.append(row)
-            return
-        elif image.walks_up_to and call.path == image.walks_up_to and call.op is Op.STAT:
+            return ()
+        if image.walks_up_to and call.path == image.walks_up_to and call.op is Op.STAT:
             image.walks_up_to = os.path.dirname(call.path) if call.error else b""
             image.doubtful.append(row)
-            return
-        if image.state == "main" and (not image.hooked or image.is_silent) and not row.own:
-            yield from self._estimated(row, image)
-        else:
-            yield row
+            return ()
+        if image.state == "main" and (not image.hooked or image.is_silent):
+            return self._estimated(row, image)
+        return (row,)
+
+    def _is_for_hook(self, call: Call, image: Image) -> bool:
+        """Whether a call looks into the hook's directory before the hook has run, as the import system does.
+
+        A program that lists the directory for itself does so after it, or is no interpreter.
+        """
+        if call.path not in self.hook_dirs and not call.path.startswith(self.hook_prefixes):
+            return False
+        image.asked_for_hook = True
+        image.found_hook = image.found_hook or not call.error
+        image.has_read_hook = image.has_read_hook or (
+            call.op is _OPEN and b"/sitecustomize." in call.path and not call.error
+        )
+        if call.path == self.hook_dir and call.error and call.op is Op.STAT:
+            image.walks_up_to = os.path.dirname(call.path)
+        return True
 
     def is_of_marks(self, call: Call) -> bool:
         """Whether the hook opens its file of marks, or the directory of these or its status by flags that nobody else uses there."""
@@ -318,7 +326,7 @@ class Attributor:
             return image.names.loads(call.path)
         return None
 
-    def _estimated(self, row: Attributed, image: Image) -> Iterator[Attributed]:
+    def _estimated(self, row: Attributed, image: Image) -> Sequence[Attributed]:
         """Without marks: hold a call back until the paths have told whose it is."""
         tid = row.call.tid
         known = self.estimates.get(tid)
@@ -326,25 +334,28 @@ class Attributor:
             known = self.estimates[tid] = (image, Estimate(image, self.notes, image.process.label.split(" ")[1:3]))
         return known[1].take(row)
 
-    def _end_estimate(self, tid: int) -> Iterator[Attributed]:
+    def _end_estimate(self, tid: int) -> Sequence[Attributed]:
         """No more is loaded in a thread: what was held back is the program's."""
         known = self.estimates.pop(tid, None)
-        if known is not None:
-            yield from known[1].end()
+        return () if known is None else known[1].end()
 
-    def _close(self, image: Image) -> Iterator[Attributed]:
+    def _end_doubt(self, image: Image, *, own: bool) -> Sequence[Attributed]:
+        """Now it is known whose lookups in the hook's directory were."""
+        told, image.doubtful = image.doubtful, []
+        for row in told:
+            row.own = own
+        return told
+
+    def _close(self, image: Image) -> Sequence[Attributed]:
         """An image has ended: what is still in doubt is decided."""
         python = bool(PYTHON_NAME.match(image.process.label.partition(" ")[0].encode())) and any(
             self.hook_dir and call.path.startswith(self.hook_dir) for call, _ in image.held
         )
-        yield from self._decide(image, python)
-        yield from self._place_visit(image)
-        for row in image.doubtful:
-            row.own = image.process.kind == "python"
-            yield row
-        image.doubtful = []
+        told = [*self._decide(image, python), *self._place_visit(image)]
+        told += self._end_doubt(image, own=image.process.kind == "python")
         if image.state == "main" and image.why_unmarked and (not image.hooked or image.is_silent):
             self.notes.unmarked[image.why_unmarked] = self.notes.unmarked.get(image.why_unmarked, 0) + 1
+        return told
 
     def close(self) -> Iterator[Attributed]:
         seen: set[int] = set()

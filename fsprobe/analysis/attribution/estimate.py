@@ -20,15 +20,9 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from fsprobe.analysis.attribution.module_names import (
-    chain,
-    is_bytecode_being_written,
-    is_metadata,
-    is_of_library,
-    is_same_directory,
-)
+from fsprobe.analysis.attribution.module_names import SPELLINGS, chain, is_bytecode_being_written, is_same_directory
 from fsprobe.analysis.attribution.program_images import NO_IMPORT, Attributed, Frame, Image, Notes
 from fsprobe.events.strace.arguments import result_path
 from fsprobe.model.events import Call, Op
@@ -39,6 +33,7 @@ MAX_HELD = 20_000
 Looked = tuple[Attributed, bytes]
 """A look at a directory, or a listing of it, and the directory as it was asked for: a listing names where its open led."""
 _NO_LINK = b"AT_SYMLINK_NOFOLLOW"
+_STAT, _OPEN, _LIST, _OTHER = Op.STAT, Op.OPEN, Op.LIST, Op.OTHER
 
 
 class Estimate:
@@ -66,120 +61,127 @@ class Estimate:
         self._is_scan = False
         """Whether a directory was listed in the search that the import system has listed before: then it is somebody else's."""
 
-    def take(self, row: Attributed) -> Iterator[Attributed]:
+    def take(self, row: Attributed) -> Sequence[Attributed]:
         """Take in the next call; gives the calls that are judged now."""
         call = row.call
-        if call.op is Op.OTHER:
+        judged: Sequence[Attributed] = ()
+        if call.op is _OTHER:
             self._held.append(row)
-        elif (loaded := self._loaded(call)) is not None:
-            yield from self._found(loaded, row)
-            self._load(loaded, call)
-        elif self._last_is_library and is_of_library(call.path) or self._is_written(call):
-            yield from self._add(row, self._last)
-        elif not is_metadata(call.path) and self._may_be_search(call):
-            place = self._sought[-1][1] if call.op is Op.LIST else call.path
+        elif (module := self._loaded(call)) is not None:
+            judged = self._found(module, row)
+            self._load(module, call)
+        elif self._last_is_library and SPELLINGS[call.path].is_of_library or self._is_written(call):
+            judged = self._add(row, self._last)
+        elif self._may_be_search(call):
+            place = self._sought[-1][1] if call.op is _LIST else call.path
             self._sought.append((row, place))
             self._held.append(row)
-        elif (sought := self._seeks(call)) is not None:
-            yield from self._found(sought, row)
+        elif (module := self._seeks(call)) is not None:
+            judged = self._found(module, row)
         else:
             self._give_up_search()
             self._held.append(row)
             self._judge_own(row)
-        if len(self._held) > MAX_HELD:
-            yield from self.end()
+        return [*judged, *self.end()] if len(self._held) > MAX_HELD else judged
 
-    def end(self) -> Iterator[Attributed]:
+    def end(self) -> Sequence[Attributed]:
         """No module is loaded any more: what is not told is the program's."""
         self._give_up_search()
         held, self._held = self._held, []
         for row in held:
             if not row.is_judged:
                 self._put(row, NO_IMPORT)
-            yield row
+        return held
 
     # -- what a call is -----------------------------------------------------------------------------------------
 
     def _loaded(self, call: Call) -> str | None:
-        if call.op is not Op.OPEN or call.error or b"O_WRONLY" in call.args or b"O_RDWR" in call.args:
+        if call.op is not _OPEN or call.error or b"O_WRONLY" in call.args or b"O_RDWR" in call.args:
             return None
         name = self._names.loads(call.path)
         return None if name is None or name in self._names.loaded else name
 
     def _seeks(self, call: Call) -> str | None:
-        if call.op is Op.STAT:
-            if _NO_LINK in call.args or call.syscall.startswith("lstat"):
-                return None  # a walk along links: the import system follows them
-        elif not (call.op is Op.OPEN and call.error):
+        if call.op is _STAT:
+            if _is_of_walk(call):
+                return None
+        elif not (call.op is _OPEN and call.error):
             return None
         name = self._names.seeks(call.path)
         return None if name is None or name in self._names.loaded else name
 
     def _may_be_search(self, call: Call) -> bool:
         """Whether a call looks at, or lists, a directory as the import system does when it searches."""
-        path = call.path
-        if self._names.is_archive(path):
-            self._is_scan = self._is_scan or (call.op is Op.OPEN and path in self._names.visited)
-            if call.op is Op.OPEN:
-                self._names.visited.add(path)
+        path, op, names = call.path, call.op, self._names
+        spelling = SPELLINGS[path]
+        if spelling.is_metadata:
+            return False
+        if spelling.is_archive:
+            if op is _OPEN:
+                self._visit(path)
             return True
-        if call.op is Op.STAT:
-            if _NO_LINK in call.args or call.syscall.startswith("lstat"):
-                return False
-            return self._names.is_root(path) or path in self._names.packages or b"S_IFDIR" in call.args
-        is_listed = call.op is Op.LIST or (call.op is Op.OPEN and not call.error and b"O_DIRECTORY" in call.args)
+        if op is _STAT:
+            return not _is_of_walk(call) and (names.is_root(path) or path in names.packages or b"S_IFDIR" in call.args)
+        is_listed = op is _LIST or (op is _OPEN and not call.error and b"O_DIRECTORY" in call.args)
         if not is_listed or not self._sought or not is_same_directory(self._sought[-1][0].call, call):
             return False
-        if call.op is Op.OPEN:
-            self._is_scan = self._is_scan or path in self._names.visited
-            self._names.visited.add(path)
+        if op is _OPEN:
+            self._visit(path)
         return True
 
+    def _visit(self, path: bytes) -> None:
+        """What is searched is opened: the import system does that once."""
+        visited = self._names.visited
+        self._is_scan = self._is_scan or path in visited
+        visited.add(path)
+
     def _is_written(self, call: Call) -> bool:
-        is_change = call.op is Op.CHANGE or (call.op is Op.OPEN and b"O_CREAT" in call.args)
+        is_change = call.op is Op.CHANGE or (call.op is _OPEN and b"O_CREAT" in call.args)
         return is_change and self._last != NO_IMPORT and is_bytecode_being_written(call.path)
 
     def _is_main(self, module: str, path: bytes) -> bool:
-        if module.rpartition(".")[2] == "__main__":
+        if module.endswith("__main__") and module.rpartition(".")[2] == "__main__":
             return True
-        name = path.rpartition(b"/")[2]
         if module == self._module:
-            return not name.startswith(b"__init__.")  # `-m PACKAGE` imports the package, and runs its __main__
-        return bool(self._script) and name == self._script and self._last == NO_IMPORT
+            # `-m PACKAGE` imports the package, and runs its __main__
+            return not path.rpartition(b"/")[2].startswith(b"__init__.")
+        return bool(self._script) and self._last == NO_IMPORT and path.rpartition(b"/")[2] == self._script
 
     # -- what it belongs to -------------------------------------------------------------------------------------
 
-    def _found(self, module: str, row: Attributed) -> Iterator[Attributed]:
+    def _found(self, module: str, row: Attributed) -> Sequence[Attributed]:
         """A search has ended with a file of `module`: what was held back before is told."""
-        owner = NO_IMPORT if self._is_main(module, row.call.path) else module
-        *failed, found = self._searches() or [[]]
-        is_scan, self._is_scan, self._sought = self._is_scan, False, []
-        for search in failed:
-            self._judge_failed(search, is_scan)
-        self._judge_found(found, module, owner, row.call.path, is_scan)
+        path = row.call.path
+        owner = NO_IMPORT if self._is_main(module, path) else module
+        if self._sought:
+            *failed, found = self._searches()
+            for search in failed:
+                self._judge_failed(search)
+            self._judge_found(found, module, owner, path)
+            self._sought = []
+        self._is_scan = False
         self._put(row, owner)
         self._held.append(row)
-        if owner == NO_IMPORT or not self._names.is_of_stdlib(row.call.path):
-            yield from self._release(module)
+        return self._release(module) if owner == NO_IMPORT or not SPELLINGS[path].is_of_stdlib else ()
 
-    def _release(self, following: str) -> Iterator[Attributed]:
+    def _release(self, following: str) -> Sequence[Attributed]:
         """Give what was held back, now that a module of a package follows."""
         held, self._held = self._held, []
+        waiting = [row for row in held if not row.is_judged]
+        if not waiting:
+            return held
         former = self._last_package
         own = self._names.place_of.get(_top(former), b"\0") + b"/"
-        is_former = _top(following) == _top(former) or any(
-            row.call.path.startswith(own) for row in held if not row.is_judged
-        )
+        is_former = _top(following) == _top(former) or any(row.call.path.startswith(own) for row in waiting)
         owner = former if is_former else UNASSIGNED
-        for row in held:
-            if not row.is_judged:
-                if row.call.op is Op.OTHER or self._last == NO_IMPORT:
-                    self._put(row, NO_IMPORT)
-                elif is_metadata(row.call.path):
-                    self._put(row, INSTALLED)
-                else:
-                    self._put(row, owner, is_sure=False)
-            yield row
+        for row in waiting:
+            if row.call.op is _OTHER or self._last == NO_IMPORT:
+                self._put(row, NO_IMPORT)
+            elif SPELLINGS[row.call.path].is_metadata:
+                self._put(row, INSTALLED)
+            else:
+                self._put(row, owner, is_sure=False)
+        return held
 
     def _load(self, module: str, call: Call) -> None:
         path = call.path
@@ -188,20 +190,20 @@ class Estimate:
             return
         self._names.note(module, path, result_path(call))
         self._last, self._last_is_library = module, path.endswith(b".so")
-        if not self._names.is_of_stdlib(path):
+        if not SPELLINGS[path].is_of_stdlib:
             self._last_package = module
         package = module.rpartition(".")[0]
         self._notes.imports.setdefault(module, {package: 1} if package else {})
         self._notes.n_imports[module] = self._notes.n_imports.get(module, 0) + 1
 
-    def _add(self, row: Attributed, owner: str) -> Iterator[Attributed]:
+    def _add(self, row: Attributed, owner: str) -> Sequence[Attributed]:
         """A call whose owner is known whatever follows."""
         self._give_up_search()
         self._put(row, owner)
-        if self._held:
-            self._held.append(row)
-        else:
-            yield row
+        if not self._held:
+            return (row,)
+        self._held.append(row)
+        return ()
 
     def _searches(self) -> list[list[Looked]]:
         """The searches that are held back: a directory that was looked at before begins a new one."""
@@ -209,7 +211,7 @@ class Estimate:
         seen: set[bytes] = set()
         before = b""
         for row, place in self._sought:
-            if not searches or (row.call.op is Op.STAT and place in seen and place != before):
+            if not searches or (place in seen and place != before and row.call.op is _STAT):
                 searches.append([])
                 seen.clear()
             searches[-1].append((row, place))
@@ -217,27 +219,27 @@ class Estimate:
             before = place
         return searches
 
-    def _judge_found(self, search: list[Looked], module: str, owner: str, file: bytes, is_scan: bool) -> None:
+    def _judge_found(self, search: list[Looked], module: str, owner: str, file: bytes) -> None:
         """The search that found a file; what else is in it is somebody's own."""
         names = self._names
         directory = names.directory_of(file)
-        if directory in names.packages and any(place == directory for _, place in search):
+        if directory in names.packages:
             # a module of a package that is loaded is sought in the package alone: what was asked of the search path failed
-            before = [looked for looked in search if looked[1] != directory]
-            search = [looked for looked in search if looked[1] == directory]
-            self._judge_failed(before, is_scan)
-        known = {at for at, (_, place) in enumerate(search) if self._is_known(place, module)}
-        last_known = max(known, default=-1)
+            inside = [looked for looked in search if looked[1] == directory]
+            if 0 < len(inside) < len(search):
+                self._judge_failed([looked for looked in search if looked[1] != directory])
+                search = inside
+        known = [self._is_known(place, module) for _, place in search]
         visits = _first_visits(search)
         for at, (row, path) in enumerate(search):
-            if at in known:
+            if known[at]:
                 follows = search[at + 1] if at + 1 < len(search) else None
-                is_again = follows is not None and follows[0].call.op is Op.STAT and follows[1] == path
-                if is_again and path in names.visited and row.call.op is Op.STAT and path not in visits:
+                is_again = follows is not None and follows[1] == path and follows[0].call.op is _STAT
+                if is_again and row.call.op is _STAT and path in names.visited and path not in visits:
                     self._judge_own(row)  # the import system asks once for what it knows
                 else:
                     self._put(row, owner)
-            elif path in visits and (at < last_known or file.startswith(path + b"/")):
+            elif path in visits and (any(known[at:]) or file.startswith(path + b"/")):
                 names.add_root(path)
                 self._put(row, owner)
             else:
@@ -249,8 +251,8 @@ class Estimate:
         package = self._names.package_at(path)  # a namespace package has no file that is opened
         return package is not None and (module == package or module.startswith(package + "."))
 
-    def _judge_failed(self, search: list[Looked], is_scan: bool) -> None:
-        names = self._names
+    def _judge_failed(self, search: list[Looked]) -> None:
+        names, is_scan = self._names, self._is_scan
         roots = {place for _, place in search if names.is_root(place)}
         is_import = len(roots) > 1 or any(place in names.packages for _, place in search)
         if len(roots) > 1 and not is_scan:
@@ -268,7 +270,7 @@ class Estimate:
         """What follows is no part of a search: those that are held back have failed."""
         if self._sought:
             for search in self._searches():
-                self._judge_failed(search, self._is_scan)
+                self._judge_failed(search)
             self._sought = []
         self._is_scan = False
 
@@ -285,11 +287,12 @@ class Estimate:
             return
         row.phase = "import"
         row.stack = _stack_of(owner)
-        if row.call.op is not Op.OTHER:
-            op = row.call.op.value
-            self._notes.n_estimated += 1
+        op = row.call.op
+        if op is not _OTHER:
+            notes = self._notes
+            notes.n_estimated += 1
             if not is_sure:
-                self._notes.unsure[op] = self._notes.unsure.get(op, 0) + 1
+                notes.unsure[op.value] = notes.unsure.get(op.value, 0) + 1
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -299,10 +302,17 @@ def _stack_of(owner: str) -> tuple[Frame, ...]:
     return tuple(Frame(name, names[i - 1] if i else None, False) for i, name in enumerate(names))
 
 
+def _is_of_walk(call: Call) -> bool:
+    """Whether a look follows no link: a walk along links does so, the import system does not."""
+    return _NO_LINK in call.args or call.syscall.startswith("lstat")
+
+
 def _first_visits(search: list[Looked]) -> set[bytes]:
     """Directories that were looked at several times and listed: what the import system does when it meets one."""
-    listed = {place for row, place in search if row.call.op is Op.LIST}
-    n_looks = Counter(place for row, place in search if row.call.op is Op.STAT)
+    listed = {place for row, place in search if row.call.op is _LIST}
+    if not listed:
+        return listed
+    n_looks = Counter(place for row, place in search if row.call.op is _STAT)
     return {path for path in listed if n_looks[path] >= 2}
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from fsprobe.events.strace.arguments import result_path
 from fsprobe.model.events import Call, Op
 
-_FILE = re.compile(rb"^(.*?)(?:/__pycache__)?/([^/.]+)(?:\.[^/]*)?\.(pyc|py|so)$", re.DOTALL)
+_KINDS = frozenset({b"pyc", b"py", b"so"})
 _ROOT = re.compile(rb"/(?:(?:site|dist)-packages|python3(?:\.\d+)?t?/lib-dynload|lib(?:64)?/python3(?:\.\d+)?t?)$")
 _IN_ROOT = re.compile(
     rb"^(.*/(?:(?:site|dist)-packages|python3(?:\.\d+)?t?/lib-dynload|lib(?:64)?/python3(?:\.\d+)?t?))/([^.]+)$",
@@ -22,6 +23,73 @@ _BYTECODE_BEING_WRITTEN = re.compile(rb"/__pycache__(?:/[^/]*\.pyc(?:\.\d+)?)?$"
 _SYSTEM = re.compile(rb"/(?:etc|proc|sys|dev|usr|lib|lib32|lib64|bin|sbin|run|var)(?:/|$)")
 _HIDDEN = re.compile(rb"/\.[^/]")
 _METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
+
+
+MAX_SPELLINGS = 16_384
+"""Paths of which it is remembered what their names say: most calls are for what other calls, or processes, have asked for."""
+
+
+class Spelling(NamedTuple):
+    """What a path says by its letters alone, whatever is loaded."""
+
+    directory: bytes
+    """Of a module's file, without `__pycache__`; b"" where there is none."""
+    stem: bytes
+    """A module's file without its suffixes; b"" where it is none."""
+    package: str | None
+    """What a directory below site-packages or the standard library would be as a package."""
+    is_root: bool
+    """A directory in which top-level modules are searched, by its name."""
+    is_archive: bool
+    """The archive of the standard library, which stands on each search path."""
+    is_of_stdlib: bool
+    is_of_library: bool
+    """What the dynamic loader asks for."""
+    is_metadata: bool
+    """Of an installed distribution."""
+    is_environment: bool
+    """Part of an environment or of the system, or a hidden file."""
+
+
+class _Spellings(dict[bytes, Spelling]):
+    def __missing__(self, path: bytes) -> Spelling:
+        if len(self) >= MAX_SPELLINGS:
+            self.clear()
+        found = self[path] = _spelling(path)
+        return found
+
+
+SPELLINGS = _Spellings()
+"""Path -> what it says; the way in to `Spelling`."""
+
+
+def _spelling(path: bytes) -> Spelling:
+    above, _, base = path.rpartition(b"/")
+    stem, dot, suffixes = base.partition(b".")
+    is_library = _LIBRARY.search(path) is not None
+    kind = suffixes.rpartition(b".")[2]
+    is_file = bool(stem and dot) and len(base) < len(path) and kind in _KINDS and not (kind == b"so" and is_library)
+    found = _IN_ROOT.match(path)
+    is_archive = _ZIP.search(path) is not None
+    is_root = is_archive or _ROOT.search(path) is not None
+    is_of_metadata = _METADATA.search(path) is not None
+    return Spelling(
+        directory=above.removesuffix(b"/__pycache__") if is_file else b"",
+        stem=stem if is_file else b"",
+        package=found.group(2).replace(b"/", b".").decode("utf-8", "backslashreplace") if found is not None else None,
+        is_root=is_root,
+        is_archive=is_archive,
+        is_of_stdlib=_IN_STDLIB.search(path) is not None and b"-packages/" not in path,
+        is_of_library=is_library,
+        is_metadata=is_of_metadata,
+        is_environment=is_root
+        or is_of_metadata
+        or found is not None
+        or path == b"/"
+        or path[:1] != b"/"
+        or _SYSTEM.match(path) is not None
+        or _HIDDEN.search(path) is not None,
+    )
 
 
 class ModuleNames:
@@ -40,6 +108,8 @@ class ModuleNames:
         """Directories of the search path, and archives, that were listed or opened: the import system does that once."""
         self._roots: set[bytes] = set()
         self._trees: set[bytes] = set()
+        self._noted: set[bytes] = set()
+        """Directories of which `_trees` knows."""
         self._looked_at: Call | None = None
         self._n_looks = 0
         """How often in a row the directory `_place` was looked at."""
@@ -50,7 +120,7 @@ class ModuleNames:
         other = ModuleNames()
         other.packages, other.loaded, other.visited = dict(self.packages), set(self.loaded), set(self.visited)
         other.place_of = dict(self.place_of)
-        other._roots, other._trees = set(self._roots), set(self._trees)
+        other._roots, other._trees, other._noted = set(self._roots), set(self._trees), set(self._noted)
         return other
 
     def loads(self, path: bytes) -> str | None:
@@ -67,18 +137,24 @@ class ModuleNames:
     def note(self, module: str, path: bytes, led_to: bytes | None = None) -> None:
         """A module was loaded from a file; `led_to` is where that lies, if links led elsewhere."""
         self.loaded.add(module)
-        found = _FILE.match(path)
-        if found is not None:
-            directory = found.group(1)
-            if found.group(2) == b"__init__":
+        directory, stem, *_ = SPELLINGS[path]
+        if stem:
+            if stem == b"__init__":
                 self.packages[directory] = module
                 if "." not in module:
                     self.place_of[module] = directory
                 directory = directory.rpartition(b"/")[0]
-            for place in (directory, led_to.rpartition(b"/")[0] if led_to else b""):
-                root = _IN_ROOT.match(place + b"/x")
-                if root is not None:
-                    self._trees.add(_tree_of(root.group(1)))
+            self._note_tree(directory)
+            if led_to:
+                self._note_tree(led_to.rpartition(b"/")[0])
+
+    def _note_tree(self, directory: bytes) -> None:
+        """Modules lie in this directory: what its environment is."""
+        if directory not in self._noted:
+            self._noted.add(directory)
+            root = _IN_ROOT.match(directory + b"/x")
+            if root is not None:
+                self._trees.add(_tree_of(root.group(1)))
 
     def watch(self, call: Call) -> None:
         """Take in a call of the interpreter's own start: what it looks at several times and then lists is on its search path."""
@@ -99,60 +175,34 @@ class ModuleNames:
 
     def is_root(self, path: bytes) -> bool:
         """Whether top-level modules are searched here."""
-        return path in self._roots or _ROOT.search(path) is not None or _ZIP.search(path) is not None
-
-    def is_archive(self, path: bytes) -> bool:
-        """Whether a path is the archive of the standard library, which stands on each search path."""
-        return _ZIP.search(path) is not None
+        return path in self._roots or SPELLINGS[path].is_root
 
     def package_at(self, directory: bytes) -> str | None:
         """The package that a directory below site-packages or the standard library would be, loaded or not."""
-        known = self.packages.get(directory)
-        if known is not None:
-            return known
-        found = _IN_ROOT.match(directory)
-        return found.group(2).replace(b"/", b".").decode("utf-8", "backslashreplace") if found is not None else None
+        return self.packages.get(directory) or SPELLINGS[directory].package
 
     def directory_of(self, path: bytes) -> bytes:
         """The directory in which a module's file was sought: that of a package's `__init__` is the one above."""
-        found = _FILE.match(path)
-        if found is None:
-            return b""
-        directory = found.group(1)
-        return directory.rpartition(b"/")[0] if found.group(2) == b"__init__" else directory
-
-    def is_of_stdlib(self, path: bytes) -> bool:
-        """Whether a file is one of the standard library's."""
-        return _IN_STDLIB.search(path) is not None and b"-packages/" not in path
+        directory, stem, *_ = SPELLINGS[path]
+        return directory.rpartition(b"/")[0] if stem == b"__init__" else directory
 
     def is_environment(self, path: bytes) -> bool:
         """Whether a path is part of an environment, above one, of the system, or a hidden file: not a program's own data."""
-        if not path.startswith(b"/") or path == b"/" or path in self._roots:
-            return True
-        if (
-            _SYSTEM.match(path)
-            or _HIDDEN.search(path)
-            or is_metadata(path)
-            or _IN_ROOT.match(path)
-            or self.is_root(path)
-        ):
+        if SPELLINGS[path].is_environment or path in self._roots:
             return True
         return any(path.startswith(tree + b"/") or (tree + b"/").startswith(path + b"/") for tree in self._trees)
 
     def _name(self, path: bytes, or_top_level: bool) -> str | None:
-        found = _FILE.match(path)
-        if found is None:
-            return None
-        directory, stem, kind = found.groups()
-        if kind == b"so" and _LIBRARY.search(path):
+        directory, stem, *_ = SPELLINGS[path]
+        if not stem:
             return None
         if stem == b"__init__":
-            known = self.packages.get(directory) or self.package_at(directory)
+            known = self.package_at(directory)
             if known is not None:
                 return known
             directory, _, stem = directory.rpartition(b"/")
             or_top_level = or_top_level or self.is_root(directory)
-        package = "" if self.is_root(directory) else self.packages.get(directory) or self.package_at(directory)
+        package = "" if self.is_root(directory) else self.package_at(directory)
         if package is None:
             if not or_top_level:
                 return None
@@ -174,16 +224,6 @@ def is_same_directory(before: Call, call: Call) -> bool:
     if before.path == call.path:
         return True
     return call.op is Op.LIST and before.op is Op.OPEN and result_path(before) == call.path
-
-
-def is_of_library(path: bytes) -> bool:
-    """Whether a path is one that the dynamic loader asks for."""
-    return _LIBRARY.search(path) is not None
-
-
-def is_metadata(path: bytes) -> bool:
-    """Whether a path is of the metadata of an installed distribution."""
-    return _METADATA.search(path) is not None
 
 
 def is_bytecode_being_written(path: bytes) -> bool:

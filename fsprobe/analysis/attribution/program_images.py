@@ -93,6 +93,13 @@ class Thread:
     argv: list[bytes] = field(default_factory=list)
     """Arguments of the thread's last successful exec."""
 
+    def stack_now(self) -> tuple[Frame, ...]:
+        """The stack as a value: the same one for all calls between two marks."""
+        stack, seen = self.stack, self.seen_stack
+        if len(seen) != len(stack) or (stack and seen[-1] is not stack[-1]):
+            seen = self.seen_stack = tuple(stack)
+        return seen
+
 
 @dataclass(slots=True)
 class Attributed:

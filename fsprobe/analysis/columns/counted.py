@@ -23,6 +23,7 @@ _FIELDS = (*(name for op, name in FIELD.items() if op is not Op.OTHER), "n_not_f
 _COLUMN = {name: number for number, name in enumerate(_FIELDS)}
 _OPS = {op: number for number, op in enumerate(FIELD)}
 _N_OPS = len(_OPS)
+_EDGES = np.array(bin_edges())
 
 
 @dataclass(slots=True)
@@ -133,18 +134,12 @@ class _Counting:
             counted = tally.by_path[call.path]
             if call.op is Op.OPEN and counted.resolved is None and not call.error:
                 counted.resolved = resolved_of(call.path, call.result)
-        edges = np.array(bin_edges())
-        micro = self.time_ns[self.has_end] // 1000
-        bins = np.where(
-            self.time_ns[self.has_end] <= 1000,
-            0,
-            np.minimum(np.searchsorted(edges, micro.astype(np.float64)), len(edges) - 1),
-        )
-        for number, count in _counts(bins, len(edges)):
+        bins, n_bins = bins_of(self.time_ns[self.has_end]), len(_EDGES)
+        for number, count in _counts(bins, n_bins):
             tally.floor[number] = count
-        found = group(path[self.has_end] * len(edges) + bins, n * len(edges))
+        found = group(path[self.has_end] * n_bins + bins, n * n_bins)
         for key, count in zip(found.keys.tolist(), found.counts.tolist(), strict=True):
-            number, which = divmod(key, len(edges))
+            number, which = divmod(key, n_bins)
             tally.by_path[names[number]].latency[which] = count
 
     def _not_found(self, why_not_found: Callable[[Attributed], str]) -> None:
@@ -219,6 +214,12 @@ class _Counting:
                 counted = processes[number]
                 assert counted is not None
                 (counted.n_open_by_bin if is_open else counted.n_metadata_by_bin)[at + least] = count
+
+
+def bins_of(ns: Ints) -> Ints:
+    """Of each time its latency bin."""
+    bins = np.searchsorted(_EDGES, (ns // 1000).astype(np.float64))
+    return np.where(ns <= 1000, 0, np.minimum(bins, len(_EDGES) - 1))
 
 
 def _counts_of(row: list[int]) -> Counts:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate, repeat
+
 _STEP: float = 1.05
 """Bins grow by 5 %: a quantile is right to 5 % whatever the range."""
 _HALF_STEP: float = _STEP**0.5
 _MOST_BINS = 600
+_EDGES = list(accumulate(repeat(_STEP, _MOST_BINS), lambda edge, step: edge * step, initial=1.0))
 
 
 def latency_bin(ns: int) -> int:
@@ -21,21 +25,15 @@ def bin_of(us: int) -> int:
     """The bin of a duration of more than 1 us, given in whole us."""
     known = BINS.get(us)
     if known is None:
-        edge, known = 1.0, 0
-        while edge < us and known < _MOST_BINS:
-            edge *= _STEP
-            known += 1
+        known = min(bisect_left(_EDGES, us), _MOST_BINS)
         if len(BINS) < 100_000:
             BINS[us] = known
     return known
 
 
 def bin_edges() -> list[float]:
-    """The upper edges of all bins in us, as `bin_of` makes them."""
-    edges = [1.0]
-    while len(edges) <= _MOST_BINS:
-        edges.append(edges[-1] * _STEP)
-    return edges
+    """The upper edges of all bins in us."""
+    return _EDGES
 
 
 def bin_ns(number: int) -> float:

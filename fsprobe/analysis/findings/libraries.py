@@ -119,7 +119,7 @@ def entry_points(evidence: Evidence) -> Seen | None:
     if scanners and any(name in scanners for name in evidence.notes.imports.get(_PYDANTIC, {})):
         switches.append("export PYDANTIC_DISABLE_PLUGINS=__all__")
     if repeated:
-        seen += f"; {repeated:,} of them asked again for what the same process had read"
+        seen += f"; {plural(repeated, 'open')} asked again for what the same process had read"
     return Seen(
         severity=severity,
         evidence=seen + "." + _who_scanned(evidence),
@@ -152,7 +152,7 @@ def _who_scanned(evidence: Evidence) -> str:
     scanners = _scanners(evidence)
     most = sorted(scanners, key=lambda name: (-scanners[name], name))[:2]
     parts = [
-        f"{scanners[name]:,} of entry_points.txt {f'while {name} was imported' if name else 'outside any import'}"
+        f"{plural(scanners[name], 'open was', 'opens were')} of entry_points.txt, {f'while {name} was imported' if name else 'outside any import'}"
         for name in most
     ]
     foreign = evidence.watch.foreign_scanners if evidence.watch is not None else {}

@@ -115,9 +115,7 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
         advice += f" The second line saves at least {n_saved:,} calls." if n_saved > 0 and kept else ""
         advice += _about_torch(watch, workers)
         # a program that names its context (get_context, DataLoader's multiprocessing_context=) is not changed by the first line
-        commands = [
-            'multiprocessing.set_start_method("fork")  # before the first worker; a context that is named: "fork" there'
-        ]
+        commands = ['multiprocessing.set_start_method("fork")  # in Python, before the first worker']
         if kept:
             commands.append(f'multiprocessing.set_start_method("forkserver"); {_preload_line(kept)}')
     return _Repeated(

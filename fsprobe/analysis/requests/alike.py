@@ -79,7 +79,7 @@ class Alike:
             rest: what else the model was made of.
         """
         steps = None if model.needs_order else _timeless(model.taken.steps)
-        tables, places = _without(lookups, [place for place in own if place])
+        tables, places = without_own(lookups, [place for place in own if place])
         if steps is None or _mention(places, steps, tables):
             return model.count()
         surroundings = (tuple(mounts), tables, *rest, model.taken.n_unplaced)
@@ -95,8 +95,12 @@ class Alike:
         self.kept.append(_Counted(steps, surroundings, sizes.asked, requests))
         return requests
 
+    def holds(self, requests: Requests) -> bool:
+        """Whether these are of all runs that make the same calls, whenever they make them."""
+        return any(known.requests is requests for known in self.kept)
 
-def _without(lookups: Mapping[str, Any], own: Sequence[str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+
+def without_own(lookups: Mapping[str, Any], own: Sequence[str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
     """The lookups without those of fsprobe's own directories and of the links to themselves on the way there; those places."""
     links = lookups.get("links") or {}
     ways = {path for place in own for path in links if links[path] == "." and place.startswith(path + "/")}

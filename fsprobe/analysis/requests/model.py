@@ -22,6 +22,7 @@ from fsprobe.analysis.requests import dentries as place_of
 from fsprobe.analysis.requests.clients.protocol import Protocol, of_mount
 from fsprobe.analysis.requests.clients.served_tree import ServedTree, make_clients
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, MISSING, SOME, UNKNOWN, Place
+from fsprobe.analysis.requests.name_tree import Tree
 from fsprobe.analysis.requests.observed import COUNT, LEARN, LINKS
 from fsprobe.analysis.requests.rows import CAVEAT, FIELDS, RequestCounts, Requests, reaches_server
 from fsprobe.analysis.requests.steps import (
@@ -42,8 +43,8 @@ from fsprobe.analysis.requests.steps import (
     WRITE_ONLY,
     Step,
     Steps,
+    keep_status,
     tells_of_links,
-    watch_sizes,
 )
 from fsprobe.model.events import Call, Mount, plain
 from fsprobe.model.formats import text
@@ -84,11 +85,12 @@ class RequestModel:
     ) -> None:
         self._lookups = lookups or {}
         mounts = list(mounts)
-        self._tree = ServedTree(mounts, self._ask)
         self._network = {mount.path: mount.fstype for mount in mounts if mount.fs_class == "network"}
         self._protocols = {mount.path: of_mount(mount, kernel) for mount in mounts}
-        self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
         self.taken = Steps(keeps_order=keeps_order or self.needs_order)
+        # clients are in the way where no mount is, or may be, counted by its own client's rules
+        self._served = ServedTree(mounts, self._ask) if self.taken.keeps_order else None
+        self._tree = Tree(mounts, self._ask) if self._served is None else self._served
         if cwd is not None and cwd[:1] == b"/":
             self._tree.pin(cwd)
         self._programs = {
@@ -98,9 +100,8 @@ class RequestModel:
         }
         self.sizes: dict[bytes, tuple[int, int]] = {}
         """Kind and bytes of opened files, as their fstat told."""
-        self._is_learned = False
-        self._is_in_order = False
-        self._guesses = False
+        self._is_learned = self._guesses = False
+        self._in_order: ServedTree | None = None  # the tree, while calls are played in their order
         self._requests = Requests()
         self._caller = NO_IMPORT
         self._opened: dict[Place, None] = {}
@@ -118,11 +119,12 @@ class RequestModel:
 
     def add_status(self, tid: int, t_ns: int | None, args: bytes) -> None:
         """Take in the status of an open descriptor, which is no call of the log's events."""
+        keep_status(self.sizes, args)
         self.taken.describe(tid, t_ns, args)
 
     @property
     def on_status(self) -> Callable[[int, int | None, bytes], None] | None:
-        """Who is to be told of statuses of open descriptors; None where they ask for nothing."""
+        """Who is to be told of statuses of open descriptors that tell no size; None where they ask for nothing."""
         return self.add_status if self.taken.keeps_order else None
 
     def serve(self, protocols: Mapping[bytes, Protocol]) -> None:
@@ -132,16 +134,11 @@ class RequestModel:
         """
         assert self.taken.keeps_order
         self._protocols.update(protocols)
-        self._walks_programs_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
 
     @property
     def needs_order(self) -> bool:
         """Whether a mount is counted by its own client's rules: then each call counts, repeated ones too, and when it was."""
         return bool(make_clients(self._protocols, self._ask_by_name))
-
-    def watch(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass a log's lines through, keeping the size and kind of opened files where the log has their fstat."""
-        return watch_sizes(lines, self.sizes)
 
     # -- counting ---------------------------------------------------------------------------------------------------
 
@@ -158,11 +155,12 @@ class RequestModel:
         self._requests = Requests(n_unplaced=self.taken.n_unplaced)
         self._opened = {}
         self._requests.name_standing_in(self._protocols, self._network)
-        tree = self._tree
-        tree.clients = make_clients(self._protocols, self._ask_by_name)
+        tree, served = self._tree, self._served
+        if served is not None:
+            served.clients = make_clients(self._protocols, self._ask_by_name)
         tree.begin(COUNT)
-        if tree.clients:
-            return self._count_in_order(leave_out)
+        if served is not None and served.clients:
+            return self._count_in_order(served, leave_out)
         for number, step in enumerate(self.taken.steps, 1):
             if step.action == DESCRIBE or (leave_out is not None and leave_out(step.path)):
                 continue
@@ -171,26 +169,26 @@ class RequestModel:
             self._play(step)
         return self._requests
 
-    def _count_in_order(self, leave_out: Callable[[bytes], bool] | None) -> Requests:
+    def _count_in_order(self, tree: ServedTree, leave_out: Callable[[bytes], bool] | None) -> Requests:
         """Count by each mount's own client: the run on fresh mounts, and what it asks once more at once."""
-        tree, cold = self._tree, self._requests
-        end_s = self._play_in_order(leave_out, 0.0)
+        cold = self._requests
+        end_s = self._play_in_order(tree, leave_out, 0.0)
         uncertain = {path: dict(client.not_predictable) for path, client in tree.clients.items()}
         warm, steady = Requests(), Requests()
         for further in (warm, steady):
             self._requests, self._opened = further, {}
             tree.begin_again()
-            end_s = self._play_in_order(leave_out, end_s + 1)
+            end_s = self._play_in_order(tree, leave_out, end_s + 1)
             for path, client in tree.clients.items():
                 uncertain[path].update(client.not_predictable)
         self._requests = cold
         cold.add_further(warm, steady, {text(path): self._protocols[path] for path in tree.clients}, uncertain)
         return cold
 
-    def _play_in_order(self, leave_out: Callable[[bytes], bool] | None, later_s: float) -> float:
+    def _play_in_order(self, tree: ServedTree, leave_out: Callable[[bytes], bool] | None, later_s: float) -> float:
         """Play each call, repeated ones too: what is known may have to be asked for again. Returns when it ended, in s."""
-        tree, steps = self._tree, self.taken.steps
-        self._is_in_order = True
+        steps = self.taken.steps
+        self._in_order = tree
         # a log may tell the time of day; the same run once more begins when the last one has ended all the same
         first_ns = min((t_ns for t_ns in self.taken.times_ns if t_ns >= 0), default=0)
         begin_ns = first_ns if first_ns > SINCE_EPOCH_NS else 0
@@ -202,19 +200,18 @@ class RequestModel:
             self._caller = module
             tree.begin_call(step, later_s + max(0, t_ns - begin_ns) / 1e9, tid)
             self._play(step)
-        self._is_in_order = False
+        self._in_order = None
         return tree.visit.now_s
 
     def forget(self) -> None:
         """Let go of what was learned, once all was counted; there is no counting after this."""
         self._tree.forget()
         self._opened = {}
-        del self._tree  # it calls back, so each holds the other
+        del self._tree, self._served  # they call back, so each holds the other
 
     def _learn(self) -> None:
-        tree = self._tree
+        tree, self._guesses = self._tree, False
         telling = [(number, step) for number, step in enumerate(self.taken.steps, 1) if tells_of_links(step)]
-        self._guesses = False
         for _ in range(MAX_LINK_PASSES):
             before = tree.n_links_learned
             tree.begin(LINKS)
@@ -237,8 +234,8 @@ class RequestModel:
     def _play(self, step: Step) -> None:
         action = step.action
         if action == DESCRIBE:
-            if self._is_in_order:
-                self._tree.ask_of(step, self._tree.learn_plain(step.path))
+            if self._in_order is not None:
+                self._in_order.ask_of(step, self._in_order.learn_plain(step.path))
             return
         if action == LOOK:
             self._look(step)
@@ -264,8 +261,8 @@ class RequestModel:
 
     def _look(self, step: Step) -> None:
         place = self._tree.walk(step.path, step.error, follow=not step.flags & NO_FOLLOW)
-        if self._is_in_order and place is not None:
-            self._tree.ask_of(step, place)
+        if self._in_order is not None and place is not None:
+            self._in_order.ask_of(step, place)
         if place is None or step.error or step.kind == UNKNOWN:
             return
         if step.kind == LINK:
@@ -328,7 +325,7 @@ class RequestModel:
         return real
 
     def _count_opens(self, step: Step, place: Place) -> None:
-        if self._is_in_order:
+        if self._in_order is not None:
             self._tree.open(place, 1)
         else:
             first = self._caller
@@ -347,10 +344,11 @@ class RequestModel:
     def _execute(self, step: Step) -> None:
         # the kernel opens the program, then what the program names: a script's interpreter, an ELF file's ld.so
         path, error = step.path, step.error
+        walks_twice = any(protocol.walks_programs_twice for protocol in self._protocols.values())
         for number in range(MAX_PROGRAMS):
             place = self._tree.walk(path, error, follow=True, is_exec=True)
-            if self._is_in_order and not number and not error and self._walks_programs_twice:
-                self._tree.walk_again(path)
+            if self._in_order is not None and not number and not error and walks_twice:
+                self._in_order.walk_again(path)
             if place is None or place.kind not in (FILE, SOME, UNKNOWN):
                 return
             following = self._programs.get(path) or self._programs.get(place.path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import stat
 from array import array
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
@@ -77,10 +77,8 @@ MAX_TAIL_BYTES = 1_000
 _MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
 _SIZE = re.compile(rb"stx?_size=(\d{1,18})(?!\d)")
 _LISTED = re.compile(rb"/\* (\d{1,9}) entries \*/, (\d{1,18})$")
-FSTAT = re.compile(
-    rb'(?:newfstatat|fstat(?:at)?64|statx)\(\d+<(/[^<>\\]+)>, "", [^\n]*?stx?_mode=(S_IF[A-Z]+)[^\n]*?stx?_size=(\d{1,18})(?!\d)'
-)
-"""A descriptor's own status, which is no call of the model but says how large an opened file is."""
+_STATUS = re.compile(rb'\d+<(/[^<>\\]+)>, "", [^\n]*?stx?_mode=(S_IF[A-Z]+)[^\n]*?stx?_size=(\d{1,18})(?!\d)')
+"""Arguments of a descriptor's own status, which is no call of the model but says how large an opened file is."""
 
 
 @dataclass(slots=True)
@@ -318,43 +316,21 @@ def kind_of_mode(mode: bytes) -> int:
     return _KIND_OF_MODE.get(mode, SPECIAL)
 
 
-def watch_sizes(lines: Iterable[bytes], known: dict[bytes, tuple[int, int]]) -> Iterator[bytes]:
-    """Pass a log's lines through, keeping in `known` (kind, bytes) of opened files where the log has their fstat."""
-    begun: dict[bytes, bytes] = {}
-    for line in lines:
-        if b'>, "", ' in line:
-            # behind the stamp and before the duration the same stands in other logs too
-            stamp, _, rest = line.partition(b") ")
-            text = rest.rpartition(b" <")[0] if b"(+" in stamp else b""
-            status = STATUSES.get(text) or _status(text or line)
-            if status is not None:
-                _keep(known, *status)
-            elif b"<unfinished" in line:
-                begun[line.split(None, 1)[0]] = line.partition(b" <unfinished")[0]
-        elif begun and b" resumed>{st" in line:
-            thread, _, rest = line.partition(b" ")
-            status = _status(begun.pop(thread, b"") + rest.partition(b" resumed>")[2])
-            if status is not None:
-                _keep(known, *status)
-        yield line
-
-
 STATUSES: dict[bytes, tuple[bytes, int, int]] = {}
-"""What a line of a descriptor's status says, by its text: path, kind and bytes. Kept from one recording to the next."""
+"""What the arguments of a descriptor's status say: path, kind and bytes. Kept from one recording to the next."""
 
 
-def _status(text: bytes) -> tuple[bytes, int, int] | None:
-    found = FSTAT.search(text)
-    if found is None:
-        return None
-    path, mode, size = found.groups()
-    if len(STATUSES) >= MAX_MEANINGS:
-        STATUSES.clear()
-    STATUSES[text] = status = path, kind_of_mode(mode), int(size)
-    return status
-
-
-def _keep(known: dict[bytes, tuple[int, int]], path: bytes, kind: int, n_bytes: int) -> None:
+def keep_status(known: dict[bytes, tuple[int, int]], args: bytes) -> None:
+    """Keep in `known` (kind, bytes) of an opened file, where the arguments of its fstat tell them."""
+    status = STATUSES.get(args)
+    if status is None:
+        found = _STATUS.match(args)
+        if found is None:
+            return
+        if len(STATUSES) >= MAX_MEANINGS:
+            STATUSES.clear()
+        status = STATUSES[args] = found.group(1), kind_of_mode(found.group(2)), int(found.group(3))
+    path, kind, n_bytes = status
     before = known.get(path)
     known[path] = kind, n_bytes if before is None or before[1] < n_bytes else before[1]
 

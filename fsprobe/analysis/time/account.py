@@ -25,11 +25,13 @@ from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import MountRow
-from fsprobe.model.time.account import MountTime, TimeAccount, TimeRow, TimeSplit
+from fsprobe.model.time.account import TICK_S, MountTime, TimeAccount, TimeRow, TimeSplit
 
 NOT_KNOWN = "(not known)"
 """Key of the mount of paths whose mount is not known, as in the rows by mount."""
 MAX_ROWS = 2000
+N_TICKS = 100
+"""Of a run that is shorter than so many ticks of the kernel's clock, a CPU time of none says nothing. A judgement."""
 MOST_START_S = 1.0
 """A tracer that takes longer to begin has not begun yet: clocks were set, or a container was started. A judgement."""
 
@@ -78,6 +80,8 @@ def time_account(
     between_ns = (cheap_ns(seen.between) or 0.0) if overhead_ns else 0.0
     wall_s = manifest.wall_s - overhead_s
     cpu_total_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
+    if cpu_total_s == 0 and manifest.wall_s < N_TICKS * TICK_S:
+        cpu_total_s = None  # no tick is no count of a time as short as this
     reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / at_once / 1e9
     fast_reads_s = sum(of_file.fast_ns for of_file in seen.reads.values()) / at_once / 1e9
     split = divide(

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from fsprobe.events.ring.slots import HAS_SAME, Slot
-from fsprobe.events.strace.values import AT_FLAGS, KINDS, escape, flag_names, opening
+from fsprobe.events.strace.constants import AT_FLAGS, KINDS, flag_names, opening
+from fsprobe.events.strace.values import escape
 from fsprobe.model.events import OP_OF_SYSCALL, Op
 
 Texts = tuple[bytes, bytes, bytes, bytes]

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
+from fsprobe.events.strace import constants
 from fsprobe.events.strace.stamps import HEAD
-from fsprobe.events.strace.values import AT_FLAGS, KINDS, MAX_CALL_BYTES, flag_names, opening
+from fsprobe.events.strace.values import MAX_CALL_BYTES
 
 N_LOOKED_AT = 400
 _ENOUGH = 0.5
@@ -184,17 +185,17 @@ def _with_names(line: bytes) -> bytes:
             return b"AT_FDCWD"
         if kind == "mode":
             mode = int(text, 8)
-            return b"%s|%#o" % (KINDS.get(mode & 0o170000, b"0"), mode & 0o7777)
+            return b"%s|%#o" % (constants.KINDS.get(mode & 0o170000, b"0"), mode & 0o7777)
         if kind == "flags" and name.startswith(b"clone"):
-            return flag_names(int(text, 16), _CLONE_FLAGS)
+            return constants.flag_names(int(text, 16), _CLONE_FLAGS)
         if kind == "flags" and name in _OPENS:
-            return opening(int(text, 16))
+            return constants.opening(int(text, 16))
         if kind in ("number", "is_last"):
             n_numbers += 1
             if name in _OPENS and n_numbers == 1:
-                return opening(int(text, 16))
+                return constants.opening(int(text, 16))
             if (name == b"statx" and n_numbers == 1) or (kind == "is_last" and len(text) <= 6):  # an address is longer
-                return flag_names(int(text, 16), AT_FLAGS)
+                return constants.flag_names(int(text, 16), constants.AT_FLAGS)
         return text
 
     at = called.end() - 1  # with the bracket before the first argument

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
+from fsprobe.analysis.garbage import NEVER, seldom_collected
 from fsprobe.analysis.requests.alike import Alike
 from fsprobe.analysis.time.sums import TimeSums
 from fsprobe.errors import FsprobeError
@@ -29,28 +30,17 @@ from fsprobe.model.job import RankRow
 from fsprobe.model.manifest import Manifest
 from fsprobe.recording import distributions
 
+if TYPE_CHECKING:  # numpy need not be there
+    from fsprobe.jobs.reading.same_calls import SameCalls
+
 CHUNK = 16
 """Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
 LARGE_CHUNK, MANY = 64, 512
 """The same of a job from so many recordings on."""
+FEWEST_SAME = 4
+"""With fewer recordings it is not worth it to look which of them made the same calls: numpy alone takes 0.1 s to load."""
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
-
-NEVER = 1 << 30
-"""New objects after which a worker looks for cycles: those of a chunk's trees of names go when it is read."""
-SELDOM = 200_000
-"""... and whoever adds chunks up: some of what came from another process is held by cycles."""
-
-
-@contextmanager
-def seldom_collected(n_objects: int) -> Iterator[None]:
-    """Look for cycles only after so many new objects: tables of counts hold none, and looking takes a tenth of the time."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(n_objects, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
 
 
 @dataclass(slots=True)
@@ -147,11 +137,11 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
         is_whole: no rank of these nodes is left out, so that what they ask for can be added up.
     """
     part = Part()
-    alike = Alike()
+    alike, known = Alike(), _known_of(len(files))
     with seldom_collected(NEVER):
         for file in files:
             try:
-                _read_into(part, file, alike)
+                _read_into(part, file, alike, known)
             except FsprobeError as error:
                 part.failed.append((file.path, error.message))
     if is_whole:
@@ -163,8 +153,23 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
     return part
 
 
-def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
-    read = read_rank(file.path)
+def _known_of(n_files: int) -> Callable[[], SameCalls | None] | None:
+    """Gives what this process knows of ranks that it has read; None for a few. Without numpy, as in fsprobe.pyz, it is nothing."""
+
+    @cache
+    def known() -> SameCalls | None:
+        try:
+            from fsprobe.jobs.reading.same_calls import KNOWN
+        except ImportError:
+            return None
+        KNOWN.begin()
+        return KNOWN
+
+    return known if n_files >= FEWEST_SAME else None
+
+
+def _read_into(part: Part, file: RankFile, alike: Alike, known: Callable[[], SameCalls | None] | None) -> None:
+    read = read_rank(file.path, known=known)
     tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
     if start_ns is None and tally.first_ns is not None:
@@ -188,6 +193,9 @@ def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
     part.add_places(read.mounts, entries, read.lookups.get("distributions", {}), [cwd])
     part.add_open_names(distributions.open_names(dict(read.lookups)))
     asked = part.asked.setdefault(file.node, NodeRequests())
+    if read.requests is not None:
+        asked.join(read.requests, manifest.uid)
+        return
     if read.model is None:
         part.n_without_requests += 1
         return
@@ -198,6 +206,8 @@ def _read_into(part: Part, file: RankFile, alike: Alike) -> None:
     )
     requests = alike.count(read.model, read.mounts, read.lookups, own, cwd, kernel)
     read.model.forget()
+    if read.same is not None:
+        read.same.settle(requests, alike.holds(requests))
     asked.join(requests, manifest.uid)
 
 

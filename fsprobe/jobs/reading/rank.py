@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
@@ -14,6 +14,7 @@ from fsprobe.analysis.findings.evidence import Watch, watch
 from fsprobe.analysis.interpreters import told_by_paths
 from fsprobe.analysis.manifest import check_manifest, complete_manifest
 from fsprobe.analysis.requests.model import RequestModel
+from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.account import time_account
 from fsprobe.analysis.time.observed import Observed
 from fsprobe.events.marks import HookFiles
@@ -23,6 +24,9 @@ from fsprobe.model.manifest import Manifest
 from fsprobe.model.rows import MountRow
 from fsprobe.model.time.account import TimeAccount
 from fsprobe.recording.file import Recording
+
+if TYPE_CHECKING:  # numpy need not be there
+    from fsprobe.jobs.reading.same_calls import SameCalls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +42,24 @@ class Reading:
     notes: Notes
     quality: ParseQuality
     model: RequestModel | None
-    """None for a run that kept no log: its requests are not predicted."""
+    """None for a run that kept no log: its requests are not predicted; and where `requests` are known."""
+    requests: Requests | None
+    """What it asks for, where that is known of another one that made the same calls."""
+    same: SameCalls | None
+    """What has learned of it."""
     time: TimeAccount | None
     """As a part of a sum."""
     seen: Watch | None
     """What rules need by process and phase; None where nobody asked for it."""
 
 
-def read_rank(path: str, *, is_watched: bool = False) -> Reading:
+def read_rank(path: str, *, is_watched: bool = False, known: Callable[[], SameCalls | None] | None = None) -> Reading:
     """Parse, attribute and fold one recording, with the request model.
 
     Args:
         path: the recording.
         is_watched: keep what findings need besides the tally; it takes time for each call.
+        known: gives what is known of ranks that were read before, which learns of this one. Not with `is_watched`.
 
     Raises:
         BadInput: not a recording, or a damaged one.
@@ -63,20 +72,32 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
     facts = list(hooks.facts.values())
     model: RequestModel | None = None
     seen: Watch | None = None
+    requests: Requests | None = None
     times = Observed()
+    same = known() if known is not None and _is_comparable(recording, hooks) else None
+    source = same.source(recording, hooks, mounts, lookups) if same is not None else None
+    found = same.find(source) if same is not None and source is not None else None
     if pipeline.is_streamed(recording):
         # of a run that kept no log: its tally is what there is
         tally, notes, quality, seen = pipeline.read_tally(recording, facts)
+    elif found is not None:
+        tally, notes, quality, times, requests = found.tally, found.notes, found.quality, found.times, found.requests
     else:
         quality, notes = ParseQuality(), Notes()
         model = pipeline.make_model(recording, mounts, lookups, keeps_order=False)
         events = pipeline.read_events(recording, quality, hooks, model, times)
+        lesson = same.lesson(source) if same is not None and source is not None else None
+        if lesson is not None:
+            events = lesson.watch(events, lesson.events)
         rows = pipeline.attributed(recording, events, notes)
+        if lesson is not None:
+            rows = lesson.watch(rows, lesson.rows)
         if is_watched:
             seen = Watch()
             rows = watch(rows, seen)
-        tally = Tally()
-        fold(pipeline.taken_in(rows, model), WhyNotFound(facts), into=tally)
+        tally = fold(pipeline.taken_in(rows, model), WhyNotFound(facts))
+        if same is not None and lesson is not None:
+            same.learn(lesson, tally, notes, quality, times)
     told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})
     manifest = complete_manifest(recording, hooks, mounts, told)
     places = [MountRow(key=text(mount.path), fs_class=mount.fs_class) for mount in mounts]
@@ -99,6 +120,22 @@ def read_rank(path: str, *, is_watched: bool = False) -> Reading:
         notes=notes,
         quality=quality,
         model=model,
+        requests=requests,
+        same=same,
         time=account,
         seen=seen,
+    )
+
+
+def _is_comparable(recording: Recording, hooks: HookFiles) -> bool:
+    """Whether it may have made the same calls as others, as far as that can be told without looking: a log as text, with marks."""
+    manifest = recording.manifest
+    return (
+        bool(hooks.marks)
+        and bool(hooks.facts)
+        and not hooks.forks
+        and manifest.get("markers") == "time"
+        and not manifest.get("attached")
+        and pipeline.RING not in recording.names()
+        and recording.size_bytes("log") <= pipeline.SMALL_LOG_BYTES
     )

@@ -13,6 +13,8 @@ NAMES = {
     READS: "waiting in reads",
     BOTH: "CPU while others wait",
 }
+TICK_S = 0.01
+"""What the kernel counts the CPU time of a tracer's children in."""
 WARM, PARTLY, COLD = "warm", "partly warm", "cold"
 """What the cache may have been, guessed from latencies."""
 

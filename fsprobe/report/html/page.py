@@ -65,6 +65,7 @@ def render(
         count=numbers.count,
         plural=numbers.plural,
         seconds=numbers.seconds,
+        cpu=numbers.cpu,
         ms=numbers.milliseconds,
         share=numbers.share,
         ratio=numbers.ratio,
@@ -122,7 +123,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "headline": job_facts.headline(profile) if is_job else sentences.headline(profile),
         "job": job.view(profile) if is_job else None,
         "asked": request_facts.name_of(profile),
-        "failure": facts.how_it_failed(profile.manifest),
+        "failure": facts.how_it_failed(profile.manifest) if profile.job is None else "",  # a job names its ranks
         "has_python": sentences.has_python(profile) or sentences.is_unobserved(profile),
         "alarms": caveats.alarms(profile),
         "time": profile.time,

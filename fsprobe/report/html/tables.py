@@ -9,7 +9,7 @@ from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import RequestRow
 from fsprobe.model.rows import PROGRAM, CallCounts, ModuleRow, MountRow, PathRow, ProcessRow, Row, SyscallRow, sum_of
-from fsprobe.report import request_facts
+from fsprobe.report import numbers, request_facts, sentences
 
 MAX_ROWS = 2_000
 REST = "(rest)"
@@ -65,7 +65,7 @@ def _modules(profile: Profile) -> JsonObject:
         "n_metadata_cum",
         "Open, stat, not found and requests are self: without what the module imports. A name is asked for once, by the "
         "first module that needs it.",
-        cells={"n_requests": requests_of(requests), "parent": _imported_by},
+        cells={"n_requests": requests_of(requests), "parent": _imported_by(profile)},
         observed=rows is not None,
     )
 
@@ -197,8 +197,8 @@ def _requests_column(profile: Profile) -> tuple[Column, ...]:
     return () if profile.requests is None else (("n_requests", request_facts.name_of(profile), "count"),)
 
 
-def _imported_by(row: ModuleRow) -> str:
-    return "" if row.key == PROGRAM else row.parent or "the program"
+def _imported_by(profile: Profile) -> Callable[[ModuleRow], str]:
+    return lambda row: "" if row.key == PROGRAM else sentences.importer(row, profile) or numbers.NOT_OBSERVED
 
 
 C = TypeVar("C", bound=Row)

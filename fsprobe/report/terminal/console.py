@@ -27,7 +27,11 @@ AUTO, ALWAYS, NEVER = COLORS = ("auto", "always", "never")
 _color = [AUTO]
 _WORD = re.compile(r" *[^ `]*`[^`]{,100}`[^ ]*| *[^ ]*\d (?:%|[mu]?s|B|[KMGT]iB)(?![^ ,.;:)\]])[^ ]*| *[^ ]+")
 """What stays on one line: a command in backquotes, a word, or a number with its unit."""
-
+_PYTHON = re.compile(r"import |from \S+ import |[\w.]+\(")
+"""How a line of Python begins, among those to type; it has no prompt of a shell."""
+_COMMENTED = re.compile(r"(.*\S)  # (.*)")
+_SHELL_WORD = re.compile(r"""\s+\#.*|\s*(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+|\s+$""")
+"""A word of a command with the blanks before it; quotes are in one piece, and a comment is to the end."""
 
 GOOD, MIND, BAD, INFO = (
     "bold color(231) on color(28)",
@@ -131,6 +135,42 @@ def broken(text: Text, width: int) -> list[Text]:
         lines += line.divide(breaks)
     for line in lines:
         line.rstrip()
+    return lines
+
+
+def print_command(console: Console, command: str, before: str = "") -> None:
+    """Print a line that is there to be copied; one that is wider than a terminal is continued, and runs as printed.
+
+    Args:
+        before: what stands before it, as a prompt.
+    """
+    line, indent = clean(command), " " * cell_len(before)
+    if _PYTHON.match(line):
+        before = before.replace("$", " ")
+    pieces = [line]
+    if console.is_terminal and cell_len(before + line) > console.width:
+        line, comment = next(iter(_COMMENTED.findall(line)), (line, ""))
+        if comment:
+            for words in broken(Text(comment), console.width - len(indent) - 2):
+                console.print(Text(indent + "# ") + words, soft_wrap=True)
+        pieces = continued(line, console.width - len(indent))
+    for piece in pieces:
+        console.print(Text(before + piece), soft_wrap=True)
+        before = indent
+
+
+def continued(line: str, width: int) -> list[str]:
+    """A line of shell or Python as lines of at most `width` columns, where its words allow it, each but the last with a backslash."""
+    words = [found[0] for found in _SHELL_WORD.finditer(line)]
+    if cell_len(line) <= width or line.startswith("#") or "".join(words) != line:
+        return [line]
+    lines = [words[0]]
+    for i, word in enumerate(words[1:], 2):
+        if cell_len(lines[-1] + word) + 2 * (i < len(words)) <= width:
+            lines[-1] += word
+        else:
+            lines[-1] += " \\"
+            lines.append("    " + word.lstrip())
     return lines
 
 

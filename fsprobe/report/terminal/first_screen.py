@@ -14,7 +14,7 @@ from fsprobe.model.profile import Profile
 from fsprobe.model.rows import NO_MODULES
 from fsprobe.report import caveats, facts, numbers, request_facts, sentences
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import MAX_WIDTH, NOTE, as_text, clean, console_on, print_words
+from fsprobe.report.terminal.console import MAX_WIDTH, NOTE, as_text, clean, console_on, print_command, print_words
 from fsprobe.report.terminal.run import FAILED, SEVERITIES, draw_command, draw_verdict
 
 N_IMPORTS = 3
@@ -65,7 +65,7 @@ def counts_line(profile: Profile) -> str:
     return line
 
 
-def costliest(profile: Profile) -> list[tuple[str, float | None, int | None]]:
+def costliest(profile: Profile) -> Sequence[tuple[str, float | None, int | None]]:
     """The imports with the most of their own (without what they imported): module, seconds, metadata calls.
 
     By seconds where the time account has them, else by calls.
@@ -74,11 +74,20 @@ def costliest(profile: Profile) -> list[tuple[str, float | None, int | None]]:
     account = profile.time
     if account is not None and account.by_import is not None:
         timed = sorted((row for row in account.by_import if row.key not in NO_MODULES), key=lambda row: -row.wall_s)
-        least_s = SMALL_SHARE * account.wall_s
-        return [(row.key, row.wall_s, modules.get(row.key)) for row in timed[:N_IMPORTS] if row.wall_s > least_s]
+        found = [
+            (row.key, row.wall_s, modules.get(row.key))
+            for row in timed
+            if row.wall_s > _least(row.key) * account.wall_s
+        ]
+        return found[:N_IMPORTS]
     counted = sorted(modules.items(), key=lambda item: -item[1])
-    least = SMALL_SHARE * profile.metrics.n_metadata
-    return [(key, None, n) for key, n in counted[:N_IMPORTS] if n > least]
+    n_all = profile.metrics.n_metadata
+    return [(key, None, n) for key, n in counted if n > _least(key) * n_all][:N_IMPORTS]
+
+
+def _least(module: str) -> float:
+    """The share that is worth a line; every Python looks for the modules of its `site`, so of these more."""
+    return sentences.OWN_SHARE if module in sentences.SITES_OWN else SMALL_SHARE
 
 
 def _draw_time(console: Console, profile: Profile) -> None:
@@ -118,7 +127,7 @@ def _draw_finding(console: Console, profile: Profile, recording: str) -> None:
     _, style = SEVERITIES.get(first.severity, ("", ""))
     print_words(console, f"{first.code}  {first.title}", "bold", marks={first.code: style})
     for line in facts.commands(first, profile, recording)[:1]:
-        console.print(Text("  $ " + clean(line)), soft_wrap=True)
+        print_command(console, line, "  $ ")
 
 
 def _draw_rest(console: Console, profile: Profile, recording: str) -> None:

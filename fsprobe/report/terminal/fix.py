@@ -14,7 +14,7 @@ from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
 from fsprobe.report import numbers
 from fsprobe.report.facts import CURED
-from fsprobe.report.terminal.console import GOOD, MIND, broken, clean, print_words
+from fsprobe.report.terminal.console import GOOD, MIND, broken, clean, print_command, print_words
 
 INDENT = 10
 """Columns of a plan's labels."""
@@ -42,8 +42,10 @@ def draw_plan(console: Console, plan: Fix) -> None:
     for label, text in rows:
         begin = Text.assemble((f"{label:{INDENT}}", "bold"))
         whole = Text(clean(text))
-        # a command is there to be read and copied in one piece
-        for line in [whole] if label == "run" else broken(whole, max(30, console.width - INDENT)):
+        if label == "run":  # there to be read and copied
+            print_command(console, text, begin.plain)
+            continue
+        for line in broken(whole, max(30, console.width - INDENT)):
             console.print(begin + line, soft_wrap=True)
             begin = Text(" " * INDENT)
     for warning in plan.warnings:
@@ -60,7 +62,7 @@ def draw_outcome(console: Console, outcome: Outcome, at: Path, usage: Mapping[st
         for heading, lines in usage.items():
             console.print(Text(f"\nIn the job script, {heading}:"))
             for line in lines:
-                console.print(Text("  " + clean(line)), soft_wrap=True)
+                print_command(console, line, "  ")
     if outcome.changed:
         names = numbers.plural(len(outcome.changed), "name")
         said = f"In {at} {names} changed meanwhile, and not by fsprobe; the first is {outcome.changed[0]}."
@@ -77,4 +79,4 @@ def draw_left(console: Console, left: Sequence[Finding]) -> None:
     for finding in shown:
         console.print(Text.assemble((f"  {finding.code} ", "bold"), clean(finding.title)), soft_wrap=True)
         for line in finding.commands[:1]:
-            console.print(Text("    " + clean(shipped.started(line))), soft_wrap=True)
+            print_command(console, shipped.started(line), "    ")

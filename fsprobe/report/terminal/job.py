@@ -16,7 +16,16 @@ from fsprobe.model.profile import Profile
 from fsprobe.report import caveats, job_facts, job_rows, numbers, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal import time_bar
-from fsprobe.report.terminal.console import NOTE, as_text, clean, console_on, print_table, print_words, without
+from fsprobe.report.terminal.console import (
+    NOTE,
+    as_text,
+    clean,
+    console_on,
+    print_command,
+    print_table,
+    print_words,
+    without,
+)
 from fsprobe.report.terminal.run import draw_command, draw_findings, draw_verdict
 
 N_NODES = 8
@@ -49,8 +58,8 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     console.print(Text(job.clock + " " + job_facts.TRACED_RATES))
     if recording:
         page = (clean(recording).rpartition("/")[2].removesuffix(".fsprobe") or "job") + ".html"
-        line = f"As a page: {shipped.typed()} report {shlex.quote(clean(recording))} -o {shlex.quote(page)}"
-        console.print(Text(line), soft_wrap=True)
+        line = f"{shipped.typed()} report {shlex.quote(clean(recording))} -o {shlex.quote(page)}"
+        print_command(console, line, "As a page: ")
 
 
 def _head(console: Console, profile: Profile, job: Job) -> None:

@@ -30,6 +30,7 @@ from fsprobe.report.terminal.console import (
     console_on,
     dotted,
     draw_table,
+    print_command,
     print_words,
     widest,
 )
@@ -139,7 +140,7 @@ def draw_totals(console: Console, profile: Profile) -> None:
         ),
         (
             "CPU",
-            _all_or_nothing("{} user, {} system", numbers.seconds(manifest.user_s), numbers.seconds(manifest.sys_s)),
+            _all_or_nothing("{} user, {} system", numbers.cpu(manifest.user_s), numbers.cpu(manifest.sys_s)),
             "faults",
             _all_or_nothing(
                 "{} major, {} read", numbers.count(manifest.majflt), numbers.size_bytes(manifest.read_bytes)
@@ -187,7 +188,8 @@ def draw_mounts(console: Console, profile: Profile) -> None:
             "type",
             "left",
             lambda row: Text(
-                f"{row.fstype or '?'} ({row.fs_class or '?'})", style="bold" if row.fs_class == "network" else ""
+                f"{row.fstype or '?'} ({row.fs_class or '?'})" if row.fstype or row.fs_class else "not known",
+                style="bold" if row.fs_class == "network" else "",
             ),
         ),
         ("calls", "right", lambda row: numbers.count(row.n_metadata)),
@@ -263,7 +265,6 @@ def draw_imports(console: Console, profile: Profile) -> None:
     shown = sentences.costly_imports(rows, TOP)
     if not shown:
         return
-    nobody = "?" if profile.quality.n_estimated else "the program"
     _heading(console, sentences.imports_title(profile))
     columns: list[Column[ModuleRow]] = [
         (profile.metrics.imports_by, "fill", lambda row: clean(row.key)),
@@ -274,7 +275,7 @@ def draw_imports(console: Console, profile: Profile) -> None:
     ]
     taken = sum(widest(title.replace(" ", "\n"), [str(cell(row)) for row in shown]) + 2 for title, _, cell in columns)
     room = max(18, console.width - taken)
-    columns.append(("imported by", "left", lambda row: dotted(row.parent or nobody, room)))
+    columns.append(("imported by", "left", lambda row: dotted(sentences.importer(row, profile) or "?", room)))
     draw_table(console, shown, columns)
     left = sentences.imports_left(profile)
     if left:
@@ -337,8 +338,7 @@ def draw_findings(console: Console, profile: Profile, recording: str) -> None:
             print_words(console, f"saves {saved}", indent=3)
         print_words(console, finding.evidence, indent=3)
         for line in facts.commands(finding, profile, recording)[:3]:
-            # never broken: it is there to be copied
-            console.print(Text("   $ " + clean(line)), soft_wrap=True)
+            print_command(console, line, "   $ ")
     if len(findings) > 6:
         console.print()
         print_words(

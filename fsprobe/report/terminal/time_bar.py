@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from fsprobe.model.time.account import BOTH, CPU, METADATA, OTHER, READS, TimeAccount, TimeSplit
-from fsprobe.report import numbers, sentences
+from fsprobe.report import sentences
 
 WIDTH = 80
 _FILLS = {CPU: "█", METADATA: "▓", READS: "▒", BOTH: "▚", OTHER: "░"}
@@ -35,10 +35,7 @@ def _bar(split: TimeSplit, width: int, ascii_only: bool) -> list[str]:
     fills = _LETTERS if ascii_only else _FILLS
     cells = _cells([part.share for part in split.parts], width)
     bar = "".join(fills[part.key] * n for part, n in zip(split.parts, cells, strict=True))
-    legend = [
-        f"{fills[part.key]} {part.name}: {numbers.seconds(part.time_s)} ({numbers.share(part.share)})"
-        for part in split.parts
-    ]
+    legend = [f"{fills[part.key]} {part.name}: {sentences.part(part)}" for part in split.parts]
     return [bar, *_rows(legend, width)]
 
 

@@ -253,7 +253,7 @@ class TestEstimatedByPackage:
         watch = Watch(scanners={"torch.utils.inner": 300})
         paths = {b"/v/lib/python3.11/site-packages/p%d-1.dist-info/entry_points.txt" % i: opened() for i in range(300)}
         for by, words in (
-            ("module", "300 of entry_points.txt while torch.utils.inner"),
+            ("module", "300 opens were of entry_points.txt, while torch.utils.inner"),
             ("package", "can't be told from the paths"),
         ):
             metrics = Metrics(n_open=300, imports_by=by)

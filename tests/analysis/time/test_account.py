@@ -134,6 +134,13 @@ def test_without_a_cpu_clock_nothing_is_called_cpu() -> None:
     assert made.other_name == "CPU, reads, page faults, other waiting"
 
 
+def test_a_clock_that_has_not_ticked_says_nothing_of_a_short_run() -> None:
+    # the kernel counts in 10 ms: of 3 ms all may have been CPU, of 2 s less than a hundredth was
+    assert account(line(1, 1000), None, 0.003, 0.0, TRACED).cpu_s is None
+    assert account(line(1, 1000), None, 2.0, 0.0, TRACED).cpu_s == 0.0
+    assert account(line(1, 1000), None, 0.003, 0.001, TRACED).cpu_s == 0.001
+
+
 def test_an_import_has_its_own_time_and_that_of_what_it_imports() -> None:
     # outer: 10 ms, of these 6 ms in inner; inner: 2 ms CPU, 3 ms in one call, the rest a fault
     facts, seen = RingFacts(), Observed()
