@@ -84,7 +84,7 @@ def quality_lines(profile: Profile) -> list[str]:
         lines.append(
             "a rank that is not the first one of its node: that one has looked up links, directories that are missing and the owners of "
             "modules. `fsprobe merge` takes them from its recording; of this rank alone requests are roughly known, and packages go by "
-            "the names of their modules. `--ranks all` has each rank look for itself"
+            "the names of their modules. With --ranks all each rank looks for itself"
         )
     if manifest.no_hook:
         lines.append(
