@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fsprobe import pipeline
@@ -17,6 +16,7 @@ from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.account import time_account
 from fsprobe.analysis.time.observed import Observed
+from fsprobe.dataclass import dataclass
 from fsprobe.events.marks import HookFiles
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.formats import text
