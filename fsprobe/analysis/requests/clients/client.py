@@ -52,8 +52,6 @@ class Visit:
 class Client(Interface):
     """The cache of one mount's client. Each method may ask."""
 
-    may_forget: bool
-    """Names that are known may have to be asked for again: each walk has to be walked in full."""
     not_predictable: dict[str, str]
     """Operation -> why its number is uncertain or left out; filled while it is counted."""
 

@@ -65,7 +65,6 @@ class LustreClient:
     def __init__(self, protocol: Protocol, ask: Ask) -> None:
         self._protocol = protocol
         self._ask = ask
-        self.may_forget = True
         self.not_predictable: dict[str, str] = {}
         self.begin()
 

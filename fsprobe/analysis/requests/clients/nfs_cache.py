@@ -100,7 +100,6 @@ class NfsCache:
         self._protocol = protocol
         self._ask = ask
         self._v4 = protocol.is_v4
-        self.may_forget = True
         self.not_predictable: dict[str, str] = {}
         self.begin()
 
