@@ -21,6 +21,9 @@ from benchmarks.evidence import PLACE, REPOSITORY, Json, say
 from benchmarks.overhead.arms import RANK
 from benchmarks.overhead.measure import count_calls
 
+FIRST = {**RANK, "SLURM_PROCID": "32", "SLURM_LOCALID": "0"}
+"""The first rank of another node."""
+
 
 def measure(place: Path) -> Json:
     """Files and bytes of an installed fsprobe, and of the archive."""
@@ -68,8 +71,11 @@ def count(python: str, archive: Path, scratch: Path) -> Json:
         "interpreter": ([python, "-c", "pass"], {}),
         "installed": ([fsprobe, "run", *record, "pass"], {}),
         "installed_rank": ([fsprobe, "run", *record, "pass"], RANK),
+        "line_rank": ([python, "-I", "-S", fsprobe, "run", *record, "pass"], RANK),
+        "line_first": ([python, "-I", "-S", fsprobe, "run", *record, "pass"], FIRST),
         "archive": ([python, str(archive), "run", *record, "pass"], {}),
         "skipped_installed": ([fsprobe, "run", *skip], RANK),
+        "skipped_line": ([python, "-I", "-S", fsprobe, "run", *skip], RANK),
         "skipped_recorder": ([python, "-I", "-S", recorder, *skip], RANK),
     }
     for _ in range(2):  # the second time, what the first one writes is there
@@ -97,8 +103,11 @@ def markdown(result: Json) -> str:
         ["`python -c pass`", n["interpreter"]],
         ["recorder of `python -c pass`, installed", n["installed"]],
         ["the same as rank 5 of a job", n["installed_rank"]],
-        ["the same, `fsprobe.pyz`", n["archive"]],
+        ["the same by `python -I -S fsprobe run`", n["line_rank"]],
+        ["the same as the first rank of its node, which looks up what the calls leave open", n["line_first"]],
+        ["recorder of `python -c pass`, `fsprobe.pyz`", n["archive"]],
         ["rank 5 of `--ranks 0`, which is not recorded: installed", n["skipped_installed"]],
+        ["the same, `python -I -S fsprobe run`", n["skipped_line"]],
         ["the same, `python -I -S` and the recorder as one file", n["skipped_recorder"]],
     ]
     return "\n".join(

@@ -17,7 +17,7 @@ _machinery = sys.modules["_frozen_importlib_external"]
 LIBRARY = os.path.dirname(os.__file__)
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 MODULE, IS_PACKAGE, EXTENSION = range(3)
-SNAPSHOT_MAGIC = b"fsprobe snapshot 2\n"
+SNAPSHOT_MAGIC = b"fsprobe snapshot 3\n"
 MAX_SNAPSHOT_BYTES = 16 << 20
 _HASH_KEY = 0x66737072
 _HEAD = len(SNAPSHOT_MAGIC) + 8
@@ -140,6 +140,30 @@ class Shortcut:
         return _spec(name, KeptCode(name, file, code), [place] if kind == IS_PACKAGE else None)
 
 
+class SiteLater:
+    """The last finder of an interpreter that was started without the module `site`: the first module that nobody finds calls for it."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        """Of fsprobe itself: where its interpreter finds it only by something that -I leaves out (`pip install --user`)."""
+
+    def find_spec(self, name: str, path: "Sequence[str] | None" = None, target: object = None) -> "ModuleSpec | None":
+        """The module's place, by all that `site` adds to sys.path."""
+        if path is not None or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        import site
+
+        site.main()
+        if self.place not in sys.path:
+            site.addsitedir(self.place)
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, None)
+            if spec is not None:
+                return spec
+        return None
+
+
 def snapshot_path() -> str:
     """Beside fsprobe's own byte code, for this interpreter alone; "" where that has no place."""
     try:
@@ -165,8 +189,12 @@ def snapshot_key(info: bytes) -> "tuple[bytes, bool, int]":
             owner = found.st_uid
         except OSError:
             pass
-    times = [found and found.st_mtime_ns for found in map(_stat, (LIBRARY, LIBRARY + "/lib-dynload"))]
-    key = repr((sys.version, sys.flags.optimize, LIBRARY, times, PACKAGE, sealed(record)[:_HEAD]))
+    # the interpreter has looked at its library already, for its first import
+    time = getattr(sys.path_importer_cache.get(LIBRARY), "_path_mtime", -1)
+    if not isinstance(time, float):
+        looked = _stat(LIBRARY)
+        time = looked.st_mtime if looked is not None else None
+    key = repr((sys.version, sys.flags.optimize, LIBRARY, time, PACKAGE, sealed(record)[:_HEAD]))
     return info + b"\n" + key.encode("utf-8", "backslashreplace") + b"\n", bool(record), owner
 
 

@@ -123,7 +123,11 @@ class Place:
         self.status = None  # type: os.stat_result | None
         self.name = ""
         _without_nul(path)
-        self.directory = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.directory = _plain_directory(os.path.dirname(path))
+        if self.directory >= 0:
+            path = os.path.basename(path)
+        else:
+            self.directory = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if not path or path.endswith("/"):
                 raise no_file(stat.S_IFDIR) if path else FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -193,6 +197,26 @@ class Place:
             return os.readlink("", dir_fd=link)
         finally:
             os.close(link)
+
+
+def _plain_directory(path: "str") -> "int":
+    """A descriptor of a directory whose absolute name leads through no link, in two steps however deep it is; else -1.
+
+    The kernel names the real path of what was opened, and a link on the way is not in it.
+    """
+    if path.count("/") < 2 or path[0] != "/":
+        return -1
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        if os.readlink("/proc/self/fd/%d" % fd) == path:
+            return fd
+    except OSError:
+        pass  # no /proc
+    os.close(fd)
+    return -1
 
 
 def may_follow(link: "os.stat_result", directory: "os.stat_result", is_last: "bool") -> "bool":

@@ -322,3 +322,28 @@ def test_a_deep_manifest_is_a_damaged_recording(tmp_path: Path, depth: int) -> N
         assert done.status == EXIT_BAD_INPUT
         assert b"damaged" in done.err
         assert b"Traceback" not in done.err
+
+
+@pytest.mark.parametrize("spelling", ["deep/er/out", "linked/out", "deep/../deep/er/out", "deep//er/out"])
+def test_an_output_is_the_same_by_one_step_as_by_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str
+) -> None:
+    """A directory that leads through no link is opened at once; where the kernel can't say so each name is looked at."""
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to("deep/er")
+    found = []
+    for is_at_once in (True, False):
+        with monkeypatch.context() as patch:
+            if not is_at_once:
+                patch.setattr(files, "_plain_directory", lambda _: -1)
+            with files.Place(f"{tmp_path}/{spelling}") as place:
+                status = os.fstat(place.directory)
+                found.append((status.st_dev, status.st_ino, place.name, place.status))
+    assert found[0] == found[1]
+    there = (tmp_path / "deep" / "er").stat()
+    assert found[0] == (there.st_dev, there.st_ino, "out", None)
+    for path, is_plain in (("deep/er", True), ("linked", False), ("deep/../deep", False), ("none", False)):
+        fd = files._plain_directory(f"{tmp_path}/{path}")
+        assert (fd >= 0) is is_plain, path
+        if fd >= 0:
+            os.close(fd)

@@ -171,7 +171,7 @@ def prepare(
         enter, layout, consume: see `record`.
         warnings: what the user should know is added.
     """
-    table = mounts.parse_mountinfo(mounts.read_own())
+    table = mounts.parse_mountinfo(mounts.read_own(holds=True))
     run = Prepared(launch, scratch_dir.make(options.tmp_dir or None, launch.environment, table))
     run.is_entered, run.is_streamed = bool(enter), options.stream
     run.max_log_bytes, run.mask = options.max_log_bytes, held.mask

@@ -70,12 +70,23 @@ def write_state(scratch: "str", state: "dict[str, Any]", table: "bytes" = b"") -
         if table:
             with open(os.path.join(scratch, MOUNTS), "xb") as mounts_file:
                 mounts_file.write(table)
-        path = os.path.join(scratch, scratch_dir.STATE)
-        with open(path + ".new", "w", encoding="utf-8") as target:
-            json.dump(state, target)
-        os.replace(path + ".new", path)
+        path, data = os.path.join(scratch, scratch_dir.STATE), json.dumps(state).encode("ascii")
+        try:
+            # nothing has run yet that somebody could want to see whole
+            _write_new(path, data)
+        except FileExistsError:
+            _write_new(path + ".new", data)
+            os.replace(path + ".new", path)
+        scratch_dir.note(scratch, scratch_dir.STATE)
     except OSError:
         pass
+
+
+def _write_new(path: "str", data: "bytes") -> "None":
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb", buffering=0) as target:
+        if target.write(data) != len(data):
+            os.unlink(path)
 
 
 def write_recording(
@@ -112,14 +123,20 @@ def write_recording(
         state["tracers"] = seen.tracers()
         warnings.extend(programs.warnings(state["privileged"], state["tracers"], seen.n_untraced, is_root))
     table, is_here = _mount_table(scratch if state.get("attached") else "")
-    found = _looked_up(lead, streamed, is_here, str(state.get("hook_dir") or ""))
-    rank = ranks.identify(state.get("job") or {})
+    rank, hook_dir = ranks.identify(state.get("job") or {}), str(state.get("hook_dir") or "")
+    state["lookups_left"] = not state.get("attached") and ranks.leaves_lookups(str(state.get("ranks") or ""), rank)
+    if state["lookups_left"]:
+        found = {"links": scratch_dir.links_to_hook(hook_dir)}  # type: dict[str, Any]
+    else:
+        found = _looked_up(lead, streamed, is_here, hook_dir)
     if rank is None or rank.number == 0:
         found = distributions.decided(found)
     command = [] if state.get("attached") else [os.fsencode(word) for word in state.get("command") or ()]
     hooks = os.path.join(scratch, scratch_dir.MARKS)
     # a run without hooks has none of their files
     names, unread, texts = hook_files(hooks) if state.get("markers") != UNMARKED else ([], {}, {})
+    for name in names:
+        scratch_dir.note(scratch, name, scratch_dir.MARKS)
     partial = {}  # type: dict[str, str]  # section -> why it is not all there
     has_failed = False
     while True:

@@ -88,8 +88,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # its lines begin as this fsprobe was started
-        self.help = re.sub(r"(?m)^( *)fsprobe ", rf"\1{ctx.info_name} ", self.help or "")
+        # its lines begin as this fsprobe was started, where there is room
+        said = re.sub(r"(?m)^( *)fsprobe ", rf"\1{ctx.info_name} ", self.help or "")
+        if max(len(line.strip()) for line in said.splitlines()[2:]) + 2 <= formatter.width:
+            self.help = said
         super().format_help_text(ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import click
 
 from fsprobe.cli import amounts
-from fsprobe.cli.failures import printable
+from fsprobe.cli.failures import fitted, printable
 from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
 from fsprobe.model.formats import text
 from fsprobe.report import numbers
@@ -69,8 +69,8 @@ def _lines(scan: Scan, quota_files: int | None) -> Iterator[str]:
     yield from _row("what", what)
     yield from _row(
         "names",
-        f"{scan.n_files:,} files, {scan.n_directories:,} directories, {scan.n_symlinks:,} symlinks"
-        + (f", {scan.n_other:,} others" if scan.n_other else ""),
+        f"{numbers.plural(scan.n_files, 'file')}, {numbers.plural(scan.n_directories, 'directory', 'directories')}, "
+        f"{numbers.plural(scan.n_symlinks, 'symlink')}" + (f", {scan.n_other:,} others" if scan.n_other else ""),
     )
     yield from _row("size", f"{_size(scan.n_bytes)} in files, {_size(scan.n_disk_bytes)} on disk")
     if scan.share_small is not None:
@@ -81,7 +81,7 @@ def _lines(scan: Scan, quota_files: int | None) -> Iterator[str]:
     else:
         quota = ", ".join(f"{share:.1%} of {name}'s {LUMI_QUOTAS[name]:,}" for name, share in shares.items())
         quota = f"on LUMI {quota} files (--quota-files N for yours)"
-    yield from _row("quota", f"{scan.n_inodes:,} inodes: {quota}")
+    yield from _row("quota", f"{numbers.plural(scan.n_inodes, 'inode')}: {quota}")
     if scan.unreadable:
         yield from _row("unreadable", _some(scan.unreadable, "names could not be looked at"))
     if scan.is_venv:
@@ -126,11 +126,11 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
     other = [one for one in scan.duplicates if not one.same]
     if same:
         n_files, n_bytes = sum(one.n_files for one in same), sum(one.n_bytes for one in same)
-        verb = "are shadowed" if scan.system_site else "would be saved by python -m venv --system-site-packages"
+        verb = "are shadowed" if scan.system_site else "would be saved by `python -m venv --system-site-packages`"
         names = ", ".join(one.name for one in same[:5]) + (", ..." if len(same) > 5 else "")
         yield from _row(
             "in the base",
-            f"{len(same)} packages of the same version ({names}): {n_files:,} files, {_size(n_bytes)} {verb}",
+            f"{numbers.plural(len(same), 'package')} of the same version ({names}): {numbers.plural(n_files, 'file')}, {_size(n_bytes)} {verb}",
         )
     if other:
         names = ", ".join(f"{one.name} {one.version} (base {one.base_version})" for one in other[:3])
@@ -166,16 +166,9 @@ def _show_packages(scan: Scan, top: int) -> None:
 
 
 def _row(label: str, value: str) -> Iterator[str]:
-    import textwrap
-
-    yield from textwrap.wrap(
-        printable(value),
-        width=_width(),
-        initial_indent=f"{label:<{_LABEL}}",
-        subsequent_indent=" " * _LABEL,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    for line in fitted(printable(value), _width() - _LABEL).split("\n"):
+        yield f"{label:<{_LABEL}}{line}"
+        label = ""
 
 
 def _some(paths: Sequence[bytes], what: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fsprobe import pipeline
+from fsprobe.analysis.verdict import NOT
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment import compare
 from fsprobe.experiment.adoption import judge, put_in_place
@@ -26,6 +27,7 @@ from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
 
 LABEL = "squashfs"
+NO_GAIN = "the recorded run did not wait for a file server: from an image it may start no sooner"
 PACKED_BYTES_PER_S = 40e6
 """What mksquashfs with zstd made of a scientific environment on two cores; for the estimate alone."""
 
@@ -94,7 +96,10 @@ def prepare(
         n_files=found.tree.count("f"),
         n_bytes=found.n_bytes,
         n_to_compile=len(found.to_compile),
-        warnings=found.warnings,
+        warnings=(
+            *found.warnings,
+            *([NO_GAIN] if profile.verdict is not None and profile.verdict.level == NOT else []),
+        ),
     )
     if wall is None:
         return planned

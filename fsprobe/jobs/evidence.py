@@ -82,7 +82,7 @@ def look(file: RankFile, n_ranks: int, n_nodes: int, n_processes: int) -> Look:
         n_nodes: how many nodes count for it.
         n_processes: of the job, those included that were not traced.
     """
-    read = read_rank(file.path, is_watched=True)
+    read = read_rank(file.path, lookups_of=file.lookups_of, is_watched=True)
     evidence = _evidence(read, n_ranks, n_nodes, n_processes)
     return Look(key=file.name, n_ranks=n_ranks, n_nodes=n_nodes, findings=tuple(find(evidence)), facts=evidence.facts)
 

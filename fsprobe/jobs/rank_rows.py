@@ -46,6 +46,8 @@ class RankFile:
     local_size: int | None
     n_nodes: int | None
     selection: str
+    lookups_of: str = ""
+    """The recording that holds what the first rank of its node looked up for this one too; "" where it looked for itself."""
     scratch: str = ""
     """Where the run kept its log: a name of its own for each run; "" for a log that was loaded."""
     is_whole: bool = True

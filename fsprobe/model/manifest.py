@@ -92,6 +92,8 @@ class Manifest:
     """Variables of the batch system."""
     ranks: str = ""
     """Which ranks `--ranks` selected."""
+    lookups_left: bool = False
+    """What the trace leaves open the first rank of the node has looked up, for this one too."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the allow-list."""
     environment_observed: bool | None = None

@@ -23,8 +23,8 @@ _LAYOUTS = frozenset("plain venv copy flash squashfs overlay none".split())
 _FREE_KEYS = frozenset({"backend_why", "no_hook", "log_truncated", "ranks"})
 """Sentences of fsprobe's own, in which a name may stand all the same."""
 KNOWN_KEYS = frozenset(MANIFEST) | frozenset(
-    "ranks flushed streamed attached logs observes capabilities fsprobe_pid shield hook_fstype fsprobe_version fsprobe_python counters "
-    "n_lines fs_counters watch truncated".split()
+    "ranks lookups_left flushed streamed attached logs observes capabilities fsprobe_pid shield hook_fstype fsprobe_version "
+    "fsprobe_python counters n_lines fs_counters watch truncated".split()
 )
 _UNSURE = re.compile(r"(?=[^ ]*[A-Za-z])(?=[^ ]*\d)[A-Za-z][A-Za-z0-9_.-]{4,}|[^ ]*[^\x00-\x7f][^ ]*")
 _KERNEL_WORD = re.compile(

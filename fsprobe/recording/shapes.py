@@ -67,6 +67,7 @@ MANIFEST = {
     "attached": {"pid": COUNT, "tids": [COUNT], "program": TEXT, "is_python": (bool,), "for_s": NUMBER},
     "logs": [TEXT],
     "ranks": TEXT,
+    "lookups_left": (bool,),
     "fsprobe_version": TEXT,
     "fsprobe_python": TEXT,
     "streamed": (bool,),

@@ -80,6 +80,12 @@ def quality_lines(profile: Profile) -> list[str]:
         )
     if profile.metrics.imports_by == "package":
         lines.append("imports are shown by top-level package: the paths leave too many of their modules open")
+    if manifest.lookups_left and profile.job is None:
+        lines.append(
+            "a rank that is not the first one of its node: that one has looked up links, directories that are missing and the owners of "
+            "modules. `fsprobe merge` takes them from its recording; of this rank alone requests are roughly known, and packages go by "
+            "the names of their modules. `--ranks all` has each rank look for itself"
+        )
     if manifest.no_hook:
         lines.append(
             f"no hook: there is no directory for it in which nobody else can write ({manifest.no_hook}); "

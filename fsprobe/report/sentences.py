@@ -278,8 +278,9 @@ def time_title(account: TimeAccount) -> str:
 
 def part(found: TimePart) -> str:
     """How long a part of the bar is, and its share."""
-    took = numbers.cpu(found.time_s) if found.key == CPU else numbers.seconds(found.time_s)
-    return f"{took} ({numbers.share(found.share)})"
+    if found.key == CPU and found.time_s == 0:  # of a run that is long enough for a tick to be little
+        return f"{numbers.cpu(0.0)} (<1%)"
+    return f"{numbers.seconds(found.time_s)} ({numbers.share(found.share)})"
 
 
 def slowest_title(row: TimeRow) -> str:

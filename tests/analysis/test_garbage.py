@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Attributor, Notes
 from fsprobe.analysis.garbage import NEVER, seldom_collected
 from fsprobe.errors import BadInput
@@ -54,3 +57,10 @@ def test_a_damaged_ring_gives_it_back(thresholds):
         fold_ring(b"no ring" * 100, ParseQuality(), Attributor(b"", b"", Notes(), None), lambda _: "")
     assert not gc.isenabled()
     assert gc.get_threshold() == thresholds
+
+
+def test_thresholds_are_put_back_after_a_file_that_is_none(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    with suppress(BadInput):
+        pipeline.read(tmp_path / "none")
+    assert gc.get_threshold() == before

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe.capture import shipped
 from fsprobe.cli import group
 from fsprobe.errors import EXIT_BAD_INPUT, EXIT_USAGE
 
@@ -71,3 +72,24 @@ def test_a_word_that_is_missing_is_shown_by_an_example(
     assert len(lines) == 2
     assert lines[0].startswith("fsprobe: Missing ")
     assert lines[1].startswith(f"fsprobe: hint: `{example}")
+
+
+def test_usage_begins_as_fsprobe_was_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("report", "whatif"):
+        assert group.main([command, "--help"]) == 0  # their examples are made once, here as usual
+    capsys.readouterr()
+    monkeypatch.setattr(shipped, "typed", lambda is_whole=False: "python3 fsprobe.pyz")
+    monkeypatch.setattr(group.command, "help", group.command.help)  # put back at the end
+    assert group.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Usage: python3 fsprobe.pyz [OPTIONS] COMMAND")
+    assert "python3 fsprobe.pyz run -- python train.py" in shown
+    assert group.main(["report", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: python3 fsprobe.pyz report [OPTIONS]")
+    assert group.main(["whatif", "--wrong"]) == EXIT_USAGE
+    assert capsys.readouterr().err.splitlines() == [
+        "fsprobe: whatif has no option --wrong",
+        "fsprobe: hint: see `python3 fsprobe.pyz help whatif`",
+    ]

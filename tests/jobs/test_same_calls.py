@@ -159,6 +159,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 def both(place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Part, Part]:
     ranks = gather([str(place)]).ranks
+    monkeypatch.setattr(chunks, "FEWEST_SAME", N_RANKS)
     short = read_chunk(ranks, is_whole=True)
     monkeypatch.setattr(chunks, "FEWEST_SAME", 1 << 30)
     return short, read_chunk(ranks, is_whole=True)

@@ -20,6 +20,7 @@ from rich.text import Text
 from fsprobe.cli.report import json_text
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, ProcessRow, Rates
+from fsprobe.model.time.account import TimeAccount
 from fsprobe.report import exports, facts, markdown, numbers, sentences
 from fsprobe.report.html import tables
 from fsprobe.report.terminal import run
@@ -210,6 +211,8 @@ def test_where_no_python_started_no_timing_of_imports_is_claimed() -> None:
 def test_a_cpu_time_of_no_tick_is_said_so() -> None:
     text = run.render(changed(hand_built(), manifest__user_s=0.0, manifest__sys_s=0.03), recording="x.fsprobe")
     assert "CPU   < 10 ms user, 30 ms system" in text
+    account = TimeAccount(wall_s=2.0, cpu_s=0.0, metadata_s=0.0, other_s=2.0)
+    assert [sentences.part(part) for part in account.parts] == ["< 10 ms (<1%)", "0 us (0%)", "2 s (100%)"]
 
 
 def test_no_cure_is_offered_for_names_that_were_replaced() -> None:

@@ -17,8 +17,10 @@ _IN_ROOT = re.compile(
 _IN_STDLIB = re.compile(rb"/lib(?:64)?/python3(?:\.\d+)?t?/")
 _ZIP = re.compile(rb"/python3\d+t?\.zip$")
 _LIBRARY = re.compile(
-    rb"/lib[^/]*\.so(?:\.[0-9.]+)?$|\.so\.[0-9.]+$|/glibc-hwcaps/|^/etc/ld\.so\.|/(?:tls|haswell|x86_64|avx512_1)$"
+    rb"/lib(?![^/]*\.(?:cpython|pypy|abi3)[^/]*\.so$)[^/]*\.so(?:\.[0-9.]+)?$|\.so\.[0-9.]+$|/glibc-hwcaps/|^/etc/ld\.so\.|"
+    rb"/(?:tls|haswell|x86_64|avx512_1)$"
 )
+"""What the dynamic loader asks for; `lib.cpython-311-x86_64-linux-gnu.so` is a module."""
 _BYTECODE_BEING_WRITTEN = re.compile(rb"/__pycache__(?:/[^/]*\.pyc(?:\.\d+)?)?$")
 _SYSTEM = re.compile(rb"/(?:etc|proc|sys|dev|usr|lib|lib32|lib64|bin|sbin|run|var)(?:/|$)")
 _HIDDEN = re.compile(rb"/\.[^/]")

@@ -13,7 +13,7 @@ at the time of analysis.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed
@@ -381,17 +381,16 @@ class RequestModel:
             if operation:
                 row.operations[operation] = row.operations.get(operation, 0) + n
 
-    def _rows_of(self, place: Place) -> Iterator[RequestCounts]:
+    def _rows_of(self, place: Place) -> tuple[RequestCounts, ...]:
         """The rows that a request about a place belongs to: its path's, and its module's where it leaves the node."""
         requests = self._requests
         row = requests.per_path.get(place.path)
         if row is None:
             row = requests.per_path[place.path] = RequestCounts()
             requests.mount_of[place.path] = place.mount
-        yield row
         if not reaches_server(place.mount):
-            return
+            return (row,)
         module = requests.per_module.get(self._caller)
         if module is None:
             module = requests.per_module[self._caller] = RequestCounts()
-        yield module
+        return row, module

@@ -67,7 +67,7 @@ def install(text: "str", scratch: "str", environment: "Mapping[str, str]") -> "t
     name = "%s%08x%04x" % (scratch_dir.PREFIX, zlib.crc32(data) & 0xFFFFFFFF, len(data) & 0xFFFF)
     tail = "/".join(list(tail_digits(scratch)) + [scratch_dir.HOOK])
     reasons = {}  # type: dict[str, str]
-    own = [] if tail_digits(scratch) else [("its own scratch", scratch, _why_not_common(scratch))]
+    own = [] if tail_digits(scratch) else [("its own scratch", scratch, why_not_common(scratch))]
     # one after the other: to look for a home directory asks the system's user database
     for label, path, why_not in itertools.chain(own, candidates(environment)):
         names = () if path == scratch else (FOLDER, name)  # type: tuple[str, ...]
@@ -237,13 +237,14 @@ def _why_not_runtime(given: "str", path: "str") -> "str":
     return ""
 
 
-def _why_not_common(path: "str") -> "str":
+def why_not_common(path: "str") -> "str":
+    """Why a path won't do whose name other users can make on another node, or once it is gone; "" for others."""
     return "is where everybody may write" if (path + "/").startswith(tuple(place + "/" for place in COMMON)) else ""
 
 
 def _why_not_local(path: "str", environment: "Mapping[str, str]") -> "str":
-    if _why_not_common(path):
-        return _why_not_common(path)
+    if why_not_common(path):
+        return why_not_common(path)
     row = mounts.mount_of(os.fsencode(path), mounts.parse_mountinfo(mounts.read_own()))
     if row is None or mounts.classify(row[1]) not in ("local", "memory"):
         return "is not on this node"

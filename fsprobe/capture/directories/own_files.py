@@ -14,6 +14,7 @@ from fsprobe import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import BinaryIO
 
 _PUNCH_HOLE_KEEP_SIZE = 3  # linux/falloc.h: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
@@ -96,10 +97,15 @@ def is_own_file(path: "str") -> "bool":
     return True
 
 
-def remove(path: "str | bytes") -> "bool":
+def remove(path: "str | bytes", known: "Sequence[tuple[str, str]]" = ()) -> "bool":
     """Remove a directory of the caller's own with all that is in it, also directories that he made read-only.
 
     Another user's is left alone, whether it is this one or one in it, and so is what links lead to, or what is mounted.
+
+    Args:
+        path: the directory.
+        known: files that are known to be in it, each with the directory below this one that it lies in, or "". Where they are
+            all that there is, nothing is listed.
 
     Returns:
         Whether nothing is left of it.
@@ -112,11 +118,20 @@ def remove(path: "str | bytes") -> "bool":
         return False
     try:
         try:
+            if known:
+                _take_away(known, fd, made.st_dev)
+                if _rmdir(path, made):
+                    return True
             _empty(fd, made.st_dev, 0)
         finally:
             os.close(fd)
     except OSError:
         pass
+    return _rmdir(path, made) or not os.path.lexists(path)
+
+
+def _rmdir(path: "str | bytes", made: "os.stat_result") -> "bool":
+    """Take an empty directory away, if it is still the one that was opened."""
     try:
         now = os.lstat(path)
         if (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino):
@@ -124,7 +139,28 @@ def remove(path: "str | bytes") -> "bool":
             return True
     except OSError:
         pass
-    return not os.path.lexists(path)
+    return False
+
+
+def _take_away(known: "Sequence[tuple[str, str]]", fd: "int", device: "int") -> "None":
+    """Remove files that are known to be there, and the directories that they lie in; what fails is left for `_empty`."""
+    for directory in sorted({directory for directory, _ in known}):
+        names = [name for where, name in known if where == directory]
+        try:
+            inner, status = (fd, None) if not directory else _open_to_empty(directory, fd)
+        except OSError:
+            continue
+        try:
+            if status is None or status.st_dev == device:
+                for name in names:
+                    os.unlink(name, dir_fd=inner)
+                if directory:
+                    os.rmdir(directory, dir_fd=fd)
+        except OSError:
+            pass
+        finally:
+            if inner != fd:
+                os.close(inner)
 
 
 def _open_to_empty(path: "str | bytes", dir_fd: "int | None") -> "tuple[int, os.stat_result]":

@@ -31,9 +31,8 @@ def open_private(path: "str", make: "int" = 0, for_all: "bool" = False, modes: "
         OSError: it can't be opened or made.
     """
     names = [name for name in path.split("/") if name]
-    place = os.open("/", _OPEN)
+    place = _root()
     try:
-        _check(place, "/")
         for i, name in enumerate(names):
             is_ours = i >= len(names) - make
             try:
@@ -50,15 +49,35 @@ def open_private(path: "str", make: "int" = 0, for_all: "bool" = False, modes: "
                     if for_all:  # whatever the umask took away
                         _give_mode(name, place)
                 below = os.open(name, _OPEN, dir_fd=place)
-            os.close(place)
+            _close(place)
             place = below
             mode = _check(place, "/" + "/".join(names[: i + 1]), (0o022 if for_all else 0o077) if is_ours else 0)
             if modes is not None:
                 modes.append(mode)
-        return place
+        return os.dup(place) if place in _roots else place
     except BaseException:
-        os.close(place)
+        _close(place)
         raise
+
+
+_roots = []  # type: list[int]  # the root directory, once it was opened and looked at
+
+
+def _root() -> "int":
+    if not _roots:
+        fd = os.open("/", _OPEN)
+        try:
+            _check(fd, "/")
+        except BaseException:
+            os.close(fd)
+            raise
+        _roots.append(fd)
+    return _roots[0]
+
+
+def _close(place: "int") -> "None":
+    if place not in _roots:
+        os.close(place)
 
 
 def _give_mode(name: "str", place: "int") -> "None":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MIN_FREE_BYTES = 64 << 20
 """Less room than this is not worth starting with: about 400,000 calls. A judgement."""
+MIN_FREE_FILES = 16
+"""The scratch itself, its log, its state, and what a few processes of the command leave. A judgement."""
 PREFIX = "fsprobe-"
 STATE = "state.json"
 LOG = "log"
@@ -38,6 +40,16 @@ def free_bytes(directory: "str") -> "int":
     """
     room = os.statvfs(directory)
     return room.f_bavail * room.f_frsize
+
+
+def free_files(directory: "str") -> "int | None":
+    """Files an unprivileged user may still make there; None where the filesystem has no such number.
+
+    Raises:
+        OSError: the directory can't be asked.
+    """
+    room = os.statvfs(directory)
+    return room.f_favail if room.f_files else None
 
 
 def candidates(environment: "Mapping[str, str]") -> "list[str]":
@@ -68,13 +80,29 @@ def _why_not(real: "str", rows: "list[MountRow]") -> "str":
     row = mounts.mount_of(os.fsencode(real), rows)
     if row is not None and mounts.classify(row[1]) == "network":
         return f"is on a network filesystem ({row[1]})"
+    return _why_too_small(real)
+
+
+def _why_too_small(real: "str") -> "str":
     try:
-        free = free_bytes(real)
+        free, n_free = free_bytes(real), free_files(real)
     except OSError as error:
         return f"can't be asked for its free space ({error.strerror})"
     if free < MIN_FREE_BYTES:
         return f"has only {free >> 20} MiB free"
+    if n_free is not None and n_free < MIN_FREE_FILES:
+        return f"has room for only {n_free} more files"
     return ""
+
+
+def _real(place: "str", rows: "list[MountRow]") -> "str":
+    """Its real path. A mount point is named by that, unless something was mounted above it later."""
+    path = os.fsencode(place)
+    above = [b"/" if row[0] == b"/" else row[0] + b"/" for row in rows]
+    at = max([i for i, row in enumerate(rows) if row[0] == path], default=-1)
+    if at >= 0 and not any(path.startswith(point) for point in above[at + 1 :]):
+        return place
+    return os.path.realpath(place)
 
 
 def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[MountRow]") -> "str":
@@ -90,25 +118,24 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
     """
     reasons = []
     for place in [tmp_dir] if tmp_dir else ordered(candidates(environment), rows):
-        real = os.path.realpath(place)
-        reason = _why_not(real, rows)
-        if reason and not (tmp_dir and "network" in reason):
-            reasons.append(f"{place} {reason}")
+        real = _real(place, rows)
+        row = mounts.mount_of(os.fsencode(real), rows)
+        is_network = row is not None and mounts.classify(row[1]) == "network"
+        if _why_too_small(real) or (is_network and not tmp_dir):
+            reasons.append(f"{place} {_why_not(real, rows)}")
             continue
         for _ in range(100):
             path = os.path.join(real, PREFIX + os.urandom(6).hex())
             try:
                 os.mkdir(path, 0o700)
                 os.mkdir(os.path.join(path, MARKS), 0o700)
-                # the log needs an inode too
-                os.mkdir(os.path.join(path, LOG), 0o700)
-                os.rmdir(os.path.join(path, LOG))
                 return path
             except FileExistsError:
                 continue
             except OSError as error:
                 remove(path)
-                reasons.append(f"{place} {error.strerror}")
+                why = "" if os.access(real + "/", os.W_OK | os.X_OK) else _why_not(real, rows)
+                reasons.append(f"{place} {why or error.strerror}")
                 break
     hint = "name a node-local directory with --tmp-dir"
     umask = os.umask(0o077)
@@ -118,13 +145,22 @@ def make(tmp_dir: "str | None", environment: "Mapping[str, str]", rows: "list[Mo
     raise FsprobeError("no place for the log: " + "; ".join(reasons), hint)
 
 
+_noted = {}  # type: dict[str, tuple[str, str]]  # file in a scratch directory -> its directory there, and its name
+
+
+def note(scratch: "str", name: "str", directory: "str" = "") -> "None":
+    """Remember a file in a scratch directory, or in a directory of it: it is taken away without being looked for."""
+    _noted["/".join((scratch, directory, name))] = directory, name
+
+
 def remove(path: "str") -> "bool":
     """Take a scratch directory away, as far as it is the caller's own; see `own_files.remove`.
 
     Returns:
         Whether nothing is left of it.
     """
-    return own_files.remove(path) or own_files.remove(path)  # what failed for a moment does not the next time
+    known = [_noted.pop(file) for file in [one for one in _noted if one.startswith(path + "/")]]
+    return own_files.remove(path, known) or own_files.remove(path)  # what failed for a moment does not the next time
 
 
 def left_behind(environment: "Mapping[str, str]") -> "list[str]":

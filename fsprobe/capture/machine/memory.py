@@ -80,16 +80,20 @@ def limits(
     if ram_bytes is None:
         ram_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found = []  # type: list[Limit]
-    for line in own.split(b"\n"):
-        words = line.split(b":", 2)
-        if len(words) != 3 or not (words[1] == b"" or b"memory" in words[1].split(b",")):
-            continue
+    lines = [words for words in (line.split(b":", 2) for line in own.split(b"\n")) if len(words) == 3]
+    has_v1 = any(b"memory" in words[1].split(b",") for words in lines)
+    for words in lines:
         is_v2 = not words[1]
+        # a controller is in one hierarchy alone
+        if has_v1 if is_v2 else b"memory" not in words[1].split(b","):
+            continue
         for mount in rows:
             if mount[1] != ("cgroup2" if is_v2 else "cgroup") or not (is_v2 or "memory" in mount[3].split(",")):
                 continue
+            names = _V2 if is_v2 else _V1
             for directory in _upwards(root + os.fsdecode(mount[0]), os.fsdecode(words[2])):
-                names = _V2 if is_v2 else _V1
+                if not is_v2 and not _has_limit_above(directory, ram_bytes):
+                    break
                 try:
                     max_bytes = int(_read(os.path.join(directory, names[0])))
                 except (OSError, ValueError):
@@ -99,6 +103,15 @@ def limits(
     if is_own:
         _own_limits.append(found)
     return found
+
+
+def _has_limit_above(directory: "str", ram_bytes: "int") -> "bool":
+    """Whether a cgroup of the first version, or one above it that counts for it, may have a limit; it tells of all of them at once."""
+    try:
+        _, told, rest = _read(os.path.join(directory, "memory.stat")).partition("hierarchical_memory_limit ")
+        return not told or int(rest.split()[0]) < ram_bytes
+    except (OSError, ValueError, IndexError):
+        return True
 
 
 def _upwards(mount: "str", path: "str") -> "Iterator[str]":

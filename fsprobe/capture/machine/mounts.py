@@ -4,9 +4,15 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 Source of the format: proc(5), /proc/pid/mountinfo.
 """
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     MountRow = tuple[bytes, str, bytes, str]
+
+MAX_BYTES = 1 << 26
+"""Of a mount table."""
+_held = {}  # type: dict[int, int]  # process -> descriptor of its own mountinfo
 
 NETWORK = frozenset(
     "lustre gpfs nfs nfs4 cifs smb3 smbfs beegfs ceph afs 9p orangefs pvfs2 panfs wekafs dvs glusterfs ocfs2 gfs2 acfs coda "
@@ -123,10 +129,26 @@ def mount_of(path: "bytes", rows: "list[MountRow]") -> "MountRow | None":
     return best
 
 
-def read_own() -> "bytes":
-    """The mountinfo of this very process; empty where /proc is not there."""
+def read_own(holds: "bool" = False) -> "bytes":
+    """The mountinfo of this very process; empty where /proc is not there.
+
+    Args:
+        holds: keep the descriptor, for a process that stays in its namespace and asks again.
+    """
+    process = os.getpid()
+    fd, data = _held.get(process, -1), b""
     try:
-        with open("/proc/self/mountinfo", "rb", buffering=0) as source:
-            return source.read(1 << 26)
+        if fd < 0:
+            fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        while len(data) < MAX_BYTES:  # the kernel gives a page at a time, whatever is asked for
+            block = os.pread(fd, 1 << 16, len(data))
+            data += block
+            if not block:
+                break
     except OSError:
-        return b""
+        data = b""
+    if fd >= 0 and holds:
+        _held[process] = fd
+    elif fd >= 0 and process not in _held:
+        os.close(fd)
+    return data

@@ -129,6 +129,14 @@ def selects(selection: "str", rank: "Rank") -> "bool":
     return False
 
 
+def leaves_lookups(selection: "str", rank: "Rank | None") -> "bool":
+    """Whether a rank leaves it to the first one of its node to look up what the trace leaves open: that one is recorded too.
+
+    A selection, `all` too, has each rank look for itself: then nothing tells that the first one is recorded.
+    """
+    return not selection and rank is not None and bool(rank.local_rank)
+
+
 def selection_warning(selection: "str", rank: "Rank | None") -> "str":
     """What the user should know of a selection that could not be taken at its word; "" where it could."""
     if selection in ("", ALL):

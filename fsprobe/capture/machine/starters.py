@@ -34,6 +34,7 @@ MAX_PREFIXES = 16
 _places = {}  # type: dict[tuple[str, str | None], tuple[str | None, str]]
 _links = {}  # type: dict[str, str]
 _heads = {}  # type: dict[str, bytes]
+_opened = {}  # type: dict[str, str]  # path -> what lay behind its links when it was opened
 HEAD_BYTES = 4096
 """Of a program, for its magic and the names of what the kernel loads after it."""
 
@@ -105,7 +106,7 @@ def find(command: "list[str]", environment: "Mapping[str, str]") -> "Found | Non
     None where there is none, and where it can't be known: see `mentioned`. This is the first look at a command; what it finds
     the later ones (`mentioned`, `place_of`, `head_of`) do not look up again.
     """
-    for table in (_places, _links, _heads):  # type: dict[Any, Any]
+    for table in (_places, _links, _heads, _opened):  # type: dict[Any, Any]
         table.clear()
     return _find(list(command), environment, 0)
 
@@ -158,7 +159,9 @@ def place_of(word: "str", environment: "Mapping[str, str]") -> "str | None":
     """Where a program is, looked up once."""
     key = (word, environment.get("PATH"))
     if key not in _places:
-        _places[key] = host.find_program(word, environment)
+        # a file that was opened need not be looked at too
+        is_file = "/" in word and head_of(word) != b"" and os.access(word, os.X_OK)
+        _places[key] = (word, "") if is_file else host.find_program(word, environment)
     return _places[key][0]
 
 
@@ -176,6 +179,8 @@ def name_of(word: "str", environment: "Mapping[str, str]") -> "str":
 
 def _last_of_links(path: "str") -> "str":
     """Where the links end that a path's last name leads to; its directories' are not asked for, which don't change the name."""
+    if path not in _links and head_of(path) and path in _opened:
+        return _opened[path]
     for _ in range(files.MAX_LINKS):
         if path not in _links:
             try:
@@ -351,6 +356,10 @@ def head_of(path: "str") -> "bytes":
     if path not in _heads:
         try:
             with files.open_regular(path) as source:
+                try:
+                    _opened[path] = os.readlink("/proc/self/fd/%d" % source.fileno())
+                except OSError:
+                    pass  # no /proc
                 head = source.read(HEAD_BYTES)
                 _heads[path] = head + source.read(MAX_SCRIPT_BYTES - len(head)) if head[:2] == b"#!" else head
         except (OSError, ValueError):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fsprobe.capture.process.signals import SignalsHeld
 
 
+_counts = {}  # type: dict[int, int]  # process -> descriptor of what it and its children read: asked for twice, opened once
+
+
 class Launch:
     """What is to be started: the command itself, or a tracer that starts it."""
 
@@ -136,11 +139,13 @@ def _fork(launch: "Launch", held: "SignalsHeld", is_limited: "bool") -> "int":
 def bytes_read() -> "int | None":
     """Bytes that this process and the children it has waited for have read, None where /proc does not say."""
     # includes what reaped children read; a traced program's own /proc/PID/io is gone when the tracer has reaped it
+    process = os.getpid()
     try:
-        with open("/proc/self/io", "rb", buffering=0) as source:
-            for line in source.read(4096).split(b"\n"):
-                if line.startswith(b"rchar:"):
-                    return int(line.split()[1])
+        if process not in _counts:
+            _counts[process] = os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)
+        for line in os.pread(_counts[process], 4096, 0).split(b"\n"):
+            if line.startswith(b"rchar:"):
+                return int(line.split()[1])
     except (OSError, ValueError):
         pass
     return None

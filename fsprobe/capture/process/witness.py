@@ -19,9 +19,13 @@ WAIT_S = 0.1
 
 
 class Witness:
-    """Made where the signals are held already, so that it starts with all of them blocked."""
+    """Made where the signals are held already, so that it starts with all of them blocked.
 
-    def __init__(self) -> "None":
+    Args:
+        closed: a descriptor that it shall not have.
+    """
+
+    def __init__(self, closed: "int" = -1) -> "None":
         self._had = []  # type: list[tuple[int, int]]
         self._rest = b""
         self._fd, told = os.pipe()
@@ -29,6 +33,8 @@ class Witness:
         self._pid = os.fork()
         if self._pid == 0:
             try:
+                if closed >= 0:
+                    os.close(closed)
                 _stand(parent, told)
             finally:
                 os._exit(0)

@@ -38,7 +38,7 @@ CHUNK = 16
 """Recordings that one task reads: enough to make the way of what it found worth it, few enough to spread."""
 LARGE_CHUNK, MANY = 64, 512
 """The same of a job from so many recordings on."""
-FEWEST_SAME = 4
+FEWEST_SAME = 8
 """With fewer recordings it is not worth it to look which of them made the same calls: numpy alone takes 0.1 s to load."""
 WINDOW = 2
 """Tasks per worker that are under way at once; what has been read waits in memory until its turn."""
@@ -170,7 +170,7 @@ def _known_of(n_files: int) -> Callable[[], SameCalls | None] | None:
 
 
 def _read_into(part: Part, file: RankFile, alike: Alike, known: Callable[[], SameCalls | None] | None) -> None:
-    read = read_rank(file.path, known=known)
+    read = read_rank(file.path, lookups_of=file.lookups_of, known=known)
     tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
     if start_ns is None and tally.first_ns is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.account import time_account
 from fsprobe.analysis.time.observed import Observed
+from fsprobe.capture.directories import scratch
 from fsprobe.dataclass import dataclass
+from fsprobe.errors import FsprobeError
 from fsprobe.events.marks import HookFiles
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.formats import text
@@ -53,11 +56,18 @@ class Reading:
     """What rules need by process and phase; None where nobody asked for it."""
 
 
-def read_rank(path: str, *, is_watched: bool = False, known: Callable[[], SameCalls | None] | None = None) -> Reading:
+def read_rank(
+    path: str,
+    *,
+    lookups_of: str = "",
+    is_watched: bool = False,
+    known: Callable[[], SameCalls | None] | None = None,
+) -> Reading:
     """Parse, attribute and fold one recording, with the request model.
 
     Args:
         path: the recording.
+        lookups_of: that of the first rank of its node, which has looked up for this one too what the trace leaves open.
         is_watched: keep what findings need besides the tally; it takes time for each call.
         known: gives what is known of ranks that were read before, which learns of this one. Not with `is_watched`.
 
@@ -69,6 +79,8 @@ def read_rank(path: str, *, is_watched: bool = False, known: Callable[[], SameCa
     hooks = pipeline.read_hooks(recording)
     mounts = pipeline.read_mounts(recording, hooks)
     lookups = pipeline.read_lookups(recording)
+    if lookups_of:
+        lookups = _completed(lookups, lookups_of)
     facts = list(hooks.facts.values())
     model: RequestModel | None = None
     seen: Watch | None = None
@@ -125,6 +137,18 @@ def read_rank(path: str, *, is_watched: bool = False, known: Callable[[], SameCa
         time=account,
         seen=seen,
     )
+
+
+def _completed(lookups: dict[str, Any], path: str) -> dict[str, Any]:
+    """A rank's own lookups, which are few, and those of the first rank of its node but for the way to that one's own hook."""
+    try:
+        first = Recording(path)
+        found = pipeline.read_lookups(first)
+    except FsprobeError:
+        return lookups  # which is damaged, and named where its turn comes
+    to_hook = scratch.links_to_hook(os.fsdecode(pipeline.hook_dir_of(first.manifest)))
+    links = {name: target for name, target in found.get("links", {}).items() if name not in to_hook}
+    return {**found, **lookups, "links": {**links, **lookups.get("links", {})}}
 
 
 def _is_comparable(recording: Recording, hooks: HookFiles) -> bool:

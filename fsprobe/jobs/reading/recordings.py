@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fsprobe import files
@@ -66,7 +67,7 @@ def gather(places: Sequence[str], job: str = "") -> Files:
         raise FsprobeError(f"recordings of {len(jobs)} jobs: {shown}", "choose one with --job", EXIT_USAGE)
     found.sort(key=lambda file: (natural(file.node), file.rank if file.rank is not None else -1, file.path))
     taken, repeated = _once_each(found)
-    return Files(ranks=taken, unreadable=unreadable, repeated=repeated, n_foreign=n_foreign)
+    return Files(ranks=_with_lookups(taken), unreadable=unreadable, repeated=repeated, n_foreign=n_foreign)
 
 
 def _once_each(found: Sequence[RankFile]) -> tuple[list[RankFile], list[tuple[str, str]]]:
@@ -83,6 +84,12 @@ def _once_each(found: Sequence[RankFile]) -> tuple[list[RankFile], list[tuple[st
 def _run_of(file: RankFile) -> object:
     # what was loaded from a log has no scratch: by its path it is a run of its own, however often it is named
     return (file.scratch, file.node, file.rank, file.job) if file.scratch else os.path.realpath(file.path)
+
+
+def _with_lookups(found: Sequence[RankFile]) -> list[RankFile]:
+    """Each rank that left the lookups to the first one of its node with the recording that has them."""
+    first = {file.node: file.path for file in reversed(found) if not file.lookups_of}
+    return [replace(file, lookups_of=first.get(file.node, "")) if file.lookups_of else file for file in found]
 
 
 def _listed(directory: str) -> list[str]:
@@ -121,6 +128,7 @@ def _rank_file(path: str) -> RankFile:
         local_size=rank.local_size if rank is not None else None,
         n_nodes=rank.n_nodes if rank is not None else None,
         selection=str(manifest.get("ranks") or ""),
+        lookups_of=path if manifest.get("lookups_left") is True else "",
         scratch=str(manifest.get("scratch") or ""),
         is_whole=manifest.get("exit_code") is not None or manifest.get("signal") is not None,
     )

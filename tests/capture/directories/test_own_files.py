@@ -287,3 +287,35 @@ def test_a_deep_state_is_one_line(tmp_path: Path) -> None:
     (place / scratch.STATE).write_text("[" * 100_000)
     with pytest.raises(BadInput, match="is no scratch directory"):
         salvage.salvage(str(place), str(tmp_path / "out"))
+
+
+def test_what_is_known_to_be_there_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "own"
+    (place / "marks").mkdir(parents=True)
+    for name in ("state", "marks/a"):
+        (place / name).write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", lambda _: pytest.fail("listed"))
+        assert own_files.remove(str(place), [("", "state"), ("marks", "a")])
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("known", [[("", "gone")], [("marks", "a")], [("none", "a"), ("", "state")]])
+def test_what_is_not_as_it_was_known_goes_too(tmp_path: Path, known: list[tuple[str, str]]) -> None:
+    place = tmp_path / "own"
+    (place / "marks").mkdir(parents=True)
+    for name in ("state", "marks/a", "marks/b"):
+        (place / name).write_text("")
+    assert own_files.remove(str(place), known)
+    assert not place.exists()
+
+
+def test_a_known_file_is_taken_through_no_link(tmp_path: Path) -> None:
+    place, other = tmp_path / "own", tmp_path / "other"
+    for made in (place, other):
+        made.mkdir()
+    (other / "a").write_text("precious")
+    (place / "marks").symlink_to(other)
+    assert own_files.remove(str(place), [("marks", "a")])
+    assert (other / "a").read_text() == "precious"
+    assert not place.exists()

@@ -84,6 +84,33 @@ def test_what_was_left_behind_is_found(tmp_path: Path) -> None:
     assert place in scratch.left_behind({"TMPDIR": str(tmp_path)})
 
 
+def test_a_place_without_room_for_files_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "free_files", lambda directory: 3)
+    with pytest.raises(FsprobeError) as caught:
+        scratch.make(str(tmp_path), {}, [])
+    assert "room for only 3 more files" in caught.value.message
+    assert os.listdir(tmp_path) == []
+    monkeypatch.setattr(scratch, "free_files", lambda directory: None)  # such as btrfs: no such number
+    scratch.remove(scratch.make(str(tmp_path), {}, []))
+
+
+def test_a_mount_point_is_its_own_real_path(tmp_path: Path) -> None:
+    """Unless something lies over the directory above it since: then a link may be there."""
+    (tmp_path / "shm").mkdir()
+    (tmp_path / "linked").symlink_to("shm")
+    real = str(tmp_path / "shm")
+    for name in ("shm", "linked"):
+        place = scratch.make(str(tmp_path / name), {}, rows_with(tmp_path / "shm", "tmpfs"))
+        assert os.path.dirname(place) == real
+        scratch.remove(place)
+    (tmp_path / "shm").rmdir()
+    (tmp_path / "shm").symlink_to(tmp_path)
+    rows = [*rows_with(tmp_path / "shm", "tmpfs"), (os.fsencode(tmp_path), "tmpfs", b"x", "rw")]
+    place = scratch.make(real, {}, rows)
+    assert os.path.dirname(place) == str(tmp_path)
+    scratch.remove(place)
+
+
 @pytest.mark.parametrize(("mask", "hint"), [(0o777, "umask (0777)"), (0o277, "umask (0277)"), (0o027, "--tmp-dir")])
 def test_a_umask_against_oneself_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: int, hint: str

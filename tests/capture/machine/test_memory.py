@@ -80,3 +80,16 @@ def test_disks_come_first_where_a_limit_counts(monkeypatch: pytest.MonkeyPatch) 
     assert scratch.ordered(places, rows) == places
     monkeypatch.setattr(memory, "limits", lambda *_: [object()])
     assert scratch.ordered(places, rows) == ["/tmp", "/dev/shm", "/dev/shm/tmp"]
+
+
+@pytest.mark.parametrize(("told_mib", "n"), [(1 << 40, 0), (100, 1)])
+def test_the_first_version_tells_of_all_limits_at_once(tmp_path: Path, told_mib: int, n: int) -> None:
+    """`hierarchical_memory_limit` is the least of those that count; where it is none, nothing above is asked."""
+    for place, limit in (("job", 100), ("job/step", 1 << 40)):
+        cgroup(tmp_path / "cg/memory" / place, 1, str(limit * MIB), MIB)
+        stat = tmp_path / "cg/memory" / place / "memory.stat"
+        stat.write_text(f"cache 7\nhierarchical_memory_limit {told_mib * MIB}\nhierarchical_memsw_limit 5\n")
+    own = b"4:memory:/job/step\n0::/x\n"
+    cgroup(tmp_path / "cg/x", 2, str(3 * MIB), 0)  # memory belongs to one hierarchy alone
+    rows = parse_mountinfo(V1 + V2)
+    assert [one.max_bytes for one in memory.limits(rows, own, str(tmp_path), 1 << 34)] == [100 * MIB] * n

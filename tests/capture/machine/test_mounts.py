@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsprobe.capture.machine import mounts
 from fsprobe.capture.machine.mounts import classify, classify_all, mount_of, parse_mountinfo, read_own, unescape
 
 SAMPLE = rb"""22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -137,3 +139,24 @@ def test_a_container_that_is_no_apptainers_stays_local() -> None:
         b"1 0 0:42 / / rw - overlay overlay rw,lowerdir=/var/lib/docker/overlay2/l/A:/var/lib/docker/overlay2/l/B\n"
     )
     assert classify_all(parse_mountinfo(docker)) == ["local"]
+
+
+def test_a_table_is_read_whole_however_little_the_kernel_gives_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a table of many lines it gives a page for each read."""
+    (tmp_path / "mountinfo").write_bytes(
+        b"".join(b"%d 1 0:%d / /m%d rw - tmpfs x rw\n" % (n, n, n) for n in range(500))
+    )
+    whole = (tmp_path / "mountinfo").read_bytes()
+    read, open_ = os.pread, os.open
+    with monkeypatch.context() as patch:
+        patch.setattr(mounts, "_held", {})
+        patch.setattr(os, "pread", lambda fd, n_bytes, at: read(fd, min(n_bytes, 4096), at))
+        patch.setattr(os, "open", lambda _, *flags: open_(tmp_path / "mountinfo", *flags))
+        assert read_own() == whole
+        assert read_own(holds=True) == whole
+        (held,) = mounts._held.values()
+        patch.setattr(os, "open", lambda *_: pytest.fail("opened again"))
+        assert read_own() == read_own(holds=True) == whole
+        os.close(held)

@@ -179,3 +179,16 @@ def test_what_a_left_out_rank_imports() -> None:
         "fsprobe.cli.untraced",
         "fsprobe.errors",
     ]
+
+
+@pytest.mark.parametrize(
+    ("selection", "local_rank", "is_left"),
+    [("", 0, False), ("", 1, True), ("", None, False), ("all", 1, False), ("one-per-node", 0, False), ("5", 5, False)],
+)
+def test_lookups_are_left_where_the_first_rank_of_the_node_is_recorded(
+    selection: str, local_rank: int | None, is_left: bool
+) -> None:
+    rank = ranks.Rank(7, "SLURM_PROCID")
+    rank.local_rank = local_rank
+    assert ranks.leaves_lookups(selection, rank) is is_left
+    assert ranks.leaves_lookups(selection, None) is False

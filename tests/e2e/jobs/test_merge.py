@@ -19,6 +19,7 @@ from fsprobe.errors import EXIT_BAD_INPUT, EXIT_NO, EXIT_USAGE
 from fsprobe.jobs import executors
 from fsprobe.recording import file as recording
 from fsprobe.recording.file import Recording
+from fsprobe.report.caveats import quality_lines
 from tests.conftest import FSPROBE, ROOT, clean_environment, run_plain
 from tests.job_recordings import copies, cut, merge, profile, rank_variables, run_rank
 
@@ -92,6 +93,31 @@ def test_requests_of_a_node_are_shared_and_those_of_nodes_are_not(one_run: Path,
     assert total == made.n_requests
     assert total == sum(node.n_requests or 0 for node in made.job.nodes)
     assert total == sum(row.n_metadata for row in made.requests.by_package)
+
+
+def test_what_the_first_rank_of_a_node_looked_up_serves_the_others(tmp_path: Path, strace_program: str) -> None:
+    """Predicted is the same as where each rank looks for itself; of one rank alone the report says what it lacks."""
+    predicted, looked = {}, {}
+    for name, options in (("left", []), ("own", ["--ranks", "all"])):
+        place = tmp_path / name
+        for number in range(2):
+            run_rank(place, number, [sys.executable, "-c", PROGRAM], size=2, per_node=2, options=options)
+        looked[name] = [
+            "n_calls" in json.loads(b"".join(Recording(str(file)).section("lookups")))
+            for file in sorted(place.glob("*.fsprobe"))
+        ]
+        made = jobs.merge(jobs.gather([str(place)]))
+        assert made.requests is not None
+        predicted[name] = made.requests.by_mount, made.requests.at_servers
+    assert looked == {"left": [True, False], "own": [True, True]}
+    assert predicted["left"] == predicted["own"]
+    first, second = (quality_lines(pipeline.analyse(file)) for file in sorted((tmp_path / "left").glob("*.fsprobe")))
+    said = [line for line in second if "not the first one of its node" in line]
+    assert len(said) == 1
+    assert not [line for line in first if "first one of its node" in line]
+    # the first rank's recording is lost: the job is counted all the same
+    next((tmp_path / "left").glob("*rank0000*")).unlink()
+    assert jobs.merge(jobs.gather([str(tmp_path / "left")])).requests is not None
 
 
 def test_one_per_node_runs_the_others_untouched_and_is_scaled(tmp_path: Path, strace_program: str) -> None:

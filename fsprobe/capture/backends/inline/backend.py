@@ -84,6 +84,9 @@ class Inline(Backend):
     witness: "Witness | None" = None
     held = -1
     """The ring, open as long as this is a run of ours."""
+    tried = -1
+    """That of the dry start, between it and the run; and its path."""
+    tried_at = ""
     max_log_bytes = 0
     most_ahead = MAX_AHEAD
     command: "Sequence[bytes]" = ()
@@ -109,7 +112,8 @@ class Inline(Backend):
     def _dry_start(self, machine: "Machine") -> "str":
         """Start /bin/true with a ring of its own, and keep what it found."""
         if machine.scratch:
-            return self._start_with(os.path.join(machine.scratch, TRIAL), machine.environment)
+            # where the run's own may be: then it need not be made again
+            return self._start_with(os.path.join(machine.scratch, RING), machine.environment, is_kept=True)
         for place in scratch_dir.candidates(machine.environment):
             folder = os.path.join(os.path.realpath(place), "%strial-%s" % (scratch_dir.PREFIX, os.urandom(6).hex()))
             try:
@@ -122,19 +126,23 @@ class Inline(Backend):
                 own_files.remove(folder)
         return "there is no place for a ring"
 
-    def _start_with(self, ring: "str", environment: "Mapping[str, str]") -> "str":
+    def _start_with(self, ring: "str", environment: "Mapping[str, str]", is_kept: "bool" = False) -> "str":
         try:
             # as large as the run's may be: it must not be in the way
             fd = ringfile.make(ring, TRIAL_SLOTS, self.most)
         except OSError as error:
             return "no ring can be made in %s: %s" % (os.path.dirname(ring), error.strerror)
+        why = "it was interrupted"
         try:
             why = trial.try_out(self.library, ring, fd, environment)
             self.tables = b"" if why else ringfile.tables_of(fd)
             return why
         finally:
-            os.close(fd)
-            os.unlink(ring)
+            if is_kept and not why:
+                self.tried, self.tried_at = fd, ring
+            else:
+                os.close(fd)
+                os.unlink(ring)
 
     def check(self, machine: "Machine") -> "tuple[str, str, str] | None":
         """Whether it works here; `auto` does not take it, so that is no reproach."""
@@ -169,8 +177,8 @@ class Inline(Backend):
         self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
         if self.place == self.scratch:  # else a tracer leads, which notes signals itself
             # before there is a ring that it would have open too: see `is_in_use`
-            self.witness = Witness()
-        self.held = ringfile.make(self.ring, self.ahead, self.most, self.tables)
+            self.witness = Witness(closed=self.tried)
+        self.held = self._make_ring()
         self.command = [os.fsencode(word) for word in run.command]
         changed = ringfile.environment(launch.environment, self.library, self.ring)
         variables = {name: changed[name] for name in changed if launch.environment.get(name) != changed[name]}
@@ -180,6 +188,22 @@ class Inline(Backend):
         else:
             launch.target_variables.update(variables)
         return launch
+
+    def _make_ring(self) -> "int":
+        """The run's ring: that of the dry start, if it is at its place, which is empty again."""
+        tried, self.tried = self.tried, -1
+        if tried >= 0 and self.tried_at == self.ring:
+            try:
+                ringfile.reuse(tried, self.ahead, self.most)
+            except BaseException:
+                os.close(tried)
+                raise
+            scratch_dir.note(self.scratch, RING)
+            return tried
+        if tried >= 0:
+            os.close(tried)
+            os.unlink(self.tried_at)
+        return ringfile.make(self.ring, self.ahead, self.most, self.tables)
 
     def facts(self) -> "dict[str, Any]":
         """What the wall clock showed when CLOCK_MONOTONIC, which is the ring's, was 0; and how many slots there may be."""
@@ -220,9 +244,10 @@ class Inline(Backend):
         """Let go of the ring, and of who stands beside."""
         if self.witness is not None:
             self.witness.close()
-        if self.held >= 0:
-            os.close(self.held)
-            self.held = -1
+        for fd in (self.held, self.tried):
+            if fd >= 0:
+                os.close(fd)
+        self.held = self.tried = -1
 
     @property
     def _source(self) -> "str | int":

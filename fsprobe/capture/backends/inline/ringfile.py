@@ -103,6 +103,18 @@ def make(path: "str", ahead: "int" = AHEAD, most: "int" = MOST, tables: "bytes" 
     return fd
 
 
+def reuse(fd: "int", ahead: "int" = AHEAD, most: "int" = MOST) -> "None":
+    """Make a ring that nobody has mapped any more as `make` would have made it, with the sites that were found.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    ahead = min(ahead, most)
+    os.ftruncate(fd, HEADER_BYTES)
+    os.posix_fallocate(fd, 0, HEADER_BYTES + ahead * SLOT_BYTES)
+    os.pwrite(fd, HEAD.pack(MAGIC, VERSION, SLOT_BYTES, ahead, most, 0).ljust(TABLES_AT, b"\0"), 0)
+
+
 def tables_of(ring: "str | int") -> "bytes":
     """What a ring's header holds of the sites that programs found, for another ring of the same run.
 

@@ -231,3 +231,14 @@ def test_anything_is_kept(library: Path, tmp_path: Path) -> None:
         for _ in range(chance.randint(1, 60)):
             changed[chance.randrange(slots.HEADER_BYTES, len(changed))] = chance.randrange(256)
         assert len(kept(bytes(changed), tmp_path)) == len(data)
+
+
+def test_a_ring_that_was_tried_is_as_one_that_is_made(tmp_path: Path) -> None:
+    """Whatever a program left in its slots and its header: the sites that it found stay."""
+    tried = ringfile.make(str(tmp_path / "tried"), 8, 1 << 20)
+    os.pwrite(tried, os.urandom(ringfile.HEADER_BYTES + 8 * ringfile.SLOT_BYTES), 0)
+    tables = ringfile.tables_of(tried)
+    ringfile.reuse(tried, 64, 1 << 10)
+    os.close(tried)
+    ringfile.create(str(tmp_path / "made"), 64, 1 << 10, tables)
+    assert (tmp_path / "tried").read_bytes() == (tmp_path / "made").read_bytes()
