@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 from fsprobe.model.answers import CurvePoint, Estimate
 from fsprobe.model.manifest import Manifest

@@ -9,7 +9,9 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fsprobe.dataclass import dataclass
 
 _RECORD = struct.Struct("<IQQ")
 _MOST = 1 << 62

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import ClassVar
 
+from fsprobe.dataclass import dataclass
 from fsprobe.model.requests import RequestCounts
 from fsprobe.model.rows import CallCounts, Row
 

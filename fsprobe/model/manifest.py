@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from fsprobe.dataclass import dataclass
 from fsprobe.model.requests import Operation, side_by_side
 
 

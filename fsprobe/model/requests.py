@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
+from fsprobe.dataclass import dataclass
 from fsprobe.model.rows import OURS
 
 _LUSTRE = "mdc.stats:"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
+
+from fsprobe.dataclass import dataclass
 
 PROGRAM = "(program)"
 """Key of the main module: what is in no import."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from fsprobe.dataclass import dataclass
 from fsprobe.model.job import Job, NodeRow, RankRow
 from fsprobe.model.rows import CallCounts, sum_of
 from fsprobe.report import numbers

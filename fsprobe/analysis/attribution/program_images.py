@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fsprobe.analysis.attribution.module_names import ModuleNames
+from fsprobe.dataclass import dataclass
 from fsprobe.model.events import Call
 from fsprobe.model.rows import PROGRAM
 

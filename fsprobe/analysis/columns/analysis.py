@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +15,7 @@ from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.columns.walk import Walk, Walked
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.watch import Watch
+from fsprobe.analysis.garbage import NEVER, seldom_collected
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.time.observed import Observed
@@ -28,6 +28,7 @@ from fsprobe.model.events import Op, ParseQuality
 Status = tuple[int, Callable[[], None]]
 
 
+@seldom_collected(NEVER)
 def fold_ring(
     data: Buffer,
     quality: ParseQuality,
@@ -56,17 +57,11 @@ def fold_ring(
     Raises:
         BadInput: it is no ring.
     """
-    is_collecting = gc.isenabled()
-    gc.disable()  # nearly all that is made stays: looking for garbage takes a tenth of the time and finds none
-    try:
-        ring = open_ring(data)
-        columns = slots.read(ring)
-        if columns is None:
-            return None
-        return _fold(ring, columns, quality, attributor, why_not_found, cwd, model, times, seen)
-    finally:
-        if is_collecting:
-            gc.enable()
+    ring = open_ring(data)
+    columns = slots.read(ring)
+    if columns is None:
+        return None
+    return _fold(ring, columns, quality, attributor, why_not_found, cwd, model, times, seen)
 
 
 def _fold(

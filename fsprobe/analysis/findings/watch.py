@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fsprobe.analysis.attribution.attribute import Attributed, Frame
+from fsprobe.dataclass import dataclass
 from fsprobe.model.events import Call, Op
 
 SPAWN = "multiprocessing.spawn"

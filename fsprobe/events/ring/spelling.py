@@ -21,7 +21,6 @@ Spell = Callable[[Slot, Texts], bytes]
 _ODD = re.compile(rb'[^\x20-\x7e]|["\\]')
 _ODD_IN_ANNOTATION = re.compile(rb'[^\x20-\x7e]|["\\<>]')
 
-_RENAME = ((1, b"RENAME_NOREPLACE"), (2, b"RENAME_EXCHANGE"), (4, b"RENAME_WHITEOUT"))
 _WATCH = ((0x02000000, b"IN_DONT_FOLLOW"),)
 _ERRORS: dict[int, tuple[str, bytes]] = {
     number: (name, f"-1 {name} ({os.strerror(number)})".encode()) for number, name in errno.errorcode.items()

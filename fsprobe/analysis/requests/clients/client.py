@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol as Interface
 
 from fsprobe.analysis.requests.dentries import Listing, Place
+from fsprobe.dataclass import dataclass
 
 _LIBRARY = re.compile(rb"\.so(?:\.[0-9.]+)?$")
 
@@ -51,8 +52,6 @@ class Visit:
 class Client(Interface):
     """The cache of one mount's client. Each method may ask."""
 
-    may_forget: bool
-    """Names that are known may have to be asked for again: each walk has to be walked in full."""
     not_predictable: dict[str, str]
     """Operation -> why its number is uncertain or left out; filled while it is counted."""
 

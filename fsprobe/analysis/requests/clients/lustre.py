@@ -6,8 +6,6 @@ recorded runs (docs/method.md). Locks that the server takes back are not predict
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fsprobe.analysis.requests.clients.client import Ask, Visit, is_read_at_once
 from fsprobe.analysis.requests.clients.protocol import Protocol
 from fsprobe.analysis.requests.dentries import (
@@ -27,6 +25,7 @@ from fsprobe.analysis.requests.dentries import (
     Listing,
     Place,
 )
+from fsprobe.dataclass import dataclass
 
 JUST_CLOSED_S = 0.1
 """lustre/llite/llite_internal.h, SBI_DEFAULT_OPENCACHE_THRESHOLD_MS."""
@@ -66,7 +65,6 @@ class LustreClient:
     def __init__(self, protocol: Protocol, ask: Ask) -> None:
         self._protocol = protocol
         self._ask = ask
-        self.may_forget = True
         self.not_predictable: dict[str, str] = {}
         self.begin()
 
