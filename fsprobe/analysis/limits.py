@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fsprobe.analysis.gaps import gaps
-from fsprobe.dataclass import dataclass
 from fsprobe.model.answers import Offender
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import RequestRow

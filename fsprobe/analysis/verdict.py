@@ -8,6 +8,7 @@ of the job. And how fast it asks, against what support staff call too much. Thre
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fsprobe import capabilities
 from fsprobe.analysis import amounts
@@ -17,7 +18,6 @@ from fsprobe.analysis.findings.thresholds import cold_ms, is_per_open
 from fsprobe.analysis.gaps import gaps
 from fsprobe.analysis.requests.rows import NOT_KNOWN
 from fsprobe.analysis.time import weighing
-from fsprobe.dataclass import dataclass
 from fsprobe.model.profile import Verdict
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import MountRow, sum_of

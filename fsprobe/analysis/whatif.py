@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 from fsprobe.model.answers import CurvePoint, Estimate
 from fsprobe.model.manifest import Manifest

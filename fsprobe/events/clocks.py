@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 
-from fsprobe.dataclass import dataclass
 from fsprobe.foreign_numbers import count
 
 WAKE_NS = 15_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from fsprobe.dataclass import dataclass
 from fsprobe.events.strace.arguments import exec_argv, exec_environment, is_argv_cut
 from fsprobe.model.events import Call, Op
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import field
-
-from fsprobe.dataclass import dataclass
+from dataclasses import dataclass, field
 
 _RECORD = struct.Struct("<IQQ")
 _MOST = 1 << 62

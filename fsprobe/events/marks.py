@@ -16,10 +16,9 @@ import re
 import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.dataclass import dataclass
 from fsprobe.events.clocks import WAKE_NS, Clocks, offsets
 from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Call, Event, Mark, Process

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsprobe import pipeline
-from fsprobe.dataclass import dataclass
 from fsprobe.layouts.plain import Layout
 from fsprobe.model.comparison import IMAGE_KINDS
 from fsprobe.model.requests import RequestCounts

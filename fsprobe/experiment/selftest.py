@@ -9,12 +9,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.capture import record
 from fsprobe.capture.options import RunOptions
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import EXIT_MACHINE, FsprobeError
 from fsprobe.events import ring
 from fsprobe.events.ring import mapped

@@ -8,10 +8,10 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from fsprobe.analysis.counting.tally import Tally
-from fsprobe.dataclass import dataclass
 from fsprobe.model.comparison import Difference, Differences
 from fsprobe.model.formats import text
 

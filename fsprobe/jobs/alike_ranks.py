@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.job import RankRow
 
 MAX_KINDS = 6

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.analysis.counting.rates import PEAK_S, SUSTAINED_S, busiest
 from fsprobe.analysis.counting.tally import BIN_NS, Tally
-from fsprobe.dataclass import dataclass
 from fsprobe.jobs.sums import add_numbers, add_timeline
 
 N_SLOTS = 120

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fsprobe.analysis.findings.evidence import Evidence
 from fsprobe.analysis.findings.rules import RULES, Rule, find
 from fsprobe.analysis.findings.thresholds import SEVERITIES
 from fsprobe.analysis.requests.rows import RequestCounts, Requests
-from fsprobe.dataclass import dataclass
 from fsprobe.jobs.sums import OWN, SHARED
 from fsprobe.model.finding import Finding
 

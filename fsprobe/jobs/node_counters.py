@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.manifest import MountCounters
 
 NO_START = "several ranks of a node read the same counters, and an older fsprobe did not note where they began"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fsprobe.analysis.requests.rows import NOT_KNOWN, RequestCounts, Requests, Served, reaches_server
-from fsprobe.dataclass import dataclass
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from fsprobe.analysis.counting.profile import numbers
@@ -13,7 +13,6 @@ from fsprobe.analysis.counting.rates import PEAK_S, busiest
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.capture.machine import ranks
-from fsprobe.dataclass import dataclass
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.node_requests import JobRequests
 from fsprobe.model.events import ParseQuality

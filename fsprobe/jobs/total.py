@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.ownership import Mounts, Owners
@@ -12,7 +12,6 @@ from fsprobe.analysis.garbage import SELDOM, seldom_collected
 from fsprobe.analysis.manifest import mount_facts, with_open_names
 from fsprobe.analysis.requests.rows import CAVEAT, most_first
 from fsprobe.analysis.time.account import with_time
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 from fsprobe.jobs.clock import make_slots
 from fsprobe.jobs.evidence import judge

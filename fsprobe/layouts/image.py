@@ -13,9 +13,9 @@ import struct
 import subprocess
 from calendar import timegm
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fsprobe import files
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput, MachineCannot
 
 _SUPERBLOCK = struct.Struct("<IIIIIHHHHHHQQ")

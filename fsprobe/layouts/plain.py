@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe.capture.machine.mounts import mount_of, parse_mountinfo
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 
 Made = Callable[[str, bool], None]

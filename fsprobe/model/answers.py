@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.formats import FORMAT

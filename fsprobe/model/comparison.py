@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.formats import FORMAT
 from fsprobe.model.requests import Operation, RequestCounts, RequestRow, side_by_side
 from fsprobe.model.rows import CallCounts, Rates

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.requests import RequestCounts
 from fsprobe.model.rows import CallCounts, Row
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.requests import Operation, side_by_side
 
 

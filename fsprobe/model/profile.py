@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.finding import Finding
 from fsprobe.model.formats import FORMAT
 from fsprobe.model.job import Job

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.rows import OURS
 
 _LUSTRE = "mdc.stats:"

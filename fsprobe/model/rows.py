@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
-
-from fsprobe.dataclass import dataclass
 
 PROGRAM = "(program)"
 """Key of the main module: what is in no import."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import shlex
 import signal
+from dataclasses import dataclass
 
 from fsprobe.capabilities import TRUE_DURATIONS
 from fsprobe.capture import shipped
-from fsprobe.dataclass import dataclass
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.manifest import Manifest, PythonFacts

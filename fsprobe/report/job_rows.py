@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.job import Job, NodeRow, RankRow
 from fsprobe.model.rows import CallCounts, sum_of
 from fsprobe.report import numbers

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.manifest import MountCounters
 from fsprobe.model.profile import Profile

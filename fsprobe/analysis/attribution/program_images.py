@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.module_names import ModuleNames
-from fsprobe.dataclass import dataclass
 from fsprobe.model.events import Call
 from fsprobe.model.rows import PROGRAM
 

@@ -8,11 +8,10 @@ symlink, is computed when a profile is made of the tally, once per distinct path
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed, Frame
 from fsprobe.analysis.counting.latency import BINS, bin_of
-from fsprobe.dataclass import dataclass
 from fsprobe.events.strace.arguments import resolved_of
 from fsprobe.model.events import MISSING_ERRORS, Op
 from fsprobe.model.rows import Counts

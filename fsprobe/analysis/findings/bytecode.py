@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
@@ -22,7 +22,6 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.watch import TEMPORARY_PYC
-from fsprobe.dataclass import dataclass
 from fsprobe.model.formats import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)

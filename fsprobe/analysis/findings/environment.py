@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fsprobe.analysis.counting.tally import PathTally
 from fsprobe.analysis.findings.evidence import (
@@ -35,7 +35,6 @@ from fsprobe.analysis.findings.images import (
     lines_to_rebuild,
     name_the_container,
 )
-from fsprobe.dataclass import dataclass
 from fsprobe.model.formats import text
 from fsprobe.model.rows import Counts
 

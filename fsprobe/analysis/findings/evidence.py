@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import Notes
@@ -15,7 +15,6 @@ from fsprobe.analysis.findings.watch import Watch as Watch
 from fsprobe.analysis.findings.watch import watch as watch
 from fsprobe.analysis.requests.model import Requests
 from fsprobe.capture.machine import ranks
-from fsprobe.dataclass import dataclass
 from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Mount, plain
 from fsprobe.model.formats import text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Container
+from dataclasses import dataclass
 
 from fsprobe.analysis.findings import (
     bytecode,
@@ -18,7 +19,6 @@ from fsprobe.analysis.findings import (
 )
 from fsprobe.analysis.findings.evidence import Evidence, Seen
 from fsprobe.analysis.findings.thresholds import SEVERITIES
-from fsprobe.dataclass import dataclass
 from fsprobe.model.finding import Finding
 
 _LUMI = "LUMI training material, ai-20241126, extra_07"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fsprobe import files, foreign_json
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 
 MAX_BYTES = 1 << 20

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import Attributed, Frame
-from fsprobe.dataclass import dataclass
 from fsprobe.model.events import Call, Op
 
 SPAWN = "multiprocessing.spawn"

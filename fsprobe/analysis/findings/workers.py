@@ -6,12 +6,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from fsprobe.analysis.counting.tally import ProcessTally
 from fsprobe.analysis.findings.environment import network_roots
 from fsprobe.analysis.findings.evidence import Evidence, Seen, Watch, key_of, plural, version_of, weigh
 from fsprobe.analysis.findings.watch import FORK_SERVER, LOKY, SPAWN, TRACKER
-from fsprobe.dataclass import dataclass
 
 _NO_INPUT = os.fsencode(os.devnull)
 _NOT_TO_PRELOAD = frozenset(

@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.requests.steps import DESCRIBE, Step
-from fsprobe.dataclass import dataclass
 from fsprobe.model.events import Mount
 
 N_KEPT = 8

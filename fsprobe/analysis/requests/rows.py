@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.analysis.attribution.ownership import Owners
 from fsprobe.analysis.requests.clients.protocol import Protocol
-from fsprobe.dataclass import dataclass
 from fsprobe.model import requests as values
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text

@@ -10,10 +10,9 @@ import re
 import stat
 from array import array
 from collections.abc import Hashable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
-from fsprobe.dataclass import dataclass
 from fsprobe.events.strace.arguments import link_target, result_path, second_path
 from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from fsprobe.analysis.streaming import bounds as bounded
 from fsprobe.analysis.streaming import tally_file
 from fsprobe.capture.directories import own_files, scratch
 from fsprobe.capture.machine import mounts
-from fsprobe.dataclass import dataclass
 from fsprobe.events import marks, ring
 from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, ParseQuality

@@ -12,7 +12,7 @@ the rest was done at the same time, by other threads or processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from fsprobe import capabilities
 from fsprobe.analysis.counting.latency import bin_middle_ns, bin_ns
@@ -20,7 +20,6 @@ from fsprobe.analysis.counting.profile import cheap_ns, tracing_overhead_ns
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.time.cache import guess
 from fsprobe.analysis.time.observed import FAST_CALL_NS, READ_NS, Observed, Used
-from fsprobe.dataclass import dataclass
 from fsprobe.model.events import Mount
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest

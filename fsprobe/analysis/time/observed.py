@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 
 from fsprobe.analysis.counting.latency import BINS, bin_of
-from fsprobe.dataclass import dataclass
 from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.ring import Reads, RingFacts, Usage
 from fsprobe.model.events import Call, Event, Mark, Op, Process

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from fsprobe.analysis.time.account import MAX_ROWS, by_package
-from fsprobe.dataclass import dataclass
 from fsprobe.model.time.account import PARTLY, MountTime, TimeAccount, TimeRow, TimeSplit
 
 _PARTS = ("cpu_s", "metadata_s", "reads_s", "both_s")

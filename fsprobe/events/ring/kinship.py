@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from fsprobe.dataclass import dataclass
 from fsprobe.events.ring.slots import BEGUN, CALL, NEWTID, SLOT_BYTES, START, Ring, Slot, slot_at
 
 CLONES = frozenset({56, 57, 58, 435})

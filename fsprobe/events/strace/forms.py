@@ -8,9 +8,9 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any, cast
 
-from fsprobe.dataclass import dataclass
 from fsprobe.events.strace import constants
 from fsprobe.events.strace.stamps import HEAD
 from fsprobe.events.strace.values import MAX_CALL_BYTES

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from fsprobe.dataclass import dataclass
 from fsprobe.events.strace.values import MAX_PATH_BYTES, annotated_path
 from fsprobe.model.events import Event, Process
 

@@ -12,11 +12,11 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from fsprobe import files
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 from fsprobe.events.strace.forms import Form, decoded, encoding_of, form_of, undressed, why_no_log
 from fsprobe.events.strace.stamps import HEAD, nanoseconds, time_of_day_ns

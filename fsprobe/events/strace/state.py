@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from fsprobe.dataclass import dataclass
 from fsprobe.events.strace.lineage import Families
 from fsprobe.events.strace.values import duration_ns, error_of
 from fsprobe.model.events import Event, Op, ParseQuality

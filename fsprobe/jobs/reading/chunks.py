@@ -6,7 +6,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -17,7 +17,6 @@ from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.garbage import NEVER, seldom_collected
 from fsprobe.analysis.requests.alike import Alike
 from fsprobe.analysis.time.sums import TimeSums
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import FsprobeError
 from fsprobe.jobs import sums as merging
 from fsprobe.jobs.clock import NodeClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +20,6 @@ from fsprobe.analysis.columns.slots import LAYOUT, MOST_NS, Columns, Shapes
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.observed import Observed
-from fsprobe.dataclass import dataclass
 from fsprobe.events.clocks import offsets
 from fsprobe.events.cpu_times import CpuTimes
 from fsprobe.events.marks import HookFiles

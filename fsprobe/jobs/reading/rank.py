@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fsprobe import pipeline
@@ -18,7 +19,6 @@ from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.account import time_account
 from fsprobe.analysis.time.observed import Observed
 from fsprobe.capture.directories import scratch
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import FsprobeError
 from fsprobe.events.marks import HookFiles
 from fsprobe.model.events import Mount, ParseQuality

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsprobe import files
 from fsprobe.capture import naming
 from fsprobe.capture.machine import ranks
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.jobs.rank_rows import RankFile, natural
 from fsprobe.recording import file as recording

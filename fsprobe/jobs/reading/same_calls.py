@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe import pipeline
@@ -22,7 +22,6 @@ from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.alike import without_own
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.observed import Observed
-from fsprobe.dataclass import dataclass
 from fsprobe.events import cpu_times
 from fsprobe.events.marks import HookFiles
 from fsprobe.jobs.reading import stamped

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsprobe.dataclass import dataclass
 from fsprobe.events.clocks import PRINTED_NS, Anchor, Clocks
 from fsprobe.events.strace.stamps import nanoseconds
 from fsprobe.foreign_numbers import count

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from dataclasses import dataclass
 
-from fsprobe.dataclass import dataclass
 from fsprobe.layouts.mount import linux
 
 KINDS = ("squashfs", "bind", "overlay")

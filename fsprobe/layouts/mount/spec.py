@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 from fsprobe.layouts.image import read_superblock
 from fsprobe.layouts.mount.methods import KINDS

@@ -18,11 +18,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fsprobe.capture.machine.host import find_program
 from fsprobe.capture.process.signals import take_signal
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
 from fsprobe.layouts.mount import linux
 

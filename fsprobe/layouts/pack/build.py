@@ -12,11 +12,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe import files
 from fsprobe.capture.directories import own_files
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError, MachineCannot
 from fsprobe.layouts.image import Listing, read_listing, read_superblock
 from fsprobe.layouts.pack import side_file as sidefile

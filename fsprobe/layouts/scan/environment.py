@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fsprobe import files
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import BadInput
 from fsprobe.layouts.scan import venv as environments
 from fsprobe.layouts.scan.compilation import compile_sources

@@ -7,9 +7,9 @@ import io
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fsprobe import files, foreign_json
-from fsprobe.dataclass import dataclass
 from fsprobe.layouts.scan.walk import Tree
 
 MAX_URL_BYTES = 1 << 16

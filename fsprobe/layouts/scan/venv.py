@@ -14,9 +14,9 @@ import stat
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from fsprobe import files
-from fsprobe.dataclass import dataclass
 from fsprobe.layouts.scan.walk import Tree
 
 MAX_CONFIG_BYTES = 1 << 20

@@ -10,9 +10,9 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from fsprobe.capture.directories import own_files
-from fsprobe.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

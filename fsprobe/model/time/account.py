@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
-
-from fsprobe.dataclass import dataclass
 
 CPU, METADATA, READS, BOTH, OTHER = "cpu", "metadata", "reads", "both", "other"
 """Keys of the parts, in the order in which a bar shows them."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from fsprobe.dataclass import dataclass
 from fsprobe.model.rows import ModuleRow
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsprobe import files
-from fsprobe.dataclass import dataclass
 from fsprobe.errors import EXIT_BAD_INPUT, FsprobeError
 
 SUMS = "SHA256SUMS"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fsprobe import __version__, capabilities
 from fsprobe.capture.machine import ranks
-from fsprobe.dataclass import dataclass
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts

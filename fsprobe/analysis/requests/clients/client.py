@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 from fsprobe.analysis.requests.dentries import Listing, Place
-from fsprobe.dataclass import dataclass
 
 _LIBRARY = re.compile(rb"\.so(?:\.[0-9.]+)?$")
 

@@ -6,6 +6,8 @@ recorded runs (docs/method.md). Locks that the server takes back are not predict
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fsprobe.analysis.requests.clients.client import Ask, Visit, is_read_at_once
 from fsprobe.analysis.requests.clients.protocol import Protocol
 from fsprobe.analysis.requests.dentries import (
@@ -25,7 +27,6 @@ from fsprobe.analysis.requests.dentries import (
     Listing,
     Place,
 )
-from fsprobe.dataclass import dataclass
 
 JUST_CLOSED_S = 0.1
 """lustre/llite/llite_internal.h, SBI_DEFAULT_OPENCACHE_THRESHOLD_MS."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from fsprobe.analysis.requests.clients.client import Age, Ask, Pages, Visit
 from fsprobe.analysis.requests.clients.protocol import Protocol
 from fsprobe.analysis.requests.dentries import DIRECTORY, OTHER, Listing, Place
-from fsprobe.dataclass import dataclass
 
 FIRST_ANSWER_BYTES = 64 << 10
 """fs/nfs/dir.c, NFS_INIT_DTSIZE: what the first READDIR of a listing asks for; each further one asks for twice as much."""

@@ -6,9 +6,9 @@ fs/nfs/super.c, nfs_show_mount_options; nfs(5)).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
-from fsprobe.dataclass import dataclass
 from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Mount
 
