@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
+BLOCK_BYTES = 1 << 20
 MAX_LINKS = 40
 """As the kernel's MAXSYMLINKS."""
 UNKNOWN_OWNER = 65534
@@ -80,6 +81,16 @@ def open_to_read(path: "str | bytes", streams: "bool" = False, buffering: "int" 
 
 def open_regular(path: "str | bytes", streams: "bool" = False, buffering: "int" = -1) -> "BinaryIO":
     """As `open_to_read`, with a metadata call less: for names that are hardly ever a device."""
+    fd = descriptor_of(path, streams)
+    try:
+        return os.fdopen(fd, "rb", buffering)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def descriptor_of(path: "str | bytes", streams: "bool" = False) -> "int":
+    """As `open_regular`; gives a descriptor."""
     _without_nul(path)
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -88,10 +99,39 @@ def open_regular(path: "str | bytes", streams: "bool" = False, buffering: "int" 
             if not streams or stat.S_ISDIR(mode):
                 raise no_file(mode)
             os.set_blocking(fd, True)
-        return os.fdopen(fd, "rb", buffering)
     except BaseException:
         os.close(fd)
         raise
+    return fd
+
+
+def take(fd: "int", max_bytes: "int") -> "bytes":
+    """What a descriptor gives from where it stands, at most `max_bytes`: without the two fstat of a file object.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    blocks = []
+    while max_bytes > 0:
+        block = os.read(fd, min(max_bytes, BLOCK_BYTES))
+        if not block:
+            break
+        blocks.append(block)
+        max_bytes -= len(block)
+    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+
+def told(path: "str", max_bytes: "int" = BLOCK_BYTES) -> "bytes":
+    """What the kernel tells in a file of /proc or /sys.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return take(fd, max_bytes)
+    finally:
+        os.close(fd)
 
 
 def read(path: "str | bytes", max_bytes: "int", streams: "bool" = False) -> "bytes":

@@ -347,3 +347,25 @@ def test_an_output_is_the_same_by_one_step_as_by_many(
         assert (fd >= 0) is is_plain, path
         if fd >= 0:
             os.close(fd)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, files.BLOCK_BYTES - 1, files.BLOCK_BYTES, 2 * files.BLOCK_BYTES + 7])
+def test_what_is_taken_of_a_descriptor_is_all_up_to_a_bound(tmp_path: Path, size: int) -> None:
+    data = bytes(number % 251 for number in range(size % 5000)).ljust(size, b"x")
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    for most in (0, 1, size, size + 1, 1 << 30):
+        fd = files.descriptor_of(str(path))
+        try:
+            assert files.take(fd, most) == data[:most]
+        finally:
+            os.close(fd)
+    assert files.told(str(path), 3) == data[:3]
+
+
+def test_what_the_kernel_tells_in_pieces_is_told_whole() -> None:
+    """A read of /proc gives about a page."""
+    told = files.told("/proc/self/smaps")
+    assert told.count(b"VmFlags:") == told.count(b"\nSize:") > 20
+    with pytest.raises(FileNotFoundError):
+        files.told("/proc/self/no-such-file")

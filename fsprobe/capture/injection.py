@@ -3,8 +3,7 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-import os
-
+from fsprobe import files
 from fsprobe.capture import shipped
 from fsprobe.capture.directories import hook_place
 from fsprobe.capture.machine import host
@@ -56,11 +55,7 @@ def n_filters() -> "int":
     Linux before 5.9 says only that there are some: then it is 1.
     """
     try:
-        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = os.read(fd, 1 << 14)
-        finally:
-            os.close(fd)
+        text = files.told("/proc/self/status", 1 << 14)
     except OSError:
         return 0
     number = text.partition(b"\nSeccomp_filters:\t")[2].partition(b"\n")[0]

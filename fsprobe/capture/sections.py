@@ -84,9 +84,12 @@ def write_state(scratch: "str", state: "dict[str, Any]", table: "bytes" = b"") -
 
 def _write_new(path: "str", data: "bytes") -> "None":
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb", buffering=0) as target:
-        if target.write(data) != len(data):
-            os.unlink(path)
+    try:
+        is_whole = os.write(fd, data) == len(data)
+    finally:
+        os.close(fd)
+    if not is_whole:
+        os.unlink(path)
 
 
 def write_recording(
@@ -220,13 +223,12 @@ def hook_files(directory: "str") -> "tuple[list[str], dict[str, str], dict[str, 
 
 def _marks_bytes(path: "str", name: "str", max_bytes: "int") -> "tuple[int, bytes | None]":
     """How much of a file is read; and what it holds where that is lines alone, of at most `max_bytes`."""
-    with own_files.reader(path, buffering=0) as source:
-        if name.startswith(HOOK_FILES):
-            size = os.fstat(source.fileno()).st_size
-            return size, source.read(size) if size <= max_bytes else None
-        from fsprobe.capture.directories import room
+    if name.startswith(HOOK_FILES):
+        data = own_files.contents(path, max_bytes + 1)
+        return (len(data), data) if len(data) <= max_bytes else (os.stat(path).st_size, None)
+    from fsprobe.capture.directories import room
 
-        return room.allocated_bytes(source.read(room.HEADER_BYTES)), None
+    return room.allocated_bytes(own_files.contents(path, room.HEADER_BYTES)), None
 
 
 def _listed(directory: "str") -> "list[str]":
@@ -260,8 +262,7 @@ def _mount_table(scratch: "str") -> "tuple[bytes, bool]":
     if not scratch:
         return here, True
     try:
-        with own_files.reader(os.path.join(scratch, MOUNTS)) as source:
-            table = source.read(file.MAX_MOUNTS_BYTES)
+        table = own_files.contents(os.path.join(scratch, MOUNTS), file.MAX_MOUNTS_BYTES)
     except OSError:
         return here, True
     return table, table == here

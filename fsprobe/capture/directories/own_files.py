@@ -74,6 +74,19 @@ def reader(path: "str", dir_fd: "int | None" = None, buffering: "int" = -1) -> "
     return os.fdopen(open_file(path, dir_fd=dir_fd), "rb", buffering)
 
 
+def contents(path: "str", max_bytes: "int", dir_fd: "int | None" = None) -> "bytes":
+    """What such a file holds, at most `max_bytes` of it.
+
+    Raises:
+        OSError: as `open_file`.
+    """
+    fd = open_file(path, dir_fd=dir_fd)
+    try:
+        return files.take(fd, max_bytes)
+    finally:
+        os.close(fd)
+
+
 def punch(fd: "int", start: "int", end: "int") -> "int":
     """Free the bytes from `start` to `end`; 0, or the errno."""
     import ctypes

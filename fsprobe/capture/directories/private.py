@@ -7,6 +7,8 @@ import errno
 import os
 import stat
 
+from fsprobe import files
+
 _OPEN = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
 
 
@@ -158,6 +160,8 @@ def holds(place: "int", name: "str", data: "bytes") -> "os.stat_result | None":
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
     except OSError:
         return None
-    with open(fd, "rb") as source:
+    try:
         found = os.fstat(fd)
-        return found if stat.S_ISREG(found.st_mode) and source.read(len(data) + 1) == data else None
+        return found if stat.S_ISREG(found.st_mode) and files.take(fd, len(data) + 1) == data else None
+    finally:
+        os.close(fd)

@@ -9,6 +9,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 import os
 
+from fsprobe import files
 from fsprobe.capture.machine import mounts
 
 TYPE_CHECKING = False
@@ -51,8 +52,7 @@ class Limit:
 
 
 def _read(path: "str") -> "str":
-    with open(path, "rb", buffering=0) as source:
-        return source.read(1 << 16).decode("ascii", "replace").strip()
+    return files.told(path, 1 << 16).decode("ascii", "replace").strip()
 
 
 def limits(
@@ -73,8 +73,7 @@ def limits(
         return _own_limits[0]
     if own is None:
         try:
-            with open("/proc/self/cgroup", "rb", buffering=0) as source:
-                own = source.read(1 << 16)
+            own = files.told("/proc/self/cgroup", 1 << 16)
         except OSError:
             return []
     if ram_bytes is None:

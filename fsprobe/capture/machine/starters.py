@@ -355,13 +355,16 @@ def head_of(path: "str") -> "bytes":
     """How a file begins, of a script up to `MAX_SCRIPT_BYTES`, read once; b"" where it can't be read."""
     if path not in _heads:
         try:
-            with files.open_regular(path) as source:
+            fd = files.descriptor_of(path)
+            try:
                 try:
-                    _opened[path] = os.readlink("/proc/self/fd/%d" % source.fileno())
+                    _opened[path] = os.readlink("/proc/self/fd/%d" % fd)
                 except OSError:
                     pass  # no /proc
-                head = source.read(HEAD_BYTES)
-                _heads[path] = head + source.read(MAX_SCRIPT_BYTES - len(head)) if head[:2] == b"#!" else head
+                head = files.take(fd, HEAD_BYTES)
+                _heads[path] = head + files.take(fd, MAX_SCRIPT_BYTES - len(head)) if head[:2] == b"#!" else head
+            finally:
+                os.close(fd)
         except (OSError, ValueError):
             return b""
     return _heads[path]

@@ -195,7 +195,8 @@ def n_slots(source: "Reader", most: "int" = MOST) -> "int":
         return 0
     taken = int(struct.unpack_from("<Q", head, NEXT_AT)[0])
     cap = int(struct.unpack_from("<Q", head, CAP_AT)[0])
-    there = (os.fstat(source.fd).st_size - HEADER_BYTES) // SLOT_BYTES
+    # where it ends, without asking for its status
+    there = (os.lseek(source.fd, 0, os.SEEK_END) - HEADER_BYTES) // SLOT_BYTES
     return max(0, min(taken, cap, most, there))
 
 
