@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = cost.measure(pythons, options.pairs)
         data["cost"] = {**evidence.head("inline --cost", n_runs=options.pairs), **found}
     evidence.save(data, markdown, None, options.output)
-    rows = data.get("equality", {}).get("rows", [])
+    rows = data["equality"]["rows"] if options.equality or is_all else []
     return int(any("why_not" not in row and (row["n_calls"] != row["n_equal"] or row["n_lost"]) for row in rows))
 
 
