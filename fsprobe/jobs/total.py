@@ -152,6 +152,7 @@ def _manifest(files: Files, total: Part) -> Manifest:
         command=first.command,
         label=first.label,
         cwd=first.cwd,
+        lookups_left=files.lacks_lookups,
         backend=first.backend,
         backend_version=first.backend_version,
         capabilities=first.capabilities,

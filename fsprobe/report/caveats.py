@@ -86,6 +86,11 @@ def quality_lines(profile: Profile) -> list[str]:
             "modules. `fsprobe merge` takes them from its recording; of this rank alone requests are roughly known, and packages go by "
             "the names of their modules. With --ranks all each rank looks for itself"
         )
+    elif manifest.lookups_left:
+        lines.append(
+            "the first rank of a node has looked up links, directories that are missing and the owners of modules for the others of its node, "
+            "and its recording is not here: requests of such ranks are roughly known, and their packages go by the names of modules"
+        )
     if manifest.no_hook:
         lines.append(
             f"no hook: there is no directory for it in which nobody else can write ({manifest.no_hook}); "

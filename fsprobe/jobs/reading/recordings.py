@@ -26,6 +26,8 @@ class Files:
     """(file, the one that is taken in its place): both tell of the same run, which counts once"""
     n_foreign: int
     """Other files in the directories: neither named nor made as recordings are."""
+    lacks_lookups: bool
+    """Whether a rank left the lookups to one of its node whose recording is not here."""
 
 
 def gather(places: Sequence[str], job: str = "") -> Files:
@@ -66,7 +68,14 @@ def gather(places: Sequence[str], job: str = "") -> Files:
         raise FsprobeError(f"recordings of {len(jobs)} jobs: {shown}", "choose one with --job", EXIT_USAGE)
     found.sort(key=lambda file: (natural(file.node), file.rank if file.rank is not None else -1, file.path))
     taken, repeated = _once_each(found)
-    return Files(ranks=_with_lookups(taken), unreadable=unreadable, repeated=repeated, n_foreign=n_foreign)
+    ranks = _with_lookups(taken)
+    return Files(
+        ranks=ranks,
+        unreadable=unreadable,
+        repeated=repeated,
+        n_foreign=n_foreign,
+        lacks_lookups=any(before.lookups_of and not file.lookups_of for before, file in zip(taken, ranks, strict=True)),
+    )
 
 
 def _once_each(found: Sequence[RankFile]) -> tuple[list[RankFile], list[tuple[str, str]]]:

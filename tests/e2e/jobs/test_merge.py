@@ -108,6 +108,7 @@ def test_what_the_first_rank_of_a_node_looked_up_serves_the_others(tmp_path: Pat
         ]
         made = jobs.merge(jobs.gather([str(place)]))
         assert made.requests is not None
+        assert not [line for line in quality_lines(made) if "first rank of a node" in line]
         predicted[name] = made.requests.by_mount, made.requests.at_servers
     assert looked == {"left": [True, False], "own": [True, True]}
     assert predicted["left"] == predicted["own"]
@@ -117,7 +118,9 @@ def test_what_the_first_rank_of_a_node_looked_up_serves_the_others(tmp_path: Pat
     assert not [line for line in first if "first one of its node" in line]
     # the first rank's recording is lost: the job is counted all the same
     next((tmp_path / "left").glob("*rank0000*")).unlink()
-    assert jobs.merge(jobs.gather([str(tmp_path / "left")])).requests is not None
+    lost = jobs.merge(jobs.gather([str(tmp_path / "left")]))
+    assert lost.requests is not None
+    assert [line for line in quality_lines(lost) if "its recording is not here" in line]
 
 
 def test_one_per_node_runs_the_others_untouched_and_is_scaled(tmp_path: Path, strace_program: str) -> None:
