@@ -198,8 +198,9 @@ def _parts(
         computing = min(computing_metadata_s, metadata) + min(computing_reads_s, reads)
         off = min(excess, computing)
         if computing:
-            metadata -= min(computing_metadata_s, metadata) * off / computing
-            reads -= min(computing_reads_s, reads) * off / computing
+            # all of a part, rounded, may be a bit more than the part
+            metadata = max(0.0, metadata - min(computing_metadata_s, metadata) * off / computing)
+            reads = max(0.0, reads - min(computing_reads_s, reads) * off / computing)
         excess -= off
         off = min(excess, overhead_s, cpu)
         cpu -= off

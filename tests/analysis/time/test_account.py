@@ -128,6 +128,29 @@ def test_computing_beside_waiting_is_said() -> None:
     assert (made.both_s, made.cpu_s, made.metadata_s, made.other_s) == (7.0, 2.0, 1.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("wall_s", "metadata_s", "reads_s"),
+    [
+        (0.8204859119254819, 0.2181293584511306, 0.18227178514256723),
+        (0.5758459627880567, 0.055496430712191645, 0.1089986335928592),
+    ],
+)
+def test_a_part_that_was_all_computing_is_nothing_and_not_less(
+    wall_s: float, metadata_s: float, reads_s: float
+) -> None:
+    """What was in calls was CPU, all of it: no part is -0."""
+    made = divide(
+        wall_s,
+        wall_s,
+        metadata_s=metadata_s,
+        reads_s=reads_s,
+        computing_metadata_s=metadata_s,
+        computing_reads_s=reads_s,
+    )
+    assert [str(part) for part in (made.metadata_s, made.reads_s, made.both_s, made.other_s)] == ["0.0"] * 4
+    assert made.cpu_s == pytest.approx(wall_s, abs=1e-6)
+
+
 def test_without_a_cpu_clock_nothing_is_called_cpu() -> None:
     made = account(line(100, MS), None, 1.0, None, TRACED)
     assert made.cpu_s is None
