@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.resources
 import os
+import posixpath
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 MAIN = "fsprobe.cli.travel"
-DATA = tuple(f"fsprobe/capture/{name}" for name in (*injection.DATA_FILES, *backends.data_files()))
+DATA = tuple(posixpath.normpath(f"fsprobe/capture/{name}") for name in (*injection.DATA_FILES, *backends.data_files()))
 """Read as text at run time, imported by nobody."""
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _START = f"import sys\n\nfrom {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"
