@@ -95,9 +95,10 @@ def wait(
     is_over = False
     tick_s = min([by.tick_s for by in observers] + [TICK_S])
     told_at = 0.0
+    wanted = [int(number) for number in (*FORWARDED, signal.SIGCHLD)]
     while True:
         is_short = process.is_target and gone_at is not None
-        arrived = take_signal([*FORWARDED, signal.SIGCHLD], SHORT_TICK_S if is_short else tick_s)
+        arrived = take_signal(wanted, SHORT_TICK_S if is_short else tick_s)
         held.heed(None if arrived is None else arrived.si_signo)
         # left a zombie at first: the CPU of a tracer can be told apart from its children's only before it is reaped
         if gone_at is None or not process.is_target:
