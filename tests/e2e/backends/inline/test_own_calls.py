@@ -15,12 +15,18 @@ from fsprobe import pipeline
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import METADATA_OPS, Call, ParseQuality
 from fsprobe.recording.file import Recording
+from tests.capture.directories.test_hook_place import own
 from tests.conftest import ROOT, clean_environment
+
+__all__ = ["own"]
 
 MOST = {"inline": 270, "audit": 250}
 """Backend -> more than the bare interpreter makes. Of a checkout, where each source is looked at."""
 MOST_OF_AN_INSTALLED = 140
 """The same of the command of an installed fsprobe, which takes its code from one file."""
+MOST_OF_A_RANK = 64
+"""The same of a rank by the line for jobs, of an interpreter whose extension modules are files, and one more for each directory that
+the prefix lies in."""
 
 RANK_1 = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}
 
@@ -67,6 +73,26 @@ def test_own_calls_of_the_installed_command(tmp_path: Path, strace_program: str)
     n_calls = own_calls(strace_program, tmp_path / "log", *words, **path)
     n_calls -= own_calls(strace_program, tmp_path / "log", sys.executable, "-c", "pass", **path)
     assert 60 < n_calls <= MOST_OF_AN_INSTALLED, n_calls
+
+
+def test_own_calls_of_a_rank_by_the_line_for_jobs(own: Path, tmp_path: Path, strace_program: str) -> None:
+    """`python -I -S fsprobe run` out of a prefix that nobody else can write to, as docs/jobs.md has it."""
+    site = own / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    shutil.copytree(Path(fsprobe.__file__).parent, site / "fsprobe", ignore=shutil.ignore_patterns("__pycache__"))
+    info = site / f"fsprobe-{fsprobe.__version__}.dist-info"
+    info.mkdir()
+    (info / "RECORD").write_text("fsprobe/__init__.py,,\n")
+    (own / "bin").mkdir()
+    own.chmod(0o755)  # root's recorder has to be where every user can read it
+    script = shutil.copy(ROOT / "packaging" / "bin" / "fsprobe", own / "bin" / "fsprobe")
+    bare = [sys.executable, "-I", "-S", "-c", "pass"]
+    words = [*bare[:3], str(script), *recording_words(tmp_path / "x.fsprobe", *bare)[3:]]
+    own_calls(strace_program, tmp_path / "log", *words)  # alone it writes the snapshot, a rank does not
+    rank = {"SLURM_JOB_ID": "1", "SLURM_LOCALID": "1", **RANK_1}
+    own_calls(strace_program, tmp_path / "log", *words, **rank)
+    n_calls = own_calls(strace_program, tmp_path / "log", *words, **rank)
+    n_calls -= own_calls(strace_program, tmp_path / "bare.log", *bare)
+    assert 45 < n_calls <= MOST_OF_A_RANK + len(own.parts), n_calls
 
 
 @pytest.mark.parametrize("job", [RANK_1, {}], ids=["rank 1", "no rank"])
