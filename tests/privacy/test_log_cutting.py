@@ -55,6 +55,17 @@ def test_any_calls_give_the_same_events(made: list[Call]) -> None:
     same(format_all([call._replace(t_ns=t_ns) for call, t_ns in zip(made, times, strict=True)]))
 
 
+def test_calls_that_strace_has_no_name_for_stay() -> None:
+    ended = [
+        b"8 ???( <unfinished ...>",
+        b"7 ???()           = ?",
+        b"8 <... ??? resumed>) = ?",
+        b"8 +++ killed by SIGKILL +++",
+    ]
+    same([line + b"\n" for line in ended])
+    assert read_lines([line + b"\n" for line in ended])[1].n_unparsed == 0
+
+
 def test_a_damaged_log_raises_nothing_and_keeps_its_lines() -> None:
     chance = random.Random(6_005)
     logs = [path.read_bytes() for path in LOGS]
