@@ -75,7 +75,9 @@ def check(finder: str, path: Path) -> dict[int, int]:
     for gate, way_back in gates:
         assert {gate, way_back - 2} <= set(truth.syscalls)
         assert truth.syscalls[way_back - 2] == RT_SIGRETURN
-        assert not [hex(one) for one in range(way_back, way_back + 5) if one in truth.targets], "nothing comes to the way back"
+        assert not [hex(one) for one in range(way_back, way_back + 5) if one in truth.targets], (
+            "nothing comes to the way back"
+        )
     numbers: dict[int, int] = {}
     for _, number, _, _ in sites:
         numbers[number] = numbers.get(number, 0) + 1
