@@ -195,9 +195,7 @@ def prepare(
         host_name, rank = naming.node_name(run.environment, str(run.state["host"])), ranks.identify(run.environment)
         run.path = naming.output_path(options.output, options.command, host_name, rank)
         run.replaces = options.force
-        if not run.replaces:
-            naming.refuse_existing(run.path)
-            naming.refuse_existing(naming.page_path(run.path, options.page, rank))
+        naming.check(run.path, naming.page_path(run.path, options.page, rank), run.replaces)
         output = os.path.abspath(run.path) if run.state["cwd"] else run.path
         write_state(run.scratch, dict(run.state, output=output))
         write_so_far = functools.partial(_write_so_far, run)
