@@ -366,7 +366,7 @@ def closing_words(run: "Prepared", outcome: "Outcome", waited_s: "float") -> "li
     """What the user should know of how it went."""
     cut = outcome.log_truncated
     lines = ["the recording is not complete: %s; the command ran to its end" % cut] if cut else []
-    lines += [line for one in run.observers for line in one.warnings(outcome)]
+    lines += [line for one in run.observers for line in one.warnings(outcome)] + outcome.clock_words()
     if outcome.descendants_left:
         lines.append(
             "processes that outlive the command were still running %g s after it ended: the recording stops there (--wait-descendants)"
