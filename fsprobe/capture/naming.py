@@ -64,16 +64,6 @@ def existing(path: "str", hint: "str" = "--force replaces it; or name another wi
     return FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
 
 
-def refuse_existing(path: "str", hint: "str" = "--force replaces it; or name another with -o") -> "None":
-    """What is there is not overwritten unasked.
-
-    Raises:
-        FsprobeError: a file is there (exit code 2).
-    """
-    if path and not files.is_stream(path) and os.path.isfile(path):
-        raise existing(path, hint)
-
-
 def look(path: "str") -> "tuple[bool, str]":
     """Whether a file is there, and why none can be put there, as far as two calls can tell it; "" where they see nothing in the way.
 
