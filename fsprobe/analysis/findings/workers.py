@@ -102,7 +102,7 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
     if _is_dask(watch, workers):
         advice = (
             "dask reads the start method from its configuration. It has threads by then: where a forked worker hangs, take "
-            "the second line in place of the first; it saves with many workers."
+            "forkserver in its place, which saves with many workers."
         )
         commands = [f"{_DASK}fork", "# or, where a forked worker hangs:", f"{_DASK}forkserver"]
     else:
