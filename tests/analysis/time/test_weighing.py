@@ -37,3 +37,12 @@ def test_reads_that_were_not_observed() -> None:
     assert wait_s == 4.0
     assert said.startswith("4 s, 40% of the wall time, were spent in other waiting (reads, page faults)")
     assert list(weighing.untold(traced, 0, {"/p"})) == [], "nothing was opened there"
+
+
+def test_writing_that_nobody_timed() -> None:
+    ((wait_s, said),) = weighing.untold(ACCOUNT, 5, {"/p"}, n_written=3)
+    assert wait_s == 4.0
+    assert said == (
+        "4 s, 40% of the wall time, were spent in page faults and other waiting; 3 files were written there, and how long that "
+        "took is not observed"
+    )
