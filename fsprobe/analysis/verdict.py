@@ -134,7 +134,9 @@ def lacking(evidence: Evidence) -> list[str]:
     if account is not None:
         served = _served(evidence)
         keys = {row.key for row in served}
-        for wait_s, said in weighing.untold(account, sum_of(served).n_open, keys, n_written(evidence, keys)):
+        n_unseen = sum(evidence.profile.quality.unseen.values())
+        beside = n_written(evidence, keys), n_unseen
+        for wait_s, said in weighing.untold(account, sum_of(served).n_open, keys, *beside):
             share = account.share(wait_s)
             if share >= weighing.MUCH and _level_of_wait(evidence, share, wait_s) != NOT:
                 found.append(said)

@@ -10,7 +10,7 @@ import pytest
 from fsprobe.analysis.findings.watch import Watch
 from fsprobe.analysis.verdict import CAN_NOT_TELL, DANGER, HEAVY, NOT, NOTICEABLE, verdict
 from fsprobe.analysis.whatif import PROFILES
-from fsprobe.model.profile import Metrics, Verdict
+from fsprobe.model.profile import Metrics, Quality, Verdict
 from fsprobe.model.rows import Counts, MountRow, Rates, Row
 from fsprobe.model.time.account import MountTime, TimeAccount
 from tests.analysis.findings.evidence import make
@@ -234,3 +234,13 @@ def test_waiting_beside_files_that_were_written_acquits_nobody(path: bytes, leve
     judged = verdict(replace(made, profile=replace(made.profile, time=time)))
     assert judged.level == level
     assert ("1 file was written there" in judged.sentence) is (level == CAN_NOT_TELL)
+
+
+@pytest.mark.parametrize(("other_s", "level"), [(8.0, CAN_NOT_TELL), (2.0, NOT)])
+def test_what_was_not_seen_is_not_acquitted(other_s: float, level: str) -> None:
+    """`env -i python x.py` under the inline recorder: 33 calls of env, and an interpreter that waited unseen."""
+    row = MountRow(key="/", fstype="ext4", fs_class="local", n_open=10)
+    made = make({b"/usr/bin/env": Counts(n_open=10)}, metrics=Metrics(n_open=10, by_mount=(row,), time_s=0.1))
+    time = TimeAccount(wall_s=10.0, cpu_s=10.0 - other_s, metadata_s=0.0, reads_s=0.0, other_s=other_s)
+    profile = replace(made.profile, time=time, quality=Quality(unseen={"python": 1}))
+    assert verdict(replace(made, profile=profile)).level == level

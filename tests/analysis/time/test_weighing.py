@@ -46,3 +46,10 @@ def test_writing_that_nobody_timed() -> None:
         "4 s, 40% of the wall time, were spent in page faults and other waiting; 3 files were written there, and how long that "
         "took is not observed"
     )
+
+
+def test_what_programs_waited_for_that_nobody_saw() -> None:
+    for n, said in ((1, "1 program was"), (2, "2 programs were")):
+        ((wait_s, sentence),) = weighing.untold(ACCOUNT, 0, set(), n_unseen=n)
+        assert wait_s == 4.0
+        assert f"and {said} started that the recorder did not see (`--backend strace` may)" in sentence
