@@ -45,6 +45,24 @@ def output_path(output: "str", command: "list[str]", host: "str", rank: "ranks.R
     return ranks.tagged(output, rank)
 
 
+def placed(path: "str", output: "str") -> "str":
+    """The recording's path; that its directory is missing is told before the command runs, not after.
+
+    Args:
+        path: see `output_path`.
+        output: what -o said. Where it names a directory that one is there, and is not asked for again.
+
+    Raises:
+        FsprobeError: the directory is not there (exit code 2).
+    """
+    directory = os.path.dirname(path)
+    if directory and directory == os.path.dirname(output) and not output.endswith("/") and not os.path.isdir(directory):
+        raise FsprobeError(
+            "%s: there is no directory %s" % (path, directory), "make it: mkdir -p %s" % directory, EXIT_USAGE
+        )
+    return path
+
+
 def page_path(recording: "str", page: "str", rank: "ranks.Rank | None") -> "str":
     """Where the report of a run goes that -o or --format asked for; "" for nowhere.
 
@@ -87,7 +105,10 @@ def free_name(path: "str", warnings: "list[str]") -> "str":
 def default_name(command: "list[str]", host: "str", rank: "ranks.Rank | None") -> "str":
     """Command, rank, host, time and process as a file name."""
     words = [os.path.basename(word)[:MAX_NAME_PART] for word in command[:1]]
-    words += [os.path.basename(word)[:MAX_NAME_PART] for word in command[1:] if word.endswith(".py")][:1]
+    scripts = [os.path.basename(word) for word in command[1:] if word.endswith(".py")]
+    if not scripts and words[0].startswith("python") and "-m" in command[1:-1]:
+        scripts = [command[command.index("-m") + 1]]
+    words += [word[:MAX_NAME_PART] for word in scripts[:1]]
     if rank is not None:
         words.append("rank%04d" % rank.number)
     stem = "-".join([*words, host.split(".")[0], time.strftime("%Y%m%d-%H%M%S"), _process()])

@@ -193,8 +193,8 @@ def prepare(
             launch.words = enter + launch.words
             launch.program = host.find_program(enter[0], run.environment)[0] or ""
         host_name, rank = naming.node_name(run.environment, str(run.state["host"])), ranks.identify(run.environment)
-        run.path = naming.output_path(options.output, options.command, host_name, rank)
-        run.replaces = options.force
+        path = naming.output_path(options.output, options.command, host_name, rank)
+        run.path, run.replaces = naming.placed(path, options.output), options.force
         if not run.replaces:
             naming.refuse_existing(run.path)
             naming.refuse_existing(naming.page_path(run.path, options.page, rank))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,15 @@ def test_opens_inside_an_image_wait_for_no_server(tmp_path: Path, at: str, env: 
 def test_a_place_where_nothing_was_opened_is_named(tmp_path: Path) -> None:
     said = " ".join(whatif(tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/elsewhere").split())
     assert "nothing at or below /elsewhere was looked up" in said
+
+
+def test_the_first_line_is_the_answer(tmp_path: Path) -> None:
+    said = whatif(tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/proj/env", "--latency-ms", "1000").split("\n\n")[0]
+    # 40 files, each looked up and opened, in a directory that is looked up once; an image is two requests
+    table = whatif(tmp_path / "", "/proj", "lustre", "mgs:/p", "--env", "/proj/env", "--latency-ms", "1000", "--json")
+    rows = json.loads(table)["rows"]
+    assert [row["start_s"] for row in rows] == [row["n_requests"] for row in rows], "no CPU was observed: 1 s a request"
+    plain, image = (f"{row['n_requests']:g} s" for row in rows)
+    assert " ".join(said.split()) == (
+        f"One start with empty caches takes: plain {plain}, squashfs {image} (estimates)."
+    )
