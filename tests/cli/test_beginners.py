@@ -30,7 +30,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["compare", "slow.fsprobe", "no.fsprobe"], EXIT_BAD_INPUT, "cannot read no.fsprobe", "check the name"),
         (["report", "slow"], EXIT_BAD_INPUT, "cannot read slow", "did you mean slow.fsprobe?"),
         (["report", "fast"], EXIT_BAD_INPUT, "cannot read fast", "NAME.fsprobe"),
-        (["ticket", "slow.fsprobe", "-o", "t.tar"], EXIT_USAGE, "t.tar: what is written is an archive, not a file of .tar", "-o t.zip"),
+        (
+            ["ticket", "slow.fsprobe", "-o", "t.tar"],
+            EXIT_USAGE,
+            "t.tar: what is written is an archive, not a file of .tar",
+            "-o t.zip",
+        ),
         (["--hlep"], EXIT_USAGE, "no option --hlep", "did you mean `fsprobe --help`?"),
         (["--verson"], EXIT_USAGE, "no option --verson", "did you mean `fsprobe --version`?"),
         (["--live", "x.py"], EXIT_USAGE, "no option --live", "options come after the command"),
