@@ -110,7 +110,16 @@ def check(path: "str", page: "str" = "", replaces: "bool" = False) -> "None":
         if is_there and not replaces:
             raise existing(output)
         if why_not:
-            raise FsprobeError("cannot write %s: %s" % (output, why_not), "name another place with -o")
+            import shlex  # not needed where all is well
+
+            directory = os.path.dirname(output)
+            is_missing = bool(directory) and not os.path.lexists(directory)
+            raise FsprobeError(
+                "cannot write %s: %s" % (output, why_not),
+                "make it (mkdir -p %s), or name another place with -o" % shlex.quote(directory)
+                if is_missing
+                else "name another place with -o",
+            )
 
 
 def free_name(path: "str", warnings: "list[str]") -> "str":
@@ -132,7 +141,10 @@ def free_name(path: "str", warnings: "list[str]") -> "str":
 def default_name(command: "list[str]", host: "str", rank: "ranks.Rank | None") -> "str":
     """Command, rank, host, time and process as a file name."""
     words = [os.path.basename(word)[:MAX_NAME_PART] for word in command[:1]]
-    words += [os.path.basename(word)[:MAX_NAME_PART] for word in command[1:] if word.endswith(".py")][:1]
+    scripts = [os.path.basename(word) for word in command[1:] if word.endswith(".py")]
+    if not scripts and words[0].startswith("python") and "-m" in command[1:-1]:
+        scripts = [command[command.index("-m") + 1]]
+    words += [word[:MAX_NAME_PART] for word in scripts[:1]]
     if rank is not None:
         words.append("rank%04d" % rank.number)
     stem = "-".join([*words, host.split(".")[0], time.strftime("%Y%m%d-%H%M%S"), _process()])

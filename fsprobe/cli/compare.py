@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import click
 
 from fsprobe import experiment, pipeline
 from fsprobe.analysis.gaps import gaps
+from fsprobe.capture.machine import host
 from fsprobe.cli import amounts
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
@@ -106,6 +108,13 @@ def command(
     Exit code 1: the command failed in a layout, or the two recordings made different calls.
     """
     if env is None:
+        if len(words) > 1 and not os.path.lexists(words[0]) and host.find_program(words[0], os.environ)[0]:
+            given = shlex.join(words)
+            raise FsprobeError(
+                f"{words[0]} is a command, and no environment is named to compare layouts of",
+                f"`fsprobe compare --env VENV --squashfs -- {given}`; without an environment, two recordings",
+                EXIT_USAGE,
+            )
         if len(words) != 2:
             raise FsprobeError(
                 "nothing to compare",

@@ -190,9 +190,13 @@ def carry_out(fix: Fix, *, progress: Progress | None = None) -> Outcome:
             os.chdir(here)
         left = _findings_of(recordings.get(LABEL), output)
     after = walk(str(fix.env)).nodes
+    is_kept = bool(kept) and judge(comparison, LABEL)[0]
+    if is_kept:  # it was measured in a directory that is gone
+        rows = [replace(row, where=str(fix.image)) if row.layout == LABEL else row for row in comparison.rows]
+        comparison = replace(comparison, rows=tuple(rows))
     return Outcome(
         comparison=comparison,
-        image=fix.image if kept and judge(comparison, LABEL)[0] else None,
+        image=fix.image if is_kept else None,
         why=kept[0] if kept else f"ended early ({comparison.interrupted}): nothing is kept",
         left=left,
         changed=_changed(before, after),

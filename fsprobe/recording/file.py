@@ -142,6 +142,16 @@ def read_file(path: "str", block_bytes: "int" = _CHUNK_BYTES) -> "Iterator[bytes
             yield block
 
 
+def _hint_for(path: "str", error: "OSError") -> "str":
+    """What to do about a file that can't be opened."""
+    if isinstance(error, FileNotFoundError):
+        meant = path + ".fsprobe"
+        return (
+            "did you mean %s?" % meant if os.path.isfile(meant) else "check the name; recordings are named NAME.fsprobe"
+        )
+    return "check its permissions" if isinstance(error, PermissionError) else "check the name and its permissions"
+
+
 class Recording:
     """An opened file: its format, its kind, its manifest, and where each section stands. Nothing is unpacked until asked for."""
 
@@ -162,7 +172,7 @@ class Recording:
                 self.kind = self._read_header(source)
                 self._read_index(source)
         except OSError as error:
-            raise BadInput("cannot read %s: %s" % (path, error.strerror or error), "check the name and its permissions")
+            raise BadInput("cannot read %s: %s" % (path, error.strerror or error), _hint_for(path, error))
         self.manifest = self._read_manifest()
 
     def _read_header(self, source: "BinaryIO") -> "str":
