@@ -53,7 +53,9 @@ class RankFile:
     """False for what `salvage` made: it does not know how the run ended."""
 
 
-def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, start_ns: int) -> RankRow:
+def rank_row(
+    file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, *, n_paths: int, start_ns: int
+) -> RankRow:
     """One recording as a row; `start_ns` is where its time axis begins on the wall clock."""
     opens: dict[int, int] = {}
     for process in tally.by_process.values():
@@ -81,7 +83,7 @@ def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQua
         read_bytes=manifest.read_bytes,
         startup_s=startup_s,
         **numbers(tally.total, quality.has_durations),
-        n_paths=len(tally.by_path) - tally.n_further_rows,
+        n_paths=n_paths,
         peak_open_per_s=max(busiest(opens, PEAK_S), tally.settled_rates.get("peak_open_per_s", 0))
         if tally.n_timed
         else None,
