@@ -51,7 +51,7 @@ class _Table:
         if n == 1:
             return [Counts(*(*fixed, time_ns)) for fixed, time_ns in zip(self.fixed, times.tolist(), strict=True)]
         rows = zip(self.fixed, times.tolist(), strict=True)
-        return [Counts(*(n * count for count in fixed), time_ns) for fixed, time_ns in rows]
+        return [Counts(*(*(n * count for count in fixed), time_ns)) for fixed, time_ns in rows]
 
     def most(self, values: Ints) -> Ints:
         """The largest value of each row."""
