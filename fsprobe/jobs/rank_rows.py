@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -70,9 +71,9 @@ def rank_row(
         rank=file.rank,
         local_rank=file.local_rank,
         node=file.node,
-        host=manifest.host or None,
+        host=sys.intern(manifest.host) if manifest.host else None,
         file=os.path.basename(file.path),
-        backend=manifest.backend or None,
+        backend=sys.intern(manifest.backend) if manifest.backend else None,
         exit_code=manifest.exit_code,
         signal=manifest.signal,
         complete=not (manifest.log_truncated or manifest.flushed or manifest.salvaged),

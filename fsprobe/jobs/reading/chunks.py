@@ -76,12 +76,14 @@ class Part:
 
     def add(self, other: Part) -> None:
         """Add another part, but for what its nodes have asked so far: that is joined by node."""
-        merging.add_tally(self.tally, other.tally)
+        merging.add_tally(self.tally, other.tally, keeps_bins=False)
         merging.add_notes(self.notes, other.notes)
         merging.add_quality(self.quality, other.quality)
         self.requests.add(other.requests)
         for node, clock in other.clocks.items():
-            self.clocks.setdefault(node, NodeClock()).add(clock)
+            mine = self.clocks.setdefault(node, NodeClock())
+            mine.add(clock)
+            mine.pack()
         for node, counters in other.counters.items():
             self.counters.setdefault(node, NodeCounters()).add(counters)
         self.rows.extend(other.rows)
@@ -193,7 +195,7 @@ def _read_into(
     columns = read.columns
     n_paths = len((columns.of.known if columns is not None else tally).by_path) - tally.n_further_rows
     part.rows.append(rank_row(file, manifest, tally, read.quality, n_paths=n_paths, start_ns=start_ns or 0))
-    merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
+    merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0, keeps_bins=False)
     if columns is not None:
         _add_columns(part, columns, start_ns or 0, sums)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
