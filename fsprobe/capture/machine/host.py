@@ -187,6 +187,12 @@ def check_command(
             hint = "it is in this directory, not on PATH: ./%s" % command[0]
         elif command[0] == "python" and find_program("python3", environment)[0]:
             hint = "there is a python3"
+        elif command[0] in ("cd", "source", ".", "export", "module", "ulimit", "conda"):
+            hint = "it is a word of the shell: do it before, or `fsprobe run -- bash -c '...'`"
+        elif command[1:] and command[0].partition("=")[0].isidentifier() and "=" in command[0]:
+            hint = "variables go before fsprobe, or by env: `fsprobe run -- env %s ...`" % command[0]
+        elif command[0].endswith((".py", ".sh")):
+            hint = "there is no such file: check its name and the directory"
         raise FsprobeError("%s: command not found" % command[0], hint, EXIT_NOT_FOUND)
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), "check its permissions", EXIT_NOT_EXECUTABLE)
