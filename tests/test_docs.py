@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from fsprobe.analysis.findings.rules import RULES
 from fsprobe.analysis.findings.thresholds import DEFAULTS
-from fsprobe.analysis.verdict import LEVELS
 from fsprobe.cli import explain, group
+from fsprobe.model.profile import LEVELS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

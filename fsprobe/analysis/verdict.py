@@ -18,16 +18,12 @@ from fsprobe.analysis.findings.thresholds import cold_ms, is_per_open
 from fsprobe.analysis.gaps import gaps
 from fsprobe.analysis.requests.rows import NOT_KNOWN
 from fsprobe.analysis.time import weighing
-from fsprobe.model.profile import Verdict
+from fsprobe.model.profile import LEVELS, Verdict
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import MountRow, sum_of
 from fsprobe.model.time.account import TICK_S, TimeAccount
 
-NOT = "not the filesystem"
-NOTICEABLE = "noticeable"
-HEAVY = "heavy"
-DANGER = "danger"
-LEVELS = (NOT, NOTICEABLE, HEAVY, DANGER)
+NOT, NOTICEABLE, HEAVY, DANGER = LEVELS
 CAN_NOT_TELL = "can't tell"
 """No level: what would have to be known for an acquittal was not observed."""
 _OF_SEVERITY = {"info": NOTICEABLE, "warn": HEAVY, "critical": DANGER}

@@ -163,6 +163,10 @@ class Metrics(CallCounts):
         return next((row for row in self.by_mount if row.key == key), None)
 
 
+LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
+"""What a verdict can be, besides that it can't be told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Is it the filesystem?"""

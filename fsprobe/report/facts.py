@@ -15,7 +15,6 @@ from fsprobe.model.manifest import Manifest, PythonFacts
 from fsprobe.model.profile import Profile
 from fsprobe.report import caveats, numbers, request_facts, sentences
 
-LEVELS = ("not the filesystem", "noticeable", "heavy", "danger")
 REQUESTS_CAVEAT = (
     "Requests are a prediction for a client with empty caches, by the rules of each mount's own client where they are known "
     "(NFS, Lustre), else by FUSE's."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsprobe.model.job import Job, RankSpread
-from fsprobe.model.profile import Profile
+from fsprobe.model.profile import LEVELS, Profile
 from fsprobe.report import facts, numbers
 from fsprobe.report.job_rows import Format, named
 
@@ -96,7 +96,7 @@ def reasons(profile: Profile) -> list[str]:
     verdict = profile.verdict
     if verdict is None:
         return []
-    return list(verdict.reasons if verdict.level == facts.LEVELS[0] else verdict.reasons[1:])
+    return list(verdict.reasons if verdict.level == LEVELS[0] else verdict.reasons[1:])
 
 
 def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:

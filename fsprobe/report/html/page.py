@@ -14,7 +14,7 @@ import jinja2
 from fsprobe import __version__
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.formats import JsonObject
-from fsprobe.model.profile import PHASES, Profile
+from fsprobe.model.profile import LEVELS, PHASES, Profile
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, TimelineRow, sum_of
 from fsprobe.report import caveats, comparison_facts, facts, job_facts, numbers, request_facts, sentences
@@ -133,8 +133,8 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         else "",
         "time_notes": sentences.time_notes(profile.time) if profile.time is not None else (),
         "verdict": verdict,
-        "level": facts.LEVELS.index(verdict.level) if verdict and verdict.level in facts.LEVELS else None,
-        "levels": facts.LEVELS,
+        "level": LEVELS.index(verdict.level) if verdict and verdict.level in LEVELS else None,
+        "levels": LEVELS,
         "figures": job_facts.figures(profile) if is_job else facts.key_figures(profile),
         "findings": [
             (finding, facts.saving(finding, profile), facts.commands(finding, profile, recording or ""))
