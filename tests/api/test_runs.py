@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,13 @@ def test_two_recordings_compare(ran: Profile, tmp_path: Path) -> None:
         fsprobe.compare("python app.py")
     with pytest.raises(FsprobeError):
         fsprobe.compare(other, os.fspath(tmp_path / "missing"))
+
+
+def test_a_traceback_shows_the_hint_and_help_shows_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(FsprobeError) as caught:
+        fsprobe.open(tmp_path / "none.fsprobe")
+    shown = "".join(traceback.format_exception(caught.type, caught.value, None))
+    assert f"cannot read {tmp_path}" in shown
+    assert ("hint: check the name" in shown) is (sys.version_info >= (3, 11))
+    assert set(fsprobe.__all__) == {"Comparison", "Profile", "compare", "load_ipython_extension", "open", "run"}
+    assert all(callable(getattr(fsprobe, name)) for name in fsprobe.__all__)
