@@ -4,6 +4,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import os
+import stat
 import time
 
 from fsprobe import files
@@ -45,24 +46,6 @@ def output_path(output: "str", command: "list[str]", host: "str", rank: "ranks.R
     return ranks.tagged(output, rank)
 
 
-def placed(path: "str", output: "str") -> "str":
-    """The recording's path; that its directory is missing is told before the command runs, not after.
-
-    Args:
-        path: see `output_path`.
-        output: what -o said. Where it names a directory that one is there, and is not asked for again.
-
-    Raises:
-        FsprobeError: the directory is not there (exit code 2).
-    """
-    directory = os.path.dirname(path)
-    if directory and directory == os.path.dirname(output) and not output.endswith("/") and not os.path.isdir(directory):
-        raise FsprobeError(
-            "%s: there is no directory %s" % (path, directory), "make it: mkdir -p %s" % directory, EXIT_USAGE
-        )
-    return path
-
-
 def page_path(recording: "str", page: "str", rank: "ranks.Rank | None") -> "str":
     """Where the report of a run goes that -o or --format asked for; "" for nowhere.
 
@@ -76,14 +59,67 @@ def page_path(recording: "str", page: "str", rank: "ranks.Rank | None") -> "str"
     return ranks.tagged(page, rank) if page else ""
 
 
-def refuse_existing(path: "str", hint: "str" = "--force replaces it; or name another with -o") -> "None":
-    """What is there is not overwritten unasked.
+def existing(path: "str", hint: "str" = "--force replaces it; or name another with -o") -> "FsprobeError":
+    """The error of a file that is there and is not overwritten unasked (exit code 2)."""
+    return FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
+
+
+def look(path: "str") -> "tuple[bool, str]":
+    """Whether a file is there, and why none can be put there, as far as two calls can tell it; "" where they see nothing in the way.
+
+    What they can't tell: room on the disk, quotas, links of other users (`files.check` looks for those).
+    """
+    is_there = False
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            path = os.path.realpath(path)
+            mode = os.stat(path).st_mode
+        is_there = stat.S_ISREG(mode)
+        if not is_there:
+            return False, str(files.no_file(mode).strerror)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return False, str(error.strerror)
+    directory = os.path.dirname(path)
+    try:
+        # a working directory that was removed still says that it can be written to
+        if os.access(directory or os.getcwd(), os.W_OK | os.X_OK):
+            return is_there, ""
+    except FileNotFoundError:
+        return is_there, "the working directory is gone"
+    if os.path.isdir(directory or "."):
+        return is_there, "the directory %s is not writable for you" % (directory or ".")
+    return is_there, "no such directory: %s" % directory
+
+
+def check(path: "str", page: "str" = "", replaces: "bool" = False) -> "None":
+    """A recording, or its page, that can't be written is told before the command starts.
+
+    Args:
+        path: where the recording shall be.
+        page: where the report goes; "" for nowhere.
+        replaces: files that are there may be replaced.
 
     Raises:
-        FsprobeError: a file is there (exit code 2).
+        FsprobeError: a file is there (exit code 2); or what `look` finds (125, as of wrong usage of `run`).
     """
-    if path and not files.is_stream(path) and os.path.isfile(path):
-        raise FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
+    for output in (path, page) if page and not files.is_stream(page) else (path,):
+        is_there, why_not = look(output)
+        if is_there and not replaces:
+            raise existing(output)
+        if why_not:
+            import shlex  # not needed where all is well
+
+            directory = os.path.dirname(output)
+            is_missing = bool(directory) and not os.path.lexists(directory)
+            raise FsprobeError(
+                "cannot write %s: %s" % (output, why_not),
+                "make it (mkdir -p %s), or name another place with -o" % shlex.quote(directory)
+                if is_missing
+                else "name another place with -o",
+            )
 
 
 def free_name(path: "str", warnings: "list[str]") -> "str":

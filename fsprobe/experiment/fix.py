@@ -149,7 +149,7 @@ def _environment(profile: Profile, given: str | None) -> Path:
     return Path(os.path.realpath(prefix))
 
 
-def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare.Checkpoint | None = None) -> Outcome:
+def carry_out(fix: Fix, *, progress: Progress | None = None) -> Outcome:
     """Pack, run in both layouts, keep the image if it is better; otherwise, or ended early, nothing is left.
 
     Raises:
@@ -182,9 +182,7 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
         here = os.getcwd()
         os.chdir(fix.cwd)
         try:
-            comparison, recordings = compare.run(
-                plan, progress=progress, checkpoint=checkpoint, adopt=adopt, behind_us=behind_us
-            )
+            comparison, recordings = compare.run(plan, progress=progress, adopt=adopt, behind_us=behind_us)
         except FsprobeError as error:
             error.hint = _last_words(Path(output)) or error.hint
             raise

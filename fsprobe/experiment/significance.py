@@ -69,7 +69,7 @@ def compare_runs(baseline_s: Sequence[float], layout_s: Sequence[float]) -> Rati
         reason = f"too few runs to tell (at least {MIN_RUNS} a layout)"
     elif clear:
         factor = 1 / ratio if ratio < 1 else ratio
-        reason = f"{factor:.2g} times {'faster' if ratio < 1 else 'slower'}"
+        reason = f"{float(f'{factor:.2g}'):,g} times {'faster' if ratio < 1 else 'slower'}"
     else:
         reason = "no clear difference"
     return Ratio(ratio=ratio, low=low, high=high, p=p, exact=exact, clear=clear, reason=reason)

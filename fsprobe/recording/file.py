@@ -7,8 +7,9 @@ Layout (everything but the section bodies is ASCII, so `head -2 FILE` shows what
     ... (one such pair per section)
     end <number of sections> <crc32 of the first line and of all section headers:8>\\n
 
-A recording has the sections `manifest` (JSON), `log` (what the tracer wrote), `marks` (what the hooks wrote) and
-`lookups` (JSON; what had to be looked up after the run). A ZIP archive would have done, but `import zipfile` costs 340
+A recording has the sections `manifest` (JSON), `log` (what the tracer wrote) or `ring` (what the inline recorder did) or
+`tally` (JSON; what a streamed run was folded into), `marks` (what the hooks wrote), `mounts` (the mount table), `lookups`
+(JSON; what had to be looked up after the run), and `cpu` where our own tracer read it. A ZIP archive would have done, but `import zipfile` costs 340
 metadata calls, and this module runs beside the target on the filesystem that is under suspicion.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.

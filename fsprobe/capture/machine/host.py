@@ -125,13 +125,28 @@ def _has_other_formats() -> "bool":
 _gains = {}  # type: dict[str, str]  # of the command of a run, from its first look on: see `check_command`
 
 
+def note_privilege(path: "str", opened: "int") -> "None":
+    """Remember what a program gains that is open: it need not be looked at again for that. Nobody asks for root."""
+    if os.getuid():
+        _gains[path] = privilege_of(opened)
+
+
+def forget_privileges() -> "None":
+    """Another command begins."""
+    _gains.clear()
+
+
 def known_privilege_of(path: "str") -> "str":
     """As `privilege_of`, as far as `check_command` has looked already."""
     return _gains[path] if path in _gains else privilege_of(path)
 
 
-def privilege_of(path: "str") -> "str":
-    """What a program gains when it is started ("" for nothing): setuid, setgid or file capabilities. Tracing takes it away."""
+def privilege_of(path: "str | int") -> "str":
+    """What a program gains when it is started ("" for nothing): setuid, setgid or file capabilities. Tracing takes it away.
+
+    Args:
+        path: the program, or a descriptor of it.
+    """
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode) and mode & stat.S_ISUID:
@@ -184,8 +199,9 @@ def check_command(
     reason, hint, code = why_not_started(path, known[1])
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), hint, code)
-    gain = privilege_of(path) if os.getuid() else ""
-    _gains.clear()
+    if not known[0]:
+        _gains.clear()
+    gain = known_privilege_of(path) if os.getuid() else ""
     if os.getuid():
         _gains[path] = gain
     if not gain:
