@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_two_recordings_compare(ran: Profile, tmp_path: Path) -> None:
 def test_a_comparison_that_fails_says_itself_why(tmp_path: Path) -> None:
     with pytest.raises(FsprobeError, match="cannot read .*missing: No such file") as caught:
         fsprobe.compare(os.fspath(tmp_path / "missing"), os.fspath(tmp_path / "other"))
-    assert (caught.value.hint, caught.value.exit_code) == ("check the name and its permissions", 3)
+    assert (caught.value.hint, caught.value.exit_code) == ("check the name; recordings are named NAME.fsprobe", 3)
     with pytest.raises(FsprobeError, match="is no environment") as caught:
         fsprobe.compare(["true"], env=tmp_path, squashfs=True)
     assert "python -m venv" in caught.value.hint
@@ -73,3 +74,13 @@ def test_the_last_error_of_fsprobe_is_told_from_other_lines() -> None:
     error = runs.error_of("", 0, "nothing")
     assert (error.message, error.hint, error.exit_code) == ("nothing", "", 125)
     assert runs.error_of("strange", 1, "nothing").message == "strange"
+
+
+def test_a_traceback_shows_the_hint_and_help_shows_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(FsprobeError) as caught:
+        fsprobe.open(tmp_path / "none.fsprobe")
+    shown = "".join(traceback.format_exception(caught.type, caught.value, None))
+    assert f"cannot read {tmp_path}" in shown
+    assert ("hint: check the name" in shown) is (sys.version_info >= (3, 11))
+    assert set(fsprobe.__all__) == {"Comparison", "Profile", "compare", "load_ipython_extension", "open", "run"}
+    assert all(callable(getattr(fsprobe, name)) for name in fsprobe.__all__)

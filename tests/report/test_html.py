@@ -279,7 +279,12 @@ def test_a_comparison_says_the_seconds_and_how_to_adopt_the_winner() -> None:
     assert comparison_facts.seconds_lines(compared) == [
         ("cold", "2.8 s (2.7 s to 2.9 s) with plain, 710 ms (700 ms to 800 ms) with squashfs", "2.09 s less a start")
     ]
-    lines = adoption_lines(compared, winner)
+    stays = adoption_lines(compared, winner)
+    assert list(stays) == ["In the job script, with fsprobe", "In the job script, with apptainer"], (
+        "it is there already"
+    )
+    assert shlex.split(stays["In the job script, with fsprobe"][0])[2:4] == ["--image", winner.where]
+    lines = adoption_lines(compared, changed(winner, where="/project/env-fsprobe-0123456789abcdef/env.sqsh"))
     assert lines["Once"] == ["fsprobe pack --compile /project/env -o /project/env.sqsh"]
     (run,) = lines["In the job script, with fsprobe"]
     assert shlex.split(run)[-3:] == ["python", "-c", "import pandas"]

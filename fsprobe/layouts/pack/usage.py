@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from fsprobe.capture.shipped import typed
 from fsprobe.model.comparison import IMAGE_KINDS, Comparison, LayoutRow
+
+_OWN_DIRECTORY = re.compile("-fsprobe-[0-9a-f]{16}$")
+"""Where an image lies that was made to be compared: it is removed at the end."""
 
 
 def usage_lines(
@@ -61,9 +66,12 @@ def adoption_lines(comparison: Comparison, row: LayoutRow) -> dict[str, list[str
         return {}
     inside = command[0].removeprefix(f"{env}/bin/")
     if row.kind in IMAGE_KINDS:
-        image = Path(f"{env}.sqsh")
+        stays = bool(row.where) and not _OWN_DIRECTORY.search(os.path.dirname(row.where))
+        image = Path(row.where if stays else f"{env}.sqsh")
         lines = usage_lines(image, env, [inside, *command[1:]], command[0])
         once = {"Once": [f"{typed(is_whole=True)} pack --compile {shlex.quote(env)} -o {shlex.quote(str(image))}"]}
+        if stays:  # it was given, or `fix` kept it: there is nothing to pack
+            once = {}
         if row.kind == "overlay":
             run = lines["with fsprobe"][0].replace(" exec ", " exec --writable ", 1)
             return {**once, "In the job script": [run]}

@@ -41,6 +41,12 @@ def test_on_a_slow_server_one_command_leads_to_an_image_in_use(env: Path, tmp_pa
     comparison = Recording(str(tmp_path / "c.fsprobe")).manifest
     (image,) = [row for row in comparison["rows"] if row["layout"] == "squashfs"]
     assert image["ratio_requests"] < 0.1
+    # what is shown afterwards names the image that was kept, and packs no other
+    assert image["where"] == str(mount / "venv.sqsh")
+    page = fsprobe("report", str(tmp_path / "c.fsprobe"), "--format", "html", "-o", str(tmp_path / "c.html"))
+    assert page.returncode == 0
+    html = (tmp_path / "c.html").read_text()
+    assert ("exec --image" in html, "pack --compile" in html) == (True, False)
 
 
 def test_on_a_local_disk_nothing_is_kept(env: Path, tmp_path: Path) -> None:
