@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsprobe.events.strace.parser import result_path
+from fsprobe.events.strace.arguments import result_path
 from fsprobe.model.events import Op
 from tests.events.reading import calls, marks, one_call, processes, read, read_lines, rows
 

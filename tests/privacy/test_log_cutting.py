@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsprobe.events.strace.arguments import link_target, mode_kind, open_flags, result_path, second_path
-from fsprobe.events.strace.parser import escape, exec_argv
+from fsprobe.events.strace.arguments import exec_argv, link_target, open_flags, result_path, second_path
+from fsprobe.events.strace.values import escape
 from fsprobe.model.events import Call, Event, ParseQuality
 from fsprobe.privacy.log.cutting import Cut, program_and_script
 from fsprobe.privacy.redaction import Names, Redaction, Unchanged
-from tests.events.reading import calls, one_call, read_lines
+from tests.events.reading import calls, mode_kind, one_call, read_lines
 from tests.events.test_properties import format_all, made_calls, mutate, names
 
 LOGS = sorted((Path(__file__).parent.parent / "data" / "strace").glob("*.log"))
