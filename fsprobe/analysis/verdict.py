@@ -312,7 +312,7 @@ def _by_cold_start(evidence: Evidence, served: Sequence[MountRow]) -> list[Reaso
             sources.append(source)
     if evidence.thresholds["cold_wait_s"].level(wait_s) is None:
         return []
-    text = f"with empty caches the same start may wait {wait_s:,.0f} s (estimated; {sources[0]})"
+    text = f"with empty caches the same start may wait {wait_s:,.0f} s (estimated; {'; '.join(sources)})"
     return [Reason(about=COLD, level=NOTICEABLE, text=text)]
 
 

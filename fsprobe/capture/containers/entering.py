@@ -66,10 +66,9 @@ def record(
     path = naming.output_path(
         options.output, entry.command, naming.node_name(environment, os.uname().nodename), ranks.identify(environment)
     )
+    path = naming.placed(path, options.output)
     path = os.path.abspath(path) if options.output else path
-    if not options.force:
-        naming.refuse_existing(path)
-        naming.refuse_existing(naming.page_path(path, options.page, ranks.identify(environment)))
+    naming.check(path, naming.page_path(path, options.page, ranks.identify(environment)), options.force)
     try:
         files.check(path)
     except OSError as error:

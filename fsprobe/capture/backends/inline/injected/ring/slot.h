@@ -103,6 +103,7 @@ struct site {
 struct table {
     uint64_t key[3];
     uint32_t state, n, left, may_leave;
+    uint32_t gate, way_back; /* from the start of the executable part; 0: it has none. See stubs.c */
     struct site sites[MAX_SITES];
 };
 
