@@ -109,10 +109,10 @@ def command(
     """
     if env is None:
         if len(words) > 1 and not os.path.lexists(words[0]) and host.find_program(words[0], os.environ)[0]:
-            given = shlex.join(words)
+            command_line = shlex.join(words)
             raise FsprobeError(
                 f"{words[0]} is a command, and no environment is named to compare layouts of",
-                f"`fsprobe compare --env VENV --squashfs -- {given}`; without an environment, two recordings",
+                f"`fsprobe compare --env VENV --squashfs -- {command_line}`; without an environment, two recordings",
                 EXIT_USAGE,
             )
         if len(words) != 2:

@@ -66,7 +66,6 @@ def record(
     path = naming.output_path(
         options.output, entry.command, naming.node_name(environment, os.uname().nodename), ranks.identify(environment)
     )
-    path = naming.placed(path, options.output)
     path = os.path.abspath(path) if options.output else path
     naming.check(path, naming.page_path(path, options.page, ranks.identify(environment)), options.force)
     try:
