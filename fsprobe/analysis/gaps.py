@@ -1,4 +1,4 @@
-"""What a log of strace that was made elsewhere does not hold, so that its counts are a part of the run's: for verdict, check and views."""
+"""What a log does not hold, so that its counts are a part of the run's: for verdict, check and views."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def gaps(profile: Profile) -> list[str]:
             )
         if metrics.n_not_found == metrics.n_metadata > ENOUGH_CALLS:
             found.append("the log holds nothing but failed lookups (strace without `-Z`)")
+    if manifest.log_truncated:
+        found.append(f"the recording is not complete ({manifest.log_truncated})")
+    if quality.n_lost > MOST_UNPARSED * quality.n_lines:
+        found.append(f"{quality.n_lost:,} records were lost, {quality.n_lines:,} are there")
     if quality.n_lines and quality.n_unparsed > MOST_UNPARSED * quality.n_lines:
         found.append(f"{quality.n_unparsed:,} of {quality.n_lines:,} lines of the log were not understood")
     if quality.n_unread_paths > MOST_UNPARSED * max(1, metrics.n_metadata):

@@ -244,3 +244,19 @@ def test_what_was_not_seen_is_not_acquitted(other_s: float, level: str) -> None:
     time = TimeAccount(wall_s=10.0, cpu_s=10.0 - other_s, metadata_s=0.0, reads_s=0.0, other_s=other_s)
     profile = replace(made.profile, time=time, quality=Quality(unseen={"python": 1}))
     assert verdict(replace(made, profile=profile)).level == level
+
+
+@pytest.mark.parametrize(
+    ("manifest", "quality", "level"),
+    [
+        ({"log_truncated": "the log reached --max-log"}, Quality(n_lines=1000), CAN_NOT_TELL),
+        ({}, Quality(n_lines=1000, n_lost=900), CAN_NOT_TELL),
+        ({}, Quality(n_lines=1000, n_lost=2), NOT),
+    ],
+)
+def test_a_part_of_a_run_is_not_acquitted(manifest: dict[str, Any], quality: Quality, level: str) -> None:
+    row = MountRow(key="/", fstype="ext4", fs_class="local", n_open=10)
+    made = make({b"/x": Counts(n_open=10)}, manifest=manifest, metrics=Metrics(n_open=10, by_mount=(row,), time_s=0.1))
+    judged = verdict(replace(made, profile=replace(made.profile, quality=quality)))
+    assert judged.level == level
+    assert ("is not complete" in judged.sentence or "900 records were lost" in judged.sentence) is (level != NOT)

@@ -149,24 +149,31 @@ def _children(evidence: Evidence, pid: int) -> list[ProcessTally]:
 def _by_interpreter(evidence: Evidence) -> list[str]:
     """The command with its interpreter by full path; nothing where the command does not name what ran (a shell, a job script).
 
-    Before the interpreter only `env` with assignments and `timeout` with a duration are understood. A script that was
-    started by its first line gets the interpreter in front of it.
+    Before the interpreter only `env` with assignments and `timeout` with a duration are understood; the shell assigns without a
+    program. A script that was started by its first line gets the interpreter in front of it.
     """
     if evidence.profile.manifest.command_cut:
         return []
     words = [str(word) for word in evidence.profile.manifest.command or ()]
     target, at = quote(python_of(evidence)), 0
+    assigned: list[str] = []
+    before: list[str] = []
     while at < len(words) and os.path.basename(words[at]) in ("env", "timeout"):
-        at += 1
-        wanted = _ASSIGNMENT if os.path.basename(words[at - 1]) == "env" else _DURATION
-        while at < len(words) and wanted.match(words[at]):
+        is_env = os.path.basename(words[at]) == "env"
+        first, at = at, at + 1
+        while at < len(words) and (_ASSIGNMENT if is_env else _DURATION).match(words[at]):
             at += 1
+        if is_env:
+            pairs = (word.partition("=") for word in words[first + 1 : at])
+            assigned += [f"{name}={quote(value) if value else ''}" for name, _, value in pairs]
+        else:
+            before += map(quote, words[first:at])
     if at == len(words):
         return []
-    before = words[:at] if at > 1 else []  # `env` alone does nothing
+    before = [*assigned, *before, target]
     if _PYTHON_NAME.match(os.path.basename(words[at])):
-        return [" ".join([*map(quote, before), target, *map(quote, words[at + 1 :])])]
+        return [" ".join([*before, *map(quote, words[at + 1 :])])]
     scripts = {p.label.partition(" ")[2] for p in evidence.tally.by_process.values() if p.kind == "python"}
     if "/" in words[at] and os.path.basename(words[at]) in scripts and words[at].endswith(".py"):
-        return [" ".join([*map(quote, before), target, *map(quote, words[at:])])]
+        return [" ".join([*before, *map(quote, words[at:])])]
     return []

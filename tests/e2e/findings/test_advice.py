@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -28,6 +29,7 @@ class TestLaunchers:
             ["./tool.py", "--x", "1"],
             ["env", "FOO=1", "BAR=2", "python3", "-u", "tool.py", "a"],
             ["timeout", "20", "python3", "tool.py", "a b"],
+            ["timeout", "20", "env", "FOO=1 b", "BAR=", "python3", "tool.py"],
             ["python3", "tool.py", "a"],
         ],
     )
@@ -38,6 +40,7 @@ class TestLaunchers:
         )
         (line,) = findings_of(run(words, tmp_path, environment))["FSP022"].commands
         assert PYTHON in line
+        assert not re.search(r"\benv\b", line), "it is a launcher too"
         assert type_line(line, tmp_path, environment) == expected.stdout != ""
 
     @pytest.mark.parametrize("words", [["bash", "-c", "FOO=3 python3 tool.py a; true"], ["./job.sh", "a"]])
