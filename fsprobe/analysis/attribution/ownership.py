@@ -26,6 +26,8 @@ _PREFIX = re.compile(rb"^(.*)/lib(?:64)?/python3(?:\.\d+)?t?(?:/|$)", re.DOTALL)
 _LIBRARY = re.compile(r"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/etc/ld[.-]")
 MAX_PATHS = 16_384
 """Paths whose mount is remembered: more than a rank has."""
+MAX_DIRECTORIES = 65_536
+"""... and directories."""
 _SYSTEM = ("/etc/", "/proc/", "/sys/", "/dev/", "/usr/share/", "/run/", "/var/")
 
 
@@ -94,7 +96,8 @@ class Mounts:
             found = self._of(path)
         if len(self._of_path) >= MAX_PATHS:
             self._of_path.clear()
-            self._known.clear()
+            if len(self._known) >= MAX_DIRECTORIES:
+                self._known.clear()
         self._of_path[path] = found
         return found
 
@@ -151,11 +154,31 @@ class Owners:
                 if text.startswith("/") and not _IN_SITE.match(text) and not _IN_STDLIB.search(text):
                     entries.add(text)
         self._entries = sorted(entries, key=len, reverse=True)
+        self._of_all_in: dict[bytes, str | None] = {}
 
     def of(self, path: bytes) -> str:
         """The owner of a path, by its name alone."""
         if path == self._cwd:
             return WORKING_DIRECTORY
+        directory, _, name = path.rpartition(b"/")
+        try:
+            owner = self._of_all_in[directory]
+        except KeyError:
+            if len(self._of_all_in) >= MAX_DIRECTORIES:
+                self._of_all_in.clear()
+            owner = self._of_all_in[directory] = self._of_all(directory)
+        return owner if owner is not None and b"-packages" not in name else self._of(path)
+
+    def _of_all(self, directory: bytes) -> str | None:
+        """The owner of all that lies in a directory but for directories of packages; None where it depends on the name."""
+        text = directory.decode("utf-8", "surrogateescape")
+        found = _IN_SITE.match(text)
+        if found is None:
+            return STDLIB if _IN_STDLIB.search(text + "/") else None
+        site, rest = found.groups()
+        return self._in_site(site, rest + "/") if rest and not rest.startswith("__pycache__") else None
+
+    def _of(self, path: bytes) -> str:
         text = path.decode("utf-8", "surrogateescape")
         found = _IN_SITE.match(text)
         if found:

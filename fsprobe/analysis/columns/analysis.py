@@ -12,7 +12,7 @@ from fsprobe.analysis.columns import noted, slots, timed
 from fsprobe.analysis.columns.contexts import Contexts
 from fsprobe.analysis.columns.counted import Rows, tally_of
 from fsprobe.analysis.columns.slots import Columns, Ints
-from fsprobe.analysis.columns.walk import Walk, Walked
+from fsprobe.analysis.columns.walk import Walk
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.watch import Watch
 from fsprobe.analysis.garbage import NEVER, seldom_collected
@@ -82,7 +82,7 @@ def _fold(
     walked = Walk(columns, run, attributor, contexts, lives).go()
     quality.n_lines += len(columns.kinds)
     run.close()
-    calls, between = _calls(walked)
+    calls, between = walked.calls, walked.between
     rows = Rows(columns, contexts, walked.rows, walked.contexts)
     if times is not None:
         timed.fill(times, columns, lives, calls, between)
@@ -94,17 +94,6 @@ def _fold(
     if seen is not None:
         noted.fill_watch(seen, rows)
     return tally_of(rows, why_not_found)
-
-
-def _calls(walked: Walked) -> tuple[Ints, Ints]:
-    """Rows of all calls in the order of the slots, and of each the time between two marks that it is in."""
-    rows, between = walked.plain, walked.between[walked.stretch]
-    if walked.odd:
-        odd = np.array(walked.odd, dtype=np.int64)
-        rows, between = np.concatenate((rows, odd[:, 0])), np.concatenate((between, odd[:, 1]))
-        order = np.argsort(rows, kind="stable")
-        rows, between = rows[order], between[order]
-    return rows, between
 
 
 def _statuses(columns: Columns, calls: Ints, tell: Callable[[int, int | None, bytes], None]) -> list[Status]:

@@ -24,8 +24,13 @@ class Node:
     children: dict[tuple[str, bool], Node] = field(default_factory=dict)
     known: dict[str, Node] = field(default_factory=dict)
     """The same for imports as the marks tell them."""
-    n_begun: int = 0
-    """How often its last import has begun, as far as that is not counted yet."""
+    steps: dict[int, Node] = field(default_factory=dict)
+    """Mark, as `walk.Words` numbers it -> the stack that it leaves."""
+    depth: int = field(init=False)
+    """How many imports it has."""
+
+    def __post_init__(self) -> None:
+        self.depth = 0 if self.parent is None else self.parent.depth + 1
 
     def stack(self) -> tuple[Frame, ...]:
         """Outermost first."""
@@ -35,6 +40,10 @@ class Node:
             found.append(node.frame)
             node = node.parent
         return tuple(reversed(found))
+
+    def has_names_of(self, other: Node) -> bool:
+        """Whether the imports of another stack are the same."""
+        return self is other or [one.name for one in self.stack()] == [one.name for one in other.stack()]
 
 
 @dataclass(slots=True)

@@ -6,57 +6,62 @@ other calls are those of a thread whose place is known, and only that place's nu
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fsprobe.analysis.attribution.attribute import Attributed, Attributor
-from fsprobe.analysis.attribution.program_images import Frame
+from fsprobe.analysis.attribution.program_images import Thread
 from fsprobe.analysis.columns.contexts import NODE_BITS, Contexts, Node
+from fsprobe.analysis.columns.nesting import NOT_KNOWN, Nesting
 from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.columns.timed import Lives
 from fsprobe.events.ring.reader import CALLS, HAS_ODD_TEXT, MARKS, Run, spelled
 from fsprobe.events.ring.slots import BEGUN, CALL, MARK, TEXT_BYTES, slot_at
 from fsprobe.model.events import Call, Mark, Op, Process
 
+Flags = NDArray[np.bool_]
 _READ_AHEAD = 1 << 16
+_MAY_BE_ESTIMATED = ("site", "main")
+"""States of program images in which a call may tell of imports that nothing marks."""
 
 
 @dataclass(slots=True)
 class _Known:
     """A thread whose calls need no look."""
 
-    stack: list[Frame]
-    """The imports under way, as `Thread.stack`."""
-    begun: list[tuple[str, int]]
-    """... and as `Lives.stacks`."""
-    process: int
+    thread: Thread
     node: Node
+    """The imports under way."""
     life: int
-    is_easy: bool
-    """Whether marks change no more of it than these."""
+    spell: int
+    """See `Nesting`."""
+    told: Node
+    """What `thread` has as its imports under way: it is told of others when somebody looks."""
+
+    def tell(self) -> None:
+        """Let the attribution know."""
+        if self.told is not self.node:
+            self.told = self.node
+            self.thread.stack[:] = self.node.stack()
 
 
 @dataclass(slots=True)
 class Walked:
     """What a walk has found. Rows are those of the columns."""
 
-    plain: Ints
-    """Rows that were not looked at one by one, in order."""
-    stretch: Ints
-    """Of each of them: which stretch of its thread it is in."""
+    calls: Ints
+    """Rows of all calls, in the order of the slots."""
     between: Ints
-    """Of each stretch which time between two marks it is in; see `Lives.between`."""
+    """Of each of them the time between two marks that it is in; see `Lives.between`."""
     rows: Ints
     """All attributed calls, in the order in which they were attributed."""
     contexts: Ints
     """Of each of these its context."""
     emitted: Ints
     """Of each of these the row at which it was attributed."""
-    odd: list[tuple[int, int]]
-    """Calls that were looked at one by one: row, and time between two marks."""
 
 
 @dataclass(slots=True)
@@ -68,19 +73,22 @@ class Walk:
     attributor: Attributor
     contexts: Contexts
     lives: Lives
+    nesting: Nesting = field(init=False)
     _known: dict[int, _Known] = field(default_factory=dict)
-    _stretch_of: dict[int, int] = field(default_factory=dict)
-    """Thread -> its stretch; only of threads that are known."""
-    _stretches: array[int] = field(default_factory=lambda: array("i"))
-    _place: array[int] = field(default_factory=lambda: array("q"))
-    _between: array[int] = field(default_factory=lambda: array("i"))
+    _easy: dict[int, _Known] = field(default_factory=dict)
+    """Those of them of which marks change no more than the imports under way."""
+    _told: list[tuple[str, bytes, str]] = field(default_factory=list)
+    _is_begin: Flags = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """Of each row whether it is a mark that begins an import."""
     _waiting: dict[int, tuple[int, Call]] = field(default_factory=dict)
     """Calls that were given to be attributed, by their ids."""
     _single: list[tuple[int, int, int]] = field(default_factory=list)
     """Row at which a call was attributed, its own row, its context."""
     _odd: list[tuple[int, int]] = field(default_factory=list)
-    _begun: list[Node] = field(default_factory=list)
-    """Stacks whose imports have begun since they were counted last."""
+    """Calls that were looked at one by one: row, and life of their thread."""
+
+    def __post_init__(self) -> None:
+        self.nesting = Nesting(self.contexts, self.lives)
 
     def go(self) -> Walked:
         """Walk over all slots."""
@@ -88,128 +96,105 @@ class Walk:
         stops = columns.stops(self._is_of_marks)
         plain = np.flatnonzero(columns.shape >= 0)
         words = Words(columns, stops)
-        ahead = _Ahead(columns, plain)
+        self._told = words.told
+        self._is_begin = _begins(len(columns.kinds), stops, words)
+        befores = np.searchsorted(plain, stops)
         # written out: this is done for each mark of a run
-        known_of, stretch_of, place, between = self._known, self._stretch_of, self._place, self._between
-        rows, befores, lives_of = self.lives.rows, self.lives.before, self.lives.life_of
-        tops, last, begun_nodes = self.lives.tops, self.lives.last, self._begun
-        told = words.told
-        at = 0
-        for row, before, kind, word, tid in zip(
+        easy_of, mark, seldom = self._easy, self._mark, self._seldom
+        rows, nodes, spells = self.nesting.rows, self.nesting.nodes, self.nesting.spells
+        at, was_easy = 0, False
+        for row, before, others, word, tid in zip(
             stops.tolist(),
-            np.searchsorted(plain, stops).tolist(),
-            columns.kinds[stops].tolist(),
+            befores.tolist(),
+            _are_of_others(columns, stops, plain, befores),
             words.numbers,
             columns.tid[stops].tolist(),
             strict=True,
         ):
             if before > at:
-                self._take(at, before, plain, ahead)
+                if others or not was_easy:
+                    self._take(at, before, plain)
                 at = before
+            was_easy = False
             if word < 0:
-                self._seldom(row, kind)
+                seldom(row, columns.kinds[row])
                 continue
-            mark_kind, raw, name = told[word]
-            known = known_of.get(tid)
-            if known is None or not known.is_easy:
-                self._mark(row, tid, mark_kind, raw, name)
-                continue
-            # as Attributor.mark and Lives.mark have it
-            stack, begun, node, life = known.stack, known.begun, known.node, known.life
-            number = len(rows)
-            top = begun[-1][0] if begun else None
-            if mark_kind == "begin":
-                node = node.known.get(name) or self.contexts.child(node, name)
-                frame = node.frame
-                stack.append(frame)  # type: ignore[arg-type]  # only the root has none
-                begun.append((name, -1 if frame.recursive else number))  # type: ignore[union-attr]
-                if not node.n_begun:
-                    begun_nodes.append(node)
-                node.n_begun += 1
-            elif mark_kind == "end" and name == top:
-                stack.pop()
-                since = begun.pop()[1]
-                if since >= 0:
-                    self.lives.spans.append((name, since, number))
-                node = node.parent  # type: ignore[assignment]
-            else:
-                self._mark(row, tid, mark_kind, raw, name)
-                continue
-            rows.append(row)
-            befores.append(last[life])
-            lives_of.append(life)
-            tops.append(top)
-            last[life] = number
-            known.node = node
-            stretch_of[tid] = len(place)
-            place.append(known.process << NODE_BITS | node.number)
-            between.append(number)
-        if len(plain) > at:
-            self._take(at, len(plain), plain, ahead)
+            known = easy_of.get(tid)
+            if known is not None:
+                node = known.node.steps.get(word) or self._step(known.node, word)
+                if node is not None:
+                    known.node = node
+                    rows.append(row)
+                    nodes.append(node.number)
+                    spells.append(known.spell)
+                    was_easy = True
+                    continue
+            mark(row, tid, *words.told[word])
+        self._take(at, len(plain), plain)
         self._count_begun()
+        self._tell_all()
         self._emit(self.attributor.close(), len(columns.kinds))
-        self.lives.close()
+        self.nesting.close()
         return self._walked(plain)
 
     def _is_of_marks(self, call: Call) -> bool:
         return call.op is Op.OPEN and self.attributor.is_of_marks(call)
 
+    def _step(self, node: Node, word: int) -> Node | None:
+        """The stack that a mark leaves, where it begins an import or ends the last one, as `Attributor.mark` has it."""
+        kind, _, name = self._told[word]
+        found = None
+        if kind == "begin":
+            found = self.contexts.child(node, name)
+        elif kind == "end" and node.frame is not None and node.frame.name == name:
+            found = node.parent
+        if found is not None:
+            node.steps[word] = found
+        return found
+
     # -- calls ------------------------------------------------------------------------------------------------------
 
-    def _take(self, at: int, before: int, plain: Ints, ahead: _Ahead) -> None:
+    def _take(self, at: int, before: int, plain: Ints) -> None:
         """Calls between two stops."""
-        tids = ahead.tids(at, before)
-        try:
-            found = list(map(self._stretch_of.__getitem__, tids))
-        except KeyError:
-            found = [self._one(tid, plain, place) for place, tid in enumerate(tids, at)]
-        self._stretches.extend(found)
+        for begin in range(at, before, _READ_AHEAD):
+            end = min(before, begin + _READ_AHEAD)
+            tids = self.columns.tid[plain[begin:end]].tolist()
+            if not self._known.keys() >= set(tids):
+                for place, tid in enumerate(tids, begin):
+                    if tid not in self._known:
+                        self._one(tid, int(plain[place]))
 
-    def _one(self, tid: int, plain: Ints, place: int) -> int:
-        stretch = self._stretch_of.get(tid)
-        if stretch is None:
-            stretch = self._settle(tid)
-        if stretch is None:
-            row = int(plain[place])
-            stretch = self._new_stretch(-1, self.lives.between(tid))
-            self._attribute(row, self.columns.call(row))
-        return stretch
-
-    def _settle(self, tid: int) -> int | None:
-        """The stretch of a thread, where what it does next needs no look."""
+    def _one(self, tid: int, row: int) -> None:
+        """A call of a thread that is not known."""
         known = self._know(tid)
-        if known is None:
-            return None
-        stretch = self._stretch_of[tid] = self._new_stretch(
-            known.process << NODE_BITS | known.node.number, self.lives.between(tid)
-        )
-        return stretch
+        if known is not None:
+            self.nesting.begin(row, tid, known.node, known.spell)
+            return
+        self.nesting.begin(row, tid, self.contexts.root, self.nesting.spell(self.lives.life(tid), NOT_KNOWN))
+        self._attribute(row, self.columns.call(row))
 
     def _know(self, tid: int) -> _Known | None:
+        """A thread, where what it does next needs no look."""
         thread = self.attributor.threads.get(tid)
         if thread is None or not thread.image.is_settled:
             return None
-        process, node, life = (
-            self.contexts.process(thread.image.process),
-            self.contexts.node(thread.stack),
-            self.lives.life(tid),
-        )
-        begun = self.lives.stacks[life]
+        life, process = self.lives.life(tid), self.contexts.process(thread.image.process)
+        node = self.contexts.node(thread.stack)
+        known = self._known[tid] = _Known(thread, node, life, self.nesting.spell(life, process), node)
         # a forked process goes on in its parent's imports, but has begun none itself
-        is_easy = not thread.image.site_marks_left and [one[0] for one in begun] == [one.name for one in thread.stack]
-        known = self._known[tid] = _Known(thread.stack, begun, process, node, life, is_easy)
+        if not thread.image.site_marks_left and self.nesting.node_of.get(life, self.contexts.root).has_names_of(node):
+            self._easy[tid] = known
         return known
-
-    def _new_stretch(self, place: int, between: int) -> int:
-        self._place.append(place)
-        self._between.append(between)
-        return len(self._place) - 1
 
     def _attribute(self, row: int, call: Call) -> None:
         """Have one call attributed by itself."""
         self._waiting[id(call)] = (row, call)
-        self._count_begun()  # what is estimated goes to the same tables
+        known = self._known.get(call.tid)
+        if known is not None:
+            known.tell()
         settled = self.attributor.settled(call)
+        if settled is None and self.attributor.thread(call.tid).image.state in _MAY_BE_ESTIMATED:
+            self._count_begun()  # what is estimated goes to the same tables
         self._emit((settled,) if settled is not None else self.attributor.call(call), row)
 
     def _emit(self, rows: Iterable[Attributed], at: int) -> None:
@@ -239,49 +224,57 @@ class Walk:
             if type(event) is Call:
                 self._odd_call(row, columns.shapes.plain_number(event), event)
             elif type(event) is Process:
-                self.lives.process(event)
                 self._count_begun()
+                self._tell_all()
+                self.nesting.process(event)
                 self._emit(self.attributor.process(event), row)
-                self._known.clear()
-                self._stretch_of.clear()
 
     def _odd_call(self, row: int, number: int, call: Call) -> None:
         self.columns.put(row, number, call)
-        self._odd.append((row, self.lives.between(call.tid)))
+        self._odd.append((row, self.lives.life(call.tid)))
         self._attribute(row, call)
 
     def _mark(self, row: int, tid: int, kind: str, raw: bytes, name: str) -> None:
         """A mark, in any case."""
         self._count_begun()
-        self.lives.mark(row, tid, kind, name)
-        self._emit(self.attributor.mark(Mark(tid, int(self.columns.t_ns[row]), kind, raw)), row)
         if kind == "note":  # of all threads of a program
-            self._known.clear()
-            self._stretch_of.clear()
-        else:
-            self._known.pop(tid, None)
-            self._stretch_of.pop(tid, None)
+            self._tell_all()
+        elif (known := self._known.get(tid)) is not None:
+            self._tell(tid, known)
+            del self._known[tid]
+            self._easy.pop(tid, None)
+        self.nesting.mark(row, tid, kind, name)
+        self._emit(self.attributor.mark(Mark(tid, int(self.columns.t_ns[row]), kind, raw)), row)
+
+    def _tell(self, tid: int, known: _Known) -> None:
+        known.tell()
+        if tid in self._easy:
+            self.nesting.node_of[known.life] = known.node
+
+    def _tell_all(self) -> None:
+        """Let attribution know all stacks; what comes next may change more of threads than these."""
+        for tid, known in self._known.items():
+            self._tell(tid, known)
+        self._known.clear()
+        self._easy.clear()
 
     def _count_begun(self) -> None:
         """Count the imports that have begun since the last time, as `Attributor.mark` does."""
         notes = self.attributor.notes
-        for node in self._begun:
+        for node, n in self.nesting.count_begun(self._is_begin):
             if node.frame is not None and node.parent is not None:
                 name = node.frame.name
                 parents = notes.imports.setdefault(name, {})
                 parent = node.parent.frame.name if node.parent.frame is not None else ""
-                parents[parent] = parents.get(parent, 0) + node.n_begun
-                notes.n_imports[name] = notes.n_imports.get(name, 0) + node.n_begun
-                node.n_begun = 0
-        self._begun.clear()
+                parents[parent] = parents.get(parent, 0) + n
+                notes.n_imports[name] = notes.n_imports.get(name, 0) + n
 
     def _walked(self, plain: Ints) -> Walked:
-        stretch = np.array(self._stretches, dtype=np.int64)
-        place = self.contexts.add_settled(np.array(self._place, dtype=np.int64))
-        contexts = place[stretch]
+        pairs, between = self.nesting.places(self.columns, plain, NODE_BITS)
+        contexts = self.contexts.add_settled(pairs)
         bulk = contexts >= 0
         rows, contexts = plain[bulk], contexts[bulk]
-        emitted = rows
+        emitted, calls = rows, plain
         if self._single:
             single = np.array(self._single, dtype=np.int64)
             emitted = np.concatenate((rows, single[:, 0]))
@@ -289,31 +282,33 @@ class Walk:
             rows = np.concatenate((rows, single[:, 1]))[order]
             contexts = np.concatenate((contexts, single[:, 2]))[order]
             emitted = emitted[order]
-        return Walked(
-            plain=plain,
-            stretch=stretch,
-            between=np.array(self._between, dtype=np.int64),
-            rows=rows,
-            contexts=contexts,
-            emitted=emitted,
-            odd=self._odd,
-        )
+        if self._odd:
+            odd = np.array(self._odd, dtype=np.int64)
+            calls = np.concatenate((plain, odd[:, 0]))
+            between = np.concatenate((between, self.nesting.between(odd[:, 0], odd[:, 1])))
+            order = np.argsort(calls, kind="stable")
+            calls, between = calls[order], between[order]
+        return Walked(calls=calls, between=between, rows=rows, contexts=contexts, emitted=emitted)
 
 
-class _Ahead:
-    """The threads of calls as a list, some at a time: all at once would take much memory."""
+def _begins(n_rows: int, stops: Ints, words: Words) -> Flags:
+    """Of each row whether it is a mark that begins an import."""
+    begins = np.zeros(n_rows, dtype=bool)
+    kinds = np.array([kind == "begin" for kind, _, _ in words.told] + [False], dtype=bool)
+    begins[stops] = kinds[words.numbers]  # of -1 the last one
+    return begins
 
-    def __init__(self, columns: Columns, plain: Ints) -> None:
-        self._columns, self._plain = columns, plain
-        self._from = self._upto = 0
-        self._tids: list[int] = []
 
-    def tids(self, at: int, before: int) -> list[int]:
-        """Those of some calls; later ones each time."""
-        if before > self._upto:
-            self._from, self._upto = at, max(before, at + _READ_AHEAD)
-            self._tids = self._columns.tid[self._plain[at : self._upto]].tolist()
-        return self._tids[at - self._from : before - self._from]
+def _are_of_others(columns: Columns, stops: Ints, plain: Ints, befores: Ints) -> list[bool]:
+    """Of each stop whether a call between it and the stop before is not of the thread of that one."""
+    tids = columns.tid
+    at = np.searchsorted(stops, plain)  # the stop after each call
+    is_other = np.ones(len(plain), dtype=bool)
+    follows = at > 0
+    is_other[follows] = tids[plain[follows]] != tids[stops[at[follows] - 1]]
+    n_others = np.concatenate(([0], np.cumsum(is_other)))[befores]
+    others: list[bool] = (np.diff(n_others, prepend=0) > 0).tolist()
+    return others
 
 
 class Words:
