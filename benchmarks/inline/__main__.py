@@ -3,11 +3,13 @@
     python -m benchmarks.inline [--equality | --cost] [--python PYTHON ...] [--pairs N] [-o reports]
 
 Equality: each program runs once under both; what strace saw and what the ring holds are compared call for call (call, path,
-errno), in order per thread, and for each open the file that it led to. A call during which its process was killed is in the
-ring without path and result. Of programs that are not seen, and of the loader of those that are entered by LD_PRELOAD, strace
-alone has the calls; both are named. Cost: interleaved pairs of runs without and with the
-recorder (`recorder`: what it does to the program; `fsprobe run`: the whole command), ratio of the medians with a 95 %
-bootstrap interval. The two may be measured at different times; each leaves the other's part of the report as it is.
+errno), in order per thread, and for each open the file that it led to. `ended in it`: the last call of a thread that a signal
+ended (a pool terminates its workers) while it was in that call; the ring has it at the same place of the thread's order, begun,
+without path and result, and strace saw the signal end the thread. `the loader's`: of a program that is entered by LD_PRELOAD
+strace alone has what the loader did before; all that follows is equal. Both are taken out before order and paths are compared,
+and nothing else is. Of programs that are not seen strace alone has the calls; they are named. Cost: interleaved pairs of runs
+without and with the recorder (`recorder`: what it does to the program; `fsprobe run`: the whole command), ratio of the medians
+with a 95 % bootstrap interval. The two may be measured at different times; each leaves the other's part of the report as it is.
 """
 
 from __future__ import annotations
@@ -59,7 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data["cost"] = {**evidence.head("inline --cost", n_runs=options.pairs), **found}
     evidence.save(data, markdown, None, options.output)
     rows = data["equality"]["rows"] if options.equality or is_all else []
-    return int(any("why_not" not in row and (row["n_calls"] != row["n_equal"] or row["n_lost"]) for row in rows))
+    return int(
+        any(
+            "why_not" not in row
+            and (row["n_calls"] != row["n_equal"] + row["n_cut_off"] + row["n_loaders"] or row["n_lost"])
+            for row in rows
+        )
+    )
 
 
 if __name__ == "__main__":

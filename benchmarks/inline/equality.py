@@ -92,7 +92,7 @@ def compare(program: Program, python: str) -> evidence.Json:
 
 
 HEADER = tuple(
-    "program,ends with,calls (strace),equal,inline alone,threads in order,opened paths,lost,not seen,by LD_PRELOAD".split(
+    "program,ends with,calls (strace),equal,ended in it,the loader's,inline alone,threads in order,opened paths,lost,not seen,by LD_PRELOAD".split(
         ","
     )
 )
@@ -111,6 +111,8 @@ def _cells(row: evidence.Json) -> list[object]:
         row["exit_code"],
         f"{row['n_calls']:,}",
         f"{row['n_equal']:,}",
+        row.get("n_cut_off", 0),
+        row.get("n_loaders", 0),
         row["n_extra"],
         f"{row['n_threads_in_order']}/{row['n_threads']}",
         f"{row['n_opened_equal']:,}/{row['n_opened']:,}",

@@ -20,7 +20,7 @@ from fsprobe.events import ring
 from fsprobe.events.ring import mapped
 from fsprobe.events.strace import parser
 from fsprobe.events.strace.values import annotated_path
-from fsprobe.model.events import Call, Event, Op, ParseQuality
+from fsprobe.model.events import Call, Event, Op, ParseQuality, Process
 from fsprobe.recording.file import Recording
 
 BACKENDS = "strace+inline"
@@ -72,6 +72,10 @@ class Agreement:
     n_opened_equal: int
     """opens that led to the same file"""
     n_lost: int
+    n_cut_off: int = 0
+    """calls during which a signal ended their thread: the second one has them too, without path and result"""
+    n_loaders: int = 0
+    """calls of the loader of programs that the second one enters by LD_PRELOAD, after the loader has done its work"""
     examples: tuple[str, ...] = ()
     """the first calls that only one of them saw"""
 
@@ -79,7 +83,8 @@ class Agreement:
     def is_complete(self) -> bool:
         """Whether there is no difference."""
         return (
-            self.n_calls == self.n_equal > 0
+            self.n_equal > 0
+            and self.n_calls == self.n_equal + self.n_cut_off
             and not self.n_extra
             and self.n_threads == self.n_threads_in_order
             and self.n_opened == self.n_opened_equal
@@ -142,10 +147,17 @@ def compare(name: str, recording: Recording) -> Agreement:
         BadInput: it is damaged.
     """
     cwd = pipeline.cwd_of(recording)
-    expected = by_thread(parser.parse(recording.lines(LOG), ParseQuality(), cwd=cwd), recording)
+    killed: set[int] = set()
+    expected = by_thread(parser.parse(recording.lines(LOG), ParseQuality(), cwd=cwd), recording, killed)
     facts = ring.RingFacts()
     data = mapped.in_one_piece(recording, RING)
     actual = by_thread(ring.read(data, ParseQuality(), facts, cwd=cwd), recording)
+    n_calls = sum(map(len, expected.values()))
+    by_preload = Counter(loss.tid for loss in facts.by_preload)
+    n_loaders = sum(
+        _take_out_loaders(expected[tid], actual.get(tid, []), n) for tid, n in by_preload.items() if tid in expected
+    )
+    n_cut_off = sum(_take_out_cut_off(expected[tid], actual.get(tid, [])) for tid in killed & expected.keys())
     seen = Counter(row[:3] for rows in expected.values() for row in rows)
     noted = Counter(row[:3] for rows in actual.values() for row in rows)
     opened = Counter(row for rows in expected.values() for row in rows if row[3])
@@ -153,7 +165,7 @@ def compare(name: str, recording: Recording) -> Agreement:
     missing, extra = seen - noted, noted - seen
     return Agreement(
         program=name,
-        n_calls=seen.total(),
+        n_calls=n_calls,
         n_equal=(seen & noted).total(),
         n_extra=extra.total(),
         n_threads=len(expected),
@@ -163,6 +175,8 @@ def compare(name: str, recording: Recording) -> Agreement:
         n_opened=opened.total(),
         n_opened_equal=(opened & opened_too).total(),
         n_lost=facts.n_lost,
+        n_cut_off=n_cut_off,
+        n_loaders=n_loaders,
         examples=tuple(
             f"{sign} {call} {os.fsdecode(path)} {error}".rstrip()
             for sign, calls in (("strace alone:", missing), ("inline alone:", extra))
@@ -175,11 +189,58 @@ Row = tuple[str, bytes, str, bytes]
 """Call, path, error, and for an open where it led to."""
 
 
-def by_thread(events: Iterable[Event], recording: Recording) -> dict[int, list[Row]]:
-    """The calls of each thread in their order, without what the recorder itself does in the process."""
+def _take_out_cut_off(rows: list[Row], others: list[Row]) -> int:
+    """Take out a thread's last call, if the second backend has it there as well, begun and not ended; says how many."""
+    if not rows or not others or len(rows) != len(others) or rows[-1][0] != others[-1][0]:
+        return 0
+    if others[-1][1:3] != (b"", "?") or rows[-1][:3] == others[-1][:3]:
+        return 0
+    del rows[-1], others[-1]
+    return 1
+
+
+def _take_out_loaders(rows: list[Row], others: list[Row], n_most: int) -> int:
+    """Take out what a thread's programs did before the second backend came in, if all that follows is equal; says how many.
+
+    Args:
+        n_most: how many programs of this thread were entered late.
+    """
+    parts, other_parts = _by_program(rows), _by_program(others)
+    if len(parts) != len(other_parts):
+        return 0
+    n = 0
+    for part, other in zip(parts[1:], other_parts[1:], strict=True):
+        n_more = len(part) - len(other)
+        # the last one may be cut off
+        is_equal = all(one[:3] == two[:3] or two[2] == "?" for one, two in zip(part[n_more:], other, strict=False))
+        if n_most and n_more > 0 and is_equal:
+            del part[:n_more]
+            n, n_most = n + n_more, n_most - 1
+    rows[:] = [row for part in parts for row in part]
+    return n
+
+
+def _by_program(rows: list[Row]) -> list[list[Row]]:
+    """A thread's calls, parted behind each exec."""
+    parts: list[list[Row]] = [[]]
+    for row in rows:
+        parts[-1].append(row)
+        if row[0] in ("execve", "execveat") and not row[2]:
+            parts.append([])
+    return parts
+
+
+def by_thread(events: Iterable[Event], recording: Recording, killed: set[int] | None = None) -> dict[int, list[Row]]:
+    """The calls of each thread in their order, without what the recorder itself does in the process.
+
+    Args:
+        killed: takes the threads that a signal has ended.
+    """
     scratch = os.fsencode(str(recording.manifest.get("scratch") or "")) + b"/"
     found: dict[int, list[Row]] = {}
     for event in events:
+        if killed is not None and isinstance(event, Process) and event.kind == "killed":
+            killed.add(event.tid)
         if not isinstance(event, Call) or _is_recorders(event, scratch):
             continue
         led_to = annotated_path(event.result) if event.op is Op.OPEN and not event.error else None

@@ -83,8 +83,9 @@ def time_account(
     cpu_total_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
     if cpu_total_s == 0 and manifest.wall_s < N_TICKS * TICK_S:
         cpu_total_s = None  # no tick is no count of a time as short as this
-    reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / at_once / 1e9
-    fast_reads_s = sum(of_file.fast_ns for of_file in seen.reads.values()) / at_once / 1e9
+    reads_at_once = seen.n_reads_at_once
+    reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / reads_at_once / 1e9
+    fast_reads_s = sum(of_file.fast_ns for of_file in seen.reads.values()) / reads_at_once / 1e9
     split = divide(
         wall_s,
         cpu_total_s,
@@ -187,10 +188,10 @@ def _parts(
     """As `divide`."""
     # without `min` and `max` where it is done for each import
     metadata, reads, cpu = metadata_s or 0.0, reads_s or 0.0, cpu_s or 0.0
-    if metadata > wall_s:
-        metadata = wall_s
-    if reads > wall_s - metadata:
-        reads = wall_s - metadata
+    waits = metadata + reads
+    if waits > wall_s:
+        # some waited for the one while others waited for the other: the seconds are shared
+        metadata, reads = metadata * wall_s / waits, reads * wall_s / waits
     if cpu > wall_s:
         cpu = wall_s
     both = 0.0

@@ -18,6 +18,7 @@ from tests.capture.backends.inline.recorded import INCLUDES, PYTHON, SOURCES
 from tests.capture.backends.inline.test_same_run import both
 
 BY_XOR, BY_REGISTER = 1, 3
+RT_SIGRETURN = 15
 NEEDED = {
     "libc.so.6": {0, 3, 4, 6, 9, 17, 21, 59, 80, 87, 89, 217, 231, 257, 262},
     "ld-linux-x86-64.so.2": {0, 3, 9, 257},
@@ -68,6 +69,15 @@ def check(finder: str, path: Path) -> dict[int, int]:
         assert at in truth.starts, "what is replaced begins with an instruction"
         covered = range(at + 1, at + (10 if form == BY_XOR else 5))
         assert not [hex(one) for one in covered if one in truth.targets], "nothing jumps into what is replaced"
+    gates = [[int(word, 16) for word in line.split()[1:]] for line in out.splitlines() if line.startswith("gate ")]
+    if path.name == "libc.so.6" or (path.name == "libpthread.so.0" and sites):
+        assert len(gates) == 1, "an unwinder finds its way out of a call"
+    for gate, way_back in gates:
+        assert {gate, way_back - 2} <= set(truth.syscalls)
+        assert truth.syscalls[way_back - 2] == RT_SIGRETURN
+        assert not [hex(one) for one in range(way_back, way_back + 5) if one in truth.targets], (
+            "nothing comes to the way back"
+        )
     numbers: dict[int, int] = {}
     for _, number, _, _ in sites:
         numbers[number] = numbers.get(number, 0) + 1

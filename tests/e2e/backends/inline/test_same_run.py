@@ -73,6 +73,17 @@ def test_a_difference_is_found(tmp_path: Path, strace_program: str) -> None:
     assert any("/etc/Hostname" in example for example in found.examples)
 
 
+def test_a_call_in_which_a_thread_is_killed_is_told_from_a_difference(tmp_path: Path, strace_program: str) -> None:
+    """It waits in an open for somebody who never comes."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    code = f"import os, signal; signal.setitimer(signal.ITIMER_REAL, 0.1); os.open({str(fifo)!r}, os.O_RDONLY)"
+    found = selftest.compare("x", both([sys.executable, "-S", "-c", code], tmp_path))
+    assert found.is_complete, found
+    assert (found.n_calls - found.n_equal, found.n_cut_off, found.n_extra) == (1, 1, 0)
+    assert found.n_threads_in_order == found.n_threads
+
+
 def test_what_is_looked_up_after_the_run_is_the_same(tmp_path: Path, strace_program: str) -> None:
     code = "import pandas, subprocess; subprocess.run(['ls', '/'], stdout=subprocess.DEVNULL)"
     recording = both([sys.executable, "-c", code], tmp_path)
@@ -173,6 +184,7 @@ def test_a_damaged_ring_is_said(record: Record, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.alone
 def test_nothing_is_left(record: Record) -> None:
     before = {name for name in os.listdir("/dev/shm") if name.startswith("fsprobe-trial")}
     record([sys.executable, "-c", "pass"])

@@ -19,6 +19,7 @@ extern const u16 shapes[N_CALLS];
 struct registers { /* as the stub has pushed them */
     u64 nr, arg[6];
     const u8 *tail; /* of the site, see stubs.c */
+    u64 rbp, rbx, r12, r13, r14, r15, rsp;
 };
 
 int fsp_call(struct registers *regs, i64 *result);

@@ -7,11 +7,23 @@
 #include "calls.h"
 #include "sites.h"
 
-/* Makes the call. Where its own `syscall` instruction counts (glibc 2.41 looks whether a cancelled thread's program counter
- * stands there, and it is followed by `ret`), that very instruction is called. */
+static const u8 *jump_target(const u8 *jump) { return jump + 5 + *(const i32 *)(jump + 1); }
+
+/* Whether the processor keeps a second stack of return addresses: what did not call must not return. 0 where it has none. */
+static u64 shadow_stack(void) {
+    u64 pointer = 0;
+    __asm__ volatile("rdsspq %0" : "+r"(pointer));
+    return pointer;
+}
+
+/* Makes the call, at the object's gate where it has one (stubs.c). Where its own `syscall` instruction counts (glibc 2.41 looks
+ * whether a cancelled thread's program counter stands there, and it is followed by `ret`), that one is the gate. */
 i64 call_through(const struct registers *regs) {
     const u64 *a = regs->arg;
-    const u8 *own = regs->tail + 10 + *(const i32 *)(regs->tail + 6); /* where the tail's second jump leads */
+    const u8 *own = jump_target(regs->tail + 5), *behind = own + 2;
+    if (own == regs->tail + 10) behind = jump_target(own + 8) - 6; /* BY_XOR: it stands in the stub */
+    i32 gate = ((const i32 *)regs->tail)[-2], way_back = ((const i32 *)regs->tail)[-1];
+    if (gate && !shadow_stack()) return fsp_through(regs, own[2] == 0xc3 ? own : regs->tail + gate, regs->tail + way_back, behind);
     if (own[2] != 0xc3) return syscall6((i64)regs->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
     i64 result;
     register u64 r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];

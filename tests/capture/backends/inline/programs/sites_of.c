@@ -1,4 +1,4 @@
-/* Prints the sites that sites.c finds in an ELF file: address, number (-1: any), form, length; then what is left. */
+/* Prints the sites that sites.c finds in an ELF file: address, number (-1: any), form, length; gate and way back; what is left. */
 #include "sites.h"
 #include "calls.h"
 #undef PAGE
@@ -6,8 +6,9 @@
 #include <stdlib.h>
 
 __attribute__((visibility("hidden"))) struct process me;
-char fsp_stub[16];
-u8 *stub_write(u8 *to, const u8 *code, const struct site *site) { (void)code, (void)site; return to; }
+char fsp_stub[16], fsp_back[16];
+u8 *stub_write(u8 *to, const u8 *code, const struct site *site, const u8 *g, const u8 *w) { (void)code, (void)site, (void)g, (void)w; return to; }
+u8 *write_jump(u8 *to, const u8 *target) { (void)target; return to; }
 unsigned stub_bytes(const struct site *site) { return site->len; }
 void ring_text(struct slot *s, u64 at, const char *const t[4], const unsigned l[4]) { (void)s, (void)at, (void)t, (void)l; }
 u64 clock_slow(void) { return 0; }
@@ -32,6 +33,7 @@ int main(int argc, char **argv) {
             int left = 0;
             if (at[0] == 15 && at[1] == 5 && !site_lead((u8 *)image + offset, at, &site, &left) && left) printf("left %lx\n", (long)((u64)at - (u64)image - offset + address));
         }
+        if (table.gate) printf("gate %lx %lx\n", (long)(address + table.gate), (long)(address + table.way_back));
         printf("count %u %u\n", table.n, table.left);
     }
 }

@@ -88,12 +88,17 @@ static const u8 *number_in_register(const u8 *low, const u8 *at, struct site *si
     return 0;
 }
 
+/* Where a system call can be made that an unwinder can leave (stubs.c): `syscall; ret` of a function that does nothing else, and
+ * what stands behind the `syscall` of __restore_rt, to which nothing ever comes back: padding, in each glibc. */
+static int is_gate(const u8 *at) { return at[-5] == 0xb8 && !at[-2] && !at[-1] && is_bytes(at, "\x0f\x05\xc3", 3); }
+static int is_way_back(const u8 *at) { return is_bytes(at - 9, "\x48\xc7\xc0\x0f\0\0\0\x0f\x05\x0f\x1f\x80\0\0\0\0", 16); }
+
 /* All sites of an executable part. */
 void sites_find(u64 start, u64 end, struct table *table) {
     typedef char bytes16 __attribute__((vector_size(16)));
     const bytes16 first = {15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15};
     const u8 *low = (const u8 *)start, *high = (const u8 *)end - 16;
-    u32 n = 0, left = 0;
+    u32 n = 0, left = 0, gate = 0, way_back = 0;
     for (const u8 *block = low + 64; block < high; block += 16) {
         bytes16 bytes;
         __builtin_memcpy(&bytes, block, 16);
@@ -102,6 +107,8 @@ void sites_find(u64 start, u64 end, struct table *table) {
             struct site site;
             int is_left = 0;
             if (at[1] != 5) continue;
+            if (!gate && is_gate(at)) gate = (u32)(at - low);
+            if (!way_back && is_way_back(at + 2)) way_back = (u32)(at + 2 - low);
             code = site_lead(low, at, &site, &is_left);
             if (!code && !is_left) code = number_in_register(low, at, &site);
             if (code && n < MAX_SITES && !(n && table->sites[n - 1].at == site.at)) table->sites[n++] = site;
@@ -110,6 +117,8 @@ void sites_find(u64 start, u64 end, struct table *table) {
     }
     table->n = n;
     table->left = left;
+    table->gate = way_back ? gate : 0;
+    table->way_back = gate ? way_back : 0;
 }
 
 static int is_site(u64 start, u64 end, const struct site *hint) {
@@ -138,6 +147,8 @@ static struct table *take_known(u64 start, u64 end, const u64 key[3], struct tab
         while (good < mine->n && is_site(start, end, mine->sites + good)) good++;
         for (u32 k = 1; k < mine->n && good == mine->n; k++)
             if (mine->sites[k].at < mine->sites[k - 1].at + 10) good = 0;
+        if (mine->gate < 64 || mine->way_back < 64 || start + mine->gate + 24 > end || start + mine->way_back + 24 > end) mine->gate = mine->way_back = 0;
+        else if (!is_bytes((const u8 *)start + mine->gate, "\x0f\x05\xc3", 3) || !is_way_back((const u8 *)start + mine->way_back)) good = 0;
         if (good == mine->n) return known;
     }
     return 0;
@@ -150,6 +161,8 @@ static struct table *leave_known(const struct table *mine) {
         copy((char *)place->key, (const char *)mine->key, sizeof mine->key);
         place->n = mine->n;
         place->left = mine->left;
+        place->gate = mine->gate;
+        place->way_back = mine->way_back;
         copy((char *)place->sites, (const char *)mine->sites, sizeof mine->sites);
         __atomic_store_n(&place->state, 2, __ATOMIC_RELEASE);
         return place;
@@ -183,10 +196,11 @@ static u8 *room_near(u64 start, u64 bytes) {
 static int write_jumps(u64 start, u64 end, struct table *table, u8 *stubs) {
     u64 page = page_down(start), span = page_up(end) - page;
     if (FAILED(syscall3(NR_mprotect, page, span, PROT_READ | PROT_WRITE))) return 0;
+    if (table->way_back) write_jump((u8 *)start + table->way_back, stubs);
+    stubs += WAY_BACK_BYTES;
     for (u32 i = 0; i < table->n; i++) {
         u8 *code = (u8 *)start + table->sites[i].at;
-        code[0] = 0xe9;
-        *(i32 *)(code + 1) = (i32)(stubs - (code + 5));
+        write_jump(code, stubs);
         stubs += stub_bytes(table->sites + i);
     }
     if (!FSP_REFUSE_EXEC && !FAILED(syscall3(NR_mprotect, page, span, PROT_READ | PROT_EXEC))) return 1;
@@ -200,7 +214,7 @@ static int write_jumps(u64 start, u64 end, struct table *table, u8 *stubs) {
 /* Rewrites the executable part of an object; returns its table in the ring, if it has a place there. */
 struct table *sites_rewrite(u64 start, u64 end, int is_loader) {
     struct table mine, *known;
-    u64 bytes = 0, at;
+    u64 bytes = WAY_BACK_BYTES, at;
     u32 n, thread = me.last_tid;
     mine.key[0] = end - start + (u64)is_loader;
     mine.key[1] = *(const u64 *)(start + 4096);
@@ -215,7 +229,10 @@ struct table *sites_rewrite(u64 start, u64 end, int is_loader) {
     u8 *stubs = mine.n ? room_near(start, bytes) : 0, *to = stubs;
     n = 0;
     if (stubs) {
-        for (u32 i = 0; i < mine.n; i++) to = stub_write(to, (const u8 *)start + mine.sites[i].at, mine.sites + i);
+        const u8 *gate = mine.gate ? (const u8 *)start + mine.gate : 0, *way_back = mine.gate ? (const u8 *)start + mine.way_back : 0;
+        write_jump(to, (const u8 *)fsp_back);
+        to += WAY_BACK_BYTES;
+        for (u32 i = 0; i < mine.n; i++) to = stub_write(to, (const u8 *)start + mine.sites[i].at, mine.sites + i, gate, way_back);
         if (!FAILED(syscall3(NR_mprotect, stubs, bytes, PROT_READ | PROT_EXEC)) && write_jumps(start, end, &mine, stubs)) n = mine.n;
         else syscall3(NR_munmap, stubs, bytes, 0);
         if (is_loader && n) loader_stubs.start = stubs, loader_stubs.end = stubs + bytes;

@@ -1,0 +1,48 @@
+"""Which differences between two backends are explained, and which are not."""
+
+from __future__ import annotations
+
+from fsprobe.experiment import selftest
+
+Row = selftest.Row
+EXEC: Row = ("execve", b"/bin/x", "", b"")
+LOADER: list[Row] = [
+    ("openat", b"/etc/ld.so.cache", "", b"/etc/ld.so.cache"),
+    ("openat", b"/lib/libc.so.6", "", b"/lib/libc.so.6"),
+]
+OWN: list[Row] = [("stat", b"/a", "", b""), ("openat", b"/b", "ENOENT", b"")]
+CUT: Row = ("openat", b"", "?", b"")
+
+
+def test_a_last_call_without_result_is_taken_out_on_both_sides() -> None:
+    rows, others = [EXEC, *OWN], [EXEC, OWN[0], CUT]
+    assert selftest._take_out_cut_off(rows, others) == 1
+    assert rows == others == [EXEC, OWN[0]]
+
+
+def test_any_other_last_call_stays() -> None:
+    for others in (
+        [EXEC, OWN[0]],
+        [EXEC, CUT, OWN[0]],
+        [EXEC, OWN[0], ("stat", b"", "?", b"")],
+        [EXEC, *OWN],
+        [EXEC, OWN[0], ("openat", b"/c", "?", b"")],
+        [],
+    ):
+        rows, before = [EXEC, *OWN], list(others)
+        assert selftest._take_out_cut_off(rows, others) == 0, others
+        assert (rows, others) == ([EXEC, *OWN], before)
+
+
+def test_what_the_loader_did_before_a_late_entry_is_taken_out() -> None:
+    rows, others = [*OWN, EXEC, *LOADER, *OWN, EXEC, *LOADER], [*OWN, EXEC, *OWN, EXEC, *LOADER]
+    assert selftest._take_out_loaders(rows, others, 1) == 2
+    assert rows == others
+
+
+def test_what_is_missing_elsewhere_stays() -> None:
+    whole = [EXEC, *LOADER, *OWN]
+    for others, n in (([EXEC, *LOADER, OWN[0]], 1), ([EXEC, *OWN], 0), ([EXEC, OWN[1], OWN[0]], 1), ([*OWN], 1)):
+        rows = list(whole)
+        assert selftest._take_out_loaders(rows, others, n) == 0, others
+        assert rows == whole
