@@ -62,7 +62,7 @@ def model_of(path: Path) -> RequestModel:
     """The request model of a recording, fed."""
     recording = Recording(str(path))
     hooks = pipeline.read_hooks(recording)
-    lookups = pipeline.read_json(recording, "lookups")
+    lookups = pipeline.read_lookups(recording)
     model = pipeline.make_model(recording, pipeline.read_mounts(recording, hooks), lookups)
     quality = ParseQuality()
     events = pipeline.read_events(recording, quality, hooks, model)
