@@ -48,6 +48,8 @@ class RankFile:
     selection: str
     lookups_of: str = ""
     """The recording that holds what the first rank of its node looked up for this one too; "" where it looked for itself."""
+    program: tuple[str, ...] = ()
+    """Its command up to the script, the module or the code."""
     scratch: str = ""
     """Where the run kept its log: a name of its own for each run; "" for a log that was loaded."""
     is_whole: bool = True

@@ -92,7 +92,8 @@ class Manifest:
     ranks: str = ""
     """Which ranks `--ranks` selected."""
     lookups_left: bool = False
-    """What the trace leaves open the first rank of the node has looked up, for this one too. Of a job: and that one is not among its recordings."""
+    """What the trace leaves open the first rank of the node has looked up, for this one too. Of a job: and that one is not among
+    its recordings, or ran another program."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the allow-list."""
     environment_observed: bool | None = None

@@ -89,7 +89,8 @@ def quality_lines(profile: Profile) -> list[str]:
     elif manifest.lookups_left:
         lines.append(
             "the first rank of a node has looked up links, directories that are missing and the owners of modules for the others of its node, "
-            "and its recording is not here: requests of such ranks are roughly known, and their packages go by the names of modules"
+            "but its recording is not here, or is of another program: requests of such ranks are roughly known, and their packages go by "
+            "the names of modules"
         )
     if manifest.no_hook:
         lines.append(

@@ -13,6 +13,7 @@ from fsprobe.cli import merge as merge_command
 from fsprobe.jobs import total
 from fsprobe.jobs.reading.recordings import gather
 from fsprobe.recording import file as recording
+from fsprobe.report.caveats import quality_lines
 from tests.job_recordings import rank_variables
 
 SOURCE = Path(__file__).parents[1] / "data" / "servers" / "nfs-s4_stat.fsprobe"
@@ -54,3 +55,31 @@ def test_the_same_program_started_twice_are_two_runs(place: Path) -> None:
     manifest = {**opened.manifest, "scratch": "/tmp/fsprobe-other"}
     recording.write(str(place / "d0.fsprobe"), "recording", [("manifest", json.dumps(manifest).encode()), *sections])
     assert len(gather([str(place)]).ranks) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_said"),
+    [
+        (["python3", "-u", "a.py", "--rank", "0"], ["python3", "-u", "a.py", "--rank", "1"], False),
+        (["python3", "-u", "a.py"], ["python3", "-u", "b.py"], True),
+        (["python3", "-c", "import a"], ["python3", "-c", "import b"], True),
+        (["python3", "-X", "dev", "a.py"], ["python3", "-X", "dev", "b.py"], True),
+        (["python3", "-m", "a", "x"], ["python3", "-m", "a", "y"], False),
+        (["./io_server"], ["./model"], True),
+    ],
+)
+def test_lookups_of_another_program_are_said(
+    tmp_path: Path, first: list[str], second: list[str], is_said: bool
+) -> None:
+    opened = recording.Recording(str(SOURCE))
+    sections = [(name, b"".join(opened.section(name))) for name in opened.names() if name != "manifest"]
+    for number, command in enumerate((first, second)):
+        facts = {"scratch": f"/tmp/fsprobe-{number}", "job": rank_variables(number, size=2, per_node=2)}
+        manifest = {**opened.manifest, **facts, "command": command, "lookups_left": number == 1}
+        recording.write(
+            str(tmp_path / f"r{number}.fsprobe"), "recording", [("manifest", json.dumps(manifest).encode()), *sections]
+        )
+    found = gather([str(tmp_path)])
+    assert [Path(file.lookups_of).name for file in found.ranks] == ["", "r0.fsprobe"]
+    lines = [line for line in quality_lines(total.merge(found)) if "is of another program" in line]
+    assert len(lines) == is_said

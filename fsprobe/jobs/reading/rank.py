@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fsprobe import pipeline
@@ -159,13 +159,28 @@ def _mount_of(mounts: Sequence[Mount], tally: Tally) -> Callable[[bytes], Mount 
 def _completed(lookups: dict[str, Any], path: str) -> dict[str, Any]:
     """A rank's own lookups, which are few, and those of the first rank of its node but for the way to that one's own hook."""
     try:
-        first = Recording(path)
-        found = pipeline.read_lookups(first)
+        found = _first_lookups(path, _version_of(path))
     except FsprobeError:
         return lookups  # which is damaged, and named where its turn comes
+    return {**found, **lookups, "links": {**found.get("links", {}), **lookups.get("links", {})}}
+
+
+@lru_cache(maxsize=2)
+def _first_lookups(path: str, version: tuple[int, ...]) -> Mapping[str, Any]:
+    """What the first rank of a node looked up for the others, which are read one after the other."""
+    first = Recording(path)
+    found = pipeline.read_lookups(first)
     to_hook = scratch.links_to_hook(os.fsdecode(pipeline.hook_dir_of(first.manifest)))
-    links = {name: target for name, target in found.get("links", {}).items() if name not in to_hook}
-    return {**found, **lookups, "links": {**links, **lookups.get("links", {})}}
+    return {**found, "links": {name: to for name, to in found.get("links", {}).items() if name not in to_hook}}
+
+
+def _version_of(path: str) -> tuple[int, ...]:
+    """Which file it is: a worker may live longer than a job's files."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _is_comparable(recording: Recording, hooks: HookFiles) -> bool:

@@ -28,7 +28,7 @@ class Files:
     n_foreign: int
     """Other files in the directories: neither named nor made as recordings are."""
     lacks_lookups: bool
-    """Whether a rank left the lookups to one of its node whose recording is not here."""
+    """Whether a rank left the lookups to one of its node whose recording is not here, or that ran another program."""
 
 
 def gather(places: Sequence[str], job: str = "") -> Files:
@@ -75,7 +75,8 @@ def gather(places: Sequence[str], job: str = "") -> Files:
         unreadable=unreadable,
         repeated=repeated,
         n_foreign=n_foreign,
-        lacks_lookups=any(before.lookups_of and not file.lookups_of for before, file in zip(taken, ranks, strict=True)),
+        lacks_lookups=any(before.lookups_of and not file.lookups_of for before, file in zip(taken, ranks, strict=True))
+        or _are_of_others(ranks),
     )
 
 
@@ -99,6 +100,22 @@ def _with_lookups(found: Sequence[RankFile]) -> list[RankFile]:
     """Each rank that left the lookups to the first one of its node with the recording that has them."""
     first = {file.node: file.path for file in reversed(found) if not file.lookups_of}
     return [replace(file, lookups_of=first.get(file.node, "")) if file.lookups_of else file for file in found]
+
+
+def _are_of_others(found: Sequence[RankFile]) -> bool:
+    """Whether the lookups of some rank are those of another program, which does not ask for the same paths."""
+    program = {file.path: file.program for file in found}
+    return any(file.lookups_of and file.program != program[file.lookups_of] for file in found)
+
+
+def program_of(command: Sequence[str]) -> tuple[str, ...]:
+    """A command up to the script, the module or the code: `python -u train.py` of `python -u train.py --rank 3`."""
+    value_of = ""
+    for at, word in enumerate(command[1:], 1):
+        if value_of not in ("-W", "-X") and not word.startswith("-"):
+            return tuple(command[: at + 1])
+        value_of = word
+    return tuple(command)
 
 
 def _listed(directory: str) -> list[str]:
@@ -139,6 +156,7 @@ def _rank_file(path: str) -> RankFile:
         n_nodes=rank.n_nodes if rank is not None else None,
         selection=sys.intern(str(manifest.get("ranks") or "")),
         lookups_of=path if manifest.get("lookups_left") is True else "",
+        program=program_of([sys.intern(str(word)) for word in manifest.get("command") or ()]),
         scratch=str(manifest.get("scratch") or ""),
         is_whole=manifest.get("exit_code") is not None or manifest.get("signal") is not None,
     )

@@ -120,7 +120,7 @@ def test_what_the_first_rank_of_a_node_looked_up_serves_the_others(tmp_path: Pat
     next((tmp_path / "left").glob("*rank0000*")).unlink()
     lost = jobs.merge(jobs.gather([str(tmp_path / "left")]))
     assert lost.requests is not None
-    assert [line for line in quality_lines(lost) if "its recording is not here" in line]
+    assert [line for line in quality_lines(lost) if "but its recording is not here" in line]
 
 
 def test_one_per_node_runs_the_others_untouched_and_is_scaled(tmp_path: Path, strace_program: str) -> None:
