@@ -267,3 +267,17 @@ def test_locked_memory_locks_no_hole(library: Path) -> None:
     assert b"/etc/hosts" in run.paths()
     assert len(run.data) == ringfile.HEADER_BYTES + 5000 * 256
     assert before - os.statvfs(recorded.scratch()).f_bavail < 10_000
+
+
+def test_a_limit_of_addresses_leaves_the_program_its_own(library: Path) -> None:
+    """Of a ring that may grow to 256 MiB, what is used already and a 64th of the limit stays mapped; and calls go on to be noted."""
+    script = (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28,) * 2); os.stat('/etc/hosts')\n"
+        "ends = [l.split()[0].split('-') for l in open('/proc/self/maps') if '/ring.' in l]\n"
+        "print(sum(int(b, 16) - int(a, 16) for a, b in ends))"
+    )
+    run = recorded.record(library, [PYTHON, "-c", script])
+    assert run.returncode == 0
+    n_bytes = int(run.stdout)
+    assert (1 << 28) // 64 < n_bytes < (1 << 28) // 64 + (run.facts.n_slots + 1) * 256 + ringfile.HEADER_BYTES + 8192
+    assert b"/etc/hosts" in run.paths()

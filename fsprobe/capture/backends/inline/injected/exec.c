@@ -8,8 +8,8 @@
  * a program starts others without LD_PRELOAD (ray's raylet), they get back what we have taken away.
  * Invariant: where our file can't be read (another root, another user, Landlock) the loader would say so on stderr: a program that is
  * started there is left alone, as far as may be asked.
- * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. Its exec
- * without a start tells. */
+ * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. So is valgrind:
+ * it reports what the loader itself frees with any LD_AUDIT. The exec without a start tells. */
 #include "calls.h"
 
 #define EXEC_SLOTS 9u
@@ -115,9 +115,9 @@ static int has_preload(const char *list) {
     return 0;
 }
 
-/* Whether a program starts containers, or jobs on other machines. */
+/* Whether a program starts containers, jobs on other machines, or is a machine itself in which programs run (valgrind). */
 static int is_starter(const char *path, unsigned n) {
-    static const char names[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0";
+    static const char names[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0valgrind\0";
     unsigned from = n;
     while (from && path[from - 1] != '/') from--;
     for (const char *name = names; *name; name += length(name) + 1)

@@ -182,7 +182,7 @@ static int addresses_seen(const struct registers *regs) {
     int is_own = regs->nr == NR_setrlimit || !(i32)a[0] || (u32)a[0] == me.own->pid;
     if (!is_own || (u32)a[regs->nr == NR_setrlimit ? 0 : 1] != RLIMIT_AS || me.is_quiet || is_vforked()) return 0;
     if (!is_readable(limit, &page) || !is_readable((const char *)limit + sizeof *limit - 1, &page) || *limit == ~0ull) return 0;
-    ring_shrink();
+    ring_shrink(*limit);
     return 0;
 }
 

@@ -37,7 +37,7 @@ extern struct process me;
 
 int ring_attach(const char *path, u64 loader);
 int ring_is_out_of_sandbox(const char *path);
-void ring_shrink(void);
+void ring_shrink(u64 limit_bytes);
 void ring_text(struct slot *slot, u64 at, const char *const texts[4], const unsigned lengths[4]);
 struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at);
 u64 clock_slow(void);
