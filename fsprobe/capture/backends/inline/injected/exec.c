@@ -39,16 +39,17 @@ i32 readable_length(const char *text, unsigned most, u64 *known_page) {
     return (i32)most;
 }
 
-/* Program, argv and directory, as far as there is room. */
+/* Program and argv, as far as there is room, and the directory, which always has it: of a deep one there are 4095 bytes. */
 static void note_program(struct slot *slot, u64 at, const char *path, char *const *argv, const char *base, unsigned n_base) {
     u64 where, page = 0, words = 0;
-    struct long_text *room = ring_room(EXEC_SLOTS, slot->tid, at, &where);
+    unsigned n_slots = EXEC_SLOTS + n_base / SLOT_BYTES;
+    struct long_text *room = ring_room(n_slots, slot->tid, at, &where);
     i32 n_path = readable_length(path, 4096, &page), n;
     if (!room) {
         slot->has |= HAS_CUT;
         return;
     }
-    unsigned left = EXEC_SLOTS * SLOT_BYTES - LONG_TEXT_AT - n_base;
+    unsigned left = n_slots * SLOT_BYTES - LONG_TEXT_AT - n_base;
     char *to = room->text;
     slot->has |= HAS_LONG | HAS_SECOND | (n_base ? HAS_BASE : 0);
     slot->text_at = (u32)where;

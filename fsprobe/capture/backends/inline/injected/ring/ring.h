@@ -74,8 +74,9 @@ static inline void slot_done(struct slot *slot) { __atomic_store_n(&slot->state,
 
 static inline u64 now_ns(void) {
     i64 t[2];
-    if (!me.gettime || me.is_quiet) return clock_slow();
-    me.gettime(1, t);
+    i32 (*gettime)(i32, i64 *) = __atomic_load_n(&me.gettime, __ATOMIC_RELAXED); /* another thread may take it away */
+    if (!gettime || me.is_quiet) return clock_slow();
+    gettime(1, t);
     return (u64)t[0] * 1000000000u + (u64)t[1];
 }
 #pragma GCC visibility pop
