@@ -7,7 +7,7 @@ RECORDER = setup.py $(wildcard $(addprefix fsprobe/capture/backends/inline/injec
 SYSTEM_PACKAGES = strace squashfs-tools squashfuse bubblewrap fuse3 fuse-overlayfs util-linux chromium chromium-driver \
   slurm-wlm munge mpich openmpi-bin qemu-system-x86 mmdebstrap cpio kmod e2fsprogs
 
-.PHONY: demo test lint check clean bench bench-quick zipapp share system-packages
+.PHONY: demo test lint lint-style lint-types lint-imports check clean bench bench-all bench-quick zipapp share system-packages
 
 demo: $(VENV)/.installed
 	$(BIN)/fsprobe run --force -o demo.fsprobe -- $(BIN)/python -c "import pandas"
@@ -45,22 +45,26 @@ system-packages:
 	  if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; \
 	fi
 
-lint: $(VENV)/.test-installed
+lint: lint-style lint-types lint-imports
+
+lint-style: $(VENV)/.test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-types: $(VENV)/.test-installed
 	$(BIN)/python -m mypy
+
+lint-imports: $(VENV)/.test-installed
 	$(BIN)/lint-imports
 
-# What starts programs under a tracer and watches them closely has the machine to itself; all else shares the processors,
-# the virtual machine first, because it takes longest.
-ALONE = $(addprefix tests/,capture e2e/backends e2e/containers e2e/findings/test_heavy.py e2e/transparency \
-  events/test_real_strace.py)
-
-test: system-packages lint
+# Two workers share the processors, the virtual machine first, because it takes longest. What is marked `alone` watches the
+# machine or the clock so closely that nothing else may run meanwhile.
+test:
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target system-packages lint
 	@failed=0; \
-	$(BIN)/python -m pytest --durations 15 -n 2 --dist loadfile --no-loadscope-reorder tests/e2e/test_servers.py tests \
-	  $(addprefix --ignore=,$(ALONE)) || failed=1; \
-	$(BIN)/python -m pytest --durations 15 $(ALONE) || failed=1; \
+	$(BIN)/python -m pytest --durations 15 -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder \
+	  tests/e2e/test_servers.py tests || failed=1; \
+	$(BIN)/python -m pytest --durations 15 -m alone || failed=1; \
 	exit $$failed
 
 # what reports/ holds, made again, with fewer runs: under 30 minutes on two cores; and the quick ones, under 3

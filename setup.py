@@ -37,14 +37,14 @@ class BuildWithRecorder(build_py):
         super().run()
         build = builder()
         place = Path(__file__).resolve().parent if self.editable_mode else Path(self.build_lib)
-        out = place / PLACE / build.NAME
+        out = place / "fsprobe" / build.NAME
         os.makedirs(out.parent, exist_ok=True)
         reason = build.build(str(out))
         if reason:
             print(f"the inline recorder is left out: {reason}", file=sys.stderr)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
-        built = Path(self.build_lib) / PLACE / "fsprobe-inline.so"
+        built = Path(self.build_lib) / "fsprobe" / "fsprobe-inline.so"
         return [*super().get_outputs(include_bytecode), *([str(built)] if built.exists() else [])]
 
 

@@ -32,6 +32,9 @@ _API = {
 }
 
 
+__all__ = ["Comparison", "Profile", "compare", "load_ipython_extension", "open", "run"]
+
+
 def __getattr__(name: "str") -> "object":
     if name in _API:
         from importlib import import_module
@@ -41,4 +44,4 @@ def __getattr__(name: "str") -> "object":
 
 
 def __dir__() -> "list[str]":
-    return sorted([*globals(), *_API])
+    return sorted({*globals(), *_API})

@@ -28,6 +28,10 @@ class FsprobeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.__notes__ = [
+                "hint: " + hint
+            ]  # what a traceback shows from Python 3.11 on, of those who call us from Python
         if exit_code is not None:
             self.exit_code = exit_code
 

@@ -12,7 +12,7 @@ import fsprobe
 from fsprobe import capabilities
 from fsprobe.capture.machine.host import TARGET_VARIABLES
 from fsprobe.events.command import Command
-from fsprobe.events.strace import parser, sources
+from fsprobe.events.strace import parser, sources, stamps
 from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Call, ParseQuality, Process
 from fsprobe.privacy.log import call_values
@@ -66,6 +66,9 @@ def load_logs(
             if event.kind == "exit" and event.tid == first_tid and count(event.detail) is not None:
                 exit_code = count(event.detail)
     sources.check_understood(quality, n_events, paths)
+    if quality.has_times:
+        quality.set_ahead_ns = stamps.set_ahead_ns(sources.read_logs(paths))
+    is_timed = quality.has_times and not quality.n_steps_back and not quality.set_ahead_ns
     manifest = {
         "backend": BACKEND,
         "capabilities": log_capabilities(quality),
@@ -80,7 +83,7 @@ def load_logs(
         "cache": "unknown",
         "exit_code": exit_code,
         "wall_s": round((last_ns - first_ns) / 1e9, 6)
-        if first_ns is not None and last_ns is not None and quality.has_times and not quality.n_steps_back
+        if first_ns is not None and last_ns is not None and is_timed
         else None,
         "fsprobe_version": fsprobe.__version__,
     }

@@ -368,28 +368,13 @@ def read_lookups(recording: Recording) -> dict[str, Any]:
     Raises:
         BadInput: the section is damaged.
     """
-    return distributions.completed(recording, read_json(recording, "lookups"))
-
-
-def read_json(recording: Recording, section: str) -> dict[str, Any]:
-    """A JSON section; empty where there is none.
-
-    Raises:
-        BadInput: the section is damaged.
-    """
-    data = recording.whole(section)
-    if not data:
-        return {}
+    data = recording.whole("lookups")
     try:
-        value = foreign_json.loads(data.decode("utf-8", "surrogateescape"))
+        found = foreign_json.loads(data.decode("utf-8", "surrogateescape")) if data else {}
     except ValueError:
-        raise BadInput(f"{recording.path} is damaged: its section {section} is not JSON") from None
-    if not isinstance(value, dict):
-        raise BadInput(f"{recording.path} is damaged: its section {section} is no object")
-    shape = SHAPES.get(section)
-    if shape is not None and (where := misfit(value, shape)):
-        raise not_as_written(recording, f"{section}: {where}")
-    return {name: part for name, part in value.items() if part is not None}
-
-
-SHAPES = {"lookups": LOOKUPS}
+        raise BadInput(f"{recording.path} is damaged: its section lookups is not JSON") from None
+    if not isinstance(found, dict):
+        raise BadInput(f"{recording.path} is damaged: its section lookups is no object")
+    if where := misfit(found, LOOKUPS):
+        raise not_as_written(recording, f"lookups: {where}")
+    return distributions.completed(recording, {name: part for name, part in found.items() if part is not None})

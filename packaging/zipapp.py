@@ -21,7 +21,10 @@ PACKAGES = ("click", "jinja2", "rich", "typing-extensions")
 """typing-extensions: rich takes it on Python 3.10."""
 UNUSED = ("pygments", "markdown_it", "mdurl", "bin", "share")
 """What rich takes to colour source code and to render Markdown, which fsprobe does not; and what is no module."""
-MAIN = b"import sys\n\nfrom fsprobe.__main__ import main\n\nsys.exit(main())\n"
+MAIN = (
+    b"import sys\n\nfrom fsprobe import archived\n\narchived.install(__loader__)\n\n"
+    b"from fsprobe.__main__ import main\n\nsys.exit(main())\n"
+)
 SHEBANG = b"#!/usr/bin/env python3\n"
 DATE = (1980, 1, 1, 0, 0, 0)
 """The same sources make the same file."""

@@ -196,7 +196,9 @@ def sid(tmp_path_factory: pytest.TempPathFactory) -> Sid:
     """A root of Debian's sid suite, with CPython 3.14 and 3.15; see `tests.sid`."""
     from tests import sid as newest
 
-    return newest.get(tmp_path_factory.getbasetemp().parent)
+    # a worker of pytest-xdist has its directory in that of its session
+    own = tmp_path_factory.getbasetemp()
+    return newest.get((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own).parent)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Made once (some 10 s and 300 MB) and kept in pytest's own temporary directory fo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -63,22 +64,28 @@ def make_root(base: Path) -> Path:
     """Make the root below `base`, unless a session before this one has."""
     content = SCRIPT.read_bytes() + " ".join(PACKAGES).encode()
     root = base / f"sid-{hashlib.sha256(content).hexdigest()[:12]}"
-    if not root.is_dir():
-        partial = base / f"{root.name}.{os.getpid()}"
-        try:
-            done = subprocess.run(
-                ["/bin/bash", str(SCRIPT), "make", str(partial), *PACKAGES],
-                capture_output=True,
-                timeout=MAKING_S,
-                env=machine_environment(os.environ),
-            )
-            need(done.returncode == 0, f"no root of sid: {done.stderr.decode('utf-8', 'replace')[-300:]}")
-            partial.rename(root)
-        except subprocess.TimeoutExpired:
-            need(False, f"no root of sid within {MAKING_S} s")
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    with open(base / f"{root.name}.lock", "w") as lock:  # who comes meanwhile waits for it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.is_dir():
+            _make(root)
     return root
+
+
+def _make(root: Path) -> None:
+    partial = root.with_name(f"{root.name}.{os.getpid()}")
+    try:
+        done = subprocess.run(
+            ["/bin/bash", str(SCRIPT), "make", str(partial), *PACKAGES],
+            capture_output=True,
+            timeout=MAKING_S,
+            env=machine_environment(os.environ),
+        )
+        need(done.returncode == 0, f"no root of sid: {done.stderr.decode('utf-8', 'replace')[-300:]}")
+        partial.rename(root)
+    except subprocess.TimeoutExpired:
+        need(False, f"no root of sid within {MAKING_S} s")
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def machine_environment(environment: Mapping[str, str]) -> dict[str, str]:

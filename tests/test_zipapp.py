@@ -93,7 +93,7 @@ def test_it_starts_its_own_programs(archive: Path, tmp_path: Path, program: str)
 
 
 def test_what_is_carried() -> None:
-    assert zipapp.is_carried("fsprobe/capture/backends/inline/fsprobe-inline.so")
+    assert zipapp.is_carried("fsprobe/fsprobe-inline.so")
     assert zipapp.is_carried("rich-13.9.4.dist-info/LICENSE")
     for name in ("markupsafe/_speedups.so", "bin/fsprobe", "pygments/lexer.py", "pygments-2.1.dist-info/METADATA",
                  "rich/__pycache__/x.pyc", "share/man/man1/fsprobe.1", "click-8.1.dist-info/RECORD"):  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fsprobe import capabilities
 from fsprobe.analysis import amounts
 from fsprobe.analysis.counting.rates import SUSTAINED_S
-from fsprobe.analysis.findings.evidence import Evidence, n_ranks, plural
+from fsprobe.analysis.findings.evidence import Evidence, n_ranks, n_written, plural
 from fsprobe.analysis.findings.thresholds import cold_ms, is_per_open
 from fsprobe.analysis.gaps import gaps
 from fsprobe.analysis.requests.rows import NOT_KNOWN
@@ -133,7 +133,10 @@ def lacking(evidence: Evidence) -> list[str]:
     account = evidence.profile.time
     if account is not None:
         served = _served(evidence)
-        for wait_s, said in weighing.untold(account, sum_of(served).n_open, {row.key for row in served}):
+        keys = {row.key for row in served}
+        n_unseen = sum(evidence.profile.quality.unseen.values())
+        beside = n_written(evidence, keys), n_unseen
+        for wait_s, said in weighing.untold(account, sum_of(served).n_open, keys, *beside):
             share = account.share(wait_s)
             if share >= weighing.MUCH and _level_of_wait(evidence, share, wait_s) != NOT:
                 found.append(said)
@@ -309,7 +312,7 @@ def _by_cold_start(evidence: Evidence, served: Sequence[MountRow]) -> list[Reaso
             sources.append(source)
     if evidence.thresholds["cold_wait_s"].level(wait_s) is None:
         return []
-    text = f"with empty caches the same start may wait {wait_s:,.0f} s (estimated; {sources[0]})"
+    text = f"with empty caches the same start may wait {wait_s:,.0f} s (estimated; {'; '.join(sources)})"
     return [Reason(about=COLD, level=NOTICEABLE, text=text)]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fsprobe.api import frames, runs, summary
 from fsprobe.cli.report import load
-from fsprobe.errors import BadInput, FsprobeError
+from fsprobe.errors import BadInput
 from fsprobe.model import serial
 from fsprobe.model.comparison import Comparison as Value
 from fsprobe.report.terminal import comparison as report
@@ -105,7 +105,7 @@ def compare(
         options: more words of `fsprobe compare`, such as `["--keep"]`.
 
     Raises:
-        FsprobeError: it could not be made.
+        FsprobeError: it could not be made; its message and hint are fsprobe's own.
     """
     words = ["compare", "--json"]
     if env is None:
@@ -113,6 +113,8 @@ def compare(
             raise BadInput(
                 "nothing to compare", 'give two recordings, or env= and a command: compare("python app.py", env="venv")'
             )
+        if output is not None:
+            raise BadInput("no file is written of two recordings", "leave output out, or give env= and a command")
         words += ["--", *(os.fspath(one) for one in what)]  # type: ignore[arg-type]
     else:
         if len(what) != 1:
@@ -130,9 +132,9 @@ def compare(
                 words.append(name if image is True else f"{name}={os.fspath(image)}")
         words += ["-o", os.fspath(output)] if output is not None else []
         words += [*options, "--", *typed]
-    code, printed = runs.forward(words, hides_output=True)
+    code, printed, said = runs.forward(words, hides_output=True)
     try:
         value = serial.from_json(Value, json.loads(printed))
     except ValueError:
-        raise FsprobeError("nothing was compared: fsprobe said why on stderr", "", code) from None
+        raise runs.error_of(said, code, "nothing was compared") from None
     return Comparison(value, None if output is None else os.fspath(output))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from fsprobe.api import frames, summary
 from fsprobe.errors import BadInput
@@ -140,14 +140,19 @@ class Profile:
         show = run_report.render if self.value.job is None else job_report.render
         return show(self.value, recording=self.path or "(not kept)")
 
-    def to_html(self, file: str | Path | None = None) -> str:
-        """The page of `fsprobe report --format html`; written to a file too where one is given."""
+    @overload
+    def to_html(self, file: None = None) -> str: ...
+    @overload
+    def to_html(self, file: str | Path) -> None: ...
+    def to_html(self, file: str | Path | None = None) -> str | None:
+        """The page of `fsprobe report --format html`: its text, or, where a file is given, written to that."""
         from fsprobe import files
         from fsprobe.report.html import page
 
         text = page.render(self.value, recording=self.path or "(not kept)")
         if file is not None:
             files.write(str(file), text.encode("utf-8", "backslashreplace"))
+            return None
         return text
 
     def _asked(self, name: str) -> dict[str, int]:

@@ -59,26 +59,41 @@ def run(
     words = shlex.split(command) if isinstance(command, str) else [os.fspath(word) for word in command]
     if not words:
         raise BadInput("no command was given", 'for example fsprobe.run(["python", "train.py"])')
-    if output is not None and "--force" not in options:
-        naming.refuse_existing(os.fspath(output), "options=['--force'] replaces it; or name another")
+    if output is not None:
+        is_there, why_not = naming.look(os.fspath(output))
+        if is_there and "--force" not in options:
+            raise naming.existing(os.fspath(output), "options=['--force'] replaces it; or name another")
+        if why_not:
+            raise BadInput(f"cannot write {os.fspath(output)}: {why_not}", "name another")
     with tempfile.TemporaryDirectory(prefix="fsprobe-run-") as scratch:
         path = os.fspath(output) if output is not None else os.path.join(scratch, "run.fsprobe")
         own = ["run", "--quiet", "--record-only", "--backend", backend, "-o", path, *options, "--", *words]
-        code, said = forward(own, stdin)
+        code, _, said = forward(own, stdin)
         if not os.path.exists(path):  # 125 alone does not say so: the command may have ended with it
-            raise FsprobeError(said or "nothing was recorded", "", code or EXIT_OWN_FAILURE)
+            raise error_of(said, code, "nothing was recorded")
         return open(path).named(path if output is not None else None)
 
 
-def forward(words: Sequence[str], stdin: str | None = None, hides_output: bool = False) -> tuple[int, str]:
+def error_of(said: str, code: int, otherwise: str) -> FsprobeError:
+    """The error that fsprobe ended with, by its last lines on stderr; `otherwise` where it said none."""
+    prefix, hint = "fsprobe: ", "fsprobe: hint: "
+    own = [line for line in said.splitlines() if line.startswith(prefix)]
+    hints = [line[len(hint) :] for line in own[-1:] if line.startswith(hint)]
+    messages = [line[len(prefix) :] for line in own[: len(own) - len(hints)]]
+    return FsprobeError(
+        messages[-1] if messages else said or otherwise, "".join(hints), code if code > 0 else EXIT_OWN_FAILURE
+    )
+
+
+def forward(words: Sequence[str], stdin: str | None = None, hides_output: bool = False) -> tuple[int, str, str]:
     """Run `fsprobe WORDS` in a process of its own.
 
     Where sys.stdout and sys.stderr are not this process's own (a notebook, a test), what comes is written to them as it comes.
     An interruption goes to the command, which is waited for.
 
     Returns:
-        The exit code; and what was printed on stdout where that is hidden, else the last lines on stderr, so far as they
-        passed through here.
+        The exit code; what was printed on stdout, where that is hidden; and the last lines on stderr, so far as they passed
+        through here.
     """
     is_own = sys.stdout is sys.__stdout__ and sys.stderr is sys.__stderr__ and not hides_output
     with tempfile.TemporaryFile() as given:
@@ -91,8 +106,8 @@ def forward(words: Sequence[str], stdin: str | None = None, hides_output: bool =
             stderr=None if is_own else subprocess.PIPE,
         )
     try:
-        said = _pass_on(process, hides_output)
-        return process.wait(), said
+        out, said = _pass_on(process, hides_output)
+        return process.wait(), out, said
     except KeyboardInterrupt:
         # a terminal sends it to the command too, a notebook to this process alone
         if not is_own:
@@ -105,9 +120,9 @@ def forward(words: Sequence[str], stdin: str | None = None, hides_output: bool =
             process.wait()
 
 
-def _pass_on(process: subprocess.Popen[bytes], hides_output: bool) -> str:
+def _pass_on(process: subprocess.Popen[bytes], hides_output: bool) -> tuple[str, str]:
     if process.stdout is None or process.stderr is None:
-        return ""
+        return "", ""
     out: list[str] = []
     err: list[str] = []
     with selectors.DefaultSelector() as ready, process.stdout, process.stderr:
@@ -128,4 +143,4 @@ def _pass_on(process: subprocess.Popen[bytes], hides_output: bool) -> str:
                     del kept[:-LAST_BLOCKS]
                 if not data:
                     ready.unregister(key.fileobj)
-    return "".join(out) if hides_output else "\n".join("".join(err).strip().splitlines()[-LAST_LINES:])
+    return "".join(out) if hides_output else "", "\n".join("".join(err).strip().splitlines()[-LAST_LINES:])

@@ -20,7 +20,7 @@ from fsprobe.capture.process.signals import FORWARDED, SignalsHeld, take_signal
 from fsprobe.capture.process.start import start
 from fsprobe.capture.process.wait import TICK_S, has_ended
 from fsprobe.capture.sections import write_recording, write_state
-from fsprobe.errors import FsprobeError, MachineCannot
+from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,13 +71,17 @@ def attach(
         on_tick: called about ten times a second meanwhile.
 
     Raises:
-        BadInput: there is no such process.
+        BadInput: there is no such process, or no recording can be written there.
         MachineCannot: it can't be traced: no strace, not allowed, or traced already.
         FsprobeError: no scratch, or the recording can't be written.
     """
     target = look_at(pid)
     observer = choose(Machine(os.environ))
     run = Run(target.words or [target.program], os.environ)
+    path = output or naming.default_name(run.command, os.uname().nodename, None)
+    _, why_not = naming.look(path)
+    if why_not:
+        raise BadInput("cannot write %s: %s" % (path, why_not), "name another place with -o")
     run.scratch = scratch_dir.make(tmp_dir or None, os.environ, mounts.parse_mountinfo(mounts.read_own()))
     run.max_log_bytes = max_log_bytes
     observer.settle(run.scratch, run.scratch)
@@ -108,7 +112,6 @@ def attach(
         observer.watch(process)
         state["log_truncated"] = observer.truncated
         state.update(_ending(observer, target.pid))
-        path = output or naming.default_name(run.command, str(state["host"]), None)
         appeared = []  # type: list[str]
         if not replaces:
             path = naming.free_name(path, appeared)

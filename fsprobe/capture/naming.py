@@ -4,6 +4,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 import os
+import stat
 import time
 
 from fsprobe import files
@@ -58,14 +59,67 @@ def page_path(recording: "str", page: "str", rank: "ranks.Rank | None") -> "str"
     return ranks.tagged(page, rank) if page else ""
 
 
-def refuse_existing(path: "str", hint: "str" = "--force replaces it; or name another with -o") -> "None":
-    """What is there is not overwritten unasked.
+def existing(path: "str", hint: "str" = "--force replaces it; or name another with -o") -> "FsprobeError":
+    """The error of a file that is there and is not overwritten unasked (exit code 2)."""
+    return FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
+
+
+def look(path: "str") -> "tuple[bool, str]":
+    """Whether a file is there, and why none can be put there, as far as two calls can tell it; "" where they see nothing in the way.
+
+    What they can't tell: room on the disk, quotas, links of other users (`files.check` looks for those).
+    """
+    is_there = False
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            path = os.path.realpath(path)
+            mode = os.stat(path).st_mode
+        is_there = stat.S_ISREG(mode)
+        if not is_there:
+            return False, str(files.no_file(mode).strerror)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        return False, str(error.strerror)
+    directory = os.path.dirname(path)
+    try:
+        # a working directory that was removed still says that it can be written to
+        if os.access(directory or os.getcwd(), os.W_OK | os.X_OK):
+            return is_there, ""
+    except FileNotFoundError:
+        return is_there, "the working directory is gone"
+    if os.path.isdir(directory or "."):
+        return is_there, "the directory %s is not writable for you" % (directory or ".")
+    return is_there, "no such directory: %s" % directory
+
+
+def check(path: "str", page: "str" = "", replaces: "bool" = False) -> "None":
+    """A recording, or its page, that can't be written is told before the command starts.
+
+    Args:
+        path: where the recording shall be.
+        page: where the report goes; "" for nowhere.
+        replaces: files that are there may be replaced.
 
     Raises:
-        FsprobeError: a file is there (exit code 2).
+        FsprobeError: a file is there (exit code 2); or what `look` finds (125, as of wrong usage of `run`).
     """
-    if path and not files.is_stream(path) and os.path.isfile(path):
-        raise FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
+    for output in (path, page) if page and not files.is_stream(page) else (path,):
+        is_there, why_not = look(output)
+        if is_there and not replaces:
+            raise existing(output)
+        if why_not:
+            import shlex  # not needed where all is well
+
+            directory = os.path.dirname(output)
+            is_missing = bool(directory) and not os.path.lexists(directory)
+            raise FsprobeError(
+                "cannot write %s: %s" % (output, why_not),
+                "make it (mkdir -p %s), or name another place with -o" % shlex.quote(directory)
+                if is_missing
+                else "name another place with -o",
+            )
 
 
 def free_name(path: "str", warnings: "list[str]") -> "str":
@@ -87,7 +141,10 @@ def free_name(path: "str", warnings: "list[str]") -> "str":
 def default_name(command: "list[str]", host: "str", rank: "ranks.Rank | None") -> "str":
     """Command, rank, host, time and process as a file name."""
     words = [os.path.basename(word)[:MAX_NAME_PART] for word in command[:1]]
-    words += [os.path.basename(word)[:MAX_NAME_PART] for word in command[1:] if word.endswith(".py")][:1]
+    scripts = [os.path.basename(word) for word in command[1:] if word.endswith(".py")]
+    if not scripts and words[0].startswith("python") and "-m" in command[1:-1]:
+        scripts = [command[command.index("-m") + 1]]
+    words += [word[:MAX_NAME_PART] for word in scripts[:1]]
     if rank is not None:
         words.append("rank%04d" % rank.number)
     stem = "-".join([*words, host.split(".")[0], time.strftime("%Y%m%d-%H%M%S"), _process()])

@@ -195,9 +195,7 @@ def prepare(
         host_name, rank = naming.node_name(run.environment, str(run.state["host"])), ranks.identify(run.environment)
         run.path = naming.output_path(options.output, options.command, host_name, rank)
         run.replaces = options.force
-        if not run.replaces:
-            naming.refuse_existing(run.path)
-            naming.refuse_existing(naming.page_path(run.path, options.page, rank))
+        naming.check(run.path, naming.page_path(run.path, options.page, rank), run.replaces)
         output = os.path.abspath(run.path) if run.state["cwd"] else run.path
         write_state(run.scratch, dict(run.state, output=output))
         write_so_far = functools.partial(_write_so_far, run)
@@ -368,7 +366,7 @@ def closing_words(run: "Prepared", outcome: "Outcome", waited_s: "float") -> "li
     """What the user should know of how it went."""
     cut = outcome.log_truncated
     lines = ["the recording is not complete: %s; the command ran to its end" % cut] if cut else []
-    lines += [line for one in run.observers for line in one.warnings(outcome)]
+    lines += [line for one in run.observers for line in one.warnings(outcome)] + outcome.clock_words()
     if outcome.descendants_left:
         lines.append(
             "processes that outlive the command were still running %g s after it ended: the recording stops there (--wait-descendants)"

@@ -131,8 +131,8 @@ def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str"
     except FsprobeError as error:
         error.exit_code = EXIT_BAD_INPUT
         raise
-    if not force:
-        naming.refuse_existing(path)
+    if not force and os.path.isfile(path):
+        raise naming.existing(path)
     write_recording(held, state, path, [], observers)
     if not running:
         hook_place.remove(str(state.get("hook_dir") or ""), str(state.get("scratch") or scratch))

@@ -28,7 +28,10 @@ def read_bytes(*parts: "str") -> "bytes":
 
 def path(*parts: "str") -> "str":
     """The path of a file of ours, named from the directory `capture`; within an archive it is none for the kernel."""
-    return os.path.join(HERE, *parts)
+    here, name = HERE, "/".join(parts)
+    while name.startswith("../"):  # an archive has no such name
+        here, name = os.path.dirname(here), name[3:]
+    return os.path.join(here, name)
 
 
 def archive() -> "str":

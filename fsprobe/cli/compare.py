@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import click
 
-from fsprobe import experiment, files, pipeline
+from fsprobe import experiment, pipeline
 from fsprobe.analysis.gaps import gaps
+from fsprobe.capture.machine import host
 from fsprobe.cli import amounts
 from fsprobe.cli.compare_jobs import compare_jobs
 from fsprobe.cli.failures import say
@@ -106,10 +108,33 @@ def command(
     Exit code 1: the command failed in a layout, or the two recordings made different calls.
     """
     if env is None:
+        if len(words) > 1 and not os.path.lexists(words[0]) and host.find_program(words[0], os.environ)[0]:
+            command_line = shlex.join(words)
+            raise FsprobeError(
+                f"{words[0]} is a command, and no environment is named to compare layouts of",
+                f"`fsprobe compare --env VENV --squashfs -- {command_line}`; without an environment, two recordings",
+                EXIT_USAGE,
+            )
         if len(words) != 2:
             raise FsprobeError(
                 "nothing to compare",
                 "`fsprobe compare --env VENV --squashfs -- python app.py`, or two recordings",
+                EXIT_USAGE,
+            )
+        of_layouts = {
+            "-o": output,
+            "--plot": plot,
+            "--keep-image": keep_image,
+            "--squashfs": squashfs,
+            "--overlay": overlay,
+            "--flash": flash,
+            "--layout": " ".join(layouts),
+        }
+        given = [option for option, value in of_layouts.items() if value]
+        if given:
+            raise FsprobeError(
+                f"{given[0]} goes with --env and a command, not with two recordings",
+                "leave it out; `--format json >FILE` keeps what is compared",
                 EXIT_USAGE,
             )
         return compare_recordings(words[0], words[1], as_json)
@@ -124,8 +149,6 @@ def command(
         )
     if plot:
         check_plot(plot)
-    if output:
-        check_output(output)
     if keep_image is not None:
         check_keeping(keep_image, image_dir, keep, runs, NEW in (squashfs, overlay))
         image_dir = os.path.dirname(os.path.abspath(keep_image))
@@ -237,7 +260,6 @@ def check_keeping(keep_image: str, image_dir: str | None, keep: bool, runs: int,
 
     Raises:
         FsprobeError: no image is packed, no run is timed, or two options say where it goes.
-        BadInput: its directory takes no files.
     """
     if not is_new:
         raise FsprobeError("--keep-image: no image is packed", "add --squashfs", EXIT_USAGE)
@@ -246,35 +268,12 @@ def check_keeping(keep_image: str, image_dir: str | None, keep: bool, runs: int,
         raise FsprobeError(f"--keep-image and {other} both say what stays where", f"leave {other} out", EXIT_USAGE)
     if not runs:
         raise FsprobeError("--keep-image needs timed runs", f"--runs {significance.MIN_RUNS} or more", EXIT_USAGE)
-    check_output(keep_image)
-
-
-def check_output(output: str) -> None:
-    """A file that can't be written is told before the runs, not after them.
-
-    Raises:
-        BadInput: it is a directory, or its directory takes no files.
-    """
-    parent = os.path.dirname(os.path.abspath(output))
-    if os.path.exists(output) and not os.path.isfile(output):
-        raise BadInput(f"{output} is there and is no file", "name another place with -o")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        reason = "not writable for you" if os.path.isdir(parent) else "no such directory"
-        raise BadInput(f"cannot write {output}: {parent}: {reason}", "name another place with -o")
-    try:
-        files.check(output)
-    except OSError as error:
-        raise BadInput(f"cannot write {output}: {error.strerror}", "name another place with -o") from error
 
 
 def check_plot(plot: str) -> None:
-    """A picture that can't be drawn is told before the runs, not after them."""
+    """A picture whose name says no format is told before the runs, not after them."""
     if not plot.endswith((".png", ".svg")):
         raise FsprobeError(f"{plot} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg", EXIT_USAGE)
-    try:
-        files.check(plot)
-    except OSError as error:
-        raise BadInput(f"cannot write {plot}: {error.strerror}", "name another place with --plot") from error
 
 
 def parse_layouts(layouts: tuple[str, ...]) -> dict[str, Path]:

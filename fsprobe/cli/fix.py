@@ -9,7 +9,6 @@ import click
 
 from fsprobe import experiment
 from fsprobe.cli import amounts
-from fsprobe.cli.compare import check_output
 from fsprobe.cli.failures import say
 from fsprobe.cli.report import load
 from fsprobe.errors import EXIT_NO, EXIT_USAGE, BadInput, FsprobeError
@@ -58,8 +57,6 @@ def command(
     shown = load(file)
     if isinstance(shown, Comparison):
         raise BadInput(f"{file} is a comparison", "fix takes the recording of one run")
-    if output:
-        check_output(output)
     with comparison_report.progress(sys.stderr) as progress:
         planned = fix.prepare(
             shown,

@@ -88,6 +88,9 @@ def for_usage(error: click.UsageError) -> str:
     if not name:
         if option in ("-m", "-c"):
             return f"did you mean `fsprobe run {option} ...`?"
+        near = nearest(option, ("--help", "--version"))
+        if near:
+            return f"did you mean `fsprobe {near}`?"
         return f"options come after the command: `fsprobe run {option} ...`; `fsprobe --help` lists all commands"
     known = {opt for param in ctx.command.params for opt in param.opts} if ctx is not None else set()
     formats = {"--json": "json", "--html": "html", "--markdown": "md", "--md": "md"}

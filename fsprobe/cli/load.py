@@ -9,6 +9,7 @@ import click
 from fsprobe import files, loading
 from fsprobe.cli.failures import say
 from fsprobe.errors import BadInput
+from fsprobe.report import numbers
 
 MAX_MOUNTS_BYTES = 64 << 20
 """Of a mountinfo: a line of some 200 bytes a mount."""
@@ -51,4 +52,9 @@ def command(logs: tuple[str, ...], output: str, cwd: str, mounts: str | None, la
         say(f"the log has no {', no '.join(missing)}: not observed")
     if quality.n_steps_back:
         say("the log's clock was set back meanwhile: how long the run took is not observed")
+    if quality.set_ahead_ns:
+        say(
+            f"by its wall clock the log takes {numbers.seconds(quality.set_ahead_ns / 1e9)} more than by the stamps of -r: the clock "
+            "was set ahead meanwhile, or lines are missing. How long the run took is not observed"
+        )
     say(f"wrote {output}")

@@ -9,7 +9,7 @@ import click
 
 from fsprobe import jobs
 from fsprobe.cli.failures import say
-from fsprobe.cli.report import FORMATS
+from fsprobe.cli.report import FORMATS, json_blocks
 from fsprobe.errors import EXIT_USAGE, FsprobeError
 from fsprobe.jobs import executors
 from fsprobe.report.terminal import job as report
@@ -53,5 +53,9 @@ def command(places: tuple[str, ...], output: str | None, job_id: str, executor: 
         say(f"wrote {output}")
     if style == "terminal":
         report.show(profile, sys.stdout, recording=output or "")
+    elif style == "json":
+        for block in json_blocks(profile):
+            click.echo(block, nl=False)
+        click.echo()
     else:
         click.echo(FORMATS[style](profile, output or ""), nl=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.resources
 import os
+import posixpath
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 MAIN = "fsprobe.cli.travel"
-DATA = tuple(f"fsprobe/capture/{name}" for name in (*injection.DATA_FILES, *backends.data_files()))
+DATA = tuple(posixpath.normpath(f"fsprobe/capture/{name}") for name in (*injection.DATA_FILES, *backends.data_files()))
 """Read as text at run time, imported by nobody."""
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_START = f"import sys\n\nfrom {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"
+FINDER = "fsprobe.archived"
+_START = (
+    f"import sys\n\nfrom {FINDER} import install\n\ninstall(__loader__)\n\n"
+    f"from {MAIN} import main\n\nsys.exit(main(sys.argv[1:]))\n"
+)
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The same fsprobe makes the same file, byte for byte."""
 
@@ -57,9 +62,9 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 def recorder_files(root: Traversable) -> list[str]:
     """The recorder's own modules and data, as names below the directory that holds the package `root`: whatever its main
-    module leads to."""
+    module and its finder lead to."""
     found: dict[str, str] = {}
-    waiting = [MAIN]
+    waiting = [MAIN, FINDER]
     while waiting:
         name = waiting.pop()
         if name in found:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +77,19 @@ def to_json(shown: Shown, file: str) -> str:
 
 def json_text(value: Any) -> str:
     """A value as JSON that every reader accepts: a byte of an argument that is no UTF-8 becomes `\\xNN`, as in paths."""
-    text = json.dumps(serial.to_json(value), indent=1, ensure_ascii=False)
-    # the controls past ASCII (and DEL) may stand as they are in JSON, but a terminal would obey some of them
-    text = re.sub("[\x7f-\x9f]", lambda control: rf"\u{ord(control[0]):04x}", text)
-    return text if text.isascii() else re.sub("[\udc80-\udcff]", lambda byte: rf"\\x{ord(byte[0]) - 0xDC00:02x}", text)
+    return "".join(json_blocks(value))
+
+
+def json_blocks(value: Any) -> Iterator[str]:
+    """The text of `json_text`, one block after the other."""
+    for text in serial.encoded(value, ensure_ascii=False):
+        # the controls past ASCII (and DEL) may stand as they are in JSON, but a terminal would obey some of them
+        block = re.sub("[\x7f-\x9f]", lambda control: rf"\u{ord(control[0]):04x}", text)
+        yield (
+            block
+            if block.isascii()
+            else re.sub("[\udc80-\udcff]", lambda byte: rf"\\x{ord(byte[0]) - 0xDC00:02x}", block)
+        )
 
 
 def to_html(shown: Shown, file: str) -> str:

@@ -72,9 +72,11 @@ def _lines(scan: Scan, quota_files: int | None) -> Iterator[str]:
         f"{numbers.plural(scan.n_files, 'file')}, {numbers.plural(scan.n_directories, 'directory', 'directories')}, "
         f"{numbers.plural(scan.n_symlinks, 'symlink')}" + (f", {scan.n_other:,} others" if scan.n_other else ""),
     )
-    yield from _row("size", f"{_size(scan.n_bytes)} in files, {_size(scan.n_disk_bytes)} on disk")
+    yield from _row(
+        "size", f"{numbers.size_bytes(scan.n_bytes)} in files, {numbers.size_bytes(scan.n_disk_bytes)} on disk"
+    )
     if scan.share_small is not None:
-        yield from _row("small files", f"{scan.share_small:.1%} are smaller than {_size(SMALL_BYTES)}")
+        yield from _row("small files", f"{scan.share_small:.1%} are smaller than {numbers.size_bytes(SMALL_BYTES)}")
     shares = quota_shares(scan, quota_files)
     if quota_files:
         quota = f"{shares['quota']:.1%} of {quota_files:,} files"
@@ -130,7 +132,8 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
         names = ", ".join(one.name for one in same[:5]) + (", ..." if len(same) > 5 else "")
         yield from _row(
             "in the base",
-            f"{numbers.plural(len(same), 'package')} of the same version ({names}): {numbers.plural(n_files, 'file')}, {_size(n_bytes)} {verb}",
+            f"{numbers.plural(len(same), 'package')} of the same version ({names}): {numbers.plural(n_files, 'file')}, "
+            f"{numbers.size_bytes(n_bytes)} {verb}",
         )
     if other:
         names = ", ".join(f"{one.name} {one.version} (base {one.base_version})" for one in other[:3])
@@ -160,7 +163,7 @@ def _show_packages(scan: Scan, top: int) -> None:
         cells.append((f"({len(rest)} more)", "", sum(row.n_files for row in rest), sum(row.n_bytes for row in rest)))
     cells.append(("total", "", scan.n_files, scan.n_bytes))
     for name, version, n_files, n_bytes in cells:
-        table.add_row(printable(name), printable(version), f"{n_files:,}", _size(n_bytes))
+        table.add_row(printable(name), printable(version), f"{n_files:,}", numbers.size_bytes(n_bytes))
     click.echo()
     Screen(width=_width(), markup=False, highlight=False).print(table)
 
@@ -173,12 +176,3 @@ def _row(label: str, value: str) -> Iterator[str]:
 
 def _some(paths: Sequence[bytes], what: str) -> str:
     return f"{len(paths):,} {what}, e.g. {text(paths[0]) or '.'}"
-
-
-def _size(n_bytes: int) -> str:
-    size, unit = float(n_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 or size == int(size) else f"{size:.1f} {unit}"

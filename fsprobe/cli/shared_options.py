@@ -12,7 +12,7 @@ import click
 from fsprobe import files
 from fsprobe.capture import naming, shipped
 from fsprobe.capture.options import COLORS, RECORDING
-from fsprobe.errors import EXIT_USAGE, FsprobeError
+from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 
 WRITES_RECORDINGS = ("attach", "load", "compare", "fix", "merge", "salvage")
 """Commands whose -o is a recording, a comparison or a job."""
@@ -34,6 +34,10 @@ OTHERS = (
     ".png",
     ".svg",
     ".zip",
+    ".tar",
+    ".tgz",
+    ".gz",
+    ".xz",
     ".sqsh",
     ".pyz",
     ".pdf",
@@ -158,14 +162,44 @@ def _checked(name: str, callback: Callable[..., Any], outputs: list[str], flags:
                 check_recording_name(path)
             if output in ("output", "image") and name in ENDINGS:
                 check_ending(path, *ENDINGS[name])
-            if output != "image" and not (meta.get(_FORCE) or given.get("force")):
-                naming.refuse_existing(path, "--force replaces it; or name another place")
+            if output != "image":
+                check_place(name, output, path, bool(meta.get(_FORCE) or given.get("force")))
         flag = flags.get(meta.get(_FORMAT, "terminal"))
         if flag is not None:
             given[flag] = True
         return callback(*args, **given)
 
     return checked
+
+
+def check_place(name: str, output: str, path: str, replaces: bool) -> None:
+    """A file that can't be written, or that is there, is told before anything is done.
+
+    Args:
+        name: of the command.
+        output: of its parameter.
+        path: the file.
+        replaces: whether one that is there may be replaced.
+
+    Raises:
+        FsprobeError: it is there (exit code 2).
+        BadInput: it can't be written.
+    """
+    if (name == "report" and files.is_stream(path)) or (
+        name == "salvage" and (path.endswith("/") or os.path.isdir(path))
+    ):
+        return
+    is_there, why_not = naming.look(path)
+    if is_there and not replaces:
+        raise naming.existing(path, "--force replaces it; or name another place")
+    if not why_not:
+        try:
+            files.check(path)
+        except OSError as error:
+            why_not = str(error.strerror)
+    if why_not:
+        option = "--" + output.replace("_", "-") if output != "output" else "-o"
+        raise BadInput(f"cannot write {path}: {why_not}", f"name another place with {option}")
 
 
 def check_ending(path: str, ending: str, what: str) -> None:

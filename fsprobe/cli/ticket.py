@@ -30,8 +30,6 @@ from fsprobe.report.ticket import bundle as ticket
 
 MAX_ACCOUNTS_ASKED = 500
 """Each may be a question to a directory server."""
-FIRST_UID_OF_PEOPLE = 1000
-"""login.defs(5), UID_MIN."""
 UID_OF_NOBODY = 65534
 N_SHOWN = 40
 """Of each place."""
@@ -155,7 +153,7 @@ def accounts(candidates: Collection[bytes]) -> list[bytes]:
             uid = pwd.getpwnam(os.fsdecode(name)).pw_uid
         except (KeyError, ValueError, OSError):
             continue
-        if uid >= FIRST_UID_OF_PEOPLE and uid != UID_OF_NOBODY:
+        if uid >= disclosure.FIRST_UID_OF_PEOPLE and uid != UID_OF_NOBODY:
             found.append(name)
     return found
 

@@ -225,9 +225,11 @@ FULL_WIDTH = 79
 
 
 def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
-    """A table for each layout, and what is measured, predicted and assumed."""
+    """The answer, a table for each layout, and what is measured, predicted and assumed."""
     first = rows[0]
     many = first.n_nodes > 1 or first.n_ranks_per_node > 1
+    console.print()
+    print_words(console, answer(question, rows, many), "bold")
     job = f"{first.n_nodes:,} x {first.n_ranks_per_node:,}"
     # a column less before a line wraps
     has_latency = not many or console.width >= FULL_WIDTH
@@ -256,6 +258,20 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
         print_words(console, f"note: {note}", marks=NOTE)
     for line in explained(question, first, many):
         console.print(Text(line))
+
+
+def answer(question: Question, rows: list[Estimate], many: bool) -> str:
+    """Each layout's start on the fastest and on the slowest of the filesystems, in one sentence."""
+    told = []
+    for demand in question.demands:
+        times = sorted(row.job_s if many else row.start_s for row in rows if row.layout == demand.layout)
+        ends = dict.fromkeys((numbers.seconds(times[0]), numbers.seconds(times[-1])))
+        told.append(f"{clean(demand.layout, 24)} {' to '.join(ends)}")
+    nodes, ranks = numbers.plural(rows[0].n_nodes, "node"), rows[0].n_ranks_per_node
+    which = "One start with empty caches takes"
+    if many:
+        which = f"A start on {nodes} with {numbers.plural(ranks, 'process', 'processes')} each takes at least"
+    return f"{which}: {', '.join(told)} (estimates)."
 
 
 def explained(question: Question, row: Estimate, many: bool) -> list[str]:

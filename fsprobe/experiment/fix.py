@@ -149,7 +149,7 @@ def _environment(profile: Profile, given: str | None) -> Path:
     return Path(os.path.realpath(prefix))
 
 
-def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare.Checkpoint | None = None) -> Outcome:
+def carry_out(fix: Fix, *, progress: Progress | None = None) -> Outcome:
     """Pack, run in both layouts, keep the image if it is better; otherwise, or ended early, nothing is left.
 
     Raises:
@@ -182,9 +182,7 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
         here = os.getcwd()
         os.chdir(fix.cwd)
         try:
-            comparison, recordings = compare.run(
-                plan, progress=progress, checkpoint=checkpoint, adopt=adopt, behind_us=behind_us
-            )
+            comparison, recordings = compare.run(plan, progress=progress, adopt=adopt, behind_us=behind_us)
         except FsprobeError as error:
             error.hint = _last_words(Path(output)) or error.hint
             raise
@@ -192,9 +190,13 @@ def carry_out(fix: Fix, *, progress: Progress | None = None, checkpoint: compare
             os.chdir(here)
         left = _findings_of(recordings.get(LABEL), output)
     after = walk(str(fix.env)).nodes
+    is_kept = bool(kept) and judge(comparison, LABEL)[0]
+    if is_kept:  # it was measured in a directory that is gone
+        rows = [replace(row, where=str(fix.image)) if row.layout == LABEL else row for row in comparison.rows]
+        comparison = replace(comparison, rows=tuple(rows))
     return Outcome(
         comparison=comparison,
-        image=fix.image if kept and judge(comparison, LABEL)[0] else None,
+        image=fix.image if is_kept else None,
         why=kept[0] if kept else f"ended early ({comparison.interrupted}): nothing is kept",
         left=left,
         changed=_changed(before, after),

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fsprobe.analysis.counting.tally import Tally
-from fsprobe.model.comparison import Difference, Differences
+from fsprobe.model.comparison import CLEAR_P, SMALLEST_RATIO, Difference, Differences
 from fsprobe.model.formats import text
 
 MAX_EXACT = 200_000
 """Ways to split the runs in two that are all gone through; beyond, as many are drawn at random (fixed seed)."""
 N_RESAMPLES = 4_000
-CLEAR_P = 0.01
-"""A difference is called clear at a p value of at most this. A judgement: one false alarm in a hundred comparisons."""
-SMALLEST_RATIO = 0.03
-"""... and if its interval leaves out this neighbourhood of 1: less is of no use to anybody. A judgement."""
 MIN_RUNS = 5
 """With fewer runs a side no exact test can reach `CLEAR_P`: 2 / C(2n, n) is 0.029 for 4 and 0.008 for 5."""
 N_DIFFERENCES = 20
@@ -73,7 +69,7 @@ def compare_runs(baseline_s: Sequence[float], layout_s: Sequence[float]) -> Rati
         reason = f"too few runs to tell (at least {MIN_RUNS} a layout)"
     elif clear:
         factor = 1 / ratio if ratio < 1 else ratio
-        reason = f"{factor:.2g} times {'faster' if ratio < 1 else 'slower'}"
+        reason = f"{float(f'{factor:.2g}'):,g} times {'faster' if ratio < 1 else 'slower'}"
     else:
         reason = "no clear difference"
     return Ratio(ratio=ratio, low=low, high=high, p=p, exact=exact, clear=clear, reason=reason)

@@ -236,7 +236,7 @@ def spread_of(values: Sequence[float]) -> Spread:
 
 def write(path: str, comparison: Comparison, recordings: Mapping[str, bytes]) -> None:
     """Write a comparison with its traced runs as one file: section `recording.N` holds the recording of layout N."""
-    sections: list[tuple[str, bytes]] = [("manifest", as_section(comparison))]
+    sections: list[tuple[str, bytes]] = [("manifest", b"".join(as_section(comparison)))]
     sections.append(("layouts", json.dumps(list(recordings)).encode()))
     sections += [(f"recording.{i}", data) for i, data in enumerate(recordings.values())]
     file.write(path, "comparison", sections)

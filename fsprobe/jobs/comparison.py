@@ -100,9 +100,9 @@ def _notes(baseline: Profile, other: Profile, is_same_size: bool) -> list[str]:
         job = job_of(side)
         n_absent = job.absent.n or 0
         if n_absent or job.unreadable:
-            notes.append(
-                f"{words} lacks recordings: {n_absent} that should be there, {len(job.unreadable)} that can't be read"
-            )
+            lacking = [f"{n_absent:,} that should be there"] if n_absent else []
+            lacking += [f"{len(job.unreadable):,} that can't be read"] if job.unreadable else []
+            notes.append(f"{words} lacks recordings: {', '.join(lacking)}")
         if job.killed or job.failed:
             notes.append(f"{len(job.killed) + len(job.failed)} ranks of {words} were killed or failed")
     if any(row.fs_class == "image" for side in (baseline, other) for row in side.metrics.by_mount):

@@ -68,9 +68,7 @@ def judge(
         requests=total.requests.requests if is_predicted else None,
     )
     found = merge_findings(looks, of_the_whole(whole), n_ranks=len(total.rows), n_nodes=job.n_nodes_traced)
-    mine = f"{looks[0].key}: "
-    processes = {key: row for key, row in total.tally.by_process.items() if key.startswith(mine)}
-    return tuple(found), job_verdict(whole, processes) if is_observed(profile.manifest, total.tally) else None
+    return tuple(found), job_verdict(whole, looks[0].processes) if is_observed(profile.manifest, total.tally) else None
 
 
 def look(file: RankFile, n_ranks: int, n_nodes: int, n_processes: int) -> Look:
@@ -84,7 +82,14 @@ def look(file: RankFile, n_ranks: int, n_nodes: int, n_processes: int) -> Look:
     """
     read = read_rank(file.path, lookups_of=file.lookups_of, is_watched=True)
     evidence = _evidence(read, n_ranks, n_nodes, n_processes)
-    return Look(key=file.name, n_ranks=n_ranks, n_nodes=n_nodes, findings=tuple(find(evidence)), facts=evidence.facts)
+    return Look(
+        key=file.name,
+        n_ranks=n_ranks,
+        n_nodes=n_nodes,
+        findings=tuple(find(evidence)),
+        facts=evidence.facts,
+        processes=read.tally.by_process,
+    )
 
 
 def _evidence(read: Reading, n_ranks: int, n_nodes: int, n_processes: int) -> Evidence:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fsprobe.analysis.counting.tally import ProcessTally
 from fsprobe.analysis.findings.evidence import Evidence
 from fsprobe.analysis.findings.rules import RULES, Rule, find
 from fsprobe.analysis.findings.thresholds import SEVERITIES
@@ -33,6 +34,8 @@ class Look:
     """Their calls are one rank's; their requests those of all ranks and nodes of the kind."""
     facts: Sequence[Mapping[str, Any]]
     """What its interpreters said of themselves."""
+    processes: Mapping[str, ProcessTally] = field(default_factory=dict)
+    """When they made their calls."""
 
 
 def weighted(requests: Requests, *, n_nodes: int, n_ranks: int) -> Requests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -53,7 +54,9 @@ class RankFile:
     """False for what `salvage` made: it does not know how the run ended."""
 
 
-def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, start_ns: int) -> RankRow:
+def rank_row(
+    file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQuality, *, n_paths: int, start_ns: int
+) -> RankRow:
     """One recording as a row; `start_ns` is where its time axis begins on the wall clock."""
     opens: dict[int, int] = {}
     for process in tally.by_process.values():
@@ -68,9 +71,9 @@ def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQua
         rank=file.rank,
         local_rank=file.local_rank,
         node=file.node,
-        host=manifest.host or None,
+        host=sys.intern(manifest.host) if manifest.host else None,
         file=os.path.basename(file.path),
-        backend=manifest.backend or None,
+        backend=sys.intern(manifest.backend) if manifest.backend else None,
         exit_code=manifest.exit_code,
         signal=manifest.signal,
         complete=not (manifest.log_truncated or manifest.flushed or manifest.salvaged),
@@ -81,7 +84,7 @@ def rank_row(file: RankFile, manifest: Manifest, tally: Tally, quality: ParseQua
         read_bytes=manifest.read_bytes,
         startup_s=startup_s,
         **numbers(tally.total, quality.has_durations),
-        n_paths=len(tally.by_path) - tally.n_further_rows,
+        n_paths=n_paths,
         peak_open_per_s=max(busiest(opens, PEAK_S), tally.settled_rates.get("peak_open_per_s", 0))
         if tally.n_timed
         else None,

@@ -11,6 +11,7 @@ from statistics import median
 from typing import TypeVar
 
 from fsprobe.analysis.attribution.attribute import Notes
+from fsprobe.analysis.counting.rates import PEAK_S, SUSTAINED_S, busiest
 from fsprobe.analysis.counting.tally import BIN_NS, ModuleTally, PathTally, ProcessTally, Tally, add
 from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.model import requests as values
@@ -39,7 +40,7 @@ Key = TypeVar("Key")
 # ---- tallies ------------------------------------------------------------------------------------------------------
 
 
-def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> None:
+def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0, keeps_bins: bool = True) -> None:
     """Add a run's tally to another.
 
     Args:
@@ -47,6 +48,7 @@ def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> 
         other: what is added; it is left as it was.
         of: whose processes these are, so that equal process numbers of two nodes stay apart.
         shift_ns: what its times lie before the common clock. Its bins of 0.1 s are moved by whole bins.
+        keeps_bins: keep when each process made its calls; without, only how busy the busiest was, for a job has thousands.
     """
     add(into.total, other.total)
     for name in ("own", "own_by_syscall", "not_found", "floor"):
@@ -79,7 +81,11 @@ def add_tally(into: Tally, other: Tally, *, of: str = "", shift_ns: int = 0) -> 
             row_of.resolved = counted.resolved
     n_bins = shift_ns // BIN_NS
     for key, process in other.by_process.items():
-        _add_process(into, f"{of}: {key}" if of else key, process, n_bins, of)
+        sum_of_process = _add_process(into, f"{of}: {key}" if of else key, process, of)
+        if keeps_bins:
+            _add_bins_of(sum_of_process, process, n_bins)
+        else:
+            _settle(into, process)
     add_timeline(into, other, n_bins)
     into.n_timed += other.n_timed
     into.first_ns = _least(into.first_ns, _moved(other.first_ns, shift_ns))
@@ -96,18 +102,29 @@ def add_numbers(into: dict[Key, int], other: Mapping[Key, int]) -> None:
         into[key] = into.get(key, 0) + n
 
 
-def _add_process(into: Tally, key: str, process: ProcessTally, n_bins: int, of: str) -> None:
+def _add_process(into: Tally, key: str, process: ProcessTally, of: str) -> ProcessTally:
     row = into.by_process.get(key)
     if row is None:
         row = into.by_process[key] = ProcessTally(process.pid, process.parent, process.label, process.kind)
         row.of = of or process.of
     add(row.counts, process.counts)
+    return row
+
+
+def _add_bins_of(row: ProcessTally, process: ProcessTally, n_bins: int) -> None:
     for mine, theirs in (
         (row.n_open_by_bin, process.n_open_by_bin),
         (row.n_metadata_by_bin, process.n_metadata_by_bin),
     ):
         for number, n in theirs.items():
             mine[number + n_bins] = mine.get(number + n_bins, 0) + n
+
+
+def _settle(into: Tally, process: ProcessTally) -> None:
+    """Keep how busy a process was where its bins are not kept."""
+    rates = into.settled_rates
+    for name, window_s in (("peak_open_per_s_process", PEAK_S), ("sustained_open_per_s_process", SUSTAINED_S)):
+        rates[name] = max(busiest(process.n_open_by_bin, window_s), rates.get(name, 0))
 
 
 def add_timeline(into: Tally, other: Tally, n_bins: int) -> None:

@@ -13,7 +13,7 @@ from fsprobe.analysis.manifest import mount_facts, with_open_names
 from fsprobe.analysis.requests.rows import CAVEAT, most_first
 from fsprobe.analysis.time.account import with_time
 from fsprobe.errors import BadInput
-from fsprobe.jobs.clock import make_slots
+from fsprobe.jobs.clock import job_rates, make_slots
 from fsprobe.jobs.evidence import judge
 from fsprobe.jobs.node_counters import joined
 from fsprobe.jobs.node_requests import NodeRequests
@@ -85,6 +85,8 @@ def merge(files: Files, executor: Executor | None = None, n_workers: int = 1) ->
 
 def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     tally = total.tally
+    for name, value in job_rates(total.clocks.values()).items():
+        tally.settled_rates[name] = max(value, tally.settled_rates.get(name, 0))
     table = pipeline.mount_finder(total.mounts.values(), tally)
     owners = Owners(
         [{"path": list(total.path_entries)}], total.distributions, next(iter(total.cwds), None), tally.by_path

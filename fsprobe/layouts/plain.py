@@ -41,7 +41,7 @@ def plain(venv: str | Path, *, label: str = "plain") -> Iterator[Layout]:
     """
     where = Path(os.path.realpath(venv))
     if not where.is_dir():
-        raise BadInput(f"{venv}: no such directory")
+        raise BadInput(f"{venv}: no such directory", "name the environment: the directory that `python -m venv` made")
     yield Layout(label=label, kind="plain", where=where, fstype=fstype_of(where), mount_how="", enter=[])
 
 

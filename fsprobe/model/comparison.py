@@ -16,6 +16,12 @@ REQUEST_KINDS = ("lookup", "open", "opendir", "readdir", "readlink")
 """What metadata requests consist of, as file servers' counters name them."""
 
 
+CLEAR_P = 0.01
+"""A difference is called clear at a p value of at most this. A judgement: one false alarm in a hundred comparisons."""
+SMALLEST_RATIO = 0.03
+"""... and if its interval leaves out this neighbourhood of 1: less is of no use to anybody. A judgement."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """Median, least and greatest of several runs, and each run in order."""

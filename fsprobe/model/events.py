@@ -128,6 +128,8 @@ class ParseQuality:
     """The first lines that were not understood, as they stand."""
     n_steps_back: int = 0
     """How often a thread's stamps went back: the clock was set meanwhile. Counted where a log is loaded."""
+    set_ahead_ns: int = 0
+    """How much longer a loaded log takes by its wall clock than by its monotonic stamps; see `stamps.set_ahead_ns`."""
     has_times: bool = False
     has_tids: bool = False
     has_durations: bool = False

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
 MAX_INT = 1 << 63
 """What no counter reaches, and what other readers of JSON can't hold."""
+
+BLOCK = 8192
+"""Numbers, names and signs of a text that are put together at once."""
 
 
 class Misfit(ValueError):
@@ -35,6 +40,23 @@ def to_json(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [to_json(inner) for inner in value]
     return value
+
+
+def encoded(value: Any, *, ensure_ascii: bool = True) -> Iterator[str]:
+    """The JSON of a value, indented, in blocks: a job has a row for each rank, and its text is far larger than they are."""
+    pieces = json.JSONEncoder(indent=1, ensure_ascii=ensure_ascii, default=_outer).iterencode(value)
+    while block := "".join(islice(pieces, BLOCK)):
+        yield block
+
+
+def _outer(value: Any) -> Any:
+    """One layer of a value as JSON; the encoder asks for what lies in it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = (*fields_of(type(value)), *derived_of(type(value)))
+        return {name: getattr(value, name) for name in names}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
 def from_json(cls: type[T], data: Any) -> T:

@@ -7,8 +7,9 @@ Layout (everything but the section bodies is ASCII, so `head -2 FILE` shows what
     ... (one such pair per section)
     end <number of sections> <crc32 of the first line and of all section headers:8>\\n
 
-A recording has the sections `manifest` (JSON), `log` (what the tracer wrote), `marks` (what the hooks wrote) and
-`lookups` (JSON; what had to be looked up after the run). A ZIP archive would have done, but `import zipfile` costs 340
+A recording has the sections `manifest` (JSON), `log` (what the tracer wrote) or `ring` (what the inline recorder did) or
+`tally` (JSON; what a streamed run was folded into), `marks` (what the hooks wrote), `mounts` (the mount table), `lookups`
+(JSON; what had to be looked up after the run), and `cpu` where our own tracer read it. A ZIP archive would have done, but `import zipfile` costs 340
 metadata calls, and this module runs beside the target on the filesystem that is under suspicion.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
@@ -141,6 +142,16 @@ def read_file(path: "str", block_bytes: "int" = _CHUNK_BYTES) -> "Iterator[bytes
             yield block
 
 
+def _hint_for(path: "str", error: "OSError") -> "str":
+    """What to do about a file that can't be opened."""
+    if isinstance(error, FileNotFoundError):
+        meant = path + ".fsprobe"
+        return (
+            "did you mean %s?" % meant if os.path.isfile(meant) else "check the name; recordings are named NAME.fsprobe"
+        )
+    return "check its permissions" if isinstance(error, PermissionError) else "check the name and its permissions"
+
+
 class Recording:
     """An opened file: its format, its kind, its manifest, and where each section stands. Nothing is unpacked until asked for."""
 
@@ -161,7 +172,7 @@ class Recording:
                 self.kind = self._read_header(source)
                 self._read_index(source)
         except OSError as error:
-            raise BadInput("cannot read %s: %s" % (path, error.strerror or error), "check the name and its permissions")
+            raise BadInput("cannot read %s: %s" % (path, error.strerror or error), _hint_for(path, error))
         self.manifest = self._read_manifest()
 
     def _read_header(self, source: "BinaryIO") -> "str":

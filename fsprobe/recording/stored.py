@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from fsprobe.errors import BadInput
@@ -43,9 +42,9 @@ def upgraded(recording: Recording) -> JsonObject:
     return format1.profile(recording.manifest) if recording.kind == "job" else format1.comparison(recording.manifest)
 
 
-def as_section(value: Profile | Comparison) -> bytes:
-    """A job or comparison as the section `manifest`."""
-    return json.dumps(serial.to_json(value), indent=1).encode("ascii")
+def as_section(value: Profile | Comparison) -> Iterator[bytes]:
+    """A job or comparison as the section `manifest`, in blocks."""
+    return (block.encode("ascii") for block in serial.encoded(value))
 
 
 def _whole_job(data: JsonObject) -> Profile:

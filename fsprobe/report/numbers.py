@@ -16,6 +16,7 @@ def seconds(value: float | None) -> str:
         return NOT_OBSERVED
     if value >= 100:
         return f"{value:,.0f} s"
+    value = float(f"{value:.3g}")  # before a unit is chosen: 999.6 ms are 1 s
     if value >= 1:
         return f"{value:.3g} s"
     if value >= 0.001:
@@ -59,7 +60,7 @@ def size_bytes(value: int | None) -> str:
     amount = float(value)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if amount < 1024 or unit == "TiB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.3g} {unit}"
+            return f"{amount:,.0f} {unit}" if unit == "B" or amount >= 99.95 else f"{amount:.3g} {unit}"
         amount /= 1024
     raise AssertionError("unreachable")
 

@@ -1,4 +1,4 @@
-"""Seconds and shares in sentences."""
+"""Seconds and shares in sentences: two figures, never a power of ten."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ from fsprobe.analysis import amounts
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "shown"),
     [
         (0.0, "0 s"),
-        (7.9e-4, "790 us"),
-        (0.00234, "2.3 ms"),
-        (0.19, "190 ms"),
-        (0.9994, "1 s"),
-        (2.345, "2.3 s"),
-        (25.6, "26 s"),
-        (99.6, "100 s"),
-        (4.48e-4, "450 us"),
-        (0.448, "450 ms"),
-        (3600.0, "3,600 s"),
+        (0.00001234, "12 us"),
+        (0.0456, "46 ms"),
+        (0.996, "1 s"),
+        (2.749, "2.7 s"),
+        (12.6, "13 s"),
+        (1_234_567.0, "1,200,000 s"),
     ],
 )
-def test_seconds(value: float, words: str) -> None:
-    assert amounts.seconds(value) == words
+def test_seconds(value: float, shown: str) -> None:
+    assert amounts.seconds(value) == shown
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.0, "0%"), (0.001, "<1%"), (0.123, "12%"), (1.0, "100%")])
-def test_shares(value: float, words: str) -> None:
-    assert amounts.share(value) == words
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0%"), (0.0001, "<1%"), (0.0099, "<1%"), (0.01, "1%"), (0.555, "56%"), (1.0, "100%")]
+)
+def test_shares_are_those_of_the_tables(value: float, shown: str) -> None:
+    assert amounts.share(value) == shown

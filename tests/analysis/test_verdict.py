@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from fsprobe.analysis.findings.watch import Watch
 from fsprobe.analysis.verdict import CAN_NOT_TELL, DANGER, HEAVY, NOT, NOTICEABLE, verdict
 from fsprobe.analysis.whatif import PROFILES
-from fsprobe.model.profile import Metrics, Verdict
+from fsprobe.model.profile import Metrics, Quality, Verdict
 from fsprobe.model.rows import Counts, MountRow, Rates, Row
+from fsprobe.model.time.account import MountTime, TimeAccount
 from tests.analysis.findings.evidence import make
 
 OVERHEAD_US = 10.0
@@ -215,3 +217,30 @@ def test_a_command_that_failed_is_not_acquitted(end: dict[str, Any], level: str)
     assert judge(manifest=end).level == level
     # what it did until then convicts all the same
     assert judge(ms=4.1, manifest=end).level == HEAVY
+
+
+@pytest.mark.parametrize(("path", "level"), [(b"/project/out/x", CAN_NOT_TELL), (b"/tmp/x", NOT)])
+def test_waiting_beside_files_that_were_written_acquits_nobody(path: bytes, level: str) -> None:
+    """Writing is timed by no backend: a program that wrote to a file server for 8 of 10 s waited for that or for something else."""
+    row = MountRow(key="/project", fstype="lustre", fs_class="network", n_open=10)
+    made = make(
+        {path: Counts(n_open=10)},
+        watch=Watch(written={path: 10}),
+        metrics=Metrics(n_open=10, by_mount=(row,), time_s=1.0),
+    )
+    time = TimeAccount(
+        wall_s=10.0, cpu_s=1.0, metadata_s=0.5, reads_s=0.5, other_s=8.0, by_mount=(MountTime(key="/project"),)
+    )
+    judged = verdict(replace(made, profile=replace(made.profile, time=time)))
+    assert judged.level == level
+    assert ("1 file was written there" in judged.sentence) is (level == CAN_NOT_TELL)
+
+
+@pytest.mark.parametrize(("other_s", "level"), [(8.0, CAN_NOT_TELL), (2.0, NOT)])
+def test_what_was_not_seen_is_not_acquitted(other_s: float, level: str) -> None:
+    """`env -i python x.py` under the inline recorder: 33 calls of env, and an interpreter that waited unseen."""
+    row = MountRow(key="/", fstype="ext4", fs_class="local", n_open=10)
+    made = make({b"/usr/bin/env": Counts(n_open=10)}, metrics=Metrics(n_open=10, by_mount=(row,), time_s=0.1))
+    time = TimeAccount(wall_s=10.0, cpu_s=10.0 - other_s, metadata_s=0.0, reads_s=0.0, other_s=other_s)
+    profile = replace(made.profile, time=time, quality=Quality(unseen={"python": 1}))
+    assert verdict(replace(made, profile=profile)).level == level

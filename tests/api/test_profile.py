@@ -93,7 +93,8 @@ def test_foreign_names_are_escaped() -> None:
 
 def test_the_page_is_written_where_it_is_wanted(ran: Profile, tmp_path: object) -> None:
     place = f"{tmp_path}/page.html"
-    assert ran.to_html(place) == open(place, encoding="utf-8").read()  # noqa: SIM115
+    assert ran.to_html(place) is None
+    assert ran.to_html() == open(place, encoding="utf-8").read()  # noqa: SIM115
     assert "metadata" in ran.report()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import fsprobe
+from fsprobe.api import runs
 from fsprobe.api.profile import Profile
 from fsprobe.errors import BadInput, FsprobeError
 
@@ -46,5 +47,29 @@ def test_two_recordings_compare(ran: Profile, tmp_path: Path) -> None:
         fsprobe.Comparison.open(other)
     with pytest.raises(BadInput, match="nothing to compare"):
         fsprobe.compare("python app.py")
-    with pytest.raises(FsprobeError):
-        fsprobe.compare(other, os.fspath(tmp_path / "missing"))
+    with pytest.raises(BadInput, match="no file is written"):
+        fsprobe.compare(ran.path, other, output=tmp_path / "new")
+
+
+def test_a_comparison_that_fails_says_itself_why(tmp_path: Path) -> None:
+    with pytest.raises(FsprobeError, match="cannot read .*missing: No such file") as caught:
+        fsprobe.compare(os.fspath(tmp_path / "missing"), os.fspath(tmp_path / "other"))
+    assert (caught.value.hint, caught.value.exit_code) == ("check the name and its permissions", 3)
+    with pytest.raises(FsprobeError, match="is no environment") as caught:
+        fsprobe.compare(["true"], env=tmp_path, squashfs=True)
+    assert "python -m venv" in caught.value.hint
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_command_runs(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such directory"):
+        fsprobe.run(["touch", os.fspath(tmp_path / "ran")], tmp_path / "none" / "x.fsprobe")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_last_error_of_fsprobe_is_told_from_other_lines() -> None:
+    said = "Traceback of somebody's\nfsprobe: a note\nfsprobe: it failed\nfsprobe: hint: do this"
+    error = runs.error_of(said, 4, "nothing")
+    assert (error.message, error.hint, error.exit_code) == ("it failed", "do this", 4)
+    error = runs.error_of("", 0, "nothing")
+    assert (error.message, error.hint, error.exit_code) == ("nothing", "", 125)
+    assert runs.error_of("strange", 1, "nothing").message == "strange"

@@ -109,6 +109,7 @@ def test_marks_pair_up(tmp_path: Path, interpreter: str) -> None:
     assert names.index("outer") < names.index("inner") < names.index("no_such")
 
 
+@pytest.mark.alone
 def test_facts_of_the_interpreter(tmp_path: Path, interpreter: str) -> None:
     hooked = Hooked(tmp_path)
     hooked.environment["TMPDIR"] = "/x\udcff"

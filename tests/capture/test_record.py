@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import os
+import sys
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from fsprobe.capture.backends.strace.backend import Strace
 from fsprobe.capture.directories import hook_place, scratch
 from fsprobe.capture.machine import host
 from fsprobe.capture.machine.environment import own_environment
+from fsprobe.capture.process import wait as waiting
 from fsprobe.capture.process.wait import Outcome
 from fsprobe.errors import BadInput, FsprobeError
 from fsprobe.recording.file import Recording
@@ -221,3 +225,20 @@ def test_nothing_of_a_failed_start_is_left(tmp_path: Path, monkeypatch: pytest.M
         record.record(asked)
     assert "--tmp-dir" in caught.value.hint
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("set_s", "says"), [(0.0, ""), (0.9, ""), (172_800.0, "set ahead by 172800 s"), (-60.0, "set back by 60 s")]
+)
+def test_a_clock_that_was_set_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_s: float, says: str
+) -> None:
+    stepped = types.SimpleNamespace(time=lambda: time.time() + set_s, monotonic=time.monotonic, sleep=time.sleep)
+    monkeypatch.setattr(waiting, "time", stepped)
+    output = tmp_path / "x.fsprobe"
+    words = ["--backend", "audit", "-o", str(output), "--", sys.executable, "-I", "-S", "-c", "pass"]
+    recorded = record.record(options.parse(words))
+    found = [line for line in recorded.warnings if "wall clock" in line]
+    assert len(found) == bool(says)
+    assert all(says in line for line in found)
+    assert 0 < Recording(str(output)).manifest["wall_s"] < 60

@@ -234,8 +234,8 @@ def test_signals_are_held_and_given_back() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     handler = signal.getsignal(signal.SIGCHLD)
     with signals.SignalsHeld():
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)  # to this thread: a worker of pytest-xdist has others, which hold nothing
+        signal.raise_signal(signal.SIGUSR1)
         assert signal.SIGTERM in signal.sigpending()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
     assert signal.getsignal(signal.SIGCHLD) == handler
@@ -292,6 +292,7 @@ def test_children_that_are_ignored_can_be_waited_for(tmp_path: Path, log: Path) 
 
 
 @pytest.mark.parametrize("error", [OSError(5, "gone"), ValueError("closed")])
+@pytest.mark.alone
 def test_a_live_line_that_fails_is_left_alone(tmp_path: Path, log: Path, error: Exception) -> None:
     n_ticks = []
 
@@ -303,6 +304,7 @@ def test_a_live_line_that_fails_is_left_alone(tmp_path: Path, log: Path, error: 
     assert (outcome.exit_status, len(n_ticks)) == (3, 1)
 
 
+@pytest.mark.alone
 def test_descendants_are_waited_for_no_longer_than_told(tmp_path: Path, log: Path) -> None:
     # the tracer stays while the process that the log calls the target has gone
     script = f'(exit 0) & echo "$! 1.0 (+0.0) execve(\'x\') = 0" > {log}; echo "$! 1.0 (+0.0) +++ exited with 4 +++" >> {log}; wait; sleep 1.5'
@@ -313,6 +315,7 @@ def test_descendants_are_waited_for_no_longer_than_told(tmp_path: Path, log: Pat
     os.waitpid(pid, 0)
 
 
+@pytest.mark.alone
 def test_a_tracer_that_is_killed_is_told_from_the_command(tmp_path: Path, log: Path) -> None:
     script = f"sleep 1 & echo \"$! 1.0 (+0.0) execve('x') = 0\" > {log}; sleep 0.3; kill -USR1 $$"
     begin = time.monotonic()
@@ -352,6 +355,7 @@ class Info(NamedTuple):
     si_pid: int = 7
 
 
+@pytest.mark.alone
 def test_what_no_signal_is_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [signal.SIGTERM, signal.SIGCHLD]
     given: list[tuple[float, Info | None]] = [

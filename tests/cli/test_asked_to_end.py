@@ -62,7 +62,7 @@ def test_what_was_begun_goes_away(place: Path) -> None:
         (signal.SIGTERM, 1, ["report", "x.fsprobe", "-o", "new.html"]),
         (signal.SIGHUP, 1, ["report", "x.fsprobe", "--force", "-o", "old.md"]),
         (signal.SIGTERM, 1, ["merge", "x.fsprobe", "-o", "job.fsprobe"]),
-        (signal.SIGHUP, 1, ["ticket", "x.fsprobe", "-o", "t.tar.gz"]),
+        (signal.SIGHUP, 1, ["ticket", "x.fsprobe", "-o", "t.zip"]),
     ]
     before = sorted(path.name for path in place.iterdir())
     done = subprocess.run(

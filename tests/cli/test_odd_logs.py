@@ -122,6 +122,29 @@ def test_a_clock_that_was_set_back_gives_no_duration(loaded: Callable[[Sequence[
     assert "-" not in said.partition("wall ")[2][:20]
 
 
+@pytest.mark.parametrize("clock", ["date", "day"])
+def test_a_clock_that_was_set_ahead_is_said_where_the_log_has_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], clock: str
+) -> None:
+    """As `strace -ttt -r` and `-tt -r` write it: -r is monotonic."""
+
+    def line(i: int, ahead_s: int) -> str:
+        when = f"{STAMP + i / 1000 + ahead_s:.6f}" if clock == "date" else f"{8 + ahead_s // 3600:02}:00:00.{i:03}000"
+        relative = "0.000000" if i == 0 else "0.000990"
+        return f'7 {when} (+     {relative}) openat(AT_FDCWD, "/x{i}", O_RDONLY) = 3\n'
+
+    (tmp_path / "set").write_text("".join(line(i, 7200 if i > 20 else 0) for i in range(40)))
+    (tmp_path / "even").write_text("".join(line(i, 0) for i in range(40)))
+    done = CliRunner().invoke(load.command, [str(tmp_path / "set"), "-o", str(tmp_path / "set.fsprobe")])
+    assert done.exit_code == EXIT_DONE
+    said = capsys.readouterr().err + done.stderr
+    assert "takes 7,200 s more than by the stamps of -r" in said
+    assert Recording(str(tmp_path / "set.fsprobe")).manifest["wall_s"] is None
+    quality = load_logs([tmp_path / "even"], str(tmp_path / "even.fsprobe"))
+    assert quality.set_ahead_ns == 0
+    assert Recording(str(tmp_path / "even.fsprobe")).manifest["wall_s"] == 0.039
+
+
 def test_values_that_no_analysis_reads_are_not_kept(tmp_path: Path) -> None:
     """What was read and written, arguments of child programs, values of xattrs: whoever made the log may not have thought of them."""
     lines = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,16 @@ def test_opens_inside_an_image_wait_for_no_server(tmp_path: Path, at: str, env: 
 def test_a_place_where_nothing_was_opened_is_named(tmp_path: Path) -> None:
     said = " ".join(whatif(tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/elsewhere").split())
     assert "nothing at or below /elsewhere was looked up" in said
+
+
+def test_the_first_line_is_the_answer(tmp_path: Path) -> None:
+    asked_for = ("/proj", "lustre", "mgs:/p", "--env", "/proj/env", "--latency-ms", "1000")
+    texts = []
+    for name, options in (("a", ()), ("b", ("--json",))):
+        (tmp_path / name).mkdir()
+        texts.append(whatif(tmp_path / name, *asked_for, *options))
+    rows = json.loads(texts[1])["rows"]
+    assert [row["start_s"] for row in rows] == [row["n_requests"] for row in rows], "no CPU was observed: 1 s a request"
+    plain, image = (f"{row['n_requests']:g} s" for row in rows)
+    first = " ".join(texts[0].split("\n\n")[0].split())
+    assert first == f"One start with empty caches takes: plain {plain}, squashfs {image} (estimates)."

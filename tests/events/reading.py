@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import Call, Event, Mark, ParseQuality, Process
 
+_MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
 Row = tuple[str, bytes, str]
 
 
@@ -63,3 +65,35 @@ def rows_by_birth(events: Iterable[Event]) -> dict[tuple[int, ...], list[Row]]:
         elif isinstance(event, Call):
             table.setdefault(place_of(event.tid), []).append((event.syscall, event.path, event.error))
     return table
+
+
+def mode_kind(call: Call) -> str | None:
+    """Give S_IFDIR, S_IFREG, S_IFLNK ... from a stat's st_mode, None where the call shows none."""
+    # a file may be called "st_mode=S_IFDIR": only what is behind the last string counts
+    match = _MODE.search(call.args[call.args.rfind(b'"') + 1 :])
+    return match.group(1).decode("ascii") if match else None
+
+
+def format_call(call: Call, *, since_ns: int = 0, wall_start_ns: int = 0) -> bytes:
+    """Write a call as one line (with its line end) of fsprobe's own strace command; `parse` gives it back.
+
+    Args:
+        call: its `args` and `result` are written as they are; `path` is not (it is read from `args`).
+        since_ns: `t_ns` of the line before, from which the relative stamp counts.
+        wall_start_ns: wall clock at t_ns = 0, for the absolute stamp.
+    """
+    head = b"%-5d " % call.tid
+    if call.t_ns is not None:
+        wall, delta = wall_start_ns + call.t_ns, call.t_ns - since_ns
+        head += b"%d.%06d " % (wall // 1_000_000_000, wall // 1000 % 1_000_000)
+        head += b"(+%6d.%09d) " % divmod(delta, 1_000_000_000)
+    head += call.syscall.encode("ascii") + b"(" + call.args
+    if not call.result:
+        return head + b" <unfinished ...>\n"
+    lasted = b"" if call.dur_ns is None else _format_duration(call.dur_ns)
+    return head + b") = " + call.result + lasted + b"\n"
+
+
+def _format_duration(ns: int) -> bytes:
+    seconds, rest = divmod(ns, 1_000_000_000)
+    return b" <%d.%09d>" % (seconds, rest) if rest % 1000 else b" <%d.%06d>" % (seconds, rest // 1000)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fsprobe.events.strace.parser import exec_argv, link_target, mode_kind, open_flags, second_path
-from tests.events.reading import one_call
+from fsprobe.events.strace.arguments import exec_argv, link_target, open_flags, second_path
+from tests.events.reading import mode_kind, one_call
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import pytest
 
 from fsprobe.errors import BadInput
 from fsprobe.events.strace import parser, sources
-from fsprobe.events.strace.arguments import mode_kind, open_flags
+from fsprobe.events.strace.arguments import open_flags
 from fsprobe.model.events import Call, ParseQuality, Process
 from tests.conftest import need
+from tests.events.reading import mode_kind
 
 DATA = Path(__file__).parent.parent / "data" / "strace"
 LOGS = [DATA / "shell_own_command.log", DATA / "unshare_pid_namespace.log"]

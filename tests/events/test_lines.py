@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fsprobe.events.strace.parser import result_path
+from fsprobe.events.strace.arguments import result_path
 from fsprobe.model.events import Op
 from tests.events.reading import calls, marks, one_call, processes, read, read_lines, rows
 
@@ -285,3 +285,20 @@ def test_chatter_of_strace_is_understood() -> None:
     )
     assert quality.n_unparsed == 0
     assert read(b"7 close(3) = 0", b"100.00    0.000000           0         1         1 total")[1].n_unparsed == 1
+
+
+@pytest.mark.parametrize("name", [b"???", b"????"])
+def test_a_thread_that_ended_before_strace_could_ask_for_its_call(name: bytes) -> None:
+    """As strace 6.1 writes it when a process is killed, ends or becomes another program while its threads work."""
+    events, quality = read(
+        b"7 " + name + b"()           = ?",
+        b"8 " + name + b"( <unfinished ...>",
+        b"9 futex(0x7f73cb14e6f4, FUTEX_WAIT, 2, NULL <unfinished ...>",
+        b"8 <... " + name + b" resumed>) = ?",
+        b"9 <... futex resumed>) = ?",
+        b"8 +++ killed by SIGKILL +++",
+        b'9 access("/x", F_OK) = 0',
+    )
+    assert (quality.n_unparsed, quality.n_partial, quality.n_unfinished) == (0, 0, 0)
+    assert quality.other_calls == {}
+    assert rows(events) == [("access", b"/x", "")]

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fsprobe.events.strace.parser import escape, format_call, parse, second_path, unescape
-from fsprobe.events.strace.values import annotated_path, split_arguments, string_value
+from fsprobe.events.strace.arguments import second_path
+from fsprobe.events.strace.parser import parse
+from fsprobe.events.strace.values import annotated_path, escape, split_arguments, string_value, unescape
 from fsprobe.model.events import Call, Event, Op, ParseQuality, plain
-from tests.events.reading import calls, read_lines
+from tests.events.reading import calls, format_call, read_lines
 
 LOGS = sorted((Path(__file__).parent.parent / "data" / "strace").glob("*.log"))
 N_MUTATIONS = 2_500

@@ -311,6 +311,7 @@ def test_counts_are_those_of_straces_own_summary(bench: Bench, options: list[str
     assert any(one.kind == "exec" and one.tid != one.child for one in processes(events))
 
 
+@pytest.mark.alone  # both threads have to be in their calls after 0.3 s
 def test_calls_that_are_blocked_at_exit_are_more_than_the_summary_has(bench: Bench) -> None:
     fifo = bench.work / "fifo"
     os.mkfifo(fifo)

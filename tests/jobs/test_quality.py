@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from fsprobe.jobs import sums, total
+from fsprobe.jobs.comparison import compare_jobs
 from fsprobe.jobs.reading.recordings import gather
 from fsprobe.model.events import ParseQuality
+from fsprobe.model.job import Absent, Unreadable
 from fsprobe.recording import file as recording
 from fsprobe.report import markdown
 from fsprobe.report.terminal import job as terminal
@@ -74,3 +76,21 @@ def test_the_reports_of_a_job_say_it(tmp_path: Path) -> None:
         said = " ".join(said.replace("\\", "").replace("**", "").split())
         for words in ("4,711 records lost", "static-thing", "815 marks for want of room", "broken-thing"):
             assert words in said
+
+
+@pytest.mark.parametrize(
+    ("n_absent", "n_unreadable", "said"),
+    [
+        (2, 0, "the other job lacks recordings: 2 that should be there"),
+        (0, 1, "the other job lacks recordings: 1 that can't be read"),
+        (2, 1, "the other job lacks recordings: 2 that should be there, 1 that can't be read"),
+        (0, 0, ""),
+    ],
+)
+def test_of_two_jobs_what_is_missing_is_named_and_no_more(n_absent: int, n_unreadable: int, said: str) -> None:
+    whole = total.merge(gather([str(SOURCE)]))
+    assert whole.job is not None
+    lost = tuple(Unreadable(file=f"{n}.fsprobe", why="cut short") for n in range(n_unreadable))
+    job = replace(whole.job, absent=Absent(n=n_absent), unreadable=lost)
+    notes = compare_jobs(whole, replace(whole, job=job)).notes
+    assert [note for note in notes if "lacks" in note] == [said] * bool(said)

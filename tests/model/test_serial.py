@@ -14,7 +14,7 @@ from fsprobe.model.comparison import Comparison
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Metrics, Profile
 from fsprobe.model.rows import Row
-from fsprobe.model.serial import Misfit, fields_of, from_json, to_json
+from fsprobe.model.serial import Misfit, encoded, fields_of, from_json, to_json
 from tests.model.values import JSON, values
 
 TYPES = (Profile, Comparison, Job, Check, WhatIf)
@@ -32,6 +32,7 @@ def test_there_and_back_again_by_way_of_text(cls: type, data: st.DataObject) -> 
     read = from_json(cls, json.loads(written))
     assert read == value
     assert json.dumps(to_json(read)) == written
+    assert "".join(encoded(value)) == json.dumps(to_json(value), indent=1)
 
 
 @pytest.mark.parametrize("cls", TYPES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.analysis.attribution.program_names import label_of, without_hook
-from fsprobe.events.strace.parser import exec_argv
+from fsprobe.events.strace.arguments import exec_argv
 from fsprobe.privacy.log import call_values
 from tests.events.reading import one_call, read_lines
 from tests.privacy.test_log_cutting import LOGS, told

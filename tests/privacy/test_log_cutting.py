@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsprobe.events.strace.arguments import link_target, mode_kind, open_flags, result_path, second_path
-from fsprobe.events.strace.parser import escape, exec_argv
+from fsprobe.events.strace.arguments import exec_argv, link_target, open_flags, result_path, second_path
+from fsprobe.events.strace.values import escape
 from fsprobe.model.events import Call, Event, ParseQuality
 from fsprobe.privacy.log.cutting import Cut, program_and_script
 from fsprobe.privacy.redaction import Names, Redaction, Unchanged
-from tests.events.reading import calls, one_call, read_lines
+from tests.events.reading import calls, mode_kind, one_call, read_lines
 from tests.events.test_properties import format_all, made_calls, mutate, names
 
 LOGS = sorted((Path(__file__).parent.parent / "data" / "strace").glob("*.log"))
@@ -53,6 +53,17 @@ def test_a_real_log_gives_the_same_events(log: Path) -> None:
 def test_any_calls_give_the_same_events(made: list[Call]) -> None:
     times = sorted(call.t_ns or 0 for call in made)
     same(format_all([call._replace(t_ns=t_ns) for call, t_ns in zip(made, times, strict=True)]))
+
+
+def test_calls_that_strace_has_no_name_for_stay() -> None:
+    ended = [
+        b"8 ???( <unfinished ...>",
+        b"7 ???()           = ?",
+        b"8 <... ??? resumed>) = ?",
+        b"8 +++ killed by SIGKILL +++",
+    ]
+    same([line + b"\n" for line in ended])
+    assert read_lines([line + b"\n" for line in ended])[1].n_unparsed == 0
 
 
 def test_a_damaged_log_raises_nothing_and_keeps_its_lines() -> None:

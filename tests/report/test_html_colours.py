@@ -72,3 +72,37 @@ def test_settled_packages_stand_once() -> None:
     names = list(itertools.chain.from_iterable(colours.SETTLED))
     assert len(names) == len(set(names))
     assert len(colours.SETTLED) == colours.N_HUES
+
+
+def test_packages_whose_bars_touch_differ() -> None:
+    by_slot: dict[int, list[str]] = {}
+    for number in range(200):
+        by_slot.setdefault(colours.slot_of(f"package{number}"), []).append(f"package{number}")
+    one, other, third = by_slot[5][:3]
+    parents = {one: None, f"{one}.x": one, other: one, f"{one}.y": one, "top": None, third: "top", "json": other}
+    sums = {one: 90.0, f"{one}.x": 40.0, other: 30.0, f"{one}.y": 20.0, "top": 50.0, third: 50.0, "json": 1.0}
+    pairs = list(colours.touching(parents, sums))
+    assert set(pairs) == {
+        (f"{one}.x", one),
+        (other, one),
+        (f"{one}.y", one),
+        (third, "top"),
+        ("json", other),
+        (one, "top"),
+        (f"{one}.x", other),
+        (other, f"{one}.y"),
+        (f"{one}.y", third),
+    }
+    found = colours.slots(sorted(parents, key=lambda name: -sums[name]), pairs)
+    assert found[one] == 5, "the most important one has its own colour"
+    assert found["json"] == colours.STANDARD_LIBRARY
+    for left, right in pairs:
+        if colours.top_of(left) != colours.top_of(right):
+            assert found[colours.top_of(left)] != found[colours.top_of(right)]
+
+
+def test_where_no_colour_is_free_a_package_keeps_its_own() -> None:
+    names = [f"package{number}" for number in range(40)]
+    found = colours.slots(names, itertools.combinations(names, 2))
+    assert set(found.values()) == set(range(2, 10))
+    assert all(found[name] == colours.slot_of(name) for name in names[20:])

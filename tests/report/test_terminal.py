@@ -106,6 +106,9 @@ def test_the_headline_can_be_pasted() -> None:
         (2.719, "2.72 s"),
         (1234.5, "1,234 s"),
         (99.99, "100 s"),
+        (0.9996, "1 s"),
+        (0.0009996, "1 ms"),
+        (0.9994, "999 ms"),
     ],
 )
 def test_seconds_have_a_unit(value: float | None, shown: str) -> None:
@@ -147,6 +150,9 @@ def test_the_ends_of_an_interval_differ_as_shown() -> None:
 def test_sizes_and_counts() -> None:
     assert numbers.size_bytes(1536) == "1.5 KiB"
     assert numbers.size_bytes(15_470_207) == "14.8 MiB"
+    assert numbers.size_bytes(1023 << 20) == "1,023 MiB"
+    assert numbers.size_bytes(1000 << 10) == "1,000 KiB"
+    assert numbers.size_bytes(999) == "999 B"
     assert numbers.count(1234567) == "1,234,567"
     assert numbers.plural(1, "process", "processes") == "1 process"
     assert numbers.part_of(3, 0) == "-"

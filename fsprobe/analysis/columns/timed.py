@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from fsprobe.analysis.columns.slots import Columns, Ints
-from fsprobe.analysis.time.observed import NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
-from fsprobe.events.ring.slots import HAS_NO_USAGE
+from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
+from fsprobe.events.ring.slots import HAS_NO_USAGE, span_of
 from fsprobe.model.events import Op, Process
 
 _NEVER = -1
@@ -175,6 +175,14 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     paths = list(places)
     for number in dict.fromkeys(which.tolist()):
         seen.reads[paths[number]] = FileReads(*(column[number] for column in sums))
+    slow = rows[columns.slots["read_ns"][rows] > FAST_READ_NS]
+    for tid, t_ns, word, time_ns in zip(
+        *(columns.slots[name][slow].tolist() for name in ("tid", "t_ns")),
+        columns.slots["arg"][slow, 3].tolist(),
+        columns.slots["read_ns"][slow].tolist(),
+        strict=True,
+    ):
+        seen.add_span(tid, t_ns, *span_of(t_ns, word), time_ns)
     return opens, is_file
 
 

@@ -9,7 +9,7 @@ _STEP: float = 1.05
 """Bins grow by 5 %: a quantile is right to 5 % whatever the range."""
 _HALF_STEP: float = _STEP**0.5
 _MOST_BINS = 600
-_EDGES = list(accumulate(repeat(_STEP, _MOST_BINS), lambda edge, step: edge * step, initial=1.0))
+_EDGES = tuple(accumulate(repeat(_STEP, _MOST_BINS), lambda edge, step: edge * step, initial=1.0))
 
 
 def latency_bin(ns: int) -> int:
@@ -31,7 +31,7 @@ def bin_of(us: int) -> int:
     return known
 
 
-def bin_edges() -> list[float]:
+def bin_edges() -> tuple[float, ...]:
     """The upper edges of all bins in us."""
     return _EDGES
 

@@ -37,18 +37,10 @@ FURTHER_PROCESSES = "(further processes)"
 _STAT, _OPEN, _OTHER = Op.STAT, Op.OPEN, Op.OTHER  # a member of an enumeration takes longer to look up than a name
 
 
-def add_call(counts: Counts, op: Op, is_not_found: bool, time_ns: int) -> None:
-    """Count one call."""
-    if op is Op.STAT:
-        counts.n_stat += 1
-    elif op is Op.OPEN:
-        counts.n_open += 1
-    else:
-        name = FIELD[op]
-        setattr(counts, name, getattr(counts, name) + 1)
-    if is_not_found:
-        counts.n_not_found += 1
-    counts.time_ns += time_ns
+def add_call(counts: Counts, op: Op) -> None:
+    """Count one call, without its time."""
+    name = FIELD[op]
+    setattr(counts, name, getattr(counts, name) + 1)
 
 
 def add(into: Counts, other: Counts) -> None:
@@ -226,8 +218,8 @@ class Folder:
                 if path.resolved is None and not error:
                     path.resolved = resolved_of(name, result)
             else:
-                add_call(stretch, op, False, 0)
-                add_call(counts, op, False, 0)
+                add_call(stretch, op)
+                add_call(counts, op)
             if error in MISSING_ERRORS:
                 stretch.n_not_found += 1
                 counts.n_not_found += 1

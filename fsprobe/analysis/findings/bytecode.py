@@ -208,7 +208,7 @@ def refused_bytecode(evidence: Evidence) -> Seen | None:
     severity = weigh(evidence, "missing_bytecode_modules", value)
     if severity is None:
         return None
-    commands = _compile_commands(evidence, found)
+    commands = [f"{line}  # by whoever may write there" for line in _compile_commands(evidence, found)]
     places = _roots(found.sources)
     mount = next((evidence.mounts_of(root) for root in places if fs_class(evidence, root) == "image"), None)
     if mount is not None:

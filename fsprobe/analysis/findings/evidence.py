@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,6 +171,13 @@ def fs_class(evidence: Evidence, path: bytes) -> str:
 def on_network(evidence: Evidence, path: bytes) -> bool:
     """Whether a path lies on a filesystem that another machine serves."""
     return fs_class(evidence, path) == "network"
+
+
+def n_written(evidence: Evidence, keys: Collection[str]) -> int:
+    """Files on some mounts, named as the rows by mount, that were opened to be made or written anew."""
+    written = evidence.watch.written if evidence.watch is not None and keys else {}
+    mounts = (evidence.mounts_of(path) for path in written)
+    return sum(mount is not None and text(mount.path) in keys for mount in mounts)
 
 
 def is_file(counted: PathTally) -> bool:

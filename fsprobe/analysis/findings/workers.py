@@ -102,22 +102,22 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
     if _is_dask(watch, workers):
         advice = (
             "dask reads the start method from its configuration. It has threads by then: where a forked worker hangs, take "
-            "the second line, which saves with many workers."
+            "forkserver in its place, which saves with many workers."
         )
-        commands = [f"{_DASK}fork", f"{_DASK}forkserver"]
+        commands = [f"{_DASK}fork", "# or, where a forked worker hangs:", f"{_DASK}forkserver"]
     else:
         advice = (
-            "Import first, then fork: start method fork, or forkserver with a preload where threads or a GPU forbid it. "
-            "Where the program names spawn itself (get_context, mp_context=, multiprocessing_context= of PyTorch's "
-            "DataLoader), name the other one there."
+            "Import first, then fork. Spawn is never the default on Linux: name fork where the program, or a package, names "
+            "spawn (set_start_method, get_context, mp_context=, multiprocessing_context= of PyTorch's DataLoader); or "
+            "forkserver with a preload, where threads or a GPU forbid a fork."
         )
         n_saved = _saved_by_preload(evidence, workers, kept) + _saved_starts(watch, workers)
         advice += f" The second line saves at least {n_saved:,} calls." if n_saved > 0 and kept else ""
         advice += _about_torch(watch, workers)
-        # a program that names its context (get_context, DataLoader's multiprocessing_context=) is not changed by the first line
-        commands = ['multiprocessing.set_start_method("fork")  # in Python, before the first worker']
+        commands = ['multiprocessing.set_start_method("fork")  # or get_context("fork"): where the program names spawn']
         if kept:
-            commands.append(f'multiprocessing.set_start_method("forkserver"); {_preload_line(kept)}')
+            line = f'multiprocessing.set_start_method("forkserver"); {_preload_line(kept)}'
+            commands.append(f"{line}  # or, where threads or a GPU forbid a fork")
     return _Repeated(
         n_workers=len(workers),
         what="spawned workers",

@@ -12,7 +12,7 @@ the rest was done at the same time, by other threads or processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from fsprobe import capabilities
 from fsprobe.analysis.counting.latency import bin_middle_ns, bin_ns
@@ -20,15 +20,13 @@ from fsprobe.analysis.counting.profile import cheap_ns, tracing_overhead_ns
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.time.cache import guess
 from fsprobe.analysis.time.observed import FAST_CALL_NS, READ_NS, Observed, Used
+from fsprobe.analysis.time.paths import PathTimes, TallyPaths, mount_key
 from fsprobe.model.events import Mount
-from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import MountRow
 from fsprobe.model.time.account import TICK_S, MountTime, TimeAccount, TimeRow, TimeSplit
 
-NOT_KNOWN = "(not known)"
-"""Key of the mount of paths whose mount is not known, as in the rows by mount."""
 MAX_ROWS = 2000
 N_TICKS = 100
 """Of a run that is shorter than so many ticks of the kernel's clock, a CPU time of none says nothing. A judgement."""
@@ -44,6 +42,7 @@ def time_account(
     mount_of: Callable[[bytes], Mount | None] = lambda _: None,
     wall_start_ns: int | None = None,
     *,
+    paths: PathTimes | None = None,
     is_part: bool = False,
 ) -> TimeAccount | None:
     """Account for a run's wall time; None where that is not known.
@@ -55,10 +54,12 @@ def time_account(
         mounts: the profile's rows by mount.
         mount_of: finds the mount of a path.
         wall_start_ns: wall clock where the calls' own time axis starts, ns since the epoch; None where that is not known.
+        paths: how long the calls on its paths took, where the tally does not say that.
         is_part: it will be added to others: without the rows that are sums of other rows.
     """
     if not manifest.wall_s or manifest.wall_s <= 0:
         return None
+    paths = paths or TallyPaths(tally)
     cheapest_ns = tracing_overhead_ns(tally) if manifest.shows(capabilities.DURATIONS) else None
     if cheapest_ns:
         cheapest_ns *= bin_middle_ns(0) / bin_ns(0)  # it is the edge of a bin
@@ -68,7 +69,7 @@ def time_account(
     overhead_s = overhead_ns * n_timed / at_once / 1e9
     calls_s = fast_calls_s = computing_s = 0.0
     if cheapest_ns is not None:
-        scale = _exact_over_binned(tally)
+        scale = _exact_over_binned(tally, paths)
         above = [(max(0.0, bin_middle_ns(number) * scale - cheapest_ns), n) for number, n in tally.floor.items()]
         calls_s = sum(ns * n for ns, n in above) / at_once / 1e9
         fast_calls_s = sum(ns * n for ns, n in above if ns <= FAST_CALL_NS) / at_once / 1e9
@@ -82,8 +83,9 @@ def time_account(
     cpu_total_s = None if manifest.user_s is None else manifest.user_s + (manifest.sys_s or 0.0)
     if cpu_total_s == 0 and manifest.wall_s < N_TICKS * TICK_S:
         cpu_total_s = None  # no tick is no count of a time as short as this
-    reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / at_once / 1e9
-    fast_reads_s = sum(of_file.fast_ns for of_file in seen.reads.values()) / at_once / 1e9
+    reads_at_once = seen.n_reads_at_once
+    reads_s = sum(of_file.wait_ns for of_file in seen.reads.values()) / reads_at_once / 1e9
+    fast_reads_s = sum(of_file.fast_ns for of_file in seen.reads.values()) / reads_at_once / 1e9
     split = divide(
         wall_s,
         cpu_total_s,
@@ -112,16 +114,16 @@ def time_account(
         read_bytes=manifest.read_bytes,
         n_reads=sum(of_file.n for of_file in seen.reads.values()) if seen.has_reads else None,
         n_read_bytes=sum(of_file.n_bytes for of_file in seen.reads.values()) if seen.has_reads else None,
-        cache_guess=guess(tally, cheapest_ns, mounts),
-        by_mount=by_mount(tally, seen, mount_of, split, cheapest_ns, is_traced=overhead_ns > 0),
+        cache_guess=guess(paths, cheapest_ns, mounts),
+        by_mount=by_mount(paths, seen, mount_of, split, cheapest_ns, is_traced=overhead_ns > 0),
         by_import=by_import,
         by_package=None if is_part else by_package(by_import),
     )
 
 
-def _exact_over_binned(tally: Tally) -> float:
+def _exact_over_binned(tally: Tally, paths: PathTimes) -> float:
     """What calls took together, over the sum of their bins' middles: latencies are counted in bins, their sum is exact."""
-    exact = sum(counted.counts.time_ns for counted in tally.by_path.values())
+    exact = paths.total_ns()
     binned = sum(bin_middle_ns(number) * n for number, n in tally.floor.items())
     return exact / binned if exact and binned else 1.0
 
@@ -186,10 +188,10 @@ def _parts(
     """As `divide`."""
     # without `min` and `max` where it is done for each import
     metadata, reads, cpu = metadata_s or 0.0, reads_s or 0.0, cpu_s or 0.0
-    if metadata > wall_s:
-        metadata = wall_s
-    if reads > wall_s - metadata:
-        reads = wall_s - metadata
+    waits = metadata + reads
+    if waits > wall_s:
+        # some waited for the one while others waited for the other: the seconds are shared
+        metadata, reads = metadata * wall_s / waits, reads * wall_s / waits
     if cpu > wall_s:
         cpu = wall_s
     both = 0.0
@@ -223,7 +225,7 @@ def _parts(
 
 
 def by_mount(
-    tally: Tally,
+    paths: PathTimes,
     seen: Observed,
     mount_of: Callable[[bytes], Mount | None],
     split: TimeSplit,
@@ -239,18 +241,14 @@ def by_mount(
         mount = mount_of(path)
         place = known.get(id(mount))
         if place is None:
-            key = text(mount.path) if mount is not None else NOT_KNOWN
-            place = known[id(mount)] = table.setdefault(key, _OnMount(mount))
+            place = known[id(mount)] = table.setdefault(mount_key(mount), _OnMount(mount))
         return place
 
     least_ns = FAST_CALL_NS if is_traced else 0
     if cheapest_ns is not None:
-        for path, counted in tally.by_path.items():
-            bins = of(path).latency
-            for number, n in counted.latency.items():
-                bins[number] = bins.get(number, 0) + n
-        for place in table.values():
-            above = [(bin_middle_ns(number) - cheapest_ns, n) for number, n in place.latency.items()]
+        for key, (mount, latencies) in paths.by_mount(mount_of).items():
+            place = table[key] = _OnMount(mount)
+            above = [(bin_middle_ns(number) - cheapest_ns, n) for number, n in latencies.items()]
             place.metadata_ns = sum(ns * n for ns, n in above if ns > least_ns)
     for path, of_file in seen.reads.items():
         place = of(path)
@@ -280,8 +278,6 @@ def by_mount(
 @dataclass(slots=True)
 class _OnMount:
     mount: Mount | None
-    latency: dict[int, int] = field(default_factory=dict)
-    """Latency bin -> calls."""
     metadata_ns: float = 0.0
     reads_ns: int = 0
     mapped_bytes: int = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.time.observed import FAST_CALL_NS
+from fsprobe.analysis.time.paths import PathTimes
 from fsprobe.model.rows import OURS, MountRow
 from fsprobe.model.time.account import COLD, PARTLY, WARM
 
@@ -14,11 +14,11 @@ _MOST_WARM, _LEAST_COLD = 0.05, 0.5
 """Shares of the paths whose slowest call was slow: judgements."""
 
 
-def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -> str:
+def guess(paths: PathTimes, cheapest_ns: float | None, mounts: Sequence[MountRow]) -> str:
     """Say "warm", "partly warm" or "cold"; "" where too little was timed.
 
     Args:
-        tally: the counts.
+        paths: how long the calls on them took.
         cheapest_ns: what the run's cheap calls took, tracing included; None where none was timed.
         mounts: where the paths lie; calls that no server or disk answers say nothing.
     """
@@ -29,10 +29,8 @@ def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -
     for row in mounts:
         class_of.setdefault(row.key.rstrip("/"), row.fs_class or "")
     directories: dict[str, str] = {}
-    n_paths = n_slow = 0
-    for path, counted in tally.by_path.items():
-        if not counted.max_ns:
-            continue
+
+    def is_counted(path: bytes) -> bool:
         shown = path.decode("utf-8", "backslashreplace")
         kind = class_of.get(shown)
         if kind is None and shown.startswith("/"):
@@ -40,9 +38,9 @@ def guess(tally: Tally, cheapest_ns: float | None, mounts: Sequence[MountRow]) -
             kind = directories.get(above)
             if kind is None:
                 kind = directories[above] = _class_above(above, class_of, directories)
-        if kind not in OURS:
-            n_paths += 1
-            n_slow += counted.max_ns > cheapest_ns + FAST_CALL_NS
+        return kind not in OURS
+
+    n_paths, n_slow = paths.slow(is_counted, cheapest_ns + FAST_CALL_NS)
     if n_paths < _FEWEST_PATHS:
         return ""
     share = n_slow / n_paths

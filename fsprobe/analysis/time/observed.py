@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
+from typing import NamedTuple
 
 from fsprobe.analysis.counting.latency import BINS, bin_of
 from fsprobe.events.cpu_times import CpuTimes
@@ -97,6 +99,46 @@ class FileReads:
         return min(self.wait_ns, int(self.n * FAST_READ_NS + self.n_bytes * FAST_BYTE_NS))
 
 
+_MOST_SPANS = 65_536
+
+
+class Span(NamedTuple):
+    """A file was read from here to there, and for `time_ns` of it somebody was in a read."""
+
+    tid: int
+    first_ns: int
+    last_ns: int
+    time_ns: int
+
+
+def covered_by(spans: Sequence[Span]) -> float:
+    """In how much of the time somebody was in a read, ns.
+
+    Only sums are known: in its span a file was being read all the same part of the time, and whether two threads' reads
+    met is chance, but a thread is in one read at a time.
+    """
+    edges: list[tuple[int, int, float]] = []
+    for tid, first_ns, last_ns, time_ns in spans:
+        end_ns = max(last_ns, first_ns + 1)
+        part = min(1.0, time_ns / (end_ns - first_ns))
+        edges += ((first_ns, tid, part), (end_ns, tid, -part))
+    edges.sort()
+    parts: dict[int, float] = {}
+    covered_ns = nobody = 0.0  # `nobody`: the logarithm of the chance that nobody is in a read
+    before_ns = 0
+    for t_ns, tid, change in edges:
+        covered_ns += (t_ns - before_ns) * -math.expm1(min(0.0, nobody))
+        before_ns = t_ns
+        was = parts.get(tid, 0.0)
+        now = parts[tid] = was + change
+        nobody += _chance_of_none(now) - _chance_of_none(was)
+    return covered_ns
+
+
+def _chance_of_none(part: float) -> float:
+    return math.log1p(-min(max(part, 0.0), 1 - 1e-9))
+
+
 @dataclass(slots=True)
 class Observed:
     """Filled by `watch_time` while the events pass."""
@@ -113,6 +155,11 @@ class Observed:
     """Whether reads were observed at all."""
     reads: dict[bytes, FileReads] = field(default_factory=dict)
     """By where the open led to."""
+    spans: list[Span] = field(default_factory=list)
+    """When files were read that were waited for: the latest of them."""
+    in_reads_ns: int = 0
+    """Of those before: what their reads took together, and in how much of the time."""
+    reads_covered_ns: float = 0.0
     own: dict[str, Used] = field(default_factory=dict)
     """Import -> what it used itself."""
     cumulative: dict[str, Used] = field(default_factory=dict)
@@ -126,6 +173,26 @@ class Observed:
     def n_at_once(self) -> float:
         """How many were in a metadata call where anybody was, on the average."""
         return max(1.0, self.calls_ns / self.covered_ns) if self.covered_ns else 1.0
+
+    @property
+    def n_reads_at_once(self) -> float:
+        """How many waited in a read where anybody did, on the average."""
+        self._fold_spans()
+        return max(1.0, self.in_reads_ns / self.reads_covered_ns) if self.reads_covered_ns else 1.0
+
+    def add_span(self, tid: int, opened_ns: int, first_ns: int, last_ns: int, time_ns: int) -> None:
+        """A file was read between two moments; where these are not known (0), right after its open."""
+        if time_ns <= FAST_READ_NS:
+            return
+        known = Span(tid, first_ns, last_ns, time_ns) if last_ns else Span(tid, opened_ns, opened_ns + time_ns, time_ns)
+        self.spans.append(known)
+        if len(self.spans) >= _MOST_SPANS:
+            self._fold_spans()
+
+    def _fold_spans(self) -> None:
+        self.in_reads_ns += sum(span.time_ns for span in self.spans)
+        self.reads_covered_ns += covered_by(self.spans)
+        self.spans.clear()
 
 
 @dataclass(slots=True)
@@ -249,6 +316,7 @@ def _read(reads: Reads, seen: Observed, threads: dict[int, _Thread]) -> None:
     of_file.n_bytes += reads.n_bytes
     of_file.time_ns += reads.time_ns
     of_file.mapped_bytes += reads.map_bytes
+    seen.add_span(reads.tid, reads.t_ns, reads.first_ns, reads.last_ns, reads.time_ns)
     pending = _thread(threads, reads.tid).pending
     pending.n_reads += reads.n_reads
     pending.reads_ns += reads.time_ns

@@ -44,21 +44,30 @@ def _n_faults(account: TimeAccount, keys: Collection[str]) -> int:
     return 0 if n < FEWEST_FAULTS or (mapped and sum(mapped) < LEAST_MAPPED_BYTES) else n
 
 
-def untold(account: TimeAccount, n_opened: int, keys: Collection[str]) -> Iterator[tuple[float, str]]:
+def untold(
+    account: TimeAccount, n_opened: int, keys: Collection[str], n_written: int = 0, n_unseen: int = 0
+) -> Iterator[tuple[float, str]]:
     """Seconds that may have been waiting for some mounts and were not told apart, each with what is to be said of them.
 
     Args:
         account: the run's.
         n_opened: files that were opened there.
         keys: the mounts.
+        n_written: files there that were opened to be written: no backend times writing.
+        n_unseen: programs that were started and not seen, whatever they waited for.
     """
     other_s = account.other_s
+    rest = f"{amounts.seconds(other_s)}, {amounts.share(account.share(other_s))} of the wall time, were spent in {account.other_name}"
+    if n_unseen:
+        programs = f"{n_unseen:,} {'program was' if n_unseen == 1 else 'programs were'}"
+        yield other_s, f"{rest}, and {programs} started that the recorder did not see (`--backend strace` may)"
+        return
     if account.reads_s is None and n_opened:
-        yield (
-            other_s,
-            f"{amounts.seconds(other_s)}, {amounts.share(account.share(other_s))} of the wall time, were spent in {account.other_name}, which this "
-            "recording does not tell apart (`--backend inline` does)",
-        )
+        yield other_s, f"{rest}, which this recording does not tell apart (`--backend inline` does)"
+        return
+    if n_written:
+        files = f"{n_written:,} {'file was' if n_written == 1 else 'files were'}"
+        yield other_s, f"{rest}; {files} written there, and how long that took is not observed"
         return
     n = _n_faults(account, keys)
     most_s = FAULT_S[1] * n

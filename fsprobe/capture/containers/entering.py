@@ -67,9 +67,7 @@ def record(
         options.output, entry.command, naming.node_name(environment, os.uname().nodename), ranks.identify(environment)
     )
     path = os.path.abspath(path) if options.output else path
-    if not options.force:
-        naming.refuse_existing(path)
-        naming.refuse_existing(naming.page_path(path, options.page, ranks.identify(environment)))
+    naming.check(path, naming.page_path(path, options.page, ranks.identify(environment)), options.force)
     try:
         files.check(path)
     except OSError as error:

@@ -185,8 +185,8 @@ def candidates(environment: "Mapping[str, str]") -> "Iterator[tuple[str, str, st
     runtime = environment.get("XDG_RUNTIME_DIR", "")
     if runtime:
         above, name = os.path.split(runtime.rstrip("/"))
-        path = os.path.join(os.path.realpath(above), name)
-        yield "XDG_RUNTIME_DIR", path, _why_not_runtime(runtime, path)
+        for label, path, _ in _as_named("XDG_RUNTIME_DIR", above):
+            yield label, os.path.join(path, name), _why_not_runtime(runtime, os.path.join(path, name))
     local = environment.get("TMPDIR", "")
     if local:
         yield "TMPDIR", os.path.realpath(local), _why_not_local(os.path.realpath(local), environment)
@@ -272,10 +272,13 @@ def _write(path: "str", names: "tuple[str, ...]", tail: "str", data: "bytes") ->
     for_all = path == SYSTEM
     hook = private.open_private(os.path.join(path, *(names + (scratch_dir.HOOK,))), len(names) + 1, for_all)
     try:
-        _link(path, names, tail, hook)
-        found = private.holds(hook, FILE, data)
+        # by the way that an interpreter will go: whoever could lead it elsewhere could change the hook itself
+        found = private.holds(hook, "../%s/%s" % (tail, FILE), data)
         if found is not None:
             _note_use(hook, found.st_mtime)
+            return False
+        _link(path, names, tail, hook)
+        if private.holds(hook, FILE, data) is not None:
             return False
         private.put(hook, FILE, data, 0o644 if for_all else 0o600)
         return True

@@ -125,13 +125,28 @@ def _has_other_formats() -> "bool":
 _gains = {}  # type: dict[str, str]  # of the command of a run, from its first look on: see `check_command`
 
 
+def note_privilege(path: "str", opened: "int") -> "None":
+    """Remember what a program gains that is open: it need not be looked at again for that. Nobody asks for root."""
+    if os.getuid():
+        _gains[path] = privilege_of(opened)
+
+
+def forget_privileges() -> "None":
+    """Another command begins."""
+    _gains.clear()
+
+
 def known_privilege_of(path: "str") -> "str":
     """As `privilege_of`, as far as `check_command` has looked already."""
     return _gains[path] if path in _gains else privilege_of(path)
 
 
-def privilege_of(path: "str") -> "str":
-    """What a program gains when it is started ("" for nothing): setuid, setgid or file capabilities. Tracing takes it away."""
+def privilege_of(path: "str | int") -> "str":
+    """What a program gains when it is started ("" for nothing): setuid, setgid or file capabilities. Tracing takes it away.
+
+    Args:
+        path: the program, or a descriptor of it.
+    """
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode) and mode & stat.S_ISUID:
@@ -172,14 +187,21 @@ def check_command(
             hint = "it is in this directory, not on PATH: ./%s" % command[0]
         elif command[0] == "python" and find_program("python3", environment)[0]:
             hint = "there is a python3"
+        elif command[0] in ("cd", "source", ".", "export", "module", "ulimit", "conda"):
+            hint = "it is a word of the shell: do it before, or `fsprobe run -- bash -c '...'`"
+        elif command[1:] and command[0].partition("=")[0].isidentifier() and "=" in command[0]:
+            hint = "variables go before fsprobe, or by env: `fsprobe run -- env %s ...`" % command[0]
+        elif command[0].endswith((".py", ".sh")):
+            hint = "there is no such file: check its name and the directory"
         raise FsprobeError("%s: command not found" % command[0], hint, EXIT_NOT_FOUND)
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), "check its permissions", EXIT_NOT_EXECUTABLE)
     reason, hint, code = why_not_started(path, known[1])
     if reason:
         raise FsprobeError("%s: %s" % (path, reason), hint, code)
-    gain = privilege_of(path) if os.getuid() else ""
-    _gains.clear()
+    if not known[0]:
+        _gains.clear()
+    gain = known_privilege_of(path) if os.getuid() else ""
     if os.getuid():
         _gains[path] = gain
     if not gain:

@@ -108,6 +108,7 @@ def find(command: "list[str]", environment: "Mapping[str, str]") -> "Found | Non
     """
     for table in (_places, _links, _heads, _opened):  # type: dict[Any, Any]
         table.clear()
+    host.forget_privileges()
     return _find(list(command), environment, 0)
 
 
@@ -361,6 +362,7 @@ def head_of(path: "str") -> "bytes":
                     _opened[path] = os.readlink("/proc/self/fd/%d" % fd)
                 except OSError:
                     pass  # no /proc
+                host.note_privilege(path, fd)
                 head = files.take(fd, HEAD_BYTES)
                 _heads[path] = head + files.take(fd, MAX_SCRIPT_BYTES - len(head)) if head[:2] == b"#!" else head
             finally:

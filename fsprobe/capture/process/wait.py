@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fsprobe.capture.process.start import Process
 
 TICK_S = 0.1
+CLOCK_SET_S, SHARE_CORRECTED = 1.0, 0.001
+"""More than a clock gains that is corrected slowly: 0.5 ms a second at most (adjtimex(2))."""
 SHORT_TICK_S = 0.02
 """Between looks at whether somebody is left, when nothing tells that the last one has ended."""
 
@@ -46,6 +48,19 @@ class Outcome:
     log_truncated = ""
     descendants_left = False
     target_pid = 0
+    clock_set_s = 0.0
+    """By how much the wall clock moved on more than the monotonic one meanwhile."""
+
+    def clock_words(self) -> "list[str]":
+        """A line where the wall clock was set while the command ran; nothing is timed by it but the start."""
+        if abs(self.clock_set_s) < max(CLOCK_SET_S, SHARE_CORRECTED * self.wall_s):
+            return []
+        way = "ahead" if self.clock_set_s > 0 else "back"
+        reason = " (or the machine slept)" if self.clock_set_s > 0 else ""
+        return [
+            "the wall clock was set %s by %.0f s while the command ran%s: times are by another clock, but where "
+            "ranks are compared by their starts, this one may be off" % (way, abs(self.clock_set_s), reason)
+        ]
 
 
 class Observer:
@@ -95,9 +110,10 @@ def wait(
     is_over = False
     tick_s = min([by.tick_s for by in observers] + [TICK_S])
     told_at = 0.0
+    wanted = [int(number) for number in (*FORWARDED, signal.SIGCHLD)]
     while True:
         is_short = process.is_target and gone_at is not None
-        arrived = take_signal([*FORWARDED, signal.SIGCHLD], SHORT_TICK_S if is_short else tick_s)
+        arrived = take_signal(wanted, SHORT_TICK_S if is_short else tick_s)
         held.heed(None if arrived is None else arrived.si_signo)
         # left a zombie at first: the CPU of a tracer can be told apart from its children's only before it is reaped
         if gone_at is None or not process.is_target:
@@ -151,6 +167,7 @@ def wait(
     process.target_pid = process.target_pid or _target_pid(observers)
     outcome.target_pid = process.target_pid
     outcome.wall_s = outcome.wall_s or time.monotonic() - process.begin
+    outcome.clock_set_s = time.time() - process.started_s - (time.monotonic() - process.begin)
     if not process.is_target:
         _end_of_tracer(process, outcome, is_over)
     if outcome.descendants_left:

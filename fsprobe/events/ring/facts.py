@@ -15,13 +15,17 @@ class Reads(NamedTuple):
     path: bytes
     """Where the open led to; b"" for descriptors that nobody was seen to open: pipes, sockets, inherited ones."""
     n_reads: int
-    """read, pread64, readv, preadv; failed ones too."""
+    """read, pread64, readv, preadv, and sendfile, copy_file_range, splice from it; failed ones too."""
     n_bytes: int
     time_ns: int
     n_maps: int
     map_bytes: int
     """What was mapped; how much of it was looked at is not known."""
     map_ns: int
+    first_ns: int = 0
+    """When the first of its reads began; 0 where that is not known."""
+    last_ns: int = 0
+    """When the last of them ended."""
 
 
 class Usage(NamedTuple):

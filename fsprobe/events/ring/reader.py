@@ -22,6 +22,7 @@ from fsprobe.events.ring.slots import (
     Ring,
     Slot,
     slot_at,
+    span_of,
     texts_of,
 )
 from fsprobe.events.ring.spelling import NAMES, OPS, PLAIN, SPELLING, Texts, annotation, error_of, result_of
@@ -150,7 +151,7 @@ class Run:
     def _reads(self, slot: Slot, texts: Texts, path: bytes) -> None:
         led_to = place_of(slot, texts, path)
         if slot.n_reads or slot.n_maps:
-            self._add_reads(slot, led_to)
+            self._add_reads(slot, led_to, span_of(slot.t_ns, slot.arg3))
         if slot.n_fstats:
             mode, size = self.facts.fstats.get(led_to, (0, 0))
             self.facts.fstats[led_to] = (slot.mode, max(size, slot.size))
@@ -158,7 +159,7 @@ class Run:
                 args = b'%d%s, "", {...}, AT_EMPTY_PATH' % (slot.result, annotation(led_to))
                 self.on_status(slot.tid, slot.t_ns + slot.dur_ns + 1, args)
 
-    def _add_reads(self, slot: Slot, path: bytes) -> None:
+    def _add_reads(self, slot: Slot, path: bytes, span: tuple[int, int] = (0, 0)) -> None:
         self.facts.reads.append(
             Reads(
                 slot.tid,
@@ -170,6 +171,7 @@ class Run:
                 slot.n_maps,
                 slot.map_bytes,
                 slot.map_ns,
+                *span,
             )
         )
 

@@ -15,6 +15,7 @@ SLOT_BYTES = 256
 SLOT_MAGIC = 0xF5
 TEXT_BYTES = 120
 LONG_TEXT_AT = 16
+SPAN_SHIFT = 14
 
 CALL, NEWTID, START, TEXT, OBJECT, MARK = range(6)
 BEGUN, DONE = 1, 2
@@ -130,6 +131,14 @@ def open_stretch(data: Buffer, first: int, n_inside: int = 0) -> Ring:
     kinds = bytes((_NO_SLOT,)) * n_inside + kinds
     end = first + n_slots
     return Ring(view, end, end, first, kinds, n_gone, first, -first * SLOT_BYTES)
+
+
+def span_of(t_ns: int, word: int) -> tuple[int, int]:
+    """When the first read of a file began and the last one ended, by its open's time and fourth argument; (0, 0): not known."""
+    first, last = word & 0xFFFFFFFF, word >> 32
+    if not 0 < first <= last:
+        return 0, 0  # of a recorder that did not note it
+    return t_ns + (first - 1 << SPAN_SHIFT), t_ns + (last << SPAN_SHIFT)
 
 
 def n_running_over(ring: Ring) -> int:

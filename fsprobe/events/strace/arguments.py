@@ -16,7 +16,6 @@ _FLAGS_AT = {
 _TWO_PLAIN = frozenset({"rename", "link", "pivot_root"})
 _TWO_AT = frozenset({"renameat", "renameat2", "linkat", "move_mount"})
 _FLAG = re.compile(r"[A-Z][A-Z0-9_]+")
-_MODE = re.compile(rb"stx?_mode=(S_IF[A-Z]+)")
 _NO_FLAGS: frozenset[str] = frozenset()
 
 
@@ -92,17 +91,6 @@ def link_target(call: Call) -> bytes | None:
     at = 1 if call.syscall == "readlink" else 2
     parts = split_arguments(call.args, at + 1)
     return None if len(parts) <= at or is_cut(parts[at]) else string_value(parts[at])
-
-
-def mode_kind(call: Call) -> str | None:
-    """Give S_IFDIR, S_IFREG, S_IFLNK ... from a stat's st_mode, None where the call shows none."""
-    match = _MODE.search(call.args[_after_path(call.args) :])
-    return match.group(1).decode("ascii") if match else None
-
-
-def _after_path(args: bytes) -> int:
-    # A file may be called "st_mode=S_IFDIR": look behind the last string of the arguments only.
-    return args.rfind(b'"') + 1
 
 
 def exec_argv(call: Call) -> list[bytes]:

@@ -11,7 +11,8 @@ from fsprobe.events.strace.syscalls import ACCESSES, CLONES, EXECS, EXITS, FOLLO
 from fsprobe.events.strace.values import MAX_CALL_BYTES, error_of, split_result
 from fsprobe.model.events import Process
 
-_NAME = re.compile(rb"[a-z_][a-z0-9_]*")
+_NAME = re.compile(rb"[a-z_][a-z0-9_]*|\?+")
+"""`???`: the thread was ended before strace could ask which call it began."""
 _RESUMED = re.compile(rb"<\.\.\. ([a-z_][a-z0-9_]*|\?+) resumed>(?: (?=\)))?")
 _EXITED = re.compile(rb"\+\+\+ exited with (-?\d+) \+\+\+")
 _KILLED = re.compile(rb"\+\+\+ killed by (\S+)(?: \(core dumped\))? \+\+\+")

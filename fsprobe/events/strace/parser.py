@@ -11,27 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from fsprobe.events.strace.arguments import exec_argv, link_target, mode_kind, open_flags, result_path, second_path
 from fsprobe.events.strace.lineage import Families
 from fsprobe.events.strace.lines import count_other, finish, take, take_other_half
 from fsprobe.events.strace.stamps import HEAD, Clock, find_first_pid, make_clock, nanoseconds
 from fsprobe.events.strace.state import TEXTS, Known, Log, count, remember_duration, remember_error, remember_text
 from fsprobe.events.strace.syscalls import SHAPES
-from fsprobe.events.strace.values import MAX_PATH_BYTES, escape, unescape
+from fsprobe.events.strace.values import MAX_PATH_BYTES
 from fsprobe.model.events import Call, Event, Op, ParseQuality, plain
-
-__all__ = [
-    "escape",
-    "exec_argv",
-    "format_call",
-    "link_target",
-    "mode_kind",
-    "open_flags",
-    "parse",
-    "result_path",
-    "second_path",
-    "unescape",
-]
 
 
 def parse(
@@ -233,28 +219,3 @@ def _unnamed(log: Log, first_pid: bytes) -> bytes:
     # strace leaves the pid out while it traces one process: at the end that need not be the first.
     threads = log.families.threads
     return next(iter(threads)) if len(threads) == 1 else first_pid
-
-
-def format_call(call: Call, *, since_ns: int = 0, wall_start_ns: int = 0) -> bytes:
-    """Write a call as one line (with its line end) of fsprobe's own strace command; `parse` gives it back.
-
-    Args:
-        call: its `args` and `result` are written as they are; `path` is not (it is read from `args`).
-        since_ns: `t_ns` of the line before, from which the relative stamp counts.
-        wall_start_ns: wall clock at t_ns = 0, for the absolute stamp.
-    """
-    head = b"%-5d " % call.tid
-    if call.t_ns is not None:
-        wall, delta = wall_start_ns + call.t_ns, call.t_ns - since_ns
-        head += b"%d.%06d " % (wall // 1_000_000_000, wall // 1000 % 1_000_000)
-        head += b"(+%6d.%09d) " % divmod(delta, 1_000_000_000)
-    head += call.syscall.encode("ascii") + b"(" + call.args
-    if not call.result:
-        return head + b" <unfinished ...>\n"
-    lasted = b"" if call.dur_ns is None else _format_duration(call.dur_ns)
-    return head + b") = " + call.result + lasted + b"\n"
-
-
-def _format_duration(ns: int) -> bytes:
-    seconds, rest = divmod(ns, 1_000_000_000)
-    return b" <%d.%09d>" % (seconds, rest) if rest % 1000 else b" <%d.%06d>" % (seconds, rest // 1000)

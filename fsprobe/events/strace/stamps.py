@@ -18,6 +18,8 @@ _ATTACHED = re.compile(rb"Process (\d{1,8}) attached")
 _BEGINS_ATTACHED = re.compile(rb"(?:\S*strace: )?Process (\d{1,8}) attached")
 _DAY_NS = 86_400 * 1_000_000_000
 _LOOK_AHEAD = 20_000
+_AHEAD_NS = 1_000_000_000
+"""Both stamps of a line are made at once; more than this is no rounding."""
 
 
 class Clock(NamedTuple):
@@ -99,6 +101,38 @@ def _daily() -> Callable[[bytes | None, bytes | None], int | None]:
         return last
 
     return advance
+
+
+def set_ahead_ns(lines: Iterable[bytes]) -> int:
+    """How much longer a log takes by its wall clock than by its monotonic one, in steps of more than a second.
+
+    Such a step is a clock that was set ahead, or lines that are missing; the log alone can't tell which.
+
+    Returns:
+        Nanoseconds; 0 where lines do not have both stamps (`-ttt -r`), or the axis is monotonic anyway.
+
+    Source: strace(1), -r: it "uses the monotonic clock time for measuring time difference and not the wall clock time".
+    """
+    total = 0
+    clock: Clock | None = None
+    last_ns: int | None = None
+    for number, line in enumerate(lines):
+        match = HEAD.match(line)
+        absolute, relative = (match.group(3), match.group(4)) if match is not None else (None, None)
+        if absolute is None or relative is None:
+            if clock is None and number >= _LOOK_AHEAD:
+                break
+            continue
+        if clock is None:
+            clock = make_clock(absolute, relative)
+            if clock is None or clock.is_sum_of_ns:
+                break
+        now_ns = clock.advance(absolute, relative)
+        if last_ns is not None and now_ns is not None:
+            more_ns = now_ns - last_ns - nanoseconds(relative)
+            total += more_ns if more_ns > _AHEAD_NS else 0
+        last_ns = now_ns
+    return total
 
 
 def find_first_pid(lines: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:

@@ -31,6 +31,7 @@ from fsprobe.model.manifest import Manifest
 from fsprobe.recording import distributions
 
 if TYPE_CHECKING:  # numpy need not be there
+    from fsprobe.analysis.columns.retimed import Retimed, RunColumns, SumOfRuns
     from fsprobe.jobs.reading.same_calls import SameCalls
 
 CHUNK = 16
@@ -75,12 +76,14 @@ class Part:
 
     def add(self, other: Part) -> None:
         """Add another part, but for what its nodes have asked so far: that is joined by node."""
-        merging.add_tally(self.tally, other.tally)
+        merging.add_tally(self.tally, other.tally, keeps_bins=False)
         merging.add_notes(self.notes, other.notes)
         merging.add_quality(self.quality, other.quality)
         self.requests.add(other.requests)
         for node, clock in other.clocks.items():
-            self.clocks.setdefault(node, NodeClock()).add(clock)
+            mine = self.clocks.setdefault(node, NodeClock())
+            mine.add(clock)
+            mine.pack()
         for node, counters in other.counters.items():
             self.counters.setdefault(node, NodeCounters()).add(counters)
         self.rows.extend(other.rows)
@@ -138,12 +141,16 @@ def read_chunk(files: Sequence[RankFile], *, is_whole: bool = False) -> Part:
     """
     part = Part()
     alike, known = Alike(), _known_of(len(files))
+    sums: dict[Retimed, SumOfRuns | None] = {}
     with seldom_collected(NEVER):
         for file in files:
             try:
-                _read_into(part, file, alike, known)
+                _read_into(part, file, alike, known, sums)
             except FsprobeError as error:
                 part.failed.append((file.path, error.message))
+        for further in sums.values():
+            if further is not None:
+                merging.add_tally(part.tally, further.tables())
     if is_whole:
         for node, asked in part.asked.items():
             part.requests.close(node, asked)
@@ -168,7 +175,14 @@ def _known_of(n_files: int) -> Callable[[], SameCalls | None] | None:
     return known if n_files >= FEWEST_SAME else None
 
 
-def _read_into(part: Part, file: RankFile, alike: Alike, known: Callable[[], SameCalls | None] | None) -> None:
+def _read_into(
+    part: Part,
+    file: RankFile,
+    alike: Alike,
+    known: Callable[[], SameCalls | None] | None,
+    sums: dict[Retimed, SumOfRuns | None],
+) -> None:
+    """Read a recording and add it; `sums` gets the paths and modules of those that made the same calls as one before."""
     read = read_rank(file.path, lookups_of=file.lookups_of, known=known)
     tally, manifest = read.tally, read.manifest
     start_ns = read.quality.wall_start_ns
@@ -178,8 +192,12 @@ def _read_into(part: Part, file: RankFile, alike: Alike, known: Callable[[], Sam
         start_ns = began_ns - tally.first_ns if tally.first_ns < 10**17 else 0
     part.add_manifest(manifest)
     part.tracers.update(set(manifest.tracers))
-    part.rows.append(rank_row(file, manifest, tally, read.quality, start_ns or 0))
-    merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0)
+    columns = read.columns
+    n_paths = len((columns.of.known if columns is not None else tally).by_path) - tally.n_further_rows
+    part.rows.append(rank_row(file, manifest, tally, read.quality, n_paths=n_paths, start_ns=start_ns or 0))
+    merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0, keeps_bins=False)
+    if columns is not None:
+        _add_columns(part, columns, start_ns or 0, sums)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)
     if manifest.counters:
         part.counters.setdefault(file.node, NodeCounters()).join(manifest.counters)
@@ -209,6 +227,21 @@ def _read_into(part: Part, file: RankFile, alike: Alike, known: Callable[[], Sam
     if read.same is not None:
         read.same.settle(requests, alike.holds(requests))
     asked.join(requests, manifest.uid)
+
+
+def _add_columns(part: Part, columns: RunColumns, shift_ns: int, sums: dict[Retimed, SumOfRuns | None]) -> None:
+    from fsprobe.analysis.columns.retimed import SumOfRuns  # numpy is there now
+
+    pattern = columns.of
+    if pattern not in sums:
+        # the first one gives tables the order of their rows; of the others only numbers are added
+        merging.add_tally(part.tally, columns.of.tables(columns), shift_ns=shift_ns)
+        sums[pattern] = None
+        return
+    further = sums[pattern]
+    if further is None:
+        further = sums[pattern] = SumOfRuns(columns)
+    further.add(columns, shift_ns)
 
 
 @dataclass(frozen=True, slots=True)

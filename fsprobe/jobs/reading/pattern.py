@@ -15,7 +15,7 @@ from fsprobe.analysis.columns import timed
 from fsprobe.analysis.columns.contexts import Contexts
 from fsprobe.analysis.columns.counted import Rows, bins_of
 from fsprobe.analysis.columns.groups import group
-from fsprobe.analysis.columns.retimed import N_BINS, Retimed
+from fsprobe.analysis.columns.retimed import N_BINS, Retimed, RunColumns
 from fsprobe.analysis.columns.slots import LAYOUT, MOST_NS, Columns, Shapes
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.rows import Requests
@@ -68,11 +68,19 @@ class Same:
     """What is known of a recording by another one."""
 
     tally: Tally
+    """Without paths and modules."""
+    columns: RunColumns
+    """Its paths and modules."""
     notes: Notes
     quality: ParseQuality
     times: Observed
     requests: Requests | None
     """Known once its pattern was kept."""
+
+    def in_full(self) -> Tally:
+        """Its whole tally."""
+        tables = self.columns.of.tables(self.columns)
+        return replace(self.tally, by_path=tables.by_path, by_module=tables.by_module)
 
 
 @dataclass(slots=True)
@@ -295,6 +303,7 @@ class Pattern:
         times.between = dict(zip(found.keys.tolist(), found.counts.tolist(), strict=True))
         return Same(
             tally=self._retimed.tally(t_ns, dur_ns, pids),
+            columns=self._retimed.columns(t_ns, dur_ns),
             notes=self._notes,
             quality=replace(self._quality, wall_start_ns=log.wall_start_ns),
             times=times,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fsprobe import pipeline
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.attribution.not_found import WhyNotFound
+from fsprobe.analysis.attribution.ownership import Mounts
 from fsprobe.analysis.counting.tally import Tally, fold
 from fsprobe.analysis.findings.evidence import Watch, watch
 from fsprobe.analysis.interpreters import told_by_paths
@@ -29,6 +31,7 @@ from fsprobe.model.time.account import TimeAccount
 from fsprobe.recording.file import Recording
 
 if TYPE_CHECKING:  # numpy need not be there
+    from fsprobe.analysis.columns.retimed import RunColumns
     from fsprobe.jobs.reading.same_calls import SameCalls
 
 
@@ -42,6 +45,8 @@ class Reading:
     mounts: Sequence[Mount]
     lookups: Mapping[str, Any]
     tally: Tally
+    columns: RunColumns | None
+    """Of one that made the same calls as another one: its paths and modules, which the tally then does not hold."""
     notes: Notes
     quality: ParseQuality
     model: RequestModel | None
@@ -118,8 +123,9 @@ def read_rank(
         tally,
         times,
         places,
-        pipeline.mount_finder(mounts, tally).of,
+        _mount_of(mounts, found.columns.of.known if found is not None else tally),
         wall_start_ns=quality.wall_start_ns,
+        paths=found.columns if found is not None else None,
         is_part=True,
     )
     return Reading(
@@ -129,6 +135,7 @@ def read_rank(
         mounts=mounts,
         lookups=lookups,
         tally=tally,
+        columns=found.columns if found is not None else None,
         notes=notes,
         quality=quality,
         model=model,
@@ -137,6 +144,16 @@ def read_rank(
         time=account,
         seen=seen,
     )
+
+
+def _mount_of(mounts: Sequence[Mount], tally: Tally) -> Callable[[bytes], Mount | None]:
+    """Finds a path's mount; set up when it is first asked."""
+
+    @cache
+    def finder() -> Mounts:
+        return pipeline.mount_finder(mounts, tally)
+
+    return lambda path: finder().of(path)
 
 
 def _completed(lookups: dict[str, Any], path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,12 +131,13 @@ def _rank_file(path: str) -> RankFile:
         name=f"rank {rank.number}" if rank is not None else Path(path).name,
         rank=rank.number if rank is not None else None,
         local_rank=rank.local_rank if rank is not None else None,
-        node=naming.node_name(job, str(manifest.get("host") or "(not known)")),
-        job=f"{number}.{step}" if number and step else number,
+        # the same text for all: there are thousands of ranks
+        node=sys.intern(naming.node_name(job, str(manifest.get("host") or "(not known)"))),
+        job=sys.intern(f"{number}.{step}" if number and step else number),
         size=rank.size if rank is not None else None,
         local_size=rank.local_size if rank is not None else None,
         n_nodes=rank.n_nodes if rank is not None else None,
-        selection=str(manifest.get("ranks") or ""),
+        selection=sys.intern(str(manifest.get("ranks") or "")),
         lookups_of=path if manifest.get("lookups_left") is True else "",
         scratch=str(manifest.get("scratch") or ""),
         is_whole=manifest.get("exit_code") is not None or manifest.get("signal") is not None,

@@ -98,7 +98,7 @@ class SameCalls:
         except Unlike:
             return
         found = pattern.read(lesson.source) if pattern.match(lesson.source) else None
-        if found is not None and (found.tally, found.times, found.quality) == (tally, times, quality):
+        if found is not None and (found.in_full(), found.times, found.quality) == (tally, times, quality):
             self._new = pattern
 
     def settle(self, requests: Requests, is_of_all: bool) -> None:

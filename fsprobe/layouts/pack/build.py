@@ -77,7 +77,8 @@ def check(venv_path: str, image: str, *, force: bool = False, progress: Progress
         MachineCannot: no mksquashfs, no room.
     """
     if not os.path.isdir(venv_path):
-        raise BadInput(f"{venv_path}: {'not a directory' if os.path.exists(venv_path) else 'no such directory'}")
+        wrong = "not a directory" if os.path.exists(venv_path) else "no such directory"
+        raise BadInput(f"{venv_path}: {wrong}", "name the environment: the directory that `python -m venv` made")
     root = os.path.realpath(venv_path)
     _check_place(root, image, force)
     venv = environments.read_venv(root)

@@ -103,7 +103,8 @@ def scan_environment(path: str, environment: Mapping[str, str], progress: Callab
         BadInput: no such directory, or it can't be read at all.
     """
     if not os.path.isdir(path):
-        raise BadInput(f"{path}: {'not a directory' if os.path.lexists(path) else 'no such directory'}")
+        wrong = "not a directory" if os.path.lexists(path) else "no such directory"
+        raise BadInput(f"{path}: {wrong}", "name the environment: the directory that `python -m venv` made")
     root = os.path.abspath(path)
     tree = walk(root, progress)
     if tree.unreadable == (b"",):

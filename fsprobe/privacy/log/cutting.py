@@ -27,7 +27,7 @@ from fsprobe.privacy.log.call_values import NOTHING, program_and_script
 
 _CUT_OFF = re.compile(rb" ?(?:<unfinished \.\.\.>|<detached \.\.\.>|<pid changed to \d+ \.\.\.>)$")
 _RESUMED = re.compile(rb"<\.\.\. ([a-z_][a-z0-9_]*|\?+) resumed>( ?)")
-_NAME = re.compile(rb"[a-z_][a-z0-9_]*")
+_NAME = re.compile(rb"[a-z_][a-z0-9_]*|\?+")
 _ENDED = re.compile(
     rb"\+\+\+ (?:exited with -?\d+|killed by \S+(?: \(core dumped\))?|superseded by execve in pid \d+) \+\+\+"
 )

@@ -1,10 +1,11 @@
-"""The colour of a package in a page: the same on every page, in light and dark, whatever else was imported."""
+"""The colour of a package in a page: as a rule the same on every page, in light and dark; another one beside a package of that colour."""
 
 from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 OTHER, STANDARD_LIBRARY = 0, 1
 N_HUES = 8
@@ -38,6 +39,47 @@ def slot_of(package: str) -> int:
     return 2 + zlib.crc32(package.encode("utf-8", "surrogateescape")) % N_HUES if known is None else known
 
 
-def slots(modules: Iterable[str]) -> dict[str, int]:
-    """Package -> colour, for the packages of some modules."""
-    return {package: slot_of(package) for package in dict.fromkeys(map(top_of, modules))}
+def touching(parents: Mapping[str, str | None], sums: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """The modules whose bars touch in the icicle: each with the one above it, and with the next one in its row.
+
+    Args:
+        parents: module -> the one above it, None at the top.
+        sums: what a module's bar is as wide as; the widest stands first.
+    """
+    children: dict[str | None, list[str]] = {}
+    for name, above in parents.items():
+        children.setdefault(above, []).append(name)
+        if above is not None:
+            yield name, above
+    row: list[str | None] = [None]
+    while row:
+        below = [
+            name for above in row for name in sorted(children.get(above, ()), key=lambda name: (-sums[name], name))
+        ]
+        yield from pairwise(below)
+        row = list(below)
+
+
+def slots(modules: Iterable[str], pairs: Iterable[tuple[str, str]] = ()) -> dict[str, int]:
+    """Package -> colour, for the packages of some modules.
+
+    Args:
+        modules: the most important ones first: they keep their colours.
+        pairs: modules that stand beside each other. Of two packages of one colour the later one gets another, where one of
+            the eight is free.
+    """
+    beside: dict[str, set[str]] = {}
+    for one, other in pairs:
+        one, other = top_of(one), top_of(other)
+        if one != other:
+            beside.setdefault(one, set()).add(other)
+            beside.setdefault(other, set()).add(one)
+    found: dict[str, int] = {}
+    for package in dict.fromkeys(map(top_of, modules)):
+        slot = slot_of(package)
+        if slot > STANDARD_LIBRARY:
+            taken = {found.get(other) for other in beside.get(package, ())}
+            ahead = (2 + (slot - 2 + step) % N_HUES for step in range(N_HUES))
+            slot = next((one for one in ahead if one not in taken), slot)
+        found[package] = slot
+    return found

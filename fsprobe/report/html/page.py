@@ -197,7 +197,9 @@ def icicle(profile: Profile) -> JsonObject | None:
         "recorded": [by_key[key].n_metadata_cum for key in keys],
         "imports": [by_key[key].n_imports for key in keys],
         "n_cut": tree.n_cut,
-        "colours": colours.slots(keys),
+        "colours": colours.slots(
+            sorted(keys, key=lambda key: -sums[key]), colours.touching({key: tree.parents[key] for key in keys}, sums)
+        ),
         "requests": [asked[key].n_metadata if key in asked else 0 for key in keys] if asked else None,
     }
     for name, source in COLUMNS.items():

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fsprobe.model.comparison import Comparison, LayoutRow
+from fsprobe.model.comparison import CLEAR_P, SMALLEST_RATIO, Comparison, LayoutRow
 from fsprobe.report import comparison_facts, numbers, request_facts
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import (
@@ -46,7 +46,7 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
 
     columns = (TextColumn("{task.description:32}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Screen(file=out), transient=True) as bar:
-        task = bar.add_task("", total=None)
+        task = bar.add_task("", total=None, visible=False)  # until there is something to say
         total = [0]
 
         def draw_bar(what: str, done: int, of: int) -> None:
@@ -55,7 +55,7 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
                 total[0] = of
                 # of none it is not known how many there will be
                 bar.reset(task, total=of or None)
-            bar.update(task, description=clean(what, 32), completed=done)
+            bar.update(task, description=clean(what, 32), completed=done, visible=True)
 
         yield draw_bar
 
@@ -229,6 +229,7 @@ def draw_notes(console: Console, comparison: Comparison) -> None:
             *lines,
             "95%: bootstrap interval of the ratio of the medians; p: how often chance alone makes such a difference (rank "
             "sums, all permutations, or 20,000 at random)",
+            f"clear: p at most {CLEAR_P:g}, and an interval wholly beyond {1 - SMALLEST_RATIO:g} to {1 + SMALLEST_RATIO:g} times",
         ]
     if any(row.server_requests for row in comparison.rows):
         lines.append("served: metadata requests that the file server counted, median")

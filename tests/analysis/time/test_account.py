@@ -40,7 +40,8 @@ def account(
             of_path.latency[number] = of_path.latency.get(number, 0) + 1
             of_path.max_ns = max(of_path.max_ns, event.dur_ns)
             of_path.counts.time_ns += event.dur_ns
-            add_call(tally.total, event.op, False, event.dur_ns)
+            add_call(tally.total, event.op)
+            tally.total.time_ns += event.dur_ns
     manifest = Manifest(wall_s=wall_s, user_s=cpu_s, sys_s=0.0, capabilities=shows, majflt=3, started_s=1000.0)
     rows = (MountRow(key="/p", fs_class="network", n_stat=tally.total.n_stat),)
     made = time_account(manifest, tally, seen, rows, lambda _: SERVER, wall_start_ns=1000 * 10**9)

@@ -6,6 +6,7 @@ import pytest
 
 from fsprobe.analysis.counting.tally import PathTally, Tally
 from fsprobe.analysis.time.cache import guess
+from fsprobe.analysis.time.paths import TallyPaths
 from fsprobe.model.rows import Counts, MountRow
 
 MEMORY = MountRow(key="/project", fs_class="memory")
@@ -39,4 +40,4 @@ def tally(**places: int) -> Tally:
     ],
 )
 def test_of_which_paths_it_is_made(made: Tally, mounts: list[MountRow], expected: str) -> None:
-    assert guess(made, FAST, mounts) == expected
+    assert guess(TallyPaths(made), FAST, mounts) == expected

@@ -37,3 +37,19 @@ def test_reads_that_were_not_observed() -> None:
     assert wait_s == 4.0
     assert said.startswith("4 s, 40% of the wall time, were spent in other waiting (reads, page faults)")
     assert list(weighing.untold(traced, 0, {"/p"})) == [], "nothing was opened there"
+
+
+def test_writing_that_nobody_timed() -> None:
+    ((wait_s, said),) = weighing.untold(ACCOUNT, 5, {"/p"}, n_written=3)
+    assert wait_s == 4.0
+    assert said == (
+        "4 s, 40% of the wall time, were spent in page faults and other waiting; 3 files were written there, and how long that "
+        "took is not observed"
+    )
+
+
+def test_what_programs_waited_for_that_nobody_saw() -> None:
+    for n, said in ((1, "1 program was"), (2, "2 programs were")):
+        ((wait_s, sentence),) = weighing.untold(ACCOUNT, 0, set(), n_unseen=n)
+        assert wait_s == 4.0
+        assert f"and {said} started that the recorder did not see (`--backend strace` may)" in sentence

@@ -63,7 +63,7 @@ def test_a_signal_ends_fsprobe_and_the_tracer_is_left(still: list[int], tmp_path
         limit = time.monotonic() + 15
         while not tracer.is_stuck and time.monotonic() < limit:
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)  # the one that holds signals
 
     with signals.SignalsHeld() as held:
         launch = tracer.prepare(asked, Launch(command, os.environ))

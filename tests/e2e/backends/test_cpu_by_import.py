@@ -32,6 +32,7 @@ print(json.dumps(used))
 
 
 @pytest.mark.parametrize("backend", ["ptrace", "inline"])
+@pytest.mark.alone
 def test_imports_have_the_cpu_time_of_their_own(backend: str, tmp_path: Path) -> None:
     if backend == "inline":
         need(not build.why_not(), build.why_not())

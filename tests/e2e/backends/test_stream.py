@@ -215,6 +215,7 @@ def test_time_bins_are_settled_without_a_change_of_the_rates(monkeypatch: pytest
     assert tally.total == whole.total
 
 
+@pytest.mark.alone
 def test_disk_is_given_back_while_the_program_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strace_program: str
 ) -> None:

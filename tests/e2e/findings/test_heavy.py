@@ -36,6 +36,7 @@ def share(judged: Verdict, place: str) -> int:
     return int(found.group(1))
 
 
+@pytest.mark.alone
 def test_in_memory(tmp_path: Path) -> None:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     need(any(" /dev/shm " in line and " - tmpfs " in line for line in lines), "/dev/shm is no tmpfs")

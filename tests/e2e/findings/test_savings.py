@@ -168,7 +168,9 @@ class TestBytecode:
         command, paths = self.refusing(tree)
         before = run(command, tree.parent, paths)
         assert "FSP007" not in findings_of(before)
-        self.compile(tuple(findings_of(before)["FSP008"].commands))
+        commands = tuple(findings_of(before)["FSP008"].commands)
+        assert commands[0].endswith("  # by whoever may write there")
+        self.compile(commands)
         check_saving("FSP008", before, run(command, tree.parent, paths))
 
     def test_few_modules_are_not_worth_a_word(self, tree: Path) -> None:

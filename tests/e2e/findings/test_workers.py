@@ -82,6 +82,7 @@ class TestOthers:
         ]
         assert finding.commands == (
             "export DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD=fork",
+            "# or, where a forked worker hangs:",
             "export DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD=forkserver",
         )
 

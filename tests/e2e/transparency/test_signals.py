@@ -17,6 +17,8 @@ import pytest
 from fsprobe.recording.file import Recording
 from tests.conftest import LIMIT_S, Fsprobe, clean_environment
 
+pytestmark = pytest.mark.alone
+
 COUNTS = r"""
 import os, signal, sys, time
 seen = {}

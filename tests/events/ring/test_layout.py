@@ -25,7 +25,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         lines.append(f'printf("header.{name} %zu\\n", offsetof(struct header, {name}));')
     lines.append('printf("header.bytes %zu\\n", sizeof(struct header));')
     for name in (
-        "RING_MAGIC RING_VERSION HEADER_BYTES SLOT_BYTES SLOT_MAGIC TEXT_BYTES LONG_TEXT_AT CALL NEWTID START TEXT OBJECT MARK BEGUN DONE "
+        "RING_MAGIC RING_VERSION HEADER_BYTES SLOT_BYTES SLOT_MAGIC TEXT_BYTES LONG_TEXT_AT SPAN_SHIFT CALL NEWTID START TEXT OBJECT MARK BEGUN DONE "
         "HAS_SECOND HAS_SAME HAS_BASE HAS_LONG HAS_CUT HAS_BASE_2 HAS_NO_USAGE HAS_HANDED_ON"
     ).split():
         lines.append(f'printf("{name} %llu\\n", (unsigned long long){name});')
@@ -56,7 +56,7 @@ def test_constants(said: dict[str, int]) -> None:
     assert said["RING_VERSION"] == slots.VERSION == recorded.ringfile.VERSION
     assert said["HEADER_BYTES"] == slots.HEADER_BYTES == recorded.ringfile.HEADER_BYTES
     assert said["SLOT_BYTES"] == recorded.ringfile.SLOT_BYTES
-    for name in "SLOT_MAGIC TEXT_BYTES LONG_TEXT_AT CALL NEWTID START TEXT OBJECT MARK BEGUN DONE".split():
+    for name in "SLOT_MAGIC TEXT_BYTES LONG_TEXT_AT SPAN_SHIFT CALL NEWTID START TEXT OBJECT MARK BEGUN DONE".split():
         assert said[name] == getattr(slots, name), name
     for name in [name for name in said if name.startswith("HAS_")]:
         assert said[name] == getattr(slots, name), name

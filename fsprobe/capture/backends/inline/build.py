@@ -71,6 +71,7 @@ def build(out: str, defines: tuple[str, ...] = ()) -> str:
 
 
 if __name__ == "__main__":
-    reason = build(sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, NAME))
+    package = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+    reason = build(sys.argv[1] if len(sys.argv) > 1 else os.path.join(package, NAME))
     if reason:
         sys.exit(reason)

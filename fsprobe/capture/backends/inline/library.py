@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAME = "fsprobe-inline.so"
-DATA_FILE = "backends/inline/" + NAME
+DATA_FILE = "../" + NAME
+"""At the top of the package: each directory above it is looked at before a run."""
 NOT_BUILT = "it was not built for this installation (no compiler when fsprobe was installed, or not x86_64)"
 SYSTEM = "/var/cache"
 """Of root alone: what root starts may go on as another user, and a loader that can't read the file says so on stderr."""

@@ -144,11 +144,13 @@ def grow(
 
     Returns:
         how many slots were asked for so far, and how many there are.
+
+    Raises:
+        OSError: it can't be read or written, or has no header any more.
     """
     fd = ring if isinstance(ring, int) else own_files.open_file(ring, os.O_RDWR)
     try:
-        taken = struct.unpack("<Q", os.pread(fd, 8, NEXT_AT))[0]
-        _, _, _, cap, most_mapped, _ = HEAD.unpack(os.pread(fd, HEAD.size, 0))
+        taken, cap, most_mapped = counts(fd)
         wanted = min(most, most_mapped, max(cap, taken + ahead))
         # not for each few slots: half of what is kept ahead is enough to grow
         if wanted > cap and (taken + ahead // 2 > cap or cap < ahead):
@@ -167,6 +169,19 @@ def grow(
     finally:
         if fd != ring:
             os.close(fd)
+
+
+def counts(fd: "int") -> "tuple[int, int, int]":
+    """How many slots were asked for, how many there are, and for how many there are addresses, as the header says.
+
+    Raises:
+        OSError: it can't be read, or is not there any more: every process of the run can cut the file.
+    """
+    head = os.pread(fd, NEXT_AT + 8, 0)  # in one call, as it is made many times a second
+    if len(head) < NEXT_AT + 8:
+        raise OSError(errno.EIO, "a program has cut the ring")
+    _, _, _, cap, most_mapped, _ = HEAD.unpack_from(head)
+    return struct.unpack_from("<Q", head, NEXT_AT)[0], cap, most_mapped
 
 
 def stop(ring: "str | int") -> "None":

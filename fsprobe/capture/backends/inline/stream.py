@@ -57,8 +57,7 @@ class RingFollower(stream.Follower):
             is_over = self._ended.is_set()  # before the look: what comes after it is not missed
             if self._asked is not None:
                 self._answer()
-            n_asked = struct.unpack("<Q", os.pread(self._fd, 8, ringfile.NEXT_AT))[0]
-            cap = struct.unpack("<Q", os.pread(self._fd, 8, ringfile.CAP_AT))[0]
+            n_asked, cap, _ = ringfile.counts(self._fd)
             there = (os.fstat(self._fd).st_size - ringfile.HEADER_BYTES) // ringfile.SLOT_BYTES
             yield max(0, min(n_asked, cap, there, self.most)), n_asked, is_over
             if is_over:

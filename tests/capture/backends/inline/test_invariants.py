@@ -213,6 +213,7 @@ def test_a_full_ring_loses_and_counts(library: Path) -> None:
     assert run.facts.n_lost + run.facts.n_slots == int.from_bytes(run.data[64:72], "little")
 
 
+@pytest.mark.alone
 def test_a_ring_that_grows_loses_nothing(library: Path) -> None:
     script = "import os\nfor i in range(60000): os.stat('/etc/hosts')"
     run = recorded.record(library, [PYTHON, "-c", script], slots=16384, most=1 << 20, grow_s=0.005)

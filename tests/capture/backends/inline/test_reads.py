@@ -159,3 +159,36 @@ def test_sizes_of_opened_files(library: Path, data: Path) -> None:
     mode, size = facts.fstats[os.fsencode(data)]
     assert (mode, size) == (data.stat().st_mode, 100_000)
     assert facts.fstats[b"/etc"][0] == os.stat("/etc").st_mode
+
+
+def test_when_a_file_was_read(library: Path, data: Path) -> None:
+    script = (
+        "import os, sys, time\n"
+        "fd = os.open(sys.argv[1], os.O_RDONLY); time.sleep(0.05); times = [time.monotonic_ns()]; os.read(fd, 10)\n"
+        "time.sleep(0.02); os.read(os.dup(fd), 10); times.append(time.monotonic_ns()); time.sleep(0.05); print(*times)\n"
+    )
+    run = record_script(library, script, str(data))
+    (one,) = of(run, data)
+    first_ns, last_ns = map(int, run.stdout.split())
+    unit = 1 << 14
+    assert first_ns - unit <= one.first_ns
+    assert one.last_ns <= last_ns + unit
+    assert one.last_ns - one.first_ns >= 20_000_000
+
+
+def test_what_is_copied_in_the_kernel_is_read(library: Path, data: Path, tmp_path: Path) -> None:
+    """Its time only where it goes to a file: a socket makes it wait too."""
+    script = (
+        "import os, socket, sys\n"
+        "fd = os.open(sys.argv[1], os.O_RDONLY); to = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)\n"
+        "assert os.sendfile(to, fd, 0, 1000) == 1000; done = os.copy_file_range(fd, to, 500, 1000, 2000); assert done == 500\n"
+        "ends = os.pipe(); assert os.splice(fd, ends[1], 30, offset_src=0) == 30\n"
+        "other = os.open(sys.argv[3], os.O_RDONLY); a, b = socket.socketpair(); assert os.sendfile(a.fileno(), other, 0, 77) == 77\n"
+    )
+    second = tmp_path / "second"
+    second.write_bytes(b"x" * 100)
+    run = record_script(library, script, str(data), str(tmp_path / "copy"), str(second))
+    (one,), (sent,) = of(run, data), of(run, second)
+    assert (one.n_reads, one.n_bytes) == (3, 1530)
+    assert one.time_ns > 0
+    assert (sent.n_reads, sent.n_bytes, sent.time_ns, sent.first_ns) == (1, 77, 0, 0)

@@ -66,6 +66,13 @@ def test_what_programs_write_into_the_header(at: int, value: int, ring: Path) ->
     list(read(data, ParseQuality(), RingFacts()))
 
 
+@pytest.mark.parametrize("n_bytes", [0, 10, 71])
+def test_a_ring_that_a_program_has_cut_is_an_error_of_its_own(n_bytes: int, ring: Path) -> None:
+    os.truncate(ring, n_bytes)
+    with pytest.raises(OSError, match="cut the ring"):
+        ringfile.grow(str(ring), 100, 1000)
+
+
 def test_a_link_or_another_kind_of_file_is_not_taken(ring: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(ring)

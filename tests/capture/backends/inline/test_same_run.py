@@ -15,12 +15,13 @@ from fsprobe.analysis.attribution.attribute import Notes, attribute
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.steps import kind_of_mode
 from fsprobe.events.ring import RingFacts
-from fsprobe.events.strace.arguments import exec_argv, link_target, mode_kind, open_flags, second_path
+from fsprobe.events.strace.arguments import exec_argv, link_target, open_flags, second_path
 from fsprobe.events.strace.constants import KINDS
 from fsprobe.events.strace.parser import parse
 from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 from tests.capture.backends.inline import recorded
 from tests.capture.backends.inline.recorded import PYTHON, Run
+from tests.events.reading import mode_kind
 
 if shutil.which("strace") is None:
     recorded.need(False, "strace is what the recorder is compared with")

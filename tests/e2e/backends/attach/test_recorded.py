@@ -17,7 +17,7 @@ from fsprobe.report.terminal import run as terminal
 from tests.conftest import need
 from tests.e2e.backends.attach.attaching import LIMIT_S, ask, asked_program, assert_untouched, attach_while, rows
 
-pytestmark = pytest.mark.usefixtures("scratch_of_the_test")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("scratch_of_the_test")]
 
 
 def plant(place: Path) -> None:

@@ -19,6 +19,8 @@ from fsprobe.errors import EXIT_USAGE, FsprobeError
 from fsprobe.recording.file import Recording
 from tests.conftest import FSPROBE
 
+pytestmark = pytest.mark.alone
+
 BUSY = "import os, time\nfor i in range(3000): os.path.exists('/nowhere/%d' % i); time.sleep(0.005)"
 
 

@@ -27,7 +27,7 @@ from tests.e2e.backends.attach.attaching import (
     wait_for,
 )
 
-pytestmark = pytest.mark.usefixtures("scratch_of_the_test")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("scratch_of_the_test")]
 
 
 def test_twenty_times_at_a_busy_program_of_eight_threads(

@@ -192,6 +192,7 @@ def test_a_damaged_ring_is_said(record: Record, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.alone
 def test_nothing_is_left(record: Record) -> None:
     before = {name for name in os.listdir("/dev/shm") if name.startswith("fsprobe-trial")}
     record([sys.executable, "-c", "pass"])

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from fsprobe.recording.file import Recording
-from tests.conftest import FSPROBE, LIMIT_S, Fsprobe, clean_environment, need, run_plain
+from tests.conftest import FSPROBE, LIMIT_S, Fsprobe, clean_environment, run_plain
 from tests.e2e.transparency.faults.command import assert_one_clear_line, assert_salvaged, n_missing, wait_until_empty
 
 PATIENT = """
@@ -65,9 +65,16 @@ def test_fsprobe_is_killed(run_fsprobe: Fsprobe, tmp_path: Path, seed: int) -> N
 
 
 def test_salvage_while_the_command_still_runs(run_fsprobe: Fsprobe, tmp_path: Path) -> None:
-    count = tmp_path / "count"
-    child = start_and_kill(run_fsprobe, [sys.executable, "-I", "-c", PATIENT.replace("1.2", "2.5"), str(count)], 1.0)
-    need(run_fsprobe.left(), "this machine is too slow")
+    count, go = tmp_path / "count", tmp_path / "go"
+    program = PATIENT.replace("monotonic() + 1.2", "monotonic() + 60").replace(
+        "n += 1", "n += 1\n    if os.path.exists(sys.argv[2]): break"
+    )
+    command = [sys.executable, "-I", "-c", program, str(count), str(go)]
+    child = subprocess.Popen(
+        run_fsprobe.command(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment()
+    )
+    wait_until(lambda: any(b"/nowhere/9" in log.read_bytes() for log in run_fsprobe.scratch.glob("*/log")))
+    child.kill()
     (left,) = run_fsprobe.left()
     early = tmp_path / "early.fsprobe"
     done = run_plain([*FSPROBE, "salvage", str(run_fsprobe.scratch / left), "-o", str(early)])
@@ -75,17 +82,24 @@ def test_salvage_while_the_command_still_runs(run_fsprobe: Fsprobe, tmp_path: Pa
     assert "still running" in done.own_lines[1]
     assert n_missing(early) > 0
     assert run_fsprobe.left() == [left]
+    n_more = n_missing(early) + 1
+    wait_until(lambda: b'/nowhere/%d"' % n_more in (run_fsprobe.scratch / left / "log").read_bytes())
+    go.touch()
     assert child.communicate(timeout=LIMIT_S) == (b"done\n", b"")
     assert n_missing(early) < int(count.read_text())
     wait_for_tracer(run_fsprobe.scratch / left)
     assert_salvaged(run_fsprobe, int(count.read_text()))
 
 
-def wait_for_tracer(scratch: Path) -> None:
+def wait_until(is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + LIMIT_S
-    while any(str(scratch).encode() in cmdline(pid) for pid in os.listdir("/proc") if pid.isdigit()):
+    while not is_so():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def wait_for_tracer(scratch: Path) -> None:
+    wait_until(lambda: not any(str(scratch).encode() in cmdline(pid) for pid in os.listdir("/proc") if pid.isdigit()))
 
 
 def cmdline(pid: str) -> bytes:
@@ -141,8 +155,11 @@ def test_marks_of_a_process_that_leaves_in_mid_import(run_fsprobe: Fsprobe, tmp_
 @pytest.mark.parametrize("new_session", [True, False])
 def test_descendant_that_goes_on(run_fsprobe: Fsprobe, tmp_path: Path, new_session: bool) -> None:
     """The report does not wait for it longer than it was told, and it goes on unharmed."""
-    later = tmp_path / "later"
-    grandchild = f"import time, os; time.sleep(2.5); import json; open({str(later)!r}, 'w').write(json.dumps(os.path.exists('/')))"
+    later, go = tmp_path / "later", tmp_path / "go"
+    grandchild = (
+        f"import time, os\nfor _ in range(3000): os.path.exists({str(go)!r}) or time.sleep(0.02)\n"
+        f"import json; open({str(later)!r}, 'w').write(json.dumps(os.path.exists('/')))"
+    )
     program = (
         "import os, subprocess, sys\n"
         f"subprocess.Popen([sys.executable, '-c', {grandchild!r}], start_new_session={new_session}, "
@@ -162,10 +179,8 @@ def test_descendant_that_goes_on(run_fsprobe: Fsprobe, tmp_path: Path, new_sessi
     assert "--wait-descendants" in text
     assert n_missing(tmp_path / "x.fsprobe") == 30
     assert Recording(str(tmp_path / "x.fsprobe")).manifest["descendants_left"]
-    end = time.monotonic() + LIMIT_S
-    while not later.exists() or not later.read_text():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    go.touch()
+    wait_until(lambda: later.exists() and bool(later.read_text()))
     assert later.read_text() == "true"
     wait_until_empty(run_fsprobe)
 
@@ -183,10 +198,7 @@ def test_a_signal_ends_the_wait_for_descendants(run_fsprobe: Fsprobe, tmp_path: 
     script = f"sleep 4 >/dev/null 2>&1 & echo x > {ready}; exit 2"
     words = run_fsprobe.command(["/bin/sh", "-c", script], options=("-q", "--wait-descendants=60"))
     child = subprocess.Popen(words, env=clean_environment(), stderr=subprocess.DEVNULL)
-    end = time.monotonic() + LIMIT_S
-    while not ready.exists():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(ready.exists)
     time.sleep(0.5)
     child.terminate()
     assert child.wait(timeout=LIMIT_S) == 2

@@ -13,19 +13,14 @@ from tests.e2e.transparency.faults.command import assert_one_clear_line, assert_
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["missing directory", "read-only", "full", "device", "too long", "below a file", "loop", "fifo"],
+    "kind", ["missing directory", "read-only", "device", "too long", "below a file", "loop", "fifo"]
 )
-@pytest.mark.parametrize("status", [0, 7])
-def test_recording_that_cannot_be_written(
-    run_fsprobe: Fsprobe, tmp_path: Path, small_disk: Path, kind: str, status: int
+def test_a_recording_that_cannot_be_written_is_told_before_the_command_starts(
+    run_fsprobe: Fsprobe, tmp_path: Path, small_disk: Path, kind: str
 ) -> None:
     output = tmp_path / "missing" / "x"
     if kind == "read-only":
         resize(small_disk, "ro")
-        output = small_disk / "x"
-    elif kind == "full":
-        (small_disk / "filler").write_bytes(bytes(8 << 20))
         output = small_disk / "x"
     elif kind == "device":
         output = tmp_path / "null"
@@ -42,12 +37,33 @@ def test_recording_that_cannot_be_written(
         output = tmp_path / "fifo"
         os.mkfifo(output)
     before = sorted(os.listdir(tmp_path)), sorted(os.listdir(small_disk))
-    done = run_plain(run_fsprobe.command(work(500, status), recording=output))
+    done = run_plain(run_fsprobe.command(work(500), recording=output))
+    assert done.out == b""
+    assert_one_clear_line(done, status=125, says=f"cannot write {output}: ")
+    assert sorted({*os.listdir(tmp_path)} - {"scratch"}) == sorted({*before[0]} - {"scratch"})
+    assert sorted(os.listdir(small_disk)) == before[1]
+    assert run_fsprobe.left() == []
+
+
+@pytest.mark.parametrize("status", [0, 7])
+@pytest.mark.parametrize("kind", ["full", "directory goes"])
+def test_recording_that_can_no_longer_be_written(
+    run_fsprobe: Fsprobe, tmp_path: Path, small_disk: Path, kind: str, status: int
+) -> None:
+    output = small_disk / "x"
+    words = work(500, status)
+    if kind == "full":
+        (small_disk / "filler").write_bytes(bytes(8 << 20))
+    else:
+        (tmp_path / "goes").mkdir()
+        output = tmp_path / "goes" / "x"
+        words = ["sh", "-c", 'rmdir "$0" && exec "$@"', str(output.parent), *words]
+    before = sorted(os.listdir(small_disk))
+    done = run_plain(run_fsprobe.command(words, recording=output))
     assert done.out == b"done 3\n"
     assert_one_clear_line(done, status=status, says="cannot write")
     assert "fsprobe salvage " in done.own_lines[1]
-    assert sorted({*os.listdir(tmp_path)} - {"scratch"}) == sorted({*before[0]} - {"scratch"})
-    assert sorted(os.listdir(small_disk)) == before[1]
+    assert sorted(os.listdir(small_disk)) == before
     assert_salvaged(run_fsprobe, 500)
 
 

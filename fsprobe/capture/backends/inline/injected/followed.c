@@ -24,6 +24,7 @@ static struct slot *sums_of(u64 fd) {
 /* An open has returned. */
 void opened(u32 thread, i64 fd, u64 slot) {
     u32 *entry = entry_of((u64)fd);
+    slot_at(slot)->arg[3] = 0;
     if (entry && !(thread & VFORKED)) __atomic_store_n(entry, (u32)slot + 1, __ATOMIC_RELAXED);
 }
 
@@ -36,17 +37,40 @@ void fstat_seen(i32 fd, i64 status, int is_statx) {
     __atomic_fetch_add(&slot->n_fstats, 1, __ATOMIC_RELAXED);
 }
 
-static int read_seen(struct registers *regs, i64 *result) {
+static u32 since_open(const struct slot *slot, u64 t_ns) {
+    u64 units = t_ns > slot->t_ns ? (t_ns - slot->t_ns) >> SPAN_SHIFT : 0;
+    return units < ~0u - 1 ? (u32)units + 1 : ~0u;
+}
+
+/* Between which moments a file was read. Sums of those who read at once are more than passed, which only this tells. */
+static void note_span(struct slot *slot, u64 begun_ns, u64 ended_ns) {
+    if (slot->kind != CALL) return;
+    u32 *first = (u32 *)&slot->arg[3], *last = first + 1, none = 0;
+    if (!__atomic_load_n(first, __ATOMIC_RELAXED))
+        __atomic_compare_exchange_n(first, &none, since_open(slot, begun_ns), 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    __atomic_store_n(last, since_open(slot, ended_ns), __ATOMIC_RELAXED);
+}
+
+/* A read of `fd`. What is copied to something that was not seen opened (a socket, a pipe) waits for that too: its time is left out. */
+static int read_seen(const struct registers *regs, i64 *result, u64 fd, int is_timed) {
     u64 begun_ns = now_ns();
     i64 got = *result = call_through(regs);
-    u64 took_ns = now_ns() - begun_ns;
-    struct slot *slot = sums_of(regs->arg[0]);
+    u64 ended_ns = now_ns();
+    struct slot *slot = sums_of(fd);
     if (slot) {
         __atomic_fetch_add(&slot->n_reads, 1, __ATOMIC_RELAXED);
         if (!FAILED(got)) __atomic_fetch_add(&slot->read_bytes, (u64)got, __ATOMIC_RELAXED);
-        __atomic_fetch_add(&slot->read_ns, took_ns, __ATOMIC_RELAXED);
+        if (is_timed) {
+            __atomic_fetch_add(&slot->read_ns, ended_ns - begun_ns, __ATOMIC_RELAXED);
+            note_span(slot, begun_ns, ended_ns);
+        }
     }
     return 1;
+}
+
+static int copy_seen(const struct registers *regs, i64 *result, u64 from, u64 to) {
+    u32 *entry = entry_of(to);
+    return read_seen(regs, result, from, entry && *entry);
 }
 
 static int map_seen(struct registers *regs, i64 *result) {
@@ -189,7 +213,9 @@ static int addresses_seen(const struct registers *regs) {
 
 int call_followed(struct registers *regs, i64 *result) {
     switch (regs->nr) {
-    case NR_read: case NR_pread64: case NR_readv: case NR_preadv: case NR_preadv2: return read_seen(regs, result);
+    case NR_read: case NR_pread64: case NR_readv: case NR_preadv: case NR_preadv2: return read_seen(regs, result, regs->arg[0], 1);
+    case NR_sendfile: return copy_seen(regs, result, regs->arg[1], regs->arg[0]);
+    case NR_copy_file_range: case NR_splice: return copy_seen(regs, result, regs->arg[0], regs->arg[2]);
     case NR_mmap: return map_seen(regs, result);
     case NR_fstat: {
         u32 *entry = entry_of(regs->arg[0]);

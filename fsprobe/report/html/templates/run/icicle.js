@@ -276,7 +276,7 @@ function makeIcicle() {
   onResize(chart, draw);
 }
 
-// The packages that make most calls themselves; a package has its colour on every page, and two may share one.
+// The packages that make most calls themselves; two that do not touch may share a colour.
 function drawLegend(tree, slots) {
   const sums = new Map([['standard library', 0], ['other', 0]]);
   const shown = { 0: 'other', 1: 'standard library' };

@@ -10,11 +10,12 @@ function count(n) {
 
 function seconds(value) {
   if (value === null || value === undefined) return NOT_OBSERVED;
-  const three = (x) => String(Number(x.toPrecision(3)));
+  const three = (x) => Number(x.toPrecision(3));
   if (value >= 100) return `${count(value)} s`;
-  if (value >= 1) return `${three(value)} s`;
-  if (value >= 0.001) return `${three(value * 1e3)} ms`;
-  return `${three(value * 1e6)} us`;
+  const rounded = three(value); // before a unit is chosen: 999.6 ms are 1 s
+  if (rounded >= 1) return `${rounded} s`;
+  if (rounded >= 0.001) return `${three(rounded * 1e3)} ms`;
+  return `${three(rounded * 1e6)} us`;
 }
 
 function share(part, total) {

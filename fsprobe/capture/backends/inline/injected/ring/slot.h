@@ -14,6 +14,8 @@
  *       16     8  dur_ns        from before the call to after it
  *       24     8  result        as the kernel gave it
  *       32    32  arg[4]        the call's first arguments    NEWTID, START, MARK, OBJECT: see there
+ *                               an open's fourth: two uint32, when after it the first read began and the last ended,
+ *                               in 2^SPAN_SHIFT ns and 1 more; 0: never
  *       64     8  size          st_size; an open's: of fstat
  *       72     2  mode          st_mode; an open's: of fstat
  *       74     2  n4            length of the second base
@@ -42,6 +44,7 @@
 #define SLOT_BYTES 256u
 #define SLOT_MAGIC 0xF5u
 #define TEXT_BYTES 120u
+#define SPAN_SHIFT 14u
 #define LONG_TEXT_AT 16u /* a TEXT slot's own text begins here and runs over all its slots */
 
 enum kind {
