@@ -219,7 +219,7 @@ class Run:
         # nobody was seen to start it: the first program of a run, or the child of one that is not seen
         program = slot._replace(nr=59, arg0=0, arg1=0)
         base, self.cwd = texts[2] or self.cwd or b"", None
-        path = _joined(base, texts[0]) if texts[0][:1] != b"/" else texts[0]
+        path = plain(_joined(base, texts[0]) if texts[0][:1] != b"/" else texts[0])
         yield Call(tid, slot.t_ns, "execve", Op.EXEC, path, "", None, SPELLING[59](program, texts), b"0")
         yield Process("exec", tid, slot.t_ns, tid, path)
         self.pid_of[tid] = tid

@@ -63,8 +63,11 @@ def why_not(command: "str", library: "str", environ: "Mapping[str, str]") -> "st
 def why_not_outside(command: "list[str]", environ: "Mapping[str, str]") -> "str":
     """Say why a command that starts a container, itself or in its shell script, is not for the recorder ("" where it does not).
 
-    The recorder's file is not in the container, and the loader in there would complain of that on stderr.
+    The recorder's file is not in the container, and the loader in there would complain of that on stderr. Nor is valgrind, which
+    complains of what the loader itself frees with any LD_AUDIT.
     """
+    if command and os.path.basename(command[0]) == "valgrind":
+        return "valgrind runs programs on a processor of its own, where the recorder would be observed too"
     name = starters.mentioned(command, environ)
     if name not in starters.STARTERS:
         return ""

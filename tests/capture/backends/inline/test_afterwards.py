@@ -86,7 +86,7 @@ def test_where_its_file_is_not_nobody_hears_of_it(library: Path, box: list[str],
     assert (done.returncode, done.stdout, done.stderr) == (0, Path("/etc/hosts").read_text(), "")
 
 
-@pytest.mark.parametrize("name", ["apptainer", "docker", "sbatch"])
+@pytest.mark.parametrize("name", ["apptainer", "docker", "sbatch", "valgrind"])
 def test_what_starts_containers_and_jobs_is_left_alone(name: str, library: Path, auditor: str, tmp_path: Path) -> None:
     starter = tmp_path / name
     starter.write_text('#!/bin/sh\necho "${LD_AUDIT-none}"\n')

@@ -104,6 +104,11 @@ def test_a_cut_or_odd_file_is_no_reason(library: Path, place: Path) -> None:
         assert isinstance(why_not(odd, library), str)
 
 
+def test_valgrind_is_no_command_for_it() -> None:
+    assert "valgrind" in command.why_not_outside(["/usr/bin/valgrind", "python"], {"PATH": os.environ["PATH"]})
+    assert command.why_not_outside(["python", "valgrind"], {"PATH": os.environ["PATH"]}) == ""
+
+
 @pytest.mark.parametrize("line", ["apptainer exec x.sif ls", "/usr/bin/docker run x", "bash {script}", "nice {script}"])
 def test_a_container_is_for_the_inside(line: str, tmp_path: Path) -> None:
     script = tmp_path / "python"

@@ -268,3 +268,33 @@ def test_locked_memory_locks_no_hole(library: Path) -> None:
     assert b"/etc/hosts" in run.paths()
     assert len(run.data) == ringfile.HEADER_BYTES + 5000 * 256
     assert before - os.statvfs(recorded.scratch()).f_bavail < 10_000
+
+
+def test_a_limit_of_addresses_leaves_the_program_its_own(library: Path) -> None:
+    """Of a ring that may grow to 256 MiB, what is used already and a 64th of the limit stays mapped; and calls go on to be noted."""
+    script = (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28,) * 2); os.stat('/etc/hosts')\n"
+        "ends = [l.split()[0].split('-') for l in open('/proc/self/maps') if '/ring.' in l]\n"
+        "print(sum(int(b, 16) - int(a, 16) for a, b in ends))"
+    )
+    run = recorded.record(library, [PYTHON, "-c", script])
+    assert run.returncode == 0
+    n_bytes = int(run.stdout)
+    assert (1 << 28) // 64 < n_bytes < (1 << 28) // 64 + (run.facts.n_slots + 1) * 256 + ringfile.HEADER_BYTES + 8192
+    assert b"/etc/hosts" in run.paths()
+
+
+def test_a_program_that_is_started_below_a_deep_directory(library: Path, tmp_path: Path) -> None:
+    """The directory's 2.9 kB stay in the room that was taken for them: no other call's slot is written over."""
+    script = (
+        "import os, subprocess\n"
+        "for n in range(14): os.mkdir('d' * 200); os.chdir('d' * 200)\n"
+        "os.symlink('/bin/true', 'here')\n"
+        "for n in range(3): subprocess.run(['./here', 'x' * 250]); os.stat('.')\n"
+    )
+    run = recorded.record(library, [PYTHON, "-c", script], cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert (run.facts.n_damaged, run.facts.n_lost, run.facts.n_cut) == (0, 0, 0)
+    here = b"/".join([os.fsencode(tmp_path), *[b"d" * 200] * 14, b"here"])
+    assert [path for path in run.paths("execve") if path.endswith(b"/here")] == [here] * 3
+    shutil.rmtree(tmp_path / ("d" * 200))

@@ -84,6 +84,14 @@ def test_a_call_in_which_a_thread_is_killed_is_told_from_a_difference(tmp_path: 
     assert found.n_threads_in_order == found.n_threads
 
 
+def test_a_command_by_a_relative_path(tmp_path: Path, strace_program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").symlink_to("/bin/true")
+    monkeypatch.chdir(tmp_path)
+    for command in ("./here", ".//here", "../" + tmp_path.name + "/here"):
+        found = selftest.compare("x", both([command], tmp_path))
+        assert found.is_complete, (command, found)
+
+
 def test_what_is_looked_up_after_the_run_is_the_same(tmp_path: Path, strace_program: str) -> None:
     code = "import pandas, subprocess; subprocess.run(['ls', '/'], stdout=subprocess.DEVNULL)"
     recording = both([sys.executable, "-c", code], tmp_path)

@@ -8,8 +8,8 @@
  * a program starts others without LD_PRELOAD (ray's raylet), they get back what we have taken away.
  * Invariant: where our file can't be read (another root, another user, Landlock) the loader would say so on stderr: a program that is
  * started there is left alone, as far as may be asked.
- * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. Its exec
- * without a start tells. */
+ * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. So is valgrind:
+ * it reports what the loader itself frees with any LD_AUDIT. The exec without a start tells. */
 #include "calls.h"
 
 #define EXEC_SLOTS 9u
@@ -39,16 +39,17 @@ i32 readable_length(const char *text, unsigned most, u64 *known_page) {
     return (i32)most;
 }
 
-/* Program, argv and directory, as far as there is room. */
+/* Program and argv, as far as there is room, and the directory, which always has it: of a deep one there are 4095 bytes. */
 static void note_program(struct slot *slot, u64 at, const char *path, char *const *argv, const char *base, unsigned n_base) {
     u64 where, page = 0, words = 0;
-    struct long_text *room = ring_room(EXEC_SLOTS, slot->tid, at, &where);
+    unsigned n_slots = EXEC_SLOTS + n_base / SLOT_BYTES;
+    struct long_text *room = ring_room(n_slots, slot->tid, at, &where);
     i32 n_path = readable_length(path, 4096, &page), n;
     if (!room) {
         slot->has |= HAS_CUT;
         return;
     }
-    unsigned left = EXEC_SLOTS * SLOT_BYTES - LONG_TEXT_AT - n_base;
+    unsigned left = n_slots * SLOT_BYTES - LONG_TEXT_AT - n_base;
     char *to = room->text;
     slot->has |= HAS_LONG | HAS_SECOND | (n_base ? HAS_BASE : 0);
     slot->text_at = (u32)where;
@@ -115,9 +116,9 @@ static int has_preload(const char *list) {
     return 0;
 }
 
-/* Whether a program starts containers, or jobs on other machines. */
+/* Whether a program starts containers, jobs on other machines, or is a machine itself in which programs run (valgrind). */
 static int is_starter(const char *path, unsigned n) {
-    static const char names[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0";
+    static const char names[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0valgrind\0";
     unsigned from = n;
     while (from && path[from - 1] != '/') from--;
     for (const char *name = names; *name; name += length(name) + 1)

@@ -3,7 +3,8 @@
  *
  * Invariant: a descriptor's entry is cleared before it is closed, so another thread's new file never meets an old entry.
  * Invariant: a vfork's child has descriptors of its own in its parent's memory: it changes no entry.
- * Invariant: after prctl(PR_SET_SECCOMP) or seccomp() no call of ours is made, in any thread, before the filter can be there. */
+ * Invariant: before prctl(PR_SET_SECCOMP) or seccomp() is made, all threads are told to make no call of ours any more. A thread that is
+ * in the midst of noting a call when another one puts it into a sandbox (TSYNC) still makes those of this one call. */
 #include "calls.h"
 #include "sites.h"
 
@@ -206,7 +207,7 @@ static int addresses_seen(const struct registers *regs) {
     int is_own = regs->nr == NR_setrlimit || !(i32)a[0] || (u32)a[0] == me.own->pid;
     if (!is_own || (u32)a[regs->nr == NR_setrlimit ? 0 : 1] != RLIMIT_AS || me.is_quiet || is_vforked()) return 0;
     if (!is_readable(limit, &page) || !is_readable((const char *)limit + sizeof *limit - 1, &page) || *limit == ~0ull) return 0;
-    ring_shrink();
+    ring_shrink(*limit);
     return 0;
 }
 

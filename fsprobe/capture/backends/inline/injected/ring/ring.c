@@ -97,15 +97,25 @@ int ring_attach(const char *path, u64 loader) {
     return 1;
 }
 
-#define KEPT 65536ull /* slots, 16 MiB: what a program does after it has limited its addresses */
+enum { LEAST_KEPT = 64, MOST_KEPT = 65536 }; /* slots, 16 KiB to 16 MiB: what a program does after it has limited its addresses */
 
-/* Gives back the addresses that the ring has not grown to, but for KEPT slots.
- * Invariant: who has taken a slot before `max` changes has one below it: nobody takes KEPT of them in between. */
-void ring_shrink(void) {
-    u64 max = __atomic_load_n(&me.header->next, __ATOMIC_RELAXED) + KEPT;
-    if (max >= me.max) return;
-    u64 from = page_up((u64)me.slots + max * SLOT_BYTES), to = page_up((u64)me.slots + me.max * SLOT_BYTES);
-    __atomic_store_n(&me.max, max, __ATOMIC_SEQ_CST);
+/* Gives back the addresses that the ring has not grown to, but for slots that take a 64th of the limit.
+ * Invariant: nobody has a slot above `max`. Who took one before `max` changed did so below the `next` that is read after it. */
+void ring_shrink(u64 limit_bytes) {
+    u64 kept = limit_bytes / 64 / SLOT_BYTES, old = me.max, max, next = __atomic_load_n(&me.header->next, __ATOMIC_SEQ_CST);
+    if (kept > MOST_KEPT) kept = MOST_KEPT;
+    if (kept < LEAST_KEPT) kept = LEAST_KEPT;
+    for (int n = 0;; n++) {
+        max = next + kept;
+        if (max >= old || n == 8) {
+            __atomic_store_n(&me.max, old, __ATOMIC_SEQ_CST);
+            return;
+        }
+        __atomic_exchange_n(&me.max, max, __ATOMIC_SEQ_CST);
+        next = __atomic_load_n(&me.header->next, __ATOMIC_SEQ_CST);
+        if (next <= max) break;
+    }
+    u64 from = page_up((u64)me.slots + max * SLOT_BYTES), to = page_up((u64)me.slots + old * SLOT_BYTES);
     syscall3(NR_munmap, from, to - from, 0);
 }
 

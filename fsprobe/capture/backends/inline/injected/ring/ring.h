@@ -37,7 +37,7 @@ extern struct process me;
 
 int ring_attach(const char *path, u64 loader);
 int ring_is_out_of_sandbox(const char *path);
-void ring_shrink(void);
+void ring_shrink(u64 limit_bytes);
 void ring_text(struct slot *slot, u64 at, const char *const texts[4], const unsigned lengths[4]);
 struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at);
 u64 clock_slow(void);
@@ -74,8 +74,9 @@ static inline void slot_done(struct slot *slot) { __atomic_store_n(&slot->state,
 
 static inline u64 now_ns(void) {
     i64 t[2];
-    if (!me.gettime || me.is_quiet) return clock_slow();
-    me.gettime(1, t);
+    i32 (*gettime)(i32, i64 *) = __atomic_load_n(&me.gettime, __ATOMIC_RELAXED); /* another thread may take it away */
+    if (!gettime || me.is_quiet) return clock_slow();
+    gettime(1, t);
     return (u64)t[0] * 1000000000u + (u64)t[1];
 }
 #pragma GCC visibility pop
