@@ -67,7 +67,7 @@ def test_a_process_of_somebody_else(
 
     def refused() -> str:
         try:
-            attach.attach(one.pid, 1, str(tmp_path / "x.fsprobe"))
+            attach.attach(one.pid, 1, f"/tmp/{tmp_path.name}.fsprobe")  # where that user can write
         except FsprobeError as error:
             return f"{error.exit_code} {error.message} / {error.hint}"
         return "nothing was refused"
