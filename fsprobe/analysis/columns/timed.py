@@ -140,8 +140,8 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
     add("slow_ns", between[slow], dur_ns[slow])
     reads, is_file = _reads(seen, columns, calls)
     files = reads[is_file]
-    add("n_reads", between[files], columns.slots["n_reads"][calls[files]].astype(np.int64))
-    add("reads_ns", between[files], columns.slots["read_ns"][calls[files]].astype(np.int64))
+    add("n_reads", between[files], columns.more("n_reads", calls[files]).astype(np.int64))
+    add("reads_ns", between[files], columns.more("read_ns", calls[files]).astype(np.int64))
     _imports(seen, columns, lives, sums, column)
 
 
@@ -159,7 +159,7 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     of = columns.shape[calls]
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)[of]
     opens = np.flatnonzero(is_open)
-    found = (columns.slots["n_reads"][calls[opens]] != 0) | (columns.slots["n_maps"][calls[opens]] != 0)
+    found = (columns.more("n_reads", calls[opens]) != 0) | (columns.more("n_maps", calls[opens]) != 0)
     opens = opens[found]
     counts_file = np.array(
         [place[:1] == b"/" and not place.startswith(NO_FILES) for place in shapes.led_to], dtype=bool
@@ -169,17 +169,18 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     place_of = np.array([places.setdefault(place, len(places)) for place in shapes.led_to], dtype=np.int64)
     which, rows = place_of[of[opens][is_file]], calls[opens][is_file]
     sums = [
-        np.bincount(which, columns.slots[name][rows].astype(np.float64), len(places)).astype(np.int64).tolist()
+        np.bincount(which, columns.more(name, rows).astype(np.float64), len(places)).astype(np.int64).tolist()
         for name in ("n_reads", "read_bytes", "read_ns", "map_bytes")
     ]
     paths = list(places)
     for number in dict.fromkeys(which.tolist()):
         seen.reads[paths[number]] = FileReads(*(column[number] for column in sums))
-    slow = rows[columns.slots["read_ns"][rows] > FAST_READ_NS]
+    slow = rows[columns.more("read_ns", rows) > FAST_READ_NS]
     for tid, t_ns, word, time_ns in zip(
-        *(columns.slots[name][slow].tolist() for name in ("tid", "t_ns")),
-        columns.slots["arg"][slow, 3].tolist(),
-        columns.slots["read_ns"][slow].tolist(),
+        columns.tid[slow].tolist(),
+        columns.t_ns[slow].tolist(),
+        columns.more("arg", slow)[:, 3].tolist(),
+        columns.more("read_ns", slow).tolist(),
         strict=True,
     ):
         seen.add_span(tid, t_ns, *span_of(t_ns, word), time_ns)
@@ -192,7 +193,7 @@ def sizes(columns: Columns, calls: Ints) -> dict[bytes, tuple[int, int]]:
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)
     of = columns.shape[calls]
     opens = np.flatnonzero(is_open[of])
-    asked = opens[columns.slots["n_fstats"][calls[opens]] != 0]
+    asked = opens[columns.more("n_fstats", calls[opens]) != 0]
     found: dict[bytes, tuple[int, int]] = {}
     # a file's mode is what it was told last: of calls that are alike only the last one can be that
     backwards = list(dict.fromkeys(of[asked][::-1].tolist()))
@@ -216,14 +217,14 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
     tops = np.fromiter(map(numbers.__getitem__, lives.tops), dtype=np.int64, count=len(lives.tops))
     life_of = np.array(lives.life_of, dtype=np.int64)
     used = sums[np.where(before >= 0, before, len(rows) + life_of)]
-    has_usage = (columns.slots["has"][rows] & HAS_NO_USAGE) == 0
+    has_usage = (columns.more("has", rows) & HAS_NO_USAGE) == 0
     is_used = tops >= 0
     last = np.maximum(before, 0)
     t_ns = columns.t_ns[rows]
     both = has_usage & has_usage[last]
     if bool((is_used & ~both).any()):
         seen.has_usage = False
-    arguments = columns.slots["arg"][rows, :2].astype(np.int64)
+    arguments = columns.more("arg", rows)[:, :2].astype(np.int64)
     used[:, column["wall_ns"]] = np.maximum(0, t_ns - t_ns[last])
     used[:, column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
     used[:, column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fsprobe.analysis.columns.pieces import Pieces
 from fsprobe.analysis.columns.slots import read
-from fsprobe.events.ring.slots import open_ring
 from tests.analysis.columns.both import same
 from tests.analysis.columns.test_columns import Made
 from tests.events.ring.test_reader import call, ring_of
@@ -18,7 +18,8 @@ from fsprobe.analysis.columns.contexts import NODE_BITS, Contexts  # noqa: E402
 from fsprobe.analysis.columns.nesting import NOT_KNOWN, Nesting  # noqa: E402
 from fsprobe.analysis.columns.timed import Lives  # noqa: E402
 
-COLUMNS = read(open_ring(ring_of(*(call(b"/x", tid=1 + row % 3) for row in range(61)))))
+RING = ring_of(*(call(b"/x", tid=1 + row % 3) for row in range(61)))
+COLUMNS = read(Pieces([RING], len(RING)))
 marks = st.tuples(st.integers(1, 3), st.sampled_from(["begin", "begin", "end", "end", "note"]), st.sampled_from("abc"))
 
 
