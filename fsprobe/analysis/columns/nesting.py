@@ -154,18 +154,17 @@ class Nesting:
         before[order] = np.where(is_first, -1, np.concatenate(([-1], order[:-1])))
         lives.rows, lives.before = array("q", self.rows), array("i", before.astype(np.int32).tobytes())
         lives.life_of = array("i", life_of.astype(np.int32).tobytes())
-        tops = np.empty(n, dtype=object)
-        names = np.empty(len(nodes), dtype=object)
-        names[:] = [None if one.frame is None else one.frame.name for one in nodes]
+        tops = np.empty(n, dtype=np.int32)
+        names = np.array([-1 if one.frame is None else lives.name(one.frame.name) for one in nodes], dtype=np.int64)
         tops[order] = names[node_before]
-        lives.tops = tops.tolist()
+        lives.tops = array("i", tops.tobytes())
         is_last = np.append(is_first[1:], True)
         begun, ended = _pairs(np.array([one.depth for one in nodes], dtype=np.int64), node[order], node_before, is_last)
         is_again = np.array([one.frame is not None and one.frame.recursive for one in nodes], dtype=bool)
         begun, ended = order[begun], order[ended]
         told = ~is_again[node[begun]]
         begun, ended = begun[told], ended[told]
-        lives.spans = list(zip(names[node[begun]].tolist(), begun.tolist(), ended.tolist(), strict=True))
+        lives.spans = np.column_stack((names[node[begun]], begun, ended))
 
 
 def _pairs(

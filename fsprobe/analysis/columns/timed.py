@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from fsprobe.analysis.columns.groups import group
 from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
 from fsprobe.events.ring.slots import HAS_NO_USAGE, span_of
@@ -31,10 +32,19 @@ class Lives:
     before: array[int] = field(default_factory=lambda: array("i"))
     """... the one before it in its thread; -1: none."""
     life_of: array[int] = field(default_factory=lambda: array("i"))
-    tops: list[str | None] = field(default_factory=list)
-    """... the import in which its thread was; None: in none."""
-    spans: list[tuple[str, int, int]] = field(default_factory=list)
-    """Imports that have ended: their name, the mark that began and that which ended them."""
+    tops: array[int] = field(default_factory=lambda: array("i"))
+    """... the import in which its thread was, as `names` numbers them; -1: in none."""
+    spans: list[tuple[int, int, int]] | Ints = field(default_factory=list)
+    """Imports that have ended: their name, likewise, the mark that began and that which ended them."""
+    names: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def name(self, name: str) -> int:
+        """The number of an import's name."""
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
 
     def life(self, tid: int) -> int:
         """The life that a thread is in."""
@@ -60,7 +70,7 @@ class Lives:
         self.rows.append(row)
         self.before.append(last)
         self.life_of.append(life)
-        self.tops.append(stack[-1][0] if stack and last >= 0 else None)
+        self.tops.append(self.name(stack[-1][0]) if stack and last >= 0 else _NEVER)
         self.last[life] = number
         if kind == "begin":
             is_again = False
@@ -73,7 +83,7 @@ class Lives:
             if stack and stack[-1][0] == name:
                 begun = stack.pop()[1]
                 if begun >= 0:
-                    self.spans.append((name, begun, number))
+                    self._ended(name, begun, number)
                 return
             for depth in range(len(stack) - 1, -1, -1):
                 if stack[depth][0] == name:
@@ -98,8 +108,12 @@ class Lives:
         stack = self.stacks[life]
         for name, begun in stack[depth:]:
             if begun >= 0:
-                self.spans.append((name, begun, self.last[life]))
+                self._ended(name, begun, self.last[life])
         del stack[depth:]
+
+    def _ended(self, name: str, begun: int, number: int) -> None:
+        assert isinstance(self.spans, list)  # who tells of marks one by one gives no others
+        self.spans.append((self.name(name), begun, number))
 
 
 def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: Ints) -> None:
@@ -211,10 +225,13 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
         return
     rows = np.array(lives.rows, dtype=np.int64)
     before = np.array(lives.before, dtype=np.int64)
-    names = [name for name in dict.fromkeys(lives.tops) if name is not None]
-    numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
-    numbers[None] = -1
-    tops = np.fromiter(map(numbers.__getitem__, lives.tops), dtype=np.int64, count=len(lives.tops))
+    tops = np.array(lives.tops, dtype=np.int64)
+    # in an import that no mark followed, nothing was used
+    named = group(tops[tops >= 0], len(lives.names)).keys
+    names = [lives.names[number] for number in named.tolist()]
+    rank = np.full(len(lives.names) + 1, -1, dtype=np.int64)
+    rank[named] = np.arange(len(named))
+    tops = rank[tops]  # of -1 the last one
     life_of = np.array(lives.life_of, dtype=np.int64)
     used = sums[np.where(before >= 0, before, len(rows) + life_of)]
     has_usage = (columns.more("has", rows) & HAS_NO_USAGE) == 0
@@ -235,9 +252,9 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
     order = np.argsort(life_of, kind="stable")
     total = np.empty_like(used)
     total[order] = np.cumsum(used[order], axis=0)
-    # in an import that no mark followed, nothing was used
-    spans = np.array([(numbers[name], *span) for name, *span in lives.spans if name in numbers], dtype=np.int64)
-    spans = spans.reshape(-1, 3)
+    spans = np.array(lives.spans, dtype=np.int64).reshape(-1, 3)
+    spans[:, 0] = rank[spans[:, 0]]
+    spans = spans[spans[:, 0] >= 0]
     cumulative = _sums(spans[:, 0], total[spans[:, 2]] - total[spans[:, 1]], len(names))
     for name, own_row, cumulative_row in zip(names, own.tolist(), cumulative.tolist(), strict=True):
         seen.own[name], seen.cumulative[name] = Used(*own_row), Used(*cumulative_row)
