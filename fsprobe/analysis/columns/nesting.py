@@ -86,6 +86,8 @@ class Nesting:
             is_begin: of each row whether it is a mark that begins an import.
         """
         since, self._n_counted = self._n_counted, len(self.rows)
+        if since == self._n_counted:
+            return []  # as at most times
         process_of = self.process_of
         is_known = [process_of[spell] >= 0 for spell in self.spells[since:]]
         if True not in is_known:

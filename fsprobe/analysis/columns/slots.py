@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fsprobe.analysis.columns.pieces import NO_SLOT, Pieces
+from fsprobe.analysis.columns.pieces import NO_SLOT, STRETCH, Pieces
 from fsprobe.events.ring import kinship
 from fsprobe.events.ring.reader import CALLS, HAS_ODD_TEXT, MARKS, place_of, spelled
 from fsprobe.events.ring.slots import (
@@ -47,7 +47,7 @@ _ARGUMENTS = {
     332: (0, 2, 3), 439: (0, 2, 3),
 }  # fmt: skip
 """By number: the arguments of the commonest calls that `spelled` looks at, where there is a path; the others are addresses."""
-_LISTS = (78, 217)
+_LISTS = np.isin(np.arange(1 << 16), (78, 217))
 
 
 def _kept_arguments() -> NDArray[np.uint64]:
@@ -153,6 +153,15 @@ class Columns:
             result,
         )
 
+    def calls(self, rows: Ints) -> Iterator[Call]:
+        """Several calls, as `call` gives them."""
+        made, make = self.shapes.calls, tuple.__new__
+        for number, tid, t_ns, dur_ns in zip(
+            *(column[rows].tolist() for column in (self.shape, self.tid, self.t_ns, self.dur_ns)), strict=True
+        ):
+            _, _, syscall, op, path, error, _, args, result = made[number]
+            yield make(Call, (tid, t_ns, syscall, op, path, error, dur_ns if dur_ns >= 0 else None, args, result))
+
     def put(self, row: int, number: int, call: Call) -> None:
         """Put a call into its row that was looked at by itself."""
         self.shape[row], self.tid[row], self.t_ns[row] = number, call.tid, call.t_ns or 0
@@ -216,7 +225,7 @@ class _Reading:
             np.empty(n, dtype=np.int64),
             np.empty(n, dtype=np.int64),
         )
-        self._calls = _Numbers()
+        self._calls, self._keys = _Numbers(), _Keys()
         self._of_key: list[int] = []
         self._noted = [np.zeros(1, dtype=NOTED)]
         self._n_noted = 1
@@ -239,17 +248,18 @@ class _Reading:
         shape[:] = word[:] = -1
         calls = _inline(slots, kinds)
         if len(calls):
-            shape[calls] = self._shapes_of(slots[calls])
+            shape[calls] = self._shapes_of(slots, calls)
         self.words.take(slots, marks, word)
         has_more = is_mark | (kinds == CALL) & ((slots["n_reads"] | slots["n_maps"] | slots["n_fstats"]) != 0)
         self._note(slots, np.flatnonzero(has_more), self.place[rows])
         return np.flatnonzero(there & (shape == -1) & (word == -1))
 
-    def _shapes_of(self, slots: NDArray[np.void]) -> Ints:
-        numbers = np.fromiter(map(self._calls.__getitem__, _keys(slots)), dtype=np.int64, count=len(slots))
+    def _shapes_of(self, slots: NDArray[np.void], calls: Ints) -> Ints:
+        keys = self._keys.of(slots, calls)
+        numbers = np.fromiter(map(self._calls.__getitem__, keys), dtype=np.int64, count=len(calls))
         n_known = len(self._of_key)
         new = np.flatnonzero(np.diff(np.maximum.accumulate(np.append(n_known - 1, numbers))))
-        for row in new.tolist():
+        for row in calls[new].tolist():
             slot = Slot._make(SLOT.unpack(slots[row].tobytes()))
             texts = _texts(slot)
             call = spelled(slot, texts)
@@ -329,16 +339,24 @@ def _inline(slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> Ints:
 _KEPT = _kept_arguments()
 
 
-def _keys(slots: NDArray[np.void]) -> Iterator[bytes]:
-    """All that a call is made of, but for its thread and its times."""
-    words = slots.view(np.uint8).reshape(len(slots), SLOT_BYTES).view(np.uint64)
-    keys = np.empty((len(slots), _KEY_WORDS), dtype=np.uint64)
-    keys[:, :8] = words[:, 3:11]  # result to n3
-    numbers = slots["nr"]
-    kept = _KEPT[numbers]
-    kept[(slots["n1"] == 0) & ~np.isin(numbers, _LISTS)] = 0xFFFFFFFFFFFFFFFF
-    keys[:, 1:5] &= kept
-    keys[:, 8] = slots["has"]
-    keys[:, 9:] = words[:, 17:]
-    found: list[bytes] = keys.view(f"V{_KEY_WORDS * 8}").ravel().tolist()
-    return iter(found)
+class _Keys:
+    """All that calls are made of, but for their threads and times."""
+
+    def __init__(self) -> None:
+        # the same memory each time: new pages cost more than what is done with them
+        self._all = np.empty((STRETCH, _KEY_WORDS), dtype=np.uint64)
+        self._some = np.empty(STRETCH, dtype=f"V{_KEY_WORDS * 8}")
+
+    def of(self, slots: NDArray[np.void], calls: Ints) -> list[bytes]:
+        """The keys of some slots of a stretch."""
+        words = slots.view(np.uint64).reshape(len(slots), SLOT_BYTES // 8)
+        keys, some = self._all[: len(slots)], self._some[: len(calls)]
+        keys[:, :8] = words[:, 3:11]  # result to n3
+        numbers = slots["nr"]
+        kept = _KEPT[numbers]
+        kept[(slots["n1"] == 0) & ~_LISTS[numbers]] = 0xFFFFFFFFFFFFFFFF
+        keys[:, 1:5] &= kept
+        keys[:, 8] = slots["has"]
+        keys[:, 9:] = words[:, 17:]
+        found: list[bytes] = np.take(keys.view(some.dtype).ravel(), calls, out=some, mode="clip").tolist()
+        return found
