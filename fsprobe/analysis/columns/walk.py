@@ -23,7 +23,7 @@ from fsprobe.events.ring.slots import BEGUN, CALL, MARK, slot_at
 from fsprobe.model.events import Call, Mark, Op, Process
 
 Flags = NDArray[np.bool_]
-_READ_AHEAD = 1 << 16
+_READ_AHEAD, _AT_ONCE = 1 << 16, 32
 _MAY_BE_ESTIMATED = ("site", "main")
 """States of program images in which a call may tell of imports that nothing marks."""
 
@@ -132,6 +132,7 @@ class Walk:
             mark(row, tid, *told[word])
         self._take(at, len(plain), plain)
         self._count_begun()
+        self._note_begun(self.nesting.begun_again())
         self._tell_all()
         self._emit(self.attributor.close(), len(columns.kinds))
         self.nesting.close()
@@ -158,20 +159,27 @@ class Walk:
         """Calls between two stops."""
         for begin in range(at, before, _READ_AHEAD):
             end = min(before, begin + _READ_AHEAD)
-            tids = self.columns.tid[plain[begin:end]].tolist()
-            if not self._known.keys() >= set(tids):
-                for place, tid in enumerate(tids, begin):
-                    if tid not in self._known:
-                        self._one(tid, int(plain[place]))
+            if not self._known.keys() >= set(self.columns.tid[plain[begin:end]].tolist()):
+                for at_once in range(begin, end, _AT_ONCE):
+                    self._look(plain[at_once : min(end, at_once + _AT_ONCE)])
 
-    def _one(self, tid: int, row: int) -> None:
+    def _look(self, rows: Ints) -> None:
+        """Calls of which some are of threads that are not known; soon they may be."""
+        known = self._known
+        if known.keys() >= set(self.columns.tid[rows].tolist()):
+            return
+        for row, call in zip(rows.tolist(), self.columns.calls(rows), strict=True):
+            if call.tid not in known:
+                self._one(call.tid, row, call)
+
+    def _one(self, tid: int, row: int, call: Call) -> None:
         """A call of a thread that is not known."""
         known = self._know(tid)
         if known is not None:
             self.nesting.begin(row, tid, known.node, known.spell)
             return
         self.nesting.begin(row, tid, self.contexts.root, self.nesting.spell(self.lives.life(tid), NOT_KNOWN))
-        self._attribute(row, self.columns.call(row))
+        self._attribute(row, call)
 
     def _know(self, tid: int) -> _Known | None:
         """A thread, where what it does next needs no look."""
@@ -264,8 +272,11 @@ class Walk:
 
     def _count_begun(self) -> None:
         """Count the imports that have begun since the last time, as `Attributor.mark` does."""
+        self._note_begun(self.nesting.count_begun(self._is_begin))
+
+    def _note_begun(self, begun: list[tuple[Node, int]]) -> None:
         notes = self.attributor.notes
-        for node, n in self.nesting.count_begun(self._is_begin):
+        for node, n in begun:
             if node.frame is not None and node.parent is not None:
                 name = node.frame.name
                 parents = notes.imports.setdefault(name, {})
