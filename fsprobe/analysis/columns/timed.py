@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from fsprobe.analysis.columns.groups import group
-from fsprobe.analysis.columns.slots import Columns, Ints
+from fsprobe.analysis.columns.groups import group, sums
+from fsprobe.analysis.columns.slots import MOST_NS, Columns, Ints
 from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
 from fsprobe.events.ring.slots import HAS_NO_USAGE, span_of
 from fsprobe.model.events import Op, Process
@@ -140,12 +140,12 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
     counted = (dur_ns >= 0) & ~is_other[of]
     seen.calls_ns = int(dur_ns[counted].sum())
     seen.covered_ns = _covered(t_ns[counted], dur_ns[counted])
-    sums = np.zeros((n_between, len(FIELDS)), dtype=np.int64)
+    used = np.zeros((len(FIELDS), n_between), dtype=np.int64)
     column = {name: number for number, name in enumerate(FIELDS)}
 
     def add(name: str, which: Ints, values: Ints | None) -> None:
         weights = None if values is None else values.astype(np.float64)
-        sums[:, column[name]] += np.bincount(which, weights, n_between).astype(np.int64)
+        used[column[name]] += np.bincount(which, weights, n_between).astype(np.int64)
 
     add("n_calls", between[counted], None)
     add("calls_ns", between[counted], dur_ns[counted])
@@ -156,7 +156,7 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
     files = reads[is_file]
     add("n_reads", between[files], columns.more("n_reads", calls[files]).astype(np.int64))
     add("reads_ns", between[files], columns.more("read_ns", calls[files]).astype(np.int64))
-    _imports(seen, columns, lives, sums, column)
+    _imports(seen, columns, lives, used, column)
 
 
 def _covered(t_ns: Ints, dur_ns: Ints) -> int:
@@ -182,13 +182,13 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     places: dict[bytes, int] = {}
     place_of = np.array([places.setdefault(place, len(places)) for place in shapes.led_to], dtype=np.int64)
     which, rows = place_of[of[opens][is_file]], calls[opens][is_file]
-    sums = [
+    summed = [
         np.bincount(which, columns.more(name, rows).astype(np.float64), len(places)).astype(np.int64).tolist()
         for name in ("n_reads", "read_bytes", "read_ns", "map_bytes")
     ]
     paths = list(places)
     for number in dict.fromkeys(which.tolist()):
-        seen.reads[paths[number]] = FileReads(*(column[number] for column in sums))
+        seen.reads[paths[number]] = FileReads(*(column[number] for column in summed))
     slow = rows[columns.more("read_ns", rows) > FAST_READ_NS]
     for tid, t_ns, word, time_ns in zip(
         columns.tid[slow].tolist(),
@@ -219,7 +219,7 @@ def sizes(columns: Columns, calls: Ints) -> dict[bytes, tuple[int, int]]:
     return found
 
 
-def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column: dict[str, int]) -> None:
+def _imports(seen: Observed, columns: Columns, lives: Lives, used: Ints, column: dict[str, int]) -> None:
     """What each import used, between the marks of its thread."""
     if not lives.rows:
         return
@@ -233,7 +233,7 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
     rank[named] = np.arange(len(named))
     tops = rank[tops]  # of -1 the last one
     life_of = np.array(lives.life_of, dtype=np.int64)
-    used = sums[np.where(before >= 0, before, len(rows) + life_of)]
+    used = used[:, np.where(before >= 0, before, len(rows) + life_of)]
     has_usage = (columns.more("has", rows) & HAS_NO_USAGE) == 0
     is_used = tops >= 0
     last = np.maximum(before, 0)
@@ -242,29 +242,31 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column:
     if bool((is_used & ~both).any()):
         seen.has_usage = False
     arguments = columns.more("arg", rows)[:, :2].astype(np.int64)
-    used[:, column["wall_ns"]] = np.maximum(0, t_ns - t_ns[last])
-    used[:, column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
-    used[:, column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)
-    used[~is_used] = 0
-    if float(np.abs(used).sum(dtype=np.float64)) >= 1 << 62:
+    used[column["wall_ns"]] = np.maximum(0, t_ns - t_ns[last])
+    used[column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
+    used[column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)
+    used *= is_used
+    if float(np.abs(used).sum(dtype=np.float64)) >= MOST_NS:
         used = used.astype(object)  # of times that jump to and fro
-    own = _sums(tops[is_used], used[is_used], len(names))
+    own = _sums(tops[is_used], used[:, is_used], len(names))
     order = np.argsort(life_of, kind="stable")
     total = np.empty_like(used)
-    total[order] = np.cumsum(used[order], axis=0)
+    total[:, order] = np.cumsum(used[:, order], axis=1)
     spans = np.array(lives.spans, dtype=np.int64).reshape(-1, 3)
     spans[:, 0] = rank[spans[:, 0]]
     spans = spans[spans[:, 0] >= 0]
-    cumulative = _sums(spans[:, 0], total[spans[:, 2]] - total[spans[:, 1]], len(names))
+    cumulative = _sums(spans[:, 0], total[:, spans[:, 2]] - total[:, spans[:, 1]], len(names))
     for name, own_row, cumulative_row in zip(names, own.tolist(), cumulative.tolist(), strict=True):
         seen.own[name], seen.cumulative[name] = Used(*own_row), Used(*cumulative_row)
 
 
-def _sums(numbers: Ints, rows: Ints, n_possible: int) -> Ints:
-    """Sums of rows by number."""
-    table = np.zeros((n_possible, rows.shape[1]), dtype=rows.dtype)
+def _sums(numbers: Ints, columns: Ints, n_possible: int) -> Ints:
+    """Sums of columns by number: a row for each."""
+    if columns.dtype != object:
+        return np.stack([sums(numbers, column, n_possible) for column in columns], axis=1)
+    table = np.zeros((n_possible, len(columns)), dtype=object)
     if len(numbers):
         order = np.argsort(numbers, kind="stable")
         begins = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        table[numbers[order][begins]] = np.add.reduceat(rows[order], begins, axis=0)
+        table[numbers[order][begins]] = np.add.reduceat(columns[:, order], begins, axis=1).T
     return table
