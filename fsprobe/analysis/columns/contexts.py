@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed, Frame, ProcessInfo
+from fsprobe.analysis.columns.groups import ranked
 from fsprobe.analysis.columns.slots import Ints
 from fsprobe.model.events import Call
 
@@ -127,21 +128,23 @@ class Contexts:
         Returns:
             the number of the context of each; -1 for none.
         """
-        distinct, which = np.unique(pairs, return_inverse=True)
-        n_none = int(len(distinct) > 0 and distinct[0] < 0)
-        distinct = distinct[n_none:]
+        n_nodes, is_any = len(self.nodes), pairs >= 0
+        numbers = (pairs[is_any] >> NODE_BITS) * n_nodes + (pairs[is_any] & ((1 << NODE_BITS) - 1))
+        distinct, which = ranked(numbers, len(self.processes) * n_nodes)
         phases, imports = [], []
         for node in self.nodes:
             phase, module = ("run", NO_IMPORT) if node.frame is None else ("import", node.frame.name)
             phases.append(self._phase(phase))
             imports.append(self._import(module, node))
         n_before = len(self.process_of)
-        nodes = distinct & ((1 << NODE_BITS) - 1)
-        self.process_of.extend((distinct >> NODE_BITS).tolist())
+        processes, nodes = np.divmod(distinct, n_nodes)
+        self.process_of.extend(processes.tolist())
         self.phase_of.extend(np.array(phases)[nodes].tolist())
         self.import_of.extend(np.array(imports)[nodes].tolist())
         self.own_of.extend(bytes(len(distinct)))
-        return np.where(pairs < 0, -1, which + (n_before - n_none))
+        found = np.full(len(pairs), -1, dtype=np.int64)
+        found[is_any] = which + n_before
+        return found
 
     def _phase(self, phase: str) -> int:
         number = self._phases.setdefault(phase, len(self.phases))

@@ -38,6 +38,15 @@ def group(numbers: Ints, n_possible: int) -> Groups:
     return Groups(keys[order], counts[order], first[order])
 
 
+def ranked(numbers: Ints, n_possible: int) -> tuple[Ints, Ints]:
+    """Distinct numbers in their order, and which of them each is; arguments as of `group`."""
+    if n_possible > 4 * len(numbers) + 1024:
+        return np.unique(numbers, return_inverse=True)
+    is_there = np.zeros(n_possible, dtype=bool)
+    is_there[numbers] = True
+    return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[numbers]
+
+
 def sums(numbers: Ints, values: Ints, n_possible: int) -> Ints:
     """Sums of values by number; they are exact below 2**53."""
     return np.bincount(numbers, values.astype(np.float64), n_possible).astype(np.int64)

@@ -293,26 +293,27 @@ class _Reading:
         )
 
 
-class Words:
+class Words(dict[bytes, int]):
     """What marks say whose text stands beside them: most say what others have said."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.told: list[Told] = []
-        self._known: dict[tuple[int, bytes], int] = {}
 
     def take(self, slots: NDArray[np.void], marks: Ints, word: NDArray[np.int32]) -> None:
         """Put down of marks which of `told` they say; of the others, which are not as they should be, nothing."""
-        easy = ((slots["has"][marks] & HAS_ODD_TEXT) == 0) & (slots["n1"][marks] <= TEXT_BYTES)
-        for name in ("n2", "n3", "n4"):
-            easy &= slots[name][marks] == 0
-        rows, known = marks[easy], self._known
-        pairs = zip(slots["n1"][rows].tolist(), slots["text"][rows].tolist(), strict=True)
-        word[rows] = [number if (number := known.get(pair)) is not None else self._learn(pair) for pair in pairs]
+        odd = (slots["has"] & HAS_ODD_TEXT) | slots["n2"] | slots["n3"] | slots["n4"]
+        rows = marks[(odd[marks] == 0) & (slots["n1"][marks] <= TEXT_BYTES)]
+        keys = np.empty((len(rows), 1 + TEXT_BYTES // 8), dtype=np.uint64)
+        keys[:, 0] = slots["n1"][rows]
+        keys[:, 1:] = slots.view(np.uint64).reshape(len(slots), SLOT_BYTES // 8)[rows, 17:]
+        found = keys.view(f"V{8 + TEXT_BYTES}").ravel().tolist()
+        word[rows] = np.fromiter(map(self.__getitem__, found), dtype=np.int32, count=len(rows))
 
-    def _learn(self, pair: tuple[int, bytes]) -> int:
-        words = pair[1][: pair[0]]
+    def __missing__(self, key: bytes) -> int:
+        words = key[8 : 8 + int.from_bytes(key[:8], "little")]
         kind = MARKS.get(words[7:8]) if words[:7] == b"fsprobe" else None
-        number = self._known[pair] = len(self.told) if kind is not None else -1
+        number = self[key] = len(self.told) if kind is not None else -1
         if kind is not None:
             self.told.append((kind, words[8:], words[8:].decode("utf-8", "backslashreplace")))
         return number

@@ -233,7 +233,7 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, used: Ints, column:
     rank[named] = np.arange(len(named))
     tops = rank[tops]  # of -1 the last one
     life_of = np.array(lives.life_of, dtype=np.int64)
-    used = used[:, np.where(before >= 0, before, len(rows) + life_of)]
+    places = np.where(before >= 0, before, len(rows) + life_of)
     has_usage = (columns.more("has", rows) & HAS_NO_USAGE) == 0
     is_used = tops >= 0
     last = np.maximum(before, 0)
@@ -242,31 +242,35 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, used: Ints, column:
     if bool((is_used & ~both).any()):
         seen.has_usage = False
     arguments = columns.more("arg", rows)[:, :2].astype(np.int64)
-    used[column["wall_ns"]] = np.maximum(0, t_ns - t_ns[last])
-    used[column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
-    used[column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)
-    used *= is_used
-    if float(np.abs(used).sum(dtype=np.float64)) >= MOST_NS:
-        used = used.astype(object)  # of times that jump to and fro
-    own = _sums(tops[is_used], used[:, is_used], len(names))
+    since = {
+        "wall_ns": t_ns - t_ns[last],
+        "cpu_ns": np.where(both, arguments[:, 0] - arguments[last, 0], 0),
+        "n_major_faults": np.where(both, arguments[:, 1] - arguments[last, 1], 0),
+    }
     order = np.argsort(life_of, kind="stable")
-    total = np.empty_like(used)
-    total[:, order] = np.cumsum(used[:, order], axis=1)
     spans = np.array(lives.spans, dtype=np.int64).reshape(-1, 3)
     spans[:, 0] = rank[spans[:, 0]]
     spans = spans[spans[:, 0] >= 0]
-    cumulative = _sums(spans[:, 0], total[:, spans[:, 2]] - total[:, spans[:, 1]], len(names))
-    for name, own_row, cumulative_row in zip(names, own.tolist(), cumulative.tolist(), strict=True):
+    tops_used = tops[is_used]
+    own, cumulative = [], []
+    for number, name in enumerate(FIELDS):  # one by one: they are small enough for the processor's caches
+        values = np.maximum(0, since[name]) if name in since else used[number][places]
+        values *= is_used
+        if float(np.abs(values).sum(dtype=np.float64)) >= MOST_NS:
+            values = values.astype(object)  # of times that jump to and fro
+        own.append(_sums(tops_used, values[is_used], len(names)))
+        total = np.empty_like(values)
+        total[order] = np.cumsum(values[order])
+        cumulative.append(_sums(spans[:, 0], total[spans[:, 2]] - total[spans[:, 1]], len(names)))
+    for name, own_row, cumulative_row in zip(names, zip(*own, strict=True), zip(*cumulative, strict=True), strict=True):
         seen.own[name], seen.cumulative[name] = Used(*own_row), Used(*cumulative_row)
 
 
-def _sums(numbers: Ints, columns: Ints, n_possible: int) -> Ints:
-    """Sums of columns by number: a row for each."""
-    if columns.dtype != object:
-        return np.stack([sums(numbers, column, n_possible) for column in columns], axis=1)
-    table = np.zeros((n_possible, len(columns)), dtype=object)
-    if len(numbers):
-        order = np.argsort(numbers, kind="stable")
-        begins = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        table[numbers[order][begins]] = np.add.reduceat(columns[:, order], begins, axis=1).T
+def _sums(numbers: Ints, values: Ints, n_possible: int) -> list[int]:
+    """Sums of values by number."""
+    if values.dtype != object:
+        return sums(numbers, values, n_possible).tolist()
+    table = [0] * n_possible
+    for number, value in zip(numbers.tolist(), values.tolist(), strict=True):
+        table[number] += value
     return table
