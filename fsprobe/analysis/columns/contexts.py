@@ -68,9 +68,12 @@ class Contexts:
     _processes: dict[tuple[int, str], int] = field(default_factory=dict)
     _alive: list[ProcessInfo] = field(default_factory=list)
     root: Node = field(init=False)
+    _stack: tuple[Frame, ...] = ()
+    _node: Node = field(init=False)
+    """That of `_stack`."""
 
     def __post_init__(self) -> None:
-        self.root = Node(0, None, None)
+        self.root = self._node = Node(0, None, None)
         self.nodes.append(self.root)
 
     def process(self, info: ProcessInfo) -> int:
@@ -160,7 +163,9 @@ class Contexts:
 
     def of(self, row: Attributed) -> int:
         """That of an attributed call."""
-        return self.number(self.process(row.process), row.phase, row.module, self.node(row.stack), row.own)
+        if row.stack is not self._stack:  # the same one for all calls between two marks
+            self._stack, self._node = row.stack, self.node(row.stack)
+        return self.number(self.process(row.process), row.phase, row.module, self._node, row.own)
 
     def attributed(self, number: int, call: Call) -> Attributed:
         """A call with its place."""

@@ -179,7 +179,7 @@ class Walk:
             self.nesting.begin(row, tid, known.node, known.spell)
             return
         self.nesting.begin(row, tid, self.contexts.root, self.nesting.spell(self.lives.life(tid), NOT_KNOWN))
-        self._attribute(row, call)
+        self._wait(row, call)
 
     def _know(self, tid: int) -> _Known | None:
         """A thread, where what it does next needs no look."""
@@ -196,14 +196,24 @@ class Walk:
 
     def _attribute(self, row: int, call: Call) -> None:
         """Have one call attributed by itself."""
-        self._waiting[id(call)] = (row, call)
         known = self._known.get(call.tid)
         if known is not None:
             known.tell()
         settled = self.attributor.settled(call)
-        if settled is None and self.attributor.thread(call.tid).image.state in _MAY_BE_ESTIMATED:
+        if settled is None:
+            self._wait(row, call)
+        else:
+            self._waiting[id(call)] = (row, call)
+            self._emit((settled,), row)
+
+    def _wait(self, row: int, call: Call) -> None:
+        """The same for one of an interpreter that is not past its start: it may be held back."""
+        self._waiting[id(call)] = (row, call)
+        if self.attributor.thread(call.tid).image.state in _MAY_BE_ESTIMATED:
             self._count_begun()  # what is estimated goes to the same tables
-        self._emit((settled,) if settled is not None else self.attributor.call(call), row)
+        told = self.attributor.call(call)
+        if told:
+            self._emit(told, row)
 
     def _emit(self, rows: Iterable[Attributed], at: int) -> None:
         for row in rows:
