@@ -14,6 +14,7 @@ from fsprobe.events.ring.slots import HEADER_BYTES, SLOT_BYTES, TEXT, Buffer, He
 NO_SLOT = 0xFF
 STRETCH = 8192
 """Slots that are looked at together: what the processor's caches hold."""
+_WHOLE = np.dtype(f"V{SLOT_BYTES}")
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)  # Python has its name since 3.13
 
 
@@ -56,15 +57,16 @@ class Pieces:
             self.n_lost += n_gone
             self.kinds += kinds
             found = np.frombuffer(kinds, dtype=np.uint8)
-            self.keep(at, area, np.flatnonzero((found == TEXT) | (found == NO_SLOT)))
-            yield at, np.frombuffer(area, dtype=f"V{SLOT_BYTES}"), found
+            slots = np.frombuffer(area, dtype=_WHOLE)
+            self.keep(at, slots, np.flatnonzero((found == TEXT) | (found == NO_SLOT)))
+            yield at, slots, found
             at += n
 
-    def keep(self, at: int, area: Buffer, places: NDArray[np.intp]) -> None:
+    def keep(self, at: int, slots: NDArray[np.void], places: NDArray[np.intp]) -> None:
         """Keep some slots of a stretch whole: they have to be looked at by themselves."""
         if len(places):
-            kept = np.frombuffer(self._kept, dtype=f"V{SLOT_BYTES}", offset=HEADER_BYTES, count=self.header.n_slots)
-            kept[at + places] = np.frombuffer(area, dtype=f"V{SLOT_BYTES}")[places]
+            kept = np.frombuffer(self._kept, dtype=_WHOLE, offset=HEADER_BYTES, count=self.header.n_slots)
+            kept[at + places] = slots[places]
 
     def ring(self) -> Ring:
         """The ring, when all stretches are through: of its slots those that were kept."""

@@ -210,7 +210,7 @@ class _Sanity:
         self.most = max([self.most, *(int(one.max()) for one in (times, arguments) if len(one))])
 
     def is_sane(self) -> bool:
-        return self.most < MOST_NS and all(sum < MOST_NS for sum in self.sums.values())
+        return self.most < MOST_NS and all(one < MOST_NS for one in self.sums.values())
 
 
 class _Reading:
@@ -254,7 +254,7 @@ class _Reading:
         self._note(slots, np.flatnonzero(has_more), self.place[rows])
         return np.flatnonzero(there & (shape == -1) & (word == -1))
 
-    def _shapes_of(self, slots: NDArray[np.void], calls: Ints) -> Ints:
+    def _shapes_of(self, slots: NDArray[np.void], calls: Ints) -> NDArray[np.int32]:
         keys = self._keys.of(slots, calls)
         numbers = np.fromiter(map(self._calls.__getitem__, keys), dtype=np.int64, count=len(calls))
         n_known = len(self._of_key)

@@ -269,7 +269,8 @@ def _imports(seen: Observed, columns: Columns, lives: Lives, used: Ints, column:
 def _sums(numbers: Ints, values: Ints, n_possible: int) -> list[int]:
     """Sums of values by number."""
     if values.dtype != object:
-        return sums(numbers, values, n_possible).tolist()
+        found: list[int] = sums(numbers, values, n_possible).tolist()
+        return found
     table = [0] * n_possible
     for number, value in zip(numbers.tolist(), values.tolist(), strict=True):
         table[number] += value
