@@ -172,7 +172,7 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     shapes = columns.shapes
     of = columns.shape[calls]
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)[of]
-    opens = np.flatnonzero(is_open)
+    opens = np.flatnonzero(is_open & (columns.place[calls] != 0))
     found = (columns.more("n_reads", calls[opens]) != 0) | (columns.more("n_maps", calls[opens]) != 0)
     opens = opens[found]
     counts_file = np.array(
@@ -206,7 +206,7 @@ def sizes(columns: Columns, calls: Ints) -> dict[bytes, tuple[int, int]]:
     shapes = columns.shapes
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)
     of = columns.shape[calls]
-    opens = np.flatnonzero(is_open[of])
+    opens = np.flatnonzero(is_open[of] & (columns.place[calls] != 0))
     asked = opens[columns.more("n_fstats", calls[opens]) != 0]
     found: dict[bytes, tuple[int, int]] = {}
     # a file's mode is what it was told last: of calls that are alike only the last one can be that

@@ -124,15 +124,17 @@ def covered_by(spans: Sequence[Span]) -> float:
         edges += ((first_ns, tid, part), (end_ns, tid, -part))
     edges.sort()
     parts: dict[int, tuple[float, float]] = {}  # and the logarithm of the chance that the thread is in none
-    nothing = (0.0, 0.0)
+    nothing, expm1, log1p = (0.0, 0.0), math.expm1, math.log1p
+    most = 1 - 1e-9
     covered_ns = nobody = 0.0  # `nobody`: the logarithm of the chance that nobody is in a read
     before_ns = 0
     for t_ns, tid, change in edges:
-        covered_ns += (t_ns - before_ns) * -math.expm1(min(0.0, nobody))
+        if nobody < 0:
+            covered_ns -= (t_ns - before_ns) * expm1(nobody)
         before_ns = t_ns
         part, chance = parts.get(tid, nothing)
         part += change
-        now = math.log1p(-min(max(part, 0.0), 1 - 1e-9))
+        now = log1p(-part if part < most else -most) if part > 0 else 0.0
         parts[tid] = part, now
         nobody += now - chance
     return covered_ns
