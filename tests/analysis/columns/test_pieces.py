@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import struct
 
 import pytest
 
 from fsprobe.events.ring import slots
-from tests.analysis.columns.both import same
+from tests.analysis.columns.both import by_columns, same
 from tests.analysis.columns.test_columns import Made
 
 np = pytest.importorskip("numpy")
@@ -86,3 +87,13 @@ def test_most_slots_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     found = pieces.Pieces([data], len(data))
     assert read(found) is not None
     assert 0 < n_kept < found.header.n_slots // 2
+
+
+def test_a_ring_that_finds_no_room_is_left_to_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    data = Made(1).ring(30)
+    assert by_columns(data) is not None
+    monkeypatch.setattr(pieces.mmap, "mmap", full)
+    assert by_columns(data) is None
