@@ -37,7 +37,7 @@ from fsprobe.events.strace import parser
 from fsprobe.model.events import Event, Mount, ParseQuality
 from fsprobe.model.profile import Profile
 from fsprobe.recording import distributions
-from fsprobe.recording.file import MAX_MOUNTS_BYTES, Recording
+from fsprobe.recording.file import MAX_MOUNTS_BYTES, MAX_RING_BYTES, Recording
 from fsprobe.recording.shapes import LOOKUPS, misfit
 from fsprobe.recording.stored import stored
 
@@ -339,9 +339,9 @@ def fold_large_ring(
     except ImportError:
         return None  # of numpy, which fsprobe.pyz does without
     attributor = Attributor(hook_dir_of(recording.manifest), marks_dir_of(recording), notes, running_of(recording))
-    tally = fold_ring(
-        mapped.in_one_piece(recording, RING), quality, attributor, why_not_found, cwd_of(recording), model, times, seen
-    )
+    recording.check_size(RING, MAX_RING_BYTES)
+    pieces, n_bytes, cwd = recording.section(RING), recording.size_bytes(RING), cwd_of(recording)
+    tally = fold_ring(pieces, n_bytes, quality, attributor, why_not_found, cwd, model, times, seen)
     if tally is not None:
         quality.wall_start_ns = recording.manifest.get("wall_start_ns")
     return tally

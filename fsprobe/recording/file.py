@@ -276,7 +276,7 @@ class Recording:
                     seen_crc = zlib.crc32(block, seen_crc)
                     # a bounded step: a damaged or hostile file can't unpack to more than it states
                     while block:
-                        raw = block if unpack is None else unpack.decompress(block, _CHUNK_BYTES * 8)
+                        raw = block if unpack is None else unpack.decompress(block, _CHUNK_BYTES)
                         block = b"" if unpack is None else unpack.unconsumed_tail
                         seen_raw += len(raw)
                         if seen_raw > n_raw:

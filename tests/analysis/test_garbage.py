@@ -54,7 +54,7 @@ def test_a_damaged_ring_gives_it_back(thresholds):
 
     gc.disable()
     with pytest.raises(BadInput):
-        fold_ring(b"no ring" * 100, ParseQuality(), Attributor(b"", b"", Notes(), None), lambda _: "")
+        fold_ring([b"no ring" * 100], 700, ParseQuality(), Attributor(b"", b"", Notes(), None), lambda _: "")
     assert not gc.isenabled()
     assert gc.get_threshold() == thresholds
 

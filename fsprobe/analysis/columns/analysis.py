@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from fsprobe.analysis.attribution.attribute import Attributed, Attributor
 from fsprobe.analysis.columns import noted, slots, timed
 from fsprobe.analysis.columns.contexts import Contexts
 from fsprobe.analysis.columns.counted import Rows, tally_of
+from fsprobe.analysis.columns.pieces import Pieces
 from fsprobe.analysis.columns.slots import Columns, Ints
 from fsprobe.analysis.columns.walk import Walk
 from fsprobe.analysis.counting.tally import Tally
@@ -21,7 +22,7 @@ from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.time.observed import Observed
 from fsprobe.events.ring import RingFacts, kinship
 from fsprobe.events.ring.reader import Run
-from fsprobe.events.ring.slots import Buffer, Ring, open_ring
+from fsprobe.events.ring.slots import Buffer, Ring
 from fsprobe.events.ring.spelling import annotation
 from fsprobe.model.events import Op, ParseQuality
 
@@ -30,7 +31,8 @@ Status = tuple[int, Callable[[], None]]
 
 @seldom_collected(NEVER)
 def fold_ring(
-    data: Buffer,
+    data: Iterable[Buffer],
+    n_bytes: int,
     quality: ParseQuality,
     attributor: Attributor,
     why_not_found: Callable[[Attributed], str],
@@ -42,7 +44,8 @@ def fold_ring(
     """Parse, attribute and fold a ring.
 
     Args:
-        data: the whole ring, header and slots.
+        data: the whole ring, header and slots, in any pieces.
+        n_bytes: how much that is.
         quality: filled; a "line" is a slot.
         attributor: attributes calls, and its notes are filled.
         why_not_found: says why a lookup failed.
@@ -52,16 +55,20 @@ def fold_ring(
         seen: filled likewise.
 
     Returns:
-        the tally; None, with nothing filled, of a ring whose times no clock has: its events have to be taken one by one.
+        the tally; None, with nothing filled, of a ring whose times no clock has, or that has more slots than can have a place in
+        memory: its events have to be taken one by one.
 
     Raises:
         BadInput: it is no ring.
     """
-    ring = open_ring(data)
-    columns = slots.read(ring)
+    try:
+        pieces = Pieces(data, n_bytes)
+    except OSError:
+        return None
+    columns = slots.read(pieces)
     if columns is None:
         return None
-    return _fold(ring, columns, quality, attributor, why_not_found, cwd, model, times, seen)
+    return _fold(columns.ring, columns, quality, attributor, why_not_found, cwd, model, times, seen)
 
 
 def _fold(
@@ -77,7 +84,7 @@ def _fold(
 ) -> Tally:
     quality.has_times = quality.has_tids = quality.has_durations = True
     facts = RingFacts(n_lost=ring.n_lost)
-    run = Run(ring, quality, facts, kinship.find(ring), cwd, None)
+    run = Run(ring, quality, facts, kinship.find(ring, columns.kin), cwd, None)
     contexts, lives = Contexts(), timed.Lives()
     walked = Walk(columns, run, attributor, contexts, lives).go()
     quality.n_lines += len(columns.kinds)
@@ -102,9 +109,10 @@ def _statuses(columns: Columns, calls: Ints, tell: Callable[[int, int | None, by
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)
     opens = calls[is_open[columns.shape[calls]]]
     found: list[Status] = []
-    for row in opens[columns.slots["n_fstats"][opens] != 0].tolist():
+    asked = opens[columns.more("n_fstats", opens) != 0]
+    for row, result in zip(asked.tolist(), columns.more("result", asked).tolist(), strict=True):
         led_to = shapes.led_to[columns.shape[row]]
-        args = b'%d%s, "", {...}, AT_EMPTY_PATH' % (int(columns.slots["result"][row]), annotation(led_to))
+        args = b'%d%s, "", {...}, AT_EMPTY_PATH' % (result, annotation(led_to))
         at_ns = int(columns.t_ns[row]) + int(columns.dur_ns[row]) + 1
         found.append((row, partial(tell, int(columns.tid[row]), at_ns, args)))
     return found

@@ -42,9 +42,9 @@ class Rows:
         self.shape = self.columns.shape[self.row].astype(np.int64)
         self.own = np.array(self.contexts.own_of, dtype=bool)[self.context]
 
-    def attributed(self, place: int) -> Attributed:
-        """One of them, as `attribute` gives it."""
-        return self.contexts.attributed(int(self.context[place]), self.columns.call(int(self.row[place])))
+    def each_attributed(self, places: Ints) -> Iterator[Attributed]:
+        """Several of them."""
+        return map(self.contexts.attributed, self.context[places].tolist(), self.columns.calls(self.row[places]))
 
     def of_shapes(self, tell: Callable[[Call], bool]) -> NDArray[np.bool_]:
         """Of which of the distinct calls something holds."""
@@ -148,8 +148,8 @@ class _Counting:
         missing = np.flatnonzero(self.is_missing)
         n_phases = len(rows.contexts.phases)
         found = group(self.shape[missing] * n_phases + self.phase[missing], len(rows.columns.shapes.calls) * n_phases)
-        for count, first in zip(found.counts.tolist(), self.places[missing[found.first]].tolist(), strict=True):
-            row = rows.attributed(first)
+        firsts = rows.each_attributed(self.places[missing[found.first]])
+        for count, row in zip(found.counts.tolist(), firsts, strict=True):
             key = (why_not_found(row), row.call.path)
             not_found[key] = not_found.get(key, 0) + count
 

@@ -27,11 +27,11 @@ class Nesting:
 
     contexts: Contexts
     lives: Lives
-    rows: list[int] = field(default_factory=list)
+    rows: array[int] = field(default_factory=lambda: array("q"))
     """Of each mark its row."""
-    nodes: list[int] = field(default_factory=list)
+    nodes: array[int] = field(default_factory=lambda: array("q"))
     """... the stack that it leaves."""
-    spells: list[int] = field(default_factory=list)
+    spells: array[int] = field(default_factory=lambda: array("q"))
     """... the spell of its thread."""
     life_of: list[int] = field(default_factory=list)
     """Of each spell, a time in which a thread's process does not change: its life, as `Lives` has it."""
@@ -44,6 +44,9 @@ class Nesting:
     _begun_nodes: list[int] = field(default_factory=list)
     _begun_spells: list[int] = field(default_factory=list)
     _n_counted: int = 0
+    _n_begun: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Of each stack how often it has begun since it was told of."""
+    _is_told: np.ndarray[tuple[int], np.dtype[np.bool_]] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def spell(self, life: int, process: int) -> int:
         """The number of a new spell."""
@@ -80,21 +83,45 @@ class Nesting:
         self.lives.process(event)
 
     def count_begun(self, is_begin: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[tuple[Node, int]]:
-        """The stacks of imports that have begun in known places since the last time, in their order, and how often each.
+        """Count the imports that have begun in known places since the last time.
 
         Args:
             is_begin: of each row whether it is a mark that begins an import.
+
+        Returns:
+            the stacks that have come for the first time, in their order, and how often each; of all others see `begun_again`.
         """
         since, self._n_counted = self._n_counted, len(self.rows)
+        if since == self._n_counted:
+            return []  # as at most times
+        spells = self.spells[since:]
         process_of = self.process_of
-        is_known = [process_of[spell] >= 0 for spell in self.spells[since:]]
-        if True not in is_known:
+        known = {spell for spell in set(spells) if process_of[spell] >= 0}
+        if not known:
             return []
-        nodes = np.array(self.nodes[since:])[np.array(is_known) & is_begin[self.rows[since:]]]
-        found = group(nodes, len(self.contexts.nodes))
+        is_known = np.isin(np.array(spells), list(known))
+        nodes = np.array(self.nodes[since:])[is_known & is_begin[np.array(self.rows[since:])]]
+        n_nodes = len(self.contexts.nodes)
+        if n_nodes > len(self._n_begun):
+            self._n_begun = np.concatenate((self._n_begun, np.zeros(2 * n_nodes - len(self._n_begun), dtype=np.int64)))
+            self._is_told = np.concatenate(
+                (self._is_told, np.zeros(len(self._n_begun) - len(self._is_told), dtype=bool))
+            )
+        new = nodes[~self._is_told[nodes]]
+        self._n_begun[:n_nodes] += np.bincount(nodes[self._is_told[nodes]], minlength=n_nodes)
+        self._is_told[new] = True
+        found = group(new, n_nodes)
         return [
             (self.contexts.nodes[number], n)
             for number, n in zip(found.keys.tolist(), found.counts.tolist(), strict=True)
+        ]
+
+    def begun_again(self) -> list[tuple[Node, int]]:
+        """How often imports have begun that `count_begun` had told of before."""
+        numbers = np.flatnonzero(self._n_begun)
+        return [
+            (self.contexts.nodes[number], n)
+            for number, n in zip(numbers.tolist(), self._n_begun[numbers].tolist(), strict=True)
         ]
 
     def places(self, columns: Columns, calls: Ints, node_bits: int) -> tuple[Ints, Ints]:
@@ -154,18 +181,17 @@ class Nesting:
         before[order] = np.where(is_first, -1, np.concatenate(([-1], order[:-1])))
         lives.rows, lives.before = array("q", self.rows), array("i", before.astype(np.int32).tobytes())
         lives.life_of = array("i", life_of.astype(np.int32).tobytes())
-        tops = np.empty(n, dtype=object)
-        names = np.empty(len(nodes), dtype=object)
-        names[:] = [None if one.frame is None else one.frame.name for one in nodes]
+        tops = np.empty(n, dtype=np.int32)
+        names = np.array([-1 if one.frame is None else lives.name(one.frame.name) for one in nodes], dtype=np.int64)
         tops[order] = names[node_before]
-        lives.tops = tops.tolist()
+        lives.tops = array("i", tops.tobytes())
         is_last = np.append(is_first[1:], True)
         begun, ended = _pairs(np.array([one.depth for one in nodes], dtype=np.int64), node[order], node_before, is_last)
         is_again = np.array([one.frame is not None and one.frame.recursive for one in nodes], dtype=bool)
         begun, ended = order[begun], order[ended]
         told = ~is_again[node[begun]]
         begun, ended = begun[told], ended[told]
-        lives.spans = list(zip(names[node[begun]].tolist(), begun.tolist(), ended.tolist(), strict=True))
+        lives.spans = np.column_stack((names[node[begun]], begun, ended))
 
 
 def _pairs(

@@ -52,7 +52,7 @@ def fill_watch(seen: Watch, rows: Rows) -> None:
     n_shapes = len(columns.shapes.calls)
     stats = np.flatnonzero(is_import & is_stat)
     chosen[stats[group(shape[stats], n_shapes).first]] = True
-    for _ in watch((rows.attributed(place) for place in places[chosen].tolist()), seen):
+    for _ in watch(rows.each_attributed(places[chosen]), seen):
         pass
     # the rest are as many more of the same
     rest = ~chosen
@@ -116,9 +116,9 @@ def fill_steps(
     chosen[first] = True
     chosen_places = np.flatnonzero(chosen)
     names, at, made = list(modules), 0, []
-    for place, row, which, n in zip(
+    for place, call, which, n in zip(
         chosen_places.tolist(),
-        rows.row[places[chosen]].tolist(),
+        columns.calls(rows.row[places[chosen]]),
         module[chosen].tolist(),
         number_of[chosen].tolist(),
         strict=True,
@@ -126,7 +126,7 @@ def fill_steps(
         while at < len(statuses) and statuses[at][0] <= emitted[places[place]]:
             statuses[at][1]()
             at += 1
-        taken.add(columns.call(row), names[which], n)
+        taken.add(call, names[which], n)
         made.append(taken.order[-1] if taken.order else -1)
     for _, tell in statuses[at:]:
         tell()

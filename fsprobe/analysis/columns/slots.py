@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fsprobe.events.ring.reader import CALLS, HAS_ODD_TEXT, place_of, spelled
+from fsprobe.analysis.columns.pieces import NO_SLOT, STRETCH, Pieces
+from fsprobe.events.ring import kinship
+from fsprobe.events.ring.reader import CALLS, HAS_ODD_TEXT, MARKS, place_of, spelled
 from fsprobe.events.ring.slots import (
     CALL,
     DONE,
     FIELDS,
     MARK,
+    SLOT,
     SLOT_BYTES,
     TEXT,
     TEXT_BYTES,
     Ring,
     Slot,
-    slot_at,
 )
 from fsprobe.events.ring.spelling import Texts
 from fsprobe.model.events import Call, Op
 
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Told = tuple[str, bytes, str]
+"""What a mark says: its kind, the name of an import as bytes and as text."""
 LAYOUT = np.dtype(
     [(name, f"<{kind}" if kind != "120s" else "V120") if kind != "4Q" else (name, "<u8", 4) for name, kind in FIELDS]
 )
-_CHUNK = 32_768
-"""Slots that are looked at together."""
-NO_SLOT = 0xFF
+NOTED = np.dtype(
+    [("has", "u1"), ("arg", "<u8", 4), ("result", "<i8"), ("n_reads", "<u4"), ("read_bytes", "<u8"), ("read_ns", "<u8"),
+     ("n_maps", "<u4"), ("n_fstats", "<u4"), ("map_bytes", "<u8")]
+)  # fmt: skip
+_SUMMED = ("dur_ns", "read_ns", "read_bytes", "map_bytes")
 MOST_NS = 1 << 52
 """Sums of whole numbers are exact in floats up to here: a hundred days."""
 _KEY_WORDS = 8 + 1 + TEXT_BYTES // 8
@@ -39,7 +47,7 @@ _ARGUMENTS = {
     332: (0, 2, 3), 439: (0, 2, 3),
 }  # fmt: skip
 """By number: the arguments of the commonest calls that `spelled` looks at, where there is a path; the others are addresses."""
-_LISTS = (78, 217)
+_LISTS = np.isin(np.arange(1 << 16), (78, 217))
 
 
 def _kept_arguments() -> NDArray[np.uint64]:
@@ -102,7 +110,10 @@ class Columns:
     ring: Ring
     first: int
     """Index of the slot of row 0."""
-    slots: NDArray[np.void]
+    noted: NDArray[np.void]
+    """What only marks and calls that something was read through have, as `NOTED`; the first row is that of all others."""
+    place: NDArray[np.int32]
+    """Of each row which of these it has; see `more`."""
     kinds: NDArray[np.uint8]
     shapes: Shapes
     shape: NDArray[np.int32]
@@ -111,10 +122,24 @@ class Columns:
     t_ns: Ints
     dur_ns: Ints
     """-1: it has not ended."""
+    words: list[Told] = field(default_factory=list)
+    """What marks say."""
+    word: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    """Which of these a mark says; -1: it is none, or has to be looked at by itself."""
+    kin: list[int] = field(default_factory=list)
+    """Slots of processes, by index."""
+    apart: dict[int, int] = field(default_factory=dict)
+    """Rows that `stops` was told to set apart -> which of the distinct calls each is."""
 
-    def call(self, row: int) -> Call:
-        """One call, as the reader of rings gives it."""
-        _, _, syscall, op, path, error, _, args, result = self.shapes.calls[self.shape[row]]
+    def more(self, name: str, rows: Ints) -> NDArray[Any]:
+        """A field of `NOTED` of some rows."""
+        found: NDArray[Any] = self.noted[name][self.place[rows]]
+        return found
+
+    def call(self, row: int, number: int | None = None) -> Call:
+        """One call, as the reader of rings gives it; `number` says which of the distinct ones, where the row does not."""
+        number = int(self.shape[row]) if number is None else number
+        _, _, syscall, op, path, error, _, args, result = self.shapes.calls[number]
         dur_ns = int(self.dur_ns[row])
         return Call(
             int(self.tid[row]),
@@ -128,6 +153,15 @@ class Columns:
             result,
         )
 
+    def calls(self, rows: Ints) -> Iterator[Call]:
+        """Several calls, as `call` gives them."""
+        made, make = self.shapes.calls, tuple.__new__
+        for number, tid, t_ns, dur_ns in zip(
+            *(column[rows].tolist() for column in (self.shape, self.tid, self.t_ns, self.dur_ns)), strict=True
+        ):
+            _, _, syscall, op, path, error, _, args, result = made[number]
+            yield make(Call, (tid, t_ns, syscall, op, path, error, dur_ns if dur_ns >= 0 else None, args, result))
+
     def put(self, row: int, number: int, call: Call) -> None:
         """Put a call into its row that was looked at by itself."""
         self.shape[row], self.tid[row], self.t_ns[row] = number, call.tid, call.t_ns or 0
@@ -137,48 +171,151 @@ class Columns:
         """Rows that have to be looked at one by one: marks, processes, odd texts, and the calls that `is_apart` names."""
         apart = np.array([is_apart(call) for call in self.shapes.calls], dtype=bool)
         known = np.flatnonzero(self.shape >= 0)
-        self.shape[known[apart[self.shape[known]]]] = -1
+        rows = known[apart[self.shape[known]]]
+        self.apart = dict(zip(rows.tolist(), self.shape[rows].tolist(), strict=True))
+        self.shape[rows] = -1
         return np.flatnonzero((self.shape == -1) & (self.kinds != NO_SLOT) & (self.kinds != TEXT))
 
 
-def read(ring: Ring) -> Columns | None:
+def read(pieces: Pieces) -> Columns | None:
     """Read the slots of a ring; None where times are so absurd that their sums are not exact."""
-    first = ring.drained
-    n = ring.n_slots - first
-    begin = ring.zero_at + first * SLOT_BYTES
-    slots = np.frombuffer(ring.data[begin : begin + n * SLOT_BYTES], dtype=LAYOUT)
-    kinds = np.frombuffer(ring.kinds, dtype=np.uint8)[first:]
-    if not n or not _is_sane(slots, kinds):
+    first = pieces.header.drained
+    n = pieces.header.n_slots - first
+    reading = _Reading(first, max(n, 0))
+    for at, area, kinds in pieces.stretches():
+        slots = area.view(LAYOUT)
+        reading.find_kin(at, slots, kinds)
+        begin = max(0, first - at)
+        if begin:
+            pieces.keep(at, area, np.arange(min(begin, len(kinds))))
+        if begin < len(kinds):
+            odd = reading.take(at + begin - first, slots[begin:], kinds[begin:])
+            pieces.keep(at + begin, area[begin:], odd)
+    if not n or not reading.sanity.is_sane():
         return None
-    shapes = Shapes()
-    shape = np.full(n, -1, dtype=np.int32)
-    numbers = _Numbers()
-    of_key: list[int] = []
-    for at in range(0, n, _CHUNK):
-        some = slots[at : at + _CHUNK]
-        rows = _inline(some, kinds[at : at + _CHUNK])
-        if not len(rows):
-            continue
-        keys = np.fromiter(map(numbers.__getitem__, _keys(some[rows])), dtype=np.int64, count=len(rows))
-        n_known = len(of_key)
-        new = np.flatnonzero(np.diff(np.maximum.accumulate(np.append(n_known - 1, keys))))
-        for row in rows[new].tolist():
-            slot = slot_at(ring, first + at + row)
+    return reading.columns(pieces.ring())
+
+
+@dataclass(slots=True)
+class _Sanity:
+    """Whether times are such that their sums are exact."""
+
+    sums: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_SUMMED, 0.0))
+    most: int = 0
+
+    def add(self, slots: NDArray[np.void], there: Flags, marks: Ints) -> None:
+        for name in _SUMMED:
+            self.sums[name] += float(slots[name][there].astype(np.float64).sum())
+        times, arguments = slots["t_ns"][there], slots["arg"][marks, :2]
+        self.most = max([self.most, *(int(one.max()) for one in (times, arguments) if len(one))])
+
+    def is_sane(self) -> bool:
+        return self.most < MOST_NS and all(sum < MOST_NS for sum in self.sums.values())
+
+
+class _Reading:
+    """The columns of a ring while it is read."""
+
+    def __init__(self, first: int, n: int) -> None:
+        self.first, self.sanity, self.shapes, self.words = first, _Sanity(), Shapes(), Words()
+        self.shape, self.word = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
+        self.place = np.empty(n, dtype=np.int32)
+        self.tid, self.t_ns, self.dur_ns = (
+            np.empty(n, dtype=np.uint32),
+            np.empty(n, dtype=np.int64),
+            np.empty(n, dtype=np.int64),
+        )
+        self._calls, self._keys = _Numbers(), _Keys()
+        self._of_key: list[int] = []
+        self._noted = [np.zeros(1, dtype=NOTED)]
+        self._n_noted = 1
+        self._kin: list[int] = []
+
+    def find_kin(self, at: int, slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> None:
+        """Find what `kinship` wants to see, of any slots."""
+        is_kin = (kinds == CALL) & _MEANT[slots["nr"]] | _SAYING[kinds]
+        self._kin += (at + np.flatnonzero(is_kin)).tolist()
+
+    def take(self, at: int, slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> Ints:
+        """Take in the next slots, the first of which has this row; returns which have to be looked at by themselves."""
+        rows = slice(at, at + len(slots))
+        self.tid[rows], self.t_ns[rows], self.dur_ns[rows] = slots["tid"], slots["t_ns"], slots["dur_ns"]
+        there = (kinds != NO_SLOT) & (kinds != TEXT)
+        is_mark = kinds == MARK
+        marks = np.flatnonzero(is_mark)
+        self.sanity.add(slots, there, marks)
+        shape, word = self.shape[rows], self.word[rows]
+        shape[:] = word[:] = -1
+        calls = _inline(slots, kinds)
+        if len(calls):
+            shape[calls] = self._shapes_of(slots, calls)
+        self.words.take(slots, marks, word)
+        has_more = is_mark | (kinds == CALL) & ((slots["n_reads"] | slots["n_maps"] | slots["n_fstats"]) != 0)
+        self._note(slots, np.flatnonzero(has_more), self.place[rows])
+        return np.flatnonzero(there & (shape == -1) & (word == -1))
+
+    def _shapes_of(self, slots: NDArray[np.void], calls: Ints) -> Ints:
+        keys = self._keys.of(slots, calls)
+        numbers = np.fromiter(map(self._calls.__getitem__, keys), dtype=np.int64, count=len(calls))
+        n_known = len(self._of_key)
+        new = np.flatnonzero(np.diff(np.maximum.accumulate(np.append(n_known - 1, numbers))))
+        for row in calls[new].tolist():
+            slot = Slot._make(SLOT.unpack(slots[row].tobytes()))
             texts = _texts(slot)
             call = spelled(slot, texts)
-            of_key.append(-2 if call is None else shapes.number(slot, texts, call))
-        shape[at + rows] = np.array(of_key, dtype=np.int32)[keys]
-    return Columns(
-        ring=ring,
-        first=first,
-        slots=slots,
-        kinds=kinds,
-        shapes=shapes,
-        shape=shape,
-        tid=slots["tid"].copy(),
-        t_ns=slots["t_ns"].astype(np.int64),
-        dur_ns=slots["dur_ns"].astype(np.int64),
-    )
+            self._of_key.append(-2 if call is None else self.shapes.number(slot, texts, call))
+        return np.array(self._of_key, dtype=np.int32)[numbers]
+
+    def _note(self, slots: NDArray[np.void], which: Ints, place: NDArray[np.int32]) -> None:
+        noted = np.empty(len(which), dtype=NOTED)
+        for name in NOTED.names or ():
+            noted[name] = slots[name][which]
+        place[:] = 0
+        place[which] = np.arange(self._n_noted, self._n_noted + len(which))
+        self._noted.append(noted)
+        self._n_noted += len(which)
+
+    def columns(self, ring: Ring) -> Columns:
+        return Columns(
+            ring=ring,
+            first=self.first,
+            noted=np.concatenate(self._noted),
+            place=self.place,
+            kinds=np.frombuffer(ring.kinds, dtype=np.uint8)[self.first :],
+            shapes=self.shapes,
+            shape=self.shape,
+            tid=self.tid,
+            t_ns=self.t_ns,
+            dur_ns=self.dur_ns,
+            words=self.words.told,
+            word=self.word,
+            kin=self._kin,
+        )
+
+
+class Words:
+    """What marks say whose text stands beside them: most say what others have said."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+        self._known: dict[tuple[int, bytes], int] = {}
+
+    def take(self, slots: NDArray[np.void], marks: Ints, word: NDArray[np.int32]) -> None:
+        """Put down of marks which of `told` they say; of the others, which are not as they should be, nothing."""
+        easy = ((slots["has"][marks] & HAS_ODD_TEXT) == 0) & (slots["n1"][marks] <= TEXT_BYTES)
+        for name in ("n2", "n3", "n4"):
+            easy &= slots[name][marks] == 0
+        rows, known = marks[easy], self._known
+        pairs = zip(slots["n1"][rows].tolist(), slots["text"][rows].tolist(), strict=True)
+        word[rows] = [number if (number := known.get(pair)) is not None else self._learn(pair) for pair in pairs]
+
+    def _learn(self, pair: tuple[int, bytes]) -> int:
+        words = pair[1][: pair[0]]
+        kind = MARKS.get(words[7:8]) if words[:7] == b"fsprobe" else None
+        number = self._known[pair] = len(self.told) if kind is not None else -1
+        if kind is not None:
+            self.told.append((kind, words[8:], words[8:].decode("utf-8", "backslashreplace")))
+        return number
 
 
 def _texts(slot: Slot) -> Texts:
@@ -187,20 +324,9 @@ def _texts(slot: Slot) -> Texts:
     return text[:n1], text[n1 : n1 + n2], text[n1 + n2 : n1 + n2 + n3], text[n1 + n2 + n3 : n1 + n2 + n3 + slot.n4]
 
 
-def _is_sane(slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> bool:
-    there = (kinds != NO_SLOT) & (kinds != TEXT)
-    marks = kinds == MARK
-    for name in ("dur_ns", "read_ns", "read_bytes", "map_bytes"):
-        if float(slots[name][there].astype(np.float64).sum()) >= MOST_NS:
-            return False
-    times = slots["t_ns"][there]
-    arguments = slots["arg"][marks, :2]
-    return bool(
-        (not len(times) or int(times.max()) < MOST_NS) and (not len(arguments) or int(arguments.max()) < MOST_NS)
-    )
-
-
 _CALLS = np.isin(np.arange(1 << 16), list(CALLS))
+_MEANT = np.isin(np.arange(1 << 16), list(kinship.MEANT))
+_SAYING = np.isin(np.arange(1 << 8), list(kinship.SAYING))
 
 
 def _inline(slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> Ints:
@@ -213,16 +339,24 @@ def _inline(slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> Ints:
 _KEPT = _kept_arguments()
 
 
-def _keys(slots: NDArray[np.void]) -> Iterator[bytes]:
-    """All that a call is made of, but for its thread and its times."""
-    words = slots.view(np.uint8).reshape(len(slots), SLOT_BYTES).view(np.uint64)
-    keys = np.empty((len(slots), _KEY_WORDS), dtype=np.uint64)
-    keys[:, :8] = words[:, 3:11]  # result to n3
-    numbers = slots["nr"]
-    kept = _KEPT[numbers]
-    kept[(slots["n1"] == 0) & ~np.isin(numbers, _LISTS)] = 0xFFFFFFFFFFFFFFFF
-    keys[:, 1:5] &= kept
-    keys[:, 8] = slots["has"]
-    keys[:, 9:] = words[:, 17:]
-    found: list[bytes] = keys.view(f"V{_KEY_WORDS * 8}").ravel().tolist()
-    return iter(found)
+class _Keys:
+    """All that calls are made of, but for their threads and times."""
+
+    def __init__(self) -> None:
+        # the same memory each time: new pages cost more than what is done with them
+        self._all = np.empty((STRETCH, _KEY_WORDS), dtype=np.uint64)
+        self._some = np.empty(STRETCH, dtype=f"V{_KEY_WORDS * 8}")
+
+    def of(self, slots: NDArray[np.void], calls: Ints) -> list[bytes]:
+        """The keys of some slots of a stretch."""
+        words = slots.view(np.uint64).reshape(len(slots), SLOT_BYTES // 8)
+        keys, some = self._all[: len(slots)], self._some[: len(calls)]
+        keys[:, :8] = words[:, 3:11]  # result to n3
+        numbers = slots["nr"]
+        kept = _KEPT[numbers]
+        kept[(slots["n1"] == 0) & ~_LISTS[numbers]] = 0xFFFFFFFFFFFFFFFF
+        keys[:, 1:5] &= kept
+        keys[:, 8] = slots["has"]
+        keys[:, 9:] = words[:, 17:]
+        found: list[bytes] = np.take(keys.view(some.dtype).ravel(), calls, out=some, mode="clip").tolist()
+        return found

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from fsprobe.analysis.columns.slots import Columns, Ints
+from fsprobe.analysis.columns.groups import group, sums
+from fsprobe.analysis.columns.slots import MOST_NS, Columns, Ints
 from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
 from fsprobe.events.ring.slots import HAS_NO_USAGE, span_of
 from fsprobe.model.events import Op, Process
@@ -31,10 +32,19 @@ class Lives:
     before: array[int] = field(default_factory=lambda: array("i"))
     """... the one before it in its thread; -1: none."""
     life_of: array[int] = field(default_factory=lambda: array("i"))
-    tops: list[str | None] = field(default_factory=list)
-    """... the import in which its thread was; None: in none."""
-    spans: list[tuple[str, int, int]] = field(default_factory=list)
-    """Imports that have ended: their name, the mark that began and that which ended them."""
+    tops: array[int] = field(default_factory=lambda: array("i"))
+    """... the import in which its thread was, as `names` numbers them; -1: in none."""
+    spans: list[tuple[int, int, int]] | Ints = field(default_factory=list)
+    """Imports that have ended: their name, likewise, the mark that began and that which ended them."""
+    names: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def name(self, name: str) -> int:
+        """The number of an import's name."""
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
 
     def life(self, tid: int) -> int:
         """The life that a thread is in."""
@@ -60,7 +70,7 @@ class Lives:
         self.rows.append(row)
         self.before.append(last)
         self.life_of.append(life)
-        self.tops.append(stack[-1][0] if stack and last >= 0 else None)
+        self.tops.append(self.name(stack[-1][0]) if stack and last >= 0 else _NEVER)
         self.last[life] = number
         if kind == "begin":
             is_again = False
@@ -73,7 +83,7 @@ class Lives:
             if stack and stack[-1][0] == name:
                 begun = stack.pop()[1]
                 if begun >= 0:
-                    self.spans.append((name, begun, number))
+                    self._ended(name, begun, number)
                 return
             for depth in range(len(stack) - 1, -1, -1):
                 if stack[depth][0] == name:
@@ -98,8 +108,12 @@ class Lives:
         stack = self.stacks[life]
         for name, begun in stack[depth:]:
             if begun >= 0:
-                self.spans.append((name, begun, self.last[life]))
+                self._ended(name, begun, self.last[life])
         del stack[depth:]
+
+    def _ended(self, name: str, begun: int, number: int) -> None:
+        assert isinstance(self.spans, list)  # who tells of marks one by one gives no others
+        self.spans.append((self.name(name), begun, number))
 
 
 def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: Ints) -> None:
@@ -126,12 +140,12 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
     counted = (dur_ns >= 0) & ~is_other[of]
     seen.calls_ns = int(dur_ns[counted].sum())
     seen.covered_ns = _covered(t_ns[counted], dur_ns[counted])
-    sums = np.zeros((n_between, len(FIELDS)), dtype=np.int64)
+    used = np.zeros((len(FIELDS), n_between), dtype=np.int64)
     column = {name: number for number, name in enumerate(FIELDS)}
 
     def add(name: str, which: Ints, values: Ints | None) -> None:
         weights = None if values is None else values.astype(np.float64)
-        sums[:, column[name]] += np.bincount(which, weights, n_between).astype(np.int64)
+        used[column[name]] += np.bincount(which, weights, n_between).astype(np.int64)
 
     add("n_calls", between[counted], None)
     add("calls_ns", between[counted], dur_ns[counted])
@@ -140,9 +154,9 @@ def fill(seen: Observed, columns: Columns, lives: Lives, calls: Ints, between: I
     add("slow_ns", between[slow], dur_ns[slow])
     reads, is_file = _reads(seen, columns, calls)
     files = reads[is_file]
-    add("n_reads", between[files], columns.slots["n_reads"][calls[files]].astype(np.int64))
-    add("reads_ns", between[files], columns.slots["read_ns"][calls[files]].astype(np.int64))
-    _imports(seen, columns, lives, sums, column)
+    add("n_reads", between[files], columns.more("n_reads", calls[files]).astype(np.int64))
+    add("reads_ns", between[files], columns.more("read_ns", calls[files]).astype(np.int64))
+    _imports(seen, columns, lives, used, column)
 
 
 def _covered(t_ns: Ints, dur_ns: Ints) -> int:
@@ -159,7 +173,7 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     of = columns.shape[calls]
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)[of]
     opens = np.flatnonzero(is_open)
-    found = (columns.slots["n_reads"][calls[opens]] != 0) | (columns.slots["n_maps"][calls[opens]] != 0)
+    found = (columns.more("n_reads", calls[opens]) != 0) | (columns.more("n_maps", calls[opens]) != 0)
     opens = opens[found]
     counts_file = np.array(
         [place[:1] == b"/" and not place.startswith(NO_FILES) for place in shapes.led_to], dtype=bool
@@ -168,18 +182,19 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     places: dict[bytes, int] = {}
     place_of = np.array([places.setdefault(place, len(places)) for place in shapes.led_to], dtype=np.int64)
     which, rows = place_of[of[opens][is_file]], calls[opens][is_file]
-    sums = [
-        np.bincount(which, columns.slots[name][rows].astype(np.float64), len(places)).astype(np.int64).tolist()
+    summed = [
+        np.bincount(which, columns.more(name, rows).astype(np.float64), len(places)).astype(np.int64).tolist()
         for name in ("n_reads", "read_bytes", "read_ns", "map_bytes")
     ]
     paths = list(places)
     for number in dict.fromkeys(which.tolist()):
-        seen.reads[paths[number]] = FileReads(*(column[number] for column in sums))
-    slow = rows[columns.slots["read_ns"][rows] > FAST_READ_NS]
+        seen.reads[paths[number]] = FileReads(*(column[number] for column in summed))
+    slow = rows[columns.more("read_ns", rows) > FAST_READ_NS]
     for tid, t_ns, word, time_ns in zip(
-        *(columns.slots[name][slow].tolist() for name in ("tid", "t_ns")),
-        columns.slots["arg"][slow, 3].tolist(),
-        columns.slots["read_ns"][slow].tolist(),
+        columns.tid[slow].tolist(),
+        columns.t_ns[slow].tolist(),
+        columns.more("arg", slow)[:, 3].tolist(),
+        columns.more("read_ns", slow).tolist(),
         strict=True,
     ):
         seen.add_span(tid, t_ns, *span_of(t_ns, word), time_ns)
@@ -192,7 +207,7 @@ def sizes(columns: Columns, calls: Ints) -> dict[bytes, tuple[int, int]]:
     is_open = np.array([call.op is Op.OPEN and not call.error for call in shapes.calls], dtype=bool)
     of = columns.shape[calls]
     opens = np.flatnonzero(is_open[of])
-    asked = opens[columns.slots["n_fstats"][calls[opens]] != 0]
+    asked = opens[columns.more("n_fstats", calls[opens]) != 0]
     found: dict[bytes, tuple[int, int]] = {}
     # a file's mode is what it was told last: of calls that are alike only the last one can be that
     backwards = list(dict.fromkeys(of[asked][::-1].tolist()))
@@ -204,49 +219,54 @@ def sizes(columns: Columns, calls: Ints) -> dict[bytes, tuple[int, int]]:
     return found
 
 
-def _imports(seen: Observed, columns: Columns, lives: Lives, sums: Ints, column: dict[str, int]) -> None:
+def _imports(seen: Observed, columns: Columns, lives: Lives, used: Ints, column: dict[str, int]) -> None:
     """What each import used, between the marks of its thread."""
     if not lives.rows:
         return
     rows = np.array(lives.rows, dtype=np.int64)
     before = np.array(lives.before, dtype=np.int64)
-    names = [name for name in dict.fromkeys(lives.tops) if name is not None]
-    numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
-    numbers[None] = -1
-    tops = np.fromiter(map(numbers.__getitem__, lives.tops), dtype=np.int64, count=len(lives.tops))
+    tops = np.array(lives.tops, dtype=np.int64)
+    # in an import that no mark followed, nothing was used
+    named = group(tops[tops >= 0], len(lives.names)).keys
+    names = [lives.names[number] for number in named.tolist()]
+    rank = np.full(len(lives.names) + 1, -1, dtype=np.int64)
+    rank[named] = np.arange(len(named))
+    tops = rank[tops]  # of -1 the last one
     life_of = np.array(lives.life_of, dtype=np.int64)
-    used = sums[np.where(before >= 0, before, len(rows) + life_of)]
-    has_usage = (columns.slots["has"][rows] & HAS_NO_USAGE) == 0
+    used = used[:, np.where(before >= 0, before, len(rows) + life_of)]
+    has_usage = (columns.more("has", rows) & HAS_NO_USAGE) == 0
     is_used = tops >= 0
     last = np.maximum(before, 0)
     t_ns = columns.t_ns[rows]
     both = has_usage & has_usage[last]
     if bool((is_used & ~both).any()):
         seen.has_usage = False
-    arguments = columns.slots["arg"][rows, :2].astype(np.int64)
-    used[:, column["wall_ns"]] = np.maximum(0, t_ns - t_ns[last])
-    used[:, column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
-    used[:, column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)
-    used[~is_used] = 0
-    if float(np.abs(used).sum(dtype=np.float64)) >= 1 << 62:
+    arguments = columns.more("arg", rows)[:, :2].astype(np.int64)
+    used[column["wall_ns"]] = np.maximum(0, t_ns - t_ns[last])
+    used[column["cpu_ns"]] = np.where(both, np.maximum(0, arguments[:, 0] - arguments[last, 0]), 0)
+    used[column["n_major_faults"]] = np.where(both, np.maximum(0, arguments[:, 1] - arguments[last, 1]), 0)
+    used *= is_used
+    if float(np.abs(used).sum(dtype=np.float64)) >= MOST_NS:
         used = used.astype(object)  # of times that jump to and fro
-    own = _sums(tops[is_used], used[is_used], len(names))
+    own = _sums(tops[is_used], used[:, is_used], len(names))
     order = np.argsort(life_of, kind="stable")
     total = np.empty_like(used)
-    total[order] = np.cumsum(used[order], axis=0)
-    # in an import that no mark followed, nothing was used
-    spans = np.array([(numbers[name], *span) for name, *span in lives.spans if name in numbers], dtype=np.int64)
-    spans = spans.reshape(-1, 3)
-    cumulative = _sums(spans[:, 0], total[spans[:, 2]] - total[spans[:, 1]], len(names))
+    total[:, order] = np.cumsum(used[:, order], axis=1)
+    spans = np.array(lives.spans, dtype=np.int64).reshape(-1, 3)
+    spans[:, 0] = rank[spans[:, 0]]
+    spans = spans[spans[:, 0] >= 0]
+    cumulative = _sums(spans[:, 0], total[:, spans[:, 2]] - total[:, spans[:, 1]], len(names))
     for name, own_row, cumulative_row in zip(names, own.tolist(), cumulative.tolist(), strict=True):
         seen.own[name], seen.cumulative[name] = Used(*own_row), Used(*cumulative_row)
 
 
-def _sums(numbers: Ints, rows: Ints, n_possible: int) -> Ints:
-    """Sums of rows by number."""
-    table = np.zeros((n_possible, rows.shape[1]), dtype=rows.dtype)
+def _sums(numbers: Ints, columns: Ints, n_possible: int) -> Ints:
+    """Sums of columns by number: a row for each."""
+    if columns.dtype != object:
+        return np.stack([sums(numbers, column, n_possible) for column in columns], axis=1)
+    table = np.zeros((n_possible, len(columns)), dtype=object)
     if len(numbers):
         order = np.argsort(numbers, kind="stable")
         begins = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-        table[numbers[order][begins]] = np.add.reduceat(rows[order], begins, axis=0)
+        table[numbers[order][begins]] = np.add.reduceat(columns[:, order], begins, axis=1).T
     return table

@@ -16,14 +16,14 @@ from fsprobe.analysis.attribution.attribute import Attributed, Attributor
 from fsprobe.analysis.attribution.program_images import Thread
 from fsprobe.analysis.columns.contexts import NODE_BITS, Contexts, Node
 from fsprobe.analysis.columns.nesting import NOT_KNOWN, Nesting
-from fsprobe.analysis.columns.slots import Columns, Ints
+from fsprobe.analysis.columns.slots import Columns, Ints, Told
 from fsprobe.analysis.columns.timed import Lives
-from fsprobe.events.ring.reader import CALLS, HAS_ODD_TEXT, MARKS, Run, spelled
-from fsprobe.events.ring.slots import BEGUN, CALL, MARK, TEXT_BYTES, slot_at
+from fsprobe.events.ring.reader import CALLS, Run, spelled
+from fsprobe.events.ring.slots import BEGUN, CALL, MARK, slot_at
 from fsprobe.model.events import Call, Mark, Op, Process
 
 Flags = NDArray[np.bool_]
-_READ_AHEAD = 1 << 16
+_READ_AHEAD, _AT_ONCE = 1 << 16, 32
 _MAY_BE_ESTIMATED = ("site", "main")
 """States of program images in which a call may tell of imports that nothing marks."""
 
@@ -77,7 +77,7 @@ class Walk:
     _known: dict[int, _Known] = field(default_factory=dict)
     _easy: dict[int, _Known] = field(default_factory=dict)
     """Those of them of which marks change no more than the imports under way."""
-    _told: list[tuple[str, bytes, str]] = field(default_factory=list)
+    _told: list[Told] = field(default_factory=list)
     _is_begin: Flags = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """Of each row whether it is a mark that begins an import."""
     _waiting: dict[int, tuple[int, Call]] = field(default_factory=dict)
@@ -95,9 +95,9 @@ class Walk:
         columns = self.columns
         stops = columns.stops(self._is_of_marks)
         plain = np.flatnonzero(columns.shape >= 0)
-        words = Words(columns, stops)
-        self._told = words.told
-        self._is_begin = _begins(len(columns.kinds), stops, words)
+        words, told = columns.word[stops], columns.words
+        self._told = told
+        self._is_begin = _begins(len(columns.kinds), stops, words, told)
         befores = np.searchsorted(plain, stops)
         # written out: this is done for each mark of a run
         easy_of, mark, seldom = self._easy, self._mark, self._seldom
@@ -107,7 +107,7 @@ class Walk:
             stops.tolist(),
             befores.tolist(),
             _are_of_others(columns, stops, plain, befores),
-            words.numbers,
+            words.tolist(),
             columns.tid[stops].tolist(),
             strict=True,
         ):
@@ -129,9 +129,10 @@ class Walk:
                     spells.append(known.spell)
                     was_easy = True
                     continue
-            mark(row, tid, *words.told[word])
+            mark(row, tid, *told[word])
         self._take(at, len(plain), plain)
         self._count_begun()
+        self._note_begun(self.nesting.begun_again())
         self._tell_all()
         self._emit(self.attributor.close(), len(columns.kinds))
         self.nesting.close()
@@ -158,20 +159,27 @@ class Walk:
         """Calls between two stops."""
         for begin in range(at, before, _READ_AHEAD):
             end = min(before, begin + _READ_AHEAD)
-            tids = self.columns.tid[plain[begin:end]].tolist()
-            if not self._known.keys() >= set(tids):
-                for place, tid in enumerate(tids, begin):
-                    if tid not in self._known:
-                        self._one(tid, int(plain[place]))
+            if not self._known.keys() >= set(self.columns.tid[plain[begin:end]].tolist()):
+                for at_once in range(begin, end, _AT_ONCE):
+                    self._look(plain[at_once : min(end, at_once + _AT_ONCE)])
 
-    def _one(self, tid: int, row: int) -> None:
+    def _look(self, rows: Ints) -> None:
+        """Calls of which some are of threads that are not known; soon they may be."""
+        known = self._known
+        if known.keys() >= set(self.columns.tid[rows].tolist()):
+            return
+        for row, call in zip(rows.tolist(), self.columns.calls(rows), strict=True):
+            if call.tid not in known:
+                self._one(call.tid, row, call)
+
+    def _one(self, tid: int, row: int, call: Call) -> None:
         """A call of a thread that is not known."""
         known = self._know(tid)
         if known is not None:
             self.nesting.begin(row, tid, known.node, known.spell)
             return
         self.nesting.begin(row, tid, self.contexts.root, self.nesting.spell(self.lives.life(tid), NOT_KNOWN))
-        self._attribute(row, self.columns.call(row))
+        self._attribute(row, call)
 
     def _know(self, tid: int) -> _Known | None:
         """A thread, where what it does next needs no look."""
@@ -210,6 +218,10 @@ class Walk:
             mark = self.run.mark(slot_at(columns.ring, index))
             if mark is not None:
                 self._mark(row, mark.tid, mark.kind, mark.name, mark.name.decode("utf-8", "backslashreplace"))
+            return
+        number = columns.apart.get(row)
+        if number is not None:
+            self._odd_call(row, number, columns.call(row, number))
             return
         slot = slot_at(columns.ring, index) if kind == CALL else None
         if slot is not None and slot.nr in CALLS:
@@ -260,8 +272,11 @@ class Walk:
 
     def _count_begun(self) -> None:
         """Count the imports that have begun since the last time, as `Attributor.mark` does."""
+        self._note_begun(self.nesting.count_begun(self._is_begin))
+
+    def _note_begun(self, begun: list[tuple[Node, int]]) -> None:
         notes = self.attributor.notes
-        for node, n in self.nesting.count_begun(self._is_begin):
+        for node, n in begun:
             if node.frame is not None and node.parent is not None:
                 name = node.frame.name
                 parents = notes.imports.setdefault(name, {})
@@ -291,11 +306,11 @@ class Walk:
         return Walked(calls=calls, between=between, rows=rows, contexts=contexts, emitted=emitted)
 
 
-def _begins(n_rows: int, stops: Ints, words: Words) -> Flags:
+def _begins(n_rows: int, stops: Ints, words: NDArray[np.int32], told: list[Told]) -> Flags:
     """Of each row whether it is a mark that begins an import."""
     begins = np.zeros(n_rows, dtype=bool)
-    kinds = np.array([kind == "begin" for kind, _, _ in words.told] + [False], dtype=bool)
-    begins[stops] = kinds[words.numbers]  # of -1 the last one
+    kinds = np.array([kind == "begin" for kind, _, _ in told] + [False], dtype=bool)
+    begins[stops] = kinds[words]  # of -1 the last one
     return begins
 
 
@@ -309,36 +324,3 @@ def _are_of_others(columns: Columns, stops: Ints, plain: Ints, befores: Ints) ->
     n_others = np.concatenate(([0], np.cumsum(is_other)))[befores]
     others: list[bool] = (np.diff(n_others, prepend=0) > 0).tolist()
     return others
-
-
-class Words:
-    """What marks say whose text stands beside them: most say what others have said."""
-
-    def __init__(self, columns: Columns, stops: Ints) -> None:
-        slots = columns.slots
-        easy = (columns.kinds[stops] == MARK) & ((slots["has"][stops] & HAS_ODD_TEXT) == 0)
-        easy &= slots["n1"][stops] <= TEXT_BYTES
-        for name in ("n2", "n3", "n4"):
-            easy &= slots[name][stops] == 0
-        self.told: list[tuple[str, bytes, str]] = []
-        """Kind of the mark, name of the import as bytes and as text."""
-        known: dict[tuple[int, bytes], int] = {}
-        numbers = np.full(len(stops), -1, dtype=np.int64)
-        places = np.flatnonzero(easy)
-        for at in range(0, len(places), _READ_AHEAD):
-            some = places[at : at + _READ_AHEAD]
-            rows = stops[some]
-            pairs = zip(slots["n1"][rows].tolist(), slots["text"][rows].tolist(), strict=True)
-            numbers[some] = [
-                number if (number := known.get(pair)) is not None else self._learn(pair, known) for pair in pairs
-            ]
-        self.numbers: list[int] = numbers.tolist()
-        """Of each stop which of them it says; -1: it is no such mark, or not as it should be."""
-
-    def _learn(self, pair: tuple[int, bytes], known: dict[tuple[int, bytes], int]) -> int:
-        words = pair[1][: pair[0]]
-        kind = MARKS.get(words[7:8]) if words[:7] == b"fsprobe" else None
-        number = known[pair] = len(self.told) if kind is not None else -1
-        if kind is not None:
-            self.told.append((kind, words[8:], words[8:].decode("utf-8", "backslashreplace")))
-        return number

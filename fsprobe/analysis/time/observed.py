@@ -123,20 +123,19 @@ def covered_by(spans: Sequence[Span]) -> float:
         part = min(1.0, time_ns / (end_ns - first_ns))
         edges += ((first_ns, tid, part), (end_ns, tid, -part))
     edges.sort()
-    parts: dict[int, float] = {}
+    parts: dict[int, tuple[float, float]] = {}  # and the logarithm of the chance that the thread is in none
+    nothing = (0.0, 0.0)
     covered_ns = nobody = 0.0  # `nobody`: the logarithm of the chance that nobody is in a read
     before_ns = 0
     for t_ns, tid, change in edges:
         covered_ns += (t_ns - before_ns) * -math.expm1(min(0.0, nobody))
         before_ns = t_ns
-        was = parts.get(tid, 0.0)
-        now = parts[tid] = was + change
-        nobody += _chance_of_none(now) - _chance_of_none(was)
+        part, chance = parts.get(tid, nothing)
+        part += change
+        now = math.log1p(-min(max(part, 0.0), 1 - 1e-9))
+        parts[tid] = part, now
+        nobody += now - chance
     return covered_ns
-
-
-def _chance_of_none(part: float) -> float:
-    return math.log1p(-min(max(part, 0.0), 1 - 1e-9))
 
 
 @dataclass(slots=True)

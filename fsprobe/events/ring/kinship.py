@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.events.ring.slots import BEGUN, CALL, NEWTID, SLOT_BYTES, START, Ring, Slot, slot_at
@@ -15,12 +16,12 @@ from fsprobe.events.ring.slots import BEGUN, CALL, NEWTID, SLOT_BYTES, START, Ri
 CLONES = frozenset({56, 57, 58, 435})
 WAITS = frozenset({61, 247})
 _EXECS = frozenset({59, 322})
+MEANT = CLONES | WAITS | _EXECS
+SAYING = (NEWTID, START)
 _CLONE_THREAD = 0x10000
 _NOBODY: deque[int] = deque()
-_LOW_BYTES = re.compile(
-    b"[" + b"".join(re.escape(bytes((number & 0xFF,))) for number in sorted(CLONES | WAITS | _EXECS)) + b"]"
-)
-_SAYS = re.compile(b"[" + re.escape(bytes((NEWTID, START))) + b"]")
+_LOW_BYTES = re.compile(b"[" + b"".join(re.escape(bytes((number & 0xFF,))) for number in sorted(MEANT)) + b"]")
+_SAYS = re.compile(b"[" + re.escape(bytes(SAYING)) + b"]")
 
 
 @dataclass(slots=True)
@@ -35,10 +36,15 @@ class Families:
     """Start -> the exec that led to it."""
 
 
-def find(ring: Ring) -> Families:
-    """Match clones with children and execs with starts, in the order of the slots."""
+def find(ring: Ring, places: Iterable[int] | None = None) -> Families:
+    """Match clones with children and execs with starts, in the order of the slots.
+
+    Args:
+        ring: where they are.
+        places: the calls of `MEANT` and all that says who a thread is, in their order, where that is known.
+    """
     kinship = Kinship()
-    kinship.feed(ring)
+    kinship.feed(ring, places)
     kinship.close()
     return kinship.families
 
@@ -56,14 +62,9 @@ class Kinship:
         self._forks: dict[int, deque[int]] = {}
         self._strangers: list[tuple[int, int, int]] = []
 
-    def feed(self, ring: Ring) -> None:
+    def feed(self, ring: Ring, places: Iterable[int] | None = None) -> None:
         """Take the slots of a ring or a stretch."""
-        n_here = ring.n_slots - ring.first
-        begin = ring.zero_at + ring.first * SLOT_BYTES
-        numbers = bytes(ring.data[begin + 80 : begin + n_here * SLOT_BYTES : SLOT_BYTES]) if n_here else b""
-        places = [match.start() for match in _LOW_BYTES.finditer(numbers) if ring.kinds[match.start()] == CALL]
-        places += [match.start() for match in _SAYS.finditer(ring.kinds)]
-        for place in sorted(places):
+        for place in _places(ring) if places is None else places:
             index = ring.first + place
             slot = slot_at(ring, index)
             if ring.kinds[place] == CALL:
@@ -112,3 +113,13 @@ class Kinship:
                 if made_by not in self.families.births:
                     self.families.births[made_by] = (child, child)
                     break
+
+
+def _places(ring: Ring) -> list[int]:
+    """Where there is something to be said of processes."""
+    n_here = ring.n_slots - ring.first
+    begin = ring.zero_at + ring.first * SLOT_BYTES
+    numbers = bytes(ring.data[begin + 80 : begin + n_here * SLOT_BYTES : SLOT_BYTES]) if n_here else b""
+    places = [match.start() for match in _LOW_BYTES.finditer(numbers) if ring.kinds[match.start()] == CALL]
+    places += [match.start() for match in _SAYS.finditer(ring.kinds)]
+    return sorted(places)

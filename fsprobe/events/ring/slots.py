@@ -94,13 +94,25 @@ class Ring(NamedTuple):
     """Where slot 0 lies in `data`; below 0 for a stretch."""
 
 
-def open_ring(data: Buffer) -> Ring:
-    """Check a ring's header and find its slots.
+class Header(NamedTuple):
+    """What a ring's header says."""
+
+    n_slots: int
+    """As `Ring` has these."""
+    n_asked: int
+    drained: int
+
+
+def read_header(view: memoryview, n_bytes: int) -> Header:
+    """Check a ring's header.
+
+    Args:
+        view: the header, or more.
+        n_bytes: of the whole ring.
 
     Raises:
         BadInput: it is no ring, of another version, or shorter than its header.
     """
-    view = memoryview(data).cast("B")
     if len(view) < HEADER_BYTES:
         raise BadInput("the ring is cut short", "was the recording copied whole?")
     magic, version, slot_bytes, cap, _, drained = HEAD.unpack_from(view, 0)
@@ -111,9 +123,20 @@ def open_ring(data: Buffer) -> Ring:
             f"the ring has version {version}, this fsprobe reads {VERSION}", "read it with the fsprobe that made it"
         )
     (n_asked,) = _NEXT.unpack_from(view, NEXT_AT)
-    n_slots = min(n_asked, cap, (len(view) - HEADER_BYTES) // SLOT_BYTES)
-    kinds, n_gone = _kinds(view[HEADER_BYTES : HEADER_BYTES + n_slots * SLOT_BYTES], n_slots)
-    return Ring(view, n_slots, n_asked, min(drained, n_slots), kinds, n_gone + n_asked - n_slots)
+    n_slots = min(n_asked, cap, (n_bytes - HEADER_BYTES) // SLOT_BYTES)
+    return Header(n_slots, n_asked, min(drained, n_slots))
+
+
+def open_ring(data: Buffer) -> Ring:
+    """Check a ring's header and find its slots.
+
+    Raises:
+        BadInput: as `read_header`.
+    """
+    view = memoryview(data).cast("B")
+    n_slots, n_asked, drained = read_header(view, len(view))
+    kinds, n_gone, _ = kinds_of(view[HEADER_BYTES : HEADER_BYTES + n_slots * SLOT_BYTES])
+    return Ring(view, n_slots, n_asked, drained, kinds, n_gone + n_asked - n_slots)
 
 
 def open_stretch(data: Buffer, first: int, n_inside: int = 0) -> Ring:
@@ -127,8 +150,7 @@ def open_stretch(data: Buffer, first: int, n_inside: int = 0) -> Ring:
     view = memoryview(data).cast("B")
     n_slots = len(view) // SLOT_BYTES
     n_inside = min(n_inside, n_slots)
-    kinds, n_gone = _kinds(view[n_inside * SLOT_BYTES : n_slots * SLOT_BYTES], n_slots - n_inside)
-    kinds = bytes((_NO_SLOT,)) * n_inside + kinds
+    kinds, n_gone, _ = kinds_of(view[: n_slots * SLOT_BYTES], n_inside)
     end = first + n_slots
     return Ring(view, end, end, first, kinds, n_gone, first, -first * SLOT_BYTES)
 
@@ -150,15 +172,28 @@ def n_running_over(ring: Ring) -> int:
     return max(0, index + max(1, ring.data[ring.zero_at + index * SLOT_BYTES + 3]) - ring.n_slots)
 
 
-def _kinds(area: memoryview, n_slots: int) -> tuple[bytes, int]:
+def kinds_of(area: memoryview, n_inside: int = 0) -> tuple[bytes, int, int]:
+    """Tell what slots are.
+
+    Args:
+        area: whole slots.
+        n_inside: so many at its beginning are the rest of a text.
+
+    Returns:
+        the kind of each, as `Ring.kinds`; how many are not there; how many behind them are the rest of their last text.
+    """
+    n_slots = len(area) // SLOT_BYTES
     kinds = bytearray(area[2::SLOT_BYTES])
     magics = bytearray(area[0::SLOT_BYTES])
-    at = 0
+    kinds[:n_inside] = bytes((_NO_SLOT,)) * n_inside
+    magics[:n_inside] = bytes((SLOT_MAGIC,)) * n_inside
+    at = n_over = 0
     while (
         at := kinds.find(TEXT, at)
     ) >= 0:  # in their order: what lies inside of one is no slot, whatever it looks like
         n = max(1, area[at * SLOT_BYTES + 3])
         if magics[at] == SLOT_MAGIC:
+            n_over = max(0, at + n - n_slots)
             n = min(n, n_slots - at)
             kinds[at] = TEXT
             kinds[at + 1 : at + n] = bytes((_NO_SLOT,)) * (n - 1)
@@ -174,7 +209,7 @@ def _kinds(area: memoryview, n_slots: int) -> tuple[bytes, int]:
             gone.add(at)
     for at in gone:
         kinds[at] = _NO_SLOT
-    return bytes(kinds), len(gone)
+    return bytes(kinds), len(gone), n_over
 
 
 def slot_at(ring: Ring, index: int) -> Slot:

@@ -79,8 +79,10 @@ def by_events(data: bytes, mounts: Sequence[Mount] = (LOCAL,)) -> Found:
 def by_columns(data: bytes, mounts: Sequence[Mount] = (LOCAL,)) -> Found | None:
     """As columns; None where that is left to the other way."""
     found = _empty(mounts)
+    at = len(data) // 3
     found.tally = fold_ring(
-        data,
+        (data[:at], data[at:]),
+        len(data),
         found.quality,
         Attributor(HOOK, MARKS, found.notes),
         WhyNotFound([]),
