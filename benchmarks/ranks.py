@@ -6,8 +6,8 @@ Real starts of `import pandas` are recorded, one after the other, as many as the
 times and addresses differ as those of ranks do (8 with `--quick`). They are written once for each rank with the variables that Slurm gives it, 8
 ranks a node; of a larger job each start stands for several ranks. All start in one working directory, as the ranks of a job
 step do, and once each in its own, which differs in every path that is looked up there. Every executor gets the same two
-processes. Memory is the most that one process of the merge held at any time, its workers included. The sums are checked by
-arithmetic: the calls of the job are those of its recordings, each times the ranks that have it.
+processes. Memory is the most that one process of the merge held at any time, its workers (and Dask's scheduler) included. The sums
+are checked by arithmetic: the calls of the job are those of its recordings, each times the ranks that have it.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def write_ranks(sources: Sequence[Path], place: Path, size: int) -> None:
         recording.write(str(place / f"r{rank:05d}.fsprobe"), "recording", of_rank)
 
 
-def merge(words: Sequence[str], size: int) -> Json:
-    """Seconds and memory of one merge, and the calls of the job."""
+def merge(words: Sequence[str], size: int, cluster: Sequence[int] = ()) -> Json:
+    """Seconds and memory of one merge, and the calls of the job; `cluster`: who works for it and is no child of it."""
     peak = 0
     begin = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PLACE)
@@ -85,7 +85,7 @@ def merge(words: Sequence[str], size: int) -> Json:
     def watch() -> None:
         nonlocal peak
         while process.poll() is None:
-            peak = max(peak, *map(_peak_kib, _tree(process.pid)), 0)
+            peak = max(peak, *map(_peak_kib, [pid for top in (process.pid, *cluster) for pid in _tree(top)]), 0)
             time.sleep(0.05)
 
     watcher = threading.Thread(target=watch)
@@ -108,10 +108,13 @@ def _tree(pid: int) -> list[int]:
     found, todo = [], [pid]
     while todo:
         found.append(todo.pop())
-        try:
-            todo += map(int, Path(f"/proc/{found[-1]}/task/{found[-1]}/children").read_text().split())
-        except OSError:
-            continue
+        for children in Path(f"/proc/{found[-1]}/task").glob(
+            "*/children"
+        ):  # of each thread its own: Dask starts workers in one
+            try:
+                todo += map(int, children.read_text().split())
+            except OSError:
+                continue
     return found
 
 
@@ -124,8 +127,8 @@ def _peak_kib(pid: int) -> int:
 
 
 @contextmanager
-def dask_cluster() -> Iterator[str]:
-    """The address of a Dask cluster of two processes of this interpreter."""
+def dask_cluster() -> Iterator[tuple[str, int]]:
+    """The address of a Dask cluster of two processes of this interpreter, and the process that holds it."""
     code = (
         "import distributed, sys, threading\n"
         "if __name__ == '__main__':\n"
@@ -145,7 +148,7 @@ def dask_cluster() -> Iterator[str]:
             address = process.stdout.readline().decode().strip()
             if not address:
                 raise RuntimeError("Dask's cluster did not start")
-            yield address
+            yield address, process.pid
         finally:
             process.communicate()
 
@@ -158,7 +161,7 @@ def measure(place: Path, size: int, *, is_first: bool) -> list[Json]:
     rows = []
     run = [sys.executable, "-m", "fsprobe", "merge", str(place), "--format", "json", "--executor"]
     mpi = ["mpiexec", "-n", "3", *(["--allow-run-as-root", "--oversubscribe"] if _is_openmpi() else [])]
-    with dask_cluster() as address:
+    with dask_cluster() as (address, holder):
         ways = [(name, [*run, name]) for name in LOCAL]
         ways += [("dask, 2 workers", [*run, f"dask={address}"])]
         ways += [("mpi, 2 workers", [*mpi, sys.executable, "-m", "mpi4py.futures", *run[1:], "mpi"])]
@@ -167,7 +170,8 @@ def measure(place: Path, size: int, *, is_first: bool) -> list[Json]:
                 continue
             say(f"{size:,} ranks, {name}")
             try:
-                rows.append({"n": size, "executor": name, **merge(words, size)})
+                workers = [holder] if name.startswith("dask") else []
+                rows.append({"n": size, "executor": name, **merge(words, size, workers)})
             except (OSError, RuntimeError) as error:
                 rows.append({"n": size, "executor": name, "why_not": str(error)})
     return rows

@@ -81,9 +81,9 @@ def cure(place: Path) -> evidence.Json:
             raise SystemExit(f"fix ended with {done.returncode}\n{done.stdout}{done.stderr}")
         is_equal = snapshot(env) == before
         left = sorted(mounts_below(place) - mounted)
-        line = next(line.strip() for line in done.stdout.splitlines() if line.strip().startswith("fsprobe exec"))
+        line = next(line.strip() for line in done.stdout.splitlines() if " exec --image " in line)
         counted = {}
-        for name, command in (("plain", program), ("image", [*FSPROBE, *shlex.split(line)[1:]])):
+        for name, command in (("plain", program), ("image", shlex.split(line))):
             evidence.say(f"counting a cold start: {name}")
             server.remount()
             at_first = server.counters().metadata

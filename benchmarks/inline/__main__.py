@@ -61,13 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data["cost"] = {**evidence.head("inline --cost", n_runs=options.pairs), **found}
     evidence.save(data, markdown, None, options.output)
     rows = data["equality"]["rows"] if options.equality or is_all else []
-    return int(
-        any(
-            "why_not" not in row
-            and (row["n_calls"] != row["n_equal"] + row["n_cut_off"] + row["n_loaders"] or row["n_lost"])
-            for row in rows
-        )
-    )
+    return int(any("why_not" not in row and not row["is_complete"] for row in rows))
 
 
 if __name__ == "__main__":

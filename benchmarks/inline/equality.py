@@ -85,6 +85,7 @@ def compare(program: Program, python: str) -> evidence.Json:
         row["unseen"], row["by_preload"] = (
             sorted({Path(path).name for path in found}) for found in (quality.unseen, quality.by_preload)
         )
+        row["is_complete"] = agreement.is_complete
         row["examples"] = [
             evidence.neutral(text, PLACE=place, ENV=str(Path(python).parent.parent)) for text in agreement.examples
         ]

@@ -182,9 +182,8 @@ def run(place: Path, n_runs: int) -> list[evidence.Json]:
 
 def markdown(data: evidence.Json) -> str:
     """The report."""
-    header = "setting backend cache wall CPU metadata_calls reads other cache_guess verdict".replace("_", "\t").split(
-        " "
-    )
+    words = "setting backend cache wall CPU metadata_calls reads other cache_guess verdict".split()
+    header = [word.replace("_", " ") for word in words]
     rows = [
         [
             *(row[key] for key in ("setting", "backend", "cache")),
@@ -197,7 +196,7 @@ def markdown(data: evidence.Json) -> str:
     ]
     what = (__doc__ or "").strip().split("\n\n", 2)[2].replace("\n", " ")
     cells = "Each cell: what the account says / what server and clock say, in s; (!) where they differ by more."
-    table = evidence.table([word.replace("\t", " ") for word in header], rows)
+    table = evidence.table(header, rows)
     return f"# The time account against the truth\n\n{what}\n\n{evidence.about(data)}\n{cells}\n\n{table}"
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from fsprobe.api.profile import Profile
 from fsprobe.capture import naming
+from fsprobe.capture.machine import ranks
 from fsprobe.cli.report import load
 from fsprobe.errors import EXIT_OWN_FAILURE, BadInput, FsprobeError
 from fsprobe.model.profile import Profile as Value
@@ -45,7 +46,8 @@ def run(
 
     Args:
         command: its words, or a line as a shell would read it.
-        output: where the recording goes; without it nothing is kept.
+        output: where the recording goes; without it nothing is kept. In a rank of a job its name gets the rank, as with `-o`:
+            the profile's `path` has it.
         backend: auto, strace, ptrace, audit or inline.
         options: more words of `fsprobe run`, such as `["--counters"]`.
         stdin: what the command reads; without it, what this process reads (in a notebook: nothing).
@@ -59,16 +61,19 @@ def run(
     words = shlex.split(command) if isinstance(command, str) else [os.fspath(word) for word in command]
     if not words:
         raise BadInput("no command was given", 'for example fsprobe.run(["python", "train.py"])')
+    rank = ranks.identify(os.environ)
     if output is not None:
-        is_there, why_not = naming.look(os.fspath(output))
+        place = ranks.tagged(os.fspath(output), rank)
+        is_there, why_not = naming.look(place)
         if is_there and "--force" not in options:
-            raise naming.existing(os.fspath(output), "options=['--force'] replaces it; or name another")
+            raise naming.existing(place, "options=['--force'] replaces it; or name another")
         if why_not:
-            raise BadInput(f"cannot write {os.fspath(output)}: {why_not}", "name another")
+            raise BadInput(f"cannot write {place}: {why_not}", "name another")
     with tempfile.TemporaryDirectory(prefix="fsprobe-run-") as scratch:
-        path = os.fspath(output) if output is not None else os.path.join(scratch, "run.fsprobe")
-        own = ["run", "--quiet", "--record-only", "--backend", backend, "-o", path, *options, "--", *words]
+        given = os.fspath(output) if output is not None else os.path.join(scratch, "run.fsprobe")
+        own = ["run", "--quiet", "--record-only", "--backend", backend, "-o", given, *options, "--", *words]
         code, _, said = forward(own, stdin)
+        path = ranks.tagged(given, rank)  # as `run` names it
         if not os.path.exists(path):  # 125 alone does not say so: the command may have ended with it
             raise error_of(said, code, "nothing was recorded")
         return open(path).named(path if output is not None else None)

@@ -73,10 +73,12 @@ def _take_exec(
 ) -> "None":
     process = line.split(None, 1)[0]
     path = None
+    _, quote, after = line.partition(b'"')
     if b" execve(" in line and line.endswith(b"<unfinished ...>"):
-        begun[process] = line.split(b'"', 2)[1]
+        if quote:  # none: an address that can't be read
+            begun[process] = after.partition(b'"')[0]
     elif b" execve(" in line and b" = 0" in line:
-        path = line.split(b'"', 2)[1]
+        path = after.partition(b'"')[0]
     elif b" execve resumed>" in line and b" = 0" in line and process in begun:
         path = begun.pop(process)
     if path is not None:

@@ -66,7 +66,7 @@ def put_in_place(image: Path, target: Path, *, replace: bool = False) -> None:
                     raise BadInput(f"{place} is there by now", "name another place for the image") from None
                 os.replace(source, place)
             placed.append(place)
-    except BadInput:
+    except (BadInput, OSError):
         for place in placed:
-            place.unlink()
+            place.unlink(missing_ok=True)
         raise

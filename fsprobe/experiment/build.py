@@ -150,6 +150,15 @@ def _compiled_in_image(image: Path, tree: Tree, venv: environments.Venv, here: s
     return found
 
 
+def removal_notes(plan: Plan, state: State) -> list[str]:
+    """What is to be said of the places of layouts that are made for the comparison alone."""
+    new = {*plan.copies, *(image.label for image in plan.images if image.image is None)}
+    made = [side.layout.label for side in state.sides if side.layout.label in new]
+    if plan.keep or not made:
+        return []
+    return [f"{' and '.join(made)}: made for this comparison, and removed at its end (--keep leaves what is made)"]
+
+
 def byte_code_notes(plan: Plan, state: State) -> list[str]:
     """What is to be said of byte code that one side has and the other lacks, once both were traced."""
     notes = []

@@ -97,6 +97,8 @@ def run(
         bench = Bench(plan, Path(scratch), how_cold, server, behind_us)
         try:
             prepare(plan, state, bench, stack, say, announcement, announce)
+            if adopt is None:
+                state.notes += build.removal_notes(plan, state)
             measure(plan, state, bench, say, empty, checkpoint)
         except Interrupted as error:
             signals.hold()

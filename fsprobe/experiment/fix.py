@@ -194,6 +194,8 @@ def carry_out(fix: Fix, *, progress: Progress | None = None) -> Outcome:
     if is_kept:  # it was measured in a directory that is gone
         rows = [replace(row, where=str(fix.image)) if row.layout == LABEL else row for row in comparison.rows]
         comparison = replace(comparison, rows=tuple(rows))
+    else:
+        comparison = replace(comparison, notes=(*comparison.notes, "the image is not kept"))
     return Outcome(
         comparison=comparison,
         image=fix.image if is_kept else None,

@@ -138,6 +138,6 @@ class State:
     counted_by: str = ""
     """the filesystem's client in the kernel, where `Run.server` has its counters; "" where they are a server's own"""
     counted_mount: str = ""
+    """the mount whose client that is"""
     counted_device: tuple[str, bytes] | None = None
     """type and device of that mount"""
-    """whose client that is"""

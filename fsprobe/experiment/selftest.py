@@ -84,7 +84,7 @@ class Agreement:
         """Whether there is no difference."""
         return (
             self.n_equal > 0
-            and self.n_calls == self.n_equal + self.n_cut_off
+            and self.n_calls == self.n_equal + self.n_cut_off + self.n_loaders
             and not self.n_extra
             and self.n_threads == self.n_threads_in_order
             and self.n_opened == self.n_opened_equal

@@ -87,7 +87,9 @@ def _row(
         else:
             words = "no runs"
     servers = [run.server for run in runs if run.server is not None]
-    counted = {name: spread_of([server[name] for server in servers]) for name in servers[0]} if servers else None
+    # Lustre's files name an operation from its first time on: what a run does not have, it did not ask
+    names = dict.fromkeys(name for server in servers for name in server)
+    counted = {name: spread_of([server.get(name, 0) for server in servers]) for name in names} if servers else None
     requests = side.analysis.profile.requests
     return LayoutRow(
         layout=side.layout.label,

@@ -109,9 +109,8 @@ def _path(path: bytes, directory: bytes | None, hide: Unchanged) -> bytes:
 
 def _argv(joined: bytes, program: bytes, hide: Unchanged, command: Sequence[bytes]) -> list[bytes]:
     values = joined.split(b"\0")[:-1]
-    words = [b'"%s"' % value for value in values]
-    if not is_command(words, command):
-        words = program_and_script(words, program, values)
+    if not is_command(values, command):
+        words = program_and_script([b'"%s"' % value for value in values], program, values)
         values = [word[1:-4] if word.endswith(b'"...') else word[1:-1] for word in words]
         for value in values[1:]:
             if value and (not value.startswith(b"-") or value[:2] == b"-m"):

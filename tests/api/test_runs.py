@@ -67,6 +67,17 @@ def test_an_output_that_cannot_be_written_is_told_before_the_command_runs(tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_rank_of_a_job_finds_its_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SLURM_STEP_ID", "0"), ("SLURM_PROCID", "3"), ("SLURM_NTASKS", "4")):
+        monkeypatch.setenv(name, value)
+    kept = fsprobe.run([sys.executable, "-c", ""], tmp_path / "x.fsprobe")
+    assert (kept.path, os.listdir(tmp_path)) == (os.fspath(tmp_path / "x.rank0003.fsprobe"), ["x.rank0003.fsprobe"])
+    with pytest.raises(FsprobeError, match="x.rank0003.fsprobe is there already"):
+        fsprobe.run(["touch", os.fspath(tmp_path / "ran")], tmp_path / "x.fsprobe")
+    assert not (tmp_path / "ran").exists()
+    assert fsprobe.run(["sh", "-c", "exit 4"]).exit_code == 4, "where nothing is kept, too"
+
+
 def test_the_last_error_of_fsprobe_is_told_from_other_lines() -> None:
     said = "Traceback of somebody's\nfsprobe: a note\nfsprobe: it failed\nfsprobe: hint: do this"
     error = runs.error_of(said, 4, "nothing")

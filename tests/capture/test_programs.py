@@ -27,6 +27,11 @@ def test_programs_are_those_whose_start_succeeded_in_one_line_or_in_two() -> Non
         assert seen_in(blocks).paths == [b"/bin/sh", b"/usr/bin/gdb"]
 
 
+def test_a_start_without_a_readable_path_hides_no_other() -> None:
+    odd = b"6 1.0 (+ 0.0) execve(0x1, NULL, NULL <unfinished ...>\n6 1.0 (+ 0.0) <... execve resumed>) = -1 EFAULT (Bad address) <0.1>\n"
+    assert seen_in([odd + LOG]).paths == [b"/bin/sh", b"/usr/bin/gdb"]
+
+
 TRACING = (
     b'7 1.0 (+ 0.0) execve("/opt/own debugger", ["x"], 0x1 /* 3 vars */) = 0 <0.000100>\n'
     b"7 1.0 (+ 0.0) clone(child_stack=0x7ffe, flags=CLONE_UNTRACED|SIGCHLD) = 8 <0.000100>\n"

@@ -154,6 +154,7 @@ def test_where_nothing_can_be_mounted_copies_run_from_where_they_lie(
     row = next(row for row in result.rows if row.layout == "flash")
     assert row.in_place
     assert any("nothing can be mounted here" in note for note in result.notes)
+    assert any(note.startswith("flash: made for this comparison, and removed") for note in result.notes)
     said = [path.read_text().split() for path in output.glob("flash-*.out")]
     assert said
     assert all(word.startswith(str(tmp_path / "flash")) for words in said for word in words)
@@ -204,6 +205,7 @@ def test_a_copy_is_kept_when_asked(env: Path, tmp_path: Path) -> None:
     kept = Path(result.rows[1].where)
     assert (kept / "bin" / "python").exists()
     assert kept.is_relative_to(tmp_path / "flash")
+    assert not any("removed" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(

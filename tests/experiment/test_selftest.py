@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fsprobe.experiment import selftest
 
 Row = selftest.Row
@@ -46,3 +48,20 @@ def test_what_is_missing_elsewhere_stays() -> None:
         rows = list(whole)
         assert selftest._take_out_loaders(rows, others, n) == 0, others
         assert rows == whole
+
+
+def test_what_is_told_from_a_difference_is_none() -> None:
+    found = selftest.Agreement(
+        program="x", n_calls=10, n_equal=6, n_extra=0, n_threads=1, n_threads_in_order=1, n_opened=2, n_opened_equal=2,
+        n_lost=0, n_cut_off=1, n_loaders=3,
+    )  # fmt: skip
+    assert found.is_complete
+    for name, value in (
+        ("n_equal", 5),
+        ("n_loaders", 2),
+        ("n_extra", 1),
+        ("n_threads", 2),
+        ("n_opened", 3),
+        ("n_lost", 1),
+    ):
+        assert not replace(found, **{name: value}).is_complete, name

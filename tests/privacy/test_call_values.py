@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.analysis.attribution.program_names import label_of, without_hook
+from fsprobe.capture.backends.inline import arguments
 from fsprobe.events.strace.arguments import exec_argv
 from fsprobe.privacy.log import call_values
 from tests.events.reading import one_call, read_lines
@@ -61,6 +62,18 @@ def test_the_command_itself_keeps_its_arguments() -> None:
     line = HEAD + b'execve("/bin/x", ["x", "a\\nb"], 0x7 /* 3 vars */) = 0\n'
     assert call_values.cut_block(line, (b"x", b"a\nb")) == line
     assert call_values.cut_block(line, (b"x",)) != line
+
+
+def test_a_shell_below_the_command_is_not_the_command() -> None:
+    command = (b"sh", b"-c", b"./job")
+    for code in (rb"mysql -p\"SECRET\"", rb"printf SECRET\n", rb"echo SECRET\303\244"):
+        line = b'7 execve("/bin/sh", ["sh", "-c", "%s"], 0x7 /* 3 vars */) = 0' % code
+        assert b"SECRET" not in call_values.cut_line(line, command)
+        own = code.decode("unicode_escape").encode("latin-1")
+        assert call_values.cut_line(line, (*command[:2], own)) == line
+        joined = b"sh\0-c\0%s\0" % own
+        assert b"SECRET" not in arguments.cut_words(joined, b"sh", command)
+        assert arguments.cut_words(b"/bin/" + joined, b"sh", (*command[:2], own)) == b"/bin/" + joined
 
 
 @pytest.mark.parametrize(

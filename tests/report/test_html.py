@@ -313,3 +313,6 @@ def test_a_copy_is_adopted_by_its_place() -> None:
     assert shlex.split(shlex.split(bound)[-1])[:4] == ["mount", "--bind", "/flash/a b", "/project/env"]
     in_place = adoption_lines(compared, changed(row, in_place=True))["In the job script"][0]
     assert shlex.split(in_place) == ["/flash/a b/bin/python", "x.py"]
+    made = changed(row, where="/flash/env-fsprobe-0123456789abcdef/copy", in_place=True)
+    lines = adoption_lines(compared, made)  # the directory of the comparison is gone
+    assert list(lines.values()) == [["cp -a /project/env/. /flash/env"], ["/flash/env/bin/python x.py"]]

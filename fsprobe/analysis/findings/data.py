@@ -20,7 +20,7 @@ from fsprobe.analysis.findings.evidence import (
     under,
     weigh,
 )
-from fsprobe.analysis.findings.images import image_commands, name_the_container
+from fsprobe.analysis.findings.images import choose_a_line, image_commands
 from fsprobe.model.events import Mount, plain
 from fsprobe.model.formats import text
 
@@ -61,7 +61,7 @@ def small_files(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=f"{plural(len(inside), 'data file')} were opened below {text(root)}: {plural(n_calls(inside), 'call')}{more}.",
         advice="Pack the data set into one file: SquashFS needs no change in the program; HDF5, LMDB or WebDataset shuffle better."
-        + name_the_container(evidence),
+        + choose_a_line(evidence),
         commands=image_commands(evidence, root),
         saves={"requests": requests - 2} if requests and requests > 2 else {},
     )

@@ -30,10 +30,10 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import (
+    choose_a_line,
     image_commands,
     line_of_its_python,
     lines_to_rebuild,
-    name_the_container,
 )
 from fsprobe.model.formats import text
 from fsprobe.model.rows import Counts
@@ -135,7 +135,7 @@ def environment_on_network(evidence: Evidence) -> Seen | None:
         f"{plural(n_calls(root.rows), 'metadata call')} there, {sum(c.counts.n_not_found for _, c in root.rows):,} of them failed (not found).",
         advice="Pack it into one SquashFS image and mount that at the same path (build the venv at its final path), or "
         "install the packages into the container. Compile bytecode before packing (`fsprobe pack --compile` does both); an image is read-only."
-        + name_the_container(evidence),
+        + choose_a_line(evidence),
         commands=image_commands(evidence, root.path),
         saves=_image_saving(evidence, root),
     )
@@ -166,7 +166,7 @@ def conda_on_network(evidence: Evidence) -> Seen | None:
         evidence=f"The run opened {plural(root.n_files, 'file')} of the conda environment {text(root.path)} ({root.fstype}): "
         f"{plural(n_calls(root.rows), 'metadata call')} there.",
         advice="Pack it into one image, mounted at the same path; or build it anew in a container, "
-        "with the container wrapper of LUMI or Tykky where the site has it." + name_the_container(evidence),
+        "with the container wrapper of LUMI or Tykky where the site has it." + choose_a_line(evidence),
         commands=image_commands(evidence, root.path),
         saves=_image_saving(evidence, root),
     )
@@ -343,7 +343,7 @@ def flash_only(evidence: Evidence) -> Seen | None:
         severity="info",
         evidence=f"{text(root.path)} lies on flash storage ({root.fstype}); the run opened {plural(root.n_files, 'file')} of it.",
         advice="Flash storage is for tests, not the cure: the number of metadata requests stays. Pack the environment."
-        + name_the_container(evidence),
+        + choose_a_line(evidence),
         commands=image_commands(evidence, root.path),
         saves=_image_saving(evidence, root),
     )

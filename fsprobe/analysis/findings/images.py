@@ -42,6 +42,13 @@ def name_the_container(evidence: Evidence) -> str:
     return "" if is_container_known(evidence) else " Set SIF to the container image, where you use one."
 
 
+def choose_a_line(evidence: Evidence) -> str:
+    """What to say of `image_commands`, of which the last two do the same; "" where the container is known."""
+    if is_container_known(evidence):
+        return ""
+    return " Of the last two lines one is enough: the first of them without a container, the other in one (set SIF to its image)."
+
+
 def image_of(evidence: Evidence, root: bytes) -> bytes:
     """Where to make the image of a tree: beside it; of an installation that venvs are based on, which may be another's, in
     the working directory."""

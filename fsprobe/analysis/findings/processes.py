@@ -21,6 +21,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import (
+    choose_a_line,
     container_image,
     container_program,
     image_commands,
@@ -66,15 +67,20 @@ def ranks(evidence: Evidence) -> Seen | None:
         evidence=f"{plural(n, 'process', 'processes')} x {plural(one, 'call')} on {text(roots[0].path)} ({roots[0].fstype}) = "
         f"{one * n:,} calls when the job starts.",
         advice="Serve the environment from one image per node; on very many nodes, Spindle or Copper."
-        + name_the_container(evidence),
+        + (choose_a_line(evidence) if _starts_its_ranks(evidence) else name_the_container(evidence)),
         commands=_commands_of_ranks(evidence, roots[0].path),
         saves={} if not requests or requests <= 2 else {"requests": (requests - 2) * n_nodes(evidence)},
     )
 
 
+def _starts_its_ranks(evidence: Evidence) -> bool:
+    """Whether the command itself starts the ranks."""
+    return n_ranks(evidence) < _n_alike(evidence)
+
+
 def _commands_of_ranks(evidence: Evidence, root: bytes) -> list[str]:
-    if n_ranks(evidence) < _n_alike(evidence):
-        return image_commands(evidence, root)  # the command itself starts the ranks
+    if _starts_its_ranks(evidence):
+        return image_commands(evidence, root)
     return [image_commands(evidence, root)[0], _srun_line(evidence, image_of(evidence, root), root)]
 
 

@@ -20,7 +20,7 @@ from fsprobe.analysis.findings.evidence import (
     tells_modules,
     weigh,
 )
-from fsprobe.analysis.findings.images import image_commands, name_the_container
+from fsprobe.analysis.findings.images import choose_a_line, image_commands
 from fsprobe.model.formats import text
 
 _LIBRARY = re.compile(rb"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/bin/[^/]+$")
@@ -83,7 +83,7 @@ def swept_paths(evidence: Evidence) -> Seen | None:
         severity=severity,
         evidence=f"{seen}, once each.",
         advice="In a parallel job let one rank look and tell the others; keep a list of the files, so that no run has to look."
-        + (" What does not change can be packed into an image." + name_the_container(evidence) if is_fixed else ""),
+        + (" What does not change can be packed into an image." + choose_a_line(evidence) if is_fixed else ""),
         commands=image_commands(evidence, root) if is_fixed else [],
         saves={"requests": requests - 2} if requests and requests > 2 else {},
     )

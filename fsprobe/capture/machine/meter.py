@@ -37,9 +37,11 @@ class Meter:
         for path, (source, before) in self._sources.items():
             operations, why_not = {}, ""
             try:
-                operations = {
-                    name: n - before.get(name, 0) for name, n in source.read().items() if n > before.get(name, 0)
-                }
+                after = source.read()
+                if any(after.get(name, 0) < n for name, n in before.items()):
+                    why_not = "its counters began anew meanwhile: it was unmounted, or mounted again"
+                else:
+                    operations = {name: n - before.get(name, 0) for name, n in after.items() if n > before.get(name, 0)}
             except OSError as error:
                 why_not = str(error.strerror)
             since_mount = {name: n for name, n in before.items() if n}

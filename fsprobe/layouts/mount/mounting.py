@@ -53,11 +53,12 @@ def prepare(spec: Spec, way: Way, meeting: str) -> Ready:
         how = _mount_overlay(spec, way, at, daemons)
     fstype = _fstype_at(at)
     os.chdir(here)
-    n_mounts = {"overlay": 4 if spec.upper else 3}.get(spec.kind, 1)
+    kept = [at + b"/kept"] if spec.upper else []
+    made = [at, at + b"/lower", *kept, at] if spec.kind == "overlay" else [at]
     return Ready(
         told={"mount_how": how, "fstype": fstype},
         daemons=frozenset(daemons),
-        undo=lambda: _unmount_all(at, n_mounts),
+        undo=lambda: _unmount_all(made),
     )
 
 
@@ -211,17 +212,17 @@ def _fstype_at(path: bytes) -> str:
     return row[1] if row else ""
 
 
-def _unmount_all(at: bytes, n_mounts: int) -> None:
-    """Unmount what this supervisor mounted; whatever refuses is detached and goes with the namespace."""
+def _unmount_all(made: Sequence[bytes]) -> None:
+    """Unmount what this supervisor mounted, the uppermost first; whatever refuses is detached and goes with the namespace."""
     os.chdir("/")
-    for point in [at] if n_mounts == 1 else [at, at + b"/lower", at + b"/kept", at][: n_mounts + 1]:
+    for point in made:
         try:
             linux.umount(point)
         except OSError:
             try:
                 linux.umount(point, linux.MNT_DETACH)
             except OSError:
-                pass  # "kept" was not asked for
+                pass  # the command may have unmounted it itself
 
 
 def _one_line(said: bytes | Sequence[bytes]) -> str:

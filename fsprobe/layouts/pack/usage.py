@@ -12,7 +12,7 @@ from fsprobe.capture.shipped import typed
 from fsprobe.model.comparison import IMAGE_KINDS, Comparison, LayoutRow
 
 _OWN_DIRECTORY = re.compile("-fsprobe-[0-9a-f]{16}$")
-"""Where an image lies that was made to be compared: it is removed at the end."""
+"""Where an image or a copy lies that was made to be compared: it is removed at the end, unless it was to be kept."""
 
 
 def usage_lines(
@@ -78,10 +78,13 @@ def adoption_lines(comparison: Comparison, row: LayoutRow) -> dict[str, list[str
         return {**once, **{f"In the job script, {name}": lines[name] for name in ("with fsprobe", "with apptainer")}}
     if row.kind != "copy" or not row.where:
         return {}
-    place, path = shlex.quote(row.where), shlex.quote(env)
+    where = row.where
+    if _OWN_DIRECTORY.search(os.path.dirname(where)):  # the directory above it is gone too
+        where = os.path.join(os.path.dirname(os.path.dirname(where)), os.path.basename(env))
+    place, path = shlex.quote(where), shlex.quote(env)
     made = {"Once, or at the start of each job where the place is empty then": [f"cp -a {path}/. {place}"]}
     if row.in_place:
-        return {**made, "In the job script": [shlex.join([command[0].replace(env, row.where, 1), *command[1:]])]}
+        return {**made, "In the job script": [shlex.join([command[0].replace(env, where, 1), *command[1:]])]}
     script = f"mount --bind {place} {path} && exec {shlex.join(command)}"
     bound = f"unshare --mount --propagation slave sh -c {shlex.quote(script)}"
     return {**made, "In the job script, as root": [bound]}

@@ -28,6 +28,8 @@ _EXEC = re.compile(_OPEN_STRING + rb"|NULL|0x[0-9a-f]+", re.DOTALL)
 _STRINGS = re.compile(_OPEN_STRING, re.DOTALL)
 _ARRAY = re.compile(rb"\[(?:" + _OPEN_STRING + rb'|[^"\]])*(?:\]|\Z)', re.DOTALL)
 _WORD = re.compile(_OPEN_STRING + rb"|[^\s\",\[\]]+", re.DOTALL)
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
 _PYTHON = re.compile(rb"^(?:python|pypy)[0-9.]*$")
 _SHELLS = frozenset((b"sh", b"bash", b"dash", b"zsh", b"ksh"))
 _MANY_IN_ONE = frozenset((b"busybox", b"toybox", b"coreutils", b""))
@@ -110,29 +112,49 @@ def _cut_exec(rest: "bytes", command: "Sequence[bytes]") -> "bytes":
     if array is None:
         return rest
     words = _WORD.findall(array.group())
-    if not is_command(words, command):
+    # (undoing escapes takes time: only of as many words as the command has)
+    if len(words) != len(command) or not is_command([_value(word) for word in words], command, words):
         cut = b"[" + b", ".join(program_and_script(words, program)) + b"]"
     else:
         cut = array.group()
     return rest[: match.end() + 2] + cut + _ARRAY.sub(_cut_array, rest[array.end() :])
 
 
-def is_command(words: "Sequence[bytes]", command: "Sequence[bytes]") -> "bool":
-    """Whether an argument vector, as strace quotes it, is the user's own command; told without undoing its escapes."""
-    if not command or len(words) != len(command):
+def is_command(values: "Sequence[bytes | None]", command: "Sequence[bytes]", words: "Sequence[bytes]" = ()) -> "bool":
+    """Whether an argument vector is the user's own command.
+
+    Args:
+        values: its words; None for what is no string.
+        command: the words of the user's own.
+        words: the same as strace quotes them, where it may have cut some short.
+    """
+    if not command or len(values) != len(command):
         return False
     for index, wanted in enumerate(command):
-        word = words[index]
-        if word[:1] != b'"':
+        value = values[index]
+        if value is None:
             return False
-        if b"\\" in word:
-            continue  # of other words than these the two hardly agree
-        value = _raw(word)
         if index == 0:
             value, wanted = value.rpartition(b"/")[2], wanted.rpartition(b"/")[2]
-        if value != wanted and not (word.endswith(b'"...') and wanted.startswith(value)):
+        if value != wanted and not (words and words[index].endswith(b'"...') and wanted.startswith(value)):
             return False
     return True
+
+
+def _value(word: "bytes") -> "bytes | None":
+    """What strace has quoted; None for what is no string (`events.strace.values` is not of Python 3.6)."""
+    if word.endswith(b'"...'):
+        word = word[:-3]
+    if len(word) < 2 or word[:1] != b'"' or word[-1:] != b'"':
+        return None
+    return _ESCAPE.sub(_unescaped, word[1:-1]) if b"\\" in word else word[1:-1]
+
+
+def _unescaped(match: "re.Match[bytes]") -> "bytes":
+    octal, hexadecimal, letter = match.groups()
+    if octal or hexadecimal:
+        return bytes([int(octal, 8) & 0xFF if octal else int(hexadecimal, 16)])
+    return _LETTERS.get(letter, letter)
 
 
 def _raw(word: "bytes") -> "bytes":

@@ -23,7 +23,7 @@ from fsprobe.events.strace.values import (
 )
 from fsprobe.privacy import mount_table
 from fsprobe.privacy.concealment import Unchanged
-from fsprobe.privacy.log.call_values import NOTHING, program_and_script
+from fsprobe.privacy.log.call_values import NOTHING, is_command, program_and_script
 
 _CUT_OFF = re.compile(rb" ?(?:<unfinished \.\.\.>|<detached \.\.\.>|<pid changed to \d+ \.\.\.>)$")
 _RESUMED = re.compile(rb"<\.\.\. ([a-z_][a-z0-9_]*|\?+) resumed>( ?)")
@@ -306,8 +306,9 @@ class Cut:
 
     def _argv(self, part: bytes, program: bytes) -> bytes:
         words = split_arguments(part[1:].removesuffix(b"]"), 1 << 20)
-        if not _is_command(words, self.command):
-            words = program_and_script(words, program, [string_value(word) or b"" for word in words])
+        values = [string_value(word) for word in words]
+        if not is_command(values, self.command, words):
+            words = program_and_script(words, program, [value or b"" for value in values])
             for word in words[1:]:
                 value = string_value(word)
                 if value and (not value.startswith(b"-") or value[:2] == b"-m"):
@@ -322,20 +323,6 @@ class Cut:
                 word if is_same else b'"' + escape(new or b"") + (b'"...' if word.endswith(b'"...') else b'"')
             )
         return b"[" + b", ".join(pieces) + (b"]" if part.endswith(b"]") else b"")
-
-
-def _is_command(words: Sequence[bytes], command: Sequence[bytes]) -> bool:
-    if not command or len(words) != len(command):
-        return False
-    for index, (word, wanted) in enumerate(zip(words, command, strict=True)):
-        value = string_value(word)
-        if value is None:
-            return False
-        if index == 0:
-            value, wanted = value.rpartition(b"/")[2], wanted.rpartition(b"/")[2]
-        if value != wanted and not (word.endswith(b'"...') and wanted.startswith(value)):
-            return False
-    return True
 
 
 def marked(value: bytes, hide: Unchanged) -> bytes:

@@ -48,6 +48,7 @@ class TestEnvironments:
             '$(command -v apptainer || echo singularity) exec -B /project/me/venv.sqsh:/project/me/venv:image-src=/ "$SIF" python train.py',
         )
         assert finding.saves == {}
+        assert "Of the last two lines one is enough" in finding.advice
 
     @pytest.mark.parametrize("there", ["apptainer", "singularity"])
     def test_its_container_line_runs_what_is_on_path(self, there: str, tmp_path: Path) -> None:

@@ -156,3 +156,11 @@ def test_why_the_notes_were_cut_is_said_beside_what_is_missing(tmp_path: Path) -
     audit.truncated = text_log.LOW_MEMORY
     audit.finish(Started(1, True), Outcome())
     assert audit.truncated == f"{text_log.LOW_MEMORY}; 1 files of what interpreters noted can't be read"
+
+
+def test_what_is_missing_of_a_killed_run_is_said_too(tmp_path: Path) -> None:
+    gather(tmp_path, {"7.aa": [birth("begin", 7, 1, 100), call(7, 120, b"one")]})
+    (tmp_path / "marks" / (room.NOTED + "1.aa")).symlink_to(tmp_path)
+    audit = Audit()
+    audit.settle(str(tmp_path), str(tmp_path))
+    assert audit.recover(str(tmp_path)) == "1 files of what interpreters noted can't be read"

@@ -31,6 +31,15 @@ def test_what_was_counted_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+@pytest.mark.parametrize("after", [{}, {"lookup": 4, "open": 9, "metadata": 13}], ids=["gone", "mounted again"])
+def test_a_mount_that_was_replaced_is_not_counted(after: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([BEFORE, after])
+    monkeypatch.setattr(mounts, "read_own", lambda: TABLE.splitlines(keepends=True)[1])
+    monkeypatch.setattr(counters, "find", lambda path: (counters.Source("a client", lambda: next(readings)), ""))
+    counted = meter.Meter().read()["/project"]
+    assert (counted["operations"], bool(counted["why_not"])) == ({}, True), "nothing was observed: it is not 0"
+
+
 def test_nothing_is_read_unasked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, strace_program: str) -> None:
     monkeypatch.setattr(meter, "Meter", lambda: pytest.fail("counters were read"))
     recorded = record.record(options.parse(["-q", "--force", "-o", str(tmp_path / "x.fsprobe"), "--", "/bin/true"]))

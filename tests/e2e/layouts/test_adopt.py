@@ -64,7 +64,7 @@ def typed(lines: str, tmp_path: Path) -> str:
 
 
 def test_an_image_is_made_and_used_by_the_lines_of_the_page(venv: Path, tmp_path: Path) -> None:
-    lines = on_the_page(venv)
+    lines = on_the_page(venv, where=f"{venv}-fsprobe-0123456789abcdef/env.sqsh")  # it went with the comparison
     assert list(lines) == ["Once", "In the job script, with fsprobe", "In the job script, with apptainer"]
     typed(lines["Once"], tmp_path)
     # from now on the directory and the image differ

@@ -144,12 +144,12 @@ class Audit(Backend):
     def recover(self, scratch: "str") -> "str":
         """Make the log of what was noted so far."""
         try:
-            notes.gather(self.scratch, self.log())
+            missing = notes.gather(self.scratch, self.log())
         except OSError as error:
             raise BadInput("%s cannot be read: %s" % (scratch, error.strerror), "nothing can be made of it")
         if not text_log.size_bytes(self.log()):
             raise BadInput("%s holds no log" % scratch, "the run was stopped before its command started")
-        return ""
+        return missing
 
     def is_going_on(self, scratch: "str") -> "bool":
         """Whether interpreters of the run are still there."""

@@ -130,9 +130,9 @@ def cut_words(joined: "bytes", program: "bytes", command: "Sequence[bytes]") -> 
         return joined
     from fsprobe.privacy.log import call_values
 
-    quoted = [b'"%s"' % value for value in values]
-    if call_values.is_command(quoted, command):
+    if call_values.is_command(values, command):
         return joined
+    quoted = [b'"%s"' % value for value in values]
     kept_words = [_bare(word) for word in call_values.program_and_script(quoted, program, values)]
     cut = _joined(kept_words)
     while kept_words and len(cut) > len(joined):

@@ -34,10 +34,16 @@ def target(strace_program: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_an_output_that_cannot_be_written(target: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "x")
+    """Not known beforehand: a pipe takes the name meanwhile."""
     (tmp_path / "scratch").mkdir()
     with pytest.raises(FsprobeError, match="it is a pipe and no file") as caught:
-        attach.attach(target.pid, 0.5, str(tmp_path / "x"), tmp_dir=str(tmp_path / "scratch"))
+        attach.attach(
+            target.pid,
+            0.5,
+            str(tmp_path / "x"),
+            tmp_dir=str(tmp_path / "scratch"),
+            on_start=lambda *_: os.mkfifo(tmp_path / "x"),
+        )
     (left,) = (tmp_path / "scratch").iterdir()
     assert f"fsprobe salvage {left} " in caught.value.hint
     # as of a target in a mount namespace of its own
