@@ -64,10 +64,11 @@ def existing(path: "str", hint: "str" = "--force replaces it; or name another wi
     return FsprobeError("%s is there already" % path, hint, EXIT_USAGE)
 
 
-def look(path: "str") -> "tuple[bool, str]":
+def look(path: "str", cwd: "str" = "") -> "tuple[bool, str]":
     """Whether a file is there, and why none can be put there, as far as two calls can tell it; "" where they see nothing in the way.
 
-    What they can't tell: room on the disk, quotas, links of other users (`files.check` looks for those).
+    What they can't tell: room on the disk, quotas, links of other users (`files.check` looks for those). `cwd` is the working
+    directory where that is known, which saves each rank a call.
     """
     is_there = False
     try:
@@ -85,7 +86,7 @@ def look(path: "str") -> "tuple[bool, str]":
     directory = os.path.dirname(path)
     try:
         # a working directory that was removed still says that it can be written to
-        if os.access(directory or os.getcwd(), os.W_OK | os.X_OK):
+        if os.access(directory or cwd or os.getcwd(), os.W_OK | os.X_OK):
             return is_there, ""
     except FileNotFoundError:
         return is_there, "the working directory is gone"
@@ -94,19 +95,20 @@ def look(path: "str") -> "tuple[bool, str]":
     return is_there, "no such directory: %s" % directory
 
 
-def check(path: "str", page: "str" = "", replaces: "bool" = False) -> "None":
+def check(path: "str", page: "str" = "", replaces: "bool" = False, cwd: "str" = "") -> "None":
     """A recording, or its page, that can't be written is told before the command starts.
 
     Args:
         path: where the recording shall be.
         page: where the report goes; "" for nowhere.
         replaces: files that are there may be replaced.
+        cwd: see `look`.
 
     Raises:
         FsprobeError: a file is there (exit code 2); or what `look` finds (125, as of wrong usage of `run`).
     """
     for output in (path, page) if page and not files.is_stream(page) else (path,):
-        is_there, why_not = look(output)
+        is_there, why_not = look(output, cwd)
         if is_there and not replaces:
             raise existing(output)
         if why_not:

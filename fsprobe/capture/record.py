@@ -195,8 +195,8 @@ def prepare(
         host_name, rank = naming.node_name(run.environment, str(run.state["host"])), ranks.identify(run.environment)
         run.path = naming.output_path(options.output, options.command, host_name, rank)
         run.replaces = options.force
-        naming.check(run.path, naming.page_path(run.path, options.page, rank), run.replaces)
-        output = os.path.abspath(run.path) if run.state["cwd"] else run.path
+        naming.check(run.path, naming.page_path(run.path, options.page, rank), run.replaces, str(run.state["cwd"]))
+        output = os.path.normpath(os.path.join(str(run.state["cwd"]), run.path)) if run.state["cwd"] else run.path
         write_state(run.scratch, dict(run.state, output=output))
         write_so_far = functools.partial(_write_so_far, run)
         if consume is not None and options.stream:
