@@ -26,6 +26,8 @@ WORKLOADS = {
     ),
 }
 N_SLOTS = 1 << 17
+QUIET_S = (2, 17)
+QUIET_RUNS = 5
 CALLS = """
 import os, time
 def least(call, n=2000, batches=200):
@@ -101,7 +103,7 @@ def measure(pythons: Sequence[str], n_pairs: int) -> evidence.Json:
             for what, start in (("recorder", recorder.start), ("fsprobe run", whole)):
                 rows.append({"program": workload, "what": what, **pairs(words, start, n_pairs)})
                 evidence.say(f"{workload}, {what}: wall {rows[-1]['wall']['ratio']:.3f}")
-        return {"rows": rows, "calls": calls(recorder, pythons[0])}
+        return {"rows": rows, "calls": calls(recorder, pythons[0]), "quiet": quiet()}
 
 
 def _in_memory() -> str | None:
@@ -152,6 +154,15 @@ def calls(recorder: Recorder, python: str) -> evidence.Json:
     return {"stat_ns": [plain[0], noted[0]], "open_ns": [plain[1], noted[1]]}
 
 
+def quiet() -> evidence.Json:
+    """Share of a processor that `fsprobe run` takes while its program makes no calls: longer sleeps against shorter ones."""
+    shares = []
+    for _ in range(QUIET_RUNS):
+        short, long = (whole(["sleep", str(seconds)]) for seconds in QUIET_S)
+        shares.append((long[1] - short[1]) / (QUIET_S[1] - QUIET_S[0]))
+    return {"share": evidence.spread(shares), "n": QUIET_RUNS}
+
+
 def table(found: evidence.Json) -> str:
     """The ratios and the price of a call as Markdown."""
     rows = [
@@ -174,6 +185,12 @@ def table(found: evidence.Json) -> str:
             ("open and close", found["calls"]["open_ns"]),
         )
     ]
+    if "quiet" in found:
+        share = found["quiet"]["share"]
+        lines.append(
+            f"While the program makes no calls, `fsprobe run` takes {share['median']:.2%} of a processor"
+            f" ({share['min']:.2%} to {share['max']:.2%}, {found['quiet']['n']} runs)."
+        )
     return evidence.table(header, rows) + "\n" + "\n\n".join(lines) + "\n"
 
 

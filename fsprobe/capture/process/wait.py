@@ -67,7 +67,7 @@ class Observer:
     """What is asked, while a command runs, of whoever observes it. This one sees nothing, and so nothing stands in its way."""
 
     tick_s = TICK_S
-    """How long it can do without `watch`."""
+    """How long it can do without `watch`; asked at each tick."""
     is_stuck = False
     """It stands still for ever, and the command with it."""
 
@@ -108,11 +108,11 @@ def wait(
     waiting: "list[Any]" = []
     gone_at: "float | None" = None
     is_over = False
-    tick_s = min([by.tick_s for by in observers] + [TICK_S])
     told_at = 0.0
     wanted = [int(number) for number in (*FORWARDED, signal.SIGCHLD)]
     while True:
         is_short = process.is_target and gone_at is not None
+        tick_s = min([by.tick_s for by in observers] + [TICK_S])
         arrived = take_signal(wanted, SHORT_TICK_S if is_short else tick_s)
         held.heed(None if arrived is None else arrived.si_signo)
         # left a zombie at first: the CPU of a tracer can be told apart from its children's only before it is reaped

@@ -38,6 +38,14 @@ TRIAL = "trial"
 """The ring of a dry start."""
 TRIAL_SLOTS = 512
 TICK_S = 0.02
+QUIET_TICK_S = 0.05
+"""The tick of a run that makes few calls, at the longest: each wakes a processor."""
+A_CALL_S = 2e-6
+"""No call takes less with the recorder in it (see reports/inline.md)."""
+QUIET_AFTER = 50
+"""So many ticks in a row have to be quiet."""
+QUIET_SHARE = 1 / 64
+"""A tick is quiet in which less than this of what is kept ready was taken."""
 MAX_CPUS = 4
 """Of how many processors the first slots are meant to last for a tick. With more the ring is kept further ahead once it is used."""
 AHEAD_OF_A_TICK = 8
@@ -69,7 +77,6 @@ class Inline(Backend):
     ways_to_mark = (MARKED_IN_RING, UNMARKED)
     remedy = TRACER
     data_files = (library.DATA_FILE,)
-    tick_s = TICK_S
     can_stream = True
 
     library = ""
@@ -79,6 +86,8 @@ class Inline(Backend):
     ahead = ringfile.AHEAD
     n_taken = 0
     n_slots = 0
+    n_quiet = 0
+    """Ticks, the last ones, that were quiet."""
     why_full = ""
     follower: "RingFollower | None" = None
     witness: "Witness | None" = None
@@ -225,6 +234,13 @@ class Inline(Backend):
         """What was sent to all beside fsprobe the command has had."""
         return self.witness is not None and self.witness.has_had(number, sender)
 
+    @property
+    def tick_s(self) -> "float":  # type: ignore[override]
+        """Longer where few calls are made, but no longer than one thread needs to use up what is ready."""
+        if self.n_quiet < QUIET_AFTER:
+            return TICK_S
+        return max(TICK_S, min(QUIET_TICK_S, (self.n_slots - self.n_taken) * A_CALL_S))
+
     def watch(self, process: "Process") -> "None":
         """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs."""
         try:
@@ -235,6 +251,7 @@ class Inline(Backend):
             return
         if taken < self.n_taken:
             return  # a program has written into the header
+        self.n_quiet = self.n_quiet + 1 if taken - self.n_taken < QUIET_SHARE * self.ahead else 0
         self.ahead = min(self.most_ahead, max(self.ahead, AHEAD_OF_A_TICK * (taken - self.n_taken)))
         self.n_taken = taken
         if self.follower is not None:

@@ -262,6 +262,16 @@ def test_a_ring_that_grows_loses_nothing(record: Record) -> None:
     assert next(row for row in profile.metrics.by_path if row.key == "/etc/hostname").n_stat == n
 
 
+@pytest.mark.alone
+def test_many_calls_after_a_quiet_time_are_all_seen(record: Record) -> None:
+    n = 150_000
+    profile = record(
+        [sys.executable, "-c", f"import os, time\ntime.sleep(1.5)\nfor _ in range({n}): os.stat('/etc/hostname')"]
+    ).profile
+    assert profile.quality.n_lost == 0
+    assert next(row for row in profile.metrics.by_path if row.key == "/etc/hostname").n_stat == n
+
+
 def test_a_killed_fsprobe_is_salvaged(tmp_path: Path) -> None:
     ready, go = tmp_path / "ready", tmp_path / "go"
     code = (
