@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -40,6 +41,15 @@ def least(call, n=2000, batches=200):
     return best
 def opened(): os.close(os.open("/etc/passwd", os.O_RDONLY))
 print(least(lambda: os.stat("/etc/passwd")), least(opened))
+"""
+N_READS = 10_000_000
+READS = """
+import os, time
+fd = os.open("/etc/passwd", os.O_RDONLY)
+begin = time.perf_counter_ns()
+for _ in range(%d):
+    os.pread(fd, 1, 0)
+print((time.perf_counter_ns() - begin) / %d)
 """
 Start = Callable[[list[str]], tuple[float, float]]
 
@@ -103,7 +113,7 @@ def measure(pythons: Sequence[str], n_pairs: int) -> evidence.Json:
             for what, start in (("recorder", recorder.start), ("fsprobe run", whole)):
                 rows.append({"program": workload, "what": what, **pairs(words, start, n_pairs)})
                 evidence.say(f"{workload}, {what}: wall {rows[-1]['wall']['ratio']:.3f}")
-        return {"rows": rows, "calls": calls(recorder, pythons[0]), "quiet": quiet()}
+        return {"rows": rows, "calls": calls(recorder, pythons[0]), "reads": reads(pythons[0]), "quiet": quiet()}
 
 
 def _in_memory() -> str | None:
@@ -154,6 +164,37 @@ def calls(recorder: Recorder, python: str) -> evidence.Json:
     return {"stat_ns": [plain[0], noted[0]], "open_ns": [plain[1], noted[1]]}
 
 
+def reads(python: str) -> evidence.Json:
+    """Many reads of one open file: nanoseconds of one, without and with; how many the recording counts, and its size."""
+    words = [python, "-I", "-S", "-c", READS % (N_READS, N_READS)]
+    with tempfile.TemporaryDirectory(prefix="fsprobe-cost-") as place:
+        recording = Path(place) / "x.fsprobe"
+        run = [
+            sys.executable,
+            "-m",
+            "fsprobe",
+            "run",
+            "-q",
+            "--record-only",
+            "--backend",
+            "inline",
+            "-o",
+            str(recording),
+        ]
+        plain, noted = (
+            float(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
+            for line in (words, [*run, "--", *words])
+        )
+        report = [sys.executable, "-m", "fsprobe", "report", "--format", "json", str(recording)]
+        account = json.loads(subprocess.run(report, capture_output=True, check=True).stdout)["time"]
+        return {
+            "n": N_READS,
+            "ns": [plain, noted],
+            "recording_bytes": recording.stat().st_size,
+            "n_counted": account["n_reads"],
+        }
+
+
 def quiet() -> evidence.Json:
     """Share of a processor that `fsprobe run` takes while its program makes no calls: longer sleeps against shorter ones."""
     shares = []
@@ -185,6 +226,14 @@ def table(found: evidence.Json) -> str:
             ("open and close", found["calls"]["open_ns"]),
         )
     ]
+    if "reads" in found:
+        read = found["reads"]
+        plain, noted = read["ns"]
+        lines.append(
+            f"{read['n']:,} reads of a byte: {plain / 1e3:.2f} us each without, {noted / 1e3:.2f} us with,"
+            f" {(noted - plain) / 1e3:.2f} us more; the recording of {read['recording_bytes'] / 1e3:.1f} kB counts"
+            f" {read['n_counted']:,} reads, those of the interpreter's start among them."
+        )
     if "quiet" in found:
         share = found["quiet"]["share"]
         lines.append(
