@@ -118,7 +118,7 @@ def write_recording(
     """
     lead = backends[0]
     if not state.get("attached") and any(one.takes_privileges for one in backends):
-        seen = programs.seen_in(lead.text()) if streamed is None else programs.Seen(streamed.programs())
+        seen = programs.seen_in(lead.starts()) if streamed is None else programs.Seen(streamed.programs())
         is_root = not state.get("uid")
         state["privileged"] = [] if is_root else programs.privileged(seen.paths)
         if is_root and any(one.takes_privileges_of_root for one in backends):

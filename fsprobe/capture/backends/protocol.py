@@ -199,6 +199,10 @@ class Backend(Observer):
         """The calls in strace's words, in blocks: whatever is looked up after the run is found in it."""
         return iter(())
 
+    def starts(self) -> "Iterator[bytes]":
+        """Those that start a program, and any others."""
+        return self.text()
+
     # -- a run whose fsprobe was killed --------------------------------------------------------------------------------
 
     def resume(self, facts: "Mapping[str, Any]") -> "None":

@@ -14,8 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_EXEC_NUMBERS = (59, 322)
-_LOW_BYTES = frozenset(number & 0xFF for number in _EXEC_NUMBERS)
 _LONG = struct.Struct("<BBBBIQ")
 _N2_AT = 84
 _AT_ONCE = 4096
@@ -62,7 +60,7 @@ def replacements(source: "ringfile.Reader", n: "int", command: "Sequence[bytes]"
         kinds, numbers = data[2 :: ringfile.SLOT_BYTES], data[80 :: ringfile.SLOT_BYTES]
         for at in range(min(len(kinds), len(numbers))):
             kind = kinds[at]
-            if kind == words.START or (kind == words.CALL and numbers[at] in _LOW_BYTES):
+            if kind == words.START or (kind == words.CALL and numbers[at] in words.EXEC_BYTES):
                 programs.append(first + at)
             elif kind == words.TEXT:
                 place = at * ringfile.SLOT_BYTES
@@ -91,7 +89,7 @@ def _replace(
     used: "set[int]",
 ) -> "None":
     fields = words.SLOT.unpack(slot[: words.SLOT.size])
-    if fields[0] != words.MAGIC or (fields[2] == words.CALL and fields[16] not in _EXEC_NUMBERS):
+    if fields[0] != words.MAGIC or (fields[2] == words.CALL and fields[16] not in words.EXECS):
         return
     is_long = bool(fields[3] & words.HAS_LONG)
     texts = words.texts_of(source, slot, index, 0, fields)

@@ -367,6 +367,10 @@ class Inline(Backend):
         """The calls in strace's words."""
         return words.blocks(self._source, self.most)
 
+    def starts(self) -> "Iterator[bytes]":
+        """The calls of exec in strace's words."""
+        return words.blocks(self._source, self.most, is_of_starts=True)
+
     # -- a run whose fsprobe was killed --------------------------------------------------------------------------------
 
     def resume(self, facts: "Mapping[str, Any]") -> "None":

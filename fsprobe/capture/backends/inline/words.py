@@ -32,7 +32,9 @@ _ODD = re.compile(rb'["\\\x00-\x1f<>]')
 _FDCWD = 0xFFFFFF9C
 
 _OPENS = {2: "open", 85: "creat", 257: "openat", 437: "openat2"}
-_EXECS = {59: "execve", 322: "execve"}
+EXECS = {59: "execve", 322: "execve"}
+EXEC_BYTES = frozenset(number & 0xFF for number in EXECS)
+"""The first bytes of their numbers: what has none of them is none of them."""
 _LINKS = {86: "link", 265: "linkat", 82: "rename", 264: "renameat", 316: "renameat2"}
 _SYMLINKS = {88: "symlink", 266: "symlinkat"}
 _READLINKS = {89: "readlink", 267: "readlinkat"}
@@ -63,13 +65,16 @@ class Seen:
     """With which the first process ended, by its own word."""
 
 
-def lines(ring: "str | int", most: "int", seen: "Seen | None" = None) -> "Iterator[bytes]":
+def lines(
+    ring: "str | int", most: "int", seen: "Seen | None" = None, is_of_starts: "bool" = False
+) -> "Iterator[bytes]":
     """The calls of a ring, a line each, without times; what says nothing new is left out.
 
     Args:
         ring: its path, or a descriptor. What it holds is not trusted: every process of the run may have written into it.
         most: as many slots as the recorder has allocated.
-        seen: filled meanwhile.
+        seen: filled meanwhile, but for the status where only starts are asked for.
+        is_of_starts: only of the calls that start a program.
 
     Raises:
         OSError: it can't be read.
@@ -92,6 +97,8 @@ def lines(ring: "str | int", most: "int", seen: "Seen | None" = None) -> "Iterat
                     continue
                 if kind == TEXT:
                     skip = max(1, has) - 1
+                    continue
+                if is_of_starts and kind == CALL and data[place + 80] not in EXEC_BYTES:
                     continue
                 is_exit = data[place + 80 : place + 82] == _EXIT
                 if kind == CALL and not has & HAS_LONG and not is_exit:
@@ -126,7 +133,7 @@ def has_start(ring: "str | int", most: "int") -> "bool":
         OSError: it can't be read.
     """
     seen = Seen()
-    for _ in lines(ring, most, seen):
+    for _ in lines(ring, most, seen, is_of_starts=True):
         if seen.n_starts:
             break
     return seen.n_starts > 0
@@ -144,14 +151,14 @@ def look(ring: "str | int", most: "int") -> "Seen":
     return seen
 
 
-def blocks(ring: "str | int", most: "int") -> "Iterator[bytes]":
-    """The lines in larger pieces; nothing where the ring can't be read.
+def blocks(ring: "str | int", most: "int", is_of_starts: "bool" = False) -> "Iterator[bytes]":
+    """The lines in larger pieces; see `lines`.
 
     Raises:
         OSError: it can't be read any further.
     """
     piece = []
-    for line in lines(ring, min(most, MAX_SLOTS_LOOKED_AT)):
+    for line in lines(ring, min(most, MAX_SLOTS_LOOKED_AT), is_of_starts=is_of_starts):
         piece.append(line)
         if len(piece) >= 2048:
             yield b"".join(piece)
@@ -196,7 +203,7 @@ def _line(
     if any(_ODD.search(text) for text in (path, base, base_2)):
         return None
     tid, number, result = fields[4], fields[16], fields[7]
-    if kind == START or number in _EXECS:
+    if kind == START or number in EXECS:
         # an exec that has not come back has become another program
         how = _result(fields) if kind == CALL and state == DONE else b"0"
         if path[:1] != b"/":

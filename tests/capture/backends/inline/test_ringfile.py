@@ -113,7 +113,10 @@ def lines_of(data: bytes, tmp_path: Path) -> list[bytes]:
     path = tmp_path / "words"
     path.write_bytes(data)
     path.chmod(0o600)
-    return list(words.lines(str(path), 1 << 20))
+    lines = list(words.lines(str(path), 1 << 20))
+    starts = list(words.lines(str(path), 1 << 20, is_of_starts=True))
+    assert starts == [line for line in lines if b" execve(" in line]
+    return lines
 
 
 def test_words(tmp_path: Path) -> None:
@@ -138,6 +141,13 @@ def test_words(tmp_path: Path) -> None:
         b'5 stat("%s") = 0\n' % long,
         b'5 execve("/p", ...) = 0\n',
     ]
+
+
+def test_the_starts_alone_of_a_real_ring(library: Path, tmp_path: Path) -> None:
+    long = "/" * 300 + "bin/cat"
+    script = f"for i in 1 2 3; do (/bin/ls -d / ); done; {long} /etc/hostname; exec /bin/true"
+    data = recorded.record(library, ["bash", "-c", script], slots=4000).data
+    assert sum(b" execve(" in line for line in lines_of(data, tmp_path)) >= 6
 
 
 def test_a_real_ring_with_bits_turned(library: Path, tmp_path: Path) -> None:
