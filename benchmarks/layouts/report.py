@@ -6,11 +6,12 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from fsprobe import numbers
 from fsprobe.model import serial
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.formats import JsonObject
 from fsprobe.recording import format1
-from fsprobe.report import numbers, plots
+from fsprobe.report import plots
 
 LAYOUTS = ("plain", "native", "flash-like", "squashfs", "squashfuse", "overlay")
 IMAGES = ("squashfs", "squashfuse", "overlay")

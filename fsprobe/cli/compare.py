@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from fsprobe import experiment, pipeline
+from fsprobe import experiment, numbers, pipeline
 from fsprobe.analysis.gaps import gaps
 from fsprobe.capture.machine import host
 from fsprobe.cli import amounts
@@ -26,7 +26,6 @@ from fsprobe.model.comparison import Comparison, LayoutRow, Spread
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
-from fsprobe.report import numbers
 from fsprobe.report.terminal import comparison as comparison_report
 
 NEW = "(new)"

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from fsprobe import pipeline
+from fsprobe import numbers, pipeline
 from fsprobe.analysis import whatif
 from fsprobe.analysis.counting.tally import opens_below
 from fsprobe.analysis.findings.evidence import is_under
@@ -23,7 +23,6 @@ from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
-from fsprobe.report import numbers
 from fsprobe.report.terminal.console import NOTE, clean, console_on, print_words
 
 

@@ -12,13 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from fsprobe import files
+from fsprobe import files, numbers
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 from fsprobe.model.answers import CurvePoint
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import Profile
-from fsprobe.report import comparison_facts, facts, numbers
+from fsprobe.report import comparison_facts, facts
 from fsprobe.report.foreign import visible
 
 PHASE_COLOURS = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fsprobe import capabilities
+from fsprobe import capabilities, numbers
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
 from fsprobe.model.time.account import CPU, TimeAccount, TimePart, TimeRow
-from fsprobe.report import numbers, request_facts
+from fsprobe.report import request_facts
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
 OWN_SHARE = 0.05

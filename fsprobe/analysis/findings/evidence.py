@@ -19,6 +19,7 @@ from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Mount, plain
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
+from fsprobe.numbers import plural as plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,8 +280,3 @@ def some(paths: Sequence[bytes], n: int = 3) -> str:
     """The first paths as text, and how many more there are."""
     shown = ", ".join(text(path) for path in paths[:n])
     return f"{shown} and {len(paths) - n} more" if len(paths) > n else shown
-
-
-def plural(n: int, noun: str, plural_noun: str = "") -> str:
-    """`1 call`, `2,000 calls`."""
-    return f"{n:,} {noun if n == 1 else plural_noun or noun + 's'}"
