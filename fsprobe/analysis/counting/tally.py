@@ -96,7 +96,7 @@ class PathTally:
     resolved: bytes | None = None
     """Where a successful open of it led, by the tracer's annotation of the descriptor; the path itself where there is none."""
     latency: dict[int, int] = field(default_factory=dict)
-    """bin -> calls; see `latency_bin`"""
+    """bin -> calls; see `latency.bin_of`"""
     max_ns: int = 0
 
 
@@ -229,7 +229,7 @@ class Folder:
             if dur_ns is not None:
                 stretch.time_ns += dur_ns
                 counts.time_ns += dur_ns
-                number = 0 if dur_ns <= 1000 else BINS.get(dur_ns // 1000)
+                number = BINS.get(dur_ns // 1000)
                 if number is None:
                     number = bin_of(dur_ns // 1000)
                 latency = path.latency

@@ -13,14 +13,12 @@ import typing
 from typing import Any, get_args, get_origin
 
 from fsprobe.analysis.attribution.attribute import PHASES, Notes
+from fsprobe.analysis.counting.latency import MAX_BIN
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.evidence import Watch
 from fsprobe.model.events import Op, ParseQuality
 from fsprobe.model.rows import Rates
 from fsprobe.model.serial import MAX_INT, Misfit
-
-MAX_LATENCY_BIN = 600
-"""As `latency.latency_bin` gives."""
 
 
 def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> None:
@@ -45,7 +43,7 @@ def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> No
         if name not in known:
             raise Misfit(f"{name!r} is no rate")
     tables = [tally.floor, *(path.latency for path in tally.by_path.values())]
-    if any(number > MAX_LATENCY_BIN for table in tables for number in table):
+    if any(number > MAX_BIN for table in tables for number in table):
         raise Misfit("a bin of durations is none")
     if tally.timeline_step < 1:
         raise Misfit("timeline_step is not positive")
