@@ -15,6 +15,7 @@ from fsprobe.analysis.findings.evidence import (
     environment,
     is_file,
     is_in_archive,
+    is_missing,
     is_under,
     n_calls,
     n_requests_below,
@@ -200,12 +201,13 @@ def unused_python_path(evidence: Evidence) -> Seen | None:
     severity = weigh(evidence, "removable_calls", calls, unused)
     if not unused or severity is None:
         return None
+    rest = [entry for entry in entries if entry not in unused and not is_missing(evidence, entry)]
     return Seen(
         severity=severity,
         evidence=f"{plural(len(unused), 'directory', 'directories')} of PYTHONPATH ({some(unused)}) gave no module and cost "
         f"{plural(calls, 'call')}.",
         advice="Take them out of PYTHONPATH for this program.",
-        commands=[assignment("PYTHONPATH", [entry for entry in entries if entry not in unused])],
+        commands=[assignment("PYTHONPATH", rest)],
         saves=saving(evidence, calls, rows),
     )
 

@@ -196,6 +196,13 @@ def is_in_archive(evidence: Evidence, entry: bytes) -> bool:
     return False
 
 
+def is_missing(evidence: Evidence, entry: bytes) -> bool:
+    """Whether an entry of sys.path was looked for, and neither it nor anything below it was ever found."""
+    asked = entry in evidence.tally.by_path
+    is_there = any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in under(evidence, [entry]))
+    return asked and not is_there and not is_in_archive(evidence, entry)
+
+
 def real_place(evidence: Evidence, place: bytes) -> bytes:
     """Where a directory led when something below it was opened; the directory itself where that is not known."""
     for path, counted in under(evidence, [place]):
