@@ -176,19 +176,25 @@ def exit_status(log: "str", pid: "int", tail: "bytes" = b"") -> "int":
         pid: the process.
         tail: lines that were cut off it.
     """
+    status = last_ending(blocks(log), pid)
+    for line in tail.split(b"\n"):
+        status = ending(line, pid, status)
+    return status or 0
+
+
+def last_ending(text: "Iterable[bytes]", pid: "int") -> "int | None":
+    """How process `pid` ended according to the whole lines of a log's blocks; None when they do not say."""
     status = None
+    rest = b""
     try:
-        rest = b""
-        for block in blocks(log):
+        for block in text:
             lines = (rest + block).split(b"\n")
             rest = lines.pop()
             for line in lines:
                 status = ending(line, pid, status)
     except OSError:
         pass
-    for line in tail.split(b"\n"):
-        status = ending(line, pid, status)
-    return status or 0
+    return status
 
 
 def ending(line: "bytes", pid: "int", before: "int | None") -> "int | None":

@@ -115,11 +115,10 @@ class Audit(Backend):
             missing = notes.gather(self.scratch, self.log())
             self.truncated = "; ".join(why for why in (self.truncated, missing) if why)
         except OSError as error:
-            status = outcome.exit_status
             raise FsprobeError(
                 "what the interpreters noted in %s cannot be read: %s" % (self.scratch, error.strerror),
                 "the command has run; name another place with --tmp-dir",
-                (status if status > 0 else 128 - status) if status else None,
+                outcome.exit_code or None,
             )
 
     def warnings(self, outcome: "Outcome") -> "list[str]":
