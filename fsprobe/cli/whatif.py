@@ -14,12 +14,12 @@ from rich.text import Text
 from fsprobe import numbers, pipeline
 from fsprobe.analysis import whatif
 from fsprobe.analysis.counting.tally import opens_below
-from fsprobe.analysis.findings.evidence import is_under
 from fsprobe.cli import amounts
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model.answers import Estimate, WhatIf
 from fsprobe.model.comparison import Comparison
+from fsprobe.model.events import is_under
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed, Frame
+from fsprobe.analysis.attribution.program_images import image_key
 from fsprobe.analysis.counting.latency import BINS, bin_of
 from fsprobe.events.strace.arguments import resolved_of
 from fsprobe.model.events import MISSING_ERRORS, Op
@@ -85,7 +86,7 @@ class ProcessTally:
     @property
     def key(self) -> str:
         """As `ProcessInfo.key`."""
-        return f"{self.pid} {self.label}".strip() + (" (launcher)" if self.kind == "launcher" else "")
+        return image_key(self.pid, self.label, self.kind)
 
 
 @dataclass(slots=True)

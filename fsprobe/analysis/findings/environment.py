@@ -16,7 +16,6 @@ from fsprobe.analysis.findings.evidence import (
     is_file,
     is_in_archive,
     is_missing,
-    is_under,
     n_calls,
     n_requests_below,
     on_network,
@@ -36,6 +35,7 @@ from fsprobe.analysis.findings.images import (
     line_of_its_python,
     lines_to_rebuild,
 )
+from fsprobe.model.events import is_under
 from fsprobe.model.formats import text
 from fsprobe.model.rows import Counts
 

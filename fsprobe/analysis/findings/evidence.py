@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import Notes
-from fsprobe.analysis.counting.tally import PathTally, ProcessTally, Tally
+from fsprobe.analysis.counting.tally import PathTally, Tally
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
 from fsprobe.analysis.findings.watch import Watch as Watch
 from fsprobe.analysis.findings.watch import watch as watch
@@ -113,22 +113,12 @@ def version_of(evidence: Evidence) -> tuple[int, ...]:
     return max((tuple(found) for found in numbers if len(found) == 2), default=())
 
 
-def key_of(process: ProcessTally) -> str:
-    """The name of a process in the tally and in the watch."""
-    return process.key
-
-
 def tells_modules(evidence: Evidence) -> bool:
     """Whether imports are known by module; where they are estimated by package, no module is named."""
     return evidence.profile.metrics.imports_by != "package"
 
 
 # -- paths --------------------------------------------------------------------------------------------------------------
-
-
-def is_under(path: bytes, root: bytes) -> bool:
-    """Whether a path is a directory or lies below it, by name."""
-    return path == root or path.startswith(root.rstrip(b"/") + b"/")
 
 
 def under(evidence: Evidence, roots: Iterable[bytes]) -> Iterator[tuple[bytes, PathTally]]:

@@ -16,7 +16,6 @@ from fsprobe.analysis.findings.evidence import (
     directories,
     environment,
     is_missing,
-    is_under,
     n_calls,
     n_pythons,
     plural,
@@ -26,6 +25,7 @@ from fsprobe.analysis.findings.evidence import (
     under_each,
     weigh,
 )
+from fsprobe.model.events import is_under
 from fsprobe.model.formats import text
 
 _LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")

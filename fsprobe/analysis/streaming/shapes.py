@@ -6,7 +6,6 @@ Tallies are tables of mutable counts, so they are no values of `model/`; the dat
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
@@ -18,7 +17,7 @@ from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.evidence import Watch
 from fsprobe.model.events import Op, ParseQuality
 from fsprobe.model.rows import Rates
-from fsprobe.model.serial import MAX_INT, Misfit
+from fsprobe.model.serial import MAX_INT, Misfit, fields_of
 
 
 def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> None:
@@ -52,13 +51,6 @@ def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> No
 _OPS = frozenset(op.value for op in Op)
 _SIGNED = frozenset(("first_ns", "last_ns", "startup_end_ns", "wall_start_ns", "timeline", "ended_ns", "spans"))
 """Fields whose numbers may be negative: times on an axis with any zero."""
-
-
-@functools.cache
-def fields_of(cls: Any) -> dict[str, Any]:
-    """Field name -> type."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _fit(value: Any, kind: Any, where: str) -> None:
