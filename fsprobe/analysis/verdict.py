@@ -358,7 +358,7 @@ def _beside(evidence: Evidence) -> list[Reason]:
     if manifest.majflt is not None:
         parts.append(plural(manifest.majflt, "major page fault"))
     if manifest.read_bytes is not None:
-        parts.append(f"{manifest.read_bytes / 1e6:,.1f} MB read")
+        parts.append(f"{numbers.size_bytes(manifest.read_bytes)} read")
     where = "under the hooks" if manifest.lacks(capabilities.FOREIGN_PROGRAMS) else "under the tracer"
     return [Reason(about=MACHINE, level=NOT, text=f"{where}: " + ", ".join(parts))] if parts else []
 

@@ -146,8 +146,6 @@ def command(
             f"--runs {few} or more; --runs 0 compares calls and requests alone",
             EXIT_USAGE,
         )
-    if plot:
-        check_plot(plot)
     if keep_image is not None:
         check_keeping(keep_image, image_dir, keep, runs, NEW in (squashfs, overlay))
         image_dir = os.path.dirname(os.path.abspath(keep_image))
@@ -267,12 +265,6 @@ def check_keeping(keep_image: str, image_dir: str | None, keep: bool, runs: int,
         raise FsprobeError(f"--keep-image and {other} both say what stays where", f"leave {other} out", EXIT_USAGE)
     if not runs:
         raise FsprobeError("--keep-image needs timed runs", f"--runs {significance.MIN_RUNS} or more", EXIT_USAGE)
-
-
-def check_plot(plot: str) -> None:
-    """A picture whose name says no format is told before the runs, not after them."""
-    if not plot.endswith((".png", ".svg")):
-        raise FsprobeError(f"{plot} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg", EXIT_USAGE)
 
 
 def parse_layouts(layouts: tuple[str, ...]) -> dict[str, Path]:
