@@ -18,7 +18,7 @@ from fsprobe.cli import amounts
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model.answers import Estimate, WhatIf
-from fsprobe.model.comparison import Comparison
+from fsprobe.model.comparison import IMAGE_KINDS, Comparison
 from fsprobe.model.events import is_under
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
@@ -148,7 +148,7 @@ def question_of(file: str, env: str | None) -> Question:
             else f"nothing at or below {prefix} was looked up: another --env may be meant"
         ]
     demands = [plain]
-    if layout is None or layout.kind not in ("squashfs", "overlay"):
+    if layout is None or layout.kind not in IMAGE_KINDS:
         demands.append(whatif.one_file(plain))
         notes.append("squashfs was not run: it is the same program with 2 requests a node; `fsprobe compare` runs it")
     return Question(demands=demands, requests_of=f"for {prefix} and what is below it", notes=notes)
@@ -198,7 +198,7 @@ def question_of_comparison(comparison: Comparison) -> Question:
                 label,
                 cpu_s,
                 counts,
-                is_image=row.kind in ("squashfs", "overlay"),
+                is_image=row.kind in IMAGE_KINDS,
                 n_open_calls=row.n_environment_opens,
                 cpu_source=f"median of {numbers.plural(len(row.cpu_s.user.runs), f'untraced {state}run')}",
             )
