@@ -124,7 +124,7 @@ def question_of(file: str, env: str | None) -> Question:
     manifest = analysis.profile.manifest
     prefix = env or (manifest.python.prefix if manifest.python is not None else None)
     if analysis.requests is None:
-        raise BadInput(f"the requests of {file} were not predicted", "record it without --stream, and not with audit")
+        raise BadInput(f"the requests of {file} were not predicted", "they need a log: record without --stream")
     if not prefix:
         raise BadInput(f"{file} does not say which environment it is about", "name it with --env")
     place = os.fsencode(os.path.abspath(prefix))
