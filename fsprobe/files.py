@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 MAX_LINKS = 40
 """As the kernel's MAXSYMLINKS."""
+MAX_NAME_BYTES = 255
+"""Of a name in a directory (NAME_MAX)."""
+_ROOM_FOR_ENDINGS = len(".4194304.part") + len(".0123456789ab")
+"""Of the name of a file that is not whole yet: the process, and what makes it unlike one that was left."""
 UNKNOWN_OWNER = 65534
 """Whom a user namespace shows for everybody whom it does not know: two of them need not be the same one."""
 _STREAM = re.compile(r"/dev/(?:null|tty|stdin|stdout|stderr)|(?:/dev|/proc/self)/fd/[0-9]+")
@@ -389,8 +393,17 @@ def write(path: "str", data: "bytes") -> "None":
 
 
 def part_name(path: "str", pid: "int") -> "str":
-    """Where process `pid` keeps a file meanwhile that it writes as `path`."""
-    return "%s.%d.part" % (path, pid)
+    """Where process `pid` keeps a file meanwhile that it writes as `path`: beside it, its name cut where nothing more fits."""
+    directory, slash, name = path.rpartition("/")
+    return "%s%s%s.%d.part" % (directory, slash, cut_name(name, _ROOM_FOR_ENDINGS), pid)
+
+
+def cut_name(name: "str", n_more: "int") -> "str":
+    """The name, or as much of it as leaves room for `n_more` bytes."""
+    data = os.fsencode(name)
+    most = MAX_NAME_BYTES - n_more
+    # no half letter: some filesystems refuse it
+    return name if len(data) <= most else data[:most].decode("utf-8", "ignore")
 
 
 def _forget(name: "str", directory: "int") -> "None":

@@ -39,9 +39,6 @@ from fsprobe.model.profile import Profile
 from fsprobe.recording import distributions
 from fsprobe.recording.file import MAX_MOUNTS_BYTES, MAX_RING_BYTES, Recording
 from fsprobe.recording.shapes import LOOKUPS, misfit
-from fsprobe.recording.stored import stored
-
-__all__ = ["Analysis", "analyse", "read", "stored"]
 
 TALLY = "tally"
 RING = "ring"

@@ -154,6 +154,20 @@ def test_a_part_that_is_there_already_is_neither_followed_nor_replaced(tmp_path:
     assert part.is_symlink()
 
 
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u4e16"])
+@pytest.mark.parametrize("n_left", range(0, 30, 3))
+def test_the_longest_names_can_be_written(tmp_path: Path, letter: str, n_left: int) -> None:
+    n_bytes = 255 - n_left
+    name = letter * (n_bytes // len(letter.encode()))
+    name += "x" * (n_bytes - len(name.encode()))
+    part = tmp_path / files.part_name(name, os.getpid())
+    part.write_text("left by a process of the same number")
+    files.write(str(tmp_path / name), b"new")
+    assert (tmp_path / name).read_bytes() == b"new"
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / name, part])
+    assert files.part_name(str(tmp_path / name), os.getpid()) == str(part)
+
+
 def test_an_exception_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
 

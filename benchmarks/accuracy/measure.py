@@ -24,7 +24,7 @@ from benchmarks.evidence import PLACE, Json, say
 
 def n_differences(result: Json) -> int:
     """Cells that do not agree; the estimate, which is none, left out."""
-    n = sum(row["ours"] != row["summary"] for row in result["calls"]["summary"])
+    n: int = sum(row["ours"] != row["summary"] for row in result["calls"]["summary"])
     n += sum(bool(row["groupings_that_do_not_sum"] or row["n_unparsed"]) for row in result["calls"]["summary"])
     n += sum(bool(row["n_only_here"] or row["n_only_strace"]) for row in result["calls"]["backends"])
     n += sum(bool(row["n_not_ours"] or row["n_other_parent"]) for row in result["imports"])

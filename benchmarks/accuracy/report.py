@@ -148,7 +148,8 @@ def picture(result: Json, path: Path) -> None:
     ):
         differ = sum(a != b for a, b in pairs)
         label = f"{name} ({len(pairs)} figures, {differ} differ)"
-        axes.scatter(*zip(*pairs, strict=True), s=26, marker=marker, facecolors="none", edgecolors=colour, label=label)
+        truths, found = zip(*pairs, strict=True)
+        axes.scatter(truths, found, s=26, marker=marker, facecolors="none", edgecolors=colour, label=label)
     axes.set(xscale="log", yscale="log", xlabel="the truth, from elsewhere", ylabel="fsprobe")
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)

@@ -140,7 +140,7 @@ def markdown(result: evidence.Json) -> str:
     """The report."""
     counted, predicted = result["requests_counted"], result["requests_predicted"]
     low, high = result["times_faster_between"]
-    shown = [
+    shown: list[list[object]] = [
         ["cold start, median of " + str(result["n_runs"]), *(f"{sorted(result[k])[len(result[k]) // 2]:.2f} s" for k in ("plain_s", "image_s"))],
         ["requests of one cold start, counted by the server", *(f"{counted[k]:,}" for k in ("plain", "image"))],
         ["requests for the environment, predicted", *(f"{n:,}" if n is not None else None for n in predicted.values())],

@@ -60,11 +60,11 @@ def interrupt(fsprobe: Sequence[str], env: Path, n: int, seed: int) -> list[evid
         except subprocess.TimeoutExpired:
             process.kill()
             said = b"it did not end\n" + process.communicate()[1]
-        row = {"signal": sent.name, "moment_s": round(moment_s, 2), "had_ended": had_ended, "exit": process.returncode}
-        row["left"] = _left(env, names, before, old_scratch, old_mounts, recording, had_ended)
+        left = _left(env, names, before, old_scratch, old_mounts, recording, had_ended)
         if b"Traceback" in said or b"it did not end" in said:
-            row["left"].append("a traceback, or no end")
-        row["is_clean"] = not row["left"]
+            left.append("a traceback, or no end")
+        row = {"signal": sent.name, "moment_s": round(moment_s, 2), "had_ended": had_ended, "exit": process.returncode}
+        row |= {"left": left, "is_clean": not left}
         old_scratch |= scratch()  # what one left is not the next one's fault
         rows.append(row)
         evidence.say(f"{number + 1} of {n}: {row}")

@@ -6,11 +6,13 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.layouts.scatter import predicted_and_measured
+from fsprobe import numbers
 from fsprobe.model import serial
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.formats import JsonObject
 from fsprobe.recording import format1
-from fsprobe.report import numbers, plots
+from fsprobe.report import plots
 
 LAYOUTS = ("plain", "native", "flash-like", "squashfs", "squashfuse", "overlay")
 IMAGES = ("squashfs", "squashfuse", "overlay")
@@ -42,9 +44,7 @@ def render(report: JsonObject, output: Path) -> None:
         for cell in report["cells"]
         for row in cell["gains"]
     ]
-    plots.predicted_and_measured(
-        points, output.with_suffix(".png"), what="time gained against plain, s", band=TOLERANCE
-    )
+    predicted_and_measured(points, output.with_suffix(".png"), what="time gained against plain, s", band=TOLERANCE)
     for cell in report["cells"]:
         if cell["latency_ms"] == 1.0:
             name = cell["workload"].replace("+", "-")

@@ -127,7 +127,8 @@ def _against(arms: Json, arm: str, base: str) -> str:
 
 def _against_the_aim(result: Json) -> list[str]:
     rows = []
-    met, missed = [], []
+    met: list[str] = []
+    missed: list[str] = []
     for name, workload in result["workloads"].items():
         found = workload["arms"]
         if not {COUNT, BARE, RECORD, FULL, PLAIN} <= found.keys():
@@ -168,7 +169,8 @@ def picture(result: Json, path: Path) -> None:
     names = list(result["workloads"])
     growth = result["growth"]
     figure = Figure(figsize=(13, 4.4 + 3.6 * bool(growth)), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(4.4, 3.6)) if growth else (figure.subfigures(1, 1), None)
+    parts = figure.subfigures(1 + bool(growth), 1, height_ratios=(4.4, 3.6)[: 1 + bool(growth)], squeeze=False)[:, 0]
+    upper, lower = parts[0], parts[1] if growth else None
     axes = upper.subplots(1, len(names), sharey=True, squeeze=False)[0]
     labels = list(
         dict.fromkeys(arm for name in names for arm in result["workloads"][name]["arms"] if arm != "untraced")

@@ -56,20 +56,20 @@ def check_hostile(python: str, scratch: Path) -> list[Json]:
     program = scratch / "hostile.py"
     program.write_text(HOSTILE.format(names=HOSTILE_NAMES))
     rows = []
-    for name, kind in (("fsprobe", "own"), ("fsprobe", "tt"), ("stracetools", "tt"), ("awk", "own")):
-        log = trace(python, [python, str(program), str(place)], scratch, kind)
+    for reader, log_kind in (("fsprobe", "own"), ("fsprobe", "tt"), ("stracetools", "tt"), ("awk", "own")):
+        log = trace(python, [python, str(program), str(place)], scratch, log_kind)
         data = log.read_bytes()
         words = [
             python,
             "-c",
             "import sys; from benchmarks.parse_speed.readers import child_rows; child_rows(*sys.argv[1:])",
         ]
-        text = run([*words, name, str(log), str(place)])
-        found: Counter[Row] = Counter((a, b.encode("latin-1"), c) for a, b, c in json.loads(text))
+        text = run([*words, reader, str(log), str(place)])
+        found: Counter[Row] = Counter((kind, path.encode("latin-1"), ok) for kind, path, ok in json.loads(text))
         rows.append(
             {
-                "reader": name,
-                "log": "fsprobe's own command" if kind == "own" else "strace -f -tt -T",
+                "reader": reader,
+                "log": "fsprobe's own command" if log_kind == "own" else "strace -f -tt -T",
                 "n_lines": data.count(b"\n"),
                 "n_in_two_halves": data.count(b"<unfinished ...>\n"),
                 "n_expected": truth.total(),

@@ -116,10 +116,11 @@ def measure() -> Json:
         os.chdir(place)
         try:
             seeds = _seeds(place)
-            for kind, trial in (
-                ("mutated recordings, jobs, comparisons, streams", lambda: _mutated(tries, draw, seeds, place)),
-                ("mutated logs", lambda: _logs(tries, draw, seeds[0], place)),
-            ):
+            trials: dict[str, Callable[[], None]] = {
+                "mutated recordings, jobs, comparisons, streams": lambda: _mutated(tries, draw, seeds, place),
+                "mutated logs": lambda: _logs(tries, draw, seeds[0], place),
+            }
+            for kind, trial in trials.items():
                 say(f"  {kind}")
                 end = time.monotonic() + SECONDS
                 while time.monotonic() < end:

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any
 
 AT, SOURCE = "/project", "127.0.0.1:/srv/nfs"
 PYTHON, LOCAL = AT + "/myenv/bin/python", "/usr/bin/python3"
@@ -62,9 +63,10 @@ RECORDER = "/share/fsprobe-rec.pyz"
 SETTLE_S = 0.15
 
 
-def counted(file="/proc/self/mountstats"):
+def counted(file: str = "/proc/self/mountstats") -> dict[str, int]:
     """Operation -> how often since the mount."""
-    found, is_here = {}, False
+    found: dict[str, int] = {}
+    is_here = False
     with open(file) as lines:
         for line in lines:
             if line.startswith("device "):
@@ -77,40 +79,41 @@ def counted(file="/proc/self/mountstats"):
     return found
 
 
-def settled():
+def settled() -> dict[str, int]:
     """The counts once they stand still: a CLOSE is sent after close(2) has returned."""
-    last = None
+    last = counted()
     for _ in range(40):
+        time.sleep(SETTLE_S)
         now = counted()
         if now == last:
             break
         last = now
-        time.sleep(SETTLE_S)
     return last
 
 
-def mount(version, options):
+def mount(version: str, options: str) -> None:
     words = "vers=%s" % version + (",nolock" if version == "3" else "") + ("," + options if options else "")
     subprocess.run(["mount", "-t", "nfs", "-o", words, SOURCE, AT], check=True)
 
 
-def unmount():
+def unmount() -> None:
     for _ in range(20):
         if subprocess.run(["umount", AT], stderr=subprocess.DEVNULL).returncode == 0:
             return
         time.sleep(0.2)
 
 
-def difference(after, before):
+def difference(after: dict[str, int], before: dict[str, int]) -> dict[str, int]:
     return {name: n - before.get(name, 0) for name, n in after.items() if n != before.get(name, 0)}
 
 
-def run(words, snapshot=None):
+def run(words: list[str], snapshot: str | None = None) -> dict[str, Any]:
     before, start = settled(), time.monotonic()
     done = subprocess.run(words, env=ENVIRONMENT, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     took = time.monotonic() - start
     after = settled()
-    row = {"s": round(took, 2), "exit_code": done.returncode, "stderr": done.stderr.decode(errors="replace")[-300:]}
+    row: dict[str, Any] = {"s": round(took, 2), "exit_code": done.returncode}
+    row["stderr"] = done.stderr.decode(errors="replace")[-300:]
     if snapshot is not None:
         # a CLOSE may still be on its way when the snapshot is taken: what is closed late is the run's, not the recorder's
         at_end = counted(snapshot)
@@ -122,7 +125,7 @@ def run(words, snapshot=None):
     return row
 
 
-def main():
+def main() -> None:
     job, out = sys.argv[1:3]
     rows = []
     with open(job) as source:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fsprobe import capabilities
-from fsprobe.analysis import amounts
+from fsprobe import capabilities, numbers
 from fsprobe.analysis.counting.rates import SUSTAINED_S
 from fsprobe.analysis.findings.evidence import Evidence, n_ranks, n_written, plural
 from fsprobe.analysis.findings.thresholds import cold_ms, is_per_open
@@ -199,13 +198,13 @@ def _by_time(evidence: Evidence, served: Sequence[MountRow]) -> list[Reason]:
     found = []
     waited = _waited(evidence, served) if served else None
     if waited is not None:
-        reason = f"calls on {_names(served)} took at most {amounts.seconds(waited[1])}, {amounts.share(waited[0])} of the wall time"
+        reason = f"calls on {_names(served)} took at most {numbers.rounded_seconds(waited[1])}, {numbers.share(waited[0])} of the wall time"
         found.append(Reason(about=WAIT, level=_level_of_wait(evidence, *waited), text=reason))
     others = [row for row in _rows(evidence) if row not in served]
     waited = _waited(evidence, others) if others else None
     if waited is None:
         return found
-    reason = f"calls on local disks, memory and images took at most {amounts.seconds(waited[1])}, {amounts.share(waited[0])} of the wall time"
+    reason = f"calls on local disks, memory and images took at most {numbers.rounded_seconds(waited[1])}, {numbers.share(waited[0])} of the wall time"
     is_waiting = (
         _level_of_wait(evidence, *waited) != NOT and waited[0] >= _MOSTLY_WAITING and not _is_computing(evidence)
     )
@@ -219,23 +218,23 @@ def _by_account(evidence: Evidence, served: Sequence[MountRow], account: TimeAcc
         keys = {row.key for row in served}
         wait_s = weighing.waited_s(account, keys)
         kinds = weighing.kinds(account, keys)
-        said = f"waiting for {_names(served)} took {amounts.seconds(wait_s)}, {amounts.share(account.share(wait_s))} of the wall time"
+        said = f"waiting for {_names(served)} took {numbers.rounded_seconds(wait_s)}, {numbers.share(account.share(wait_s))} of the wall time"
         if account.both_s and wait_s:
-            said += f", of all such waiting {amounts.seconds(account.both_s)} while others computed"
+            said += f", of all such waiting {numbers.rounded_seconds(account.both_s)} while others computed"
         level = _level_of_wait(evidence, account.share(wait_s), wait_s)
         found.append(Reason(about=WAIT, level=level, text=said + (f" ({kinds})" if kinds else "")))
         fault_s = weighing.fault_s(account, keys)
         level = _level_of_wait(evidence, account.share(wait_s + fault_s), wait_s + fault_s) if fault_s else NOT
         if fault_s and level != found[0].level:
             n = plural(account.n_major_faults or 0, "major page fault")
-            said = f"{account.other_name} took {amounts.seconds(fault_s)}, {amounts.share(account.share(fault_s))} of the wall time, with {n}"
+            said = f"{account.other_name} took {numbers.rounded_seconds(fault_s)}, {numbers.share(account.share(fault_s))} of the wall time, with {n}"
             found.append(Reason(about=WAIT, level=level, text=said))
     others = [row.key for row in _rows(evidence) if row not in served]
     if others:
         wait_s = weighing.waited_s(account, others)
         share = account.share(wait_s)
         is_waiting = _level_of_wait(evidence, share, wait_s) != NOT and share >= _MOSTLY_WAITING
-        said = f"waiting for local disks, memory and images took {amounts.seconds(wait_s)}, {amounts.share(share)} of the wall time"
+        said = f"waiting for local disks, memory and images took {numbers.rounded_seconds(wait_s)}, {numbers.share(share)} of the wall time"
         # never worse than noticeable: nobody else waits for this machine's own disk
         found.append(Reason(about=WAIT, level=NOTICEABLE if is_waiting else NOT, text=said))
     return found
@@ -359,7 +358,7 @@ def _beside(evidence: Evidence) -> list[Reason]:
     if manifest.majflt is not None:
         parts.append(plural(manifest.majflt, "major page fault"))
     if manifest.read_bytes is not None:
-        parts.append(f"{manifest.read_bytes / 1e6:,.1f} MB read")
+        parts.append(f"{numbers.size_bytes(manifest.read_bytes)} read")
     where = "under the hooks" if manifest.lacks(capabilities.FOREIGN_PROGRAMS) else "under the tracer"
     return [Reason(about=MACHINE, level=NOT, text=f"{where}: " + ", ".join(parts))] if parts else []
 

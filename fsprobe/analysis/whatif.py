@@ -193,7 +193,7 @@ def from_job(profile: Profile, layout: str) -> Demand:
     job = profile.job
     assert job is not None
     if profile.requests is None:
-        raise BadInput("the requests of this job were not predicted", "its ranks were recorded with --stream or audit")
+        raise BadInput("the requests of this job were not predicted", "its ranks were recorded with --stream")
     n_nodes, n_ranks = max(1, len(job.nodes)), max(1, job.n_recordings - job.n_without_requests)
     cpu = [row.user_s + (row.sys_s or 0.0) for row in job.ranks if row.user_s is not None]
     at_servers = [row for row in profile.requests.by_mount if row.reaches_server]

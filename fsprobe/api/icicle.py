@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from fsprobe import numbers
 from fsprobe.model.rows import ModuleRow
-from fsprobe.report import numbers
 from fsprobe.report.foreign import visible
 from fsprobe.report.html import colours
 from fsprobe.report.html.import_tree import ImportTree, import_tree

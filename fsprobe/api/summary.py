@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from html import escape
 
+from fsprobe import numbers
 from fsprobe.api import icicle
 from fsprobe.capture import shipped
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile
-from fsprobe.report import comparison_facts, facts, numbers, sentences
+from fsprobe.report import comparison_facts, facts, sentences
 from fsprobe.report.foreign import parts, visible
 
 N_FINDINGS = 5

@@ -18,7 +18,7 @@ from fsprobe.capture.machine import host, mounts
 from fsprobe.capture.machine.running import look_at, usage
 from fsprobe.capture.process.signals import FORWARDED, SignalsHeld, take_signal
 from fsprobe.capture.process.start import start
-from fsprobe.capture.process.wait import TICK_S, has_ended
+from fsprobe.capture.process.wait import TICK_S, end_facts, has_ended
 from fsprobe.capture.sections import write_recording, write_state
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 
@@ -210,16 +210,7 @@ def _facts(target: "Target", label: "str", seconds: "float", observer: "Attachin
 
 def _ending(observer: "AttachingBackend", pid: "int") -> "dict[str, Any]":
     """How the program ended, where it did so while it was traced; else nothing is known."""
-    status = None
-    try:
-        for block in observer.text():
-            for line in block.split(b"\n"):
-                status = text_log.ending(line, pid, status)
-    except OSError:
-        pass
-    if status is None:
-        return {"exit_code": None, "signal": None}
-    return {"exit_code": status if status >= 0 else 128 - status, "signal": -status if status < 0 else None}
+    return end_facts(text_log.last_ending(observer.text(), pid))
 
 
 def _warnings(state: "dict[str, Any]", is_off: "bool") -> "list[str]":

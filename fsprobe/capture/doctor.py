@@ -24,7 +24,7 @@ STARTER_PLACES = (("libexec",), ("lib",), ("lib", "x86_64-linux-gnu"), ("lib", "
 CLONE_NEWUSER = 0x10000000
 FUSE_TOOLS = (("squashfuse_ll", "squashfuse"), ("fusermount3", "fusermount"), ("bwrap",))
 GET_FUSE = "load modules that have them, or ask the site for squashfuse, fuse3 and bubblewrap"
-PYTHONS = ["python3." + str(minor) for minor in range(6, 15)]
+PYTHONS = ["python3." + str(minor) for minor in range(6, 16)]
 
 
 def row(check: "str", status: "str", found: "str", hint: "str" = "") -> "dict[str, Any]":

@@ -5,6 +5,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 from fsprobe import files
 from fsprobe.capture import shipped
+from fsprobe.capture.backends.protocol import MARKED_IN_RING, MARKED_INSIDE
 from fsprobe.capture.directories import hook_place
 from fsprobe.capture.machine import host
 
@@ -34,7 +35,7 @@ def install(scratch: "str", mode: "str", environment: "dict[str, str]", code: "s
         "IMPORTS = ": shipped.read("hook", "imports.py"),
         "ROOM = ": shipped.read("hook", "room.py"),
         "AUDIT = ": code,
-        "FILTERS = ": n_filters() + (mode not in ("ring", "inside")),
+        "FILTERS = ": n_filters() + (mode not in (MARKED_IN_RING, MARKED_INSIDE)),
     }
     for i, line in enumerate(lines):
         for start in filled:

@@ -132,10 +132,12 @@ def free_name(path: "str", warnings: "list[str]") -> "str":
     if not os.path.isfile(path):
         return path
     stem, suffix = os.path.splitext(path)
-    n = 2
-    while os.path.lexists("%s-%d%s" % (stem, n, suffix)):
+    directory, name = os.path.split(stem)
+    n, found = 1, path
+    while os.path.lexists(found):
         n += 1
-    found = "%s-%d%s" % (stem, n, suffix)
+        ending = "-%d%s" % (n, suffix)
+        found = os.path.join(directory, files.cut_name(name, len(os.fsencode(ending))) + ending)
     warnings.append("%s appeared meanwhile, and stays: the recording is %s" % (path, found))
     return found
 

@@ -1,4 +1,4 @@
-"""The options of `fsprobe run`: one table for the parser, the help and the README.
+"""The options of `fsprobe run`: one table for the parser and the help.
 
 Not click: importing it costs 400 metadata calls, and this runs on the filesystem that is under suspicion.
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
@@ -18,58 +18,43 @@ DEFAULT_WAIT_DESCENDANTS_S = 5.0
 AUTO = "auto"
 BACKENDS = (AUTO, "strace", "ptrace", "audit", "inline")
 
-# (name, attribute, metavar or "" for a flag, default, help)
+# (name, attribute, metavar or "" for a flag, help)
 OPTIONS = [
     (
         "-o, --output",
         "output",
         "FILE",
-        "",
         "The recording, or a directory for it [default: named after command, host, time and pid]. With .html, .md, .json, "
         ".csv, .png or .svg: the report too, beside the recording.",
     ),
-    ("--force", "force", "", "", "Replace what is there."),
-    ("--backend", "backend", "|".join(BACKENDS), "auto", "How to observe [default: auto]."),
-    ("--no-markers", "no_markers", "", "", "Put nothing into the target; imports are then an estimate."),
-    ("--record-only", "record_only", "", "", "Write the recording, don't analyse it."),
+    ("--force", "force", "", "Replace what is there."),
+    ("--backend", "backend", "|".join(BACKENDS), "How to observe [default: auto]."),
+    ("--no-markers", "no_markers", "", "Put nothing into the target; imports are then an estimate."),
+    ("--record-only", "record_only", "", "Write the recording, don't analyse it."),
     (
         "--ranks",
         "ranks",
         "LIST",
-        "all",
         "In a job: trace only these ranks (0,8-15, one-per-node, all), run the others untouched [default: all].",
     ),
-    ("--label", "label", "TEXT", "", "A word for this run in reports."),
-    ("--tmp-dir", "tmp_dir", "DIR", "", "Where the log is kept meanwhile [default: /dev/shm, $TMPDIR or /tmp]."),
-    (
-        "--counters",
-        "counters",
-        "",
-        "",
-        "Also read what the clients of NFS and Lustre count meanwhile, of the whole node.",
-    ),
-    (
-        "--stream",
-        "stream",
-        "",
-        "",
-        "Keep no log: count while the command runs, in bounded memory (no predicted requests).",
-    ),
-    ("--max-log", "max_log", "SIZE", DEFAULT_MAX_LOG, "Bound of the log, as 500M or 2G [default: 2G]."),
+    ("--label", "label", "TEXT", "A word for this run in reports."),
+    ("--tmp-dir", "tmp_dir", "DIR", "Where the log is kept meanwhile [default: /dev/shm, $TMPDIR or /tmp]."),
+    ("--counters", "counters", "", "Also read what the clients of NFS and Lustre count meanwhile, of the whole node."),
+    ("--stream", "stream", "", "Keep no log: count while the command runs, in bounded memory (no predicted requests)."),
+    ("--max-log", "max_log", "SIZE", "Bound of the log, as 500M or 2G [default: %s]." % DEFAULT_MAX_LOG),
     (
         "--wait-descendants",
         "wait_descendants",
         "SECONDS",
-        "5",
-        "How long to wait for processes that outlive the command [default: 5].",
+        "How long to wait for processes that outlive the command [default: %g]." % DEFAULT_WAIT_DESCENDANTS_S,
     ),
-    ("--image", "image", "IMG", "", "Mount this SquashFS image for the command alone ..."),
-    ("--at", "at", "PATH", "", "... over this path."),
-    ("--full", "full", "", "", "The whole report at the end, as `fsprobe report` shows it."),
-    ("--format", "style", "FORMAT", "terminal", "The report as json, html, md, ...: in a file beside the recording."),
-    ("--color", "color", "WHEN", "auto", "Colour: auto, always or never [default: auto]."),
-    ("--live", "live", "", "", "Show calls and imports while the command runs, on one line of the terminal."),
-    ("-q, --quiet", "quiet", "", "", "No report: only errors."),
+    ("--image", "image", "IMG", "Mount this SquashFS image for the command alone ..."),
+    ("--at", "at", "PATH", "... over this path."),
+    ("--full", "full", "", "The whole report at the end, as `fsprobe report` shows it."),
+    ("--format", "style", "FORMAT", "The report as json, html, md, ...: in a file beside the recording."),
+    ("--color", "color", "WHEN", "Colour: auto, always or never [default: auto]."),
+    ("--live", "live", "", "Show calls and imports while the command runs, on one line of the terminal."),
+    ("-q, --quiet", "quiet", "", "No report: only errors."),
 ]
 FORMATS = {
     "terminal": "",
@@ -247,7 +232,7 @@ def parse(words: "list[str]") -> "RunOptions":
         HelpWanted: help was asked for.
     """
     known = {}
-    for names, attribute, metavar, _, _ in OPTIONS:
+    for names, attribute, metavar, _ in OPTIONS:
         for name in names.split(", "):
             known[name] = (attribute, bool(metavar))
     for name in ("--import-timing", "--markers"):  # the second one is its old name
@@ -292,8 +277,9 @@ def _checked(given: "dict[str, str]", command: "list[str]") -> "RunOptions":
     options.command = spelled_out(command)
     for name in ("output", "ranks", "label", "tmp_dir", "image", "at", "exchange"):
         setattr(options, name, given.get(name, ""))
-    for name in ("no_markers", "record_only", "counters", "stream", "quiet", "force", "full", "live"):
-        setattr(options, name, name in given)
+    for _, name, metavar, _ in OPTIONS:
+        if not metavar:
+            setattr(options, name, name in given)
     options.color = one_of(given, "color", "auto", COLORS)
     options.style = one_of(given, "style", "", tuple(FORMATS))
     if "output" in given and not options.output:

@@ -15,7 +15,7 @@ from fsprobe.capture.machine import host, mounts, ranks, starters
 from fsprobe.capture.machine.environment import own_environment
 from fsprobe.capture.process.signals import SignalsHeld
 from fsprobe.capture.process.start import Launch, start
-from fsprobe.capture.process.wait import wait
+from fsprobe.capture.process.wait import end_facts, wait
 from fsprobe.capture.sections import NotRecorded, Recorded, empty_hook_files, write_recording, write_state
 from fsprobe.errors import FsprobeError
 
@@ -301,9 +301,7 @@ def finish(run: "Prepared", process: "Process", outcome: "Outcome") -> "None":
 
 def last_facts(outcome: "Outcome") -> "dict[str, Any]":
     """What is known after it."""
-    return {
-        "exit_code": outcome.exit_status if outcome.exit_status >= 0 else 128 - outcome.exit_status,
-        "signal": -outcome.exit_status if outcome.exit_status < 0 else None,
+    facts = {
         "started_s": outcome.started_s,
         "wall_s": round(outcome.wall_s, 6),
         "user_s": outcome.user_s,
@@ -314,7 +312,9 @@ def last_facts(outcome: "Outcome") -> "dict[str, Any]":
         "read_bytes": outcome.read_bytes,
         "log_truncated": outcome.log_truncated,
         "descendants_left": outcome.descendants_left,
-    }
+    }  # type: dict[str, Any]
+    facts.update(end_facts(outcome.exit_status))
+    return facts
 
 
 # ---- write --------------------------------------------------------------------------------------------------------

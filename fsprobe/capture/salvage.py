@@ -10,7 +10,7 @@ from fsprobe.capture import backends, naming
 from fsprobe.capture.directories import hook_place, own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import ranks
-from fsprobe.capture.process.wait import is_running
+from fsprobe.capture.process.wait import end_facts, is_running
 from fsprobe.capture.sections import write_recording
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 from fsprobe.recording import file
@@ -123,8 +123,7 @@ def _salvage(scratch: "str", held: "str", state: "dict[str, Any]", output: "str"
     # without a tracer nobody has seen how the command ended
     status = observers[0].status_of_ended(running) if state.get("exit_code") is None else None
     if status is not None:
-        state["exit_code"] = status if status >= 0 else 128 - status
-        state["signal"] = -status if status < 0 else None
+        state.update(end_facts(status))
     node = naming.node_name(state["job"], state["host"])
     try:
         path = naming.output_path(output, state["command"], node, ranks.identify(state["job"]))

@@ -53,9 +53,8 @@ class NotRecorded(FsprobeError):
 
     def __init__(self, message: "str", hint: "str", outcome: "Outcome") -> "None":
         # its own end is what a script that started it must see
-        status = outcome.exit_status
-        super().__init__(message, hint, status if status >= 0 else 128 - status)
-        self.exit_status = status
+        super().__init__(message, hint, outcome.exit_code)
+        self.exit_status = outcome.exit_status
 
 
 def write_state(scratch: "str", state: "dict[str, Any]", table: "bytes" = b"") -> "None":

@@ -43,5 +43,4 @@ def main() -> "int":
     except FsprobeError as error:
         os.write(2, ("fsprobe: %s\n" % error.message).encode("utf-8", "backslashreplace"))
         return EXIT_OWN_FAILURE
-    status = recorded.outcome.exit_status
-    return status if status >= 0 else 128 - status
+    return recorded.outcome.exit_code

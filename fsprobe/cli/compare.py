@@ -6,12 +6,13 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from fsprobe import experiment, pipeline
+from fsprobe import experiment, numbers, pipeline
 from fsprobe.analysis.gaps import gaps
 from fsprobe.capture.machine import host
 from fsprobe.cli import amounts
@@ -26,7 +27,6 @@ from fsprobe.model.comparison import Comparison, LayoutRow, Spread
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
-from fsprobe.report import numbers
 from fsprobe.report.terminal import comparison as comparison_report
 
 NEW = "(new)"
@@ -108,19 +108,6 @@ def command(
     Exit code 1: the command failed in a layout, or the two recordings made different calls.
     """
     if env is None:
-        if len(words) > 1 and not os.path.lexists(words[0]) and host.find_program(words[0], os.environ)[0]:
-            command_line = shlex.join(words)
-            raise FsprobeError(
-                f"{words[0]} is a command, and no environment is named to compare layouts of",
-                f"`fsprobe compare --env VENV --squashfs -- {command_line}`; without an environment, two recordings",
-                EXIT_USAGE,
-            )
-        if len(words) != 2:
-            raise FsprobeError(
-                "nothing to compare",
-                "`fsprobe compare --env VENV --squashfs -- python app.py`, or two recordings",
-                EXIT_USAGE,
-            )
         of_layouts = {
             "-o": output,
             "--plot": plot,
@@ -130,14 +117,8 @@ def command(
             "--flash": flash,
             "--layout": " ".join(layouts),
         }
-        given = [option for option, value in of_layouts.items() if value]
-        if given:
-            raise FsprobeError(
-                f"{given[0]} goes with --env and a command, not with two recordings",
-                "leave it out; `--format json >FILE` keeps what is compared",
-                EXIT_USAGE,
-            )
-        return compare_recordings(words[0], words[1], as_json)
+        first, second = two_recordings(words, [option for option, value in of_layouts.items() if value])
+        return compare_recordings(first, second, as_json)
     if not words:
         raise FsprobeError("no command given", "`fsprobe compare --env VENV --squashfs -- python app.py`", EXIT_USAGE)
     if 0 < runs < significance.MIN_RUNS:
@@ -147,8 +128,6 @@ def command(
             f"--runs {few} or more; --runs 0 compares calls and requests alone",
             EXIT_USAGE,
         )
-    if plot:
-        check_plot(plot)
     if keep_image is not None:
         check_keeping(keep_image, image_dir, keep, runs, NEW in (squashfs, overlay))
         image_dir = os.path.dirname(os.path.abspath(keep_image))
@@ -189,6 +168,38 @@ def command(
     if result.interrupted:
         return 128 + signal.Signals[result.interrupted]
     return EXIT_NO if any(row.is_failed for row in result.rows) else 0
+
+
+def two_recordings(words: Sequence[str], given: Sequence[str]) -> tuple[str, str]:
+    """The files to compare where no environment is named.
+
+    Args:
+        words: the arguments.
+        given: options that go with an environment alone.
+
+    Raises:
+        FsprobeError: these are no two files, or something was given that does not go with them.
+    """
+    if len(words) > 1 and not os.path.lexists(words[0]) and host.find_program(words[0], os.environ)[0]:
+        command_line = shlex.join(words)
+        raise FsprobeError(
+            f"{words[0]} is a command, and no environment is named to compare layouts of",
+            f"`fsprobe compare --env VENV --squashfs -- {command_line}`; without an environment, two recordings",
+            EXIT_USAGE,
+        )
+    if len(words) != 2:
+        raise FsprobeError(
+            "nothing to compare",
+            "`fsprobe compare --env VENV --squashfs -- python app.py`, or two recordings",
+            EXIT_USAGE,
+        )
+    if given:
+        raise FsprobeError(
+            f"{given[0]} goes with --env and a command, not with two recordings",
+            "leave it out; `--format json >FILE` keeps what is compared",
+            EXIT_USAGE,
+        )
+    return words[0], words[1]
 
 
 def show(result: Comparison, as_json: bool) -> None:
@@ -268,12 +279,6 @@ def check_keeping(keep_image: str, image_dir: str | None, keep: bool, runs: int,
         raise FsprobeError(f"--keep-image and {other} both say what stays where", f"leave {other} out", EXIT_USAGE)
     if not runs:
         raise FsprobeError("--keep-image needs timed runs", f"--runs {significance.MIN_RUNS} or more", EXIT_USAGE)
-
-
-def check_plot(plot: str) -> None:
-    """A picture whose name says no format is told before the runs, not after them."""
-    if not plot.endswith((".png", ".svg")):
-        raise FsprobeError(f"{plot} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg", EXIT_USAGE)
 
 
 def parse_layouts(layouts: tuple[str, ...]) -> dict[str, Path]:

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.analysis.requests.clients.protocol import Family, of_options
 from fsprobe.capture import backends, doctor
 from fsprobe.capture.backends.protocol import NO, OK, Machine
@@ -20,7 +21,6 @@ from fsprobe.capture.machine import counters, mounts
 from fsprobe.errors import EXIT_DONE, EXIT_MACHINE, EXIT_NO, BadInput
 from fsprobe.layouts.mount.methods import plan_ways, read_host_facts
 from fsprobe.model.formats import JsonObject
-from fsprobe.report import numbers
 from fsprobe.report.terminal.console import BAD, MIND, broken, clean, console_on, print_words
 
 INDENT = 23

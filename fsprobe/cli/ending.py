@@ -1,26 +1,10 @@
-"""How fsprobe ends when the command it ran was ended by a signal.
+"""How fsprobe ends where its interpreter would wait for lines to be typed.
 
 Runs inside the recorder that travels too: syntax of Python 3.6.
 """
 
 import os
-import signal
 import sys
-
-
-def die_of(number: int) -> None:
-    """End as the command did: by its signal, without a core file of our own."""
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, OSError, ValueError):
-        pass
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    if number not in (signal.SIGKILL, signal.SIGSTOP):
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
 
 
 def end_without_prompt(status: int) -> None:

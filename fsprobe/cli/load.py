@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from fsprobe import files, loading
+from fsprobe import files, loading, numbers
 from fsprobe.cli.failures import say
 from fsprobe.errors import BadInput
-from fsprobe.report import numbers
 
 MAX_MOUNTS_BYTES = 64 << 20
 """Of a mountinfo: a line of some 200 bytes a mount."""

@@ -10,6 +10,7 @@ import sys
 from fsprobe.capture import naming, record
 from fsprobe.capture import options as run_options
 from fsprobe.capture.machine import ranks
+from fsprobe.capture.process.signals import die_of
 from fsprobe.capture.sections import NotRecorded
 from fsprobe.cli.failures import (
     call_when_asked_to_end,
@@ -102,8 +103,6 @@ def ended(status: int, code: int) -> int:
     """End as the command did: by its signal, where `status` is minus one, else with `code`."""
     ignore_until_the_end()
     if status < 0:
-        from fsprobe.cli.ending import die_of
-
         die_of(-status)
     return code
 
@@ -200,7 +199,7 @@ def _command() -> "click.Command":
     import click
 
     parameters = []
-    for names, attribute, metavar, _, text in run_options.OPTIONS:
+    for names, attribute, metavar, text in run_options.OPTIONS:
         parameters.append(
             click.Option([*names.split(", "), attribute], metavar=metavar or None, is_flag=not metavar, help=text)
         )

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import click
 
+from fsprobe import numbers
 from fsprobe.cli import amounts
 from fsprobe.cli.failures import fitted, printable
 from fsprobe.layouts.scan.environment import LUMI_QUOTAS, SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
 from fsprobe.model.formats import text
-from fsprobe.report import numbers
 
 _WIDTH = 80
 """At most; less where the terminal is narrower."""

@@ -158,6 +158,8 @@ def _checked(name: str, callback: Callable[..., Any], outputs: list[str], flags:
             path = given.get(output)
             if not path:
                 continue
+            if output == "plot":
+                check_picture_name(path)
             if output == "output" and name in WRITES_RECORDINGS:
                 check_recording_name(path)
             if output in ("output", "image") and name in ENDINGS:
@@ -213,6 +215,16 @@ def check_ending(path: str, ending: str, what: str) -> None:
         raise FsprobeError(
             f"{path}: what is written is {what}, not a file of {suffix}", f"-o {stem}{ending}", EXIT_USAGE
         )
+
+
+def check_picture_name(path: str) -> None:
+    """The end of a picture's name says its format.
+
+    Raises:
+        FsprobeError: it says none.
+    """
+    if os.path.splitext(path)[1].lower() not in (".png", ".svg"):
+        raise FsprobeError(f"{path} ends in neither .png nor .svg", "name the picture NAME.png or NAME.svg", EXIT_USAGE)
 
 
 def check_recording_name(path: str) -> None:

@@ -22,6 +22,8 @@ from fsprobe.model.formats import text as shown
 from fsprobe.privacy import disclosure
 from fsprobe.privacy.concealment import Concealment
 from fsprobe.privacy.identities import Names, from_environment
+from fsprobe.privacy.json_values import json_value
+from fsprobe.privacy.learning import Learning
 from fsprobe.privacy.redaction import Redaction
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
@@ -63,7 +65,7 @@ def command(files: tuple[str, ...], output: str, redact: bool, words: tuple[str,
             for number, recording in enumerate(recordings, start=1)
         ]
         if environment is not None:
-            environment = disclosure.json_value(environment, hide)
+            environment = json_value(environment, hide)
         entries = list(bundle(items, environment, Path(scratch), hide))
         if isinstance(hide, Redaction):
             report_what_is_left(hide, entries)
@@ -132,7 +134,7 @@ def redaction(recordings: list[Recording], words: tuple[str, ...], environment: 
     for recording in recordings:
         disclosure.learn(recording, names, VARIABLES)
     if environment is not None:
-        disclosure.json_value(environment, disclosure.Learning(names))
+        json_value(environment, Learning(names))
     for name in accounts(names.candidates):
         names.add("user", name)
     shy = [os.fsdecode(name) for name in names.only_in_place()]

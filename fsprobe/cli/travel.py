@@ -65,9 +65,9 @@ def command_line(words: "list[str]") -> "int":
 def record(words: "list[str]") -> "int":
     """Record a command."""
     from fsprobe.capture import options as run_options
+    from fsprobe.capture.process.signals import die_of
     from fsprobe.capture.record import record as record_run
     from fsprobe.capture.sections import NotRecorded
-    from fsprobe.cli.ending import die_of
     from fsprobe.cli.failures import (
         call_when_asked_to_end,
         end_when_interrupted,
@@ -140,7 +140,7 @@ def show_help(words: "list[str]") -> "None":
         print("fsprobe recorder, version %s" % fsprobe.__version__)
         return
     print(HELP.format(name=os.path.basename(sys.argv[0]), version=fsprobe.__version__), end="")
-    for names, attribute, metavar, _, text in OPTIONS:
+    for names, attribute, metavar, text in OPTIONS:
         if attribute not in NOT_HERE:
             name = "  " + names + (" " + metavar if metavar else "")
             if len(name) + 2 > HELP_COLUMN:

@@ -11,19 +11,18 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from fsprobe import pipeline
+from fsprobe import numbers, pipeline
 from fsprobe.analysis import whatif
 from fsprobe.analysis.counting.tally import opens_below
-from fsprobe.analysis.findings.evidence import is_under
 from fsprobe.cli import amounts
 from fsprobe.cli.report import json_text
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
 from fsprobe.model.answers import Estimate, WhatIf
-from fsprobe.model.comparison import Comparison
+from fsprobe.model.comparison import IMAGE_KINDS, Comparison
+from fsprobe.model.events import is_under
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
-from fsprobe.report import numbers
 from fsprobe.report.terminal.console import NOTE, clean, console_on, print_words
 
 
@@ -125,7 +124,7 @@ def question_of(file: str, env: str | None) -> Question:
     manifest = analysis.profile.manifest
     prefix = env or (manifest.python.prefix if manifest.python is not None else None)
     if analysis.requests is None:
-        raise BadInput(f"the requests of {file} were not predicted", "record it without --stream, and not with audit")
+        raise BadInput(f"the requests of {file} were not predicted", "they need a log: record without --stream")
     if not prefix:
         raise BadInput(f"{file} does not say which environment it is about", "name it with --env")
     place = os.fsencode(os.path.abspath(prefix))
@@ -149,7 +148,7 @@ def question_of(file: str, env: str | None) -> Question:
             else f"nothing at or below {prefix} was looked up: another --env may be meant"
         ]
     demands = [plain]
-    if layout is None or layout.kind not in ("squashfs", "overlay"):
+    if layout is None or layout.kind not in IMAGE_KINDS:
         demands.append(whatif.one_file(plain))
         notes.append("squashfs was not run: it is the same program with 2 requests a node; `fsprobe compare` runs it")
     return Question(demands=demands, requests_of=f"for {prefix} and what is below it", notes=notes)
@@ -199,7 +198,7 @@ def question_of_comparison(comparison: Comparison) -> Question:
                 label,
                 cpu_s,
                 counts,
-                is_image=row.kind in ("squashfs", "overlay"),
+                is_image=row.kind in IMAGE_KINDS,
                 n_open_calls=row.n_environment_opens,
                 cpu_source=f"median of {numbers.plural(len(row.cpu_s.user.runs), f'untraced {state}run')}",
             )

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from fsprobe.errors import EXIT_USAGE, FsprobeError, MachineCannot
-from fsprobe.experiment.plan import IMAGES, LAYOUT_HINT, Image, Plan, Progress, Side, State
+from fsprobe.experiment.plan import LAYOUT_HINT, Image, Plan, Progress, Side, State
 from fsprobe.layouts.copied import copy_of
 from fsprobe.layouts.image import read_listing
 from fsprobe.layouts.mount.methods import hint_for, plan_ways, read_host_facts
@@ -19,6 +19,7 @@ from fsprobe.layouts.plain import Layout, Made, fstype_of
 from fsprobe.layouts.scan import venv as environments
 from fsprobe.layouts.scan.walk import Tree, walk
 from fsprobe.layouts.squashfs import image_for, mounted
+from fsprobe.model.comparison import IMAGE_KINDS
 from fsprobe.model.formats import text
 
 
@@ -116,7 +117,7 @@ def compare_byte_code(plan: Plan, state: State, say: Progress) -> None:
     tree = walk(venv.root)
     here = _compiled(tree, venv, magic)
     for side in others:
-        if side.layout.kind in IMAGES:
+        if side.layout.kind in IMAGE_KINDS:
             there = _compiled_in_image(side.layout.where, tree, venv, here)
         else:
             there = _compiled(walk(str(side.layout.where)), venv, magic)

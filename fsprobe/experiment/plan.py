@@ -8,13 +8,10 @@ from pathlib import Path
 
 from fsprobe import pipeline
 from fsprobe.layouts.plain import Layout
-from fsprobe.model.comparison import IMAGE_KINDS
 from fsprobe.model.requests import RequestCounts
 
 BASELINE = "plain"
 CACHES = ("cold", "warm")
-IMAGES = IMAGE_KINDS
-"""Kinds of layouts that are one file to the file server."""
 
 LAYOUT_HINT = "add --flash DIR, --layout LABEL=DIR, --squashfs or --overlay"
 

@@ -19,9 +19,10 @@ from fsprobe.capture import shipped, traced
 from fsprobe.capture.process import timed
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment.janitor import Janitor
-from fsprobe.experiment.plan import IMAGES, Plan, Probe, Run, Side
+from fsprobe.experiment.plan import Plan, Probe, Run, Side
 from fsprobe.layouts.mount.starting import started
 from fsprobe.layouts.mount.supervision import descendants
+from fsprobe.model.comparison import IMAGE_KINDS
 from fsprobe.model.requests import RequestCounts
 
 DELEGRETURN = "delegreturn"
@@ -107,7 +108,7 @@ class Bench:
             )
         side.recording = path
         side.analysis = pipeline.read(path)
-        if side.layout.kind in IMAGES:
+        if side.layout.kind in IMAGE_KINDS:
             side.mounting = self._trace_mounting(side)
 
     def _trace_mounting(self, side: Side) -> RequestCounts | None:

@@ -14,8 +14,8 @@ from fsprobe.analysis.counting.tally import opens_below
 from fsprobe.capture.machine import host
 from fsprobe.errors import BadInput
 from fsprobe.experiment import significance
-from fsprobe.experiment.plan import BASELINE, IMAGES, Plan, Run, Side, State
-from fsprobe.model.comparison import Comparison, CpuSpread, LayoutCounts, LayoutRow, Spread
+from fsprobe.experiment.plan import BASELINE, Plan, Run, Side, State
+from fsprobe.model.comparison import IMAGE_KINDS, Comparison, CpuSpread, LayoutCounts, LayoutRow, Spread
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Metrics
@@ -47,7 +47,7 @@ def summarise(plan: Plan, state: State) -> Comparison:
         )
         if side.in_place:
             notes.append(f"{side.layout.label} ran from {text(os.fsencode(side.layout.where))}: {side.in_place}")
-        if side.layout.kind in IMAGES and side.mounting is None:
+        if side.layout.kind in IMAGE_KINDS and side.mounting is None:
             notes.append(
                 f"what {side.layout.label} asks for its image was not observed: mounting it can't be traced here"
             )
@@ -206,7 +206,7 @@ def environment_counts(plan: Plan, side: Side) -> RequestCounts | None:
 
     Of an image it is what mounting it asked for the image file; what is inside is answered on the node.
     """
-    if side.layout.kind in IMAGES:
+    if side.layout.kind in IMAGE_KINDS:
         return side.mounting
     if side.analysis is None or side.analysis.requests is None:
         return None

@@ -31,7 +31,6 @@ class Superblock:
     made_s: int
     """Seconds since the epoch."""
     compression: str
-    bytes_used: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +75,7 @@ def read_superblock(image: str) -> Superblock:
     used = fields[12]
     if size < used:
         raise BadInput(f"{image} is cut short: {size} of {used} bytes", "copy it again, or pack it again")
-    return Superblock(
-        n_inodes=fields[1], made_s=fields[2], compression=_COMPRESSORS.get(fields[5], str(fields[5])), bytes_used=used
-    )
+    return Superblock(n_inodes=fields[1], made_s=fields[2], compression=_COMPRESSORS.get(fields[5], str(fields[5])))
 
 
 def read_listing(image: str) -> Listing:

@@ -56,6 +56,16 @@ def plain(path: bytes) -> bytes:
     return _STEPS_TO_NOWHERE.sub(b"/", path) if b"//" in path or b"/./" in path else path
 
 
+def is_under(path: bytes, root: bytes) -> bool:
+    """Whether a path is a directory or lies below it, by name."""
+    return path == root or path.startswith(root.rstrip(b"/") + b"/")
+
+
+def joined(directory: bytes, name: bytes) -> bytes:
+    """A relative path, seen from a directory."""
+    return directory + name if directory[-1:] == b"/" else directory + b"/" + name
+
+
 class Call(NamedTuple):
     """One system call that names a path or lists a directory, counted where it starts.
 

@@ -23,9 +23,9 @@ from fsprobe.privacy import path_owners, ring_cutting
 from fsprobe.privacy.concealment import Unchanged
 from fsprobe.privacy.identities import Names
 from fsprobe.privacy.json_values import KNOWN_KEYS, as_bytes, as_str, json_value, name_texts, only_listed
+from fsprobe.privacy.learning import Learning
 from fsprobe.privacy.log.cutting import Cut
 from fsprobe.privacy.mount_table import mount_table, shared_roots
-from fsprobe.privacy.redaction import Learning, Redaction
 from fsprobe.recording import distributions
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
@@ -310,6 +310,3 @@ def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join(piece)
             piece = []
     yield b"".join(piece)
-
-
-__all__ = ["Learning", "Names", "Redaction", "Unchanged", "disclose", "json_value", "learn", "mount_table", "write"]

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 
 from fsprobe.privacy import path_owners
-from fsprobe.privacy.concealment import CACHE_SIZE, Concealment, Unchanged
+from fsprobe.privacy.concealment import CACHE_SIZE, Concealment
 from fsprobe.privacy.identities import ADDRESS, KINDS, MIN_LETTERS_ELSE, ORDINARY, SCHEDULER, Names
-from fsprobe.privacy.learning import Learning
 from fsprobe.privacy.path_owners import STRUCTURE
 from fsprobe.privacy.path_parts import (
     AT_HOST,
@@ -30,8 +29,6 @@ from fsprobe.privacy.path_parts import (
 )
 from fsprobe.privacy.secrets.secret_names import is_secret_name, is_secret_value
 from fsprobe.privacy.spelling import WORD, Finder, canonical
-
-__all__ = ["Learning", "Names", "Redaction", "Unchanged"]
 
 _LOCKS = re.compile(rb"(?i)(?:.*[._-])?(?:lock|lck|lockfile|singletoncookie|singletonlock|pid)|\.#.*|lock[._-].*")
 _LOCK_TEXT = re.compile(rb"[^/]*(?:@|:\+)[^/]*|[^/]*[A-Za-z][^/]*-\d+")

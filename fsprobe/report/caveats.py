@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from fsprobe import numbers
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile, Quality
-from fsprobe.report import numbers
 from fsprobe.report.sentences import is_without_tracer
 
 N_PROGRAMS = 3

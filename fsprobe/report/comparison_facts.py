@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from fsprobe import numbers
 from fsprobe.capture.machine.mounts import classify
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.rows import OURS
-from fsprobe.report import facts, numbers, request_facts
+from fsprobe.report import facts, request_facts
 
 ENOUGH_FEWER = 0.5
 """A layout with at most this part of the baseline's requests is worth having even where it is no faster here. A judgement."""

@@ -7,13 +7,14 @@ import shlex
 import signal
 from dataclasses import dataclass
 
+from fsprobe import numbers
 from fsprobe.capabilities import TRUE_DURATIONS
 from fsprobe.capture import shipped
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.finding import Finding
 from fsprobe.model.manifest import Manifest, PythonFacts
 from fsprobe.model.profile import Profile
-from fsprobe.report import caveats, numbers, request_facts, sentences
+from fsprobe.report import caveats, request_facts, sentences
 
 REQUESTS_CAVEAT = (
     "Requests are a prediction for a client with empty caches, by the rules of each mount's own client where they are known "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from fsprobe import numbers
 from fsprobe.model.job import Job, RankSpread
 from fsprobe.model.profile import LEVELS, Profile
-from fsprobe.report import facts, numbers
+from fsprobe.report import facts
 from fsprobe.report.job_rows import Format, named
 
 TRACED_RATES = "Rates are those under tracing, which slows every call."

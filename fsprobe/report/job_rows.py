@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fsprobe import numbers
 from fsprobe.model.job import Job, NodeRow, RankRow
 from fsprobe.model.rows import CallCounts, sum_of
-from fsprobe.report import numbers
 
 N_NAMED = 8
 N_ALL = 16

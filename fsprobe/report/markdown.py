@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from fsprobe import __version__
+from fsprobe import __version__, numbers
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.job import Job
 from fsprobe.model.manifest import Manifest
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, first_rows
 from fsprobe.model.time.account import TimeAccount, TimeRow, TimeSplit
-from fsprobe.report import caveats, comparison_facts, facts, job_facts, job_rows, numbers, request_facts, sentences
+from fsprobe.report import caveats, comparison_facts, facts, job_facts, job_rows, request_facts, sentences
 from fsprobe.report.foreign import parts, visible_in
 
 TOP = 8

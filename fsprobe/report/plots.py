@@ -10,15 +10,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
-from fsprobe import files
+from fsprobe import files, numbers
 from fsprobe.errors import EXIT_BAD_INPUT, BadInput, FsprobeError
 from fsprobe.model.answers import CurvePoint
 from fsprobe.model.comparison import Comparison, LayoutRow
-from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import Profile
-from fsprobe.report import comparison_facts, facts, numbers
+from fsprobe.report import comparison_facts, facts
 from fsprobe.report.foreign import visible
 
 PHASE_COLOURS = {
@@ -66,7 +65,7 @@ def comparison(comparison: Comparison, path: str | Path) -> None:
     requests.xaxis.set_major_formatter(lambda value, _: numbers.count(value))
     walls.set_yticks(at, [_layout_label(row) for row in rows])
     for axes in (walls, requests):
-        _calm(axes, "x")
+        calm(axes, "x")
         axes.set_xlim(left=0)
         axes.tick_params(axis="y", length=0)
     _save(figure, path)
@@ -141,7 +140,7 @@ def timeline(profile: Profile, path: str | Path) -> None:
     axes.set_xlim(0, times[-1] + step_s)
     axes.set_xlabel("time under tracing, s")
     axes.set_ylabel(f"metadata calls per {step_s:g} s")
-    _calm(axes, "y")
+    calm(axes, "y")
     command = visible(facts.command_line(profile.manifest))
     axes.set_title(_plain(command if len(command) <= 90 else command[:89] + "…"), loc="left", fontsize=10, color=INK)
     axes.legend(frameon=False, ncols=6, fontsize=9, loc="upper right", bbox_to_anchor=(1, -0.16))
@@ -201,7 +200,7 @@ def nodes_curve(rows: Sequence[CurvePoint], path: str | Path, *, title: str = ""
     axes.yaxis.set_major_formatter(lambda value, _: numbers.seconds(value))
     axes.set_xlabel("nodes that start at once")
     axes.set_ylabel("time to start")
-    _calm(axes, "both")
+    calm(axes, "both")
     if title:
         axes.set_title(_plain(title), loc="left", fontsize=11, color=INK, pad=24 if subtitle else 8)
     if subtitle:
@@ -224,78 +223,13 @@ def _is_narrow(rows: Sequence[CurvePoint]) -> bool:
     return not times or max(times) / min(times) < 1000
 
 
-def predicted_and_measured(rows: Sequence[JsonObject], path: str | Path, *, what: str, band: float) -> None:
-    """Predicted against measured, both axes alike and logarithmic, with the line where they agree and a band about it.
-
-    Args:
-        rows: `{"series", "group", "predicted", "measured"}`, colour and shape by the first two; what is not positive has no
-            place on these axes and is left out. With `"low"` and `"high"`, the 95 % interval of what was measured is drawn.
-        path: the picture; .png or .svg.
-        what: the quantity with its unit.
-        band: half the width of the band, as a share.
-
-    Raises:
-        BadInput: no rows, or a suffix that is neither .png nor .svg.
-        FsprobeError: the file can't be written.
-    """
-    shown = [row for row in rows if row["predicted"] > 0 and row["measured"] > 0]
-    if not shown:
-        raise BadInput("there are no rows to draw")
-    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
-    axes = figure.subplots()
-    values = [row[name] for row in shown for name in ("predicted", "measured")]
-    ends = [min(values) / 1.3, max(values) * 1.3]
-    low, high = ([value * (1 + sign * band) for value in ends] for sign in (-1, 1))
-    axes.fill_between(ends, low, high, color=LINE, label=f"within {band:.0%}", linewidth=0)
-    axes.plot(ends, ends, color=SOFT, linewidth=1)
-    intervals = [row for row in shown if "low" in row]
-    if intervals:
-        # one that reaches to 0 has no end on these axes: it goes on below them
-        axes.vlines(
-            [row["predicted"] for row in intervals],
-            [max(row["low"], ends[0] / 10) for row in intervals],
-            [row["high"] for row in intervals],
-            color=SOFT,
-            linewidth=0.8,
-            alpha=0.6,
-            label="measured, 95% interval",
-        )
-    colours = {
-        name: SERIES[i % len(SERIES)] for i, name in enumerate(dict.fromkeys(str(row["series"]) for row in shown))
-    }
-    markers = {name: "osD^v"[i % 5] for i, name in enumerate(dict.fromkeys(str(row["group"]) for row in shown))}
-    for series, group in dict.fromkeys((str(row["series"]), str(row["group"])) for row in shown):
-        own = [row for row in shown if (str(row["series"]), str(row["group"])) == (series, group)]
-        axes.plot(
-            [row["predicted"] for row in own],
-            [row["measured"] for row in own],
-            linestyle="",
-            marker=markers[group],
-            color=colours[series],
-            markersize=6,
-            markeredgecolor="white",
-            label=_plain(visible(f"{series}, {group}")),
-        )
-    for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
-        set_scale("log")
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(ends[0], ends[1])
-    axes.set_ylim(ends[0], ends[1])
-    axes.set_xlabel(f"predicted: {what}")
-    axes.set_ylabel(f"measured: {what}")
-    _calm(axes, "both")
-    axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
-
-
 def _plain(text: str) -> str:
     """Foreign text for matplotlib: a dollar would begin a formula."""
     return text.replace("$", r"\$")
 
 
-def _calm(axes: Axes, grid: Any) -> None:
+def calm(axes: Axes, grid: Any) -> None:
+    """Axes as all pictures have them, with a grid along `grid` ("x", "y" or "both")."""
     axes.grid(axis=grid, color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left" if grid == "x" else "right"):

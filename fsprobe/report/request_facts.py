@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from fsprobe import numbers
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.manifest import MountCounters
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import Operation
 from fsprobe.model.rows import OURS
-from fsprobe.report import numbers
 
 N_SHOWN = 12
 """Operations of a mount that one line names."""

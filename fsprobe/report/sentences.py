@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fsprobe import capabilities
+from fsprobe import capabilities, numbers
+from fsprobe.capture.backends.protocol import MARKED, UNMARKED
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of
 from fsprobe.model.time.account import CPU, TimeAccount, TimePart, TimeRow
-from fsprobe.report import numbers, request_facts
+from fsprobe.report import request_facts
 
 NOTHING_NOTED = "Nothing was observed: no interpreter in this run had fsprobe's hook (no Python; or -I, -E, -S or an emptied environment)."
 OWN_SHARE = 0.05
@@ -208,9 +209,9 @@ def import_timing(profile: Profile) -> str:
     if profile.metrics.by_process and all(row.kind in ("program", "launcher") for row in profile.metrics.by_process):
         return "no Python started"
     by = ", by package" if profile.metrics.imports_by == "package" else ""
-    if manifest.markers == "none":
+    if manifest.markers == UNMARKED:
         return "import timing: estimated" + by
-    if manifest.markers not in ("time", "access", "both", "inside", "ring"):
+    if manifest.markers not in MARKED:
         return "imports not observed"
     if has_python(profile) and not quality.is_marked:
         return f"import timing: estimated{by} (imports not observed)" if quality.n_estimated else "imports not observed"

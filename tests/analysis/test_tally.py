@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fsprobe.analysis.attribution.attribute import Attributed, Frame, ProcessInfo
 from fsprobe.analysis.counting import tally as tables
-from fsprobe.analysis.counting.latency import latency_bin, quantile_ns
+from fsprobe.analysis.counting.latency import bin_of, quantile_ns
 from fsprobe.analysis.counting.profile import time_share
 from fsprobe.jobs.sums import add_tally
 from fsprobe.model.events import Call, Op
@@ -78,7 +78,7 @@ def test_every_grouping_sums_to_the_totals(stream: list[Attributed]) -> None:
 def test_a_quantile_is_right_to_five_percent(durations: list[int], share: float) -> None:
     latency: dict[int, int] = {}
     for ns in durations:
-        number = latency_bin(ns)
+        number = bin_of(ns // 1000)
         latency[number] = latency.get(number, 0) + 1
     exact = sorted(durations)[max(0, math.ceil(share * len(durations)) - 1)]
     found = quantile_ns(latency, share)

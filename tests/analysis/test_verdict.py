@@ -260,3 +260,7 @@ def test_a_part_of_a_run_is_not_acquitted(manifest: dict[str, Any], quality: Qua
     judged = verdict(replace(made, profile=replace(made.profile, quality=quality)))
     assert judged.level == level
     assert ("is not complete" in judged.sentence or "900 records were lost" in judged.sentence) is (level != NOT)
+
+
+def test_what_was_read_has_the_unit_that_reports_give_it() -> None:
+    assert judge(manifest={"read_bytes": 3 << 20}).reasons[-1].endswith("3 major page faults, 3 MiB read")

@@ -78,3 +78,16 @@ def test_a_file_that_is_there_is_not_overwritten_unasked(tmp_path: Path) -> None
         with pytest.raises(FsprobeError, match="is there already") as caught:
             naming.check(*words)
         assert caught.value.exit_code == EXIT_USAGE
+
+
+@pytest.mark.parametrize("stem", ["x", "x" * 247])
+def test_a_name_that_was_taken_meanwhile_gets_a_number_however_long_it_is(tmp_path: Path, stem: str) -> None:
+    taken = tmp_path / f"{stem}.fsprobe"
+    warnings: list[str] = []
+    assert naming.free_name(str(taken), warnings) == str(taken)
+    found = []
+    for number in (2, 3):
+        (found[-1] if found else taken).write_text("a command's own")
+        found.append(Path(naming.free_name(str(taken), warnings)))
+        assert found[-1] == tmp_path / f"{stem[:245]}-{number}.fsprobe"
+    assert len(warnings) == 2

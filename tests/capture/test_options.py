@@ -89,7 +89,7 @@ def test_wrong_usage_has_its_exit_code_and_a_hint(words: list[str]) -> None:
 def test_the_table_names_every_option_once() -> None:
     names = [name for row in OPTIONS for name in row[0].split(", ")]
     assert len(names) == len(set(names))
-    for names_of_one, attribute, metavar, _, help_text in OPTIONS:
+    for names_of_one, attribute, metavar, help_text in OPTIONS:
         assert help_text.strip()
         given = ["1"] if metavar else []
         if attribute in ("backend", "image", "at", "ranks", "style", "color"):

@@ -159,17 +159,24 @@ def test_what_was_logged_before_the_bound_is_kept_to_the_byte(tmp_path: Path, lo
     assert log.read_bytes() == whole[: -len(b"5 half a line")]
 
 
-def test_the_ending_is_found_in_what_is_cut_off(tmp_path: Path, log: Path) -> None:
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+@pytest.mark.parametrize("n_before", [0, 20])
+def test_the_ending_is_found_in_what_is_cut_off(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, n_before: int, block_bytes: int
+) -> None:
+    monkeypatch.setattr(text_log, "BLOCK_BYTES", block_bytes)
     writer = Writer(log)
     writer.lines(100)
     bound = text_log.Bound(str(log), str(tmp_path), 1000, 0)
     bound.check(5)
     writer.lines(20)
-    writer.file.write(line(6, "+++ exited with 1 +++") + line(5, "+++ exited with 9 +++"))
+    bound.check(5)
+    writer.lines(n_before)
+    writer.file.write(line(5, "+++ exited with 9 +++") + line(6, "+++ exited with 1 +++"))
     bound.check(5)
     writer.lines(20)
     bound.check(5)
-    assert text_log.exit_status(str(log), 5, bound.ending) == 9
+    assert bound.ending == 9
 
 
 def test_a_filesystem_that_runs_full(tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

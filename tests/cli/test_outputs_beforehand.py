@@ -47,3 +47,15 @@ def test_what_goes_with_an_environment_is_refused_for_two_recordings(capsys: pyt
     for option in ("-o", "--plot", "--keep-image", "--flash"):
         assert group.main(["compare", option, "x.svg" if option == "--plot" else "x", "a.fsprobe", "b.fsprobe"]) == 2
         assert f"{option} goes with --env" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["plot", "whatif"])
+@pytest.mark.parametrize(("ending", "is_known"), [(".txt", False), ("", False), (".PNG", True)])
+def test_a_picture_whose_name_says_no_format_is_told_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, ending: str, is_known: bool
+) -> None:
+    picture = str(tmp_path / f"x{ending}")
+    assert group.main([picture if word.startswith("OUT.") else word for word in COMMANDS[name]]) == (
+        3 if is_known else 2
+    )
+    assert ("ends in neither .png nor .svg" in capsys.readouterr().err) is not is_known

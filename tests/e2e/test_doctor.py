@@ -127,6 +127,14 @@ def test_a_link_to_apptainer_is_not_another_program(place: str, tmp_path: Path) 
     assert doctor.check_containers({"PATH": str(tmp_path / "bin")})["found"] == "apptainer with a setuid starter"
 
 
+def test_every_python_that_a_target_may_run_on_is_named(tmp_path: Path) -> None:
+    names = [f"python3.{minor}" for minor in range(6, 16)]  # as the README says
+    for name in names:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert doctor.check_interpreters({"PATH": str(tmp_path)})["found"].endswith("; on PATH: " + ", ".join(names))
+
+
 def test_helpers_outside_of_path_are_found_as_exec_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bwrap").write_text("#!/bin/sh\n")
     (tmp_path / "bwrap").chmod(0o755)

@@ -98,6 +98,13 @@ def test_links_out_and_nowhere_are_told(venv: Path, tmp_path: Path) -> None:
     assert "bin/python" not in warnings
 
 
+@pytest.mark.parametrize("n_bytes", [235, 240, 250])
+def test_the_longest_names_can_be_packed_to(venv: Path, tmp_path: Path, n_bytes: int) -> None:
+    image = tmp_path / ("i" * n_bytes)
+    assert pack(str(venv), str(image)).image == image
+    assert sorted(path.name for path in tmp_path.iterdir()) == [image.name, f"{image.name}.json", "venv"]
+
+
 def test_what_is_no_environment_is_refused(tmp_path: Path, venv: Path) -> None:
     (tmp_path / "plain").mkdir()
     with pytest.raises(BadInput, match="not a virtual environment"):

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from fsprobe.events.strace.arguments import exec_argv, link_target, open_flags, result_path, second_path
 from fsprobe.events.strace.values import escape
 from fsprobe.model.events import Call, Event, ParseQuality
-from fsprobe.privacy.log.cutting import Cut, program_and_script
-from fsprobe.privacy.redaction import Names, Redaction, Unchanged
+from fsprobe.privacy.concealment import Unchanged
+from fsprobe.privacy.identities import Names
+from fsprobe.privacy.log.call_values import program_and_script
+from fsprobe.privacy.log.cutting import Cut
+from fsprobe.privacy.redaction import Redaction
 from tests.events.reading import calls, mode_kind, one_call, read_lines
 from tests.events.test_properties import format_all, made_calls, mutate, names
 

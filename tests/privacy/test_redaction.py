@@ -16,8 +16,11 @@ from fsprobe.model import serial
 from fsprobe.model.formats import JsonObject
 from fsprobe.privacy import disclosure
 from fsprobe.privacy.identities import Names, from_environment
+from fsprobe.privacy.json_values import json_value
+from fsprobe.privacy.learning import Learning
 from fsprobe.privacy.log.cutting import Cut
-from fsprobe.privacy.redaction import Learning, Redaction
+from fsprobe.privacy.mount_table import mount_table
+from fsprobe.privacy.redaction import Redaction
 from fsprobe.recording import file as recordings
 from fsprobe.recording.file import Recording
 
@@ -192,9 +195,9 @@ MOUNTS = b"""1 2 0:3 / /tmp rw - tmpfs tmpfs rw
 
 def test_mount_points_of_users_are_replaced_and_paths_in_them_alike() -> None:
     names = names_of(ALICE)
-    disclosure.mount_table(MOUNTS, Learning(names))
+    mount_table(MOUNTS, Learning(names))
     redaction = Redaction(names)
-    shown = [line.split()[4] for line in disclosure.mount_table(MOUNTS, redaction).splitlines()]
+    shown = [line.split()[4] for line in mount_table(MOUNTS, redaction).splitlines()]
     assert shown == [b"/tmp", b"/tmp/name1/name2", b"/run/user/user1", b"/var/tmp/name3", b"/dev/shm", b"/data/nvme"]
     assert redaction.path(b"/tmp/secret-study/disk/x") == b"/tmp/name1/name2/x"
     assert redaction.path(b"/tmp/secret-study/other") == b"/tmp/name1/other"
@@ -380,7 +383,7 @@ def test_nothing_of_the_names_is_left_and_pandas_is_intact(user: str, tmp_path: 
 
 
 def test_a_recording_that_is_not_redacted_keeps_names_and_loses_secrets(tmp_path: Path) -> None:
-    from fsprobe.privacy.redaction import Unchanged
+    from fsprobe.privacy.concealment import Unchanged
 
     given = made_recording(ALICE, tmp_path)
     output = tmp_path / "shown.fsprobe"
@@ -461,12 +464,12 @@ def test_a_comparison_is_redacted_with_the_recordings_in_it(tmp_path: Path) -> N
     ],
 )  # fmt: skip
 def test_mounts(line: bytes, shown: bytes) -> None:
-    assert disclosure.mount_table(line, Redaction(names_of(ALICE))) == shown
+    assert mount_table(line, Redaction(names_of(ALICE))) == shown
 
 
 def test_counters_are_kept_by_mount_and_the_mount_is_redacted() -> None:
     """Also where a person is called as a field of theirs."""
     counters = {"/users/source/nfs": {"source": "a client", "operations": {"open": 3}, "why_not": ""}}
-    shown = disclosure.json_value({"counters": counters}, Redaction(names_of("source")))
+    shown = json_value({"counters": counters}, Redaction(names_of("source")))
     found = {"source": "a client", "operations": {"open": 3}, "why_not": ""}
     assert shown == {"counters": {"/users/user1/nfs": found}}

@@ -38,8 +38,13 @@ class ProcessInfo:
 
     @property
     def key(self) -> str:
-        """Names the image in tables: a wrapper may be called as the interpreter that takes its place."""
-        return f"{self.pid} {self.label}".strip() + (" (launcher)" if self.kind == "launcher" else "")
+        """Names the image in tables."""
+        return image_key(self.pid, self.label, self.kind)
+
+
+def image_key(pid: int, label: str, kind: str) -> str:
+    """A program image's name in tables: a wrapper may be called as the interpreter that takes its place."""
+    return f"{pid} {label}".strip() + (" (launcher)" if kind == "launcher" else "")
 
 
 @dataclass(slots=True)

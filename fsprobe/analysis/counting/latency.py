@@ -8,13 +8,8 @@ from itertools import accumulate, repeat
 _STEP: float = 1.05
 """Bins grow by 5 %: a quantile is right to 5 % whatever the range."""
 _HALF_STEP: float = _STEP**0.5
-_MOST_BINS = 600
-_EDGES = tuple(accumulate(repeat(_STEP, _MOST_BINS), lambda edge, step: edge * step, initial=1.0))
-
-
-def latency_bin(ns: int) -> int:
-    """The bin of a duration: 0 for up to 1 us, then one per 5 %."""
-    return 0 if ns <= 1000 else bin_of(ns // 1000)
+MAX_BIN = 600
+_EDGES = tuple(accumulate(repeat(_STEP, MAX_BIN), lambda edge, step: edge * step, initial=1.0))
 
 
 BINS: dict[int, int] = {}
@@ -22,10 +17,10 @@ BINS: dict[int, int] = {}
 
 
 def bin_of(us: int) -> int:
-    """The bin of a duration of more than 1 us, given in whole us."""
+    """The bin of a duration, given in whole us: 0 for up to 1 us, then one per 5 %."""
     known = BINS.get(us)
     if known is None:
-        known = min(bisect_left(_EDGES, us), _MOST_BINS)
+        known = min(bisect_left(_EDGES, us), MAX_BIN)
         if len(BINS) < 100_000:
             BINS[us] = known
     return known

@@ -18,6 +18,7 @@ from fsprobe.analysis.counting.estimated import by_package as by_import_package
 from fsprobe.analysis.counting.latency import bin_ns, quantile_ns
 from fsprobe.analysis.counting.rates import rates
 from fsprobe.analysis.counting.tally import BIN_NS, FURTHER_PROCESSES, PathTally, Tally, add
+from fsprobe.capture.backends.protocol import MARKED_IN_RING
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest
@@ -35,8 +36,6 @@ from fsprobe.model.rows import (
     TimelineRow,
 )
 
-MARKED_IN_RING = "ring"
-"""Of a manifest's `markers`: notes that the recorder took before they became calls."""
 TOP_PATHS = 2000
 N_EXAMPLES = 5
 N_CHEAPEST = 20

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from fsprobe.analysis.attribution.attribute import NO_IMPORT, Attributed, Frame
+from fsprobe.analysis.attribution.program_images import image_key
 from fsprobe.analysis.counting.latency import BINS, bin_of
 from fsprobe.events.strace.arguments import resolved_of
 from fsprobe.model.events import MISSING_ERRORS, Op
@@ -85,7 +86,7 @@ class ProcessTally:
     @property
     def key(self) -> str:
         """As `ProcessInfo.key`."""
-        return f"{self.pid} {self.label}".strip() + (" (launcher)" if self.kind == "launcher" else "")
+        return image_key(self.pid, self.label, self.kind)
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class PathTally:
     resolved: bytes | None = None
     """Where a successful open of it led, by the tracer's annotation of the descriptor; the path itself where there is none."""
     latency: dict[int, int] = field(default_factory=dict)
-    """bin -> calls; see `latency_bin`"""
+    """bin -> calls; see `latency.bin_of`"""
     max_ns: int = 0
 
 
@@ -229,7 +230,7 @@ class Folder:
             if dur_ns is not None:
                 stretch.time_ns += dur_ns
                 counts.time_ns += dur_ns
-                number = 0 if dur_ns <= 1000 else BINS.get(dur_ns // 1000)
+                number = BINS.get(dur_ns // 1000)
                 if number is None:
                     number = bin_of(dur_ns // 1000)
                 latency = path.latency

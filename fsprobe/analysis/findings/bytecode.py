@@ -12,7 +12,6 @@ from fsprobe.analysis.findings.evidence import (
     Seen,
     environment,
     fs_class,
-    is_under,
     n_pythons,
     plural,
     python_of,
@@ -22,6 +21,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.watch import TEMPORARY_PYC
+from fsprobe.model.events import is_under
 from fsprobe.model.formats import text
 
 _PYC = re.compile(rb"^(.*/)?__pycache__/([^/]+?)\.[a-z]+-\d+[a-z]*(?:\.opt-[0-9a-z]+)?\.pyc$", re.DOTALL)

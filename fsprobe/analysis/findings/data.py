@@ -10,7 +10,6 @@ from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
     is_file,
-    is_under,
     n_calls,
     n_requests_below,
     on_network,
@@ -21,7 +20,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import choose_a_line, image_commands
-from fsprobe.model.events import Mount, plain
+from fsprobe.model.events import Mount, is_under, plain
 from fsprobe.model.formats import text
 
 _NEARLY_ALL = 0.99

@@ -15,7 +15,7 @@ from fsprobe.analysis.findings.evidence import (
     environment,
     is_file,
     is_in_archive,
-    is_under,
+    is_missing,
     n_calls,
     n_requests_below,
     on_network,
@@ -35,6 +35,7 @@ from fsprobe.analysis.findings.images import (
     line_of_its_python,
     lines_to_rebuild,
 )
+from fsprobe.model.events import is_under
 from fsprobe.model.formats import text
 from fsprobe.model.rows import Counts
 
@@ -200,12 +201,13 @@ def unused_python_path(evidence: Evidence) -> Seen | None:
     severity = weigh(evidence, "removable_calls", calls, unused)
     if not unused or severity is None:
         return None
+    rest = [entry for entry in entries if entry not in unused and not is_missing(evidence, entry)]
     return Seen(
         severity=severity,
         evidence=f"{plural(len(unused), 'directory', 'directories')} of PYTHONPATH ({some(unused)}) gave no module and cost "
         f"{plural(calls, 'call')}.",
         advice="Take them out of PYTHONPATH for this program.",
-        commands=[assignment("PYTHONPATH", [entry for entry in entries if entry not in unused])],
+        commands=[assignment("PYTHONPATH", rest)],
         saves=saving(evidence, calls, rows),
     )
 

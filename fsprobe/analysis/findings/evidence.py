@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import Notes
-from fsprobe.analysis.counting.tally import PathTally, ProcessTally, Tally
+from fsprobe.analysis.counting.tally import PathTally, Tally
 from fsprobe.analysis.findings.thresholds import DEFAULTS, SEVERITIES, Thresholds
 from fsprobe.analysis.findings.watch import Watch as Watch
 from fsprobe.analysis.findings.watch import watch as watch
@@ -19,6 +19,7 @@ from fsprobe.foreign_numbers import count
 from fsprobe.model.events import Mount, plain
 from fsprobe.model.formats import text
 from fsprobe.model.profile import Profile
+from fsprobe.numbers import plural as plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,22 +113,12 @@ def version_of(evidence: Evidence) -> tuple[int, ...]:
     return max((tuple(found) for found in numbers if len(found) == 2), default=())
 
 
-def key_of(process: ProcessTally) -> str:
-    """The name of a process in the tally and in the watch."""
-    return process.key
-
-
 def tells_modules(evidence: Evidence) -> bool:
     """Whether imports are known by module; where they are estimated by package, no module is named."""
     return evidence.profile.metrics.imports_by != "package"
 
 
 # -- paths --------------------------------------------------------------------------------------------------------------
-
-
-def is_under(path: bytes, root: bytes) -> bool:
-    """Whether a path is a directory or lies below it, by name."""
-    return path == root or path.startswith(root.rstrip(b"/") + b"/")
 
 
 def under(evidence: Evidence, roots: Iterable[bytes]) -> Iterator[tuple[bytes, PathTally]]:
@@ -193,6 +184,13 @@ def is_in_archive(evidence: Evidence, entry: bytes) -> bool:
             return True
         entry = entry.rpartition(b"/")[0] or b"/"
     return False
+
+
+def is_missing(evidence: Evidence, entry: bytes) -> bool:
+    """Whether an entry of sys.path was looked for, and neither it nor anything below it was ever found."""
+    asked = entry in evidence.tally.by_path
+    is_there = any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in under(evidence, [entry]))
+    return asked and not is_there and not is_in_archive(evidence, entry)
 
 
 def real_place(evidence: Evidence, place: bytes) -> bytes:
@@ -279,8 +277,3 @@ def some(paths: Sequence[bytes], n: int = 3) -> str:
     """The first paths as text, and how many more there are."""
     shown = ", ".join(text(path) for path in paths[:n])
     return f"{shown} and {len(paths) - n} more" if len(paths) > n else shown
-
-
-def plural(n: int, noun: str, plural_noun: str = "") -> str:
-    """`1 call`, `2,000 calls`."""
-    return f"{n:,} {noun if n == 1 else plural_noun or noun + 's'}"

@@ -7,7 +7,7 @@ import re
 import sys
 
 from fsprobe.analysis.counting.tally import ProcessTally
-from fsprobe.analysis.findings.evidence import Evidence, Seen, key_of, plural, python_of, quote, weigh
+from fsprobe.analysis.findings.evidence import Evidence, Seen, plural, python_of, quote, weigh
 
 _SHIM = re.compile(
     r"^(?:env|pyenv\S*|conda|mamba|micromamba|asdf|python[0-9.]*|pip[0-9.]*|ipython|pytest|jupyter)(?: |$)"
@@ -37,7 +37,7 @@ def start_flags(evidence: Evidence) -> Seen | None:
     n_short = n_site = n_start = 0
     programs: dict[str, int] = {}
     for process in evidence.tally.by_process.values():
-        phases = evidence.watch.phases.get(key_of(process), {})
+        phases = evidence.watch.phases.get(process.key, {})
         start = sum(phases.get(phase, 0) for phase in _START_PHASES)
         if process.kind == "python" and start > sum(phases.values()) - start:
             n_short, n_start, n_site = n_short + 1, n_start + start, n_site + phases.get("site", 0)
@@ -63,7 +63,7 @@ def _without_site(evidence: Evidence, program: str) -> list[str]:
     scripts = [path for path in evidence.tally.by_path if path.endswith(suffix)]
     names = set().union(
         *(
-            evidence.watch.modules.get(key_of(process), set())
+            evidence.watch.modules.get(process.key, set())
             for process in evidence.tally.by_process.values()
             if process.label.partition(" ")[2] == program
         )
@@ -99,7 +99,7 @@ def shims(evidence: Evidence) -> Seen | None:
         if last is None:
             continue
         # a shim that is called as python has the interpreter's own name: its calls are told by their phase
-        n = watch.phases.get(key_of(images[last]), {}).get("launch", 0)
+        n = watch.phases.get(images[last].key, {}).get("launch", 0)
         first = next((n for n, image in enumerate(images[:last]) if _SHIM.match(image.label)), last)
         n += sum(image.counts.n_metadata for image in images[first:last])
         if not n:

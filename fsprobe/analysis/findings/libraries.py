@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
-    is_under,
     n_calls,
     n_pythons,
     on_network,
@@ -23,6 +22,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.watch import FONT_MANAGER
+from fsprobe.model.events import is_under
 
 _METADATA = re.compile(rb"\.(?:dist|egg)-info(?:/|$)")
 _INFO = re.compile(rb"/([A-Za-z0-9_.]+)-[^/-]+(?:-[^/]*)?\.(?:dist|egg)-info(?:/|$)")

@@ -15,8 +15,7 @@ from fsprobe.analysis.findings.evidence import (
     command_line,
     directories,
     environment,
-    is_in_archive,
-    is_under,
+    is_missing,
     n_calls,
     n_pythons,
     plural,
@@ -26,6 +25,7 @@ from fsprobe.analysis.findings.evidence import (
     under_each,
     weigh,
 )
+from fsprobe.model.events import is_under
 from fsprobe.model.formats import text
 
 _LIBRARY_FILE = re.compile(rb"\.so(?:\.[0-9.]+)?$")
@@ -45,16 +45,14 @@ def dead_entries(evidence: Evidence) -> Seen | None:
     exists, for each interpreter that had the entry on its sys.path (zipimport looks for an archive there).
     """
     entries = directories(environment(evidence).get("PYTHONPATH", ""))
-    dead, rows, n_parents = [], [], 0
+    dead, n_parents = [], 0
+    rows: list[tuple[bytes, PathTally]] = []
     for entry in entries:
-        asked = evidence.tally.by_path.get(entry)
-        below = list(under(evidence, [entry]))
-        is_there = any(counted.counts.n_metadata > counted.counts.n_not_found for _, counted in below)
-        if asked is None or is_there or is_in_archive(evidence, entry):
+        if not is_missing(evidence, entry):
             continue
         dead.append(entry)
-        rows += below
-        n_walks = min(asked.counts.n_stat // 2, _n_with_entry(evidence, entry))
+        rows += under(evidence, [entry])
+        n_walks = min(evidence.tally.by_path[entry].counts.n_stat // 2, _n_with_entry(evidence, entry))
         n_parents += n_walks * _n_steps_up(evidence, entry, entries)
     calls = n_calls(dict(rows).items()) + n_parents
     severity = weigh(evidence, "removable_calls", calls, dead)

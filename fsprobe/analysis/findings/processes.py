@@ -11,7 +11,6 @@ from fsprobe.analysis.findings.evidence import (
     Seen,
     Watch,
     command_line,
-    key_of,
     n_calls,
     n_nodes,
     n_ranks,
@@ -118,18 +117,18 @@ def restarted(evidence: Evidence) -> Seen | None:
         return None
     groups: dict[str, list[ProcessTally]] = {}
     for process in evidence.tally.by_process.values():
-        phases = watch.phases.get(key_of(process), {})
+        phases = watch.phases.get(process.key, {})
         n_bare = phases.get("loader", 0) + phases.get("init", 0)
         is_short = n_bare > phases.get("import", 0) + phases.get("run", 0)
         # one that was forked starts nothing
-        is_started = process.kind == "python" and phases.get("init") and key_of(process) in watch.spans
-        if is_started and not is_short and watch.first_import.get(key_of(process)) not in _HELPERS:
+        is_started = process.kind == "python" and phases.get("init") and process.key in watch.spans
+        if is_started and not is_short and watch.first_import.get(process.key) not in _HELPERS:
             groups.setdefault(process.label, []).append(process)
     best: tuple[int, str, int, int] | None = None
     for label, group in groups.items():
         # without its end in the log a process may have lived until the end
-        ends = [evidence.notes.ended_ns.get(key_of(process), evidence.tally.last_ns or 0) for process in group]
-        n_alive = _n_alive([(watch.spans[key_of(p)][0], end) for p, end in zip(group, ends, strict=True)])
+        ends = [evidence.notes.ended_ns.get(process.key, evidence.tally.last_ns or 0) for process in group]
+        n_alive = _n_alive([(watch.spans[p.key][0], end) for p, end in zip(group, ends, strict=True)])
         costs = sorted((_cost(watch, process) for process in group), reverse=True)
         found = (sum(costs[n_alive:]), label, len(group), n_alive)
         best = found if best is None or (found[2] - found[3], found) > (best[2] - best[3], best) else best
@@ -161,7 +160,7 @@ def _n_alive(spans: list[tuple[int, int]]) -> int:
 
 
 def _cost(watch: Watch, process: ProcessTally) -> int:
-    phases = watch.phases.get(key_of(process), {})
+    phases = watch.phases.get(process.key, {})
     return sum(phases.get(phase, 0) for phase in (*_START, "launch", "import"))
 
 

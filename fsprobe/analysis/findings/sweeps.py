@@ -11,7 +11,6 @@ from fsprobe.analysis.findings.evidence import (
     Evidence,
     Seen,
     is_file,
-    is_under,
     n_calls,
     n_pythons,
     n_requests_below,
@@ -21,6 +20,7 @@ from fsprobe.analysis.findings.evidence import (
     weigh,
 )
 from fsprobe.analysis.findings.images import choose_a_line, image_commands
+from fsprobe.model.events import is_under
 from fsprobe.model.formats import text
 
 _LIBRARY = re.compile(rb"\.so(?:\.[0-9.]+)?$|/glibc-hwcaps/|/bin/[^/]+$")

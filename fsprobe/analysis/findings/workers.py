@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fsprobe.analysis.counting.tally import ProcessTally
 from fsprobe.analysis.findings.environment import network_roots
-from fsprobe.analysis.findings.evidence import Evidence, Seen, Watch, key_of, plural, version_of, weigh
+from fsprobe.analysis.findings.evidence import Evidence, Seen, Watch, plural, version_of, weigh
 from fsprobe.analysis.findings.watch import FORK_SERVER, LOKY, SPAWN, TRACKER
 
 _NO_INPUT = os.fsencode(os.devnull)
@@ -80,7 +80,7 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
     watch = evidence.watch
     assert watch is not None
     everybody = list(evidence.tally.by_process.values())
-    workers = [process for process in everybody if watch.first_import.get(key_of(process)) == SPAWN]
+    workers = [process for process in everybody if watch.first_import.get(process.key) == SPAWN]
     if not workers:
         return None
     parents = {worker.parent for worker in workers}
@@ -94,8 +94,8 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
     pids = {process.pid for process in (*workers, *trackers)}
     calls = sum(p.counts.n_metadata for p in everybody if p.pid in pids)
     calls -= sum(_own_work(evidence, worker) for worker in workers)
-    calls += sum(watch.machinery.get(key_of(p), 0) for p in everybody if p.pid in parents - pids)
-    keys = {key_of(p) for p in (*workers, *trackers)}
+    calls += sum(watch.machinery.get(p.key, 0) for p in everybody if p.pid in parents - pids)
+    keys = {p.key for p in (*workers, *trackers)}
     calls -= _only_in_workers(evidence, keys)
     calls -= len(workers) * _asks_for_threads(evidence)
     kept = _to_preload(evidence, keys)
@@ -131,13 +131,13 @@ def _spawned(evidence: Evidence) -> _Repeated | None:
 def _of_server(evidence: Evidence) -> _Repeated | None:
     watch = evidence.watch
     assert watch is not None
-    servers = {p.pid for p in evidence.tally.by_process.values() if watch.first_import.get(key_of(p)) == FORK_SERVER}
+    servers = {p.pid for p in evidence.tally.by_process.values() if watch.first_import.get(p.key) == FORK_SERVER}
     workers = [
         process
         for process in evidence.tally.by_process.values()
-        if process.parent in servers and process.pid not in servers and key_of(process) in watch.worker_imports
+        if process.parent in servers and process.pid not in servers and process.key in watch.worker_imports
     ]
-    kept = _to_preload(evidence, {key_of(worker) for worker in workers})
+    kept = _to_preload(evidence, {worker.key for worker in workers})
     calls = _saved_by_preload(evidence, workers, kept)
     # dask gives its server a list of its own
     is_dask = any(name in _DASK_MODULES for name in kept)
@@ -159,8 +159,8 @@ def _of_loky(evidence: Evidence) -> _Repeated | None:
     workers = [process for process in evidence.tally.by_process.values() if process.label.endswith(LOKY)]
     if not workers:
         return None
-    keys = {key_of(worker) for worker in workers}
-    calls = sum(w.counts.n_metadata - watch.phases.get(key_of(w), {}).get("run", 0) for w in workers)
+    keys = {worker.key for worker in workers}
+    calls = sum(w.counts.n_metadata - watch.phases.get(w.key, {}).get("run", 0) for w in workers)
     calls -= _only_in_workers(evidence, keys)
     is_joblib = any("joblib" in worker.label for worker in workers)
     commands = ['joblib.parallel_config(backend="multiprocessing")  # in Python, before the first Parallel']
@@ -184,28 +184,28 @@ def _preload_line(names: Sequence[str]) -> str:
 
 
 def _about_torch(watch: Watch, workers: Iterable[ProcessTally]) -> str:
-    if any("torch.utils.data" in watch.modules.get(key_of(worker), ()) for worker in workers):
+    if any("torch.utils.data" in watch.modules.get(worker.key, ()) for worker in workers):
         return " PyTorch's DataLoader makes its workers anew for each epoch: persistent_workers=True keeps them."
     return ""
 
 
 def _is_dask(watch: Watch, workers: Iterable[ProcessTally]) -> bool:
     return any(
-        word in path for worker in workers for path in watch.run_paths.get(key_of(worker), ()) for word in _DASK_SPACE
+        word in path for worker in workers for path in watch.run_paths.get(worker.key, ()) for word in _DASK_SPACE
     )
 
 
 def _trackers(evidence: Evidence, parents: set[int]) -> list[ProcessTally]:
     assert evidence.watch is not None
     firsts = evidence.watch.first_import
-    return [p for p in evidence.tally.by_process.values() if firsts.get(key_of(p)) == TRACKER and p.parent in parents]
+    return [p for p in evidence.tally.by_process.values() if firsts.get(p.key) == TRACKER and p.parent in parents]
 
 
 def _is_cut_short(process: ProcessTally, watch: Watch, n_images: int) -> bool:
     """Whether a process was ended before its first import, or before its interpreter: a pool does so to workers that are late."""
     if "(multiprocessing)" in process.label:
-        return process.kind == "python" and key_of(process) not in watch.first_import
-    return n_images == 1 and key_of(process) in watch.launching
+        return process.kind == "python" and process.key not in watch.first_import
+    return n_images == 1 and process.key in watch.launching
 
 
 def _to_preload(evidence: Evidence, workers: set[str]) -> list[str]:
@@ -225,7 +225,7 @@ def _saved_by_preload(evidence: Evidence, workers: Iterable[ProcessTally], names
     total, once = 0, Counter[str]()
     for worker in workers:
         for name in names:
-            for module, n in evidence.watch.worker_imports.get(key_of(worker), {}).get(name, {}).items():
+            for module, n in evidence.watch.worker_imports.get(worker.key, {}).get(name, {}).items():
                 total += n
                 once[module] = max(once[module], n)
     return total - sum(once.values())
@@ -234,7 +234,7 @@ def _saved_by_preload(evidence: Evidence, workers: Iterable[ProcessTally], names
 def _saved_starts(watch: Watch, workers: Sequence[ProcessTally]) -> int:
     """The starts of all interpreters but one: the server's."""
     starts = [
-        sum(watch.phases.get(key_of(worker), {}).get(phase, 0) for phase in ("launch", "loader", "init", "site"))
+        sum(watch.phases.get(worker.key, {}).get(phase, 0) for phase in ("launch", "loader", "init", "site"))
         for worker in workers
     ]
     return sum(starts) - max(starts, default=0)
@@ -250,7 +250,7 @@ def _own_work(evidence: Evidence, worker: ProcessTally) -> int:
     """
     assert evidence.watch is not None
     scripts = {p.label.partition(" ")[2].encode() for p in evidence.tally.by_process.values() if p.pid == worker.parent}
-    paths = evidence.watch.run_paths.get(key_of(worker), {})
+    paths = evidence.watch.run_paths.get(worker.key, {})
     if _NO_INPUT not in paths:
         return 1
     return sum(n for path, n in paths.items() if path.rpartition(b"/")[2] not in scripts)

@@ -29,7 +29,7 @@ from fsprobe.analysis.requests.dentries import (
     Place,
 )
 from fsprobe.analysis.requests.observed import COUNT, LEARN, LINKS, decide_last, decide_on_the_way
-from fsprobe.model.events import Mount
+from fsprobe.model.events import Mount, joined
 
 MAX_LINKS = 40
 _DOTS = frozenset({b"", b".", b".."})
@@ -110,7 +110,7 @@ class Tree:
         return place
 
     def _new(self, directory: Place, name: bytes) -> Place:
-        path = _join(directory.path, name)
+        path = joined(directory.path, name)
         return Place(directory, name, path, self._mounts.get(path, directory.mount))
 
     def bind(self, old: Place, kind: int, *, role: int = 0, is_cached: bool = True) -> Place:
@@ -121,7 +121,7 @@ class Tree:
         if place is None:
             place = self._made[key] = self._new(old.parent, old.name)
             place.kind = kind
-        place.path = _join(old.parent.path, old.name)
+        place.path = joined(old.parent.path, old.name)
         self._bound[id(old.parent), old.name] = place
         place.cached_in = self.pass_number if is_cached else 0
         self._directories.clear()
@@ -147,7 +147,7 @@ class Tree:
         while todo:
             place = todo.pop()
             if place.parent is not None:
-                place.path = _join(place.parent.path, place.name)
+                place.path = joined(place.parent.path, place.name)
             todo.extend(child for child in place.children.values() if child.parent is place)
             todo.extend(bound.get(id(place), ()))
 
@@ -393,7 +393,3 @@ class Tree:
                 above.kind = DIRECTORY
             above = above.parent
         return place
-
-
-def _join(directory: bytes, name: bytes) -> bytes:
-    return directory + name if directory[-1:] == b"/" else directory + b"/" + name

@@ -6,21 +6,18 @@ Tallies are tables of mutable counts, so they are no values of `model/`; the dat
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
 from typing import Any, get_args, get_origin
 
 from fsprobe.analysis.attribution.attribute import PHASES, Notes
+from fsprobe.analysis.counting.latency import MAX_BIN
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.evidence import Watch
 from fsprobe.model.events import Op, ParseQuality
 from fsprobe.model.rows import Rates
-from fsprobe.model.serial import MAX_INT, Misfit
-
-MAX_LATENCY_BIN = 600
-"""As `latency.latency_bin` gives."""
+from fsprobe.model.serial import MAX_INT, Misfit, fields_of
 
 
 def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> None:
@@ -45,7 +42,7 @@ def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> No
         if name not in known:
             raise Misfit(f"{name!r} is no rate")
     tables = [tally.floor, *(path.latency for path in tally.by_path.values())]
-    if any(number > MAX_LATENCY_BIN for table in tables for number in table):
+    if any(number > MAX_BIN for table in tables for number in table):
         raise Misfit("a bin of durations is none")
     if tally.timeline_step < 1:
         raise Misfit("timeline_step is not positive")
@@ -54,13 +51,6 @@ def check(tally: Tally, notes: Notes, quality: ParseQuality, watch: Watch) -> No
 _OPS = frozenset(op.value for op in Op)
 _SIGNED = frozenset(("first_ns", "last_ns", "startup_end_ns", "wall_start_ns", "timeline", "ended_ns", "spans"))
 """Fields whose numbers may be negative: times on an axis with any zero."""
-
-
-@functools.cache
-def fields_of(cls: Any) -> dict[str, Any]:
-    """Field name -> type."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _fit(value: Any, kind: Any, where: str) -> None:

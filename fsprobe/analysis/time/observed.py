@@ -265,7 +265,7 @@ def watch_time(
                         ended_ns = thread.ended_ns
                         if ended_ns is not None:
                             gap_us = (t_ns - ended_ns) // 1000
-                            number = bins.get(gap_us) if gap_us > 0 and t_ns - ended_ns > 1000 else 0
+                            number = bins.get(gap_us)
                             if number is None:
                                 number = bin_of(gap_us)
                             between[number] = between.get(number, 0) + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from fsprobe.analysis import amounts
+from fsprobe import numbers
 from fsprobe.model.time.account import TimeAccount
 
 FEWEST_FAULTS = 20
@@ -27,7 +27,7 @@ def kinds(account: TimeAccount, keys: Collection[str]) -> str:
     if account.reads_s is None:
         return ""
     metadata_s, reads_s = sum(row.metadata_s or 0.0 for row in rows), sum(row.reads_s or 0.0 for row in rows)
-    return f"metadata calls {amounts.seconds(metadata_s)}, reads {amounts.seconds(reads_s)}"
+    return f"metadata calls {numbers.rounded_seconds(metadata_s)}, reads {numbers.rounded_seconds(reads_s)}"
 
 
 def fault_s(account: TimeAccount, keys: Collection[str]) -> float:
@@ -57,7 +57,7 @@ def untold(
         n_unseen: programs that were started and not seen, whatever they waited for.
     """
     other_s = account.other_s
-    rest = f"{amounts.seconds(other_s)}, {amounts.share(account.share(other_s))} of the wall time, were spent in {account.other_name}"
+    rest = f"{numbers.rounded_seconds(other_s)}, {numbers.share(account.share(other_s))} of the wall time, were spent in {account.other_name}"
     if n_unseen:
         programs = f"{n_unseen:,} {'program was' if n_unseen == 1 else 'programs were'}"
         yield other_s, f"{rest}, and {programs} started that the recorder did not see (`--backend strace` may)"
@@ -74,6 +74,6 @@ def untold(
     if n and other_s > most_s:
         yield (
             most_s,
-            f"of {amounts.seconds(other_s)} of {account.other_name}, {n:,} major page faults may have taken up to {amounts.seconds(most_s)}, "
-            f"{amounts.share(account.share(most_s))} of the wall time",
+            f"of {numbers.rounded_seconds(other_s)} of {account.other_name}, {n:,} major page faults may have taken "
+            f"up to {numbers.rounded_seconds(most_s)}, {numbers.share(account.share(most_s))} of the wall time",
         )

@@ -4,6 +4,7 @@ recorder in its loader and C library.
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
+from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_IN_RING, UNMARKED
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 SEVERAL = "+"
 """Between the names of backends that observe one run together; the first one's log is the recording's."""
-STREAMED = ("access", "ring", "none")
+STREAMED = (MARKED_BY_CALLS, MARKED_IN_RING, UNMARKED)
 """Ways of marking imports that are complete while the run goes on."""
 
 

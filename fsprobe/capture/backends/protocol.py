@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 OK, LIMITED, NO = "ok", "limited", "no"
 """What `check` says of a machine."""
 MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, UNMARKED = "time", "access", "both", "none"
-"""How imports are marked: in files that are merged by time, by visible calls, by both (tests compare them), not at all."""
+"""How imports are marked: in files that are merged by time, by visible calls, by both (tests compare them), not at all;"""
+MARKED_INSIDE, MARKED_IN_RING = "inside", "ring"
+"""... by the process in its own stream, by calls that the recorder takes before the kernel sees them: no tracer is there."""
+MARKED = (MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, MARKED_INSIDE, MARKED_IN_RING)
 
 
 class Machine:

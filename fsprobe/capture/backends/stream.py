@@ -152,13 +152,14 @@ class Follower:
             if hole >= 0:
                 block = block[:hole]  # the log was cut: nothing comes that is kept
             at += len(block)
-            lines = (rest + block).split(b"\n")
+            data = rest + block
+            lines = data.split(b"\n")
             rest = lines.pop()
             if not target and lines:
                 target = lines[0].split(None, 1)[0] + b" "
                 if text_log.is_own(lines[0], self.own):
                     del lines[0]
-            if b" +++ " in block:
+            if b" +++ " in data:
                 for line in lines:
                     if b" +++ " in line and line.startswith(target):
                         self.ending = line

@@ -168,27 +168,24 @@ def has_hole(log: "str") -> "bool":
         return any(b"\0" in block for block in iter(lambda: source.read(BLOCK_BYTES), b""))
 
 
-def exit_status(log: "str", pid: "int", tail: "bytes" = b"") -> "int":
-    """How process `pid` ended according to the log's exit lines: its code, minus a signal's number, or 0 when it does not say.
+def exit_status(log: "str", pid: "int") -> "int":
+    """How process `pid` ended according to the log's exit lines: its code, minus a signal's number, or 0 when it does not say."""
+    return last_ending(blocks(log), pid) or 0
 
-    Args:
-        log: the log.
-        pid: the process.
-        tail: lines that were cut off it.
-    """
+
+def last_ending(text: "Iterable[bytes]", pid: "int") -> "int | None":
+    """How process `pid` ended according to the whole lines of a log's blocks; None when they do not say."""
     status = None
+    rest = b""
     try:
-        rest = b""
-        for block in blocks(log):
-            lines = (rest + block).split(b"\n")
+        for block in text:
+            lines = (rest + block.lstrip(b"\0")).split(b"\n")  # a hole: what was cut off
             rest = lines.pop()
             for line in lines:
                 status = ending(line, pid, status)
     except OSError:
         pass
-    for line in tail.split(b"\n"):
-        status = ending(line, pid, status)
-    return status or 0
+    return status
 
 
 def ending(line: "bytes", pid: "int", before: "int | None") -> "int | None":
@@ -228,8 +225,8 @@ class Bound:
         self.max_bytes = max_bytes
         self.low_space_bytes = low_space_bytes
         self.why = ""
-        self.ending = b""
-        """The target's exit line, where it was in a part that was cut off."""
+        self.ending: "int | None" = None
+        """How the target ended, where its exit line was in a part that was cut off."""
         self.packer: "Packer | None" = None
         self._may_pack = max_bytes < NO_BOUND
         self._kept = 0
@@ -279,13 +276,8 @@ class Bound:
         try:
             with own_files.reader(self.log, buffering=0) as source:
                 source.seek(max(self._read - 256, self._kept))
-                while source.tell() < size:
-                    block = source.read(BLOCK_BYTES)
-                    for line in block.split(b"\n"):
-                        if ending(line, target_pid, None) is not None:
-                            self.ending = line
-                    if not block:
-                        break
+                found = last_ending(iter(lambda: source.read(BLOCK_BYTES), b""), target_pid)
+                self.ending = self.ending if found is None else found
         except OSError:
             pass
         self._read = size

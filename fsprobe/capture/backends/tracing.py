@@ -154,7 +154,8 @@ class Tracer(Backend):
         if bound is None:
             return
         if not outcome.is_known and not self.is_stuck:
-            outcome.exit_status = text_log.exit_status(self.log(), process.target_pid, bound.ending)
+            told = text_log.exit_status(self.log(), process.target_pid) if bound.ending is None else bound.ending
+            outcome.exit_status = told
         bound.finish(process.target_pid, outcome.is_known)
         self.n_packed_bytes = bound.packer.n_bytes if bound.packer is not None else 0
         self.truncated = bound.why or (self.stall.why if self.stall is not None else "")

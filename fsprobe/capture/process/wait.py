@@ -31,6 +31,17 @@ SHORT_TICK_S = 0.02
 """Between looks at whether somebody is left, when nothing tells that the last one has ended."""
 
 
+def end_facts(status: "int | None") -> "dict[str, int | None]":
+    """How a command ended, for the manifest: its exit code as a shell gives it, and the signal that ended it.
+
+    Args:
+        status: the exit code, or minus the signal; None: not known.
+    """
+    if status is None:
+        return {"exit_code": None, "signal": None}
+    return {"exit_code": status if status >= 0 else 128 - status, "signal": -status if status < 0 else None}
+
+
 class Outcome:
     """How a run ended. Times in s on the wall clock; CPU of the target (with its reaped children) and of the tracer apart."""
 
@@ -50,6 +61,11 @@ class Outcome:
     target_pid = 0
     clock_set_s = 0.0
     """By how much the wall clock moved on more than the monotonic one meanwhile."""
+
+    @property
+    def exit_code(self) -> "int":
+        """As a shell gives it: 128 and the signal's number for what a signal ended."""
+        return end_facts(self.exit_status)["exit_code"] or 0
 
     def clock_words(self) -> "list[str]":
         """A line where the wall clock was set while the command ran; nothing is timed by it but the start."""

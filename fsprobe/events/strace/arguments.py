@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from fsprobe.events.strace.values import annotated_path, is_cut, split_arguments, string_value
-from fsprobe.model.events import Call, plain
+from fsprobe.model.events import Call, joined, plain
 
 _FLAGS_AT = {
     "open": 1, "openat": 2, "creat": -1, "newfstatat": 3, "fstatat64": 3, "statx": 2, "faccessat": 3, "faccessat2": 3,
@@ -67,7 +67,7 @@ def second_path(call: Call) -> bytes | None:
             return second
         directory = annotated_path(parts[2])
         if directory is not None:
-            return _join(directory, second)
+            return joined(directory, second)
         return _beside(call, string_value(parts[1]), second) if parts[0] == parts[2] else second
     return None
 
@@ -76,12 +76,8 @@ def _beside(call: Call, first: bytes | None, second: bytes) -> bytes:
     # The directory of a relative first path is known: it is what the parser put before it.
     name = plain(b"/" + (first or b""))
     if first and first[:1] != b"/" and call.path.endswith(name):
-        return _join(call.path[: -len(name)], second)
+        return joined(call.path[: -len(name)], second)
     return second
-
-
-def _join(directory: bytes, name: bytes) -> bytes:
-    return directory + name if directory[-1:] == b"/" else directory + b"/" + name
 
 
 def link_target(call: Call) -> bytes | None:

@@ -16,7 +16,7 @@ from fsprobe.events.strace.syscalls import (
     Shape,
 )
 from fsprobe.events.strace.values import MAX_PATH_BYTES, annotated_path, error_of, split_arguments, string_value
-from fsprobe.model.events import Call, Mark, Op, Process, plain
+from fsprobe.model.events import Call, Mark, Op, Process, joined, plain
 
 _TRACING = b"PTRACE_TRACEME", b"PTRACE_ATTACH", b"PTRACE_SEIZE"
 _MARKS = {b">": "begin", b"<": "end", b"!": "note"}
@@ -166,7 +166,7 @@ def _looked_up(log: Log, thread: Thread, shape: Shape, start: Start, args: bytes
         base = start.cwd or cwd_of(thread.directory)
     if base is None:
         return written
-    return base + written if base[-1:] == b"/" else base + b"/" + written
+    return joined(base, written)
 
 
 def _directory(log: Log, thread: Thread, argument: bytes, cwd: bytes | None) -> bytes | None:

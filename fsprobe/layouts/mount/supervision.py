@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fsprobe.capture.machine.host import find_program
-from fsprobe.capture.process.signals import take_signal
+from fsprobe.capture.process.signals import die_of, take_signal
 from fsprobe.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, FsprobeError
 from fsprobe.layouts.mount import linux
 
@@ -153,13 +153,7 @@ def end_like(status: int) -> NoReturn:
     if status >= 0:
         sys.exit(status)
     sys.stdout.flush()
-    sys.stderr.flush()
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # the core is not ours
-    if -status not in (signal.SIGKILL, signal.SIGSTOP):
-        signal.signal(-status, signal.SIG_DFL)
-    os.kill(os.getpid(), -status)
+    die_of(-status)
     sys.exit(128 - status)
 
 

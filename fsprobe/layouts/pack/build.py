@@ -176,7 +176,7 @@ def pack(
         listing = read_listing(str(part))
         n_pycs = verify(listing, walk(tree.root), found, progress)
         description = sidefile.describe(part, found.venv, found.base, environment)
-        part.chmod(0o666 & ~sidefile.umask())
+        part.chmod(0o666 & ~_umask())
         sidefile.write(description, sidefile.side_file_of(target), part, target)
     return Packed(
         image=target,
@@ -330,7 +330,8 @@ def _copy_and_compile(found: Check, copy: bytes, progress: Progress | None) -> b
 @contextmanager
 def _part_of(target: Path) -> Iterator[Path]:
     """An unfinished file beside the image, gone at the end whatever happens; also those of packs that were killed."""
-    for old in target.parent.glob(f".{_escape_glob(target.name)}.*.part"):
+    name = files.cut_name(target.name, len("..12345678.part"))
+    for old in target.parent.glob(f".{_escape_glob(name)}.*.part"):
         try:
             with own_files.reader(str(old)) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its maker is gone
@@ -338,10 +339,10 @@ def _part_of(target: Path) -> Iterator[Path]:
         except OSError:
             pass  # among others: somebody else's, or no file
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        handle, path = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=target.parent)
     except OSError as error:
         raise MachineCannot(f"can't write in {target.parent}: {error.strerror}") from error
-    part = Path(name)
+    part = Path(path)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -351,6 +352,13 @@ def _part_of(target: Path) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _umask() -> int:
+    """The process's mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _escape_glob(name: str) -> str:

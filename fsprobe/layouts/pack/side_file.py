@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,23 +64,11 @@ def write(description: JsonObject, side_file: Path, part: Path, image: Path) -> 
 
     The image goes first: a description that belongs to another image is noticed by the size that it names.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{side_file.name}.", suffix=".part", dir=side_file.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(description, indent=1) + "\n")
-            os.fchmod(file.fileno(), 0o666 & ~umask())
+    with files.Replacing(str(side_file)) as file:
+        file.write(json.dumps(description, indent=1).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())  # NFS asks for room only now
         os.replace(part, image)
-        os.replace(name, side_file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def umask() -> int:
-    """The process's mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def mismatches(image: str, at: str, environment: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fsprobe.capture.directories import own_files
+from fsprobe.model.events import is_under
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +165,6 @@ def check_links(tree: Tree) -> Links:
         full = tree.full(path)
         if not os.path.exists(full):
             dangling.append(path)
-        elif not _is_inside(os.path.realpath(full), real_root):
+        elif not is_under(os.path.realpath(full), real_root):
             outward.append(path)
     return Links(outward=tuple(sorted(outward)), dangling=tuple(sorted(dangling)))
-
-
-def _is_inside(path: bytes, root: bytes) -> bool:
-    return path == root or path.startswith(root.rstrip(b"/") + b"/")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from fsprobe import numbers
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.job import Job, NodeRow, RankRow
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import CallCounts, Row, sum_of
-from fsprobe.report import facts, job_facts, job_rows, numbers, request_facts
+from fsprobe.report import facts, job_facts, job_rows, request_facts
 from fsprobe.report.html.tables import MAX_ROWS, Column
 
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26

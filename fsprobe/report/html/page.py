@@ -11,13 +11,13 @@ from typing import Any
 
 import jinja2
 
-from fsprobe import __version__
+from fsprobe import __version__, numbers
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import LEVELS, PHASES, Profile
 from fsprobe.model.requests import total_of
 from fsprobe.model.rows import PROGRAM, ModuleRow, MountRow, TimelineRow, sum_of
-from fsprobe.report import caveats, comparison_facts, facts, job_facts, numbers, request_facts, sentences
+from fsprobe.report import caveats, comparison_facts, facts, job_facts, request_facts, sentences
 from fsprobe.report.foreign import parts, visible_in
 from fsprobe.report.html import colours, job
 from fsprobe.report.html.import_tree import import_tree

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from fsprobe import numbers
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.profile import Profile
 from fsprobe.model.requests import RequestRow
 from fsprobe.model.rows import PROGRAM, CallCounts, ModuleRow, MountRow, PathRow, ProcessRow, Row, SyscallRow, sum_of
-from fsprobe.report import numbers, request_facts, sentences
+from fsprobe.report import request_facts, sentences
 
 MAX_ROWS = 2_000
 REST = "(rest)"

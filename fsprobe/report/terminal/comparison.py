@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.model.comparison import CLEAR_P, SMALLEST_RATIO, Comparison, LayoutRow
-from fsprobe.report import comparison_facts, numbers, request_facts
+from fsprobe.report import comparison_facts, request_facts
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import (
     BAD,

@@ -15,8 +15,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.capture import shipped
-from fsprobe.report import numbers
 from fsprobe.report.foreign import visible
 
 WIDTH = 80

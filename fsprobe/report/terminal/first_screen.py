@@ -9,10 +9,11 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.capture import shipped
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import NO_MODULES
-from fsprobe.report import caveats, facts, numbers, request_facts, sentences
+from fsprobe.report import caveats, facts, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import MAX_WIDTH, NOTE, as_text, clean, console_on, print_command, print_words
 from fsprobe.report.terminal.run import FAILED, SEVERITIES, draw_command, draw_verdict

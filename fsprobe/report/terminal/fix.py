@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.capture import shipped
 from fsprobe.model.answers import Fix, Outcome
 from fsprobe.model.finding import Finding
-from fsprobe.report import numbers
 from fsprobe.report.facts import CURED
 from fsprobe.report.terminal.console import GOOD, MIND, broken, clean, print_command, print_words
 

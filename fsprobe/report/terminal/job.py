@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.capture import shipped
 from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
-from fsprobe.report import caveats, job_facts, job_rows, numbers, request_facts, sentences
+from fsprobe.report import caveats, job_facts, job_rows, request_facts, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import (

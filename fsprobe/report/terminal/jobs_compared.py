@@ -7,9 +7,10 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from fsprobe import numbers
 from fsprobe.model.comparison import Comparison, JobsComparison, JobSummary
 from fsprobe.model.profile import Profile
-from fsprobe.report import facts, job_facts, numbers, request_facts
+from fsprobe.report import facts, job_facts, request_facts
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.terminal.console import BAD, GOOD, NOTE, as_text, clean, console_on, print_table, print_words
 

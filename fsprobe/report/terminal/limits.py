@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.model.answers import Check, LimitRow
-from fsprobe.report import numbers
 from fsprobe.report.terminal.console import BAD, GOOD, clean, console_on, print_table, print_words
 
 N_SHOWN = 6

@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fsprobe import numbers
 from fsprobe.capture import shipped
 from fsprobe.model.finding import Finding
 from fsprobe.model.profile import Profile, Verdict
 from fsprobe.model.rows import ModuleRow, MountRow, NotFoundRow, Row, first_rows
 from fsprobe.model.time.account import TimeRow
-from fsprobe.report import caveats, facts, numbers, request_facts, sentences
+from fsprobe.report import caveats, facts, request_facts, sentences
 from fsprobe.report.terminal import time_bar
 from fsprobe.report.terminal.console import (
     BAD,

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fsprobe import __version__
+from fsprobe import __version__, numbers
 from fsprobe.capture.machine import ranks
 from fsprobe.model.comparison import Comparison
 from fsprobe.model.formats import JsonObject
 from fsprobe.model.manifest import Manifest, MountFacts
 from fsprobe.model.profile import Profile
-from fsprobe.report import comparison_facts, facts, markdown, numbers, sentences
+from fsprobe.report import comparison_facts, facts, markdown, sentences
 from fsprobe.report.foreign import visible_in
 from fsprobe.report.ticket.reproducer import Item, job_size
 

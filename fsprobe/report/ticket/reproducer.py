@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fsprobe import __version__, capabilities
 from fsprobe.capture.machine import ranks
-from fsprobe.model.comparison import Comparison
+from fsprobe.model.comparison import IMAGE_KINDS, Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.report import facts
 
@@ -96,7 +96,7 @@ def _compare_again(name: str, comparison: Comparison) -> list[str]:
     for label, row in {row.layout: row for row in comparison.rows}.items():
         if row.kind == "copy":
             words += ["--layout", f"{label}={row.where}"]
-        elif row.kind in ("squashfs", "overlay"):
+        elif row.kind in IMAGE_KINDS:
             words.append(f"--{row.kind}")
     caches = {row.cache for row in comparison.rows} & {"cold", "warm"}
     words += [

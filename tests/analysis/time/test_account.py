@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fsprobe import capabilities
-from fsprobe.analysis.counting.latency import latency_bin
+from fsprobe.analysis.counting.latency import bin_of
 from fsprobe.analysis.counting.tally import PathTally, Tally, add_call
 from fsprobe.analysis.time.account import divide, time_account
 from fsprobe.analysis.time.observed import Observed, watch_time
@@ -34,7 +34,7 @@ def account(
     seen, tally = Observed(), Tally()
     for event in watch_time(events, seen, facts):
         if isinstance(event, Call) and event.dur_ns is not None:
-            number = latency_bin(event.dur_ns)
+            number = bin_of(event.dur_ns // 1000)
             tally.floor[number] = tally.floor.get(number, 0) + 1
             of_path = tally.by_path.setdefault(event.path, PathTally(counts=Counts()))
             of_path.latency[number] = of_path.latency.get(number, 0) + 1
@@ -179,7 +179,7 @@ def test_an_import_has_its_own_time_and_that_of_what_it_imports() -> None:
                 yield stat(103 * MS, 3 * MS)
 
     assert len(list(watch_time(events(), seen, facts))) == 5
-    tally = Tally(floor={latency_bin(1000): 100, latency_bin(3 * MS): 1})
+    tally = Tally(floor={bin_of(1): 100, bin_of(3000): 1})
     manifest = Manifest(wall_s=1.0, user_s=0.5, sys_s=0.0, capabilities=INLINE)
     made = time_account(manifest, tally, seen)
     assert made is not None

@@ -345,6 +345,16 @@ def test_a_reader_that_is_too_far_behind_leaves_out_and_says_so(tmp_path: Path) 
     assert follower.n_skipped_bytes > 1000
 
 
+@pytest.mark.parametrize("n_bytes", [1, 7, 16, 1 << 16])
+def test_the_ending_is_found_however_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_bytes: int) -> None:
+    monkeypatch.setattr(stream, "BLOCK_BYTES", n_bytes)
+    ending = b"7 1.5 (+ 0.1) +++ exited with 12 +++"
+    (tmp_path / "log").write_bytes(b"7 1.0 x()\n8 1.1 +++ exited with 3 +++\n" + ending + b"\n8 1.6 y()\n")
+    follower = stream.Follower(str(tmp_path / "log"), 1 << 30, lambda lines, expose: list(lines))
+    assert len(follower.finish()) == 4
+    assert follower.ending == ending
+
+
 def test_lines_come_whole_however_they_are_written(tmp_path: Path) -> None:
     log = tmp_path / "log"
     lines = [b"9 line %d %s\n" % (i, b"x" * (i % 300)) for i in range(3000)]

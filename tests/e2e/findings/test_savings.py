@@ -59,6 +59,15 @@ class TestSearchPaths:
         before = run(SMALL, tmp_path, {"PYTHONPATH": str(tmp_path / "empty")})
         check_saving("FSP004", before, run(SMALL, tmp_path))
 
+    def test_what_remains_of_unused_entries_are_those_that_exist(self, tmp_path: Path) -> None:
+        for name in ("empty", "good"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "good" / "mine.py").write_text("x = 1\n")
+        paths = ":".join(str(tmp_path / name) for name in ("gone", "empty", "good"))
+        found = findings_of(run([PYTHON, "-B", "-c", "import mine, json"], tmp_path, {"PYTHONPATH": paths}))
+        assert "FSP002" not in found
+        assert found["FSP004"].commands == (f"export PYTHONPATH={tmp_path / 'good'}",)
+
     def test_an_entry_that_gave_a_module_is_used(self, tmp_path: Path) -> None:
         (tmp_path / "used").mkdir()
         (tmp_path / "used" / "mine.py").write_text("x = 1\n")

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from fsprobe.analysis.findings.evidence import Evidence, is_under
+from fsprobe.analysis.findings.evidence import Evidence
 from fsprobe.analysis.findings.thresholds import DEFAULTS
+from fsprobe.model.events import is_under
 from fsprobe.model.rows import Counts
 from tests.conftest import need
 from tests.e2e.findings.runs import findings_of, import_some, n_metadata, plant, run, type_line

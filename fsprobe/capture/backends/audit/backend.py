@@ -12,7 +12,7 @@ from fsprobe import capabilities
 from fsprobe.capture import shipped
 from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.audit import notes
-from fsprobe.capture.backends.protocol import UNMARKED, Backend
+from fsprobe.capture.backends.protocol import MARKED_INSIDE, UNMARKED, Backend
 from fsprobe.capture.directories import room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import memory
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from fsprobe.capture.process.start import Launch, Process
     from fsprobe.capture.process.wait import Outcome
 
-MARKED_INSIDE = "inside"
-"""How imports are marked: in the stream itself, by the process itself."""
 HOOK_PARTS = ("stream.py", "functions.py", "events.py", "watch.py")
 
 
@@ -115,11 +113,10 @@ class Audit(Backend):
             missing = notes.gather(self.scratch, self.log())
             self.truncated = "; ".join(why for why in (self.truncated, missing) if why)
         except OSError as error:
-            status = outcome.exit_status
             raise FsprobeError(
                 "what the interpreters noted in %s cannot be read: %s" % (self.scratch, error.strerror),
                 "the command has run; name another place with --tmp-dir",
-                (status if status > 0 else 128 - status) if status else None,
+                outcome.exit_code or None,
             )
 
     def warnings(self, outcome: "Outcome") -> "list[str]":

@@ -12,7 +12,7 @@ import time
 from fsprobe import capabilities
 from fsprobe.capture.backends.inline import arguments, command, library, ringfile, trial, words
 from fsprobe.capture.backends.inline.processes import is_in_use
-from fsprobe.capture.backends.protocol import NO, OK, UNMARKED, Backend
+from fsprobe.capture.backends.protocol import MARKED_IN_RING, NO, OK, UNMARKED, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from fsprobe.capture.process.start import Launch, Process
     from fsprobe.capture.process.wait import Outcome
 
-MARKED_IN_RING = "ring"
-"""How imports are marked: by calls that the recorder takes before the kernel sees them."""
 RING = "ring"
 TRIAL = "trial"
 """The ring of a dry start."""

@@ -8,6 +8,8 @@ Measured choices (kernel 6.18, strace 6.1): `--seccomp-bpf` decides the cost of 
 import os
 import re
 
+from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, UNMARKED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +20,7 @@ MIN_VERSION = (4, 22)
 SECCOMP_VERSION = (5, 3)
 RELATIVE_NS_VERSION = (5, 10)
 """Surely has `--relative-timestamps=ns`; below it imports are marked by visible calls instead."""
-WAYS_WITHOUT_NS = ("access", "none")
+WAYS_WITHOUT_NS = (MARKED_BY_CALLS, UNMARKED)
 
 
 def version(program: "str") -> "tuple[int, int] | None":

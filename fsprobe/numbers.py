@@ -1,4 +1,4 @@
-"""How numbers look: every count, time, share, rate and size in any report is formatted here."""
+"""How numbers look: every count, time, share, rate and size that people read is formatted here."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def seconds(value: float | None) -> str:
     if value >= 0.001:
         return f"{value * 1e3:.3g} ms"
     return f"{value * 1e6:.3g} us"
+
+
+def rounded_seconds(value: float) -> str:
+    """`2.7 s`, `46 ms`, `1,200 s`: two significant figures, for sentences."""
+    return seconds(float(f"{value:.2g}")) if value else "0 s"
 
 
 def cpu(value: float | None) -> str:
