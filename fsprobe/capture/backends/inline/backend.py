@@ -11,6 +11,7 @@ import time
 
 from fsprobe import capabilities
 from fsprobe.capture.backends.inline import arguments, command, library, ringfile, trial, words
+from fsprobe.capture.backends.inline.growth import MAX_AHEAD, Growth
 from fsprobe.capture.backends.inline.processes import is_in_use
 from fsprobe.capture.backends.protocol import MARKED_IN_RING, NO, OK, UNMARKED, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
@@ -35,23 +36,10 @@ RING = "ring"
 TRIAL = "trial"
 """The ring of a dry start."""
 TRIAL_SLOTS = 512
-TICK_S = 0.02
-QUIET_TICK_S = 0.05
-"""The tick of a run that makes few calls, at the longest: each wakes a processor."""
-A_CALL_S = 2e-6
-"""No call takes less with the recorder in it (see reports/inline.md)."""
-QUIET_AFTER = 50
-"""So many ticks in a row have to be quiet."""
-QUIET_SHARE = 1 / 64
-"""A tick is quiet in which less than this of what is kept ready was taken."""
 MAX_CPUS = 4
 """Of how many processors the first slots are meant to last for a tick. With more the ring is kept further ahead once it is used."""
-AHEAD_OF_A_TICK = 8
-"""So many times what was written in the last tick is kept ready."""
 SHARE_OF_ADDRESSES = 64
 """Of a limited address space the ring takes so small a part: the rest is the program's."""
-MAX_AHEAD = 1 << 20
-"""256 MiB: what is kept ready at the most."""
 TRACER = "a tracer sees it: use --backend strace or ptrace"
 
 
@@ -81,11 +69,7 @@ class Inline(Backend):
     tables = b""
     """Where the system calls of this machine's loader and libc lie, as the dry start found them."""
     most = ringfile.MOST
-    ahead = ringfile.AHEAD
-    n_taken = 0
-    n_slots = 0
-    n_quiet = 0
-    """Ticks, the last ones, that were quiet."""
+    growth = Growth()
     why_full = ""
     follower: "RingFollower | None" = None
     witness: "Witness | None" = None
@@ -95,7 +79,6 @@ class Inline(Backend):
     """That of the dry start, between it and the run; and its path."""
     tried_at = ""
     max_log_bytes = 0
-    most_ahead = MAX_AHEAD
     command: "Sequence[bytes]" = ()
 
     # -- before the run -----------------------------------------------------------------------------------------------
@@ -176,12 +159,15 @@ class Inline(Backend):
         if not launch.is_target:
             raise FsprobeError("the tracer has to be named first", "--backend strace+inline")
         self.max_log_bytes = run.max_log_bytes
+        max_slots = run.max_log_bytes // ringfile.SLOT_BYTES
         if run.is_streamed:
             self.most = _most_slots(ringfile.MOST_STREAMED)
-            self.most_ahead = max(ringfile.AHEAD, min(MAX_AHEAD, run.max_log_bytes // ringfile.SLOT_BYTES // 8))
+            most_ahead = max(ringfile.AHEAD, min(MAX_AHEAD, max_slots // 8))
         else:
-            self.most = max(1, min(self.most, run.max_log_bytes // ringfile.SLOT_BYTES))
-        self.ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
+            self.most = max(1, min(self.most, max_slots))
+            most_ahead = MAX_AHEAD
+        ahead = ringfile.AHEAD * min(MAX_CPUS, _n_cpus())
+        self.growth = Growth(ahead, self.most, most_ahead, self._has_room, may_skip=run.is_streamed)
         if self.place == self.scratch:  # else a tracer leads, which notes signals itself
             # before there is a ring that it would have open too: see `is_in_use`
             self.witness = Witness(closed=self.tried)
@@ -201,7 +187,7 @@ class Inline(Backend):
         tried, self.tried = self.tried, -1
         if tried >= 0 and self.tried_at == self.ring:
             try:
-                ringfile.reuse(tried, self.ahead, self.most)
+                ringfile.reuse(tried, self.growth.ahead, self.most)
             except BaseException:
                 os.close(tried)
                 raise
@@ -210,7 +196,7 @@ class Inline(Backend):
         if tried >= 0:
             os.close(tried)
             os.unlink(self.tried_at)
-        return ringfile.make(self.ring, self.ahead, self.most, self.tables)
+        return ringfile.make(self.ring, self.growth.ahead, self.most, self.tables)
 
     def facts(self) -> "dict[str, Any]":
         """What the wall clock showed when CLOCK_MONOTONIC, which is the ring's, was 0; and how many slots there may be."""
@@ -234,25 +220,12 @@ class Inline(Backend):
 
     @property
     def tick_s(self) -> "float":  # type: ignore[override]
-        """Longer where few calls are made, but no longer than one thread needs to use up what is ready."""
-        if self.n_quiet < QUIET_AFTER:
-            return TICK_S
-        return max(TICK_S, min(QUIET_TICK_S, (self.n_slots - self.n_taken) * A_CALL_S))
+        """As long as the ring grows ahead for sure."""
+        return self.growth.tick_s
 
     def watch(self, process: "Process") -> "None":
-        """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs."""
-        try:
-            taken, self.n_slots = ringfile.grow(
-                self.held, self.ahead, self.most, self._has_room, may_skip=self.follower is not None
-            )
-        except OSError:
-            return
-        if taken < self.n_taken:
-            return  # a program has written into the header
-        self.n_quiet = self.n_quiet + 1 if taken - self.n_taken < QUIET_SHARE * self.ahead else 0
-        self.ahead = min(self.most_ahead, max(self.ahead, AHEAD_OF_A_TICK * (taken - self.n_taken)))
-        self.n_taken = taken
-        if self.follower is not None:
+        """Let the ring grow, and take away behind a reader."""
+        if self.growth.look(self.held) and self.follower is not None:
             self.follower.tick()
 
     def close(self) -> "None":
@@ -272,7 +245,7 @@ class Inline(Backend):
     def _has_room(self, n_bytes: "int") -> "bool":
         """Whether the scratch filesystem and the job's memory leave so many bytes, and some for the command."""
         if self.follower is not None:
-            n_held = self.n_slots - self.follower.n_freed
+            n_held = self.growth.n_slots - self.follower.n_freed
             if n_held * ringfile.SLOT_BYTES + n_bytes > self.max_log_bytes:
                 self.why_full = "the reader was more than --max-log behind"
                 return False
@@ -309,7 +282,7 @@ class Inline(Backend):
         if self.follower is not None:
             self.follower.finish()
         if self._n_lost():
-            if self.n_slots >= self.most:
+            if self.growth.n_slots >= self.most:
                 self.truncated = "the log reached --max-log"
             else:
                 self.truncated = self.why_full or "calls were made faster than the ring could grow"
@@ -318,7 +291,7 @@ class Inline(Backend):
         """Slots for which there was no room; of a stream the reader knows, as the ring went on when there was some again."""
         if self.follower is not None and self.follower.result is not None:
             return int(self.follower.result.quality.n_lost)
-        return max(0, self.n_taken - self.n_slots)
+        return max(0, self.growth.n_taken - self.growth.n_slots)
 
     def raise_if_not_run(self, run: "Run", outcome: "Outcome") -> "None":
         """The command ended with 127 and never said that it started: the loader may not have started it because of us."""
