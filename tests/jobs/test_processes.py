@@ -6,8 +6,8 @@ import pytest
 
 from fsprobe.analysis.counting.profile import by_process
 from fsprobe.analysis.counting.tally import FURTHER_PROCESSES, ProcessTally, Tally
-from fsprobe.jobs import processes
-from fsprobe.jobs.processes import Processes
+from fsprobe.jobs.reading import processes
+from fsprobe.jobs.reading.processes import Processes
 from fsprobe.model.rows import Counts, ProcessRow
 
 N_RANKS = 40

@@ -23,8 +23,8 @@ from fsprobe.jobs.clock import NodeClock
 from fsprobe.jobs.executors import result
 from fsprobe.jobs.node_counters import NodeCounters
 from fsprobe.jobs.node_requests import JobRequests, NodeRequests
-from fsprobe.jobs.processes import Processes
 from fsprobe.jobs.rank_rows import RankFile, rank_row
+from fsprobe.jobs.reading.processes import Processes
 from fsprobe.jobs.reading.rank import read_rank
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.job import RankRow
