@@ -19,10 +19,9 @@ from fsprobe.jobs.node_requests import JobRequests
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.job import Absent, Ended, Job, NodeRow, RankRow, RankSpreads, Unreadable
 from fsprobe.model.manifest import Manifest
-from fsprobe.model.rows import CallCounts, Counts, ProcessRow, sum_of
+from fsprobe.model.rows import Counts
 
 N_SLOWEST = 5
-MAX_PROCESS_ROWS = 1_000
 SPREADS = tuple(item.name for item in fields(RankSpreads))
 CLOCK = (
     "Times of different nodes are compared by their own clocks, as the recorder read them when each rank began: they are as good "
@@ -186,29 +185,13 @@ def _node_rows(rows: Sequence[RankRow], nodes: Mapping[str, RequestCounts], unob
     return tuple(
         NodeRow(
             key=node,
-            **fields_of_sum(by_node[node]),
+            **merging.fields_of_sum(by_node[node]),
             n_recordings=len(by_node[node]),
             wall_s=max((row.wall_s for row in by_node[node] if row.wall_s is not None), default=None),
             requests=None if unobserved else nodes[node].value(),
         )
         for node in sorted(by_node, key=natural)
     )
-
-
-def fields_of_sum(rows: Sequence[CallCounts]) -> dict[str, Any]:
-    """The fields of the sum of rows, for a row that has more."""
-    total = sum_of(rows)
-    time_s = None if total.time_s is None else round(total.time_s, 6)
-    return {**{field.name: getattr(total, field.name) for field in fields(total)}, "time_s": time_s}
-
-
-def bounded(rows: Sequence[ProcessRow]) -> tuple[ProcessRow, ...]:
-    """The busiest processes, and one row for the rest."""
-    if len(rows) <= MAX_PROCESS_ROWS:
-        return tuple(rows)
-    ranked = sorted(rows, key=lambda row: -row.n_metadata)
-    rest = ranked[MAX_PROCESS_ROWS:]
-    return (*ranked[:MAX_PROCESS_ROWS], ProcessRow(key="(rest)", label="(rest)", **fields_of_sum(rest)))
 
 
 def sum_over(rows: Iterable[RankRow], name: str) -> Any:

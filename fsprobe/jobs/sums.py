@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.rates import PEAK_S, SUSTAINED_S, busiest
@@ -17,7 +17,7 @@ from fsprobe.analysis.requests.rows import RequestCounts
 from fsprobe.model import requests as values
 from fsprobe.model.events import ParseQuality
 from fsprobe.model.job import Outlier, RankSpread, Scaled
-from fsprobe.model.rows import CallCounts, Counts
+from fsprobe.model.rows import CallCounts, Counts, sum_of
 
 SHARED = ("lookup", "negative", "readdir", "readlink", "read", "unread")
 """Asked for once by a node, for all its processes: they share the client's caches of names, listings and contents."""
@@ -180,6 +180,13 @@ def add_quality(into: ParseQuality, other: ParseQuality) -> None:
             setattr(into, name, mine or theirs)
         elif name != "wall_start_ns":  # each run's own
             setattr(into, name, mine + theirs)
+
+
+def fields_of_sum(rows: Sequence[CallCounts]) -> dict[str, Any]:
+    """The fields of the sum of rows, for a row that has more."""
+    total = sum_of(rows)
+    time_s = None if total.time_s is None else round(total.time_s, 6)
+    return {**{field.name: getattr(total, field.name) for field in fields(total)}, "time_s": time_s}
 
 
 # ---- ranks --------------------------------------------------------------------------------------------------------

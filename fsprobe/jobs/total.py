@@ -17,7 +17,7 @@ from fsprobe.jobs.clock import job_rates, make_slots
 from fsprobe.jobs.evidence import judge
 from fsprobe.jobs.node_counters import joined
 from fsprobe.jobs.node_requests import NodeRequests
-from fsprobe.jobs.rank_rows import bounded, section, sum_over
+from fsprobe.jobs.rank_rows import section, sum_over
 from fsprobe.jobs.reading.chunks import Part, read_all
 from fsprobe.jobs.reading.recordings import Files
 from fsprobe.model.job import Job, JobTimeline
@@ -115,7 +115,12 @@ def _profile(files: Files, total: Part) -> tuple[Profile, Mounts]:
     tracers = dict(sorted(total.tracers.items()))
     job = replace(job, n_foreign=files.n_foreign, n_mounts_differ=total.n_mounts_differ, tracers=tracers)
     job = _with_times(job, total)
-    metrics = replace(profile.metrics, by_process=bounded(profile.metrics.by_process))
+    metrics = replace(
+        profile.metrics,
+        by_process=total.processes.rows(profile.metrics.by_process, total.quality.has_durations),
+        processes=dict(total.processes.kinds),
+        n_processes_at_least=total.processes.is_at_least,
+    )
     profile = with_open_names(profile, {site: total.open_names(site) for site in total.undecided})
     return with_time(replace(profile, metrics=metrics, job=job), total.times.account()), table
 

@@ -117,6 +117,21 @@ def test_a_program_that_looks_at_the_recorders_own_directories_is_counted_for_it
     assert run.counted(alike) is not run.counted(alike)
 
 
+def test_a_link_to_the_recorders_own_directories_is_counted_for_itself() -> None:
+    alike = Alike()
+    run = Run([*calls(), a_call("stat", b"/x/hook")], lookups("aa", links={"/x": "/run/fsprobe/fsprobe-0/aa"}), "aa")
+    assert run.counted(alike) is not run.counted(alike)
+
+
+def test_a_name_that_is_like_the_one_of_the_recorders_hook_is_none_of_it() -> None:
+    """`torch/utils/hooks.py`, and what the hook's own import looked for."""
+    alike, made = Alike(), [*calls(), a_call("stat", b"/a/hooks.py")]
+    first, other = (
+        Run(made, lookups(token, missing=["/run/fsprobe/fsprobe-0/hook/__pycache__"]), token) for token in ("aa", "bb")
+    )
+    assert first.counted(alike) is other.counted(alike)
+
+
 def test_on_a_mount_with_a_client_of_its_own_times_count() -> None:
     alike = Alike()
     run = Run(calls(), lookups("aa"), "aa", (ROOT, NFS))

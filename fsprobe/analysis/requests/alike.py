@@ -17,6 +17,7 @@ from typing import Any
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.requests.steps import DESCRIBE, Step
+from fsprobe.capture.directories import scratch
 from fsprobe.model.events import Mount
 
 N_KEPT = 8
@@ -111,17 +112,26 @@ def without_own(lookups: Mapping[str, Any], own: Sequence[str]) -> tuple[dict[st
         tables[name] = {
             path: table[path] if isinstance(table, Mapping) else None
             for path in table
-            if path not in ways and path not in places and not any(path.startswith(place + "/") for place in own)
+            if path not in ways and path not in places and not any(path.startswith(place + "/") for place in places)
         }
     return tables, places
 
 
 def _mention(places: Iterable[str], steps: Iterable[tuple[Any, ...]], tables: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether any of the paths may lie in one of these places: then what was left out counts."""
-    names = [os.fsencode(place.rstrip("/").rpartition("/")[2]) for place in places]
+    names = [os.fsencode(_name_of(place)) for place in places]
     paths = b"\0".join(part for step in steps for part in (step[0], step[7]) if part)
     found = "\0".join(word for table in tables.values() for entry in table.items() for word in map(str, entry))
     return any(name in paths or name in os.fsencode(found) for name in names)
+
+
+def _name_of(place: str) -> str:
+    """The name by which a path into a place is known, whatever way it takes there.
+
+    That of fsprobe's own directory on the way, where there is one: `hook`, the last name of some, is a part of many others.
+    """
+    names = place.rstrip("/").split("/")
+    return next((name for name in reversed(names) if name.startswith(scratch.PREFIX)), names[-1])
 
 
 def _timeless(steps: Iterable[Step]) -> list[tuple[Any, ...]] | None:

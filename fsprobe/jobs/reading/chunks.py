@@ -24,6 +24,7 @@ from fsprobe.jobs.executors import result
 from fsprobe.jobs.node_counters import NodeCounters
 from fsprobe.jobs.node_requests import JobRequests, NodeRequests
 from fsprobe.jobs.rank_rows import RankFile, rank_row
+from fsprobe.jobs.reading.processes import Processes
 from fsprobe.jobs.reading.rank import read_rank
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.job import RankRow
@@ -57,6 +58,8 @@ class Part:
     clocks: dict[str, NodeClock] = field(default_factory=dict)
     counters: dict[str, NodeCounters] = field(default_factory=dict)
     """By node, what its ranks read of its clients' counters (`run --counters`)."""
+    processes: Processes = field(default_factory=Processes)
+    """Of them all; the tally has rows of the busiest."""
     rows: list[RankRow] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     first: Manifest | None = None
@@ -77,6 +80,8 @@ class Part:
     def add(self, other: Part) -> None:
         """Add another part, but for what its nodes have asked so far: that is joined by node."""
         merging.add_tally(self.tally, other.tally, keeps_bins=False)
+        self.processes.add(other.processes)
+        self.processes.shorten(self.tally.by_process)
         merging.add_notes(self.notes, other.notes)
         merging.add_quality(self.quality, other.quality)
         self.requests.add(other.requests)
@@ -196,6 +201,7 @@ def _read_into(
     n_paths = len((columns.of.known if columns is not None else tally).by_path) - tally.n_further_rows
     part.rows.append(rank_row(file, manifest, tally, read.quality, n_paths=n_paths, start_ns=start_ns or 0))
     merging.add_tally(part.tally, tally, of=file.name, shift_ns=start_ns or 0, keeps_bins=False)
+    part.processes.count(tally)
     if columns is not None:
         _add_columns(part, columns, start_ns or 0, sums)
     part.clocks.setdefault(file.node, NodeClock()).join(tally, start_ns or 0)

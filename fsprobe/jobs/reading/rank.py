@@ -102,19 +102,21 @@ def read_rank(
     else:
         quality, notes = ParseQuality(), Notes()
         model = pipeline.make_model(recording, mounts, lookups, keeps_order=False)
-        events = pipeline.read_events(recording, quality, hooks, model, times)
-        lesson = same.lesson(source) if same is not None and source is not None else None
-        if lesson is not None:
-            events = lesson.watch(events, lesson.events)
-        rows = pipeline.attributed(recording, events, notes)
-        if lesson is not None:
-            rows = lesson.watch(rows, lesson.rows)
-        if is_watched:
-            seen = Watch()
-            rows = watch(rows, seen)
-        tally = fold(pipeline.taken_in(rows, model), WhyNotFound(facts))
-        if same is not None and lesson is not None:
-            same.learn(lesson, tally, notes, quality, times)
+        seen = Watch() if is_watched else None
+        of_ring = pipeline.fold_large_ring(recording, quality, notes, WhyNotFound(facts), model, times, seen)
+        if of_ring is not None:
+            tally = of_ring
+        else:
+            lesson = same.lesson(source) if same is not None and source is not None else None
+            events = pipeline.read_events(recording, quality, hooks, model, times)
+            if lesson is not None:
+                events = lesson.watch(events, lesson.events)
+            rows = pipeline.attributed(recording, events, notes)
+            if lesson is not None:
+                rows = lesson.watch(rows, lesson.rows)
+            tally = fold(pipeline.taken_in(watch(rows, seen) if seen is not None else rows, model), WhyNotFound(facts))
+            if same is not None and lesson is not None:
+                same.learn(lesson, tally, notes, quality, times)
     told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})
     manifest = complete_manifest(recording, hooks, mounts, told)
     places = [MountRow(key=text(mount.path), fs_class=mount.fs_class) for mount in mounts]
