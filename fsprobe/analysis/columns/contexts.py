@@ -178,4 +178,6 @@ class Contexts:
         """A call with its place."""
         module, node = self.imports[self.import_of[number]]
         phase, process = self.phases[self.phase_of[number]], self.processes[self.process_of[number]]
-        return Attributed(call, phase, module, node.stack(), process, bool(self.own_of[number]))
+        if node is not self._node:  # as above
+            self._stack, self._node = node.stack(), node
+        return Attributed(call, phase, module, self._stack, process, bool(self.own_of[number]))
