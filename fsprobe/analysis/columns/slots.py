@@ -260,8 +260,7 @@ class _Reading:
         numbers = np.fromiter(map(self._calls.__getitem__, keys), dtype=np.int64, count=len(calls))
         n_known = len(self._of_key)
         new = np.flatnonzero(np.diff(np.maximum.accumulate(np.append(n_known - 1, numbers))))
-        for row in calls[new].tolist():
-            slot = Slot._make(SLOT.unpack(slots[row].tobytes()))
+        for slot in map(Slot._make, SLOT.iter_unpack(slots[calls[new]].tobytes())):
             texts = _texts(slot)
             call = spelled(slot, texts)
             self._of_key.append(-2 if call is None else self.shapes.number(slot, texts, call))
