@@ -67,6 +67,8 @@ class Contexts:
     _imports: dict[tuple[str, int], int] = field(default_factory=dict)
     _processes: dict[tuple[int, str], int] = field(default_factory=dict)
     _alive: list[ProcessInfo] = field(default_factory=list)
+    _of_place: dict[tuple[int, str, str, str, int, bool], int] = field(default_factory=dict)
+    """Contexts by what an attributed call says of itself."""
     root: Node = field(init=False)
     _stack: tuple[Frame, ...] = ()
     _node: Node = field(init=False)
@@ -165,10 +167,17 @@ class Contexts:
         """That of an attributed call."""
         if row.stack is not self._stack:  # the same one for all calls between two marks
             self._stack, self._node = row.stack, self.node(row.stack)
-        return self.number(self.process(row.process), row.phase, row.module, self._node, row.own)
+        place = (id(row.process), row.process.kind, row.phase, row.module, self._node.number, row.own)
+        number = self._of_place.get(place)
+        if number is None:
+            number = self.number(self.process(row.process), row.phase, row.module, self._node, row.own)
+            self._of_place[place] = number
+        return number
 
     def attributed(self, number: int, call: Call) -> Attributed:
         """A call with its place."""
         module, node = self.imports[self.import_of[number]]
         phase, process = self.phases[self.phase_of[number]], self.processes[self.process_of[number]]
-        return Attributed(call, phase, module, node.stack(), process, bool(self.own_of[number]))
+        if node is not self._node:  # as above
+            self._stack, self._node = node.stack(), node
+        return Attributed(call, phase, module, self._stack, process, bool(self.own_of[number]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from fsprobe.events.strace.arguments import resolved_of
 from fsprobe.model.events import MISSING_ERRORS, Call, Op
 from fsprobe.model.rows import Counts
 
-_FIELDS = (*(name for op, name in FIELD.items() if op is not Op.OTHER), "n_not_found", "time_ns")
+_FIELDS = tuple(one.name for one in fields(Counts))
 _COLUMN = {name: number for number, name in enumerate(_FIELDS)}
 _OPS = {op: number for number, op in enumerate(FIELD)}
 _N_OPS = len(_OPS)
@@ -110,8 +110,7 @@ class _Counting:
         table = np.zeros((n_possible, len(_FIELDS)), dtype=np.int64)
         by_op = np.bincount(numbers * _N_OPS + self.op, minlength=n_possible * _N_OPS).reshape(n_possible, _N_OPS)
         for op, name in FIELD.items():
-            if name in _COLUMN:
-                table[:, _COLUMN[name]] = by_op[:, _OPS[op]]
+            table[:, _COLUMN[name]] = by_op[:, _OPS[op]]
         table[:, _COLUMN["n_not_found"]] = np.bincount(numbers[self.is_missing], minlength=n_possible)
         table[:, _COLUMN["time_ns"]] = sums(numbers, self.time_ns, n_possible)
         found: list[list[int]] = table.tolist()
@@ -128,7 +127,7 @@ class _Counting:
         np.maximum.at(longest, path, self.time_ns)
         slowest = longest.tolist()
         for number in group(path, n).keys.tolist():
-            tally.by_path[names[number]] = PathTally(_counts_of(table[number]), max_ns=slowest[number])
+            tally.by_path[names[number]] = PathTally(Counts(*table[number]), max_ns=slowest[number])
         for number in group(self.shape, len(calls)).keys.tolist():
             call = calls[number]
             counted = tally.by_path[call.path]
@@ -157,7 +156,7 @@ class _Counting:
         tally, contexts = self.tally, self.rows.contexts
         table = self._table(self.phase, len(contexts.phases))
         for number in group(self.phase, len(contexts.phases)).keys.tolist():
-            counts = tally.by_phase[contexts.phases[number]] = _counts_of(table[number])
+            counts = tally.by_phase[contexts.phases[number]] = Counts(*table[number])
             add(tally.total, counts)
         table = self._table(self.process, len(contexts.processes))
         for number in group(self.process, len(contexts.processes)).keys.tolist():
@@ -165,7 +164,7 @@ class _Counting:
             process = tally.by_process.get(info.key)
             if process is None:
                 process = tally.by_process[info.key] = ProcessTally(info.pid, info.parent, info.label, info.kind)
-            add(process.counts, _counts_of(table[number]))
+            add(process.counts, Counts(*table[number]))
         # what is known of a process last holds
         for number in reversed(group(self.process[::-1], len(contexts.processes)).keys.tolist()):
             info = contexts.processes[number]
@@ -176,7 +175,7 @@ class _Counting:
         begun = np.full(n, np.iinfo(np.int64).max)
         np.minimum.at(begun, imports, self.t_ns)
         for number in group(imports, n).keys.tolist():
-            counts, t_ns = _counts_of(table[number]), int(begun[number])
+            counts, t_ns = Counts(*table[number]), int(begun[number])
             name, node = contexts.imports[number]
             module = _module(tally, name, t_ns)
             add(module.own, counts)
@@ -220,10 +219,6 @@ def bins_of(ns: Ints) -> Ints:
     """Of each time its latency bin."""
     bins = np.searchsorted(_EDGES, (ns // 1000).astype(np.float64))
     return np.where(ns <= 1000, 0, np.minimum(bins, len(_EDGES) - 1))
-
-
-def _counts_of(row: list[int]) -> Counts:
-    return Counts(**dict(zip(_FIELDS, row, strict=True)))
 
 
 def _module(tally: Tally, name: str, t_ns: int) -> ModuleTally:

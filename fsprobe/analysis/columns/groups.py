@@ -26,6 +26,8 @@ def group(numbers: Ints, n_possible: int) -> Groups:
         n_possible: they are all below it.
     """
     n = len(numbers)
+    if not n:
+        return Groups(numbers, numbers, numbers)  # not a look at all that would be possible
     if n_possible > 4 * n + 1024:
         keys, first, counts = np.unique(numbers, return_index=True, return_counts=True)
     else:

@@ -54,6 +54,11 @@ class Nesting:
         self.process_of.append(process)
         return len(self.life_of) - 1
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether marks have come since `count_begun`; it is asked for each call that is attributed by itself."""
+        return len(self.rows) != self._n_counted
+
     def begin(self, row: int, tid: int, node: Node, spell: int) -> None:
         """From this row on a thread's calls are in a place that no mark said."""
         self._begun_rows.append(row)
@@ -92,15 +97,12 @@ class Nesting:
             the stacks that have come for the first time, in their order, and how often each; of all others see `begun_again`.
         """
         since, self._n_counted = self._n_counted, len(self.rows)
-        if since == self._n_counted:
-            return []  # as at most times
-        spells = self.spells[since:]
-        process_of = self.process_of
-        known = {spell for spell in set(spells) if process_of[spell] >= 0}
-        if not known:
-            return []
-        is_known = np.isin(np.array(spells), list(known))
+        spells = np.array(self.spells[since:])
+        distinct, which = np.unique(spells, return_inverse=True)
+        is_known = np.array([self.process_of[spell] >= 0 for spell in distinct.tolist()], dtype=bool)[which]
         nodes = np.array(self.nodes[since:])[is_known & is_begin[np.array(self.rows[since:])]]
+        if not len(nodes):
+            return []
         n_nodes = len(self.contexts.nodes)
         if n_nodes > len(self._n_begun):
             self._n_begun = np.concatenate((self._n_begun, np.zeros(2 * n_nodes - len(self._n_begun), dtype=np.int64)))

@@ -227,8 +227,9 @@ class _Reading:
         )
         self._calls, self._keys = _Numbers(), _Keys()
         self._of_key: list[int] = []
-        self._noted = [np.zeros(1, dtype=NOTED)]
-        self._n_noted = 1
+        # room for all: pages that nothing is written to take no memory
+        self._noted, self._n_noted = np.empty(1 + n, dtype=NOTED), 1
+        self._noted[0] = np.zeros((), dtype=NOTED)
         self._kin: list[int] = []
 
     def find_kin(self, at: int, slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> None:
@@ -259,27 +260,25 @@ class _Reading:
         numbers = np.fromiter(map(self._calls.__getitem__, keys), dtype=np.int64, count=len(calls))
         n_known = len(self._of_key)
         new = np.flatnonzero(np.diff(np.maximum.accumulate(np.append(n_known - 1, numbers))))
-        for row in calls[new].tolist():
-            slot = Slot._make(SLOT.unpack(slots[row].tobytes()))
+        for slot in map(Slot._make, SLOT.iter_unpack(slots[calls[new]].tobytes())):
             texts = _texts(slot)
             call = spelled(slot, texts)
             self._of_key.append(-2 if call is None else self.shapes.number(slot, texts, call))
         return np.array(self._of_key, dtype=np.int32)[numbers]
 
     def _note(self, slots: NDArray[np.void], which: Ints, place: NDArray[np.int32]) -> None:
-        noted = np.empty(len(which), dtype=NOTED)
+        begin, end = self._n_noted, self._n_noted + len(which)
         for name in NOTED.names or ():
-            noted[name] = slots[name][which]
+            self._noted[name][begin:end] = slots[name][which]
         place[:] = 0
-        place[which] = np.arange(self._n_noted, self._n_noted + len(which))
-        self._noted.append(noted)
-        self._n_noted += len(which)
+        place[which] = np.arange(begin, end)
+        self._n_noted = end
 
     def columns(self, ring: Ring) -> Columns:
         return Columns(
             ring=ring,
             first=self.first,
-            noted=np.concatenate(self._noted),
+            noted=self._noted[: self._n_noted],
             place=self.place,
             kinds=np.frombuffer(ring.kinds, dtype=np.uint8)[self.first :],
             shapes=self.shapes,

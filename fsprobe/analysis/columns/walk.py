@@ -77,6 +77,8 @@ class Walk:
     _known: dict[int, _Known] = field(default_factory=dict)
     _easy: dict[int, _Known] = field(default_factory=dict)
     """Those of them of which marks change no more than the imports under way."""
+    _alone: dict[int, int] = field(default_factory=dict)
+    """Threads whose calls are attributed each by itself, since their last mark -> the life of each."""
     _told: list[Told] = field(default_factory=list)
     _is_begin: Flags = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """Of each row whether it is a mark that begins an import."""
@@ -178,7 +180,10 @@ class Walk:
         if known is not None:
             self.nesting.begin(row, tid, known.node, known.spell)
             return
-        self.nesting.begin(row, tid, self.contexts.root, self.nesting.spell(self.lives.life(tid), NOT_KNOWN))
+        life = self.lives.life(tid)
+        if self._alone.get(tid) != life:
+            self._alone[tid] = life
+            self.nesting.begin(row, tid, self.contexts.root, self.nesting.spell(life, NOT_KNOWN))
         self._wait(row, call)
 
     def _know(self, tid: int) -> _Known | None:
@@ -188,6 +193,7 @@ class Walk:
             return None
         life, process = self.lives.life(tid), self.contexts.process(thread.image.process)
         node = self.contexts.node(thread.stack)
+        self._alone.pop(tid, None)
         known = self._known[tid] = _Known(thread, node, life, self.nesting.spell(life, process), node)
         # a forked process goes on in its parent's imports, but has begun none itself
         if not thread.image.site_marks_left and self.nesting.node_of.get(life, self.contexts.root).has_names_of(node):
@@ -265,6 +271,7 @@ class Walk:
             self._tell(tid, known)
             del self._known[tid]
             self._easy.pop(tid, None)
+        self._alone.pop(tid, None)
         self.nesting.mark(row, tid, kind, name)
         self._emit(self.attributor.mark(Mark(tid, int(self.columns.t_ns[row]), kind, raw)), row)
 
@@ -282,7 +289,8 @@ class Walk:
 
     def _count_begun(self) -> None:
         """Count the imports that have begun since the last time, as `Attributor.mark` does."""
-        self._note_begun(self.nesting.count_begun(self._is_begin))
+        if self.nesting.has_begun:
+            self._note_begun(self.nesting.count_begun(self._is_begin))
 
     def _note_begun(self, begun: list[tuple[Node, int]]) -> None:
         notes = self.attributor.notes

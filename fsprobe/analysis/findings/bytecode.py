@@ -53,6 +53,13 @@ def compiled(evidence: Evidence) -> Compiled:
 
     Source: importlib._bootstrap_external, SourceLoader.get_code and SourceFileLoader.set_data, CPython 3.6 to 3.13.
     """
+    found: Compiled | None = evidence.worked_out.get("compiled")
+    if found is None:
+        found = evidence.worked_out["compiled"] = _compiled(evidence)
+    return found
+
+
+def _compiled(evidence: Evidence) -> Compiled:
     table = evidence.tally.by_path
     found = Compiled()
     written = _written(evidence)

@@ -68,7 +68,7 @@ def network_roots(evidence: Evidence) -> list[Root]:
 
 
 def _network_roots(evidence: Evidence) -> list[Root]:
-    places: list[bytes] = prefixes(evidence)
+    places: list[bytes] = [*prefixes(evidence)]
     places += [os.fsencode(str(fact["base_prefix"])) for fact in evidence.facts if fact.get("base_prefix")]
     for fact in evidence.facts:
         for entry in fact.get("path") or ():

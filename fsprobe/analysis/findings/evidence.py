@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from fsprobe.analysis.attribution.attribute import Notes
@@ -96,8 +97,12 @@ def n_pythons(evidence: Evidence) -> int:
 
 def prefixes(evidence: Evidence) -> list[bytes]:
     """The prefixes of the run's interpreters, each once, in order of their start."""
-    facts = sorted(evidence.facts, key=lambda fact: int(fact.get("ns") or 0))
-    return list(dict.fromkeys(os.fsencode(str(fact["prefix"])) for fact in facts if fact.get("prefix")))
+    found: list[bytes] | None = evidence.worked_out.get("prefixes")
+    if found is None:  # some ask for each path
+        facts = sorted(evidence.facts, key=lambda fact: int(fact.get("ns") or 0))
+        found = list(dict.fromkeys(os.fsencode(str(fact["prefix"])) for fact in facts if fact.get("prefix")))
+        evidence.worked_out["prefixes"] = found
+    return found
 
 
 def python_of(evidence: Evidence) -> bytes:
@@ -137,13 +142,19 @@ def under_each(evidence: Evidence, roots: Iterable[bytes]) -> dict[bytes, list[t
     by_head: dict[bytes, list[bytes]] = {}
     for root in found:
         by_head.setdefault(root.rstrip(b"/"), []).append(root)
-    for path, counted in evidence.tally.by_path.items():
-        holding = [path] if path in found else []
-        head, slash, _ = path.rpartition(b"/")
+
+    @cache  # most paths lie beside others
+    def holding(directory: bytes) -> list[bytes]:
+        roots, slash = by_head.get(directory, [])[:], b"/"
         while slash:
-            holding += by_head.get(head, ())
-            head, slash, _ = head.rpartition(b"/")
-        for root in dict.fromkeys(holding):
+            directory, slash, _ = directory.rpartition(b"/")
+            roots += by_head.get(directory, ()) if slash else ()
+        return roots
+
+    for path, counted in evidence.tally.by_path.items():
+        directory, slash, _ = path.rpartition(b"/")
+        held_by = holding(directory) if slash else []
+        for root in dict.fromkeys((path, *held_by)) if path in found else held_by:
             found[root].append((path, counted))
     return found
 

@@ -40,6 +40,7 @@ _CACHES = {
     b"/.cache/": "XDG_CACHE_HOME",
 }
 """Part of a path -> the variable that moves this cache; the first one that fits counts."""
+_ANY_CACHE = re.compile(b"|".join(map(re.escape, _CACHES)))
 _PYDANTIC = "pydantic.plugin._loader"
 """What pydantic imports right before it looks for its plugins: by the module that makes the first model."""
 _SCAN_SWITCHES = {"torch": "TORCH_DEVICE_BACKEND_AUTOLOAD=0"}
@@ -247,6 +248,8 @@ def caches_on_network(evidence: Evidence) -> Seen | None:
     homes = tuple(prefix + b"/" for prefix in prefixes(evidence))
     rows, variables = [], []
     for path, counted in evidence.tally.by_path.items():
+        if not _ANY_CACHE.search(path + b"/"):
+            continue  # as most
         variable = next((v for name, v in _CACHES.items() if name in path + b"/"), None)
         # an environment may lie below ~/.cache (poetry): its files are no cache
         if variable is None or path.startswith(homes) or any(name in path + b"/" for name in _NO_CACHES):

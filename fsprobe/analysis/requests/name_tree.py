@@ -49,6 +49,7 @@ class Tree:
         self._homes: dict[Place, tuple[Place | None, bytes]] = {}
         """Where a moved place was when the run began."""
         self._directories: dict[bytes, Place] = {}
+        self._located: dict[bytes, Place] = {}  # as `locate` has found them since a name was bound anew
         self._touched: list[Place] = []
         self._readers: dict[tuple[int, Place], bool] = {}
         """Who is in the middle of a listing, and whether it comes from the server."""
@@ -78,20 +79,18 @@ class Tree:
 
     def begin(self, mode: int) -> None:
         """Begin a pass: names as the run found them, the client cold."""
-        for place, (parent, name) in self._homes.items():
+        moved, self._homes = self._homes, {}
+        for place, (parent, name) in moved.items():
             place.parent, place.name = parent, name
-        moved = list(self._homes)
-        self._homes.clear()
-        self._bound.clear()
+        for known in (self._bound, self._directories, self._located, self._readers):
+            known.clear()
         for place in moved:
             self._set_paths(place)
-        self._directories.clear()
         for place in self._touched:
             place.is_read = place.is_listed = False
             place.listed_ns = None
             place.n_listings = place.listed_bytes = 0
         self._touched.clear()
-        self._readers.clear()
         self.mode = mode
         self.pass_number += 1
         self.step_number = 0
@@ -125,6 +124,7 @@ class Tree:
         self._bound[id(old.parent), old.name] = place
         place.cached_in = self.pass_number if is_cached else 0
         self._directories.clear()
+        self._located.clear()
         return place
 
     def move(self, place: Place, target: Place) -> None:
@@ -137,7 +137,6 @@ class Tree:
         place.parent, place.name = target.parent, target.name
         place.cached_in = self.pass_number
         self._set_paths(place)
-        self._directories.clear()
 
     def _set_paths(self, moved: Place) -> None:
         bound: dict[int, list[Place]] = {}
@@ -153,10 +152,12 @@ class Tree:
 
     def locate(self, path: bytes) -> Place:
         """The place of a path that is known to hold no links and no dots; asks for nothing."""
-        place = self.root
-        for name in path.split(b"/"):
-            if name:
+        place = self._located.get(path)
+        if place is None:
+            place = self.root
+            for name in filter(None, path.split(b"/")):
                 place = self.child(place, name)
+            self._located[path] = place
         return place
 
     # -- walking ----------------------------------------------------------------------------------------------------

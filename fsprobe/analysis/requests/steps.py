@@ -128,7 +128,7 @@ class Steps:
             return
         # what stands behind the last string says what the call wants and what it found, whatever the path is
         at = args.rfind(b'"')
-        words = (syscall, args[at:] if at >= 0 else args)
+        words = (syscall, args[at:]) if at >= 0 else _LISTING if syscall == "getdents64" else (syscall, args)
         meaning = MEANINGS.get(words) or _meaning(words, args)
         action, flags, kind, size = meaning
         key = (action, flags, error, path)
@@ -212,6 +212,10 @@ class Steps:
 MEANINGS: dict[tuple[str, bytes], tuple[int, int, int | None, int | None]] = {}
 """What a call wants and what it found, by its name and what stands behind its path: action, flags, kind and size. Kept from one
 recording to the next: the ranks of a job look at the same files."""
+
+
+_LISTING = ("getdents64", b'"')
+"""As such a call's words in `MEANINGS`: it has no string, and lists whatever it is told to."""
 
 
 def _meaning(words: tuple[str, bytes], args: bytes) -> tuple[int, int, int | None, int | None]:
