@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from benchmarks import evidence
+from benchmarks.environments import clean_environment
 from fsprobe.capture.backends.strace import installed
 
 
@@ -17,11 +18,18 @@ def run(words: list[str]) -> str:
     Raises:
         RuntimeError: it failed.
     """
-    environment = {**os.environ, "PYTHONPATH": str(evidence.REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"}
+    # byte code is written and taken, as it is where fsprobe is installed
+    environment = {**clean_environment(), "PYTHONPATH": str(evidence.REPOSITORY), "LC_ALL": "C"}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{words[0]} ... {words[-2]} ended with {done.returncode}: {done.stderr[-300:]}")
     return done.stdout
+
+
+def compile_all(python: str) -> None:
+    """Write the byte code of fsprobe and of these readers, so that no figure has it made."""
+    tree = [str(evidence.REPOSITORY / name) for name in ("fsprobe", "benchmarks")]
+    subprocess.run([python, "-m", "compileall", "-q", *tree], check=True, env=clean_environment())
 
 
 def write_log(base: list[bytes], n_lines: int, path: Path) -> None:

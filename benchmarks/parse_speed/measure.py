@@ -4,8 +4,8 @@
 
 The log is a real one (`import pandas` under strace), repeated with other pids until it has 1e5, 1e6 or (--huge) 1e7 lines.
 It is written twice: as fsprobe's own command writes it, and as `strace -f -tt -T` does, which is what stracetools reads.
-Each reader is a process of its own; time is that of the reading alone, memory the peak of the whole process. Beside the
-speed stands what each made of a hostile log, whose calls are known from the program that made them.
+Each reader is a process of its own; time is that of the reading, the import of the modules for it included, memory the peak
+of the whole process. Beside the speed stands what each made of a hostile log, whose calls are known from the program that made them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks import evidence
 from benchmarks.environments import prepare
 from benchmarks.evidence import PLACE, Json, say
 from benchmarks.parse_speed.hostile import check_hostile
-from benchmarks.parse_speed.logs import run, trace, write_log
+from benchmarks.parse_speed.logs import compile_all, run, trace, write_log
 from benchmarks.parse_speed.readers import AWK, READERS, RING_READERS
 from benchmarks.parse_speed.report import markdown, picture
 
@@ -197,6 +197,7 @@ def main() -> int:
     python = words.python or str(prepare())
     sizes = [100_000] if words.quick else [100_000, 1_000_000, *([10_000_000] if words.huge else [])]
     n_runs = words.runs or (1 if words.quick else 3)
+    compile_all(python)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     versions = evidence.package_versions(python, ["pandas", "stracetools", "strace-parser", "lark-parser"])
     versions["awk"] = awk_version()

@@ -39,8 +39,8 @@ def markdown(result: Json) -> str:
         [
             "# Reading logs\n",
             evidence.about(result),
-            f"awk is {result['versions'].get('awk')}. Time is of the reading alone (awk: of the whole process), memory the peak of "
-            "the process. The last column is what the reader made of a hostile log (below).\n",
+            f"awk is {result['versions'].get('awk')}. Time is of the reading, with the import of modules for it, whose byte code is there "
+            "(awk: of the whole process); memory is the peak of the process. The last column is what the reader made of a hostile log (below).\n",
             evidence.table(["reader", "lines", "runs", "MB", "s, median (min-max)", "lines/s", "peak MiB", "hostile calls right"], rows),
             "Published or noted elsewhere, not measured here: "
             + "; ".join(f"{name} {figure}" for name, figure in QUOTED.items())
