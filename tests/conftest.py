@@ -26,6 +26,18 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+
+def stop_ignoring() -> None:
+    """What a shell ignores for the tests (`make test &` in a script, nohup), the programs that they start would ignore too.
+
+    A handler is not inherited, as being ignored is. The tests themselves go on when the terminal does not: who wrote nohup wanted that.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
+
+
+stop_ignoring()
 ROOT = Path(__file__).resolve().parent.parent
 FSPROBE = (
     sys.executable,

@@ -47,8 +47,8 @@ def check(plan: Plan, *, has_empty: bool = False) -> Announcement:
         environment = os.path.realpath(plan.env)
         if f"{os.path.realpath(parent)}/".startswith(f"{environment}/"):
             raise BadInput(f"{parent} lies inside the environment", "choose another place for the copy")
-    _check_images(plan)
-    return _announcement(plan, labels)
+    packs = _check_images(plan)
+    return _announcement(plan, labels, packs=packs)
 
 
 def can_make_cold(plan: Plan) -> bool:
@@ -56,9 +56,9 @@ def can_make_cold(plan: Plan) -> bool:
     return bool(plan.make_cold) or os.access("/proc/sys/vm/drop_caches", os.W_OK)
 
 
-def _announcement(plan: Plan, labels: list[str]) -> Announcement:
+def _announcement(plan: Plan, labels: list[str], *, packs: bool) -> Announcement:
     new = [("copy", Path(os.path.realpath(parent))) for parent in plan.copies.values()]
-    if any(image.image is None for image in plan.images):
+    if packs:
         new.append(("image", plan.image_dir or Path(os.path.realpath(plan.env)).parent))
     n_bytes = sum(node.size_bytes for node in walk(os.path.realpath(plan.env)).nodes.values()) if new else 0
     for kind, place in new:
@@ -79,21 +79,25 @@ def _announcement(plan: Plan, labels: list[str]) -> Announcement:
     )
 
 
-def _check_images(plan: Plan) -> None:
-    refused = []
+def _check_images(plan: Plan) -> bool:
+    """Whether one will be packed: of what can't be mounted here, none is."""
+    refused, packs = [], False
     for image in plan.images:
         if image.image is not None:
             read_superblock(str(image.image))
         try:
             check_ways(image)
+            packs |= image.image is None
         except MachineCannot as error:
             refused.append(error)
     if refused and len(refused) == len(plan.images) and not plan.copies and not plan.existing:
         raise refused[0]
-    if len(refused) < len(plan.images) and any(image.image is None for image in plan.images):
+    # a place that was named is looked at in any case: a slip is not the machine's to excuse
+    if packs or (plan.image_dir is not None and any(image.image is None for image in plan.images)):
         _check_directory(plan.image_dir or Path(os.path.realpath(plan.env)).parent)
-        if not shutil.which("mksquashfs"):
-            raise MachineCannot("mksquashfs is not installed", "install squashfs-tools, or load a module that has it")
+    if packs and not shutil.which("mksquashfs"):
+        raise MachineCannot("mksquashfs is not installed", "install squashfs-tools, or load a module that has it")
+    return packs
 
 
 def _check_directory(place: Path) -> None:

@@ -79,6 +79,7 @@ def prepare(
     for output in (target, side_file_of(target)):
         if os.path.lexists(output):
             raise BadInput(f"{output} is there already", "name another image with --image")
+    packing.check_environment(str(root))  # before the machine: what is not there can't be packed anywhere
     ways = plan_ways(read_host_facts(), LABEL)
     if all(way.why_not for way in ways):
         reasons = "; ".join(f"{way.name}: {way.why_not}" for way in ways)

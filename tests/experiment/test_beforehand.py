@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from fsprobe import experiment
-from fsprobe.errors import FsprobeError, MachineCannot
+from fsprobe.errors import BadInput, FsprobeError, MachineCannot
+from fsprobe.experiment import beforehand
 from fsprobe.experiment.beforehand import check
 from fsprobe.experiment.plan import Announcement, Image, Plan
 from fsprobe.model.answers import Fix
@@ -44,6 +45,27 @@ def test_the_command_does_not_run(make: Callable[[Path], dict[str, object]], mes
     with pytest.raises(FsprobeError, match=message):
         experiment.run(plan)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("image_dir", [None, "there", "no"])
+def test_an_image_that_can_not_be_mounted_needs_no_place(
+    image_dir: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left out; but a directory that was named and is not there is a slip on any machine."""
+
+    def cannot(image: Image) -> None:
+        raise MachineCannot("no image can be mounted")
+
+    monkeypatch.setattr(beforehand, "check_ways", cannot)
+    env, _ = prepared(tmp_path)
+    (tmp_path / "there").mkdir()
+    place = tmp_path / image_dir if image_dir else None
+    plan = Plan(env=env, command=["run"], images=image(), image_dir=place, copies={"flash": tmp_path})
+    if image_dir == "no":
+        with pytest.raises(BadInput, match="no such directory"):
+            check(plan)
+        return
+    assert [kind for kind, _, _ in check(plan).needs] == ["copy"]
 
 
 def prepared(place: Path) -> tuple[Path, Path]:

@@ -463,6 +463,7 @@ def test_the_janitor_removes_what_was_noted_and_not_spared(tmp_path: Path) -> No
             behind_us.note(str(tmp_path / name))
         behind_us.note(os.fsdecode(odd))
         behind_us.spare(str(tmp_path / "stays"))
+        (tmp_path / "gone already" / "inner").chmod(0o700)  # else only root could
         shutil.rmtree(tmp_path / "gone already")
         assert (tmp_path / "goes").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["stays"]

@@ -65,6 +65,14 @@ def test_a_command_of_ones_own_takes_the_place_of_one_that_is_not_known(tmp_path
         fix.prepare(Profile(manifest=replace(SOUND, logs=("a.log",), host="elsewhere")), command=["true"])
 
 
+def test_an_environment_that_is_not_there_is_refused_before_a_machine_that_can_not_mount(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fix, "plan_ways", lambda facts, kind: [])
+    with pytest.raises(BadInput, match="no such directory"):
+        fix.prepare(Profile(manifest=SOUND))
+
+
 def test_too_few_runs_and_an_image_that_is_there_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(FsprobeError, match="too few runs to tell two layouts apart: 4"):
         fix.prepare(Profile(manifest=SOUND), n_runs=4)

@@ -69,6 +69,17 @@ class Packed:
     warnings: tuple[str, ...]
 
 
+def check_environment(venv_path: str) -> None:
+    """Refuse what is no directory.
+
+    Raises:
+        BadInput: it is not there, or something else.
+    """
+    if not os.path.isdir(venv_path):
+        wrong = "not a directory" if os.path.exists(venv_path) else "no such directory"
+        raise BadInput(f"{venv_path}: {wrong}", "name the environment: the directory that `python -m venv` made")
+
+
 def check(venv_path: str, image: str, *, force: bool = False, progress: Progress | None = None) -> Check:
     """Everything that can be known before packing.
 
@@ -76,9 +87,7 @@ def check(venv_path: str, image: str, *, force: bool = False, progress: Progress
         BadInput: no virtual environment, unreadable parts, a bad place for the image, an interpreter that is not known.
         MachineCannot: no mksquashfs, no room.
     """
-    if not os.path.isdir(venv_path):
-        wrong = "not a directory" if os.path.exists(venv_path) else "no such directory"
-        raise BadInput(f"{venv_path}: {wrong}", "name the environment: the directory that `python -m venv` made")
+    check_environment(venv_path)
     root = os.path.realpath(venv_path)
     _check_place(root, image, force)
     venv = environments.read_venv(root)

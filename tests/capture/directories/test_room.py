@@ -157,7 +157,10 @@ elif kind == "descriptors":
 elif kind == "user":
     os.setuid(65534)
 for name in list(sys.builtin_module_names):
-    if name not in sys.modules: __import__(name)
+    if name in sys.modules: continue
+    print(name)
+    try: __import__(name)
+    except OSError: assert kind == "descriptors"  # some import a module that lies in a file (_pickle)
 """
 
 
@@ -167,13 +170,15 @@ def test_limits_that_a_program_sets_itself_cost_no_mark(tmp_path: Path, kind: st
         pytest.skip("only root can become somebody else")
     hooked = Hooked(tmp_path)
     (tmp_path / "main.py").write_text(CONFINED)
-    words = [sys.executable, "main.py", str(tmp_path), kind]
+    # some Pythons have deprecated modules built in (Debian's spwd), and the words about them need files to be opened
+    words = [sys.executable, "-W", "ignore", "main.py", str(tmp_path), kind]
     done = subprocess.run(words, env=hooked.environment, cwd=tmp_path, capture_output=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (done.returncode, done.stderr) == (0, b"")
     (text,) = written(hooked.marks).values()
     names = [name for mark, name, _ in pairs(text) if mark == ">"]
+    tried = set(done.stdout.decode().split())
     assert len(names) > 10
-    assert "resource" in names
+    assert tried | {"resource"} <= set(names)
 
 
 def test_a_limit_of_file_sizes_from_the_start_is_no_harm(tmp_path: Path) -> None:

@@ -171,6 +171,8 @@ def test_the_target_sees_what_it_would_see_untraced(tmp_path: Path) -> None:
         return done.stdout.splitlines()
 
     untraced, traced = seen(argv), seen(entry.command(str(tmp_path / "log"), argv))
+    if os.geteuid() != 0:  # the kernel takes a plain user's filter with this alone; docs/security.md says so
+        untraced = [line.replace(b"NoNewPrivs:\\t0", b"NoNewPrivs:\\t1") for line in untraced]
     assert traced == untraced
 
 

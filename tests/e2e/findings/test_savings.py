@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("strace_program")
 
 PYTHON = os.path.join(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 SMALL = [PYTHON, "-c", "import json, email.message"]
+INFO = re.compile(rb"\.(dist|egg)-info/")  # Debian's packages have both
 LUSTRE = Mount(path=b"/pfs", fstype="lustre", fs_class="network", source=b"mds:/pfs", options="rw")
 
 
@@ -256,7 +258,7 @@ class TestLibraries:
 
     @staticmethod
     def n_opens(evidence: Evidence) -> int:
-        return sum(c.counts.n_open for path, c in evidence.tally.by_path.items() if b".dist-info/" in path)
+        return sum(c.counts.n_open for path, c in evidence.tally.by_path.items() if INFO.search(path))
 
     @staticmethod
     def plant_distributions(site: Path, n: int) -> None:
