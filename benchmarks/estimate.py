@@ -94,6 +94,7 @@ def record(python: str, words: list[str], path: Path) -> None:
     """Run a program twice in a directory of its own, so that its bytecode is there, and record the second run."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     with tempfile.TemporaryDirectory(dir=PLACE) as scene:
+        clean["HOME"] = scene  # what programs have left in a home makes them take other ways
         for name, text in FILES.items():
             file = Path(scene, name)
             file.parent.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ an import that failed; its name is in no call. All else is what a module or the 
 - paths that are no environment's and no system's are the program's own data, wherever in the order they come;
 - the metadata of installed distributions (`*.dist-info`) have a key of their own: whoever reads them, the paths are the same;
 - what else lies between modules of one package, or looks at that package's own files, is taken for the former module's: right for the
-  package, a guess for the module;
+  package, a guess for the module; but not many calls where another package has imported it, which may have gone on;
 - anything else before a further module is loaded can't be told from the paths, and is put to no import;
 - after the last module, it is the program's.
 
@@ -30,6 +30,8 @@ from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED
 
 MAX_HELD = 20_000
 """Calls of a thread that are held back until a further module is loaded; more than that are taken for the program's."""
+MAX_BETWEEN = 100
+"""Calls between two modules of a package that are taken for its own, if another package has imported it and may have gone on."""
 Looked = tuple[Attributed, bytes]
 """A look at a directory, or a listing of it, and the directory as it was asked for: a listing names where its open led."""
 _NO_LINK = b"AT_SYMLINK_NOFOLLOW"
@@ -54,6 +56,8 @@ class Estimate:
         self._last_is_library = False
         self._last_package = NO_IMPORT
         """The module that was loaded last and is none of the standard library: these rarely do anything for themselves."""
+        self._outermost = ""
+        """The package that was imported first: its modules import the others, and go on when these are done."""
         self._held: list[Attributed] = []
         """In their order: lookups of a search that has not ended yet, and what is not told yet."""
         self._sought: list[Looked] = []
@@ -172,7 +176,10 @@ class Estimate:
             return held
         former = self._last_package
         own = self._names.place_of.get(_top(former), b"\0") + b"/"
-        is_former = _top(following) == _top(former) or any(row.call.path.startswith(own) for row in waiting)
+        is_between = _top(following) == _top(former) and (
+            _top(former) == self._outermost or len(waiting) <= MAX_BETWEEN
+        )
+        is_former = is_between or any(row.call.path.startswith(own) for row in waiting)
         owner = former if is_former else UNASSIGNED
         for row in waiting:
             if row.call.op is _OTHER or self._last == NO_IMPORT:
@@ -192,6 +199,7 @@ class Estimate:
         self._last, self._last_is_library = module, path.endswith(b".so")
         if not SPELLINGS[path].is_of_stdlib:
             self._last_package = module
+            self._outermost = self._outermost or _top(module)
         package = module.rpartition(".")[0]
         self._notes.imports.setdefault(module, {package: 1} if package else {})
         self._notes.n_imports[module] = self._notes.n_imports.get(module, 0) + 1

@@ -111,6 +111,17 @@ def test_directories_first_seen_while_site_runs_belong_to_site() -> None:
     assert phases[-4:] == ["import"] * 4
 
 
+def test_many_calls_between_modules_of_a_package_may_be_those_of_the_one_that_imported_it() -> None:
+    """nbconvert imports jupyter_core, asks 3,700 times for its templates, and then calls what imports jupyter_core's next module."""
+    search = searched("/work", LIB, SITE)
+    outer, other = [*search, *package(SITE, "one")], [*search, *package(SITE, "two")]
+    inner = [*searched(f"{SITE}/two"), *module(f"{SITE}/two", "inner")]
+    for n, owner in ((100, "two"), (101, UNASSIGNED)):
+        scan = [opened(f"/etc/conf.d/{number}") for number in range(n)]
+        assert modules(FIRST, outer, other, scan, inner)[-n - 4 : -4] == [owner] * n
+        assert modules(FIRST, other, scan, inner)[-n - 4 : -4] == ["two"] * n, "nobody else has imported it"
+
+
 def test_the_expected_error_is_told_from_the_log_alone() -> None:
     search = searched("/work", LIB, SITE)
     sure = [*START, *MAIN, *FIRST, *search, *package(SITE, "one")]
