@@ -4,7 +4,6 @@ recorder in its loader and C library.
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_IN_RING, UNMARKED
 from fsprobe.errors import FsprobeError
 
 TYPE_CHECKING = False
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 AUTO = "auto"
 SEVERAL = "+"
 """Between the names of backends that observe one run together; the first one's log is the recording's."""
-STREAMED = (MARKED_BY_CALLS, MARKED_IN_RING, UNMARKED)
-"""Ways of marking imports that are complete while the run goes on."""
 
 
 def _strace() -> "Backend":
@@ -131,8 +128,11 @@ def _way_to_mark(chosen: "list[Backend]", options: "RunOptions") -> "str":
         )
     wanted = "none" if options.no_markers else options.markers
     if options.stream:
-        ways = [way for way in ways if way in STREAMED]
-        if wanted not in STREAMED + (AUTO,):
+        # not above: our own tracer is a program below this package, and starts with few modules
+        from fsprobe.capture.backends.protocol import MARKED_AT_ONCE
+
+        ways = [way for way in ways if way in MARKED_AT_ONCE]
+        if wanted not in MARKED_AT_ONCE + (AUTO,):
             raise FsprobeError(
                 "--stream can't merge marks by time: they are complete only at the end", "leave the option away"
             )

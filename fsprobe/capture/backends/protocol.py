@@ -31,6 +31,8 @@ MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, UNMARKED = "time", "access", "bot
 MARKED_INSIDE, MARKED_IN_RING = "inside", "ring"
 """... by the process in its own stream, by calls that the recorder takes before the kernel sees them: no tracer is there."""
 MARKED = (MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, MARKED_INSIDE, MARKED_IN_RING)
+MARKED_AT_ONCE = (MARKED_BY_CALLS, MARKED_IN_RING, UNMARKED)
+"""Ways that are complete while the run goes on."""
 
 
 class Machine:
