@@ -65,14 +65,16 @@ def count(python: str, archive: Path, scratch: Path) -> Json:
         python,
         "-c",
     ]
+    # as the line for jobs has it: all ranks but the first find the directory there
+    in_job = [f"{scratch}/rec/" if word == str(scratch / "x.fsprobe") else word for word in record]
     skip = ["--ranks", "0", "-o", str(scratch / "x.fsprobe"), "--", python, "-c", "pass"]
     commands: dict[str, tuple[list[str], dict[str, str]]] = {
         "bare": ([python, "-I", "-S", "-c", "pass"], {}),
         "interpreter": ([python, "-c", "pass"], {}),
         "installed": ([fsprobe, "run", *record, "pass"], {}),
-        "installed_rank": ([fsprobe, "run", *record, "pass"], RANK),
-        "line_rank": ([python, "-I", "-S", fsprobe, "run", *record, "pass"], RANK),
-        "line_first": ([python, "-I", "-S", fsprobe, "run", *record, "pass"], FIRST),
+        "installed_rank": ([fsprobe, "run", *in_job, "pass"], RANK),
+        "line_rank": ([python, "-I", "-S", fsprobe, "run", *in_job, "pass"], RANK),
+        "line_first": ([python, "-I", "-S", fsprobe, "run", *in_job, "pass"], FIRST),
         "archive": ([python, str(archive), "run", *record, "pass"], {}),
         "skipped_installed": ([fsprobe, "run", *skip], RANK),
         "skipped_line": ([python, "-I", "-S", fsprobe, "run", *skip], RANK),
@@ -116,7 +118,8 @@ def markdown(result: Json) -> str:
             evidence.about(result),
             evidence.table(["", "files", "size"], rows),
             "Metadata calls of the recorder alone (strace, the second run; `--record-only --backend inline`), start of its interpreter "
-            "included; of ranks that are not recorded, what is added to the command's own start:\n",
+            "included, and the read of each limit of the job's memory (/sys/fs/cgroup). Ranks write into a directory (`-o DIR/`). Of ranks "
+            "that are not recorded, what is added to the command's own start:\n",
             evidence.table(["", "calls"], calls),
         ]
     )

@@ -46,6 +46,26 @@ def output_path(output: "str", command: "list[str]", host: "str", rank: "ranks.R
     return ranks.tagged(output, rank)
 
 
+def path_in(directory: "str", command: "list[str]", host: "str", rank: "ranks.Rank | None") -> "str":
+    """A default name in a directory that is there and takes files, as all ranks of a job find it but the first; else "".
+
+    The name is made of time and process, and so nobody else's: it need not be looked up.
+
+    Args:
+        directory: what -o said; only with `/` at its end. One behind a link is not taken: somebody else may have put it there.
+        command, host, rank: see `output_path`.
+    """
+    if not directory.endswith("/"):
+        return ""
+    try:
+        is_plain = stat.S_ISDIR(os.lstat(directory.rstrip("/") or "/").st_mode)
+    except OSError:
+        return ""
+    if not is_plain or not os.access(directory, os.W_OK | os.X_OK):
+        return ""
+    return os.path.join(directory, default_name(command, host, rank))
+
+
 def page_path(recording: "str", page: "str", rank: "ranks.Rank | None") -> "str":
     """Where the report of a run goes that -o or --format asked for; "" for nowhere.
 
@@ -99,7 +119,7 @@ def check(path: "str", page: "str" = "", replaces: "bool" = False, cwd: "str" = 
     """A recording, or its page, that can't be written is told before the command starts.
 
     Args:
-        path: where the recording shall be.
+        path: where the recording shall be; "" where that is known.
         page: where the report goes; "" for nowhere.
         replaces: files that are there may be replaced.
         cwd: see `look`.
@@ -107,7 +127,7 @@ def check(path: "str", page: "str" = "", replaces: "bool" = False, cwd: "str" = 
     Raises:
         FsprobeError: a file is there (exit code 2); or what `look` finds (125, as of wrong usage of `run`).
     """
-    for output in (path, page) if page and not files.is_stream(page) else (path,):
+    for output in filter(None, (path, "" if files.is_stream(page) else page)):
         is_there, why_not = look(output, cwd)
         if is_there and not replaces:
             raise existing(output)

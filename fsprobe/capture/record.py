@@ -193,9 +193,11 @@ def prepare(
             launch.words = enter + launch.words
             launch.program = host.find_program(enter[0], run.environment)[0] or ""
         host_name, rank = naming.node_name(run.environment, str(run.state["host"])), ranks.identify(run.environment)
-        run.path = naming.output_path(options.output, options.command, host_name, rank)
-        run.replaces = options.force
-        naming.check(run.path, naming.page_path(run.path, options.page, rank), run.replaces, str(run.state["cwd"]))
+        known = naming.path_in(options.output, options.command, host_name, rank)
+        run.path = known or naming.output_path(options.output, options.command, host_name, rank)
+        run.replaces = options.force or bool(known)
+        page = naming.page_path(run.path, options.page, rank)
+        naming.check("" if known else run.path, page, options.force, str(run.state["cwd"]))
         output = os.path.normpath(os.path.join(str(run.state["cwd"]), run.path)) if run.state["cwd"] else run.path
         write_state(run.scratch, dict(run.state, output=output))
         write_so_far = functools.partial(_write_so_far, run)

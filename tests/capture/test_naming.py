@@ -91,3 +91,18 @@ def test_a_name_that_was_taken_meanwhile_gets_a_number_however_long_it_is(tmp_pa
         found.append(Path(naming.free_name(str(taken), warnings)))
         assert found[-1] == tmp_path / f"{stem[:245]}-{number}.fsprobe"
     assert len(warnings) == 2
+
+
+def test_a_name_in_a_directory_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "link").symlink_to("rec")
+    (tmp_path / "file").write_text("")
+    found = naming.path_in(f"{tmp_path}/rec/", ["python"], "node", None)
+    assert os.path.dirname(found) == f"{tmp_path}/rec"
+    assert os.path.basename(found).startswith("python-node-")
+    # made, followed or refused by what looks closer
+    for other in ("rec", "new/", "link/", "file/", ""):
+        assert naming.path_in(f"{tmp_path}/{other}" if other else "", ["python"], "node", None) == ""
+    if os.geteuid():
+        (tmp_path / "rec").chmod(0o500)
+        assert naming.path_in(f"{tmp_path}/rec/", ["python"], "node", None) == ""

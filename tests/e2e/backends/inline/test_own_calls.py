@@ -88,7 +88,18 @@ def test_own_calls_of_a_rank_by_the_line_for_jobs(own: Path, tmp_path: Path, str
     own.chmod(0o755)  # root's recorder has to be where every user can read it
     script = shutil.copy(ROOT / "packaging" / "bin" / "fsprobe", own / "bin" / "fsprobe")
     bare = [sys.executable, "-I", "-S", "-c", "pass"]
-    words = [*bare[:3], str(script), *recording_words(tmp_path / "x.fsprobe", *bare)[3:]]
+    words = [
+        *bare[:3],
+        str(script),
+        "run",
+        "--record-only",
+        "--backend",
+        "inline",
+        "-o",
+        f"{tmp_path}/rec/",
+        "--",
+        *bare,
+    ]
     own_calls(strace_program, tmp_path / "log", *words)  # alone it writes the snapshot, a rank does not
     rank = {"SLURM_JOB_ID": "1", "SLURM_LOCALID": "1", **RANK_1}
     own_calls(strace_program, tmp_path / "log", *words, **rank)
