@@ -162,7 +162,10 @@ def save(
     shown = markdown(again)
     left = foreign_paths(text + shown)
     if left:
-        raise ValueError(f"not neutral: {', '.join(left[:5])}")
+        # what took an hour to measure is not lost for a path
+        kept = PLACE / f"{result.get('benchmark', 'report')}.not-neutral.json"
+        kept.write_text(text)
+        raise ValueError(f"not neutral: {', '.join(left[:5])}; it is kept in {kept}")
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
         name = str(result["benchmark"])

@@ -76,7 +76,7 @@ def run_arms(commands: Mapping[str, list[str]], n_runs: int, title: str) -> tupl
             try:
                 cpu, wall = measure(commands[name])
             except (OSError, RuntimeError) as error:
-                failed[name] = evidence.neutral(str(error)).replace("\n", " ")
+                failed[name] = evidence.neutral(str(error), PYTHON=commands["untraced"][0]).replace("\n", " ")
                 say(f"  {name}: {error}")
                 del samples[name]
                 continue
