@@ -1,4 +1,4 @@
-"""How often the recorder looks at the ring."""
+"""How far ahead the recorder keeps the ring."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ class Grown:
         self.growth = Growth(ahead=32768, most=1 << 20)
         self.held = ringfile.make(str(path), 32768, 1 << 20)
 
-    def look(self, taken: int, times: int = 1) -> float:
+    def look(self, taken: int) -> None:
         put(self.path, ringfile.NEXT_AT, taken)
-        for _ in range(times):
-            assert self.growth.look(self.held)
-        return self.growth.tick_s
+        assert self.growth.look(self.held)
 
 
 @pytest.fixture
@@ -33,23 +31,6 @@ def grown(tmp_path: Path) -> Iterator[Grown]:
     ring = Grown(tmp_path / "ring")
     yield ring
     os.close(ring.held)
-
-
-def test_it_looks_less_often_at_a_quiet_run(grown: Grown) -> None:
-    assert grown.growth.tick_s == 0.02
-    assert grown.look(100, times=49) == 0.02
-    assert grown.look(200, times=2) == 0.05
-    assert grown.look(200 + 32768 // 64) == 0.02, "at once, as soon as more is called"
-    assert grown.look(200 + 32768 // 64, times=50) == 0.05
-
-
-def test_it_looks_before_one_thread_has_used_up_what_is_ready(grown: Grown) -> None:
-    for taken in range(0, 16384, 256):
-        last = grown.look(taken)
-    left = 32768 - taken
-    assert last == pytest.approx(left * 2e-6), "2 us a call"
-    grown.growth.n_slots = taken
-    assert grown.growth.tick_s == 0.02
 
 
 def test_what_was_written_in_a_tick_is_kept_ready_eight_times(grown: Grown) -> None:
