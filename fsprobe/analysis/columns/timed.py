@@ -9,8 +9,8 @@ import numpy as np
 
 from fsprobe.analysis.columns.groups import group, sums
 from fsprobe.analysis.columns.slots import MOST_NS, Columns, Ints
-from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
-from fsprobe.events.ring.slots import HAS_NO_USAGE, span_of
+from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Span, Used
+from fsprobe.events.ring.slots import HAS_NO_USAGE, SPAN_SHIFT
 from fsprobe.model.events import Op, Process
 
 _NEVER = -1
@@ -189,16 +189,19 @@ def _reads(seen: Observed, columns: Columns, calls: Ints) -> tuple[Ints, np.ndar
     paths = list(places)
     for number in dict.fromkeys(which.tolist()):
         seen.reads[paths[number]] = FileReads(*(column[number] for column in summed))
-    slow = rows[columns.more("read_ns", rows) > FAST_READ_NS]
-    for tid, t_ns, word, time_ns in zip(
-        columns.tid[slow].tolist(),
-        columns.t_ns[slow].tolist(),
-        columns.more("arg", slow)[:, 3].tolist(),
-        columns.more("read_ns", slow).tolist(),
-        strict=True,
-    ):
-        seen.add_span(tid, t_ns, *span_of(t_ns, word), time_ns)
+    _spans(seen, columns, rows[columns.more("read_ns", rows) > FAST_READ_NS])
     return opens, is_file
+
+
+def _spans(seen: Observed, columns: Columns, opens: Ints) -> None:
+    """When these opened files were read, as `Observed.add_span`; where no recorder noted it, right after the open."""
+    t_ns, time_ns = columns.t_ns[opens], columns.more("read_ns", opens).astype(np.int64)
+    words = columns.more("arg", opens)[:, 3]
+    first, last = (words & 0xFFFFFFFF).astype(np.int64), (words >> 32).astype(np.int64)
+    is_noted = (first > 0) & (first <= last)  # as `span_of` has it
+    begun_ns = np.where(is_noted, t_ns + (first - 1 << SPAN_SHIFT), t_ns)
+    ended_ns = np.where(is_noted, t_ns + (last << SPAN_SHIFT), t_ns + time_ns)
+    seen.add_spans(map(Span, columns.tid[opens].tolist(), begun_ns.tolist(), ended_ns.tolist(), time_ns.tolist()))
 
 
 def sizes(columns: Columns, calls: Ints) -> dict[bytes, tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -186,8 +187,15 @@ class Observed:
         if time_ns <= FAST_READ_NS:
             return
         known = Span(tid, first_ns, last_ns, time_ns) if last_ns else Span(tid, opened_ns, opened_ns + time_ns, time_ns)
-        self.spans.append(known)
-        if len(self.spans) >= _MOST_SPANS:
+        self.add_spans((known,))
+
+    def add_spans(self, spans: Iterable[Span]) -> None:
+        """Files were read in so many spans, each with more than `FAST_READ_NS` in reads."""
+        source = iter(spans)
+        while True:
+            self.spans += islice(source, _MOST_SPANS - len(self.spans))
+            if len(self.spans) < _MOST_SPANS:
+                return
             self._fold_spans()
 
     def _fold_spans(self) -> None:
