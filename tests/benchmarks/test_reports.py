@@ -42,10 +42,15 @@ def test_no_text_in_reports_names_this_machine() -> None:
     assert {name: paths for name, paths in found.items() if paths} == {}
 
 
-def test_a_report_with_a_path_of_the_machine_is_refused(tmp_path: Path) -> None:
+def test_a_report_with_a_path_of_the_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports, place = tmp_path / "reports", tmp_path / "place"
+    reports.mkdir()
+    place.mkdir()
+    monkeypatch.setattr(evidence, "PLACE", place)
     with pytest.raises(ValueError, match="/root/x"):
-        evidence.save({"benchmark": "x", "what": "in /root/x"}, lambda result: "", None, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        evidence.save({"benchmark": "x", "what": "in /root/x"}, lambda result: "", None, reports)
+    assert list(reports.iterdir()) == []
+    assert json.loads((place / "x.not-neutral.json").read_text())["what"] == "in /root/x"
 
 
 def test_places_become_words() -> None:

@@ -77,6 +77,9 @@ def replacements(source: "ringfile.Reader", n: "int", command: "Sequence[bytes]"
         if owner in wanted and index not in used:  # its program was killed before it said where its words are
             for at in range(index, min(index + n_slots, n)):
                 found.setdefault(at, bytes(ringfile.SLOT_BYTES))
+            # its head stays: without it so many slots would count as lost
+            source.seek(ringfile.HEADER_BYTES + index * ringfile.SLOT_BYTES)
+            found[index] = source.read(_LONG.size).ljust(ringfile.SLOT_BYTES, b"\0")
     return found
 
 

@@ -37,6 +37,31 @@ def test_the_selftests_own_programs(name: str, strace_program: str) -> None:
     assert found.n_opened > 10
 
 
+DEEP = """
+import os, subprocess, shutil, sys
+os.chdir(sys.argv[1])
+def fill(place):
+    os.makedirs(place)
+    for name in "abc": open(f"{place}/{name}", "w").close()
+for place in ("x" * 200, "x" * 255, "/".join(["y" * 100] * 9), "/".join([chr(0xDCFF) * 100] * 30)):
+    fill("t/" + place)
+os.symlink("/bin/true", "t/" + "x" * 255 + "/program")
+subprocess.run(["./program"], cwd="t/" + "x" * 255, check=True)
+os.chdir("t/" + "x" * 255)
+if os.fork() == 0: os.execv("program", ["program"])
+os.wait()
+os.chdir(sys.argv[1])
+shutil.rmtree("t")
+"""
+
+
+def test_deep_directories(tmp_path: Path, strace_program: str) -> None:
+    """Paths that do not fit beside their calls, of descriptors, working directories and programs: none counts as lost."""
+    found = selftest.run("deep", [sys.executable, "-c", DEEP, str(tmp_path)])
+    assert found.is_complete, found
+    assert found.n_opened > 50
+
+
 def test_doctor_runs_it(strace_program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fsprobe", "doctor", "--selftest", "--json", "--", "/bin/ls", "/usr"],

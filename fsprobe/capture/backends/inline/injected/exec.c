@@ -206,7 +206,7 @@ int call_exec(struct registers *regs, i64 *result) {
     u64 at = 0, page = 0;
     u32 thread = thread_seen(), tid = TID(thread);
     struct variables found = {0, -1, -1, -1, -1};
-    if (!me.is_quiet && is_readable(path, &page) && *path != '/') n_base = path_of_descriptor(is_at ? (i32)a[0] : AT_FDCWD, tid, 0, &base);
+    if (!me.is_quiet && is_readable(path, &page) && *path != '/') n_base = path_of_descriptor(is_at ? (i32)a[0] : AT_FDCWD, tid, NO_OWNER, &base);
     struct slot *slot = ring_take(1, &at);
     if (slot) {
         call_begin(slot, regs->nr, tid, now_ns(), a[0], is_at ? a[4] : 0, 0, 0);

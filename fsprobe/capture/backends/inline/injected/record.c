@@ -122,7 +122,7 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
     int may_be_fstat = (nr == NR_newfstatat && (u32)a[3] & AT_EMPTY_PATH) || (nr == NR_statx && (u32)a[2] & AT_EMPTY_PATH);
     i32 directory = DIRECTORY_OF(shape) ? (i32)a[DIRECTORY_OF(shape) - 1] : AT_FDCWD;
     int may_move = nr == NR_chdir || nr == NR_pivot_root || nr == NR_chroot || nr == NR_umount2 || nr == NR_rmdir || nr == NR_rename || nr == NR_renameat || nr == NR_renameat2 || nr == NR_unlinkat;
-    if (may_move && !me.is_quiet) n_base = path_of_descriptor(directory, tid, 0, &base); /* afterwards it may be another */
+    if (may_move && !me.is_quiet) n_base = path_of_descriptor(directory, tid, NO_OWNER, &base); /* afterwards it may be another */
     begun_ns = now_ns();
     if (!may_be_fstat) slot = ring_take(1, &at);
     if (slot) {

@@ -83,10 +83,11 @@ struct slot {
     uint64_t map_bytes, map_ns;
     char text[TEXT_BYTES];
 };
+#define NO_OWNER UINT64_MAX
 struct long_text {
     uint8_t magic, state, kind, n_slots;
     uint32_t tid;
-    uint64_t owner; /* index of the slot whose text this is */
+    uint64_t owner; /* index of the slot whose text this is; NO_OWNER where that one was not taken yet */
     char text[SLOT_BYTES - LONG_TEXT_AT];
 };
 
