@@ -1,4 +1,4 @@
-"""What a recording can show, as its manifest lists it: a view asks for these, never for the backend's name.
+"""What a recording can show and how its imports are marked, as its manifest says: a view asks for these, never for the backend's name.
 
 Plain words, for every part of fsprobe. Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
@@ -21,3 +21,11 @@ FOREIGN_PROGRAMS = "foreign_programs"
 """Calls of programs that are not Python."""
 
 ALL = (LOADER, RESULTS, STATS, DURATIONS, TRUE_DURATIONS, READS, CHILDREN, FOREIGN_PROGRAMS)
+
+MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, UNMARKED = "time", "access", "both", "none"
+"""How imports are marked: in files that are merged by time, by visible calls, by both (tests compare them), not at all;"""
+MARKED_INSIDE, MARKED_IN_RING = "inside", "ring"
+"""... by the process in its own stream, by calls that the recorder takes before the kernel sees them: no tracer is there."""
+MARKED = (MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, MARKED_INSIDE, MARKED_IN_RING)
+MARKED_AT_ONCE = (MARKED_BY_CALLS, MARKED_IN_RING, UNMARKED)
+"""Ways that are complete while the run goes on."""

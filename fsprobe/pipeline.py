@@ -335,13 +335,17 @@ def fold_large_ring(
         from fsprobe.analysis.columns.analysis import fold_ring
     except ImportError:
         return None  # of numpy, which fsprobe.pyz does without
-    attributor = Attributor(hook_dir_of(recording.manifest), marks_dir_of(recording), notes, running_of(recording))
     recording.check_size(RING, MAX_RING_BYTES)
     pieces, n_bytes, cwd = recording.section(RING), recording.size_bytes(RING), cwd_of(recording)
-    tally = fold_ring(pieces, n_bytes, quality, attributor, why_not_found, cwd, model, times, seen)
+    tally = fold_ring(pieces, n_bytes, quality, attributor(recording, notes), why_not_found, cwd, model, times, seen)
     if tally is not None:
         quality.wall_start_ns = recording.manifest.get("wall_start_ns")
     return tally
+
+
+def attributor(recording: Recording, notes: Notes) -> Attributor:
+    """What attributes the calls of a ring that is read as columns."""
+    return Attributor(hook_dir_of(recording.manifest), marks_dir_of(recording), notes, running_of(recording))
 
 
 def read_mounts(recording: Recording, hooks: marks.HookFiles) -> list[Mount]:

@@ -4,8 +4,8 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 """
 
 from fsprobe import files
+from fsprobe.capabilities import MARKED_IN_RING, MARKED_INSIDE
 from fsprobe.capture import shipped
-from fsprobe.capture.backends.protocol import MARKED_IN_RING, MARKED_INSIDE
 from fsprobe.capture.directories import hook_place
 from fsprobe.capture.machine import host
 

@@ -8,8 +8,9 @@ import os
 import time
 
 import fsprobe
+from fsprobe.capabilities import UNMARKED
 from fsprobe.capture import backends, naming
-from fsprobe.capture.backends.protocol import UNMARKED, Machine, Run
+from fsprobe.capture.backends.protocol import Machine, Run
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import host, mounts, ranks, starters
 from fsprobe.capture.machine.environment import own_environment

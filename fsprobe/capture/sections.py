@@ -6,9 +6,9 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import json
 import os
 
+from fsprobe.capabilities import UNMARKED
 from fsprobe.capture import programs
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.backends.protocol import UNMARKED
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.lookups import collect

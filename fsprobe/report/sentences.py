@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fsprobe import capabilities, numbers
-from fsprobe.capture.backends.protocol import MARKED, UNMARKED
+from fsprobe.capabilities import MARKED, UNMARKED
 from fsprobe.model.manifest import LayoutFacts
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import FAILED_IMPORTS, INSTALLED, NO_MODULES, UNASSIGNED, ModuleRow, MountRow, sum_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from fsprobe.analysis.columns import noted, slots, timed
 from fsprobe.analysis.columns.contexts import Contexts
 from fsprobe.analysis.columns.counted import Rows, tally_of
 from fsprobe.analysis.columns.pieces import Pieces
-from fsprobe.analysis.columns.slots import Columns, Ints
+from fsprobe.analysis.columns.slots import Columns, Ints, Numbering
 from fsprobe.analysis.columns.walk import Walk
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.watch import Watch
@@ -22,7 +23,7 @@ from fsprobe.analysis.requests.steps import kind_of_number
 from fsprobe.analysis.time.observed import Observed
 from fsprobe.events.ring import RingFacts, kinship
 from fsprobe.events.ring.reader import Run
-from fsprobe.events.ring.slots import Buffer, Ring
+from fsprobe.events.ring.slots import Buffer
 from fsprobe.events.ring.spelling import annotation
 from fsprobe.model.events import Op, ParseQuality
 
@@ -61,27 +62,48 @@ def fold_ring(
     Raises:
         BadInput: it is no ring.
     """
+    columns = read_columns(data, n_bytes)
+    if columns is None:
+        return None
+    return fold_columns(columns, quality, attributor, why_not_found, cwd, model, times, seen).tally
+
+
+def read_columns(data: Iterable[Buffer], n_bytes: int, numbering: Numbering | None = None) -> Columns | None:
+    """The columns of a ring; arguments, None and errors as of `fold_ring`; `numbering`: as of `slots.read`."""
     try:
         pieces = Pieces(data, n_bytes)
     except OSError:
         return None
-    columns = slots.read(pieces)
-    if columns is None:
-        return None
-    return _fold(columns.ring, columns, quality, attributor, why_not_found, cwd, model, times, seen)
+    return slots.read(pieces, numbering)
 
 
-def _fold(
-    ring: Ring,
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What came of a ring, and from what."""
+
+    tally: Tally
+    rows: Rows
+    """All attributed calls."""
+    lives: timed.Lives
+    calls: Ints
+    """Rows of all calls, in the order of the slots."""
+    between: Ints
+    """Of each of them the time between two marks that it is in."""
+
+
+@seldom_collected(NEVER)
+def fold_columns(
     columns: Columns,
     quality: ParseQuality,
     attributor: Attributor,
     why_not_found: Callable[[Attributed], str],
-    cwd: bytes | None,
-    model: RequestModel | None,
-    times: Observed | None,
-    seen: Watch | None,
-) -> Tally:
+    cwd: bytes | None = None,
+    model: RequestModel | None = None,
+    times: Observed | None = None,
+    seen: Watch | None = None,
+) -> Folded:
+    """Attribute and fold the calls of a ring; arguments as of `fold_ring`."""
+    ring = columns.ring
     quality.has_times = quality.has_tids = quality.has_durations = True
     facts = RingFacts(n_lost=ring.n_lost)
     run = Run(ring, quality, facts, kinship.find(ring, columns.kin), cwd, None)
@@ -100,7 +122,7 @@ def _fold(
         model.sizes.update({path: (kind_of_number(mode), size) for path, (mode, size) in sizes.items()})
     if seen is not None:
         noted.fill_watch(seen, rows)
-    return tally_of(rows, why_not_found)
+    return Folded(tally_of(rows, why_not_found), rows, lives, calls, between)
 
 
 def _statuses(columns: Columns, calls: Ints, tell: Callable[[int, int | None, bytes], None]) -> list[Status]:

@@ -94,6 +94,11 @@ class Shapes:
             self.statuses.append(status)
         return found
 
+    def copy(self) -> Shapes:
+        """The same, to go on with."""
+        copied = (list(self.calls), list(self.led_to), list(self.statuses), dict(self._numbers), dict(self._paths))
+        return Shapes(*copied)
+
 
 class _Numbers(dict[bytes, int]):
     """Numbers keys as they come."""
@@ -101,6 +106,20 @@ class _Numbers(dict[bytes, int]):
     def __missing__(self, key: bytes) -> int:
         number = self[key] = len(self)
         return number
+
+
+@dataclass(slots=True)
+class Numbering:
+    """How the distinct calls and marks of rings are numbered: of two rings that share it, the same number means the same."""
+
+    calls: _Numbers = field(default_factory=_Numbers)
+    of_key: list[int] = field(default_factory=list)
+    shapes: Shapes = field(default_factory=Shapes)
+    words: Words = field(default_factory=lambda: Words())
+
+    def copy(self) -> Numbering:
+        """One that knows all of this one, and goes on by itself."""
+        return Numbering(_Numbers(self.calls), list(self.of_key), self.shapes.copy(), self.words.copy())
 
 
 @dataclass(slots=True)
@@ -177,11 +196,16 @@ class Columns:
         return np.flatnonzero((self.shape == -1) & (self.kinds != NO_SLOT) & (self.kinds != TEXT))
 
 
-def read(pieces: Pieces) -> Columns | None:
-    """Read the slots of a ring; None where times are so absurd that their sums are not exact."""
+def read(pieces: Pieces, numbering: Numbering | None = None) -> Columns | None:
+    """Read the slots of a ring; None where times are so absurd that their sums are not exact.
+
+    Args:
+        pieces: the ring.
+        numbering: goes on with this one.
+    """
     first = pieces.header.drained
     n = pieces.header.n_slots - first
-    reading = _Reading(first, max(n, 0))
+    reading = _Reading(first, max(n, 0), numbering or Numbering())
     for at, area, kinds in pieces.stretches():
         slots = area.view(LAYOUT)
         reading.find_kin(at, slots, kinds)
@@ -216,8 +240,8 @@ class _Sanity:
 class _Reading:
     """The columns of a ring while it is read."""
 
-    def __init__(self, first: int, n: int) -> None:
-        self.first, self.sanity, self.shapes, self.words = first, _Sanity(), Shapes(), Words()
+    def __init__(self, first: int, n: int, numbering: Numbering) -> None:
+        self.first, self.sanity, self.shapes, self.words = first, _Sanity(), numbering.shapes, numbering.words
         self.shape, self.word = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
         self.place = np.empty(n, dtype=np.int32)
         self.tid, self.t_ns, self.dur_ns = (
@@ -225,8 +249,7 @@ class _Reading:
             np.empty(n, dtype=np.int64),
             np.empty(n, dtype=np.int64),
         )
-        self._calls, self._keys = _Numbers(), _Keys()
-        self._of_key: list[int] = []
+        self._calls, self._of_key, self._keys = numbering.calls, numbering.of_key, _Keys()
         # room for all: pages that nothing is written to take no memory
         self._noted, self._n_noted = np.empty(1 + n, dtype=NOTED), 1
         self._noted[0] = np.zeros((), dtype=NOTED)
@@ -298,6 +321,13 @@ class Words(dict[bytes, int]):
     def __init__(self) -> None:
         super().__init__()
         self.told: list[Told] = []
+
+    def copy(self) -> Words:
+        """The same, to go on with."""
+        copied = Words()
+        copied.update(self)
+        copied.told = list(self.told)
+        return copied
 
     def take(self, slots: NDArray[np.void], marks: Ints, word: NDArray[np.int32]) -> None:
         """Put down of marks which of `told` they say; of the others, which are not as they should be, nothing."""

@@ -18,7 +18,7 @@ from fsprobe.analysis.counting.estimated import by_package as by_import_package
 from fsprobe.analysis.counting.latency import bin_ns, quantile_ns
 from fsprobe.analysis.counting.rates import rates
 from fsprobe.analysis.counting.tally import BIN_NS, FURTHER_PROCESSES, PathTally, Tally, add
-from fsprobe.capture.backends.protocol import MARKED_IN_RING
+from fsprobe.capabilities import MARKED_IN_RING
 from fsprobe.model.events import Mount, ParseQuality
 from fsprobe.model.formats import text
 from fsprobe.model.manifest import Manifest

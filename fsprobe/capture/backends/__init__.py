@@ -129,7 +129,7 @@ def _way_to_mark(chosen: "list[Backend]", options: "RunOptions") -> "str":
     wanted = "none" if options.no_markers else options.markers
     if options.stream:
         # not above: our own tracer is a program below this package, and starts with few modules
-        from fsprobe.capture.backends.protocol import MARKED_AT_ONCE
+        from fsprobe.capabilities import MARKED_AT_ONCE
 
         ways = [way for way in ways if way in MARKED_AT_ONCE]
         if wanted not in MARKED_AT_ONCE + (AUTO,):

@@ -12,6 +12,7 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 
 from abc import ABC, abstractmethod
 
+from fsprobe.capabilities import UNMARKED
 from fsprobe.capture.process.wait import Observer
 from fsprobe.errors import FsprobeError
 
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 OK, LIMITED, NO = "ok", "limited", "no"
 """What `check` says of a machine."""
-MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, UNMARKED = "time", "access", "both", "none"
-"""How imports are marked: in files that are merged by time, by visible calls, by both (tests compare them), not at all;"""
-MARKED_INSIDE, MARKED_IN_RING = "inside", "ring"
-"""... by the process in its own stream, by calls that the recorder takes before the kernel sees them: no tracer is there."""
-MARKED = (MARKED_BY_TIME, MARKED_BY_CALLS, MARKED_TWICE, MARKED_INSIDE, MARKED_IN_RING)
-MARKED_AT_ONCE = (MARKED_BY_CALLS, MARKED_IN_RING, UNMARKED)
-"""Ways that are complete while the run goes on."""
 
 
 class Machine:

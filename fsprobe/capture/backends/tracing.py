@@ -8,8 +8,9 @@ import os
 import time
 
 from fsprobe import capabilities
+from fsprobe.capabilities import MARKED_BY_CALLS, MARKED_BY_TIME, MARKED_TWICE, UNMARKED
 from fsprobe.capture.backends import text_log
-from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, MARKED_BY_TIME, MARKED_TWICE, UNMARKED, Backend
+from fsprobe.capture.backends.protocol import Backend
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.process.start import Launch

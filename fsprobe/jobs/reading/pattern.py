@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -55,12 +55,7 @@ class Source:
 
     def plainly(self, text: bytes, is_note: bool) -> bytes:
         """A line without what is this run's own."""
-        for number, name in enumerate(self.own):
-            text = text.replace(name, b"\0%d" % number)
-        for number, pid in enumerate(self.log.pids):
-            text = re.sub(rb"(?<!\d)%b(?!\d)" % pid, b"\1%d" % number, text)
-        text = _ADDRESS.sub(b"0x", text)
-        return _NUMBERS.sub(b"\2", text) if is_note else text
+        return plainly(text, self.own, self.log.pids, is_note)
 
 
 @dataclass(slots=True)
@@ -327,6 +322,23 @@ class Pattern:
                 return None
             found[key] = [when - shift[0] for when, _, _ in others]
         return found
+
+
+def plainly(text: bytes, own: Sequence[bytes], pids: Sequence[bytes], is_note: bool) -> bytes:
+    """A text without what is one run's own.
+
+    Args:
+        text: the text.
+        own: names that only this run has.
+        pids: its threads.
+        is_note: it is what an interpreter says of itself, in which every large number is its own.
+    """
+    for number, name in enumerate(own):
+        text = text.replace(name, b"\0%d" % number)
+    for number, pid in enumerate(pids):
+        text = re.sub(rb"(?<!\d)%b(?!\d)" % pid, b"\1%d" % number, text)
+    text = _ADDRESS.sub(b"0x", text)
+    return _NUMBERS.sub(b"\2", text) if is_note else text
 
 
 def without_addresses(text: bytes) -> bytes:

@@ -20,6 +20,7 @@ from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.account import time_account
 from fsprobe.analysis.time.observed import Observed
+from fsprobe.capabilities import MARKED_BY_TIME, MARKED_IN_RING
 from fsprobe.capture.directories import scratch
 from fsprobe.errors import FsprobeError
 from fsprobe.events.marks import HookFiles
@@ -30,6 +31,8 @@ from fsprobe.model.rows import MountRow
 from fsprobe.model.time.account import TimeAccount
 from fsprobe.recording.file import Recording
 
+MOST_RING_BYTES = 16 << 20
+"""Of a ring that others are compared with: most starts are smaller, and several are kept."""
 if TYPE_CHECKING:  # numpy need not be there
     from fsprobe.analysis.columns.retimed import RunColumns
     from fsprobe.jobs.reading.same_calls import SameCalls
@@ -103,18 +106,21 @@ def read_rank(
         quality, notes = ParseQuality(), Notes()
         model = pipeline.make_model(recording, mounts, lookups, keeps_order=False)
         seen = Watch() if is_watched else None
-        of_ring = pipeline.fold_large_ring(recording, quality, notes, WhyNotFound(facts), model, times, seen)
+        reason = WhyNotFound(facts)
+        of_ring = same.fold(source, recording, quality, notes, reason, model, times) if same is not None else None
+        if of_ring is None:
+            of_ring = pipeline.fold_large_ring(recording, quality, notes, reason, model, times, seen)
         if of_ring is not None:
             tally = of_ring
         else:
-            lesson = same.lesson(source) if same is not None and source is not None else None
+            lesson = same.lesson(source) if same is not None else None
             events = pipeline.read_events(recording, quality, hooks, model, times)
             if lesson is not None:
                 events = lesson.watch(events, lesson.events)
             rows = pipeline.attributed(recording, events, notes)
             if lesson is not None:
                 rows = lesson.watch(rows, lesson.rows)
-            tally = fold(pipeline.taken_in(watch(rows, seen) if seen is not None else rows, model), WhyNotFound(facts))
+            tally = fold(pipeline.taken_in(watch(rows, seen) if seen is not None else rows, model), reason)
             if same is not None and lesson is not None:
                 same.learn(lesson, tally, notes, quality, times)
     told = [] if facts else told_by_paths(tally, recording.manifest.get("environment") or {})
@@ -186,14 +192,14 @@ def _version_of(path: str) -> tuple[int, ...]:
 
 
 def _is_comparable(recording: Recording, hooks: HookFiles) -> bool:
-    """Whether it may have made the same calls as others, as far as that can be told without looking: a log as text, with marks."""
+    """Whether it may have made the same calls as others, as far as that can be told without looking: of one with marks."""
     manifest = recording.manifest
+    if not hooks.facts or hooks.forks or manifest.get("attached"):
+        return False
+    if pipeline.RING in recording.names():
+        return manifest.get("markers") == MARKED_IN_RING and recording.size_bytes(pipeline.RING) <= MOST_RING_BYTES
     return (
         bool(hooks.marks)
-        and bool(hooks.facts)
-        and not hooks.forks
-        and manifest.get("markers") == "time"
-        and not manifest.get("attached")
-        and pipeline.RING not in recording.names()
+        and manifest.get("markers") == MARKED_BY_TIME
         and recording.size_bytes("log") <= pipeline.SMALL_LOG_BYTES
     )

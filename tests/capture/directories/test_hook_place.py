@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from fsprobe.capabilities import MARKED_INSIDE
 from fsprobe.capture import injection
 from fsprobe.capture.backends.audit.backend import Audit
-from fsprobe.capture.backends.protocol import MARKED_INSIDE
 from fsprobe.capture.directories import hook_place, private, scratch
 from tests.conftest import clean_environment, need
 

@@ -9,10 +9,11 @@ Runs inside the recorder that travels: standard library only, syntax of Python 3
 import os
 
 from fsprobe import capabilities
+from fsprobe.capabilities import MARKED_INSIDE, UNMARKED
 from fsprobe.capture import shipped
 from fsprobe.capture.backends import text_log
 from fsprobe.capture.backends.audit import notes
-from fsprobe.capture.backends.protocol import MARKED_INSIDE, UNMARKED, Backend
+from fsprobe.capture.backends.protocol import Backend
 from fsprobe.capture.directories import room
 from fsprobe.capture.directories import scratch as scratch_dir
 from fsprobe.capture.machine import memory

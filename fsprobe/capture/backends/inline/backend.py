@@ -10,10 +10,11 @@ import os
 import time
 
 from fsprobe import capabilities
+from fsprobe.capabilities import MARKED_IN_RING, UNMARKED
 from fsprobe.capture.backends.inline import arguments, command, library, ringfile, trial, words
 from fsprobe.capture.backends.inline.growth import MAX_AHEAD, TICK_S, Growth
 from fsprobe.capture.backends.inline.processes import is_in_use
-from fsprobe.capture.backends.protocol import MARKED_IN_RING, NO, OK, UNMARKED, Backend
+from fsprobe.capture.backends.protocol import NO, OK, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
 from fsprobe.capture.directories import own_files
 from fsprobe.capture.directories import scratch as scratch_dir

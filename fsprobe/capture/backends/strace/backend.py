@@ -3,7 +3,8 @@
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
 
-from fsprobe.capture.backends.protocol import LIMITED, MARKED_BY_CALLS, NO, OK, AttachingBackend
+from fsprobe.capabilities import MARKED_BY_CALLS
+from fsprobe.capture.backends.protocol import LIMITED, NO, OK, AttachingBackend
 from fsprobe.capture.backends.strace import installed
 from fsprobe.capture.backends.tracing import Tracer
 from fsprobe.capture.machine import host, starters

@@ -8,7 +8,7 @@ Measured choices (kernel 6.18, strace 6.1): `--seccomp-bpf` decides the cost of 
 import os
 import re
 
-from fsprobe.capture.backends.protocol import MARKED_BY_CALLS, UNMARKED
+from fsprobe.capabilities import MARKED_BY_CALLS, UNMARKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
