@@ -12,7 +12,7 @@ from fsprobe.layouts.pack.side_file import side_file_of
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.rows import OURS
 
-ENOUGH_FEWER = 0.1
+KEPT_SHARE = 0.1
 """Up to this share of the requests an image is kept that is no slower: the file server is everybody's. A judgement."""
 
 
@@ -31,7 +31,7 @@ def judge(comparison: Comparison, label: str) -> tuple[bool, str]:
     fstype = next((row.fstype for row in comparison.rows if row.layout == BASELINE), None)
     if fstype and classify(fstype) in (*OURS, "local"):
         return False, f"the image is not faster, and the environment lies on no file server ({fstype})"
-    if fewer is not None and fewer <= ENOUGH_FEWER:
+    if fewer is not None and fewer <= KEPT_SHARE:
         return True, "no clear difference in time, and the file server is asked for less"
     return False, "the image is neither faster nor clearly easier on the file server"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fsprobe.jobs.verdict import job_of
 from fsprobe.model.comparison import JobsComparison, JobSide, MountPair, MountSide, PackagePair, RequestPair
 from fsprobe.model.profile import Profile
 from fsprobe.model.rows import sum_of
@@ -29,7 +28,7 @@ def compare_jobs(baseline: Profile, other: Profile) -> JobsComparison:
 
 
 def _side(profile: Profile) -> JobSide:
-    job = job_of(profile)
+    job = profile.of_job
     return JobSide(
         calls=sum_of([profile.metrics]),
         n_recordings=job.n_recordings,
@@ -46,8 +45,8 @@ def _requests(baseline: Profile, other: Profile) -> RequestPair | None:
         baseline=left,
         other=right,
         ratio=round(right / left, 6) if left else None,
-        baseline_node=round(left / max(1, job_of(baseline).n_nodes_traced)),
-        other_node=round(right / max(1, job_of(other).n_nodes_traced)),
+        baseline_node=round(left / max(1, baseline.of_job.n_nodes_traced)),
+        other_node=round(right / max(1, other.of_job.n_nodes_traced)),
     )
 
 
@@ -97,7 +96,7 @@ def _notes(baseline: Profile, other: Profile, is_same_size: bool) -> list[str]:
             "not the same number of ranks or nodes was traced in both: compare what a rank does, not the totals"
         )
     for words, side in (("the first job", baseline), ("the other job", other)):
-        job = job_of(side)
+        job = side.of_job
         n_absent = job.absent.n or 0
         if n_absent or job.unreadable:
             lacking = [f"{n_absent:,} that should be there"] if n_absent else []

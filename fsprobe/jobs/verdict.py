@@ -33,7 +33,7 @@ def job_verdict(evidence: Evidence, processes: Mapping[str, ProcessTally]) -> Ve
         processes: those of one rank that stands for most: how many of them work at the same time.
     """
     profile = evidence.profile
-    job = job_of(profile)
+    job = profile.of_job
     average = replace(
         evidence,
         tally=Tally(floor=evidence.tally.floor, by_process=dict(processes)),
@@ -59,15 +59,9 @@ def job_verdict(evidence: Evidence, processes: Mapping[str, ProcessTally]) -> Ve
     )
 
 
-def job_of(profile: Profile) -> Job:
-    """The section `job`, which a job's profile has."""
-    assert profile.job is not None
-    return profile.job
-
-
 def average_rank(profile: Profile, n_processes: int) -> Profile:
     """A job's profile as that of its average rank; its variables say that there are `n_processes` of them."""
-    manifest, job, requests = profile.manifest, job_of(profile), profile.requests
+    manifest, job, requests = profile.manifest, profile.of_job, profile.requests
     n, n_nodes = job.n_recordings, max(1, job.n_nodes_traced)
     walls = [row.wall_s for row in job.ranks if row.wall_s is not None]
     return replace(
@@ -148,7 +142,7 @@ def _requests(profile: Profile, served: Sequence[MountRow]) -> list[str]:
     rows = [row for row in profile.requests.by_mount if row.key in keys] if profile.requests is not None else []
     if not rows:
         return []
-    job = job_of(profile)
+    job = profile.of_job
     who = plural(job.n_recordings, "traced process", "traced processes")
     return [
         f"{who} on {plural(job.n_nodes_traced, 'cold node')} {'asks' if job.n_recordings == 1 else 'ask'} file servers for "
@@ -167,7 +161,7 @@ def _rates(profile: Profile) -> list[str]:
 
 
 def _not(profile: Profile, served: Sequence[MountRow]) -> str:
-    job, metrics = job_of(profile), profile.metrics
+    job, metrics = profile.of_job, profile.metrics
     who = f"of {plural(job.n_recordings, 'rank')} on {plural(job.n_nodes_traced, 'node')}"
     if not served:
         return f"It is not the filesystem: {plural(metrics.n_metadata, 'metadata call')} {who}, none of them to a file server."

@@ -199,6 +199,12 @@ class Profile:
     job: Job | None = None
 
     @property
+    def of_job(self) -> Job:
+        """The section `job`, which a job's profile has."""
+        assert self.job is not None
+        return self.job
+
+    @property
     def n_requests(self) -> int | None:
         """Metadata requests that reach a file server or disk; None where they were not predicted."""
         return None if self.requests is None else self.requests.at_servers.n_metadata

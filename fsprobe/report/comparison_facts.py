@@ -8,7 +8,7 @@ from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.rows import OURS
 from fsprobe.report import facts, request_facts
 
-ENOUGH_FEWER = 0.5
+GENTLE_SHARE = 0.5
 """A layout with at most this part of the baseline's requests is worth having even where it is no faster here. A judgement."""
 
 
@@ -98,7 +98,7 @@ def headline(comparison: Comparison) -> str:
 def _fewest(comparison: Comparison) -> str:
     """Of layouts none of which is faster here: the one that asks the file server for the least, if that is a great deal less."""
     row = comparison.gentlest
-    if row is None or row.ratio_requests is None or row.ratio_requests > ENOUGH_FEWER or not asks_a_server(comparison):
+    if row is None or row.ratio_requests is None or row.ratio_requests > GENTLE_SHARE or not asks_a_server(comparison):
         return ""
     words = requests_words(row.ratio_requests)
     return f" {row.layout} has {words} to the file server: that counts where it is slow, or shared by many."
@@ -111,7 +111,7 @@ def winner(comparison: Comparison) -> LayoutRow | None:
         return None
     if row.clear and row is comparison.best:
         return row
-    is_gentle = row.ratio_requests is not None and row.ratio_requests <= ENOUGH_FEWER
+    is_gentle = row.ratio_requests is not None and row.ratio_requests <= GENTLE_SHARE
     return row if is_gentle and asks_a_server(comparison) else None
 
 

@@ -11,12 +11,6 @@ from fsprobe.report.job_rows import Format, named
 TRACED_RATES = "Rates are those under tracing, which slows every call."
 
 
-def job_of(profile: Profile) -> Job:
-    """The section `job` of a job's profile."""
-    assert profile.job is not None
-    return profile.job
-
-
 def who(job: Job) -> str:
     """How many ranks were traced, of how many."""
     words = numbers.plural(job.n_ranks_traced, "rank")
@@ -85,7 +79,7 @@ def estimate(job: Job, asked: str) -> tuple[str, str] | None:
 def headline(profile: Profile) -> str:
     """One sentence: what all ranks together did, and how fast at the worst moment."""
     metrics = profile.metrics
-    parts = [f"{numbers.count(metrics.n_metadata)} metadata calls by {who(job_of(profile))}"]
+    parts = [f"{numbers.count(metrics.n_metadata)} metadata calls by {who(profile.of_job)}"]
     parts.append(f"{numbers.plural(metrics.n_not_found, 'failed lookup')} (not found)")
     if metrics.rates.peak_metadata_per_s is not None:
         parts.append(f"{numbers.rate(metrics.rates.peak_metadata_per_s)} in the busiest second of all ranks together")
@@ -102,7 +96,7 @@ def reasons(profile: Profile) -> list[str]:
 
 def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
     """Label and text of what stands at the top of a job's report."""
-    manifest, job = profile.manifest, job_of(profile)
+    manifest, job = profile.manifest, profile.of_job
     name = " ".join(part for part in (manifest.job_id, manifest.job_name) if part)
     rows = [("Job", name or "not of a batch system"), ("Traced", who(job)), ("Ranks selected", job.selection)]
     usual = [row for row in facts.head(profile, recording) if row[0] not in ("Host", "Python", "Job", "Recording")]
@@ -115,7 +109,7 @@ def head(profile: Profile, recording: str | None) -> list[tuple[str, str]]:
 
 def figures(profile: Profile) -> list[facts.Figure]:
     """The key figures of a job: all ranks together, and what one of them comes to."""
-    metrics, job = profile.metrics, job_of(profile)
+    metrics, job = profile.metrics, profile.of_job
     rates, spread = metrics.rates, job.spread
     n_nodes = numbers.plural(job.n_nodes_traced, "node")
     requests = profile.n_requests

@@ -55,7 +55,7 @@ _NODE_COLUMNS: tuple[Column, ...] = (
 
 def view(profile: Profile) -> JsonObject:
     """What the section of a job shows, ready for the template."""
-    job = job_facts.job_of(profile)
+    job = profile.of_job
     shown, rest = job_rows.rank_rows(job)
     nodes, nodes_rest = job_rows.node_rows(job)
     most = max((n for row in job.nodes for n in row.timeline or ()), default=0)
@@ -93,7 +93,7 @@ def spark(calls: Sequence[int], most: int) -> str:
 
 def charts(profile: Profile) -> JsonObject:
     """The data of the two charts: calls in each slot of time by node, and each rank's numbers."""
-    job = job_facts.job_of(profile)
+    job = profile.of_job
     timeline = job.timeline
     detailed = job.nodes if len(job.nodes) <= N_DETAILED else ()
     cells = _rank_cells(job)
@@ -124,7 +124,7 @@ def charts(profile: Profile) -> JsonObject:
 
 def tables(profile: Profile) -> list[JsonObject]:
     """The tables of all ranks and all nodes, as `report.html.tables` makes the others, where the job's section has not all."""
-    job = job_facts.job_of(profile)
+    job = profile.of_job
     nodes: Mapping[str, Callable[[NodeRow], Any]] = {}
     asked = request_facts.name_of(profile)
     made = [

@@ -46,7 +46,7 @@ def render(profile: Profile, recording: str) -> str:
 def draw(console: Console, profile: Profile, recording: str) -> None:
     """The report, part by part."""
     profile = visible_in(profile)
-    job = job_facts.job_of(profile)
+    job = profile.of_job
     console.print()
     _head(console, profile, job)
     _totals(console, profile)

@@ -186,7 +186,7 @@ def _packages(found: JobsComparison, labels: list[str]) -> Table:
 
 def summary_of(profile: Profile) -> JobSummary:
     """What a row of the comparison says of its job."""
-    job = job_facts.job_of(profile)
+    job = profile.of_job
     wall, startup = job.spread.wall_s, job.spread.startup_s
     return JobSummary(
         who=job_facts.who(job),
