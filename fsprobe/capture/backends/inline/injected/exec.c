@@ -13,6 +13,7 @@
 #include "calls.h"
 
 #define EXEC_SLOTS 9u
+#define MAX_PATH 4095u /* of a longer one the kernel reads no more */
 #define MAX_VARIABLES 1000u
 #define MAX_PRELOAD 2048u
 
@@ -39,12 +40,13 @@ i32 readable_length(const char *text, unsigned most, u64 *known_page) {
     return (i32)most;
 }
 
-/* Program and argv, as far as there is room, and the directory, which always has it: of a deep one there are 4095 bytes. */
+/* Program and directory, which always have room (there may be 4095 bytes of either), and argv, as far as it has. */
 static void note_program(struct slot *slot, u64 at, const char *path, char *const *argv, const char *base, unsigned n_base) {
     u64 where, page = 0, words = 0;
-    unsigned n_slots = EXEC_SLOTS + n_base / SLOT_BYTES;
+    i32 n_path = readable_length(path, MAX_PATH, &page), n;
+    if (n_path < 0) n_path = 0;
+    unsigned n_slots = EXEC_SLOTS + (n_base + (unsigned)n_path) / SLOT_BYTES;
     struct long_text *room = ring_room(n_slots, slot->tid, at, &where);
-    i32 n_path = readable_length(path, 4096, &page), n;
     if (!room) {
         slot->has |= HAS_CUT;
         return;
@@ -53,8 +55,6 @@ static void note_program(struct slot *slot, u64 at, const char *path, char *cons
     char *to = room->text;
     slot->has |= HAS_LONG | HAS_SECOND | (n_base ? HAS_BASE : 0);
     slot->text_at = (u32)where;
-    if (n_path < 0) n_path = 0;
-    if ((unsigned)n_path > left) n_path = (i32)left, slot->has |= HAS_CUT;
     to = copy(to, path, (u64)n_path);
     left -= (unsigned)n_path;
     slot->n1 = (u16)n_path;
