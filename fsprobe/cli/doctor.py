@@ -89,7 +89,12 @@ def selftest(as_json: bool, command: Sequence[str]) -> int:
             )
             extra = f"; {numbers.count(one.n_extra)} more calls" if one.n_extra else ""
             extra += f"; {numbers.count(one.n_cut_off)} in which a thread was ended" if one.n_cut_off else ""
-            extra += f"; {numbers.count(one.n_loaders)} of the loader, before LD_PRELOAD" if one.n_loaders else ""
+            extra += (
+                f"; {numbers.count(one.n_loaders)} of the loader, before the recorder is loaded"
+                if one.n_loaders
+                else ""
+            )
+            extra += f"; {numbers.count(one.n_restarted)} begun anew after a signal" if one.n_restarted else ""
             lost = f"; {numbers.count(one.n_lost)} lost" if one.n_lost else ""
             console = console_on(sys.stdout)
             console.print(Text.assemble((sign, style), " ", (clean(name), "bold"), f": {line}{extra}{lost}"))

@@ -54,6 +54,8 @@ os.system("cat /etc/hostname >/dev/null 2>&1")
 _NEVER_THE_PROGRAMS = re.compile(rb"/proc/self/(?:cwd|task|fd/\d+)")
 """What the inline recorder asks the kernel, in each process, to know where a call led to. Left out on both sides."""
 
+_LOADER = re.compile(rb"ld(?:-linux[^/]*|-[\d.]+)?\.so")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
@@ -73,9 +75,11 @@ class Agreement:
     """opens that led to the same file"""
     n_lost: int
     n_cut_off: int = 0
-    """calls during which a signal ended their thread: the second one has them too, without path and result"""
+    """calls during which a signal or another thread ended theirs: the second one has them too, without path and result"""
     n_loaders: int = 0
-    """calls of the loader of programs that the second one enters by LD_PRELOAD, after the loader has done its work"""
+    """calls of the loader before the second one comes in: the first few, or all of a program that it enters by LD_PRELOAD"""
+    n_restarted: int = 0
+    """calls that a signal interrupted and the kernel began anew: two for the first one, for the program one"""
     examples: tuple[str, ...] = ()
     """the first calls that only one of them saw"""
 
@@ -84,7 +88,7 @@ class Agreement:
         """Whether there is no difference."""
         return (
             self.n_equal > 0
-            and self.n_calls == self.n_equal + self.n_cut_off + self.n_loaders
+            and self.n_calls == self.n_equal + self.n_cut_off + self.n_loaders + self.n_restarted
             and not self.n_extra
             and self.n_threads == self.n_threads_in_order
             and self.n_opened == self.n_opened_equal
@@ -153,11 +157,17 @@ def compare(name: str, recording: Recording) -> Agreement:
     data = mapped.in_one_piece(recording, RING)
     actual = by_thread(ring.read(data, ParseQuality(), facts, cwd=cwd), recording)
     n_calls = sum(map(len, expected.values()))
+    n_restarted = sum(_take_out_restarted(rows, actual.get(tid, [])) for tid, rows in expected.items())
+    n_loaders = sum(_take_out_early(rows, actual.get(tid, [])) for tid, rows in expected.items())
     by_preload = Counter(loss.tid for loss in facts.by_preload)
-    n_loaders = sum(
+    n_loaders += sum(
         _take_out_loaders(expected[tid], actual.get(tid, []), n) for tid, n in by_preload.items() if tid in expected
     )
-    n_cut_off = sum(_take_out_cut_off(expected[tid], actual.get(tid, [])) for tid in killed & expected.keys())
+    n_cut_off = sum(
+        _take_out_cut_off(rows, actual.get(tid, []))
+        for tid, rows in expected.items()
+        if rows and (tid in killed or rows[-1][2] == "?")
+    )
     seen = Counter(row[:3] for rows in expected.values() for row in rows)
     noted = Counter(row[:3] for rows in actual.values() for row in rows)
     opened = Counter(row for rows in expected.values() for row in rows if row[3])
@@ -177,6 +187,7 @@ def compare(name: str, recording: Recording) -> Agreement:
         n_lost=facts.n_lost,
         n_cut_off=n_cut_off,
         n_loaders=n_loaders,
+        n_restarted=n_restarted,
         examples=tuple(
             f"{sign} {call} {os.fsdecode(path)} {error}".rstrip()
             for sign, calls in (("strace alone:", missing), ("inline alone:", extra))
@@ -197,6 +208,48 @@ def _take_out_cut_off(rows: list[Row], others: list[Row]) -> int:
         return 0
     del rows[-1], others[-1]
     return 1
+
+
+def _take_out_restarted(rows: list[Row], others: list[Row]) -> int:
+    """Give calls that a signal interrupted the error that the program got, take out those that began anew; says how many.
+
+    A tracer sees the kernel's own word for either, and in the second case the call twice.
+    """
+    at = n = 0
+    while at < len(rows):
+        call, path, error, _ = rows[at]
+        if error.startswith("ERESTART"):
+            if at < len(others) and others[at][:3] == (call, path, "EINTR"):
+                rows[at] = others[at]
+            elif at + 1 < len(rows) and rows[at + 1][:2] == (call, path):
+                del rows[at]
+                n += 1
+                continue
+        at += 1
+    return n
+
+
+def _take_out_early(rows: list[Row], others: list[Row]) -> int:
+    """Take out what the loader did before it came to its auditors, the second backend among them; says how many.
+
+    It asks where its program lies ($ORIGIN in a run path), and opens it when it was itself called with a program to run.
+    """
+    n = at = 0
+    while at < len(rows):
+        call, path, error, _ = rows[at]
+        other = others[at] if at < len(others) else None
+        if other is None or rows[at][:3] != other[:3]:
+            started = rows[at - 1] if at else None
+            if not started or started[0] not in ("execve", "execveat") or started[2] or error:
+                break
+            is_loader = call == "openat" and _LOADER.match(started[1].rpartition(b"/")[2])
+            if not is_loader and (call, path) != ("readlink", b"/proc/self/exe"):
+                break
+            del rows[at]
+            n += 1
+            continue
+        at += 1
+    return n
 
 
 def _take_out_loaders(rows: list[Row], others: list[Row], n_most: int) -> int:

@@ -50,15 +50,51 @@ def test_what_is_missing_elsewhere_stays() -> None:
         assert rows == whole
 
 
+ORIGIN: Row = ("readlink", b"/proc/self/exe", "", b"")
+
+
+def test_what_the_loader_did_before_its_auditors_is_taken_out() -> None:
+    called: Row = ("execve", b"/lib64/ld-linux-x86-64.so.2", "", b"")
+    program: Row = ("openat", b"/bin/x", "", b"/bin/x")
+    rows, others = (
+        [*OWN, EXEC, ORIGIN, *LOADER, called, program, ORIGIN, *LOADER],
+        [*OWN, EXEC, *LOADER, called, *LOADER],
+    )
+    assert selftest._take_out_early(rows, others) == 3
+    assert rows == others
+
+
+def test_the_same_calls_elsewhere_stay() -> None:
+    failed: Row = ("execve", b"/bin/x", "ENOENT", b"")
+    for rows in ([EXEC, LOADER[0], ORIGIN], [EXEC, LOADER[1]], [failed, ORIGIN], [ORIGIN]):
+        others, before = rows[:-1], list(rows)
+        assert selftest._take_out_early(rows, others) == 0, before
+        assert rows == before
+
+
+def test_calls_that_a_signal_interrupted() -> None:
+    def waits(error: str) -> Row:
+        return ("openat", b"/fifo", error, b"")
+
+    rows = [OWN[0], waits("ERESTARTSYS"), waits("ERESTARTSYS"), waits(""), waits("ERESTARTSYS"), waits("")]
+    others = [OWN[0], waits(""), waits("EINTR"), waits("")]
+    assert selftest._take_out_restarted(rows, others) == 2
+    assert rows == others
+    rows = [waits("ERESTARTSYS"), OWN[0]]
+    assert selftest._take_out_restarted(rows, [OWN[0]]) == 0
+    assert len(rows) == 2, "it did not begin anew"
+
+
 def test_what_is_told_from_a_difference_is_none() -> None:
     found = selftest.Agreement(
         program="x", n_calls=10, n_equal=6, n_extra=0, n_threads=1, n_threads_in_order=1, n_opened=2, n_opened_equal=2,
-        n_lost=0, n_cut_off=1, n_loaders=3,
+        n_lost=0, n_cut_off=1, n_loaders=2, n_restarted=1,
     )  # fmt: skip
     assert found.is_complete
     for name, value in (
         ("n_equal", 5),
-        ("n_loaders", 2),
+        ("n_loaders", 1),
+        ("n_restarted", 0),
         ("n_extra", 1),
         ("n_threads", 2),
         ("n_opened", 3),

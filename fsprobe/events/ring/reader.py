@@ -35,6 +35,9 @@ _NOT_FOUND = 127
 _NOT_STARTED = _NOT_FOUND << 8
 _NAME_THE_DESCRIPTOR = frozenset({265, 267, 322})
 """With an empty path linkat, readlinkat and execveat look at the file behind their descriptor."""
+_FLAGS_AT = {260: 3, 303: 3, 428: 2, 439: 3, 442: 2, 452: 3}
+"""Calls that need no path with AT_EMPTY_PATH -> the argument that holds it. A descriptor's status gets no slot at all."""
+_AT_EMPTY_PATH = 0x1000
 HAS_ODD_TEXT = HAS_LONG | HAS_CUT
 _EFAULT = -14
 _OPEN = Op.OPEN
@@ -332,6 +335,9 @@ def _path_of(slot: Slot, texts: Texts) -> bytes | None:
             return base
         if number not in PLAIN and number not in _PATH_ARGUMENT and not slot.arg1:
             return None  # a null path: the descriptor itself is meant
+        flags_at = _FLAGS_AT.get(number)
+        if flags_at is not None and slot.state != BEGUN and not slot.has & HAS_CUT:
+            return None if (slot.arg2, slot.arg3)[flags_at - 2] & _AT_EMPTY_PATH else b""
         return b""
     return plain(_joined(base, written))
 

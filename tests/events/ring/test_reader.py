@@ -76,6 +76,21 @@ def test_what_the_header_says_is_not_more_than_there_is() -> None:
     assert facts.n_lost == (1 << 40) - 1
 
 
+def test_an_empty_path_that_is_none() -> None:
+    """With AT_EMPTY_PATH a descriptor is meant: no lookup. Without it, or where the path was lost, it is one."""
+    flags = [(260, "arg3"), (303, "arg3"), (428, "arg2"), (439, "arg3")]
+    meant = [call(b"", nr=number, arg0=3, arg1=1 << 40, **{at: 0x1000}) for number, at in flags]
+    failed = call(b"", nr=439, arg0=3, arg1=1 << 40, result=-2)
+    cut = call(b"", nr=439, arg0=3, arg1=1 << 40, arg3=0x1000, has=slots.HAS_CUT)
+    begun = call(b"", nr=439, arg0=3, arg1=1 << 40, arg3=0x1000, state=slots.BEGUN)
+    events, _, _ = events_of(ring_of(*meant, failed, cut, begun))
+    assert [(event.syscall, event.error) for event in events if isinstance(event, Call)] == [
+        ("faccessat2", "ENOENT"),
+        ("faccessat2", ""),
+        ("faccessat2", "?"),
+    ]
+
+
 def test_lost_slots_are_counted() -> None:
     hole, torn = bytes(256), slot(kind=slots.NEWTID, state=slots.BEGUN)
     never = slot(kind=slots.CALL, state=0, nr=2)

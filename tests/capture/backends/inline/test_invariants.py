@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fsprobe.events.ring import RingFacts, read
-from fsprobe.model.events import ParseQuality
+from fsprobe.model.events import ParseQuality, Process
 from tests.capture.backends.inline import recorded
 from tests.capture.backends.inline.recorded import PYTHON, SOURCES, ringfile
 
@@ -90,6 +90,15 @@ def test_in_a_sandbox_no_call_of_ours_is_made(library: Path, program: Program, h
     times = [call.t_ns or 0 for call in sandboxed]
     assert times == sorted(times)
     assert all(0 <= (call.dur_ns or 0) < 1_000_000_000 for call in sandboxed)
+
+
+def test_calls_in_a_sandbox_are_their_threads(library: Path, program: Program) -> None:
+    """Not those of a vfork's child that was the last one to be asked who it is, in the same memory."""
+    run = assert_alike(library, [program("sandbox"), "seccomp", "vfork"])
+    (started,) = [event.tid for event in run.events if isinstance(event, Process) and event.kind == "exec"]
+    asked = [call.tid for call in run.calls if call.path == b"/etc/passwd"]
+    assert asked[0] == started != asked[1]
+    assert {call.tid for call in run.calls if call.path in (b"/etc/hosts", b"/etc/group")} == {started}
 
 
 def test_a_mark_in_a_sandbox(library: Path, program: Program) -> None:

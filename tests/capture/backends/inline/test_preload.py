@@ -18,6 +18,11 @@ static void begin(void) __attribute__((constructor));
 static void begin(void) { room[5] = 7; }
 int allocator_is_here(void) { return room[5]; }
 """
+MAIN = """
+#include <unistd.h>
+int allocator_is_here(void);
+int main(void) { return access("/etc/hosts", R_OK) ? 1 : allocator_is_here(); }
+"""
 CHILD = (
     "import ctypes, os, subprocess\n"
     "assert ctypes.CDLL(None).allocator_is_here() == 7\n"
@@ -68,6 +73,19 @@ def test_a_child_with_an_allocator_lives_and_is_seen(library: Path, allocator: s
     tid = run.facts.by_preload[0].tid
     assert b"/etc/ld.so.preload" not in [call.path for call in run.calls if call.tid == tid]
     assert b"/etc/ld.so.preload" in run.paths("access")
+
+
+def test_a_child_that_is_linked_with_too_much_lives_by_its_name(library: Path, tmp_path: Path) -> None:
+    """As rustc, whose environment may or may not have a list of what is preloaded."""
+    (tmp_path / "room.c").write_text(ALLOCATOR.replace("2700", "30000"))
+    room = recorded.compiled(tmp_path / "room.c", tmp_path / "libroom.so", "-shared", "-fPIC")
+    (tmp_path / "main.c").write_text(MAIN)
+    program = recorded.compiled(tmp_path / "main.c", tmp_path / "rustc", room)
+    for environment in ("", "LD_PRELOAD= ", f"LD_PRELOAD={room} "):
+        run = recorded.record(library, ["/bin/sh", "-c", f"X=1 {environment}{program}; exit $?"])
+        assert (run.returncode, run.stderr) == (7, b""), environment
+        assert b"/etc/hosts" in run.paths("access")
+        assert [loss.path for loss in run.facts.by_preload] == [os.fsencode(program)]
 
 
 def test_the_program_itself_may_have_one(library: Path, allocator: str) -> None:

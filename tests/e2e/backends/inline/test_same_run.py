@@ -62,6 +62,82 @@ def test_deep_directories(tmp_path: Path, strace_program: str) -> None:
     assert found.n_opened > 50
 
 
+BORDERS = """
+import os, sys
+for n in [*range(253, 260), *range(1261, 1268), 4000]:
+    at = os.path.realpath(sys.argv[1])
+    while len(at) < n:
+        left = n - len(at) - 1
+        at += "/" + "d" * (left if left <= 200 else 200 if left > 202 else 100)
+    assert len(at) == n
+    os.makedirs(at); os.chdir(at)
+    fd = os.open(".", os.O_RDONLY)
+    os.mkdir("a"); os.rename("a", "b"); os.rename("b", "c", src_dir_fd=fd, dst_dir_fd=fd)
+    os.listdir(fd); os.rmdir("c"); os.close(fd)
+"""
+
+
+def test_directories_at_the_borders_of_their_rooms(tmp_path: Path, strace_program: str) -> None:
+    """Of 256 bytes on the stack, then of 1,264 and 4,096 in the ring: one shorter, as long, and longer."""
+    found = selftest.run("borders", [sys.executable, "-c", BORDERS, str(tmp_path)])
+    assert found.is_complete, found
+
+
+EMPTY = """
+import ctypes, os
+call, path, buffer = ctypes.CDLL(None).syscall, ctypes.c_char_p(b""), ctypes.create_string_buffer(4096)
+for fd in (os.open("/", os.O_RDONLY), os.open("/etc/hostname", os.O_PATH), 777, -1):
+    for flags in (0x1000, 0x1100, 0):
+        call(262, fd, path, buffer, flags); call(332, fd, path, flags, 0x7ff, buffer); call(439, fd, path, 4, flags)
+        call(303, fd, path, None, None, flags); call(267, fd, path, buffer, 4096)
+"""
+
+
+def test_empty_paths(strace_program: str) -> None:
+    """A descriptor's own status is no look-up, also where the call fails."""
+    found = selftest.run("empty", [sys.executable, "-S", "-c", EMPTY])
+    assert found.is_complete, found
+
+
+LONG = """
+import os, shutil, subprocess, sys
+place = sys.argv[1] + "/" + "/".join(["x" * 200] * 15)
+os.makedirs(place); shutil.copy("/bin/true", place)
+subprocess.run([place + "/true"], check=True)
+subprocess.run(["./true"], cwd=place, check=True)
+for n in (2200, 2300, 4094, 4095, 4096, 9000):
+    for path in ("q" * n, "/" * n, "./" * (n // 2) + "no"):
+        try: os.execv(path, [path])
+        except OSError: pass
+"""
+
+
+def test_programs_by_long_paths(tmp_path: Path, strace_program: str) -> None:
+    found = selftest.run("long", [sys.executable, "-S", "-c", LONG, str(tmp_path)])
+    assert found.is_complete, found
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+fifo = sys.argv[1] + "/fifo"
+os.mkfifo(fifo)
+signal.signal(signal.SIGALRM, lambda *_: None)
+def write(): os.close(os.open(fifo, os.O_RDWR))
+for restarts in (False, True):
+    signal.siginterrupt(signal.SIGALRM, not restarts)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    writer = threading.Timer(0.5, write); writer.start()
+    fd = os.open(fifo, os.O_RDONLY); writer.join(); os.close(fd)
+"""
+
+
+def test_opens_that_a_signal_interrupts(tmp_path: Path, strace_program: str) -> None:
+    """The one that fails, and the one that begins anew: that is one call for the program, and two for a tracer."""
+    found = selftest.run("interrupted", [sys.executable, "-c", INTERRUPTED, str(tmp_path)])
+    assert found.is_complete, found
+    assert found.n_restarted == 1
+
+
 def test_doctor_runs_it(strace_program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fsprobe", "doctor", "--selftest", "--json", "--", "/bin/ls", "/usr"],

@@ -5,7 +5,8 @@
  * Invariant: a program that is started with LD_PRELOAD must live. Under LD_AUDIT the loader fixes the room for static TLS
  * before it has seen what is preloaded, and an allocator (jemalloc: 2.6 KB of it) then does not start. Its environment is
  * handed on without us in LD_AUDIT and with us last in LD_PRELOAD; the loader's own calls are then missing, and said. Where such
- * a program starts others without LD_PRELOAD (ray's raylet), they get back what we have taken away.
+ * a program starts others without LD_PRELOAD (ray's raylet), they get back what we have taken away. So too a program that is known to be
+ * linked with more than the loader leaves (rustc).
  * Invariant: where our file can't be read (another root, another user, Landlock) the loader would say so on stderr: a program that is
  * started there is left alone, as far as may be asked.
  * Invariant: what starts containers and jobs is left alone: it hands its environment on to where our file may not be. So is valgrind:
@@ -13,6 +14,7 @@
 #include "calls.h"
 
 #define EXEC_SLOTS 9u
+#define MAX_PATH 4095u /* of a longer one the kernel reads no more */
 #define MAX_VARIABLES 1000u
 #define MAX_PRELOAD 2048u
 
@@ -39,12 +41,13 @@ i32 readable_length(const char *text, unsigned most, u64 *known_page) {
     return (i32)most;
 }
 
-/* Program and argv, as far as there is room, and the directory, which always has it: of a deep one there are 4095 bytes. */
+/* Program and directory, which always have room (there may be 4095 bytes of either), and argv, as far as it has. */
 static void note_program(struct slot *slot, u64 at, const char *path, char *const *argv, const char *base, unsigned n_base) {
     u64 where, page = 0, words = 0;
-    unsigned n_slots = EXEC_SLOTS + n_base / SLOT_BYTES;
+    i32 n_path = readable_length(path, MAX_PATH, &page), n;
+    if (n_path < 0) n_path = 0;
+    unsigned n_slots = EXEC_SLOTS + (n_base + (unsigned)n_path) / SLOT_BYTES;
     struct long_text *room = ring_room(n_slots, slot->tid, at, &where);
-    i32 n_path = readable_length(path, 4096, &page), n;
     if (!room) {
         slot->has |= HAS_CUT;
         return;
@@ -53,8 +56,6 @@ static void note_program(struct slot *slot, u64 at, const char *path, char *cons
     char *to = room->text;
     slot->has |= HAS_LONG | HAS_SECOND | (n_base ? HAS_BASE : 0);
     slot->text_at = (u32)where;
-    if (n_path < 0) n_path = 0;
-    if ((unsigned)n_path > left) n_path = (i32)left, slot->has |= HAS_CUT;
     to = copy(to, path, (u64)n_path);
     left -= (unsigned)n_path;
     slot->n1 = (u16)n_path;
@@ -116,9 +117,13 @@ static int has_preload(const char *list) {
     return 0;
 }
 
-/* Whether a program starts containers, jobs on other machines, or is a machine itself in which programs run (valgrind). */
-static int is_starter(const char *path, unsigned n) {
-    static const char names[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0valgrind\0";
+/* Starts containers, jobs on other machines, or is a machine itself in which programs run (valgrind). */
+static const char starters[] = "apptainer\0singularity\0ch-run\0docker\0podman\0enroot\0shifter\0sarus\0sbatch\0qsub\0bsub\0valgrind\0";
+/* Linked with more static TLS than the loader leaves under LD_AUDIT: librustc_driver has 23 KB of it. */
+static const char crowded[] = "rustc\0rustdoc\0rustfmt\0clippy-driver\0miri\0";
+
+/* Whether a program is one of these. */
+static int is_named(const char *names, const char *path, unsigned n) {
     unsigned from = n;
     while (from && path[from - 1] != '/') from--;
     for (const char *name = names; *name; name += length(name) + 1)
@@ -140,10 +145,10 @@ static int is_in_reach(void) {
  * without a start tells. */
 __attribute__((noinline)) static i64 exec_without_audit(const struct registers *regs, int env_at, const struct variables *found, int by_preload) {
     char *const *env = (char *const *)regs->arg[env_at];
-    const char *audit = env[found->audit] + 9, *preload = by_preload ? env[found->preload] + 11 : "", *ours = find_in_list(audit);
+    const char *audit = env[found->audit] + 9, *preload = by_preload && found->preload >= 0 ? env[found->preload] + 11 : "", *ours = find_in_list(audit);
     unsigned n_audit = length(audit), n_preload = length(preload), n_own = length(me.audit), n = 0;
     int is_there = !by_preload || find_in_list(preload) != 0, fits = n_preload + n_own + 16 <= MAX_PRELOAD && n_audit < 1024;
-    char *list[found->n + 1], new_preload[fits && !is_there ? n_preload + n_own + 16 : 1], new_audit[fits ? n_audit + 16 : 1], *to;
+    char *list[found->n + 2], new_preload[fits && !is_there ? n_preload + n_own + 16 : 1], new_audit[fits ? n_audit + 16 : 1], *to;
     struct registers changed = *regs;
     for (unsigned i = 0; i < found->n; i++) {
         if ((int)i == found->audit) {
@@ -156,14 +161,15 @@ __attribute__((noinline)) static i64 exec_without_audit(const struct registers *
             to = copy(to, rest, length(rest));
             *to = 0;
             list[n++] = new_audit;
-        } else if ((int)i == found->preload && fits && !is_there) {
-            to = copy(new_preload, "LD_PRELOAD=", 11);
-            to = copy(to, preload, n_preload);
-            *to++ = ':';
-            to = copy(to, me.audit, n_own);
-            *to = 0;
-            list[n++] = new_preload;
-        } else list[n++] = env[i];
+        } else if ((int)i != found->preload || !fits || is_there) list[n++] = env[i];
+    }
+    if (fits && !is_there) {
+        to = copy(new_preload, "LD_PRELOAD=", 11);
+        to = copy(to, preload, n_preload);
+        if (n_preload) *to++ = ':';
+        to = copy(to, me.audit, n_own);
+        *to = 0;
+        list[n++] = new_preload;
     }
     list[n] = 0;
     changed.arg[env_at] = (u64)list;
@@ -215,8 +221,8 @@ int call_exec(struct registers *regs, i64 *result) {
     char *const *env = (char *const *)a[env_at];
     int is_read = !me.is_quiet && me.audit[0] && env && read_environment(env, &found), has_us = is_read && found.audit >= 0;
     i32 n_path = is_read ? readable_length(path, 4096, &page) : -1;
-    int is_alone = (n_path > 0 && is_starter(path, (unsigned)n_path)) || (has_us && !is_in_reach()), has_preloads = is_read && found.preload >= 0 && has_preload(env[found.preload] + 11);
-    int by_preload = has_us && !is_alone && has_preloads, again = is_read && !is_alone && is_left_out(env, &found);
+    int is_alone = (n_path > 0 && is_named(starters, path, (unsigned)n_path)) || (has_us && !is_in_reach()), has_preloads = is_read && found.preload >= 0 && has_preload(env[found.preload] + 11);
+    int by_preload = has_us && !is_alone && (has_preloads || (n_path > 0 && is_named(crowded, path, (unsigned)n_path))), again = is_read && !is_alone && is_left_out(env, &found);
     if ((by_preload || (again && has_preloads)) && slot) slot->has |= HAS_HANDED_ON;
     if (thread & VFORKED) thread_forget(tid); /* if it fails, it says once more who it is */
     i64 got = *result = again ? exec_with_us(regs, env_at, &found) : has_us && (by_preload || is_alone) ? exec_without_audit(regs, env_at, &found, by_preload) : call_through(regs);

@@ -187,6 +187,7 @@ static int sandbox_seen(struct registers *regs, i64 *result) {
     if (regs->nr == NR_prctl ? a[0] != PR_SET_SECCOMP : (a[0] != SECCOMP_SET_MODE_STRICT && a[0] != SECCOMP_SET_MODE_FILTER)) return 0;
     if (me.is_quiet) return 0;
     int had_no_tsc = me.has_no_tsc;
+    thread_seen(); /* the last one that may have been a vfork's child, in this memory and gone */
     clock_quiet();
     /* the strict mode takes the processor's counter away too: time stands still then */
     if (regs->nr == NR_prctl ? a[1] == SECCOMP_MODE_STRICT : a[0] == SECCOMP_SET_MODE_STRICT) me.has_no_tsc = 1;

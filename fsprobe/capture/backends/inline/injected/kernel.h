@@ -32,7 +32,7 @@ enum {
     NR_dup2 = 33, NR_getpid = 39, NR_sendfile = 40, NR_clone = 56, NR_fork = 57, NR_vfork = 58, NR_execve = 59, NR_exit = 60, NR_wait4 = 61, NR_fcntl = 72,
     NR_getdents = 78, NR_getcwd = 79, NR_chdir = 80, NR_rename = 82, NR_rmdir = 84, NR_creat = 85, NR_readlink = 89, NR_getrusage = 98, NR_geteuid = 107,
     NR_getppid = 110, NR_pivot_root = 155, NR_prctl = 157, NR_setrlimit = 160, NR_chroot = 161, NR_umount2 = 166, NR_gettid = 186, NR_getdents64 = 217, NR_clock_gettime = 228, NR_exit_group = 231, NR_waitid = 247,
-    NR_openat = 257, NR_newfstatat = 262, NR_unlinkat = 263, NR_renameat = 264, NR_readlinkat = 267, NR_faccessat = 269, NR_splice = 275, NR_dup3 = 292, NR_preadv = 295, NR_prlimit64 = 302,
+    NR_openat = 257, NR_fchownat = 260, NR_newfstatat = 262, NR_unlinkat = 263, NR_renameat = 264, NR_readlinkat = 267, NR_faccessat = 269, NR_splice = 275, NR_dup3 = 292, NR_preadv = 295, NR_prlimit64 = 302, NR_name_to_handle_at = 303,
     NR_renameat2 = 316, NR_seccomp = 317, NR_execveat = 322, NR_copy_file_range = 326, NR_preadv2 = 327, NR_statx = 332, NR_io_uring_setup = 425, NR_clone3 = 435,
     NR_close_range = 436, NR_openat2 = 437, NR_faccessat2 = 439, NR_landlock_restrict_self = 446,
     N_CALLS = 470

@@ -66,10 +66,11 @@ unsigned path_of_descriptor(i32 fd, u32 tid, u64 owner, char **to) {
         }
         if (got == -ERANGE || (!is_cwd && got == (i64)room)) { /* it did not fit */
             u64 at;
-            struct long_text *more = room == SMALL ? ring_room(17, tid, owner, &at) : 0;
+            unsigned n_slots = room == SMALL ? 5 : 17; /* few are longer than a thousand bytes */
+            struct long_text *more = room < 4096 ? ring_room(n_slots, tid, owner, &at) : 0;
             if (!more) return 0;
             *to = more->text;
-            room = 4096;
+            room = n_slots == 5 ? 5 * SLOT_BYTES - LONG_TEXT_AT : 4096;
             continue;
         }
         if (FAILED(got)) return 0;
@@ -134,10 +135,13 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
         if (thread & VFORKED) thread_forget(tid);
         return 0;
     }
+    if (slot && (nr == NR_fchownat || nr == NR_name_to_handle_at)) slot->arg[3] = a[4]; /* their flags */
     i64 got = *result = call_through(regs);
     u64 ended_ns = now_ns();
+    u64 page = 0;
     if (may_be_fstat) {
-        if (!path || (!got && !path[0])) {
+        int is_known = was_read(got) || (!me.is_quiet && path && readable_length(path, 1, &page) >= 0);
+        if (!path || (is_known && !path[0])) {
             if (!got) fstat_seen((i32)a[0], (i64)a[nr == NR_statx ? 4 : 2], nr == NR_statx);
             return 1;
         }
@@ -148,7 +152,6 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
     if (!slot) return 1;
     slot->dur_ns = ended_ns - begun_ns;
     slot->result = got;
-    u64 page = 0;
     if (path && !was_read(got) && (me.is_quiet || readable_length(path, 4096, &page) < 0)) path = 0;
     /* of two paths the second may not have been reached when the first was not found */
     if (second && FAILED(got) && (me.is_quiet || readable_length(second, 4096, &page) < 0)) second = 0;

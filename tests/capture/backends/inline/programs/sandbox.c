@@ -1,4 +1,4 @@
-/* sandbox prctl|seccomp alone|fork [mark]: a filter that kills on any call but those that the program itself makes. */
+/* sandbox prctl|seccomp alone|fork|vfork [mark]: a filter that kills on any call but those that the program itself makes. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -17,6 +17,7 @@ int main(int argc, char **argv) {
     struct stat status;
     char byte;
     stat("/etc/passwd", &status);
+    if (!strcmp(argv[2], "vfork") && !vfork()) _exit(stat("/etc/passwd", &status));
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

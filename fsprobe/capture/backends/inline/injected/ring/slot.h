@@ -14,6 +14,7 @@
  *       16     8  dur_ns        from before the call to after it
  *       24     8  result        as the kernel gave it
  *       32    32  arg[4]        the call's first arguments    NEWTID, START, MARK, OBJECT: see there
+ *                               fchownat's and name_to_handle_at's fourth: their flags;
  *                               an open's fourth: two uint32, when after it the first read began and the last ended,
  *                               in 2^SPAN_SHIFT ns and 1 more; 0: never
  *       64     8  size          st_size; an open's: of fstat
