@@ -7,8 +7,7 @@ import functools
 import os
 import time
 
-import fsprobe
-from fsprobe.capabilities import UNMARKED
+from fsprobe import __version__, capabilities
 from fsprobe.capture import backends, naming
 from fsprobe.capture.backends.protocol import Machine, Run
 from fsprobe.capture.directories import scratch as scratch_dir
@@ -183,7 +182,7 @@ def prepare(
             one.settle(run.scratch, run.scratch if one is lead else os.path.join(run.scratch, one.name))
             if one is not lead:
                 os.mkdir(one.place, 0o700)
-        hook = {} if lead.markers == UNMARKED else _install_hook(run, launch, warnings, table)
+        hook = {} if lead.markers == capabilities.UNMARKED else _install_hook(run, launch, warnings, table)
         run.state = first_facts(options, run, layout)
         run.state.update({"no_hook": "", "hook_fstype": "", **hook}, hook_dir=run.hook_dir)
         # the leading one last: a tracer goes around what the others have put into the command's environment
@@ -241,9 +240,9 @@ def _install_hook(
         return {"hook_fstype": hook_place.network_of(run.hook_dir, table)}
     reason = "no directory for fsprobe's hook in which nobody else can write (%s)" % why_not
     for one in run.observers:
-        if UNMARKED not in one.ways_to_mark:
+        if capabilities.UNMARKED not in one.ways_to_mark:
             raise FsprobeError(reason, "name one with XDG_CACHE_HOME, or use a tracer: see `fsprobe doctor`")
-        one.markers = UNMARKED
+        one.markers = capabilities.UNMARKED
     if warnings is not None:
         warnings.append(reason + ": imports are estimated. XDG_CACHE_HOME can name one")
     return {"no_hook": why_not}
@@ -254,7 +253,7 @@ def first_facts(options: "RunOptions", run: "Prepared", layout: "dict[str, Any] 
     lead = run.observers[0]
     facts = host.facts(run.environment)
     facts.update(
-        fsprobe_version=fsprobe.__version__,
+        fsprobe_version=__version__,
         command=options.command,
         label=options.label,
         ranks=options.ranks,

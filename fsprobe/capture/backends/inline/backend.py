@@ -226,7 +226,12 @@ class Inline(Backend):
             self.follower.tick()
 
     def close(self) -> "None":
-        """Let go of the ring, and of who stands beside."""
+        """Let go of the ring, and of who stands beside; what outlives the run may have the ring still."""
+        if self.held >= 0:
+            try:
+                ringfile.stay(self.held)
+            except OSError:
+                pass  # then it waits once
         if self.witness is not None:
             self.witness.close()
         for fd in (self.held, self.tried):

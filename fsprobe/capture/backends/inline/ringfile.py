@@ -23,6 +23,8 @@ NEXT_AT = 64
 CAP_AT = 16
 FILTERS_AT = 40
 """What the first program of the run says of its seccomp filters; 0: none has been there."""
+STAYS_AT = 48
+"""Whether the ring does not grow for now, so that nobody waits for it."""
 TABLES_AT = 128
 AHEAD = 16384
 """Slots that are allocated before they are used (4 MiB): more than what two cores write in a tick of 20 ms."""
@@ -125,6 +127,29 @@ def tables_of(ring: "str | int") -> "bytes":
         return source.read(HEADER_BYTES)[TABLES_AT:]
 
 
+def stay(fd: "int") -> "None":
+    """Say that a ring does not grow any more, or not for now: nobody is to wait for it.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    os.pwrite(fd, struct.pack("<Q", 1), STAYS_AT)
+
+
+def _allocate(fd: "int", start: "int", end: "int", has_room: "Callable[[int], bool] | None") -> "bool":
+    """Whether there is room for these slots; then it is taken."""
+    n_bytes = (end - start) * SLOT_BYTES
+    if has_room is not None and not has_room(n_bytes):
+        return False
+    try:
+        os.posix_fallocate(fd, HEADER_BYTES + start * SLOT_BYTES, n_bytes)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        return False
+    return True
+
+
 def grow(
     ring: "str | int",
     ahead: "int" = AHEAD,
@@ -155,16 +180,12 @@ def grow(
         # not for each few slots: half of what is kept ahead is enough to grow
         if wanted > cap and (taken + ahead // 2 > cap or cap < ahead):
             start = max(cap, min(wanted, taken - IN_HAND)) if may_skip else cap
-            if has_room is not None and not has_room((wanted - start) * SLOT_BYTES):
-                return taken, cap
-            try:
-                os.posix_fallocate(fd, HEADER_BYTES + start * SLOT_BYTES, (wanted - start) * SLOT_BYTES)
-            except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    raise
-                return taken, cap
-            os.pwrite(fd, struct.pack("<Q", wanted), CAP_AT)
-            cap = wanted
+            if _allocate(fd, start, wanted, has_room):
+                os.pwrite(fd, struct.pack("<Q", wanted), CAP_AT)
+                os.pwrite(fd, bytes(8), STAYS_AT)
+                return taken, wanted
+        if taken > cap:
+            stay(fd)
         return taken, cap
     finally:
         if fd != ring:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -228,6 +229,67 @@ def test_a_ring_that_grows_loses_nothing(library: Path) -> None:
     run = recorded.record(library, [PYTHON, "-c", script], slots=16384, most=1 << 20, grow_s=0.005)
     assert run.facts.n_lost == 0
     assert run.paths().count(b"/etc/hosts") >= 60_000
+
+
+@pytest.mark.parametrize("what", ["stat", "threads", "forks", "names"])
+def test_where_the_recorder_comes_late_it_is_waited_for(library: Path, tmp_path: Path, what: str) -> None:
+    """It looks each 50 ms, and each time the slots that it has allocated ahead are long used up."""
+    script = {
+        "stat": "for i in range(60000): os.stat('/etc/hosts')",
+        "threads": "import threading\n"
+        "def work():\n for i in range(15000): os.stat('/etc/hosts')\n"
+        "threads = [threading.Thread(target=work) for _ in range(4)]\n"
+        "[one.start() for one in threads]; [one.join() for one in threads]",
+        "forks": "for n in range(4):\n if os.fork() == 0: break\nfor i in range(12000): os.stat('/etc/hosts')\n"
+        "while True:\n try: os.wait()\n except ChildProcessError: break",
+        "names": f"os.chdir({str(tmp_path)!r})\nos.makedirs('{'d' * 200}/' * 4)\nos.chdir('{'d' * 200}/' * 4)\n"
+        "for i in range(4000): os.access('x', 0)\nfor i in range(60000): os.stat('/etc/hosts')",
+    }[what]
+    run = recorded.record(library, [PYTHON, "-c", f"import os\n{script}"], slots=3000, grow_s=0.05)
+    assert run.returncode == 0
+    assert (run.facts.n_lost, run.facts.n_cut) == (0, 0)
+    assert run.paths().count(b"/etc/hosts") >= 60_000
+
+
+@pytest.mark.alone
+def test_waiting_for_slots_is_no_time_of_a_call(library: Path) -> None:
+    script = "import os\nfor i in range(40000): os.stat('/etc/hosts')"
+    run = recorded.record(library, [PYTHON, "-c", script], slots=3000, grow_s=0.15)
+    assert run.facts.n_lost == 0
+    waits = [
+        later.t_ns - call.t_ns
+        for call, later in itertools.pairwise(call for call in run.calls if call.path == b"/etc/hosts")
+        if call.t_ns is not None and later.t_ns is not None
+    ]
+    assert max(waits) > 60_000_000
+    assert max(call.dur_ns or 0 for call in run.calls if call.path == b"/etc/hosts") < 60_000_000
+
+
+@pytest.mark.alone
+def test_a_recorder_that_is_gone_is_waited_for_once(library: Path) -> None:
+    """By the first of two programs, and no longer than a fraction of a second."""
+    script = (
+        "import os, subprocess\nfor i in range(3000): os.stat('/etc/hosts')\nsubprocess.run(['ls', '/usr'], stdout=-3)"
+    )
+    begin = time.monotonic()
+    run = recorded.record(library, [PYTHON, "-c", script], slots=1000, most=1 << 20)
+    assert time.monotonic() - begin < 5
+    assert run.returncode == 0
+    assert run.facts.n_lost > 2000
+    assert int.from_bytes(run.data[ringfile.STAYS_AT : ringfile.STAYS_AT + 8], "little") == 1
+
+
+def test_a_ring_that_may_not_grow_says_so(library: Path, tmp_path: Path) -> None:
+    ring = tmp_path / "ring"
+    ringfile.create(str(ring), 10, 1000)
+    with ring.open("r+b") as file:
+        file.seek(ringfile.NEXT_AT)
+        file.write((20).to_bytes(8, "little"))
+    flag = slice(ringfile.STAYS_AT, ringfile.STAYS_AT + 8)
+    assert ringfile.grow(str(ring), 100, 1000, lambda n_bytes: False) == (20, 10)
+    assert any(ring.read_bytes()[flag])
+    assert ringfile.grow(str(ring), 100, 1000) == (20, 120)
+    assert not any(ring.read_bytes()[flag])
 
 
 def test_a_full_filesystem_harms_nobody(library: Path, tmp_path: Path) -> None:

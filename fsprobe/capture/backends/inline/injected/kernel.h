@@ -29,7 +29,7 @@ static inline i64 syscall6(i64 nr, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f) {
 enum {
     NR_read = 0, NR_open = 2, NR_close = 3, NR_stat = 4, NR_fstat = 5, NR_lstat = 6, NR_mmap = 9, NR_mprotect = 10,
     NR_munmap = 11, NR_rt_sigprocmask = 14, NR_pread64 = 17, NR_readv = 19, NR_mremap = 25, NR_madvise = 28, NR_dup = 32,
-    NR_dup2 = 33, NR_getpid = 39, NR_sendfile = 40, NR_clone = 56, NR_fork = 57, NR_vfork = 58, NR_execve = 59, NR_exit = 60, NR_wait4 = 61, NR_fcntl = 72,
+    NR_dup2 = 33, NR_nanosleep = 35, NR_getpid = 39, NR_sendfile = 40, NR_clone = 56, NR_fork = 57, NR_vfork = 58, NR_execve = 59, NR_exit = 60, NR_wait4 = 61, NR_fcntl = 72,
     NR_getdents = 78, NR_getcwd = 79, NR_chdir = 80, NR_rename = 82, NR_rmdir = 84, NR_creat = 85, NR_readlink = 89, NR_getrusage = 98, NR_geteuid = 107,
     NR_getppid = 110, NR_pivot_root = 155, NR_prctl = 157, NR_setrlimit = 160, NR_chroot = 161, NR_umount2 = 166, NR_gettid = 186, NR_getdents64 = 217, NR_clock_gettime = 228, NR_exit_group = 231, NR_waitid = 247,
     NR_openat = 257, NR_fchownat = 260, NR_newfstatat = 262, NR_unlinkat = 263, NR_renameat = 264, NR_readlinkat = 267, NR_faccessat = 269, NR_splice = 275, NR_dup3 = 292, NR_preadv = 295, NR_prlimit64 = 302, NR_name_to_handle_at = 303,

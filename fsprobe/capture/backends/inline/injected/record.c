@@ -124,8 +124,8 @@ __attribute__((used)) int fsp_call(struct registers *regs, i64 *result) {
     i32 directory = DIRECTORY_OF(shape) ? (i32)a[DIRECTORY_OF(shape) - 1] : AT_FDCWD;
     int may_move = nr == NR_chdir || nr == NR_pivot_root || nr == NR_chroot || nr == NR_umount2 || nr == NR_rmdir || nr == NR_rename || nr == NR_renameat || nr == NR_renameat2 || nr == NR_unlinkat;
     if (may_move && !me.is_quiet) n_base = path_of_descriptor(directory, tid, NO_OWNER, &base); /* afterwards it may be another */
-    begun_ns = now_ns();
     if (!may_be_fstat) slot = ring_take(1, &at);
+    begun_ns = now_ns();
     if (slot) {
         /* of an end: whether it is the loader's, which then could not start the program */
         call_begin(slot, nr, tid, begun_ns, a[0], nr == NR_exit_group ? (u64)sites_are_loaders(regs->tail) : a[1], a[2], a[3]);

@@ -119,6 +119,23 @@ void ring_shrink(u64 limit_bytes) {
     syscall3(NR_munmap, from, to - from, 0);
 }
 
+enum { WAIT_NS = 500000, MOST_WAITS = 500 };
+
+/* Waits until the ring has so many slots; 0 where it does not grow. On a busy machine the recorder may not be let run for a while, and
+ * the slots that it has allocated ahead are used up meanwhile. Where it is gone or stands still, a quarter of a second is lost
+ * once, by whoever comes first; and none in a sandbox, which may not allow the call. */
+__attribute__((noinline, cold)) int ring_grows(u64 n_slots) {
+    const i64 pause[2] = {0, WAIT_NS};
+    if (me.is_quiet) return 0;
+    for (int n = 0; n < MOST_WAITS; n++) {
+        if (__atomic_load_n(&me.header->stays, __ATOMIC_RELAXED)) return 0;
+        syscall3(NR_nanosleep, pause, 0, 0);
+        if (n_slots <= __atomic_load_n(&me.header->cap, __ATOMIC_RELAXED)) return 1;
+    }
+    __atomic_store_n(&me.header->stays, 1, __ATOMIC_RELAXED);
+    return 0;
+}
+
 /* Takes slots for a long text. */
 struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at) {
     struct long_text *room = n_slots <= 255 ? (struct long_text *)ring_take(n_slots, at) : 0;

@@ -39,6 +39,7 @@ int ring_attach(const char *path, u64 loader);
 int ring_is_out_of_sandbox(const char *path);
 void ring_shrink(u64 limit_bytes);
 void ring_text(struct slot *slot, u64 at, const char *const texts[4], const unsigned lengths[4]);
+int ring_grows(u64 n_slots);
 struct long_text *ring_room(unsigned n_slots, u32 tid, u64 owner, u64 *at);
 u64 clock_slow(void);
 void clock_begin(void);
@@ -46,10 +47,11 @@ void clock_quiet(void);
 
 static inline struct slot *slot_at(u64 index) { return (struct slot *)(me.slots + index * SLOT_BYTES); }
 
-/* Takes n slots in a row, or 0 where none are left; `next` goes on counting. */
+/* Takes n slots in a row, or 0 where none are left; `next` goes on counting. It may wait: times are taken afterwards. */
 static inline struct slot *ring_take(u64 n, u64 *at) {
     u64 i = __atomic_fetch_add(&me.header->next, n, __ATOMIC_RELAXED);
-    if (i + n > __atomic_load_n(&me.header->cap, __ATOMIC_RELAXED) || i + n > me.max || i + n < i) return 0;
+    if (i + n > me.max || i + n < i) return 0;
+    if (i + n > __atomic_load_n(&me.header->cap, __ATOMIC_RELAXED) && !ring_grows(i + n)) return 0;
     *at = i;
     return slot_at(i);
 }

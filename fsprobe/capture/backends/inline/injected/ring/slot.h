@@ -117,7 +117,8 @@ struct header {
     uint32_t version, slot_bytes;
     uint64_t cap, max, drained;
     uint64_t filters; /* seccomp's, of the first program of the run: their number + 1; see ring.c */
-    uint64_t unused[2];
+    uint64_t stays; /* not 0: `cap` is not raised soon, so nobody waits for it; see ring.c */
+    uint64_t unused;
     uint64_t next; /* on a cache line of its own */
     uint64_t unused_2[7];
     struct table tables[MAX_TABLES];
