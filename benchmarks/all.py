@@ -48,7 +48,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "time": Benchmark("-o {out}", "-n 2", needs_server=True),
     "layouts": Benchmark("{env} -o {out}/{name}.json", "--workload pandas --latency 1 --runs 3", needs_server=True),
     "nodes": Benchmark("{env} -o {out}/{name}.json", "--runs 1", needs_server=True),
-    "overhead": Benchmark(fewer="--runs 3 --growth-to 10000", quick="--no-growth", more="--torch {torch}"),
+    "overhead": Benchmark(fewer="--runs 2 --growth-to 10000", quick="--no-growth", more="--torch {torch}"),
     "peers": Benchmark(),
     "own_size": Benchmark("-o {out}"),
     "pages": Benchmark("-o {out}", is_usual=False),

@@ -88,7 +88,7 @@ def ask(peer: Peer, python: str, scratch: Path, variables: dict[str, str]) -> Js
     lines = [line for line in text.splitlines() if not peer.excerpt or re.search(peer.excerpt, line)]
     row["n_lines_of_output"] = len(text.splitlines())
     row["excerpt"] = [
-        neutral(line, python, scratch)[:160] for line in (lines if peer.excerpt else text.splitlines())[: peer.n_lines]
+        _shortened(neutral(line, python, scratch)) for line in (lines if peer.excerpt else text.splitlines())[: peer.n_lines]
     ]
     return row
 
@@ -97,6 +97,11 @@ def _report(python: str, scratch: Path, variables: dict[str, str]) -> str:
     words = [*fsprobe_of(python), "report", str(scratch / "out.fsprobe")]
     done = subprocess.run(words, capture_output=True, text=True, env=variables, check=True)
     return done.stdout
+
+
+def _shortened(line: str, most: int = 160) -> str:
+    """A line of at most so many characters, cut between words: of a path that is cut nobody knows what it names."""
+    return line if len(line) <= most else line[:most].rpartition(" ")[0] or line[:most]
 
 
 def neutral(text: str, python: str, scratch: Path) -> str:
