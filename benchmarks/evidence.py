@@ -23,7 +23,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 REPORTS = REPOSITORY / "reports"
 PLACE = Path("/tmp/fsprobe-bench")
 """Where benchmarks put environments, trees and logs: a path that says nothing about the machine."""
-_FOREIGN = re.compile(r"(?<![\w.-])/(?:(?:root|home|Users|work)(?![\w.-])|tmp/(?!fsprobe))[/\w.-]*")
+# a path that the report in a terminal has shortened in its middle tells nothing any more
+_FOREIGN = re.compile(r"(?<![\w.-])/(?:(?:root|home|Users|work)(?![\w.-])|tmp/(?!fsprobe|…))[/\w.-]*")
 
 Json = dict[str, Any]
 
