@@ -88,7 +88,8 @@ def ask(peer: Peer, python: str, scratch: Path, variables: dict[str, str]) -> Js
     lines = [line for line in text.splitlines() if not peer.excerpt or re.search(peer.excerpt, line)]
     row["n_lines_of_output"] = len(text.splitlines())
     row["excerpt"] = [
-        _shortened(neutral(line, python, scratch)) for line in (lines if peer.excerpt else text.splitlines())[: peer.n_lines]
+        _shortened(neutral(line, python, scratch))
+        for line in (lines if peer.excerpt else text.splitlines())[: peer.n_lines]
     ]
     return row
 
