@@ -31,6 +31,7 @@ from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process, p
 EXECS = frozenset({59, 322})
 CALLS = frozenset(NAMES) - EXECS
 _EXIT, _EXIT_GROUP, _IO_URING = 60, 231, 425
+EXITS = frozenset({_EXIT, _EXIT_GROUP})
 _NOT_FOUND = 127
 _NOT_STARTED = _NOT_FOUND << 8
 _NAME_THE_DESCRIPTOR = frozenset({265, 267, 322})
@@ -74,7 +75,7 @@ class Run:
             number = slot.nr
             if number in EXECS:
                 yield from self.exec(index, slot)
-            elif number in (_EXIT_GROUP, _EXIT):
+            elif number in EXITS:
                 yield from self.exit(slot)
             elif index in self.families.births:
                 yield from self.birth(index, slot)

@@ -29,7 +29,7 @@ from fsprobe.jobs.reading.stamped import Ints, Stamped
 from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 
 _ADDRESS = re.compile(rb"0x[0-9a-f]+")
-_ARGUMENT = re.compile(rb", 0x[0-9a-f]+(?=[ ,)]|\Z)")
+ARGUMENT_ADDRESS = re.compile(rb", 0x[0-9a-f]+(?=[ ,)]|\Z)")
 _NUMBERS = re.compile(rb"\d{6,}")
 T = TypeVar("T")
 
@@ -350,7 +350,7 @@ def without_addresses(text: bytes) -> bytes:
         return text
     end = text.find(b") = ", at)
     end = len(text) if end < 0 else end
-    return text[:at] + _ARGUMENT.sub(b", 0x", text[at:end]) + text[end:]
+    return text[:at] + ARGUMENT_ADDRESS.sub(b", 0x", text[at:end]) + text[end:]
 
 
 def _end_of(log: Stamped, line: int, call: Call) -> int:

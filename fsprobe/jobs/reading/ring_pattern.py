@@ -7,7 +7,6 @@ compared by itself.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,17 +22,15 @@ from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.observed import Observed
 from fsprobe.events.marks import HookFiles
 from fsprobe.events.ring import kinship
-from fsprobe.events.ring.reader import CALLS, place_of, spelled
+from fsprobe.events.ring.reader import CALLS, EXITS, place_of, spelled
 from fsprobe.events.ring.slots import BEGUN, CALL, MARK, NEWTID, START, TEXT, slot_at, texts_of
-from fsprobe.jobs.reading.pattern import Same, Unlike, plainly
+from fsprobe.jobs.reading.pattern import ARGUMENT_ADDRESS, Same, Unlike, plainly
 from fsprobe.model.events import Call, Op, ParseQuality
 
 _SAME = ("has", "result", "n_reads", "n_maps", "n_fstats", "map_bytes")
-"""Of what is read through an open, all that the requests depend on; its bytes and times are taken anew."""
-_EXITS = (60, 231)
+"""What has to be the same of what was read through an open; bytes read and times are taken anew."""
 _ADDRESSES = 1 << 32
 """From here on a number is an address."""
-_ARGUMENT = re.compile(rb", 0x[0-9a-f]+(?=[ ,)]|\Z)")
 Said = tuple[object, ...]
 
 
@@ -131,7 +128,7 @@ class RingSource:
             self.spelled[row] = columns.shapes.number(slot, texts, call)
             return slot.kind, slot.state, slot.has, *said
         arguments = [slot.arg0, slot.arg1, slot.arg2, slot.arg3]
-        if slot.kind == CALL and slot.nr in _EXITS:
+        if slot.kind == CALL and slot.nr in EXITS:
             arguments = arguments[:2]  # the others are whatever lay there
         elif slot.kind == MARK:
             arguments = []  # what its thread had used
@@ -162,7 +159,7 @@ class RingSource:
 
     def _said_by(self, call: Call, led_to: bytes, status: tuple[int, int], is_fixed: bool) -> Said:
         head, quote, tail = call.args.rpartition(b'"')
-        parts = [call.path, head + quote + _ARGUMENT.sub(b", 0x", tail), call.result, led_to]
+        parts = [call.path, head + quote + ARGUMENT_ADDRESS.sub(b", 0x", tail), call.result, led_to]
         if not is_fixed:
             parts = [self._plain(part, is_note=False) for part in parts]
         return (call.syscall, call.op, call.error, status, *parts)
