@@ -34,10 +34,7 @@ Told = tuple[str, bytes, str]
 LAYOUT = np.dtype(
     [(name, f"<{kind}" if kind != "120s" else "V120") if kind != "4Q" else (name, "<u8", 4) for name, kind in FIELDS]
 )
-NOTED = np.dtype(
-    [("has", "u1"), ("arg", "<u8", 4), ("result", "<i8"), ("n_reads", "<u4"), ("read_bytes", "<u8"), ("read_ns", "<u8"),
-     ("n_maps", "<u4"), ("n_fstats", "<u4"), ("map_bytes", "<u8")]
-)  # fmt: skip
+_NOTED = ("has", "arg", "result", "n_reads", "read_bytes", "read_ns", "n_maps", "n_fstats", "map_bytes")
 _SUMMED = ("dur_ns", "read_ns", "read_bytes", "map_bytes")
 MOST_NS = 1 << 52
 """Sums of whole numbers are exact in floats up to here: a hundred days."""
@@ -48,6 +45,11 @@ _ARGUMENTS = {
 }  # fmt: skip
 """By number: the arguments of the commonest calls that `spelled` looks at, where there is a path; the others are addresses."""
 _LISTS = np.isin(np.arange(1 << 16), (78, 217))
+
+
+def room_for_noted(n: int, make: Callable[..., NDArray[Any]] = np.zeros) -> dict[str, NDArray[Any]]:
+    """The fields of `Columns.noted` with so many rows."""
+    return {name: make((n, *LAYOUT[name].shape), dtype=LAYOUT[name].base) for name in _NOTED}
 
 
 def _kept_arguments() -> NDArray[np.uint64]:
@@ -129,8 +131,8 @@ class Columns:
     ring: Ring
     first: int
     """Index of the slot of row 0."""
-    noted: NDArray[np.void]
-    """What only marks and calls that something was read through have, as `NOTED`; the first row is that of all others."""
+    noted: dict[str, NDArray[Any]]
+    """Fields that only marks and calls that something was read through have; row 0 is that of all others."""
     place: NDArray[np.int32]
     """Of each row which of these it has; see `more`."""
     kinds: NDArray[np.uint8]
@@ -151,7 +153,7 @@ class Columns:
     """Rows that `stops` was told to set apart -> which of the distinct calls each is."""
 
     def more(self, name: str, rows: Ints) -> NDArray[Any]:
-        """A field of `NOTED` of some rows."""
+        """One of the fields in `noted`, of some rows."""
         found: NDArray[Any] = self.noted[name][self.place[rows]]
         return found
 
@@ -251,8 +253,9 @@ class _Reading:
         )
         self._calls, self._of_key, self._keys = numbering.calls, numbering.of_key, _Keys()
         # room for all: pages that nothing is written to take no memory
-        self._noted, self._n_noted = np.empty(1 + n, dtype=NOTED), 1
-        self._noted[0] = np.zeros((), dtype=NOTED)
+        self._noted, self._n_noted = room_for_noted(1 + n, np.empty), 1
+        for column in self._noted.values():
+            column[0] = 0
         self._kin: list[int] = []
 
     def find_kin(self, at: int, slots: NDArray[np.void], kinds: NDArray[np.uint8]) -> None:
@@ -291,8 +294,8 @@ class _Reading:
 
     def _note(self, slots: NDArray[np.void], which: Ints, place: NDArray[np.int32]) -> None:
         begin, end = self._n_noted, self._n_noted + len(which)
-        for name in NOTED.names or ():
-            self._noted[name][begin:end] = slots[name][which]
+        for name, column in self._noted.items():
+            column[begin:end] = slots[name][which]
         place[:] = 0
         place[which] = np.arange(begin, end)
         self._n_noted = end
@@ -301,7 +304,7 @@ class _Reading:
         return Columns(
             ring=ring,
             first=self.first,
-            noted=self._noted[: self._n_noted],
+            noted={name: column[: self._n_noted] for name, column in self._noted.items()},
             place=self.place,
             kinds=np.frombuffer(ring.kinds, dtype=np.uint8)[self.first :],
             shapes=self.shapes,

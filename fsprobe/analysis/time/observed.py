@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from fsprobe.analysis.counting.latency import BINS, bin_of
@@ -112,12 +112,33 @@ class Span(NamedTuple):
     time_ns: int
 
 
+_FIRST = itemgetter(1)
+
+
 def covered_by(spans: Sequence[Span]) -> float:
     """In how much of the time somebody was in a read, ns.
 
     Only sums are known: in its span a file was being read all the same part of the time, and whether two threads' reads
     met is chance, but a thread is in one read at a time.
     """
+    covered_ns, until_ns = 0.0, 0
+    meeting: list[Span] = []
+    for span in sorted(spans, key=_FIRST):
+        if span.first_ns >= until_ns:
+            if meeting:
+                covered_ns += _covered_by(meeting)
+                meeting = []
+            until_ns = span.first_ns
+        meeting.append(span)
+        until_ns = max(until_ns, span.last_ns, span.first_ns + 1)
+    return covered_ns + _covered_by(meeting)
+
+
+def _covered_by(spans: Sequence[Span]) -> float:
+    """The same of spans that follow each other without a gap."""
+    if len(spans) == 1:
+        _, first_ns, last_ns, time_ns = spans[0]
+        return float(min(time_ns, max(last_ns - first_ns, 1)))
     edges: list[tuple[int, int, float]] = []
     for tid, first_ns, last_ns, time_ns in spans:
         end_ns = max(last_ns, first_ns + 1)

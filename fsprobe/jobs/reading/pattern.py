@@ -16,7 +16,7 @@ from fsprobe.analysis.columns.contexts import Contexts
 from fsprobe.analysis.columns.counted import Rows, bins_of
 from fsprobe.analysis.columns.groups import group
 from fsprobe.analysis.columns.retimed import N_BINS, Retimed, RunColumns
-from fsprobe.analysis.columns.slots import MOST_NS, NOTED, Columns, Shapes
+from fsprobe.analysis.columns.slots import MOST_NS, Columns, Shapes, room_for_noted
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.requests.rows import Requests
 from fsprobe.analysis.time.observed import Observed
@@ -215,18 +215,18 @@ class Pattern:
         self._retimed = Retimed(tally, Rows(columns, contexts, np.array(rows), np.array(of)))
 
     def _columns(self, t_ns: Ints, dur_ns: Ints, cpu: CpuTimes | None, pids: Mapping[int, int]) -> Columns:
-        slots = np.zeros(len(t_ns), dtype=NOTED)
-        slots["has"] = HAS_NO_USAGE
+        noted = room_for_noted(len(t_ns))
+        noted["has"][:] = HAS_NO_USAGE
         if cpu is not None:
             rows = np.array(self._lives.rows, dtype=np.int64)
             used = [cpu.at(pids.get(tid, tid), at) for tid, at in zip(self._noted_by, t_ns[rows].tolist(), strict=True)]
             is_known = np.array([n is not None for n in used], dtype=bool)
-            slots["has"][rows[is_known]] = 0
-            slots["arg"][rows, 0] = [n or 0 for n in used]
+            noted["has"][rows[is_known]] = 0
+            noted["arg"][rows, 0] = [n or 0 for n in used]
         return Columns(
             ring=None,  # type: ignore[arg-type]  # there is none
             first=0,
-            noted=slots,
+            noted=noted,
             place=np.arange(len(t_ns), dtype=np.int32),
             kinds=np.zeros(0, dtype=np.uint8),
             shapes=self._shapes,

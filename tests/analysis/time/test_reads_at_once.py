@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fsprobe.analysis.time.observed import Observed, Span, covered_by
@@ -32,6 +34,19 @@ def test_of_threads_that_read_now_and_then_some_meet_by_chance() -> None:
     assert covered_by([Span(1, 0, SECOND, SECOND // 2), Span(2, 0, SECOND, SECOND // 2)]) == pytest.approx(
         0.75 * SECOND
     )
+
+
+def test_what_does_not_meet_adds_up_in_whatever_order_it_comes() -> None:
+    halves = [Span(1, 0, SECOND, SECOND // 2), Span(2, 0, SECOND, SECOND // 2)]  # 0.75 s, as above
+    alone = [
+        Span(3, SECOND, 3 * SECOND, SECOND),
+        Span(1, 3 * SECOND, 3 * SECOND, SECOND),
+    ]  # 1 s, and of an instant 1 ns
+    within = [Span(1, 5 * SECOND, 9 * SECOND, SECOND), Span(2, 6 * SECOND, 7 * SECOND, SECOND)]
+    # a quarter of each of four seconds, in one of which another thread reads all the time
+    expected = 0.75 * SECOND + SECOND + 1 + 0.75 * SECOND + SECOND
+    for spans in itertools.permutations([*halves, *alone, *within]):
+        assert covered_by(spans) == pytest.approx(expected, rel=1e-6)
 
 
 def test_one_file_that_eight_read_at_once() -> None:
