@@ -359,7 +359,11 @@ def _beside(evidence: Evidence) -> list[Reason]:
         parts.append(plural(manifest.majflt, "major page fault"))
     if manifest.read_bytes is not None:
         parts.append(f"{numbers.size_bytes(manifest.read_bytes)} read")
-    where = "under the hooks" if manifest.lacks(capabilities.FOREIGN_PROGRAMS) else "under the tracer"
+    where = "under the tracer"
+    if manifest.lacks(capabilities.FOREIGN_PROGRAMS):
+        where = "under the hooks"
+    elif manifest.shows(capabilities.TRUE_DURATIONS):
+        where = "under the inline recorder"
     return [Reason(about=MACHINE, level=NOT, text=f"{where}: " + ", ".join(parts))] if parts else []
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsprobe import capabilities
 from fsprobe.analysis.attribution.attribute import Notes
 from fsprobe.analysis.counting.tally import Tally
 from fsprobe.analysis.findings.evidence import Evidence
@@ -173,6 +175,20 @@ def test_levels_come_with_processes() -> None:
     assert "1,000 traced processes on 2 cold nodes ask file servers for 100,500 metadata requests" in said
     assert "900,000 metadata calls in the busiest second, 900,000 in the busiest 10 s" in said
     assert "in an average rank under the tracer: 2.00 s wall, 1.00 s CPU" in said
+
+
+@pytest.mark.parametrize(
+    ("shown", "where"),
+    [
+        ((capabilities.FOREIGN_PROGRAMS, capabilities.TRUE_DURATIONS), "under the inline recorder"),
+        ((capabilities.FOREIGN_PROGRAMS, capabilities.DURATIONS), "under the tracer"),
+        ((capabilities.RESULTS,), "under the hooks"),
+    ],
+)
+def test_the_wall_time_is_said_to_be_under_what_recorded_it(shown: tuple[str, ...], where: str) -> None:
+    made = job_profile(n=9, per_rank=10, fs_class="network", fstype="lustre")
+    said = "; ".join(judged(replace(made, manifest=replace(made.manifest, capabilities=shown))).reasons)
+    assert f"in an average rank {where}: 2.00 s wall" in said
 
 
 def test_how_many_ranks_failed_is_said_and_not_the_exit_code_of_one() -> None:

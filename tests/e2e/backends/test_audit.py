@@ -68,7 +68,7 @@ def test_programs_behave_as_without_it(interpreter: str, tmp_path: Path) -> None
     watched = run(command, tmp_path / "x.fsprobe", "--backend", "audit")
     assert (watched.returncode, watched.stdout, watched.stderr) == (0, plain.stdout, plain.stderr)
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
-    assert profile.quality.n_unparsed == 0
+    assert profile.quality.n_unparsed == 0, profile.quality.unparsed_examples
     assert sum(row.kind == "python" for row in profile.metrics.by_process) >= 4
     assert profile.metrics.n_not_found > 0
 
@@ -172,7 +172,7 @@ def test_a_bare_machine_gets_a_report(tmp_path: Path) -> None:
     profile = pipeline.analyse(tmp_path / "x.fsprobe")
     assert "no strace on PATH" in profile.manifest.backend_why
     assert "Operation not permitted" in profile.manifest.backend_why
-    assert profile.quality.n_unparsed == 0
+    assert profile.quality.n_unparsed == 0, profile.quality.unparsed_examples
     modules = {row.key: row for row in profile.metrics.by_module}
     assert modules["pandas"].n_metadata_cum > 1000
     assert modules["numpy"].n_open > 0
