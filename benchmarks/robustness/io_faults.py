@@ -8,13 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.evidence import Json, say
-from benchmarks.robustness.trial import LINES, Faults, build
+from benchmarks.robustness.trial import LINES, SCRATCH, Faults, build
 
 ERRORS = (errno.EIO, errno.ENOSPC, errno.ESTALE)
 
 
 def measure() -> Json:
     """Try the first and the last call of each kind of each command line, in turn once and for good; two lines at a time."""
+    if SCRATCH in str(Path(__file__)):
+        raise SystemExit(
+            f"move this checkout: where its path holds {SCRATCH}, reading fsprobe's own modules would fail too"
+        )
     found: Json = {"lines": [], "failed": []}
     with tempfile.TemporaryDirectory(prefix="fsprobe-faults-") as directory:
         place = Path(directory)

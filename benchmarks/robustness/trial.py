@@ -34,6 +34,8 @@ LINES: dict[str, tuple[str, ...]] = {
 }
 """fsprobe's arguments, with words for places: see `Faults`."""
 SOURCE = Path(__file__).with_name("shim.c")
+SCRATCH = "/fsprobe-"
+"""What the path of each scratch directory holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ class Faults:
             LD_PRELOAD=str(self.shim),
             FAULT_AT=str(at),
             FAULT_ERROR=str(error_number),
-            FAULT_PLACES=f"/fsprobe-:{self.place}/out:{self.place}/in.",
+            FAULT_PLACES=f"{SCRATCH}:{self.place}/out:{self.place}/in.",
             FAULT_NOTES=str(self.notes),
             TMPDIR=str(self.place / "tmp"),
             XDG_CACHE_HOME=str(self.cache),
