@@ -12,7 +12,7 @@ import time
 from fsprobe import capabilities
 from fsprobe.capabilities import MARKED_IN_RING, UNMARKED
 from fsprobe.capture.backends.inline import arguments, command, library, ringfile, trial, words
-from fsprobe.capture.backends.inline.growth import MAX_AHEAD, TICK_S, Growth
+from fsprobe.capture.backends.inline.growth import MAX_AHEAD, Growth
 from fsprobe.capture.backends.inline.processes import is_in_use
 from fsprobe.capture.backends.protocol import NO, OK, Backend
 from fsprobe.capture.backends.text_log import LOW_SPACE_BYTES
@@ -64,7 +64,6 @@ class Inline(Backend):
     ways_to_mark = (MARKED_IN_RING, UNMARKED)
     remedy = TRACER
     data_files = (library.DATA_FILE,)
-    tick_s = TICK_S
     can_stream = True
 
     library = ""
@@ -219,6 +218,11 @@ class Inline(Backend):
     def has_had(self, pid: "int", number: "int", sender: "int") -> "bool":
         """What was sent to all beside fsprobe the command has had."""
         return self.witness is not None and self.witness.has_had(number, sender)
+
+    @property
+    def tick_s(self) -> "float":  # type: ignore[override]
+        """As long as the ring needs no look."""
+        return self.growth.tick_s
 
     def watch(self, process: "Process") -> "None":
         """Let the ring grow, and take away behind a reader."""

@@ -1,4 +1,4 @@
-"""How far ahead of those who write into a ring its slots are kept allocated.
+"""How far ahead of those who write into a ring its slots are kept allocated, and how soon it is looked at again.
 
 Runs inside the recorder that travels: standard library only, syntax of Python 3.6.
 """
@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICK_S = 0.02
-"""Between two looks. No longer where few calls are made: one thread that does nothing but stat uses up 32,768 slots in 38 ms."""
+"""Between two looks: a thread that does nothing but stat uses up 32,768 slots in 38 ms."""
+QUIET_TICK_S = 0.1
+"""... at a run that makes few calls: each look wakes a processor. A program that bursts out meanwhile waits for slots (`ring.c`)."""
+QUIET_AFTER = 50
+"""So many looks in a row have to find little."""
+QUIET_SHARE = 1 / 64
+"""Little is less than this of what is kept ready."""
 AHEAD_OF_A_TICK = 8
 """So many times what was written in the last tick is kept ready."""
 MAX_AHEAD = 1 << 20
@@ -42,6 +48,13 @@ class Growth:
         """Slots that were asked for."""
         self.n_slots = 0
         """Slots that there are."""
+        self.n_quiet = 0
+        """Looks, the last ones, that found little."""
+
+    @property
+    def tick_s(self) -> "float":
+        """Until the next look."""
+        return TICK_S if self.n_quiet < QUIET_AFTER else QUIET_TICK_S
 
     def look(self, ring: "int") -> "bool":
         """Keep slots allocated ahead of those who write: what lies behind would be a SIGBUS in a full tmpfs.
@@ -56,6 +69,7 @@ class Growth:
         if taken < self.n_taken:
             return False  # a program has written into the header
         written = taken - self.n_taken
+        self.n_quiet = self.n_quiet + 1 if written < QUIET_SHARE * self.ahead else 0
         self.ahead = min(self.most_ahead, max(self.ahead, AHEAD_OF_A_TICK * written))
         self.n_taken = taken
         return True

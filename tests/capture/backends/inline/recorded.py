@@ -47,6 +47,8 @@ class Run:
     events: list[Event]
     facts: RingFacts
     quality: ParseQuality
+    allocated_bytes: int = 0
+    """Of its ring, holes left out."""
 
     @property
     def calls(self) -> list[Call]:
@@ -119,12 +121,13 @@ def record(
                 if grow_s:
                     waiting.set()
                     ticking.join()
+        allocated_bytes = ring.stat().st_blocks * 512
         data = ring.read_bytes()
     finally:
         ring.unlink()
     facts, quality = RingFacts(), ParseQuality()
     events = list(read(data, quality, facts, cwd=os.fsencode(cwd or Path.cwd())))
-    return Run(process.returncode, stdout, stderr, data, events, facts, quality)
+    return Run(process.returncode, stdout, stderr, data, events, facts, quality, allocated_bytes)
 
 
 def is_own(call: Call, library: Path) -> bool:

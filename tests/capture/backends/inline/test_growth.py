@@ -1,4 +1,4 @@
-"""How far ahead the recorder keeps the ring."""
+"""How far ahead the recorder keeps the ring, and how often it looks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ class Grown:
         self.growth = Growth(ahead=32768, most=1 << 20)
         self.held = ringfile.make(str(path), 32768, 1 << 20)
 
-    def look(self, taken: int) -> None:
+    def look(self, taken: int, times: int = 1) -> float:
         put(self.path, ringfile.NEXT_AT, taken)
-        assert self.growth.look(self.held)
+        for _ in range(times):
+            assert self.growth.look(self.held)
+        return self.growth.tick_s
 
 
 @pytest.fixture
@@ -31,6 +33,14 @@ def grown(tmp_path: Path) -> Iterator[Grown]:
     ring = Grown(tmp_path / "ring")
     yield ring
     os.close(ring.held)
+
+
+def test_it_looks_less_often_at_a_quiet_run(grown: Grown) -> None:
+    assert grown.growth.tick_s == 0.02
+    assert grown.look(100, times=49) == 0.02
+    assert grown.look(200, times=2) == 0.1
+    assert grown.look(200 + 32768 // 64) == 0.02, "at once, as soon as more is called"
+    assert grown.look(200 + 32768 // 64, times=50) == 0.1
 
 
 def test_what_was_written_in_a_tick_is_kept_ready_eight_times(grown: Grown) -> None:

@@ -46,6 +46,23 @@ def report_of(path: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+BURSTS = """
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+static void *run(void *arg) { struct stat s; for (int i = 0; i < 200000; i++) stat("/etc/hosts", &s); return arg; }
+int main(void) { pthread_t t[2]; usleep(1500000); for (int i = 0; i < 2; i++) pthread_create(&t[i], 0, run, 0);
+    for (int i = 0; i < 2; i++) pthread_join(t[i], 0); return 0; }
+"""
+
+
+def test_a_program_that_was_quiet_and_bursts_out_loses_nothing(compiled, record: Record) -> None:  # type: ignore[no-untyped-def]
+    # by then it is looked at ten times a second, and two threads use up in half of that what is kept ready
+    ran = record([compiled("bursts", BURSTS, "-pthread")])
+    assert [row.n_stat for row in ran.profile.metrics.by_path if row.key == "/etc/hosts"] == [400_000]
+    assert caveats.alarms(ran.profile) == []
+
+
 # ---- sacred -------------------------------------------------------------------------------------------------------
 
 
