@@ -19,7 +19,7 @@ from fsprobe.model.comparison import Comparison
 from fsprobe.model.profile import Profile
 from fsprobe.recording.file import Recording
 from fsprobe.recording.stored import stored
-from fsprobe.report.terminal import comparison, first_screen, fix
+from fsprobe.report.terminal import comparison, first_screen, fix, run
 from fsprobe.report.terminal.console import MAX_WIDTH, Screen
 from tests.conftest import ROOT
 
@@ -100,3 +100,15 @@ def test_a_command_is_on_one_line(width: int) -> None:
     checks = screen(SCREENS["doctor"], width)
     for command in ("`fsprobe doctor --selftest`", "`apptainer exec -B IMG:PATH:image-src=/ IMAGE CMD`"):
         assert sum(command in line for line in checks) == 1
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70])
+def test_no_number_and_no_heading_of_a_table_is_cut(width: int) -> None:
+    metrics = case().metrics
+    root = replace(metrics.by_mount[0], key="/", fstype="ext4", fs_class="local")
+    profile = replace(case(), metrics=replace(metrics, by_mount=(root,)))  # a name that is shorter than its heading
+    shown = screen(lambda console: run.draw(console, profile, "slow.fsprobe"), width)
+    pieces = [word for line in shown for word in line.split() if len(word) > 1 and word.endswith("…")]
+    headings = ("mount", "type", "calls", "found", "median", "phase", "module", "package", "reason")
+    assert not [word for word in pieces if word[:-1].replace(",", "").isdigit()]
+    assert not [word for word in pieces if any(heading.startswith(word[:-1]) for heading in headings)]

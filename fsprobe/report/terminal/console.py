@@ -235,13 +235,18 @@ Column = tuple[str, str, Callable[[R], str | Text]]
 
 
 def draw_table(console: Console, rows: Sequence[R], columns: Sequence[Column[R]]) -> None:
-    """A table without lines; a column in which nothing was observed is left out, and named below."""
+    """A table without lines; a column in which nothing was observed is left out, and named below.
+
+    Where it is wider than the screen, columns are left out and named, and names are cut: in the column to be filled, else in the first.
+    """
+    if columns and all(justify != "fill" for _, justify, _ in columns):
+        columns = [(columns[0][0], "fill", columns[0][2]), *columns[1:]]
     cells = {title: [cell(row) for row in rows] for title, _, cell in columns}
     absent = [title for title in cells if cells[title] and all(cell == numbers.NOT_OBSERVED for cell in cells[title])]
     others = [title for title, justify, _ in columns if justify != "fill" and title not in absent]
     headers = {title: title.strip() for title in cells}
     room = console.width - sum(widest(headers[title], cells[title]) + 2 for title in others)
-    longest = max((widest("", cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
+    longest = max((widest(title, cells[title]) for title, justify, _ in columns if justify == "fill"), default=0)
     if longest > room:  # a header of two words takes two lines before a name is cut
         headers.update((title, headers[title].replace(" ", "\n")) for title in others)
         room = console.width - sum(widest(headers[title], cells[title]) + 2 for title in others)

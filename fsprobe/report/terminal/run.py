@@ -154,8 +154,8 @@ def draw_totals(console: Console, profile: Profile) -> None:
     shown: list[tuple[str, ...]] = [*rows] if is_wide else [row[i : i + 2] for row in rows for i in (0, 2)]
     grid = Table.grid(padding=(0, 1))
     for _ in range(len(shown[0]) // 2):
-        grid.add_column(style="bold", no_wrap=True)
-        grid.add_column(no_wrap=True)
+        grid.add_column(style="bold", no_wrap=True, min_width=0 if is_wide else max(cell_len(row[0]) for row in shown))
+        grid.add_column(no_wrap=is_wide)
     for row in shown:
         grid.add_row(*row)
     console.print()
