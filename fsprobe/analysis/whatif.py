@@ -45,6 +45,10 @@ class Latency:
     source: str
     per: str = REQUEST
     """REQUEST, or OPEN_CALL: lookups, the open and the data reads of one open call together."""
+    is_local: bool = False
+    """A disk of the node's own: no server is shared, so nodes don't wait for each other."""
+    is_hot: bool = False
+    """Measured with full caches: how much of what is counted still reaches the server is not known."""
 
 
 _TENSORFLOW = (
@@ -52,8 +56,8 @@ _TENSORFLOW = (
     "cvmfs-tutorial-hpc-best-practices docs/performance.md; lookups and data reads are in it"
 )
 PROFILES = (
-    Latency(name="local SSD, cold", ms=0.55, source=_TENSORFLOW + ": 4.3 s", per=OPEN_CALL),
-    Latency(name="Lustre, hot", ms=0.2, source=_TENSORFLOW + ": 2.8 s", per=OPEN_CALL),
+    Latency(name="local SSD, cold", ms=0.55, source=_TENSORFLOW + ": 4.3 s", per=OPEN_CALL, is_local=True),
+    Latency(name="Lustre, hot", ms=0.2, source=_TENSORFLOW + ": 2.8 s", per=OPEN_CALL, is_hot=True),
     Latency(
         name="Lustre, quiet", ms=0.5, source="mdtest stat with one thread, about 2,000/s, in Dell's Lustre white papers"
     ),
@@ -114,11 +118,15 @@ def start_s(demand: Demand, latency: Latency) -> float:
 
 def job_s(demand: Demand, latency: Latency, nodes: float, ranks_per_node: int, rate: float) -> float:
     """Seconds that a job's start takes at least."""
+    if latency.is_local or latency.is_hot:
+        return start_s(demand, latency)
     return max(start_s(demand, latency), nodes * demand.n_requests_node(ranks_per_node) / rate)
 
 
 def saturates_at_n_nodes(demand: Demand, latency: Latency, ranks_per_node: int, rate: float) -> float:
-    """From how many nodes on all wait for the server; infinite where nothing is asked of it."""
+    """From how many nodes on all wait for the server; infinite where nothing is asked of it, or nobody knows how much."""
+    if latency.is_local or latency.is_hot:
+        return float("inf")
     asked = demand.n_requests_node(ranks_per_node)
     return start_s(demand, latency) * rate / asked if asked else float("inf")
 

@@ -248,7 +248,7 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
             line = f"{row.latency:{FILESYSTEM}}" + (f"{wait:>{REQUEST}}" if has_latency else "")
             line += f"{numbers.seconds(row.start_s):>{ALONE}}"
             if many:
-                line += f"{numbers.seconds(row.job_s):>{job_width}}   {saturation(row.saturates_at_n_nodes)}"
+                line += f"{numbers.seconds(row.job_s):>{job_width}}   {saturation(row)}"
             console.print(Text(line.rstrip()))
     if not has_latency:
         print_words(console, "no room here for: the latency of each (80 columns show it)")
@@ -260,16 +260,17 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
 
 
 def answer(question: Question, rows: list[Estimate], many: bool) -> str:
-    """Each layout's start on the fastest and on the slowest of the filesystems, in one sentence."""
+    """Each layout's start on the fastest and on the slowest of the filesystems, in one sentence; with empty caches."""
     told = []
     for demand in question.demands:
-        times = sorted(row.job_s if many else row.start_s for row in rows if row.layout == demand.layout)
+        cold = [row for row in rows if row.layout == demand.layout and not is_hot(row)]
+        times = sorted(row.job_s if many else row.start_s for row in cold)
         ends = dict.fromkeys((numbers.seconds(times[0]), numbers.seconds(times[-1])))
         told.append(f"{clean(demand.layout, 24)} {' to '.join(ends)}")
     nodes, ranks = numbers.plural(rows[0].n_nodes, "node"), rows[0].n_ranks_per_node
     which = "One start with empty caches takes"
     if many:
-        which = f"A start on {nodes} with {numbers.plural(ranks, 'process', 'processes')} each takes at least"
+        which = f"A start with empty caches on {nodes} with {numbers.plural(ranks, 'process', 'processes')} each takes at least"
     return f"{which}: {', '.join(told)} (estimates)."
 
 
@@ -278,8 +279,8 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
     sources = ", ".join(dict.fromkeys(demand.cpu_source for demand in question.demands if demand.cpu_s is not None))
     cpu = "CPU + " if sources else ""
     lines = [
-        f"All times are estimates. alone: one process on a node with empty caches, {cpu}requests x latency, or {cpu}open calls x "
-        "latency where that is known per open call, with its lookups and reads in it.",
+        f"All times are estimates. alone: one process on a node with empty caches (hot: with full ones), {cpu}requests x latency, or {cpu}open "
+        "calls x latency where that is known per open call, with its lookups and reads in it.",
         f"measured: CPU ({sources})" if sources else "not observed: CPU, so the times are those of waiting alone",
         f"predicted: server requests, cold cache, {clean(question.requests_of)}, from the calls of a traced run "
         "(by the rules of each mount's own client where they are known, else by FUSE's)",
@@ -299,7 +300,8 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
             f"{row.n_nodes:,} x {row.n_ranks_per_node:,}: that many nodes and processes on each start at once; at least "
             "the larger of alone and nodes x requests of a node / rate. A node asks for names, listings and links once, "
             "each of its processes for its opens; an image is mounted once a node.",
-            "server saturates: from that many nodes on, the server is the bottleneck; each further node makes every start longer",
+            "server saturates: from that many nodes on, the server is the bottleneck; each further node makes every start longer. "
+            "A local SSD is each node's own; with full caches it is not known how much still reaches the server.",
         ]
     return [
         *lines,
@@ -308,11 +310,18 @@ def explained(question: Question, row: Estimate, many: bool) -> list[str]:
     ]
 
 
-def saturation(n_nodes: float | None) -> str:
+def is_hot(row: Estimate) -> bool:
+    """Whether an estimate is for full caches."""
+    return any(latency.is_hot and latency.name == row.latency for latency in whatif.PROFILES)
+
+
+def saturation(row: Estimate) -> str:
     """From how many nodes on the server is what a start waits for; one that asks for nothing never waits."""
-    if n_nodes is None:
+    if is_hot(row):
+        return "not known"
+    if row.saturates_at_n_nodes is None:
         return "never"
-    return f"at {numbers.plural(max(1, math.ceil(n_nodes)), 'node')}"
+    return f"at {numbers.plural(max(1, math.ceil(row.saturates_at_n_nodes)), 'node')}"
 
 
 def draw_curve(

@@ -116,7 +116,7 @@ class Estimate:
     job_s: float
     """All nodes at once, at least."""
     saturates_at_n_nodes: float | None = None
-    """From how many nodes on all wait for the server; None where nothing is asked of it."""
+    """From how many nodes on all wait for the server; None where nothing is asked of it, or caches are full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,3 +89,11 @@ def test_without_open_calls_the_opens_that_are_requests_stand_for_them() -> None
 
 def test_an_image_is_opened_once() -> None:
     assert whatif.one_file(TENSORFLOW).n_waits(BY_NAME["Lustre, busy, cold"]) == 1
+
+
+def test_only_a_shared_server_saturates() -> None:
+    local, hot, quiet = (BY_NAME[name] for name in ("local SSD, cold", "Lustre, hot", "Lustre, quiet"))
+    for alone in (local, hot):  # each node's own disk, or its own cache
+        assert whatif.job_s(PANDAS, alone, 4096, 128, 75_000) == whatif.start_s(PANDAS, alone)
+        assert whatif.saturates_at_n_nodes(PANDAS, alone, 128, 75_000) == float("inf")
+    assert whatif.job_s(PANDAS, quiet, 4096, 128, 75_000) > whatif.start_s(PANDAS, quiet)

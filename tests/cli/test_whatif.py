@@ -64,3 +64,21 @@ def test_the_first_line_is_the_answer(tmp_path: Path) -> None:
     plain, image = (f"{row['n_requests']:g} s" for row in rows)
     first = " ".join(texts[0].split("\n\n")[0].split())
     assert first == f"One start with empty caches takes: plain {plain}, squashfs {image} (estimates)."
+
+
+def test_a_start_with_empty_caches_is_none_with_full_ones(tmp_path: Path) -> None:
+    said = whatif(tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/proj/env")
+    answer = " ".join(said.split("\n\n")[0].split())
+    assert "Lustre, hot 200 us/open 8 ms" in " ".join(said.split()), "quicker, but with full caches"
+    assert "One start with empty caches takes: plain 22 ms to 696 ms" in answer
+
+
+def test_a_local_disk_is_no_metadata_server(tmp_path: Path) -> None:
+    said = whatif(tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/proj/env", "--nodes", "64", "--ranks-per-node", "8")
+    rows = {line.split("  ")[0]: line for line in said.split("squashfs")[1].splitlines()}
+    ends = {
+        name: row.rsplit("   ", 1)[1].strip() for name, row in rows.items() if name in {one.name for one in PROFILES}
+    }
+    assert ends["local SSD, cold"] == "never"
+    assert ends["Lustre, hot"] == "not known"
+    assert ends["Lustre, quiet"].startswith("at ")
