@@ -242,6 +242,8 @@ def test_the_timeline_keeps_its_pauses_and_moves_by_keyboard(show: Opener) -> No
         "[...document.querySelectorAll('#timeline-chart rect:not(.cursor)')].map(r => (r.x.baseVal.value - 56) / 996 * 13)"
     )
     assert [int(edge) for edge in edges] == [0, 0, 1, 12, 12]  # the bin that each bar stands in, of 13 in 996 px
+    # how long the run took stands among the figures; whole bins are longer
+    assert texts(page, "#timeline-lead") == ["Metadata calls in each 0.1 s of the run, by phase."]
     focus(page, "#timeline-chart svg")
     page.key("Home")
     assert texts(page, "#timeline-detail") == ["0 s to 0.1 s: 50 callsinit 20 · import 30"]

@@ -22,7 +22,7 @@ function makeTimeline() {
   const begun = new Map();
   for (const [bin, name] of data.modules) begun.set(bin, [...(begun.get(bin) || []), name]);
   let at = data.bins[sums.indexOf(Math.max(...sums))][0];
-  byId('timeline-lead').textContent = `Metadata calls in each ${data.bin_s} s of the run, by phase; it lasted ${seconds(data.n_bins * data.bin_s)} under tracing.${lanes ? ' Modules are named where their first call was made, those with most calls first.' : ''}`;
+  byId('timeline-lead').textContent = `Metadata calls in each ${data.bin_s} s of the run, by phase.${lanes ? ' Modules are named where their first call was made, those with most calls first.' : ''}`;
 
   const svg = drawing('svg', { role: 'slider', tabindex: 0, 'aria-label': 'Time in the run. Arrow keys move.', 'aria-valuemin': 0, 'aria-valuemax': data.n_bins - 1 });
   const cursor = drawing('rect', { class: 'cursor' });
