@@ -128,7 +128,11 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
     other = [one for one in scan.duplicates if not one.same]
     if same:
         n_files, n_bytes = sum(one.n_files for one in same), sum(one.n_bytes for one in same)
-        verb = "are shadowed" if scan.system_site else "would be saved by `python -m venv --system-site-packages`"
+        # a new venv gets a pip of its own whatever the base has
+        bare = " --without-pip" if any(one.name in ("pip", "setuptools") for one in same) else ""
+        verb = f"would be saved by `python -m venv --system-site-packages{bare}`"
+        if scan.system_site:
+            verb = "stand before those of the base"
         names = ", ".join(one.name for one in same[:5]) + (", ..." if len(same) > 5 else "")
         yield from _row(
             "in the base",

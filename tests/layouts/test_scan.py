@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fsprobe.cli.scan import command as command_of_scan
 from fsprobe.errors import BadInput
 from fsprobe.layouts.scan import environment as scans
 from fsprobe.layouts.scan.environment import SMALL_BYTES, Scan, as_json, quota_shares, scan_environment
@@ -105,6 +107,26 @@ def test_what_the_base_has(venv: Path, tmp_path: Path) -> None:
     config.write_text(config.read_text().replace(f"home = {read.home}", f"home = {base}/bin"))
     found = {one.name: one.same for one in scan(venv).duplicates}
     assert found == {"apples": True, "pears": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [("pip", "--system-site-packages --without-pip`"), ("figs", "--system-site-packages`")]
+)
+def test_the_command_that_saves_what_the_base_has(venv: Path, tmp_path: Path, name: str, command: str) -> None:
+    """`python -m venv` puts a pip into each new environment unless it is told not to."""
+    base = tmp_path / "base"
+    read = scans.environments.read_venv(str(venv))
+    assert read is not None
+    assert read.minor is not None
+    site = base / "lib" / "python{}.{}".format(*read.minor) / "site-packages"
+    site.mkdir(parents=True)
+    for where in (site, site_of(venv)):
+        plant(where, name, "1.0", {f"{name}/__init__.py": ""})
+    config = venv / "pyvenv.cfg"
+    config.write_text(config.read_text().replace(f"home = {read.home}", f"home = {base}/bin"))
+    said = " ".join(CliRunner().invoke(command_of_scan, [str(venv)]).output.split())
+    assert f"1 package of the same version ({name})" in said
+    assert said.count(f"would be saved by `python -m venv {command}") == 1
 
 
 def test_it_fits_here_or_says_why_not(venv: Path) -> None:
