@@ -83,6 +83,12 @@ def notes(comparison: Comparison) -> list[str]:
     failed = sorted({row.layout for row in comparison.rows if row.is_failed})
     if failed and not any(note.startswith("the command failed in ") for note in found):
         found.append(f"the command failed in {', '.join(failed)}")
+    in_memory = sorted({row.layout for row in comparison.rows if row.fstype and classify(row.fstype) == "memory"})
+    if in_memory:
+        found.append(
+            f"no disk and no server is asked for what lies in memory ({', '.join(in_memory)}): its requests are those of the same "
+            "paths elsewhere"
+        )
     return found
 
 

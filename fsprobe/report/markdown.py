@@ -381,7 +381,9 @@ def _comparison(comparison: Comparison, recording: str | None) -> list[str]:
     lines += _served(request_facts.of_comparison(comparison))
     for label, found in comparison.differences.items():
         same = f"the same {numbers.count(found.n_baseline)} metadata calls as the baseline"
-        change = f"{found.n_more:+,} metadata calls, on {numbers.plural(found.n_paths, 'path')}"
+        change = (
+            f"{found.n_more:+,} metadata calls, differing in {numbers.plural(found.n_paths, 'count')} by path and kind"
+        )
         lines.append(f"- {code(label)}: {change if found.n_paths else same}")
     lines += [f"- Note: {text(note)}." for note in comparison_facts.notes(comparison)]
     if lines[-1]:

@@ -214,7 +214,7 @@ def test_a_comparison_says_which_layout_is_best_and_what_is_not_known() -> None:
         "200 ms",
         "not observed",
         "squashfs: the same 2,970 metadata calls as plain.",
-        "2,972 metadata calls against 2,970, on 1 path.",
+        "2,972 metadata calls against 2,970; they differ in 1 count by path and kind.",
         "the command failed in /p/</script>",
         "/p/line\\x0abreak",
         "c.fsprobe",

@@ -75,8 +75,8 @@ def draw(console: Console, comparison: Comparison) -> None:
     """The answer, the table of layouts, what differs in calls, and how it was measured."""
     comparison = visible_in(comparison)
     console.print()
-    draw_answers(console, comparison)
-    console.print()
+    if draw_answers(console, comparison):
+        console.print()
     is_counted = any(row.n_served is not None for row in comparison.rows)
     counted = "client" if any(row.client_counters for row in comparison.rows) else "served"
     names = ["layout", "cache", "start", "spread", "CPU", "calls", "requests"] + [counted] * is_counted
@@ -103,10 +103,11 @@ def _table() -> Table:
     return Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
 
 
-def draw_answers(console: Console, comparison: Comparison) -> None:
-    """Of each layout and cache state: is it faster, by how much, how sure; and what it asks the file server for."""
+def draw_answers(console: Console, comparison: Comparison) -> bool:
+    """Of each layout and cache state: is it faster, by how much, how sure; and what it asks the file server for. Whether it said any."""
     baseline = clean(comparison.baseline)
     fewer: dict[str, list[str]] = {}
+    is_answered = False
     asked = comparison_facts.requests_name(comparison)
     for row in comparison.rows:
         label = clean(row.layout, 20)
@@ -128,8 +129,10 @@ def draw_answers(console: Console, comparison: Comparison) -> None:
         state = f", {row.cache}" if row.cache in ("cold", "warm") else ""
         answer = clean(row.verdict) + (f" than {baseline}" if row.clear else "")
         console.print(Text.assemble(marked(f"{label}{state}: {answer}", "bold", marks), f" ({sure})" if sure else ""))
+        is_answered = True
     for words, labels in fewer.items():
         console.print(Text.assemble((f"{' and '.join(labels)}: {words}", "bold"), " (cold cache, predicted)"))
+    return is_answered or bool(fewer)
 
 
 SAME_REQUESTS = 0.9
@@ -193,7 +196,7 @@ def draw_differences(console: Console, comparison: Comparison) -> None:
             continue
         console.print(
             Text(
-                f"\n{clean(label)} differs in {numbers.plural(found.n_paths, 'path')} ({found.n_more:+,} calls):",
+                f"\n{clean(label)} differs in {numbers.plural(found.n_paths, 'count')} by path and kind ({found.n_more:+,} calls):",
                 style="bold",
             )
         )
@@ -213,9 +216,10 @@ def draw_notes(console: Console, comparison: Comparison) -> None:
     """What to mind, and how it was measured."""
     comparison = visible_in(comparison)
     console.print()
-    for line in comparison.notes:
+    notes = comparison_facts.notes(comparison)
+    for line in notes:
         print_words(console, "note: " + line, marks=NOTE)
-    if comparison.notes:
+    if notes:
         console.print()
     lines = [
         "calls: metadata calls of one traced run",
