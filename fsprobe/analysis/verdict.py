@@ -108,7 +108,7 @@ def lacking(evidence: Evidence) -> list[str]:
             "be a part of what the job does when it succeeds"
         )
     elif manifest.signal:
-        found.append(f"the command was ended by signal {manifest.signal}, so this may be a part of what it does")
+        found.append(f"the command was ended by {manifest.signal_name}, so this may be a part of what it does")
     elif manifest.exit_code:
         found.append(
             f"the command failed (exit code {manifest.exit_code}), so this may be a part of what it does when it succeeds"

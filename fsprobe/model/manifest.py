@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,6 +154,16 @@ class Manifest:
     def lacks(self, capability: str) -> bool:
         """Whether the recording is known not to show something; False where nobody knows what it shows."""
         return bool(self.capabilities) and capability not in self.capabilities
+
+    @property
+    def signal_name(self) -> str:
+        """The signal that ended the command: SIGTERM; "" where none did."""
+        if not self.signal:
+            return ""
+        try:
+            return signal.Signals(self.signal).name
+        except ValueError:
+            return f"signal {self.signal}"
 
     def shows(self, capability: str) -> bool:
         """Whether the recording is known to show something."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import shlex
-import signal
 from dataclasses import dataclass
 
 from fsprobe import numbers
@@ -87,11 +86,7 @@ def _exit(manifest: Manifest) -> str:
 def how_it_failed(manifest: Manifest) -> str:
     """`failed (exit code 1)`, or which signal ended the command; "" where it succeeded or nobody saw it end."""
     if manifest.signal:
-        try:
-            name = signal.Signals(manifest.signal).name
-        except ValueError:
-            name = f"signal {manifest.signal}"
-        return f"was ended by {name} (exit code {128 + manifest.signal})"
+        return f"was ended by {manifest.signal_name} (exit code {128 + manifest.signal})"
     return f"failed (exit code {manifest.exit_code})" if manifest.exit_code else ""
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from fsprobe import numbers
+from fsprobe import capabilities, numbers
 from fsprobe.model.job import Job, RankSpread
 from fsprobe.model.profile import LEVELS, Profile
 from fsprobe.report import facts
 from fsprobe.report.job_rows import Format, named
 
-TRACED_RATES = "Rates are those under tracing, which slows every call."
+
+def rates_note(profile: Profile) -> str:
+    """What was there while the calls were counted, and slowed them."""
+    manifest = profile.manifest
+    if manifest.shows(capabilities.TRUE_DURATIONS):
+        return "Rates are those under the inline recorder, which slows every call a little."
+    if manifest.lacks(capabilities.FOREIGN_PROGRAMS):
+        return "Rates are those under the hooks, which slow every call."
+    return "Rates are those under tracing, which slows every call."
 
 
 def who(job: Job) -> str:

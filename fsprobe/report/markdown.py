@@ -58,7 +58,7 @@ def _profile(profile: Profile, recording: str | None) -> list[str]:
     )
     lines += _time(profile.time) if profile.time is not None else []
     lines += _findings(profile, recording)
-    lines += _job(profile.job, request_facts.name_of(profile)) if profile.job is not None else []
+    lines += _job(profile, profile.job) if profile.job is not None else []
     lines += _imports(profile)
     lines += _seconds(profile.time.by_package or ()) if profile.time is not None else []
     lines += ["### Packages", "", *_packages(profile)]
@@ -178,8 +178,9 @@ def _findings(profile: Profile, recording: str | None) -> list[str]:
     return lines
 
 
-def _job(job: Job, asked: str) -> list[str]:
+def _job(profile: Profile, job: Job) -> list[str]:
     """The ranks and nodes of a job: how they differ, who stands out, what each node does."""
+    asked = request_facts.name_of(profile)
     lines = ["### Job: ranks and nodes", "", text(f"{job_facts.who(job)} traced."), ""]
     lines += [f"- {text(line)}" for line in job_facts.warnings(job)]
     if lines[-1]:
@@ -196,7 +197,7 @@ def _job(job: Job, asked: str) -> list[str]:
         cells.append([text(row.title), *values, text(row.max_of), text(row.outliers) or "none"])
     made = table(("Each rank", "min", "median", "max", "max of", "outliers"), cells)
     made[1] = "| --- | ---: | ---: | ---: | --- | --- |"
-    return [*lines, *made, *_ranks(job), *_nodes(job, asked), text(job.clock + " " + job_facts.TRACED_RATES), ""]
+    return [*lines, *made, *_ranks(job), *_nodes(job, asked), text(job.clock + " " + job_facts.rates_note(profile)), ""]
 
 
 def _ranks(job: Job) -> list[str]:

@@ -264,3 +264,10 @@ def test_a_part_of_a_run_is_not_acquitted(manifest: dict[str, Any], quality: Qua
 
 def test_what_was_read_has_the_unit_that_reports_give_it() -> None:
     assert judge(manifest={"read_bytes": 3 << 20}).reasons[-1].endswith("3 major page faults, 3 MiB read")
+
+
+@pytest.mark.parametrize(("number", "name"), [(15, "SIGTERM"), (9, "SIGKILL"), (40, "signal 40")])
+def test_a_signal_has_its_name(number: int, name: str) -> None:
+    said = judge(fs_class="local", fstype="ext4", manifest={"signal": number})
+    assert said.level == CAN_NOT_TELL
+    assert f"the command was ended by {name}, so" in said.sentence

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from fsprobe import capabilities
 from fsprobe.model.profile import Profile
 from fsprobe.model.time.account import TimeAccount, TimeRow
-from fsprobe.report import facts, markdown, sentences
+from fsprobe.report import facts, job_facts, markdown, sentences
 from fsprobe.report.html.tables import all_tables
 from fsprobe.report.terminal import run
 from tests.report.profiles import hand_built
@@ -61,3 +62,19 @@ def test_one_figure_for_waiting_in_metadata_calls(timed: Profile) -> None:
     assert "waiting in metadata calls: 2 s (25%)" in shown
     assert "up to" not in shown
     assert sentences.share_pattern(replace(timed, time=None)).startswith("up to")
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        ((capabilities.DURATIONS, capabilities.FOREIGN_PROGRAMS), "under tracing, which slows every call"),
+        (
+            (capabilities.DURATIONS, capabilities.TRUE_DURATIONS, capabilities.FOREIGN_PROGRAMS),
+            "under the inline recorder, which slows every call a little",
+        ),
+        ((capabilities.RESULTS,), "under the hooks, which slow every call"),
+    ],
+)
+def test_a_jobs_rates_are_under_the_recorder_that_was_there(shown: tuple[str, ...], words: str) -> None:
+    made = replace(hand_built(), manifest=replace(hand_built().manifest, capabilities=shown))
+    assert job_facts.rates_note(made) == f"Rates are those {words}."

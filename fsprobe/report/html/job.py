@@ -76,7 +76,7 @@ def view(profile: Profile) -> JsonObject:
         "asked": request_facts.name_of(profile),
         "estimate": job_facts.estimate(job, request_facts.name_of(profile)),
         "clock": job.clock,
-        "traced_rates": job_facts.TRACED_RATES,
+        "traced_rates": job_facts.rates_note(profile),
     }
 
 
@@ -134,7 +134,7 @@ def tables(profile: Profile) -> list[JsonObject]:
             _RANK_COLUMNS,
             job.ranks,
             _rank_cells(job),
-            f"{job_facts.who(job)} traced. {job_facts.TRACED_RATES}",
+            f"{job_facts.who(job)} traced. {job_facts.rates_note(profile)}",
         ),
         _table(
             "nodes",
