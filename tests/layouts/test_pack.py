@@ -131,7 +131,7 @@ def test_only_force_replaces_and_only_an_image(venv: Path, tmp_path: Path) -> No
     target = tmp_path / "i"
     first = pack(str(venv), str(target))
     inode = first.image.stat().st_ino
-    with pytest.raises(FsprobeError, match="exists") as refused:
+    with pytest.raises(FsprobeError, match="is there already") as refused:
         pack(str(venv), str(target))
     assert refused.value.exit_code == EXIT_USAGE
     assert pack(str(venv), str(target), force=True).image.stat().st_ino != inode

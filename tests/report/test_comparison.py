@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import replace
+
+import pytest
 
 from fsprobe.model.comparison import Comparison, Difference, Differences, LayoutCounts, LayoutRow
 from fsprobe.report import markdown
@@ -49,3 +53,22 @@ def test_requests_of_a_copy_in_memory_are_asked_of_nobody() -> None:
     for view in views:
         assert MEMORY in plain_words(view(in_memory))
         assert "in memory" not in plain_words(view(on_disk))
+
+
+class Screen(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_step_that_is_done_is_not_at_its_beginning_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Screen()
+    with terminal.progress(out) as tell:
+        assert tell is not None
+        tell("timing", 4, 4)
+        tell("cleaning up", 0, 1)
+    frames = re.split(r"\r|\n|\x1b\[2K", out.getvalue())
+    assert any("cleaning up" in frame for frame in frames)
+    assert not [frame for frame in frames if "timing" in frame and " 0%" in frame]

@@ -268,7 +268,7 @@ def _check_place(root: str, image: str, force: bool) -> None:
             raise BadInput(f"cannot write {output}: {error.strerror}", "choose another place with -o") from error
     if os.path.lexists(target):
         if not force:
-            raise FsprobeError(f"{image} exists", "add --force to replace it", EXIT_USAGE)
+            raise FsprobeError(f"{image} is there already", "--force replaces it; or name another with -o", EXIT_USAGE)
         read_superblock(target)  # never replace what is no image
     if not os.access(place, os.W_OK | os.X_OK):
         raise BadInput(f"{place} is not writable for you", "choose another place with -o")

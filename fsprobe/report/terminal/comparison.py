@@ -55,7 +55,7 @@ def progress(out: TextIO) -> Iterator[Callable[[str, int, int], None] | None]:
                 # another kind of steps begins: the time left is not to be reckoned from the old ones
                 total[0] = of
                 # of none it is not known how many there will be
-                bar.reset(task, total=of or None)
+                bar.reset(task, total=of or None, completed=done, description=clean(what, 32))
             bar.update(task, description=clean(what, 32), completed=done, visible=True)
 
         yield draw_bar
