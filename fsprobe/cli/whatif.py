@@ -221,6 +221,8 @@ FILESYSTEM, REQUEST, ALONE, JOB, NARROW_JOB = 19, 15, 10, 16, 11
 """Widths of columns, in characters."""
 FULL_WIDTH = 79
 """Columns of a screen that all of them need."""
+NARROW_WIDTH, ALONE_WIDTH = 59, FILESYSTEM + REQUEST + ALONE
+"""Columns that all but the latency need; and those of a start alone."""
 
 
 def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
@@ -231,7 +233,8 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
     print_words(console, answer(question, rows, many), "bold")
     job = f"{first.n_nodes:,} x {first.n_ranks_per_node:,}"
     # a column less before a line wraps
-    has_latency = not many or console.width >= FULL_WIDTH
+    has_latency = console.width >= (FULL_WIDTH if many else ALONE_WIDTH)
+    has_saturation = many and console.width >= NARROW_WIDTH
     job_width = JOB if has_latency else NARROW_JOB
     for demand in question.demands:
         own = [row for row in rows if row.layout == demand.layout]
@@ -242,16 +245,19 @@ def draw(console: Console, question: Question, rows: list[Estimate]) -> None:
         cpu = numbers.NOT_OBSERVED if own[0].cpu_s is None else numbers.seconds(own[0].cpu_s)
         console.print(Text.assemble((clean(demand.layout, 24), "bold"), f"  {asked}, CPU {cpu}"))
         head = f"{'if the server takes':{FILESYSTEM + REQUEST * has_latency}}{'alone':>{ALONE}}"
-        console.print(Text(head + (f"{job:>{job_width}}   server saturates" if many else ""), style="bold"))
+        console.print(Text(head + f"{job:>{job_width}}" * many + "   server saturates" * has_saturation, style="bold"))
         for row in own:
             wait = f"{numbers.milliseconds(row.latency_ms)}/{row.latency_per.removesuffix(' call')}"
             line = f"{row.latency:{FILESYSTEM}}" + (f"{wait:>{REQUEST}}" if has_latency else "")
             line += f"{numbers.seconds(row.start_s):>{ALONE}}"
             if many:
-                line += f"{numbers.seconds(row.job_s):>{job_width}}   {saturation(row)}"
+                line += f"{numbers.seconds(row.job_s):>{job_width}}" + f"   {saturation(row)}" * has_saturation
             console.print(Text(line.rstrip()))
-    if not has_latency:
-        print_words(console, "no room here for: the latency of each (80 columns show it)")
+    left_out = ["the latency of each"] * (not has_latency) + ["where the server saturates"] * (
+        many and not has_saturation
+    )
+    if left_out:
+        print_words(console, f"no room here for: {', '.join(left_out)} (80 columns show all)")
     console.print()
     for note in question.notes:
         print_words(console, f"note: {note}", marks=NOTE)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from fsprobe.analysis.whatif import PROFILES
+from fsprobe.analysis.whatif import PROFILES, Demand, table
 from fsprobe.cli import load
 from fsprobe.cli import whatif as asked
+from fsprobe.report.terminal.console import Screen
 
 N = 40
 CALL = '7 {t:.6f} openat(AT_FDCWD, "/proj/env/m{i}.py", O_RDONLY|O_CLOEXEC) = 3 <0.000050>\n'
@@ -82,3 +84,22 @@ def test_a_local_disk_is_no_metadata_server(tmp_path: Path) -> None:
     assert ends["local SSD, cold"] == "never"
     assert ends["Lustre, hot"] == "not known"
     assert ends["Lustre, quiet"].startswith("at ")
+
+
+@pytest.mark.parametrize("width", [40, 50, 58, 59, 70, 80])
+@pytest.mark.parametrize("nodes", [1, 64])
+def test_a_row_is_one_line(width: int, nodes: int) -> None:
+    demand = Demand(layout="plain", cpu_s=0.5, lookup=900, open=700, opendir=50, readdir=20, readlink=5)
+    question = asked.Question(demands=[demand], requests_of="for /proj/env", notes=[])
+    out = io.StringIO()
+    rows = table([demand], PROFILES, nodes=nodes, ranks_per_node=1, rate=75_000)
+    asked.draw(Screen(file=out, width=width, color_system=None), question, rows)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    head = next(i for i, line in enumerate(lines) if line.startswith("if the server takes"))
+    assert [line.split("  ")[0] for line in lines[head + 1 : head + 1 + len(PROFILES)]] == [
+        one.name for one in PROFILES
+    ]
+    missing = " ".join(out.getvalue().split()).partition("no room here for: ")[2].partition(" (80 columns")[0]
+    for column, words in (("/request", "the latency of each"), ("server saturates\n", "where the server saturates")):
+        assert (column in out.getvalue()) is (words not in missing and (nodes > 1 or column == "/request"))
