@@ -276,7 +276,8 @@ def answer(question: Question, rows: list[Estimate], many: bool) -> str:
     nodes, ranks = numbers.plural(rows[0].n_nodes, "node"), rows[0].n_ranks_per_node
     which = "One start with empty caches takes"
     if many:
-        which = f"A start with empty caches on {nodes} with {numbers.plural(ranks, 'process', 'processes')} each takes at least"
+        processes = numbers.plural(ranks, "process", "processes") + " each" * (rows[0].n_nodes > 1)
+        which = f"A start with empty caches on {nodes} with {processes} takes at least"
     return f"{which}: {', '.join(told)} (estimates)."
 
 

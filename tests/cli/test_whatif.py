@@ -103,3 +103,13 @@ def test_a_row_is_one_line(width: int, nodes: int) -> None:
     missing = " ".join(out.getvalue().split()).partition("no room here for: ")[2].partition(" (80 columns")[0]
     for column, words in (("/request", "the latency of each"), ("server saturates\n", "where the server saturates")):
         assert (column in out.getvalue()) is (words not in missing and (nodes > 1 or column == "/request"))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"), [("1", "on 1 node with 4 processes takes"), ("2", "on 2 nodes with 4 processes each takes")]
+)
+def test_one_node_is_not_each(tmp_path: Path, nodes: str, words: str) -> None:
+    said = whatif(
+        tmp_path, "/proj", "lustre", "mgs:/p", "--env", "/proj/env", "--nodes", nodes, "--ranks-per-node", "4"
+    )
+    assert f"A start with empty caches {words} at least: plain" in " ".join(said.split())
