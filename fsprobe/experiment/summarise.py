@@ -95,6 +95,7 @@ def _row(
         layout=side.layout.label,
         kind=side.layout.kind,
         where=text(os.fsencode(side.layout.where)),
+        is_made=side.layout.label in plan.copies,
         fstype=side.layout.fstype,
         mount_how=side.layout.mount_how,
         in_place=bool(side.in_place),

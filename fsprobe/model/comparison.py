@@ -86,6 +86,8 @@ class LayoutRow:
     kind: str = "plain"
     """plain | copy | squashfs | overlay"""
     where: str = ""
+    is_made: bool = False
+    """Whether `where` is a copy that the comparison made, two directories below the one that was named, and removed but with `--keep`."""
     fstype: str | None = None
     mount_how: str = ""
     in_place: bool = False

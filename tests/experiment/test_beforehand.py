@@ -128,7 +128,9 @@ def test_what_is_announced_is_what_happens(tmp_path: Path) -> None:
         said.append(what)
         assert notes.exists() is (what.run_s is not None)
 
-    experiment.run(plan, announce=announce)
+    result, _ = experiment.run(plan, announce=announce)
+    assert {row.layout: row.is_made for row in result.rows} == {"plain": False, "flash": True, "other": False}
+    assert {Path(row.where).parents[1] for row in result.rows if row.is_made} == {tmp_path}
     before, after = said
     assert len(notes.read_text().split()) == before.n_starts == 2 + 3 * (1 + 1 + 2)
     assert replace(after, run_s=None) == before

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fsprobe.errors import FsprobeError
 from fsprobe.model.comparison import Comparison, LayoutRow
 from fsprobe.model.manifest import PythonFacts
 from fsprobe.report.ticket import archive, bundle, reproducer
-from tests.report.profiles import changed, hand_built
+from tests.report.profiles import changed, comparison, hand_built
 
 ENVIRONMENT = {
     "path": "/env",
@@ -147,6 +148,20 @@ def test_the_reproducer_calls_the_very_command(tmp_path: Path) -> None:
     told = "\n".join(run_script(reproducer.reproducer([one], is_redacted=False), tmp_path))
     words = ["run", "-o", "01-again.fsprobe", "--ranks", "0,3", "--", *command]
     assert told == "fsprobe" + "".join(f" [{word}]" for word in words) + f"\n{place}\n/p q:/r"
+
+
+def test_the_reproducer_makes_a_copy_again_that_is_gone(tmp_path: Path) -> None:
+    plain = replace(comparison().rows[0], layout="plain", kind="plain")
+    made = replace(
+        plain, layout="flash", kind="copy", where="/flash/me/env-fsprobe-31578d50a4ed88d3/copy", is_made=True
+    )
+    there = replace(plain, layout="other", kind="copy", where="/scratch/me/env")
+    value = replace(comparison(), environment="/project/env", rows=(plain, made, there))
+    one = reproducer.Item(name="01", file="layouts.fsprobe", value=value)
+    told = run_script(reproducer.reproducer([one], is_redacted=False), tmp_path)[0]
+    assert told.startswith(
+        "fsprobe [compare] [--env] [/project/env] [--flash] [/flash/me] [--layout] [other=/scratch/me/env] [--runs]"
+    )
 
 
 def test_the_reproducer_of_a_rank_starts_all_ranks(tmp_path: Path) -> None:

@@ -94,7 +94,9 @@ def _compare_again(name: str, comparison: Comparison) -> list[str]:
         return ["# two recordings were compared: see the recordings themselves", ":"]
     words = ["fsprobe", "compare", "--env", comparison.environment]
     for label, row in {row.layout: row for row in comparison.rows}.items():
-        if row.kind == "copy":
+        if row.is_made:
+            words += ["--flash", row.where.rstrip("/").rsplit("/", 2)[0] or "/"]
+        elif row.kind == "copy":
             words += ["--layout", f"{label}={row.where}"]
         elif row.kind in IMAGE_KINDS:
             words.append(f"--{row.kind}")
