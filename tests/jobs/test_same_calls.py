@@ -102,6 +102,12 @@ class Rank:
         self.open(
             f"/data/0x{self.number if change == 'name' else 0:02x}, 0x{self.number if change == 'name' else 0:02x}"
         )
+        status = 1 if change == "status" else 0
+        used = f"si_utime={self.number}, si_stime={self.chance.randrange(9)}"
+        self.line(
+            f"--- SIGCHLD {{si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=3, si_uid=7, si_status={status}, {used}}} ---",
+            lasts=False,
+        )
         self.line("+++ exited with 0 +++", lasts=False)
 
     def write(self, place: Path, *, change: str = "") -> None:
@@ -184,7 +190,9 @@ def test_ranks_that_made_the_same_calls_are_counted_from_the_first(
     assert len({row.startup_s for row in short.rows}) == N_RANKS  # their times are their own
 
 
-@pytest.mark.parametrize("change", ["path", "error", "call", "import", "mark", "name", "facts", "cwd", "lookups"])
+@pytest.mark.parametrize(
+    "change", ["path", "error", "call", "import", "mark", "name", "facts", "cwd", "lookups", "status"]
+)
 def test_a_rank_that_differs_is_read_the_long_way(
     tmp_path: Path, found: list[bool], monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:

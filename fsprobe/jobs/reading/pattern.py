@@ -31,6 +31,8 @@ from fsprobe.model.events import Call, Event, Mark, Op, ParseQuality, Process
 _ADDRESS = re.compile(rb"0x[0-9a-f]+")
 ARGUMENT_ADDRESS = re.compile(rb", 0x[0-9a-f]+(?=[ ,)]|\Z)")
 _NUMBERS = re.compile(rb"\d{6,}")
+_USED = re.compile(rb"(?<=, si_[us]time=)\d+")
+"""CPU time of a child, in the line that tells of its end."""
 T = TypeVar("T")
 
 
@@ -271,7 +273,8 @@ class Pattern:
     def _plainly(self, source: Source, number: int, text: bytes) -> bytes:
         if number in self._fixed:
             return without_addresses(text)
-        return source.plainly(text, is_note=b'"fsprobe!' in text)
+        plain = source.plainly(text, is_note=b'"fsprobe!' in text)
+        return _USED.sub(b"", plain) if text.startswith(b"--- SIG") else plain
 
     def read(self, source: Source) -> Same | None:
         """The tables of a recording whose lines say the same; None where its times could lead to others."""
