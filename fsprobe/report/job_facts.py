@@ -9,6 +9,13 @@ from fsprobe.report import facts
 from fsprobe.report.job_rows import Format, named
 
 
+def times_note(profile: Profile) -> str:
+    """By which clocks nodes are compared, where there are several; and `rates_note`."""
+    job = profile.job
+    clock = [job.clock] if job is not None and job.n_nodes_traced > 1 else []
+    return " ".join([*clock, rates_note(profile)])
+
+
 def rates_note(profile: Profile) -> str:
     """What was there while the calls were counted, and slowed them."""
     manifest = profile.manifest

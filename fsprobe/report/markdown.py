@@ -197,7 +197,7 @@ def _job(profile: Profile, job: Job) -> list[str]:
         cells.append([text(row.title), *values, text(row.max_of), text(row.outliers) or "none"])
     made = table(("Each rank", "min", "median", "max", "max of", "outliers"), cells)
     made[1] = "| --- | ---: | ---: | ---: | --- | --- |"
-    return [*lines, *made, *_ranks(job), *_nodes(job, asked), text(job.clock + " " + job_facts.rates_note(profile)), ""]
+    return [*lines, *made, *_ranks(job), *_nodes(job, asked), text(job_facts.times_note(profile)), ""]
 
 
 def _ranks(job: Job) -> list[str]:

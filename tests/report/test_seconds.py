@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fsprobe import capabilities
+from fsprobe.model.job import Job
 from fsprobe.model.profile import Profile
 from fsprobe.model.time.account import TimeAccount, TimeRow
 from fsprobe.report import facts, job_facts, markdown, sentences
@@ -78,3 +79,21 @@ def test_one_figure_for_waiting_in_metadata_calls(timed: Profile) -> None:
 def test_a_jobs_rates_are_under_the_recorder_that_was_there(shown: tuple[str, ...], words: str) -> None:
     made = replace(hand_built(), manifest=replace(hand_built().manifest, capabilities=shown))
     assert job_facts.rates_note(made) == f"Rates are those {words}."
+
+
+def test_by_which_clocks_nodes_are_compared_is_said_of_several() -> None:
+    of = {n: replace(hand_built(), job=Job(n_nodes_traced=n, clock="By their own clocks.")) for n in (1, 2)}
+    assert job_facts.times_note(of[1]) == job_facts.rates_note(of[1])
+    assert job_facts.times_note(of[2]) == f"By their own clocks. {job_facts.rates_note(of[2])}"
+
+
+def test_times_of_calls_are_said_to_include_the_tracing_overhead_where_there_is_one() -> None:
+    for us in (9.0, 0.0):
+        made = replace(hand_built(), time=ACCOUNT, metrics=replace(hand_built().metrics, tracing_overhead_us=us))
+        notes = {table["id"]: table["note"] for table in all_tables(made)}
+        for name in ("modules", "packages", "mounts", "processes", "paths"):
+            assert ("Times include the tracing overhead." in notes[name]) is (us > 0), name
+        assert "overhead subtracted" in notes["package-seconds"]
+        shown = " ".join(run.render(made, "x.fsprobe").split())
+        words = "times here and below include the tracing overhead, some 9 us per call, but not the seconds by package"
+        assert (words in shown) is (us > 0)

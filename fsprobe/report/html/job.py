@@ -75,8 +75,7 @@ def view(profile: Profile) -> JsonObject:
         "slot_s": slot_s,
         "asked": request_facts.name_of(profile),
         "estimate": job_facts.estimate(job, request_facts.name_of(profile)),
-        "clock": job.clock,
-        "traced_rates": job_facts.rates_note(profile),
+        "times_note": job_facts.times_note(profile),
     }
 
 

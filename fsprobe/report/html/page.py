@@ -143,6 +143,7 @@ def profile_view(profile: Profile, recording: str | None) -> JsonObject:
         "phases": metrics.by_phase,
         "not_found": metrics.not_found,
         "served": request_facts.of_profile(profile),
+        "has_overhead": bool(metrics.tracing_overhead_us),
         "latency": [(row, latency_marks(row)) for row in metrics.by_mount if row.p50_ms is not None],
         "latency_ticks": [(label, log_position(value)) for value, label in _ticks()],
         "tables": data["tables"],

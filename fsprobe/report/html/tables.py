@@ -65,7 +65,7 @@ def _modules(profile: Profile) -> JsonObject:
         rows or (),
         "n_metadata_cum",
         "Open, stat, not found and requests are self: without what the module imports. A name is asked for once, by the "
-        "first module that needs it.",
+        "first module that needs it." + _traced(profile),
         cells={"n_requests": requests_of(requests), "parent": _imported_by(profile)},
         observed=rows is not None,
     )
@@ -80,7 +80,7 @@ def _packages(profile: Profile) -> JsonObject:
         (("key", "package", "name"), *_CALLS, *_requests_column(profile)),
         profile.metrics.by_package,
         "n_metadata",
-        "A package is the installed distribution whose file or directory the call named.",
+        "A package is the installed distribution whose file or directory the call named." + _traced(profile),
         cells=cells,
     )
 
@@ -133,7 +133,7 @@ def _mounts(profile: Profile) -> JsonObject:
         ),
         profile.metrics.by_mount,
         "n_metadata",
-        "Latencies include the tracing overhead. What is asked of an image, of memory or of /proc reaches no server.",
+        "What is asked of an image, of memory or of /proc reaches no server." + _traced(profile),
         cells=cells,
     )
 
@@ -153,7 +153,7 @@ def _processes(profile: Profile) -> JsonObject:
         ),
         rows,
         "n_metadata",
-        "One row for each program image that a process ran.",
+        "One row for each program image that a process ran." + _traced(profile),
     )
 
 
@@ -165,7 +165,8 @@ def _paths(profile: Profile) -> JsonObject:
         (("key", "path", "name"), *_CALLS),
         rows,
         "n_metadata",
-        "Paths as the program wrote them. Bytes that are not UTF-8 and control characters are shown as escapes.",
+        "Paths as the program wrote them. Bytes that are not UTF-8 and control characters are shown as escapes."
+        + _traced(profile),
     )
 
 
@@ -184,6 +185,10 @@ def _syscalls(profile: Profile) -> JsonObject:
         "rows": [[name, row.calls, row.errors] for name, row in rows],
         "rest": None,
     }
+
+
+def _traced(profile: Profile) -> str:
+    return " Times include the tracing overhead." if profile.metrics.tracing_overhead_us else ""
 
 
 def requests_of(requests: Sequence[RequestRow] | None) -> Callable[[Row], int | None]:

@@ -56,7 +56,7 @@ def draw(console: Console, profile: Profile, recording: str) -> None:
     _scaled(console, job, asked)
     draw_findings(console, profile, "")
     console.print()
-    console.print(Text(job.clock + " " + job_facts.rates_note(profile)))
+    console.print(Text(job_facts.times_note(profile)))
     if recording:
         page = (clean(recording).rpartition("/")[2].removesuffix(".fsprobe") or "job") + ".html"
         line = f"{shipped.typed()} report {shlex.quote(clean(recording))} -o {shlex.quote(page)}"

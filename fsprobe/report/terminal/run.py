@@ -206,7 +206,9 @@ def draw_mounts(console: Console, profile: Profile) -> None:
     if metrics.pseudo.n_metadata:
         more.append(f"{numbers.count(metrics.pseudo.n_metadata)} on /proc, /sys and the like")
     if metrics.tracing_overhead_us:
-        more.append(f"times include the tracing overhead, some {metrics.tracing_overhead_us:.0f} us per call")
+        but = ", but not the seconds by package" if profile.time is not None and profile.time.by_package else ""
+        us = f"{metrics.tracing_overhead_us:.0f} us per call"
+        more.append(f"times here and below include the tracing overhead, some {us}{but}")
     if more:
         print_words(console, "; ".join(more))
     draw_requests(console, profile)
