@@ -12,5 +12,5 @@ fsprobe run -o 01-again.fsprobe -- /project/project1/env/bin/python train.py
 # 02
 (
 # in the directory where it was made: a comparison does not keep it
-fsprobe compare --env /project/project1/env --layout flash=/flash/project1/owner1/copy --squashfs --runs 5 --cache both --make-cold /users/user1/bin/cold -o 02-again.fsprobe -- /project/project1/env/bin/python train.py
+fsprobe compare --env /project/project1/env --flash /flash/project1 --squashfs --runs 5 --cache both --make-cold /users/user1/bin/cold -o 02-again.fsprobe -- /project/project1/env/bin/python train.py
 )
