@@ -130,7 +130,7 @@ def _venv_lines(scan: Scan) -> Iterator[str]:
         n_files, n_bytes = sum(one.n_files for one in same), sum(one.n_bytes for one in same)
         # a new venv gets a pip of its own whatever the base has
         bare = " --without-pip" if any(one.name in ("pip", "setuptools") for one in same) else ""
-        verb = f"would be saved by `python -m venv --system-site-packages{bare}`"
+        verb = f"would be saved by a venv with `--system-site-packages{bare}`"
         if scan.system_site:
             verb = "stand before those of the base"
         names = ", ".join(one.name for one in same[:5]) + (", ..." if len(same) > 5 else "")
