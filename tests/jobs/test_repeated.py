@@ -13,6 +13,7 @@ from fsprobe.cli import merge as merge_command
 from fsprobe.jobs import total
 from fsprobe.jobs.reading.recordings import gather
 from fsprobe.recording import file as recording
+from fsprobe.recording.shapes import MANIFEST, misfit
 from fsprobe.report.caveats import quality_lines
 from tests.job_recordings import rank_variables
 
@@ -83,3 +84,14 @@ def test_lookups_of_another_program_are_said(
     assert [Path(file.lookups_of).name for file in found.ranks] == ["", "r0.fsprobe"]
     lines = [line for line in quality_lines(total.merge(found)) if "is of another program" in line]
     assert len(lines) == is_said
+
+
+@pytest.mark.parametrize("field", [name for name, shape in MANIFEST.items() if misfit(5.5, shape)])
+def test_a_rank_whose_manifest_is_not_as_written_is_named_and_the_others_are_read(tmp_path: Path, field: str) -> None:
+    for name, odd in (("good", {}), ("odd", {field: 5.5})):
+        manifest = {"command": ["x"], "scratch": f"/dev/shm/{name}", **odd}
+        body = json.dumps(manifest).encode()
+        recording.write(str(tmp_path / f"{name}.fsprobe"), "recording", [("manifest", body), ("log", b"")])
+    found = gather([str(tmp_path)])
+    assert [Path(file.path).name for file in found.ranks] == ["good.fsprobe"]
+    assert [Path(path).name for path, _ in found.unreadable] == ["odd.fsprobe"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsprobe import files
+from fsprobe.analysis.manifest import check_manifest
 from fsprobe.capture import naming
 from fsprobe.capture.machine import ranks
 from fsprobe.errors import EXIT_USAGE, BadInput, FsprobeError
@@ -137,6 +138,7 @@ def _rank_file(path: str) -> RankFile:
     opened = recording.Recording(path)
     if opened.kind != "recording":
         raise BadInput(f"{path} is a {opened.kind}, no recording")
+    check_manifest(opened)
     manifest = opened.manifest
     variables = manifest.get("job")
     job = {str(name): str(value) for name, value in variables.items()} if isinstance(variables, dict) else {}
