@@ -83,6 +83,7 @@ def _try(words: list[str], number: signal.Signals, after_s: float, to_group: boo
         process.wait()
         return f"it did not end within {LIMIT_S:.0f} s", ""
     if "Traceback" in said or "Fatal Python error" in said or "Exception ignored" in said:
-        is_ours = f"{os.sep}fsprobe{os.sep}" in said
-        return f"a traceback: {neutral(said.strip().splitlines()[-1])[:120]}", "" if is_ours else BEFORE_US
+        is_ours = f"{os.sep}fsprobe{os.sep}" in said or "fsprobe: " in said
+        lines = [line.strip() for line in said.strip().splitlines()]
+        return f"a traceback: {neutral(' / '.join([*lines[:2], *lines[2:][-2:]]))[:300]}", "" if is_ours else BEFORE_US
     return "", ""
