@@ -89,7 +89,10 @@ def _local(n_workers: int) -> Iterator[Executor]:
 
 def _begin_worker() -> None:
     """Set up a worker: it ends when the process that it works for has ended, however that was, and without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # what comes to the group comes to each worker: the handlers that it has from its parent raise, and it would tell of that
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

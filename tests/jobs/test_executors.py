@@ -57,3 +57,34 @@ def _is_there(pid: int) -> bool:
             return source.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+TO_ALL = """
+import os, signal, sys, time
+from fsprobe.cli import failures
+from fsprobe.jobs import executors
+
+failures.end_when_interrupted()
+failures.raise_when_interrupted()
+try:
+    with executors.executor("local=2") as (pool, n):
+        for one in [pool.submit(time.sleep, 0.3) for _ in range(n)]:
+            one.result()  # they wait for more
+        os.killpg(0, int(sys.argv[1]))
+        time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(failures.report_interrupted())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_to_all_is_told_of_by_one_line(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TO_ALL, str(int(number))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "fsprobe: interrupted\n")
