@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from fsprobe.errors import EXIT_USAGE, FsprobeError, MachineCannot
@@ -82,9 +82,10 @@ def _local(n_workers: int) -> Iterator[Executor]:
     except BaseException:
         for worker in multiprocessing.active_children():
             worker.kill()  # nobody waits for what they are reading
+        with suppress(RuntimeError):  # interrupted before its thread was started, it can't wait for that
+            pool.shutdown(cancel_futures=True)
         raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    pool.shutdown(cancel_futures=True)
 
 
 def _begin_worker() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -88,3 +89,17 @@ def test_a_signal_to_all_is_told_of_by_one_line(number: signal.Signals) -> None:
         start_new_session=True,
     )
     assert (done.returncode, done.stderr) == (128 + number, "fsprobe: interrupted\n")
+
+
+def test_an_interrupt_while_workers_are_being_started_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        with executors.executor("local=2") as (pool, _):
+            monkeypatch.setattr(threading.Thread, "start", interrupted)
+            assert pool is not None
+            pool.submit(os.getpid)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
