@@ -126,7 +126,7 @@ def test_the_command_that_saves_what_the_base_has(venv: Path, tmp_path: Path, na
     config.write_text(config.read_text().replace(f"home = {read.home}", f"home = {base}/bin"))
     said = " ".join(CliRunner().invoke(command_of_scan, [str(venv)]).output.split())
     assert f"1 package of the same version ({name})" in said
-    assert said.count(f"would be saved by `python -m venv {command}") == 1
+    assert said.count(f"would be saved by a venv with `{command}") == 1
 
 
 def test_it_fits_here_or_says_why_not(venv: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from fsprobe.analysis.columns.groups import group, sums
 from fsprobe.analysis.columns.slots import MOST_NS, Columns, Ints
-from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Span, Used
+from fsprobe.analysis.time.observed import FAST_READ_NS, NO_FILES, SLOW_CALL_NS, FileReads, Observed, Used
+from fsprobe.analysis.time.spans import Span
 from fsprobe.events.ring.slots import HAS_NO_USAGE, SPAN_SHIFT
 from fsprobe.model.events import Op, Process
 

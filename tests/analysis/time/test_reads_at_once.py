@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from fsprobe.analysis.time.observed import Observed, Span, covered_by
+from fsprobe.analysis.time.observed import Observed
+from fsprobe.analysis.time.spans import Span, covered_by
 from fsprobe.events.ring import Reads, RingFacts
 from fsprobe.events.ring.slots import SPAN_SHIFT, span_of
 from tests.analysis.time.test_account import INLINE, MS, account, line
