@@ -17,10 +17,11 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from fsprobe.events.clocks import WAKE_NS, Clocks, offsets
-from fsprobe.foreign_numbers import count
+from fsprobe.foreign_numbers import MAX_DIGITS, count
 from fsprobe.model.events import Call, Event, Mark, Process
 from fsprobe.recording.shapes import FACTS, misfit
 
@@ -28,7 +29,7 @@ UNREAD = ("room", "watched", "processes", "damaged", "thread", "file")
 """Why marks are lost: no room was left where they are written; the target watched its own calls, and none of the hook's may be among
 them; more processes were forked off than have a place; lines that are not as the hook writes them (a cut-off tail, a damaged file);
 whose thread isn't known; files that could not be read."""
-_KINDS = {62: "begin", 60: "end", 33: "memo"}  # > and < and !
+_KINDS = {b">": "begin", b"<": "end", b"!": "memo"}
 _FORK = "fork"
 
 
@@ -97,37 +98,47 @@ def _with_plain_paths(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_marks(token: str, body: bytes, files: HookFiles) -> None:
-    per_thread: dict[int, list[tuple[int, str, bytes]]] = {}
-    threads: dict[bytes, int | None] = {}
+    per_thread: dict[bytes, list[tuple[int, str, bytes]]] = {}
+    n_marks = files.n_marks
     for line in io.BytesIO(body):  # a list of all lines may be far larger than they are
-        line = line.removesuffix(b"\n")
-        if not line:
-            continue
-        if line.startswith(b"="):
-            facts = _literal(line[1:]) if len(line) <= MAX_FACTS_BYTES else None
-            if facts is None:
-                files.unread["damaged"] += 1
-            else:
-                files.facts[token] = _with_plain_paths(facts)
-            continue
-        if line.startswith((b"+", b"-")):
-            _read_count(token, line, files)
-            continue
+        # written out: there is one for each begin and end of an import
         words = line.split(b" ", 2)
-        kind = _KINDS.get(words[2][0]) if len(words) == 3 and words[2] else None
-        at_ns = tid = None
-        if kind is not None:
-            at_ns, tid = count(words[0]), threads.get(words[1])
-            if tid is None:
-                tid = threads[words[1]] = count(words[1])
-        files.n_marks += 1
-        if kind is None or at_ns is None or tid is None or files.n_marks > MAX_MARKS:
+        if len(words) == 3:
+            at, tid, rest = words
+            kind = _KINDS.get(rest[:1])
+            if kind is not None and at.isdigit() and len(at) <= MAX_DIGITS and n_marks < MAX_MARKS:
+                marks = per_thread.get(tid)
+                if marks is None and count(tid) is not None:
+                    marks = per_thread[tid] = []
+                if marks is not None:
+                    n_marks += 1
+                    marks.append((int(at), kind, rest[1:].removesuffix(b"\n")))
+                    continue
+        n_marks += _read_other(token, line.removesuffix(b"\n"), files)
+    files.n_marks = n_marks
+    for text, marks in per_thread.items():
+        marks.sort(key=itemgetter(0))
+        key = token, int(text)
+        # a number may be written in several ways
+        files.marks[key] = marks if key not in files.marks else sorted([*files.marks[key], *marks], key=itemgetter(0))
+
+
+def _read_other(token: str, line: bytes, files: HookFiles) -> int:
+    """A line that is no mark; 1 where it should have been one."""
+    if not line:
+        return 0
+    if line.startswith(b"="):
+        facts = _literal(line[1:]) if len(line) <= MAX_FACTS_BYTES else None
+        if facts is None:
             files.unread["damaged"] += 1
-            continue
-        per_thread.setdefault(tid, []).append((at_ns, kind, words[2][1:]))
-    for tid, marks in per_thread.items():
-        marks.sort(key=lambda mark: mark[0])
-        files.marks[token, tid] = marks
+        else:
+            files.facts[token] = _with_plain_paths(facts)
+        return 0
+    if line.startswith((b"+", b"-")):
+        _read_count(token, line, files)
+        return 0
+    files.unread["damaged"] += 1
+    return 1
 
 
 def _read_count(token: str, line: bytes, files: HookFiles) -> None:

@@ -11,7 +11,7 @@ the rest was done at the same time, by other threads or processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from fsprobe import capabilities
@@ -99,7 +99,7 @@ def time_account(
     between_s = min(split.other_s, between_ns * n_timed / at_once / 1e9)
     overhead_s += between_s
     split = replace(split, wall_s=round(split.wall_s - between_s, 6), other_s=round(split.other_s - between_s, 6))
-    by_import = _by_import(seen, cheapest_ns, overhead_ns, between_ns)
+    by_import = _Imports(seen, cheapest_ns, overhead_ns, between_ns, is_part).rows()
     return TimeAccount(
         wall_s=split.wall_s,
         cpu_s=split.cpu_s,
@@ -167,7 +167,7 @@ def divide(
         overhead_s: what tracing added; some of it was CPU.
     """
     parts = _parts(wall_s, cpu_s, metadata_s, reads_s, computing_metadata_s, computing_reads_s, overhead_s=overhead_s)
-    wall_s, cpu_s, metadata_s, reads_s, both_s, other_s = parts
+    wall_s, cpu_s, metadata_s, reads_s, both_s, other_s = _rounded(parts)
     return TimeSplit(wall_s=wall_s, cpu_s=cpu_s, metadata_s=metadata_s, reads_s=reads_s, both_s=both_s, other_s=other_s)
 
 
@@ -211,8 +211,6 @@ def _parts(
             waits = metadata + reads
             metadata, reads = metadata * (1 - both / waits), reads * (1 - both / waits)
             cpu -= both
-            both = round(both, 6)
-    wall_s, cpu, metadata, reads = round(wall_s, 6), round(cpu, 6), round(metadata, 6), round(reads, 6)
     rest = wall_s - cpu - metadata - reads - both
     return (
         wall_s,
@@ -220,8 +218,17 @@ def _parts(
         None if metadata_s is None else metadata,
         None if reads_s is None else reads,
         both,
-        round(rest, 6) if rest > 0.0 else 0.0,
+        rest if rest > 0.0 else 0.0,
     )
+
+
+def _rounded(parts: _Parts) -> _Parts:
+    """To the microsecond, so that they still sum to the wall time."""
+    wall_s, cpu_s, metadata_s, reads_s, both_s, _ = parts
+    wall_s, both_s = round(wall_s, 6), round(both_s, 6)
+    cpu_s, metadata_s, reads_s = (None if one is None else round(one, 6) for one in (cpu_s, metadata_s, reads_s))
+    rest = wall_s - (cpu_s or 0.0) - (metadata_s or 0.0) - (reads_s or 0.0) - both_s
+    return wall_s, cpu_s, metadata_s, reads_s, both_s, round(rest, 6) if rest > 0.0 else 0.0
 
 
 def by_mount(
@@ -283,59 +290,63 @@ class _OnMount:
     mapped_bytes: int = 0
 
 
-def _by_import(
-    seen: Observed, cheapest_ns: float | None, overhead_ns: float, between_ns: float
-) -> tuple[TimeRow, ...] | None:
-    if not seen.own:
-        return None
-    names = sorted(seen.own, key=lambda name: (-seen.own[name].wall_ns, name))[:MAX_ROWS]
-    return tuple(
-        _row(name, seen.own[name], seen.cumulative[name], seen, cheapest_ns, overhead_ns, between_ns) for name in names
-    )
+@dataclass(frozen=True, slots=True)
+class _Imports:
+    """How the times of imports are divided."""
 
+    seen: Observed
+    cheapest_ns: float | None
+    overhead_ns: float
+    between_ns: float
+    is_part: bool
+    """Of a sum, which is rounded when it is complete: rounding takes longer than all the rest."""
 
-def _row(
-    key: str,
-    own: Used,
-    cumulative: Used,
-    seen: Observed,
-    cheapest_ns: float | None,
-    overhead_ns: float,
-    between_ns: float,
-) -> TimeRow:
-    """Where the time of an import went; of one thread, so nothing was done at once."""
-    mine = _split(own, seen, cheapest_ns, overhead_ns, between_ns)
-    # most imports import nothing else
-    whole = mine if own == cumulative else _split(cumulative, seen, cheapest_ns, overhead_ns, between_ns)
-    return TimeRow(
-        key=key,
-        wall_s=mine[0],
-        cpu_s=mine[1],
-        metadata_s=mine[2],
-        reads_s=mine[3],
-        other_s=mine[5],
-        wall_cum_s=whole[0],
-        cpu_cum_s=whole[1],
-        metadata_cum_s=whole[2],
-        reads_cum_s=whole[3],
-        n_major_faults=own.n_major_faults if seen.has_usage and seen.has_faults else None,
-    )
+    def rows(self) -> tuple[TimeRow, ...] | None:
+        """A row for each import, most self time first; of a part, as they come."""
+        own, cumulative = self.seen.own, self.seen.cumulative
+        if not own:
+            return None
+        names: Iterable[str] = own
+        if not self.is_part or len(own) > MAX_ROWS:
+            names = sorted(own, key=lambda name: (-own[name].wall_ns, name))[:MAX_ROWS]
+        return tuple(self._row(name, own[name], cumulative[name]) for name in names)
 
+    def _row(self, key: str, own: Used, cumulative: Used) -> TimeRow:
+        """Where the time of an import went; of one thread, so nothing was done at once."""
+        mine = self._split(own)
+        # most imports import nothing else
+        whole = mine if own == cumulative else self._split(cumulative)
+        return TimeRow(
+            key=key,
+            wall_s=mine[0],
+            cpu_s=mine[1],
+            metadata_s=mine[2],
+            reads_s=mine[3],
+            other_s=mine[5],
+            wall_cum_s=whole[0],
+            cpu_cum_s=whole[1],
+            metadata_cum_s=whole[2],
+            reads_cum_s=whole[3],
+            n_major_faults=own.n_major_faults if self.seen.has_usage and self.seen.has_faults else None,
+        )
 
-def _split(used: Used, seen: Observed, cheapest_ns: float | None, overhead_ns: float, between_ns: float) -> _Parts:
-    waiting_ns, tracing_ns = used.calls_ns - (cheapest_ns or 0.0) * used.n_calls, 0.0
-    if overhead_ns:
-        waiting_ns = used.slow_ns - overhead_ns * used.n_slow
-        tracing_ns = used.calls_ns - max(0.0, waiting_ns)
-        # as of the whole run: between calls no more than the rest, what was CPU is CPU
-        rest_ns = used.wall_ns - tracing_ns - max(0.0, waiting_ns) - (used.cpu_ns if seen.has_usage else 0)
-        tracing_ns += max(0.0, min(between_ns * used.n_calls, rest_ns))
-    wall_s = max(0.0, used.wall_ns - tracing_ns, min(used.cpu_ns, used.wall_ns) if seen.has_usage else 0.0) / 1e9
-    metadata_s = None if cheapest_ns is None else max(0.0, waiting_ns) / 1e9
-    reads_s = max(0.0, used.reads_ns - READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
-    cpu_s = used.cpu_ns / 1e9 if seen.has_usage else None
-    # its thread's own CPU clock: what is more than the wall time leaves was in the calls
-    return _parts(wall_s, cpu_s, metadata_s, reads_s, metadata_s or 0.0, reads_s or 0.0)
+    def _split(self, used: Used) -> _Parts:
+        seen, wall_ns, calls_ns, cpu_ns = self.seen, used.wall_ns, used.calls_ns, used.cpu_ns
+        has_usage = seen.has_usage
+        waiting_ns, tracing_ns = calls_ns - (self.cheapest_ns or 0.0) * used.n_calls, 0.0
+        if self.overhead_ns:
+            waiting_ns = used.slow_ns - self.overhead_ns * used.n_slow
+            tracing_ns = calls_ns - max(0.0, waiting_ns)
+            # as of the whole run: between calls no more than the rest, what was CPU is CPU
+            rest_ns = wall_ns - tracing_ns - max(0.0, waiting_ns) - (cpu_ns if has_usage else 0)
+            tracing_ns += max(0.0, min(self.between_ns * used.n_calls, rest_ns))
+        wall_s = max(0.0, wall_ns - tracing_ns, min(cpu_ns, wall_ns) if has_usage else 0.0) / 1e9
+        metadata_s = None if self.cheapest_ns is None else max(0.0, waiting_ns) / 1e9
+        reads_s = max(0.0, used.reads_ns - READ_NS * used.n_reads) / 1e9 if seen.has_reads else None
+        cpu_s = cpu_ns / 1e9 if has_usage else None
+        # its thread's own CPU clock: what is more than the wall time leaves was in the calls
+        parts = _parts(wall_s, cpu_s, metadata_s, reads_s, metadata_s or 0.0, reads_s or 0.0)
+        return parts if self.is_part else _rounded(parts)
 
 
 def by_package(rows: tuple[TimeRow, ...] | None) -> tuple[TimeRow, ...] | None:

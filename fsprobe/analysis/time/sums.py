@@ -27,12 +27,13 @@ class _Sums:
     absent: set[str] = field(default_factory=set)
 
     def take(self, source: object, names: Iterable[str]) -> None:
+        values = self.values
         for name in names:
             value = getattr(source, name)
             if value is None:
                 self.absent.add(name)
             else:
-                self.values[name] = self.values.get(name, 0.0) + value
+                values[name] = values.get(name, 0.0) + value
 
     def join(self, other: _Sums) -> None:
         for name, value in other.values.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -252,7 +252,7 @@ class Pattern:
             or not np.array_equal(mine.log.dur_ns < 0, theirs.log.dur_ns < 0)
         ):
             return False
-        n_own = dict.fromkeys(set(theirs.own).difference(mine.own), 0)
+        n_own = dict.fromkeys(_shortest(set(theirs.own).difference(mine.own)), 0)
         for number, (one, other) in enumerate(zip(mine.log.texts, theirs.log.texts, strict=True)):
             if one == other:
                 continue
@@ -267,7 +267,7 @@ class Pattern:
         # what is one run's own has to be nobody's in the other
         data = b"\n".join(theirs.log.texts) if n_own else b""
         return all(data.count(name) == n for name, n in n_own.items()) and not any(
-            name in data for name in set(mine.own).difference(theirs.own)
+            name in data for name in _shortest(set(mine.own).difference(theirs.own))
         )
 
     def _plainly(self, source: Source, number: int, text: bytes) -> bytes:
@@ -321,10 +321,17 @@ class Pattern:
             shift = shifts.get(token)
             if shift is None or self.source.place_of(key[1]) != source.place_of(tid):
                 return None
-            if len(marks) != len(others) or any(a[1:] != b[1:] for a, b in zip(marks, others, strict=True)):
+            _, *said = zip(*marks, strict=True)
+            times, *others_said = zip(*others, strict=True)
+            if said != others_said:
                 return None
-            found[key] = [when - shift[0] for when, _, _ in others]
+            found[key] = [when - shift[0] for when in times]
         return found
+
+
+def _shortest(names: Collection[bytes]) -> list[bytes]:
+    """Names without those that hold another one: where that one is not, they are not either."""
+    return [name for name in names if not any(other in name for other in names if other != name)]
 
 
 def plainly(text: bytes, own: Sequence[bytes], pids: Sequence[bytes], is_note: bool) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from fsprobe.events.clocks import PRINTED_NS, Anchor, Clocks
@@ -50,27 +51,27 @@ def read(data: bytes) -> Stamped | None:
     begins = np.concatenate(([0], ends[:-1] + 1))
     if int((ends - begins).min()) < at + _REST:
         return None
-    head = bytes_of[begins[:, None] + np.arange(at + _REST)]
+    head = sliding_window_view(bytes_of, at + _REST)[begins]
     seconds, fraction = head[:, at + 2 : at + 8], head[:, at + 9 : at + _STAMP] - 48
     seconds = np.where(seconds == 32, 48, seconds) - 48  # padded with blanks
     marks = head[:, [at - 1, at, at + 1, at + 8, at + _STAMP, at + _STAMP + 1]]
     if not (marks == np.frombuffer(b" (+.) ", dtype=np.uint8)).all() or (seconds > 9).any() or (fraction > 9).any():
         return None
     names = np.ascontiguousarray(head[:, : at - 18]).view(f"S{at - 18}").ravel()
-    pids, first, pid = np.unique(names, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
+    # a thread has many lines one after the other
+    runs = np.flatnonzero(np.concatenate(([True], names[1:] != names[:-1])))
+    places: dict[bytes, int] = {}
+    of_runs = [places.setdefault(name, len(places)) for name in names[runs].tolist()]
     lasted = _durations(bytes_of, begins, ends, at)
     to = np.where(lasted < 0, ends, ends - _LASTED + 1)
     absolute, relative = data[at - 18 : at - 1], data[at + 2 : at + _STAMP].lstrip()
-    known = [one.strip() for one in pids[order].tolist()]
+    known = [name.strip() for name in places]
     if not all(one.isdigit() for one in known) or not absolute.replace(b".", b"", 1).isdigit():
         return None
     return Stamped(
         texts=[data[begin:end] for begin, end in zip((begins + at + _REST).tolist(), to.tolist(), strict=True)],
         pids=known,
-        pid=place[pid],
+        pid=np.repeat(of_runs, np.diff(np.append(runs, len(names)))),
         t_ns=np.cumsum(seconds @ _SECONDS * 1_000_000_000 + fraction @ _FRACTION),
         dur_ns=lasted,
         wall_start_ns=nanoseconds(absolute) - nanoseconds(relative),
@@ -78,7 +79,7 @@ def read(data: bytes) -> Stamped | None:
 
 
 def _durations(bytes_of: NDArray[np.uint8], begins: Ints, ends: Ints, at: int) -> Ints:
-    tail = bytes_of[np.maximum(0, ends[:, None] - _LASTED + 1 + np.arange(_LASTED - 1))]
+    tail = sliding_window_view(bytes_of, _LASTED - 1)[np.maximum(0, ends - _LASTED + 1)]
     digits = tail[:, 2:10] - 48
     found = (tail[:, [0, 1, 3, 10]] == np.frombuffer(b" <.>", dtype=np.uint8)).all(axis=1)
     found &= (digits[:, [0, 2, 3, 4, 5, 6, 7]] <= 9).all(axis=1) & (ends - begins > at + _REST + _LASTED)
