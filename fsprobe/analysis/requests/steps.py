@@ -11,6 +11,7 @@ import stat
 from array import array
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from fsprobe.analysis.requests.dentries import DIRECTORY, FILE, LINK, SPECIAL, UNKNOWN, Listing
 from fsprobe.events.strace.arguments import link_target, result_path, second_path
@@ -303,11 +304,17 @@ def _found(args: bytes) -> tuple[int | None, int | None]:
 
 
 def _listing(call: Call) -> Listing:
-    listed = _LISTED.search(call.args)
-    n_entries, buffer = (int(listed.group(1)), max(1, int(listed.group(2)))) if listed is not None else (0, 32768)
+    n_entries, buffer = _listed(call.args[call.args.rfind(b"/*") :])
     end_ns = None if call.t_ns is None else call.t_ns + (call.dur_ns or 0)
     n_bytes = count(call.result) or 0
     return Listing(call.tid, call.t_ns, end_ns, n_bytes, n_entries, buffer)
+
+
+@lru_cache(MAX_MEANINGS)
+def _listed(tail: bytes) -> tuple[int, int]:
+    """How many entries a listing gave, and into how large a buffer: the same few words in all of them."""
+    listed = _LISTED.match(tail)
+    return (int(listed.group(1)), max(1, int(listed.group(2)))) if listed is not None else (0, 32768)
 
 
 def kind_of_number(mode: int) -> int:
