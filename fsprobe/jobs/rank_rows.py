@@ -131,14 +131,14 @@ def section(
         spread=RankSpreads(
             **{name: merging.spread([(row.key, getattr(row, name)) for row in rows]) for name in SPREADS}
         ),
-        slowest=tuple(
-            row.key for row in sorted(rows, key=lambda row: (-(row.wall_s or 0), row.key)) if row.wall_s is not None
-        )[:N_SLOWEST],
+        slowest=tuple(row.key for row in sorted(rows, key=lambda row: -(row.wall_s or 0)) if row.wall_s is not None)[
+            :N_SLOWEST
+        ],
         killed=tuple(Ended(of=row.key, signal=row.signal) for row in rows if row.signal),
         failed=tuple(Ended(of=row.key, exit_code=row.exit_code) for row in rows if row.exit_code and not row.signal),
         incomplete=tuple(row.key for row in rows if not row.complete),
         absent=_absent(files, set(n_of_rank), size, n_nodes),
-        repeated=tuple(sorted(f"rank {number}" for number, n in n_of_rank.items() if n > 1)),
+        repeated=tuple(f"rank {number}" for number, n in sorted(n_of_rank.items()) if n > 1),
         unreadable=tuple(Unreadable(file=os.path.basename(path), why=why) for path, why in unreadable),
         n_without_requests=n_without_requests,
         scaled=merging.scaled(

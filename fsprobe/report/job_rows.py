@@ -207,7 +207,7 @@ def node_rows(job: Job, n_most: int = N_NODES) -> tuple[list[NodeRow], NodesRest
     """The nodes to show, the busiest where there are many, and one row for the others."""
     if len(job.nodes) <= n_most:
         return list(job.nodes), None
-    by_calls = sorted(job.nodes, key=lambda row: (-row.n_metadata, row.key))
+    by_calls = sorted(job.nodes, key=lambda row: -row.n_metadata)  # of as busy ones in the order of their names
     chosen = {row.key for row in by_calls[:n_most]}
     others = [row for row in job.nodes if row.key not in chosen]
     known = [row.n_requests for row in others if row.n_requests is not None]

@@ -139,7 +139,9 @@ def _spreads(console: Console, job: Job) -> None:
         console.print(Text("slowest: " + ", ".join(clean(name, 16) for name in job.slowest)))
     far = {entry.of for spread in job.spread.observed.values() for entry in spread.outliers}
     if far:
-        console.print(Text("unlike the others: " + job_rows.named(sorted(clean(name, 16) for name in far))))
+        console.print(
+            Text("unlike the others: " + job_rows.named([clean(row.key, 16) for row in job.ranks if row.key in far]))
+        )
 
 
 def _nodes(console: Console, job: Job, asked: str) -> None:
