@@ -1,6 +1,7 @@
 """Each measured figure in README and docs stands in a report: a comment after it names the field, and here it is looked up.
 
-`10,648 files <!-- reports/own_size.json /n_files -->`; also `/a / /b` (a ratio), `/a * 100` and `/a - /b`.
+`10,648 files <!-- reports/own_size.json /n_files -->`; also `/a / /b` (a ratio), `/a * 100` and `/a - /b`. With UPDATE_GOLD=1
+the figures are brought up to date: to be read once more, for a sentence may no longer hold of them.
 """
 
 from __future__ import annotations
@@ -68,8 +69,23 @@ def shows(figure: str, number: float) -> bool:
     return plain == f"{number:.{len(plain.partition('.')[2])}f}"
 
 
+def brought_up_to_date(text: str) -> str:
+    """A page with the figures that its reports have now, each with as many digits after the point as before."""
+    pieces, end = [], 0
+    for mark in MARK.finditer(text):
+        before = text[end : mark.start()]
+        *_, figure = FIGURE.finditer(before)
+        number = value(json.loads((ROOT / mark["report"]).read_text()), mark["field"])
+        n_digits = len(figure.group().partition(".")[2])
+        pieces += [before[: figure.start()], f"{number:,.{n_digits}f}", before[figure.end() :], mark.group()]
+        end = mark.end()
+    return "".join([*pieces, text[end:]])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_marked_figure_is_what_the_report_says(page: Path) -> None:
+    if os.environ.get("UPDATE_GOLD"):
+        page.write_text(brought_up_to_date(page.read_text()))
     for figure, report, expression in marked(page.read_text()):
         number = value(json.loads((ROOT / report).read_text()), expression)
         assert shows(figure, number), f"{figure} is {number} in {report} {expression}"
