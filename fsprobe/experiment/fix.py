@@ -125,7 +125,7 @@ def _recorded_command(profile: Profile) -> tuple[str, ...]:
     if not manifest.command:
         raise BadInput("this recording does not know its command", hint)
     if manifest.exit_code or manifest.signal:
-        how = f"exit code {manifest.exit_code}" if manifest.exit_code else f"signal {manifest.signal}"
+        how = f"exit code {manifest.exit_code}" if manifest.exit_code else manifest.signal_name
         raise BadInput(f"the recorded command failed ({how}): it can't be timed", "record a run that works")
     return manifest.command
 

@@ -17,7 +17,7 @@ from fsprobe.experiment import significance
 from fsprobe.experiment.plan import BASELINE, Plan, Run, Side, State
 from fsprobe.model.comparison import IMAGE_KINDS, Comparison, CpuSpread, LayoutCounts, LayoutRow, Spread
 from fsprobe.model.formats import text
-from fsprobe.model.manifest import Manifest
+from fsprobe.model.manifest import Manifest, signal_name
 from fsprobe.model.profile import Metrics
 from fsprobe.model.requests import RequestCounts
 from fsprobe.recording import file
@@ -199,7 +199,7 @@ def _exit_words(manifest: Manifest) -> str:
 
 
 def _status_words(status: int) -> str:
-    return f"exit code {status}" if status > 0 else f"killed by signal {-status}"
+    return f"exit code {status}" if status > 0 else f"killed by {signal_name(-status)}"
 
 
 def environment_counts(plan: Plan, side: Side) -> RequestCounts | None:

@@ -10,6 +10,14 @@ from typing import Any
 from fsprobe.model.requests import Operation, side_by_side
 
 
+def signal_name(number: int) -> str:
+    """How a signal is called: SIGTERM; `signal 40` of one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountFacts:
     """A mount of the target."""
@@ -158,12 +166,7 @@ class Manifest:
     @property
     def signal_name(self) -> str:
         """The signal that ended the command: SIGTERM; "" where none did."""
-        if not self.signal:
-            return ""
-        try:
-            return signal.Signals(self.signal).name
-        except ValueError:
-            return f"signal {self.signal}"
+        return signal_name(self.signal) if self.signal else ""
 
     def shows(self, capability: str) -> bool:
         """Whether the recording is known to show something."""

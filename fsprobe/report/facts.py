@@ -79,7 +79,7 @@ def _python(python: PythonFacts) -> str:
 
 def _exit(manifest: Manifest) -> str:
     if manifest.signal:
-        return f"killed by signal {manifest.signal}"
+        return f"killed by {manifest.signal_name}"
     return numbers.NOT_OBSERVED if manifest.exit_code is None else str(manifest.exit_code)
 
 

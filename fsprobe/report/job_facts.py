@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fsprobe import capabilities, numbers
 from fsprobe.model.job import Job, RankSpread
+from fsprobe.model.manifest import signal_name
 from fsprobe.model.profile import LEVELS, Profile
 from fsprobe.report import facts
 from fsprobe.report.job_rows import Format, named
@@ -51,7 +52,7 @@ def warnings(job: Job) -> list[str]:
         n_files = numbers.plural(len(job.unreadable), "file")
         lines.append(f"{n_files} left out: {named(row.file for row in job.unreadable)}")
     if job.killed:
-        lines.append("killed: " + named(f"{row.of} (signal {row.signal})" for row in job.killed))
+        lines.append("killed: " + named(f"{row.of} ({signal_name(row.signal or 0)})" for row in job.killed))
     if job.failed:
         lines.append("failed: " + named(f"{row.of} (exit code {row.exit_code})" for row in job.failed))
     if job.incomplete:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fsprobe import numbers
 from fsprobe.model.job import Job, NodeRow, RankRow
+from fsprobe.model.manifest import signal_name
 from fsprobe.model.rows import CallCounts, sum_of
 
 N_NAMED = 8
@@ -97,7 +98,7 @@ class NodesRest:
 def ended(row: RankRow) -> str:
     """How a rank ended, in a word or two; empty where it ended well."""
     if row.signal:
-        return f"signal {row.signal}"
+        return signal_name(row.signal)
     if row.exit_code:
         return f"exit code {row.exit_code}"
     return "" if row.complete else "not complete"
@@ -162,7 +163,7 @@ def _reasons(job: Job) -> dict[str, list[str]]:
             words.append(why)
 
     for row in job.killed:
-        note(row.of, f"killed by signal {row.signal}")
+        note(row.of, f"killed by {signal_name(row.signal or 0)}")
     for row in job.failed:
         note(row.of, f"exit code {row.exit_code}")
     for name in job.incomplete:

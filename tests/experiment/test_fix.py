@@ -41,7 +41,7 @@ SOUND = Manifest(
         (replace(SOUND, host="elsewhere"), "made on elsewhere"),
         (replace(SOUND, command=None), "does not know its command"),
         (replace(SOUND, exit_code=3), "failed \\(exit code 3\\)"),
-        (replace(SOUND, exit_code=None, signal=9), "failed \\(signal 9\\)"),
+        (replace(SOUND, exit_code=None, signal=9), "failed \\(SIGKILL\\)"),
         (replace(SOUND, python=None), "no Python environment"),
         (replace(SOUND, python=PythonFacts(prefix="/usr", base_prefix="/usr")), "no virtual environment"),
         (replace(SOUND, layout=LayoutFacts(kind="squashfs")), "in an image already"),

@@ -169,7 +169,7 @@ def test_ranks_and_nodes_are_in_the_page(show: Callable[..., Page]) -> None:
     assert [row[0] for row in ranks_rows] == [f"rank {number}" for number in range(8)]
     assert [row[1] for row in ranks_rows] == ["n0"] * 4 + ["n1"] * 4
     assert ranks_rows[6][2] == "9 s"
-    assert "killed by signal 9" in ranks_rows[6][-1]
+    assert "killed by SIGKILL" in ranks_rows[6][-1]
     nodes = table(page, "job-nodes-h")
     # 50 lookups, 40 opens, a directory opened and listed twice, a link
     assert [(row[0], row[2], row[6], row[7]) for row in nodes] == [
@@ -181,7 +181,7 @@ def test_ranks_and_nodes_are_in_the_page(show: Callable[..., Page]) -> None:
     assert spreads["wall, traced"][4:] == ["rank 6", "1 rank 6 (9 s)"]
     assert spreads["opens"][4:] == ["same", "none"]
     said = " ".join(texts(page, ".notices li") + texts(page, ".estimate"))
-    for words in ("8, 9", "cut.fsprobe", "rank 6 (signal 9)", "222 server requests from 3 nodes", "an estimate"):
+    for words in ("8, 9", "cut.fsprobe", "rank 6 (SIGKILL)", "222 server requests from 3 nodes", "an estimate"):
         assert words in said, words
     assert page.js("document.querySelectorAll('.spark path').length") == 2
 
@@ -259,7 +259,7 @@ def test_markdown_says_the_same(make: Callable[[], Profile]) -> None:
         assert bare.count("|") in (7, 10), line
     assert "<img" not in section.replace("`/p/<img src=x onerror=alert(1)>`", "").replace("\\<", "")
     if make is small:
-        for words in ("rank 6", "killed by signal 9", "| `n1` | 4 | 400 |", "cut.fsprobe", "Estimate of the whole job"):
+        for words in ("rank 6", "killed by SIGKILL", "| `n1` | 4 | 400 |", "cut.fsprobe", "Estimate of the whole job"):
             assert words in section, words
     if make is many:
         assert f"| {300 - job_rows.N_NODES} more |" in section

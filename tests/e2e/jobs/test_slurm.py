@@ -112,7 +112,7 @@ def test_ranks_that_end_badly_are_named(cluster: slurm.Slurm, tmp_path: Path) ->
     done = merge(str(place), "-o", str(output))
     assert done.status == 0
     assert file.name.encode() in done.err
-    for words_said in (b"1, 5", b"rank 2 (signal 9)", b"rank 3 (exit code 3)", b"1 file left out"):
+    for words_said in (b"1, 5", b"rank 2 (SIGKILL)", b"rank 3 (exit code 3)", b"1 file left out"):
         assert words_said in done.out, done.out
     section = profile(output)["job"]
     assert isinstance(section, dict)
