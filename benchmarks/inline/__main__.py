@@ -6,8 +6,9 @@ Equality: each program runs once under both; what strace saw and what the ring h
 errno), in order per thread, and for each open the file that it led to. `ended in it`: the last call of a thread that a signal
 ended (a pool terminates its workers) while it was in that call; the ring has it at the same place of the thread's order, begun,
 without path and result, and strace saw the signal end the thread. `the loader's`: of a program that is entered by LD_PRELOAD
-strace alone has what the loader did before; all that follows is equal. Both are taken out before order and paths are compared,
-and nothing else is. Of programs that are not seen strace alone has the calls; they are named. Cost: interleaved pairs of runs
+strace alone has what the loader did before; all that follows is equal. `not seen`: calls of programs of which the ring itself says
+that it does not see them (static ones, say), and of which it has none; they are named. These three are taken out before order and
+paths are compared, and nothing else is. Cost: interleaved pairs of runs
 without and with the recorder (`recorder`: what it does to the program; `fsprobe run`: the whole command), ratio of the medians
 with a 95 % bootstrap interval. The two may be measured at different times; each leaves the other's part of the report as it is.
 """
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data["cost"] = {**evidence.head("inline --cost", n_runs=options.pairs), **found}
     evidence.save(data, markdown, None, options.output)
     rows = data["equality"]["rows"] if options.equality or is_all else []
-    return int(any("why_not" not in row and not row["is_complete"] for row in rows))
+    return int(any("why_not" not in row and not row["is_explained"] for row in rows))
 
 
 if __name__ == "__main__":

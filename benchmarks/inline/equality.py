@@ -81,21 +81,30 @@ def compare(program: Program, python: str) -> evidence.Json:
         except FsprobeError as error:
             return {**row, "why_not": evidence.neutral(str(error)), "stderr": evidence.neutral(done.stderr[-400:])}
         row |= {key: value for key, value in asdict(agreement).items() if key not in ("program", "examples")}
-        row |= {"n_unseen": sum(quality.unseen.values()), "n_by_preload": sum(quality.by_preload.values())}
         row["unseen"], row["by_preload"] = (
             sorted({Path(path).name for path in found}) for found in (quality.unseen, quality.by_preload)
         )
-        row["is_complete"] = agreement.is_complete
+        row |= {"is_complete": agreement.is_complete, "is_explained": agreement.is_explained}
         row["examples"] = [
             evidence.neutral(text, PLACE=place, ENV=str(Path(python).parent.parent)) for text in agreement.examples
         ]
         return row
 
 
-HEADER = tuple(
-    "program,ends with,calls (strace),equal,ended in it,the loader's,inline alone,threads in order,opened paths,lost,not seen,by LD_PRELOAD".split(
-        ","
-    )
+HEADER = (
+    "program",
+    "ends with",
+    "calls (strace)",
+    "equal",
+    "ended in it",
+    "the loader's",
+    "not seen",
+    "inline alone",
+    "threads in order",
+    "opened paths",
+    "lost",
+    "programs not seen",
+    "by LD_PRELOAD",
 )
 
 
@@ -114,9 +123,10 @@ def _cells(row: evidence.Json) -> list[object]:
         f"{row['n_equal']:,}",
         row.get("n_cut_off", 0),
         row.get("n_loaders", 0),
+        row["n_unseen"],
         row["n_extra"],
         f"{row['n_threads_in_order']}/{row['n_threads']}",
-        f"{row['n_opened_equal']:,}/{row['n_opened']:,}",
+        f"{row['n_opened_equal']:,}/{row['n_opened'] - row['n_opened_unseen']:,}",
         row["n_lost"],
         ", ".join(row["unseen"]),
         ", ".join(row["by_preload"]),

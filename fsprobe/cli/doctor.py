@@ -95,6 +95,7 @@ def selftest(as_json: bool, command: Sequence[str]) -> int:
                 else ""
             )
             extra += f"; {numbers.count(one.n_restarted)} begun anew after a signal" if one.n_restarted else ""
+            extra += f"; {numbers.count(one.n_unseen)} of programs that it does not see" if one.n_unseen else ""
             lost = f"; {numbers.count(one.n_lost)} lost" if one.n_lost else ""
             console = console_on(sys.stdout)
             console.print(Text.assemble((sign, style), " ", (clean(name), "bold"), f": {line}{extra}{lost}"))

@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,18 +80,28 @@ class Agreement:
     """calls of the loader before the second one comes in: the first few, or all of a program that it enters by LD_PRELOAD"""
     n_restarted: int = 0
     """calls that a signal interrupted and the kernel began anew: two for the first one, for the program one"""
+    n_unseen: int = 0
+    """calls of programs of which the second one says that it does not see them: static ones, say"""
+    n_opened_unseen: int = 0
+    """their opens"""
     examples: tuple[str, ...] = ()
     """the first calls that only one of them saw"""
 
     @property
     def is_complete(self) -> bool:
         """Whether there is no difference."""
+        return self.is_explained and not self.n_unseen
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether nothing is missing but what programs did of which the second one says that it does not see them."""
+        told = self.n_equal + self.n_cut_off + self.n_loaders + self.n_restarted + self.n_unseen
         return (
             self.n_equal > 0
-            and self.n_calls == self.n_equal + self.n_cut_off + self.n_loaders + self.n_restarted
+            and self.n_calls == told
             and not self.n_extra
             and self.n_threads == self.n_threads_in_order
-            and self.n_opened == self.n_opened_equal
+            and self.n_opened == self.n_opened_equal + self.n_opened_unseen
             and not self.n_lost
         )
 
@@ -157,6 +167,12 @@ def compare(name: str, recording: Recording) -> Agreement:
     data = mapped.in_one_piece(recording, RING)
     actual = by_thread(ring.read(data, ParseQuality(), facts, cwd=cwd), recording)
     n_calls = sum(map(len, expected.values()))
+    n_opened = _opens(expected).total()
+    unseen = Counter(loss.tid for loss in facts.unseen)
+    n_unseen = sum(
+        _take_out_unseen(expected[tid], actual.get(tid, []), n) for tid, n in unseen.items() if tid in expected
+    )
+    n_opened_unseen = n_opened - _opens(expected).total()
     n_restarted = sum(_take_out_restarted(rows, actual.get(tid, [])) for tid, rows in expected.items())
     n_loaders = sum(_take_out_early(rows, actual.get(tid, [])) for tid, rows in expected.items())
     by_preload = Counter(loss.tid for loss in facts.by_preload)
@@ -170,8 +186,7 @@ def compare(name: str, recording: Recording) -> Agreement:
     )
     seen = Counter(row[:3] for rows in expected.values() for row in rows)
     noted = Counter(row[:3] for rows in actual.values() for row in rows)
-    opened = Counter(row for rows in expected.values() for row in rows if row[3])
-    opened_too = Counter(row for rows in actual.values() for row in rows if row[3])
+    opened, opened_too = _opens(expected), _opens(actual)
     missing, extra = seen - noted, noted - seen
     return Agreement(
         program=name,
@@ -182,12 +197,14 @@ def compare(name: str, recording: Recording) -> Agreement:
         n_threads_in_order=sum(
             [row[:3] for row in rows] == [row[:3] for row in actual.get(tid, ())] for tid, rows in expected.items()
         ),
-        n_opened=opened.total(),
+        n_opened=n_opened,
         n_opened_equal=(opened & opened_too).total(),
         n_lost=facts.n_lost,
         n_cut_off=n_cut_off,
         n_loaders=n_loaders,
         n_restarted=n_restarted,
+        n_unseen=n_unseen,
+        n_opened_unseen=n_opened_unseen,
         examples=tuple(
             f"{sign} {call} {os.fsdecode(path)} {error}".rstrip()
             for sign, calls in (("strace alone:", missing), ("inline alone:", extra))
@@ -271,6 +288,29 @@ def _take_out_loaders(rows: list[Row], others: list[Row], n_most: int) -> int:
             n, n_most = n + n_more, n_most - 1
     rows[:] = [row for part in parts for row in part]
     return n
+
+
+def _take_out_unseen(rows: list[Row], others: list[Row], n_most: int) -> int:
+    """Take out what programs did that the second backend says it does not see, if it has nothing of them; says how many.
+
+    Args:
+        n_most: how many programs of this thread were not seen.
+    """
+    parts, other_parts = _by_program(rows), _by_program(others)
+    if len(parts) != len(other_parts):
+        return 0
+    n = 0
+    for part, other in zip(parts[1:], other_parts[1:], strict=True):
+        if part and not other and n_most:
+            n, n_most = n + len(part), n_most - 1
+            part.clear()
+    rows[:] = [row for part in parts for row in part]
+    return n
+
+
+def _opens(of_threads: Mapping[int, Sequence[Row]]) -> Counter[Row]:
+    """Opens, with where they led to."""
+    return Counter(row for rows in of_threads.values() for row in rows if row[3])
 
 
 def _by_program(rows: list[Row]) -> list[list[Row]]:

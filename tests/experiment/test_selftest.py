@@ -101,3 +101,21 @@ def test_what_is_told_from_a_difference_is_none() -> None:
         ("n_lost", 1),
     ):
         assert not replace(found, **{name: value}).is_complete, name
+    missing = replace(found, n_calls=12, n_unseen=2, n_opened=3, n_opened_unseen=1)
+    assert missing.is_explained
+    assert not missing.is_complete
+    assert not replace(missing, n_unseen=1).is_explained
+    assert not replace(missing, n_opened=4).is_explained
+
+
+def test_calls_of_a_program_that_is_not_seen() -> None:
+    static: Row = ("execve", b"/sbin/ldconfig", "", b"")
+    rows = [*OWN, static, ORIGIN, LOADER[0], EXEC, *LOADER]
+    others = [*OWN, static, EXEC, *LOADER]
+    before = list(rows)
+    assert selftest._take_out_unseen(rows, others, 1) == 0, "somebody saw it start another program"
+    assert rows == before
+    rows, others = [*OWN, EXEC, *LOADER, static, ORIGIN, LOADER[0]], [*OWN, EXEC, *LOADER, static]
+    assert selftest._take_out_unseen(rows, others, 0) == 0, "none is told"
+    assert selftest._take_out_unseen(rows, others, 1) == 2
+    assert rows == others
