@@ -167,12 +167,12 @@ def compare(name: str, recording: Recording) -> Agreement:
     data = mapped.in_one_piece(recording, RING)
     actual = by_thread(ring.read(data, ParseQuality(), facts, cwd=cwd), recording)
     n_calls = sum(map(len, expected.values()))
-    n_opened = _opens(expected).total()
+    n_opened_unseen = _opens(expected).total()
     unseen = Counter(loss.tid for loss in facts.unseen)
     n_unseen = sum(
         _take_out_unseen(expected[tid], actual.get(tid, []), n) for tid, n in unseen.items() if tid in expected
     )
-    n_opened_unseen = n_opened - _opens(expected).total()
+    n_opened_unseen -= _opens(expected).total()
     n_restarted = sum(_take_out_restarted(rows, actual.get(tid, [])) for tid, rows in expected.items())
     n_loaders = sum(_take_out_early(rows, actual.get(tid, [])) for tid, rows in expected.items())
     by_preload = Counter(loss.tid for loss in facts.by_preload)
@@ -197,7 +197,7 @@ def compare(name: str, recording: Recording) -> Agreement:
         n_threads_in_order=sum(
             [row[:3] for row in rows] == [row[:3] for row in actual.get(tid, ())] for tid, rows in expected.items()
         ),
-        n_opened=n_opened,
+        n_opened=opened.total() + n_opened_unseen,
         n_opened_equal=(opened & opened_too).total(),
         n_lost=facts.n_lost,
         n_cut_off=n_cut_off,
