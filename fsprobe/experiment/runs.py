@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -16,6 +17,7 @@ from typing import Any
 
 from fsprobe import pipeline
 from fsprobe.capture import shipped, traced
+from fsprobe.capture.machine import host
 from fsprobe.capture.process import timed
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment.janitor import Janitor
@@ -201,8 +203,11 @@ class Bench:
                     )
                 )
             except OSError as error:
+                # of a name that is nowhere exec says so only if it may look into all directories of PATH
+                is_there = host.find_program(argv[0], environment)[0] is not None
+                reason = error.strerror if is_there else os.strerror(errno.ENOENT)
                 raise BadInput(
-                    f"{argv[0]}: {error.strerror}", "check the command and the environment's bin directory"
+                    f"{argv[0]}: {reason}", "check the command and the environment's bin directory"
                 ) from error
             finally:
                 for descriptor in passed:

@@ -62,6 +62,16 @@ def test_what_is_wrong_is_said_in_a_line_with_a_hint(
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_name_that_is_nowhere_is_not_one_that_is_forbidden(
+    env: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where exec can't look into a directory of PATH, it says why that is so: "Permission denied", or as here for root too."""
+    monkeypatch.setenv("PATH", f"/{'x' * 300}:{os.environ['PATH']}")
+    done = fsprobe("compare", "--env", str(env), "--flash", str(tmp_path), "--", "nonesuch", cwd=tmp_path)
+    assert done.returncode == 3
+    assert b"fsprobe: nonesuch: No such file or directory" in done.stderr
+
+
 def test_without_a_way_to_mount_copies_run_in_place(env: Path, tmp_path: Path) -> None:
     """A user whom nobody lets mount anything: capabilities and namespaces are taken away."""
     need("strace", "setpriv", "unshare", root=True)
