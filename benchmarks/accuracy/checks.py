@@ -320,6 +320,13 @@ def check_requests(python: str, scratch: Path, quick: bool) -> list[Json] | str:
                 continue
             say(f"requests: {name}")
             found.append(_requests(name, requests_check.compare(server, [python, "-c", statement])))
+        if not quick:
+            say("requests: a pool")
+            script = scratch / "pool.py"
+            script.write_text(POOL)
+            found.append(_requests("spawn pool of 4", requests_check.compare(server, [python, str(script)])))
+    if not quick:
+        found += _with_interpreter_on_the_mount(python, scratch / "interpreter")
     root = scratch / "served"
     shutil.rmtree(root, ignore_errors=True)
     shape = Shape(n_modules=200, n_libraries=0, n_levels=4, n_path_entries=10)
@@ -333,6 +340,34 @@ def check_requests(python: str, scratch: Path, quick: bool) -> list[Json] | str:
         }
         found.append(row)
     return found
+
+
+def _with_interpreter_on_the_mount(python: str, root: Path) -> Iterator[Json]:
+    """The same where the interpreter, its library and the standard library are served too."""
+    from benchmarks.accuracy import requests_check
+    from benchmarks.fileserver import serve
+
+    asked = (
+        "import sys, sysconfig; print(sys.base_prefix, sysconfig.get_path('purelib'), *sys.version_info[:2], sep='\\n')"
+    )
+    base, packages, *version = subprocess.run(
+        [python, "-c", asked], capture_output=True, text=True, check=True
+    ).stdout.split("\n")[:4]
+    name = f"python{'.'.join(version)}"
+    (root / "bin").mkdir(parents=True)
+    (root / "lib").mkdir()
+    shutil.copy(os.path.join(base, "bin", name), root / "bin")
+    for library in Path(base, "lib").glob("libpython*"):
+        shutil.copy(library, root / "lib", follow_symlinks=False)
+    left_out = shutil.ignore_patterns("site-packages", "test", "config-*")
+    shutil.copytree(Path(base, "lib", name), root / "lib" / name, symlinks=True, ignore=left_out)
+    shutil.copytree(packages, root / "lib" / name / "site-packages", symlinks=True)
+    command = ["/usr/bin/env", f"LD_LIBRARY_PATH={root / 'lib'}", str(root / "bin" / name), "-c"]
+    with serve(root, root, meta_ms=0, read_ms=0, log_paths=True) as server:
+        for workload in ("pass", "pandas"):
+            say(f"requests: {workload}, the interpreter on the mount")
+            result = requests_check.compare(server, [*command, STATEMENTS[workload]])
+            yield _requests(f"{workload}, the interpreter on the mount", result)
 
 
 def _requests(name: str, result: Any) -> Json:

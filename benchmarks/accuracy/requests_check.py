@@ -1,7 +1,5 @@
 """Compare the request model with what a file server really saw: the same run, traced, and served by the simulated one.
 
-    python -m benchmarks.accuracy.requests_check VENV... [-o OUT.json]    (a copy: not the environment that runs this)
-
 The environment is served at its own path, the client is made cold, a program runs under fsprobe's strace line, and the
 server's log of (request, path) is set against the model's: equal multisets, nothing less. READDIR is set apart: of processes
 that read one directory in the same microseconds a trace can't tell who was first.
@@ -9,18 +7,15 @@ that read one directory in the same microseconds a trace can't tell who was firs
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.fileserver import Server, serve
+from benchmarks.fileserver import Server
 from fsprobe.analysis.requests.model import RequestModel
 from fsprobe.capture.backends.strace import installed
 from fsprobe.capture.lookups import collect
@@ -31,22 +26,6 @@ from fsprobe.model.formats import JsonObject
 
 EXACT = ("lookup", "negative", "open", "opendir", "readlink")
 COMPARED = (*EXACT, "readdir")
-
-WORKLOADS = {
-    "python -c pass": "pass",
-    "pandas": "import pandas",
-    "scipy.stats, pyplot": "import scipy.stats, matplotlib.pyplot",
-    "sklearn": "import sklearn.ensemble, scipy.stats, matplotlib.pyplot",
-}
-SPAWN = """
-import multiprocessing as mp
-def work(n):
-    import pandas
-    return len(pandas.DataFrame({"a": [1, 2, n]}))
-if __name__ == "__main__":
-    with mp.get_context("spawn").Pool(4) as pool:
-        print(pool.map(work, range(8)))
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,56 +129,3 @@ def compare(
         log=data,
         found=found,
     )
-
-
-def check(venv: Path) -> Iterator[JsonObject]:
-    """Serve an environment at its own path and run every workload in it, cold."""
-    python = [str(venv / "bin" / "python")]
-    if list(venv.glob("lib/libpython*.so.*")):
-        # a copied interpreter: its library is the one beside it (not in our environment: strace would look there too)
-        python = ["/usr/bin/env", f"LD_LIBRARY_PATH={venv}/lib", *python]
-    with (
-        serve(venv, venv, meta_ms=0, read_ms=0, log_paths=True) as server,
-        tempfile.NamedTemporaryFile("w", suffix=".py") as script,
-    ):
-        script.write(SPAWN)
-        script.flush()
-        commands = {name: [*python, "-c", code] for name, code in WORKLOADS.items()}
-        commands["spawn pool of 4, pandas"] = [*python, script.name]
-        for name, command in commands.items():
-            result = compare(server, command)
-            row = {
-                "environment": venv.name,
-                "workload": name,
-                "n_calls": result.n_calls,
-                "requests": {op: {"served": a, "predicted": b} for op, (a, b) in result.totals().items()},
-                "read": {"served": result.n_reads, "read_max": result.read_max},
-                "n_lookup_calls": result.found["n_calls"],
-                "difference": _lines(result.difference(), venv),
-                "readdir_difference": _lines(result.difference(["readdir"]), venv),
-            }
-            print(json.dumps(row, indent=1), flush=True)
-            yield row
-
-
-def _lines(difference: Mapping[tuple[str, bytes], tuple[int, int]], venv: Path) -> list[str]:
-    return [
-        f"{op} {os.path.relpath(os.fsdecode(path), venv)}: {served} served, {predicted} predicted"
-        for (op, path), (served, predicted) in difference.items()
-    ]
-
-
-def main() -> int:
-    """Check the workloads on each environment; 1 if any request differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("venvs", metavar="VENV", type=Path, nargs="+")
-    parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
-    rows = [row for venv in options.venvs for row in check(venv.absolute())]
-    if options.output is not None:
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
-    return 1 if any(row["difference"] for row in rows) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
