@@ -55,7 +55,7 @@ def time_account(
         mount_of: finds the mount of a path.
         wall_start_ns: wall clock where the calls' own time axis starts, ns since the epoch; None where that is not known.
         paths: how long the calls on its paths took, where the tally does not say that.
-        is_part: it will be added to others: without the rows that are sums of other rows.
+        is_part: it will be added to others: without the rows that are sums of other rows, and imports unrounded, in no order.
     """
     if not manifest.wall_s or manifest.wall_s <= 0:
         return None
