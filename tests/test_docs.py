@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -42,6 +43,14 @@ def test_the_page_of_commands_is_what_help_prints() -> None:
     if os.environ.get("UPDATE_GOLD"):
         COMMANDS.write_text(text)
     assert COMMANDS.read_text() == text
+
+
+@pytest.mark.parametrize("name", group.COMMANDS)
+def test_a_command_called_by_itself_has_the_same_help_option(name: str) -> None:
+    """click keeps what it made at the first call, so a command without a setting of its own would differ by who called it first."""
+    command = group.command.get_command(click.Context(group.command), name)
+    assert command is not None
+    assert command.context_settings["help_option_names"] == group.command.context_settings["help_option_names"]
 
 
 def test_the_pages_of_findings_are_what_the_rules_say() -> None:

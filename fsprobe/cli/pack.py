@@ -15,7 +15,7 @@ from fsprobe.layouts.pack.usage import usage_lines
 from fsprobe.report.terminal.console import console_on, print_command
 
 
-@click.command("pack")
+@click.command("pack", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("venv", metavar="VENV")
 @click.option("-o", "--output", "image", required=True, metavar="IMG", help="The image to make, e.g. env.sqsh.")
 @click.option("--compile", "compile_missing", is_flag=True, help="Compile what has no valid .pyc, in a copy.")

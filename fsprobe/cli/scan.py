@@ -22,7 +22,7 @@ _WIDTH = 80
 _LABEL = 14
 
 
-@click.command("scan")
+@click.command("scan", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("venv", metavar="VENV")
 @click.option("--json", "as_json_text", is_flag=True, help="As --format json.")
 @click.option("--quota-files", type=amounts.Whole(1), metavar="N", help="Your file quota (default: LUMI's).")

@@ -204,6 +204,18 @@ class _Places:
             rest = [*self.queues.get(host, ()), *((when - offset[0], kind, name) for when, kind, name in found)]
             self.queues[host] = deque(sorted(rest, key=lambda mark: mark[0]))
 
+    def n_before_fork(self, host: int, t_ns: int) -> int:
+        """How many of a thread's marks come before its fork at this time, up to the note of this fork; 0 where none tells.
+
+        A fork is noted before it is called, and nothing else of its thread comes between. With the clocks' likely difference its
+        note may come after it all the same, with the greatest that is possible never.
+        """
+        for n_marks, (when, kind, name) in enumerate(self.queues[host], 1):
+            if kind == _FORK:
+                _, doubt_ns = self.offsets[name.decode().partition("+")[0]]
+                return n_marks if when <= t_ns + max(2 * doubt_ns, WAKE_NS) else 0
+        return 0
+
     def n_left(self) -> int:
         """Marks whose thread was never found."""
         return sum(len(marks) for marks in self.waiting.values())
@@ -230,8 +242,9 @@ def merge(events: Iterable[Event], files: HookFiles, clocks: Clocks) -> Iterator
         queue = queues.get(event.tid)
         if queue and event.t_ns is not None:
             is_fork = isinstance(event, Process) and event.kind == "fork"
-            # a fork is noted before it is called, whatever the clocks' difference is thought to be
-            while queue and queue[0][0] <= event.t_ns + (WAKE_NS if is_fork and queue[0][1] == _FORK else 0):
+            n_before = places.n_before_fork(event.tid, event.t_ns) if is_fork else 0
+            while queue and (n_before > 0 or queue[0][0] <= event.t_ns):
+                n_before -= 1
                 when, kind, name = queue.popleft()
                 if kind == _FORK:
                     forked[event.tid] = name.decode()

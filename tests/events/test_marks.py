@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fsprobe.events import clocks, marks
 from fsprobe.events.clocks import Anchor, Clocks
-from fsprobe.model.events import Call, Mark, Op
+from fsprobe.model.events import Call, Event, Mark, Op, Process
 
 
 def section(files: dict[str, bytes]) -> bytes:
@@ -122,6 +122,55 @@ def test_marks_come_before_the_first_call_after_them_in_their_own_thread() -> No
         400,
     ]
     assert {event.tid for event in merged if isinstance(event, Mark)} == {9}
+
+
+def test_a_fork_is_known_by_its_note_however_late_the_tracer_woke() -> None:
+    """All anchors were stamped 60 us late, as on a busy machine: by the likely difference of the clocks the note of the fork comes
+    45 us after it. The hook's clock is 1,000,000 ahead; the thread imports `m`, forks at 300,000 and is noted 5,000 before."""
+    anchors = [Anchor(9, 60_000, "t", 7, 1_000_000), Anchor(9, 160_000, "t", 7, 1_100_000)]
+    files = marks.HookFiles(
+        marks={
+            ("t", 7): [
+                (1_200_000, "begin", b"m"),
+                (1_294_000, "begin", b"n"),
+                (1_800_000, "end", b"n"),
+                (1_900_000, "end", b"m"),
+            ],
+            ("t+1", 0): [(1_400_000, "begin", b"inner"), (1_500_000, "end", b"inner")],
+        },
+        forks={"t+1": ("t", 1_295_000, 7)},
+    )
+    events: list[Event] = [
+        call(9, 10_000),
+        Process("fork", 9, 300_000, 11, b""),
+        call(11, 480_000),
+        call(9, 700_000),
+        call(11, 900_000),
+        call(9, 1_000_000),
+    ]
+    clocks_found = clocks.offsets(Clocks(anchors), times(files))["t"]
+    assert 1_295_000 - clocks_found[0] > 300_000 + clocks.WAKE_NS  # so the likely difference alone does not tell
+    merged = list(marks.merge(iter(events), files, Clocks(anchors)))
+    assert [(event.tid, event.kind, event.name) for event in merged if isinstance(event, Mark)] == [
+        (9, "begin", b"m"),
+        (9, "begin", b"n"),
+        (11, "begin", b"inner"),
+        (11, "end", b"inner"),
+        (9, "end", b"n"),
+        (9, "end", b"m"),
+    ]
+    assert [event for event in merged if isinstance(event, Process | Call)] == events
+    # what the parent imports when it forks is under way in the child too
+    assert [type(event) for event in merged][1:4] == [Mark, Mark, Process]
+    assert files.unread.total() == 0
+
+
+def test_a_fork_without_a_note_leaves_a_later_one_to_its_own() -> None:
+    anchors = [Anchor(9, 1_000, "t", 7, 1_000_000), Anchor(9, 21_000, "t", 7, 1_020_000)]
+    files = marks.HookFiles(marks={("t+1", 0): [(1_900_000, "begin", b"inner")]}, forks={"t+1": ("t", 1_700_000, 7)})
+    events = [Process("fork", 9, 100_000, 11, b""), Process("fork", 9, 710_000, 12, b""), call(12, 990_000)]
+    merged = list(marks.merge(iter(events), files, Clocks(anchors)))
+    assert [event.tid for event in merged if isinstance(event, Mark)] == [12]
 
 
 def test_marks_whose_process_never_spoke_are_counted_not_guessed() -> None:
