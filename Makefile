@@ -71,9 +71,10 @@ test:
 bench: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all -o reports
 
-# every report, in full, as long as it takes; TORCH=PYTHON names an interpreter that has torch
+# every report, in full, as long as it takes; TORCH=PYTHON names an interpreter that has torch, ALSO="PYTHON ..." others
+# whose programs are compared inline
 bench-all: system-packages $(VENV)/.test-installed
-	$(BIN)/python -m benchmarks.all --everything $(if $(TORCH),--torch $(TORCH)) -o reports
+	$(BIN)/python -m benchmarks.all --everything $(if $(TORCH),--torch $(TORCH)) $(addprefix --also ,$(ALSO)) -o reports
 
 bench-quick: system-packages $(VENV)/.test-installed
 	$(BIN)/python -m benchmarks.all --quick -o build/bench-quick

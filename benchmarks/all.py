@@ -1,8 +1,9 @@
 """All benchmarks, one after another, with progress: `make bench`, `make bench-quick` and `make bench-all`.
 
-    python -m benchmarks.all [--quick | --everything] [--torch PYTHON] [-o DIRECTORY] [NAME ...]
+    python -m benchmarks.all [--quick | --everything] [--torch PYTHON] [--also PYTHON ...] [-o DIRECTORY] [NAME ...]
 
-Each is a process of its own. What needs root or /dev/fuse says so in its report and is no failure; a benchmark that finds
+Each is a process of its own. Those that time something come first, each alone; those that only count are run two at a time after
+them. What needs root or /dev/fuse says so in its report and is no failure; a benchmark that finds
 a difference ends with 1, and so does this. `--everything` takes as long as it takes: also what boots a machine, installs
 TensorFlow, or starts CPython's own tests.
 """
@@ -14,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +31,10 @@ class Benchmark:
         shape: its options, with places for the environment, its interpreter, the directory of reports and its own name.
         fewer: further options that keep all of `make bench` below half an hour.
         quick: further options among the quick ones; None: not among them.
-        more: further options of `--everything`; those with `{torch}` only where an interpreter that has it is named.
+        more: further options of `--everything`.
+        torch: further options of `--everything` where an interpreter that has torch is named.
+        also: a further option of `--everything` for each other interpreter that is named.
+        is_timed: it times something, so nothing else may run meanwhile.
         is_usual: `make bench` has it.
         needs_server: root and /dev/fuse.
     """
@@ -38,40 +43,48 @@ class Benchmark:
     fewer: str = ""
     quick: str | None = None
     more: str = ""
+    torch: str = ""
+    also: str = ""
+    is_timed: bool = True
     is_usual: bool = True
     needs_server: bool = False
 
 
 BENCHMARKS: dict[str, Benchmark] = {
-    "accuracy": Benchmark(quick=""),
     "parse_speed": Benchmark(fewer="--runs 1", quick="", more="--huge"),
     "time": Benchmark("-o {out}", "-n 2", needs_server=True),
-    "layouts": Benchmark("{env} -o {out}/{name}.json", "--workload pandas --latency 1 --runs 3", needs_server=True),
     "nodes": Benchmark("{env} -o {out}/{name}.json", "--runs 1", needs_server=True),
-    "overhead": Benchmark(fewer="--runs 2 --growth-to 10000", quick="--no-growth", more="--torch {torch}"),
+    "overhead": Benchmark(
+        fewer="--runs 2 --growth-to 10000",
+        quick="--no-growth",
+        more="--runs 3 --growth-to 100000",
+        torch="--torch {torch}",
+    ),
     "peers": Benchmark(),
-    "own_size": Benchmark("-o {out}"),
-    "pages": Benchmark("-o {out}", is_usual=False),
-    "terminal": Benchmark("-o {out}", is_usual=False),
     "ranks": Benchmark(is_usual=False),
-    "inline": Benchmark(more="--python {torch}", is_usual=False),
-    "servers": Benchmark("-o {out}", more="--torch {torch}", is_usual=False),
+    "inline": Benchmark(torch="--python {torch}", also="--python {also}", is_usual=False),
     "case": Benchmark("-o {out}/{name}", is_usual=False, needs_server=True),
     "fix": Benchmark("-o {out}", is_usual=False, needs_server=True),
-    "audit_accuracy": Benchmark(is_usual=False),
-    "estimate": Benchmark("-o {out}", is_usual=False),
-    "programs": Benchmark("-o {out}", is_usual=False),
-    "robustness": Benchmark("-o {out} --fresh", is_usual=False),
+    "pages": Benchmark("-o {out}", is_usual=False),
+    "terminal": Benchmark("-o {out}", is_usual=False),
+    "layouts": Benchmark("{env} -o {out}/{name}.json", "--workload pandas --latency 1 --runs 3", needs_server=True),
+    "robustness": Benchmark("-o {out} --fresh", is_usual=False, is_timed=False),
+    "servers": Benchmark("-o {out}", torch="--torch {torch}", is_usual=False, is_timed=False),
+    "accuracy": Benchmark(quick="", is_timed=False),
+    "own_size": Benchmark("-o {out}", is_timed=False),
+    "programs": Benchmark("-o {out}", is_usual=False, is_timed=False),
+    "audit_accuracy": Benchmark(is_usual=False, is_timed=False),
+    "estimate": Benchmark("-o {out}", is_usual=False, is_timed=False),
 }
-"""In an order in which the quickest tell first that something is wrong."""
+"""Of those that count only, the longest first, so that two at a time end together."""
 
 
 def command(name: str, python: str, options: argparse.Namespace) -> list[str]:
     """The command line of one benchmark."""
     found = BENCHMARKS[name]
-    further = "--quick " + (found.quick or "") if options.quick else found.more if options.everything else found.fewer
-    if "{torch}" in further and not options.torch:
-        further = ""
+    further = "--quick " + (found.quick or "") if options.quick else found.fewer
+    if options.everything:
+        further = f"{found.more} {found.torch if options.torch else ''}"
     places = {
         "python": python,
         "env": str(Path(python).parent.parent),
@@ -80,6 +93,8 @@ def command(name: str, python: str, options: argparse.Namespace) -> list[str]:
         "torch": options.torch,
     }
     words = [word.format_map(places) for word in f"{found.shape} {further}".split()]
+    if options.everything:
+        words += [word.format(also=python) for python in options.also for word in found.also.split()]
     return [sys.executable, "-m", f"benchmarks.{name}", *words]
 
 
@@ -96,6 +111,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--everything", action="store_true", help="as long as it takes")
     parser.add_argument("--torch", metavar="PYTHON", default="", help="an interpreter that has torch")
+    parser.add_argument(
+        "--also",
+        metavar="PYTHON",
+        action="append",
+        default=[],
+        help="one more interpreter whose programs are compared inline",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("reports"), help="directory of the reports [default: reports]"
     )
@@ -117,9 +139,16 @@ def main() -> int:
     python = str(prepare())
     options.output.mkdir(parents=True, exist_ok=True)
     ends = {}
-    for number, name in enumerate(todo, 1):
-        say(f"[{number}/{len(todo)}] {name} (since the start: {time.monotonic() - begin:.0f} s)")
+
+    def start(name: str) -> None:
+        say(f"[{todo.index(name) + 1}/{len(todo)}] {name} (since the start: {time.monotonic() - begin:.0f} s)")
         ends[name] = run(command(name, python, options))
+
+    for name in todo:
+        if BENCHMARKS[name].is_timed:
+            start(name)
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        list(pool.map(start, [name for name in todo if not BENCHMARKS[name].is_timed]))
     for name, (code, seconds) in ends.items():
         print(f"{name:16} {'done' if not code else f'exit code {code}':14} {seconds:6.0f} s   {options.output / name}")
     print(f"{time.monotonic() - begin:.0f} s in all, load {os.getloadavg()[0]:.1f} at its end")

@@ -43,8 +43,8 @@ from fsprobe.model.serial import to_json
 WORKLOADS = {"pandas": "import pandas", "scipy+pyplot": "import scipy.stats, matplotlib.pyplot"}
 LATENCIES_MS = (0.1, 0.3, 1.0, 3.0)
 N_RUNS = {
-    "pandas": {0.1: 11, 0.3: 9, 1.0: 5, 3.0: 3},
-    "scipy+pyplot": {0.1: 13, 0.3: 11, 1.0: 5, 3.0: 3},
+    "pandas": {0.1: 7, 0.3: 5, 1.0: 4, 3.0: 3},
+    "scipy+pyplot": {0.1: 7, 0.3: 5, 1.0: 4, 3.0: 3},
 }
 """By latency in ms: where a request takes little, what is to be measured is of the size of what runs differ by; those of scipy
 and pyplot, which compute longer, differ by more than those of pandas."""

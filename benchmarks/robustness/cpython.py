@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from fsprobe.model.formats import JsonObject
@@ -109,13 +110,13 @@ def _difference(file: str, backend: str, test: str, alone: str, seen: str) -> Js
 
 
 def measure(done: Sequence[JsonObject], save: Callable[[list[JsonObject]], None], names: Sequence[str] = FILES) -> None:
-    """Try the files that are not done yet; `save` gets all rows after each."""
+    """Try the files that are not done yet, two at a time as they mostly wait; `save` gets all rows after each."""
     python = getattr(sys, "_base_executable", sys.executable)
     rows = [row for row in done if row["file"] in FILES]
-    with tempfile.TemporaryDirectory(prefix="fsprobe-cpython-") as place:
-        for name in names:
-            if any(row["file"] == name for row in rows):
-                continue
-            rows.append(try_file(python, name, Path(place) / name))
+    todo = [name for name in names if not any(row["file"] == name for row in rows)]
+    with tempfile.TemporaryDirectory(prefix="fsprobe-cpython-") as place, ThreadPoolExecutor(2) as pool:
+        trials = [pool.submit(try_file, python, name, Path(place) / name) for name in todo]
+        for trial in as_completed(trials):
+            rows.append(trial.result())
             rows.sort(key=lambda row: str(row["file"]))
             save(rows)
