@@ -172,6 +172,8 @@ class _Places:
         self.offsets = offsets(
             clocks, {thread: [when for when, _, _ in marks] for thread, marks in files.marks.items()}
         )
+        self.leeway_ns = {token: max(2 * doubt_ns, WAKE_NS) for token, (_, doubt_ns) in self.offsets.items()}
+        """By so much the note of a fork may come too late, by the process that was not forked off."""
         self.waiting = dict(files.marks)
         self.queues: dict[int, deque[tuple[int, str, bytes]]] = {}
         self.forks: dict[tuple[str, int], list[tuple[int, str, bytes]]] = {}
@@ -210,10 +212,12 @@ class _Places:
         A fork is noted before it is called, and nothing else of its thread comes between. With the clocks' likely difference its
         note may come after it all the same, with the greatest that is possible never.
         """
+        most_ns = max(self.leeway_ns.values())
         for n_marks, (when, kind, name) in enumerate(self.queues[host], 1):
+            if when > t_ns + most_ns:
+                break
             if kind == _FORK:
-                _, doubt_ns = self.offsets[name.decode().partition("+")[0]]
-                return n_marks if when <= t_ns + max(2 * doubt_ns, WAKE_NS) else 0
+                return n_marks if when <= t_ns + self.leeway_ns[name.decode().partition("+")[0]] else 0
         return 0
 
     def n_left(self) -> int:

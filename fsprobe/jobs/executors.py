@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
 import os
 import signal
 import sys
@@ -76,7 +77,7 @@ def result(future: Future[T]) -> T:
 
 @contextmanager
 def _local(n_workers: int) -> Iterator[Executor]:
-    pool = ProcessPoolExecutor(max_workers=n_workers, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(n_workers, _Forking(), initializer=_begin_worker)
     try:
         yield pool
     except BaseException:
@@ -88,12 +89,35 @@ def _local(n_workers: int) -> Iterator[Executor]:
     pool.shutdown(cancel_futures=True)
 
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Worker(multiprocessing.context.ForkProcess):
+    """Forked off with the interrupts held back: what comes to the whole group before its first line waits until that."""
+
+    def start(self) -> None:
+        self.held = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self.held)
+
+
+class _Forking(multiprocessing.context.ForkContext):
+    """Forks its workers, on CPython 3.14 and later too: others would load fsprobe once more before they could keep silent."""
+
+    Process = _Worker
+
+
 def _begin_worker() -> None:
     """Set up a worker: it ends when the process that it works for has ended, however that was, and without a word."""
     # what comes to the group comes to each worker: the handlers that it has from its parent raise, and it would tell of that
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _INTERRUPTS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    worker = multiprocessing.current_process()
+    if isinstance(worker, _Worker):
+        signal.pthread_sigmask(signal.SIG_SETMASK, worker.held)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

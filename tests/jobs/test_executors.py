@@ -91,6 +91,35 @@ def test_a_signal_to_all_is_told_of_by_one_line(number: signal.Signals) -> None:
     assert (done.returncode, done.stderr) == (128 + number, "fsprobe: interrupted\n")
 
 
+AT_ONCE = """
+import os, signal, sys
+from fsprobe.cli import failures
+from fsprobe.jobs import executors
+
+failures.end_when_interrupted()
+failures.raise_when_interrupted()
+os.register_at_fork(after_in_child=lambda: os.killpg(0, int(sys.argv[1])))
+try:
+    with executors.executor("local=2") as (pool, n):
+        pool.submit(os.getpid).result()
+except KeyboardInterrupt:
+    sys.exit(failures.report_interrupted())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_to_all_before_a_worker_s_first_line_is_told_of_by_one_line(number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, str(int(number))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stderr) == (128 + number, "fsprobe: interrupted\n")
+
+
 def test_an_interrupt_while_workers_are_being_started_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(thread: threading.Thread) -> None:
         raise KeyboardInterrupt
