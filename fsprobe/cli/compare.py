@@ -254,7 +254,8 @@ def conduct(
 def announce(what: experiment.Announcement) -> None:
     """Say what will run, how often, how long, and what it needs of the disk."""
     if what.run_s is not None:
-        say(f"the first run took {numbers.seconds(what.run_s)}: about {numbers.seconds(what.estimate_s)} in all")
+        least, most = map(numbers.rounded_seconds, what.estimate_s)
+        say(f"the first run took {numbers.seconds(what.run_s)}: about {least} to {most} in all")
         return
     times = "no timed runs"
     if what.n_runs:

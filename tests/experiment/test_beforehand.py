@@ -15,7 +15,7 @@ from fsprobe import experiment
 from fsprobe.errors import BadInput, FsprobeError, MachineCannot
 from fsprobe.experiment import beforehand
 from fsprobe.experiment.beforehand import check
-from fsprobe.experiment.plan import Announcement, Image, Plan
+from fsprobe.experiment.plan import STARTING_S, Announcement, Image, Plan
 from fsprobe.model.answers import Fix
 
 
@@ -135,7 +135,10 @@ def test_what_is_announced_is_what_happens(tmp_path: Path) -> None:
     assert len(notes.read_text().split()) == before.n_starts == 2 + 3 * (1 + 1 + 2)
     assert replace(after, run_s=None) == before
     assert 0 < (after.run_s or 0) < 60
-    assert before.estimate_s == 0 < (after.run_s or 0) * before.n_starts < after.estimate_s
+    assert before.estimate_s == (0, 0)
+    least_s, most_s = after.estimate_s
+    assert least_s == pytest.approx((after.run_s or 0) * before.n_starts)
+    assert most_s == pytest.approx(least_s + before.n_starts * STARTING_S)
     ((kind, place, n_bytes),) = before.needs
     assert (kind, place) == ("copy", Path(os.path.realpath(tmp_path)))
     assert n_bytes == 1000 + (env / "bin" / "run").stat().st_size
