@@ -1,7 +1,7 @@
 """What may go wrong, tried on purpose: `python -m benchmarks.robustness [-o DIRECTORY] [--only PART ...] [--fresh]`.
 
 Each part is kept in robustness.json as soon as it is done; what is there already is not measured again, unless --fresh. So it
-can be run in pieces. CPython's own tests take about 40 minutes on one processor, all else about 10.
+can be run in pieces. All of it takes about 20 minutes on two processors; CPython's own tests run two files at a time.
 """
 
 from __future__ import annotations
