@@ -82,11 +82,9 @@ class Announcement:
     @property
     def estimate_s(self) -> tuple[float, float]:
         """How long all starts take: as the first run, and with all that a start may take besides. 0 where no run was timed yet."""
-        return (
-            (0.0, 0.0)
-            if self.run_s is None
-            else (self.n_starts * self.run_s, self.n_starts * (self.run_s + STARTING_S))
-        )
+        if self.run_s is None:
+            return 0.0, 0.0
+        return self.n_starts * self.run_s, self.n_starts * (self.run_s + STARTING_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

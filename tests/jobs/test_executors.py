@@ -77,20 +77,6 @@ except KeyboardInterrupt:
     sys.exit(failures.report_interrupted())
 """
 
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_signal_to_all_is_told_of_by_one_line(number: signal.Signals) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TO_ALL, str(int(number))],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        start_new_session=True,
-    )
-    assert (done.returncode, done.stderr) == (128 + number, "fsprobe: interrupted\n")
-
-
 AT_ONCE = """
 import os, signal, sys
 from fsprobe.cli import failures
@@ -107,10 +93,11 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.parametrize("program", [TO_ALL, AT_ONCE], ids=["while they wait", "before their first line"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_signal_to_all_before_a_worker_s_first_line_is_told_of_by_one_line(number: signal.Signals) -> None:
+def test_a_signal_to_all_is_told_of_by_one_line(program: str, number: signal.Signals) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, str(int(number))],
+        [sys.executable, "-c", program, str(int(number))],
         cwd=ROOT,
         capture_output=True,
         text=True,
